@@ -1,0 +1,97 @@
+"""Times soft-NMS against the published one-pick-at-a-time loop, written in NumPy.
+
+    python benchmarks/soft_nms.py
+
+Prints the best of several runs in milliseconds. Half a minute on two CPU cores.
+"""
+
+import pathlib
+import sys
+import time
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # runs from a checkout, without installation
+
+from tal_jax.ops.nms import soft_nms
+from tests.golden_case import GoldenCase
+
+
+def published_loop(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_last=False):
+    """The loop of AFSD's `softnms_v2` for one class: segments (M, 2), scores (M,), giving picked scores (M,) float32.
+
+    `keep_last=True` goes on to pick a lone last candidate, which the published code does not.
+    """
+    start, end = np.asarray(segments, np.float32).T
+    scores = np.array(scores, np.float32)
+    picked = np.zeros(scores.shape, bool)
+    waiting = scores >= score_floor
+    while waiting.sum() > (0 if keep_last else 1) and picked.sum() < top_k:
+        best = np.argmax(np.where(waiting, scores, -np.inf))
+        waiting[best], picked[best] = False, True
+        others = np.flatnonzero(waiting)
+        intersection = np.minimum(end[others], end[best]) - np.maximum(start[others], start[best])
+        intersection = np.maximum(intersection, 0)
+        picked_width = np.maximum(end[best] - start[best], np.float32(1e-5))
+        tiou = intersection / (picked_width + (end[others] - start[others]) - intersection)
+        scores[others] *= np.exp(-(tiou**2) / np.float32(sigma))
+        waiting &= scores >= score_floor
+    return np.where(picked, scores, 0)
+
+
+def scattered(problems, candidates, seed=0):
+    """Segments (N, M, 2) in seconds of a 200-second recording and scores (N, M); short and long ones, all overlapping many."""
+    rng = np.random.default_rng(seed)
+    center_sec = rng.uniform(0, 200, (problems, candidates))
+    width_sec = rng.exponential(4, (problems, candidates))
+    segments_sec = np.stack([center_sec - width_sec / 2, center_sec + width_sec / 2], -1)
+    return segments_sec.astype(np.float32), rng.uniform(0.01, 1, (problems, candidates)).astype(np.float32)
+
+
+def clustered(problems, candidates, seed=0):
+    """As `scattered`, but candidates crowd around 40 places, as those of a trained detector do."""
+    rng = np.random.default_rng(seed)
+    center_sec = rng.choice(rng.uniform(0, 200, 40), (problems, candidates)) + rng.normal(size=(problems, candidates))
+    width_sec = rng.uniform(1, 10, (problems, candidates))
+    segments_sec = np.stack([center_sec - width_sec / 2, center_sec + width_sec / 2], -1)
+    return segments_sec.astype(np.float32), rng.uniform(0.01, 1, (problems, candidates)).astype(np.float32)
+
+
+def staircase(problems, candidates):
+    """Each segment overlaps the next by half and scores more than it, so that only one pick a round is possible."""
+    start_sec = np.broadcast_to(np.arange(candidates, dtype=np.float32), (problems, candidates))
+    scores = np.broadcast_to(np.linspace(1, 0.5, candidates, dtype=np.float32), (problems, candidates))
+    return np.stack([start_sec, start_sec + 2], -1), scores
+
+
+def best_ms(function, repeats):
+    """Shortest of several runs, in milliseconds."""
+    times_sec = []
+    for _ in range(repeats):
+        begin_sec = time.perf_counter()
+        function()
+        times_sec.append(time.perf_counter() - begin_sec)
+    return 1e3 * min(times_sec)
+
+
+def main():
+    golden = GoldenCase.load("afsd/soft_nms").input("n2000_segments")
+    problems = {
+        "1 x 2000, golden case n2000": (golden[None, :, :2], golden[None, :, 2]),
+        "20 x 500, scattered": scattered(20, 500),
+        "1 x 2000, clustered": clustered(1, 2000),
+        "1 x 2000, staircase (worst case)": staircase(1, 2000),
+    }
+    print(f"{jax.default_backend()}, milliseconds\n")
+    print("| classes x candidates | picks | soft_nms | NumPy loop | ratio |\n|---|---|---|---|---|")
+    for name, (segments, scores) in problems.items():
+        on_device = jax.device_put(segments), jax.device_put(scores)
+        picks = int((soft_nms(*on_device) > 0).sum())  # compiles
+        rounds_ms = best_ms(lambda: jax.block_until_ready(soft_nms(*on_device)), repeats=15)
+        loop_ms = best_ms(lambda: [published_loop(*problem) for problem in zip(segments, scores)], repeats=2)
+        print(f"| {name} | {picks} | {rounds_ms:.2f} | {loop_ms:.0f} | {loop_ms / rounds_ms:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""A small temporal convolution network over feature vectors or sensor frames: where video has I3D, sequences have this."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+
+class SequenceBackbone(nn.Module):
+    """(B, T, C_in) -> maps at strides 4 and 8: (B, T/4, 1, 1, 2*width), (B, T/8, 1, 1, 4*width).
+
+    Attributes:
+      width: channels at full resolution.
+      depth: residual-free kernel-3 blocks at each of the three lower resolutions.
+      block: constructor of a convolution block, as the detector's `Block`.
+    """
+
+    width: int
+    depth: int = 1
+    block: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32))
+        maps = []
+        for stage, channels in enumerate((self.width, 2 * self.width, 4 * self.width)):
+            x = self.block(channels, 3, 2, name=f"down_{stage}")(x)
+            for i in range(self.depth - 1):
+                x = self.block(channels, 3, name=f"stage_{stage}_{i}")(x)
+            maps.append(x[:, :, None, None, :])
+        return maps[1], maps[2]

@@ -1,0 +1,45 @@
+"""Dynamic weights with curriculum learning (DW-AFSD, Neurocomputing 2022, Eq. 6-10), for any detector with two heads.
+
+A detector that localises and classifies gives each positive sample two scores; their mix weights the sample's losses and
+is the target of an auxiliary score. Where the paper leaves a choice open, the caller's config decides (docs/afsd.md).
+All functions are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the caller's.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def classification_share(epoch, num_epochs, alpha_0):
+    """DW-AFSD Eq. 9: alpha, the share of the classification score, falling from 1 at epoch 0 towards alpha_0."""
+    return (1.0 - alpha_0) * jnp.exp(-epoch / jnp.sqrt(num_epochs)) + alpha_0
+
+
+def sample_weight(loc_score, cls_score, alpha):
+    """DW-AFSD Eq. 8: w = (1 - alpha) * s + alpha * p, in [0, 1] when both scores are."""
+    return (1.0 - alpha) * loc_score + alpha * cls_score
+
+
+def weighted_classification(losses, positive, weights):
+    """DW-AFSD Eq. 6: the losses of positive samples times their weights; negatives as they are."""
+    return jnp.where(positive, weights * losses, losses)
+
+
+def weighted_localisation(losses, weights):
+    """DW-AFSD Eq. 7: the localisation losses (of positives) times their weights."""
+    return weights * losses
+
+
+def binary_cross_entropy(logits, target):
+    """-[y log c + (1 - y) log(1 - c)] with c = sigmoid(logits)."""
+    return -target * jax.nn.log_sigmoid(logits) - (1.0 - target) * jax.nn.log_sigmoid(-logits)
+
+
+def auxiliary_loss(logits, weights, positive):
+    """DW-AFSD Eq. 10, per sample: |c - w| * BCE(c, w) where positive, c * BCE(c, 0) elsewhere; c = sigmoid(logits).
+
+    Both factors pass gradient to c (as in quality focal loss); whether w does is up to the caller.
+    """
+    scores = jax.nn.sigmoid(logits)
+    at_positive = jnp.abs(scores - weights) * binary_cross_entropy(logits, weights)
+    at_negative = scores * binary_cross_entropy(logits, 0.0)
+    return jnp.where(positive, at_positive, at_negative)

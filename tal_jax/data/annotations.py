@@ -1,0 +1,178 @@
+"""Annotations of every data set in one schema: the ActivityNet JSON, read into `Annotations`.
+
+The file:
+
+    {"classes": ["walking", "sitting"],                      optional: fixes the class order; else labels are sorted
+     "database": {
+       "my_recording": {
+         "subset": "train",
+         "duration": 411.96,                                 seconds, optional
+         "fps": 50, "num_frames": 20598,                     both optional; "num_samples" is read as num_frames too
+         "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """One sentence that says what is wrong with the data, where, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One recording and what happens in it.
+
+    Attributes:
+        name: key in the annotation file; its feature file has this stem.
+        subset: "train", "test", ... as in the file.
+        duration_sec: length in seconds, None if not annotated.
+        segments_sec: (G, 2) float64, start and end of each action in seconds, in file order.
+        labels: (G,) int32, 0-based indices into `Annotations.classes`.
+        fps: the recording's own frame (sample) rate in 1/s, None if not annotated.
+        num_frames: number of frames (samples), None if not annotated.
+    """
+
+    name: str
+    subset: str
+    duration_sec: float | None
+    segments_sec: np.ndarray
+    labels: np.ndarray
+    fps: float | None = None
+    num_frames: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """All recordings of a data set by name, in file order, and the K class names in index order."""
+
+    classes: tuple[str, ...]
+    recordings: dict[str, Recording]
+
+    def subset(self, name):
+        """The recordings of one subset, same classes. Raises DataError if there is none."""
+        chosen = {key: recording for key, recording in self.recordings.items() if recording.subset == name}
+        if not chosen:
+            found = ", ".join(sorted({repr(r.subset) for r in self.recordings.values()})) or "none"
+            raise DataError(f"No recording has the subset '{name}'; the annotations have {found}.")
+        return Annotations(self.classes, chosen)
+
+
+def load_annotations(path, ignored_labels=(), classes=()):
+    """Reads an annotation file of the schema above.
+
+    Args:
+        path: the JSON file.
+        ignored_labels: annotations with these labels are left out, and so are the classes.
+        classes: class order to use instead of the file's; empty: the file's "classes", else its labels sorted.
+
+    Returns:
+        Annotations.
+
+    Raises:
+        DataError: the file is missing, is not JSON, has another shape, or uses a label that is not a class.
+    """
+    content = _read_json(path)
+    database = content.get("database")
+    if not isinstance(database, dict) or not database:
+        raise DataError(f"{path}: field 'database' must be a non-empty object of recordings by name.")
+    rows = {name: _rows(path, name, entry, ignored_labels) for name, entry in database.items()}
+    labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}  # label -> its first recording
+    classes = _class_order(path, classes or content.get("classes"), labels, ignored_labels)
+    index = {label: i for i, label in enumerate(classes)}
+    recordings = {}
+    for name, entry in database.items():
+        where = f"{path}: recording '{name}'"
+        num_frames = _optional(entry, "num_frames", where) or _optional(entry, "num_samples", where)
+        recordings[name] = Recording(
+            name=name,
+            subset=entry["subset"],
+            duration_sec=_optional(entry, "duration", where),
+            segments_sec=np.array([row[1:] for row in rows[name]], np.float64).reshape(-1, 2),
+            labels=np.array([index[row[0]] for row in rows[name]], np.int32),
+            fps=_optional(entry, "fps", where),
+            num_frames=None if num_frames is None else int(num_frames),
+        )
+    return Annotations(classes, recordings)
+
+
+def _read_json(path):
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise DataError(f"Cannot read the annotation file {path}: {reason}.") from error
+    if not text.strip():
+        raise DataError(f"{path}: the annotation file is empty.")
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: the file must hold a JSON object with the field 'database', not a list or a value.")
+    return content
+
+
+def _rows(path, name, entry, ignored_labels):
+    """[(label, start_sec, end_sec), ...] of one recording."""
+    where = f"{path}: recording '{name}'"
+    if not isinstance(entry, dict):
+        raise DataError(f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}.")
+    if not isinstance(entry.get("subset"), str):
+        raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r}.")
+    annotations = entry.get("annotations", [])
+    if not isinstance(annotations, list):
+        raise DataError(f"{where}: field 'annotations' must be a list, found {annotations!r:.60}.")
+    rows = []
+    for number, annotation in enumerate(annotations):
+        here = f"{where}, annotation {number}"
+        if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
+            raise DataError(f"{here}: field 'label' is missing or not a text in {annotation!r:.60}.")
+        segment = annotation.get("segment")
+        if not isinstance(segment, list) or len(segment) != 2:
+            raise DataError(f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
+        start_sec, end_sec = (_number(value, f"{here}: field 'segment'") for value in segment)
+        if annotation["label"] not in ignored_labels:
+            rows.append((annotation["label"], start_sec, end_sec))
+    return rows
+
+
+def _class_order(path, classes, labels, ignored_labels):
+    """The class names in index order; `labels` maps each used label to the first recording that has it."""
+    if classes is None:
+        return tuple(sorted(labels))
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{path}: field 'classes' must be a list of class names, found {classes!r:.60}.")
+    if len(set(classes)) != len(classes):
+        raise DataError(f"{path}: field 'classes' names a class twice.")
+    classes = tuple(name for name in classes if name not in ignored_labels)
+    unknown = [f"'{label}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes]
+    if unknown:
+        raise DataError(
+            f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add the class."
+        )
+    return classes
+
+
+def _number(value, where):
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where} must hold numbers, found {value!r:.60}.")
+    return number
+
+
+def _optional(entry, field, where):
+    """A positive number, or None where the field is absent or null."""
+    if entry.get(field) is None:
+        return None
+    number = _number(entry[field], f"{where}: field '{field}'")
+    if number <= 0:
+        raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r}.")
+    return number

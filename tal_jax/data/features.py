@@ -1,0 +1,222 @@
+"""Feature files (or raw sensor signals) and the `Dataset` that every system trains on."""
+
+import dataclasses
+import functools
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow
+import pyarrow.csv
+from absl import logging
+
+from tal_jax.data.annotations import Annotations, DataError, load_annotations
+
+SUFFIXES = (".npy", ".npz", ".csv")
+KEPT_RECORDINGS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """Maps the feature axis of one recording to seconds.
+
+    The axis is continuous: feature i is the cell [i, i+1). It was computed from the `snippet_frames` frames that begin at
+    frame i*stride_frames, and its centre i+0.5 is the time of the snippet's centre.
+
+    Attributes:
+        fps: frames (samples) of the recording in one second.
+        stride_frames: frames from one feature to the next.
+        snippet_frames: frames that one feature has seen.
+    """
+
+    fps: float
+    stride_frames: float
+    snippet_frames: float
+
+    def to_seconds(self, cells):
+        """Seconds of positions on the feature axis, any shape."""
+        return ((np.asarray(cells, np.float64) - 0.5) * self.stride_frames + self.snippet_frames / 2) / self.fps
+
+    def to_cells(self, seconds):
+        """Positions on the feature axis of times in seconds, any shape."""
+        return (np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2) / self.stride_frames + 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Recordings, their annotations and their features.
+
+    Attributes:
+        annotations: the recordings of the training and test subsets whose features are there.
+        read: recording name -> (T, C) float array, perhaps a read-only memory map; not to be changed, for the last
+            `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
+        timeline: recording name -> Timeline of its T features.
+        missing: names of the recordings whose features are not there (only under `allow_missing`).
+    """
+
+    annotations: Annotations
+    read: Callable[[str], np.ndarray]
+    timeline: dict[str, Timeline]
+    missing: tuple[str, ...] = ()
+
+
+def load_folder(config):
+    """Any data set: `config.data.annotations` names the JSON file and `config.data.features` the folder of feature files."""
+    data = config.data
+    for field in ("annotations", "features"):
+        if not data[field]:
+            raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")
+    return folder_dataset(load_annotations(data.annotations), data.features, data)
+
+
+def folder_dataset(annotations, folder, data, hint=""):
+    """Dataset of a folder that holds one feature file, NAME.npy, .npz or .csv, for each recording.
+
+    Args:
+        annotations: Annotations.
+        folder: the folder.
+        data: the fields of `config.data` (see tal_jax/data/__init__.py).
+        hint: sentences added to the error where features are missing: how to get them.
+
+    Returns:
+        Dataset.
+
+    Raises:
+        DataError: features are missing (unless `data.allow_missing`), or a recording has no frame rate.
+    """
+    paths = {name: find_features(folder, name) for name in annotations.recordings}
+    there = {name for name, path in paths.items() if path}
+    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, f"in {folder}", hint)
+
+
+def build_dataset(annotations, read_raw, available, data, place, hint=""):
+    """Dataset of a function that reads the raw (T, C) array of a recording; folds samples and checks channels on reading.
+
+    Args:
+        annotations: Annotations.
+        read_raw: recording name -> (T, C) float array.
+        available: names that `read_raw` knows.
+        data: the fields of `config.data`.
+        place: where the features are looked for, for messages: "in FOLDER".
+        hint: see `folder_dataset`.
+
+    Returns, Raises: as `folder_dataset`.
+    """
+    subsets = (data.train_subset, data.test_subset)
+    wanted = {name: recording for name, recording in annotations.recordings.items() if recording.subset in subsets}
+    missing = tuple(name for name in wanted if name not in available)
+    if missing:
+        count = f"{len(missing)} of {len(wanted)} recordings have no feature file {place} (the first is '{missing[0]}')"
+        if not data.allow_missing or len(missing) == len(wanted):
+            rest = "" if len(missing) == len(wanted) else " Set config.data.allow_missing=True to go on with the others."
+            raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
+        logging.warning("%s; they are left out.", count)
+    recordings = {name: recording for name, recording in wanted.items() if name not in missing}
+    if not recordings:
+        raise DataError(f"No recording is in the subsets {subsets} of config.data.train_subset and test_subset.")
+
+    @functools.lru_cache(KEPT_RECORDINGS)
+    def read(name):
+        signal = read_raw(name)
+        if data.num_channels and signal.shape[1] != data.num_channels:
+            raise DataError(
+                f"Recording '{name}' {place} has {signal.shape[1]} channels, but config.data.num_channels is "
+                f"{data.num_channels}."
+            )
+        if len(signal) < data.samples_per_frame:
+            raise DataError(
+                f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
+                "(config.data.samples_per_frame)."
+            )
+        return fold_samples(signal, data.samples_per_frame)
+
+    timeline = {name: make_timeline(recording, data) for name, recording in recordings.items()}
+    return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
+
+
+def make_timeline(recording, data):
+    """Timeline of a recording's features after folding; its own frame rate goes before that of `config.data`."""
+    fps = recording.fps or data.fps
+    if not fps:
+        raise DataError(f"Recording '{recording.name}' has no field 'fps'; annotate it or set config.data.fps.")
+    fold = data.samples_per_frame
+    return Timeline(fps, fold * data.stride_frames, data.snippet_frames + (fold - 1) * data.stride_frames)
+
+
+def fold_samples(signal, samples_per_frame):
+    """Makes r consecutive samples one frame: (T, C) -> (T//r, r*C), the samples of a frame in time order.
+
+    The T % r samples at the end are dropped. A view where NumPy can make one.
+    """
+    num_frames = len(signal) // samples_per_frame
+    return signal[: num_frames * samples_per_frame].reshape(num_frames, samples_per_frame * signal.shape[1])
+
+
+def find_features(folder, name):
+    """Path of the feature file of a recording in the folder, None if there is none. .npy goes before .npz before .csv."""
+    paths = (pathlib.Path(folder) / f"{name}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_features(path):
+    """Reads one feature file.
+
+    * .npy: the array itself, memory-mapped;
+    * .npz: its only array, or the one named "features";
+    * .csv: one row a sample, one column a channel, separated by commas; a first row without any number is skipped.
+
+    Returns:
+        (T, C) float array, T and C at least 1; whole numbers become float32. A .npy of floats is a read-only memory map.
+
+    Raises:
+        DataError: the file is missing, damaged, pickled, not numeric or not (T, C).
+    """
+    path = pathlib.Path(path)
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise DataError(f"Feature file {path} has the suffix '{path.suffix}'; use one of {', '.join(SUFFIXES)}.")
+    try:
+        array = readers[path.suffix](path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pyarrow.ArrowInvalid) as error:
+        raise DataError(f"Cannot read the feature file {path}: {str(error).rstrip('.') or 'it is empty'}.") from error
+    if array.ndim != 2 or not array.size:
+        raise DataError(f"Feature file {path} holds an array of shape {array.shape}; it must be (T, C), neither of them 0.")
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"Feature file {path} holds values of type {array.dtype}; they must be real numbers.")
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def _read_npy(path):
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_npz(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not a zip archive, or it is cut off")
+    with np.load(path, allow_pickle=False) as arrays:
+        names = arrays.files
+        if len(names) != 1 and "features" not in names:
+            raise ValueError(f"it holds {len(names)} arrays and none is named 'features'")
+        return arrays["features" if "features" in names else names[0]]
+
+
+def _read_csv(path):
+    with open(path, encoding="utf-8-sig") as lines:
+        has_header = not any(_is_number(cell) for cell in lines.readline().split(","))
+    options = pyarrow.csv.ReadOptions(autogenerate_column_names=True, skip_rows=int(has_header))
+    table = pyarrow.csv.read_csv(path, read_options=options)
+    columns = [column.to_numpy() for column in table.columns]
+    for number, column in enumerate(columns, 1):
+        if column.dtype.kind not in "fiu":
+            raise ValueError(f"column {number} holds values that are not numbers")
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

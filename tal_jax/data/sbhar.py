@@ -1,0 +1,64 @@
+"""SBHAR: 12 activities and postural transitions, from a phone at the waist; 61 recordings of 3 to 11 minutes at 50 Hz.
+
+The signals and the annotations are in this package (files/sbhar): nothing to download.
+"""
+
+import pathlib
+
+import ml_collections
+import numpy as np
+
+from tal_jax.data import features
+from tal_jax.data.annotations import load_annotations
+
+FILES = pathlib.Path(__file__).parent / "files" / "sbhar"
+UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)  # acceleration in g, angular rate in rad/s
+
+
+def data_config():
+    """The fields of `config.data` for SBHAR (meaning: tal_jax/data/__init__.py)."""
+    return ml_collections.ConfigDict(
+        dict(
+            name="sbhar",
+            annotations="",
+            features="",
+            fps=50.0,
+            stride_frames=1,
+            snippet_frames=1,
+            samples_per_frame=10,
+            num_channels=6,
+            train_subset="train",
+            test_subset="test",
+            allow_missing=False,
+        )
+    )
+
+
+def load(config):
+    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording; acceleration x, y, z in g, angular rate in rad/s.
+
+    `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
+    """
+    data = config.data
+    annotations = load_annotations(data.annotations) if data.annotations else bundled_annotations()
+    if data.features:
+        return features.folder_dataset(annotations, data.features, data)
+    with np.load(FILES / "signals.npz") as signals:
+        available = set(signals.files)
+    return features.build_dataset(annotations, read_signal, available, data, f"in {FILES / 'signals.npz'}")
+
+
+def bundled_annotations():
+    """Annotations of the 61 recordings, subsets "train" (42) and "test" (19)."""
+    return load_annotations(FILES / "annotations.json")
+
+
+def read_signal(name):
+    """One bundled recording, (T, 6) float32 in g and rad/s; takes about 10 ms."""
+    return read_units(name).astype(np.float32) * UNITS
+
+
+def read_units(name):
+    """One bundled recording as the sensors gave it, (T, 6) int32. The file holds the differences in time, (6, T)."""
+    with np.load(FILES / "signals.npz") as signals:
+        return np.cumsum(signals[name], axis=1, dtype=np.int32).T

@@ -1,0 +1,112 @@
+"""THUMOS14: 20 sports classes in web videos; 200 validation videos to train on, 210 test videos to score.
+
+The annotations are in this package (files/thumos14). The features are not: see `HOW_TO_GET`.
+"""
+
+import csv
+import dataclasses
+import pathlib
+
+import ml_collections
+import numpy as np
+
+from tal_jax.data import features
+from tal_jax.data.annotations import Annotations, load_annotations
+
+FILES = pathlib.Path(__file__).parent / "files" / "thumos14"
+ANNOTATIONS = FILES / "thumos_gt.json"
+FEATURES = "data/thumos14/i3d"
+HOW_TO_GET = (
+    "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 channels, RGB first; "
+    "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one folder, and point "
+    "at it with --config.data.features=FOLDER."
+)
+
+
+def data_config():
+    """The fields of `config.data` for THUMOS14 on I3D features (meaning: tal_jax/data/__init__.py)."""
+    return ml_collections.ConfigDict(
+        dict(
+            name="thumos14",
+            annotations="",
+            features="",
+            fps=30.0,
+            stride_frames=4,
+            snippet_frames=16,
+            samples_per_frame=1,
+            num_channels=2048,
+            train_subset="train",
+            test_subset="test",
+            allow_missing=False,
+        )
+    )
+
+
+def load(config):
+    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features a video.
+
+    `config.data.annotations` and `.features` replace the bundled annotations and the folder data/thumos14/i3d.
+    """
+    data = config.data
+    annotations = load_annotations(data.annotations) if data.annotations else bundled_annotations()
+    return features.folder_dataset(annotations, data.features or FEATURES, data, HOW_TO_GET)
+
+
+def bundled_annotations():
+    """Annotations of the 410 videos that are trained on and scored, the actions of a video in class order.
+
+    Every CliffDiving is repeated as Diving with the same times. Where two truths fit equally well the first one wins, and
+    the annotation table that the published AFSD trains on lists CliffDiving first; the ground truth file does not.
+    """
+    annotations = load_annotations(ANNOTATIONS, classes=_classes())
+    videos = _video_info()
+    recordings = {}
+    for name, recording in annotations.recordings.items():
+        fps, num_frames = float(videos[name]["fps"]), int(float(videos[name]["count"]))
+        order = np.argsort(recording.labels, kind="stable")
+        recordings[name] = dataclasses.replace(
+            recording,
+            duration_sec=num_frames / fps,
+            segments_sec=recording.segments_sec[order],
+            labels=recording.labels[order],
+            fps=fps,
+            num_frames=num_frames,
+        )
+    return Annotations(annotations.classes, recordings)
+
+
+def frame_annotations_10fps():
+    """AFSD: the training annotations in frames of the videos sampled at 10 fps, as the published loader counts them.
+
+    Returns:
+        dict video -> dict(segments_frame=(G, 2) float64, labels=(G,) int32 0-based, num_frames=int), in file order.
+    """
+    index = {label: i for i, label in enumerate(_classes())}
+    videos = _video_info()
+    rows = {}
+    for row in _read_csv("val_Annotation_ours.csv"):
+        rows.setdefault(row["video"], []).append(row)
+    table = {}
+    for name, annotations in rows.items():
+        frames_per_frame = float(videos[name]["sample_count"]) / float(videos[name]["count"])
+        segments = [(float(row["startFrame"]), float(row["endFrame"])) for row in annotations]
+        table[name] = dict(
+            segments_frame=np.array(segments) * frames_per_frame,
+            labels=np.array([index[row["type"]] for row in annotations], np.int32),
+            num_frames=int(videos[name]["sample_count"]),
+        )
+    return table
+
+
+def _classes():
+    lines = (FILES / "class_index.txt").read_text().splitlines()
+    return tuple(line.split()[1] for line in lines)
+
+
+def _video_info():
+    return {row["video"]: row for part in ("val", "test") for row in _read_csv(f"{part}_video_info.csv")}
+
+
+def _read_csv(name):
+    with open(FILES / name, newline="") as rows:
+        return list(csv.DictReader(rows))

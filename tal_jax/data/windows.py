@@ -1,0 +1,98 @@
+"""Windows of a long recording, and the labels inside them. Pure NumPy, on the host.
+
+Positions are in frames (cells of the feature axis) of the recording, or of the window where said so.
+"""
+
+import math
+
+import numpy as np
+
+
+def window_offsets(num_frames, window, stride):
+    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the grid misses it.
+
+    A recording no longer than the window has one window at 0. Used for training and testing alike.
+    """
+    last = max(num_frames - window, 0)
+    offsets = list(range(0, last + 1, stride))
+    return offsets if offsets[-1] == last else offsets + [last]
+
+
+def cut_window(segments_frame, labels, offset, window):
+    """AFSD: the annotations of one window: those at least half inside, clipped.
+
+    The window is frames offset+1 .. offset+window, counted from 1 as the published loader does.
+
+    Args:
+        segments_frame: (G, 2) float, frames of the recording. A segment without length is left out.
+        labels: (G,) int.
+        offset: first frame of the window.
+        window: length in frames.
+
+    Returns:
+        (segments, labels): (N, 2) float64 in frames of the window, within [1, window]; (N,) of labels' dtype.
+    """
+    kept = _inside(segments_frame, offset, window) >= 0.5
+    segments = np.asarray(segments_frame, np.float64)[kept] - offset
+    return np.stack([np.maximum(segments[:, 0], 1), np.minimum(segments[:, 1], window)], -1), np.asarray(labels)[kept]
+
+
+def training_windows(segments_frame, labels, num_frames, *, window, stride):
+    """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely inside.
+
+    Args:
+        segments_frame: (G, 2) float, frames of the recording.
+        labels: (G,) int.
+        num_frames: length of the recording in frames.
+        window: window length in frames.
+        stride: step of the grid in frames.
+
+    Returns:
+        list of (offset, segments, labels), the latter two as of `cut_window`.
+    """
+    return [
+        (offset, *cut_window(segments_frame, labels, offset, window))
+        for offset in window_offsets(num_frames, window, stride)
+        if (_inside(segments_frame, offset, window) >= 1).any()
+    ]
+
+
+def shortest_action(segments_frame, num_frames, *, window, stride):
+    """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training or not.
+
+    `window` if there is none.
+    """
+    shortest = float(window)
+    for offset in window_offsets(num_frames, window, stride):
+        segments, _ = cut_window(segments_frame, np.arange(len(segments_frame)), offset, window)
+        shortest = min(shortest, (segments[:, 1] - segments[:, 0]).min(initial=window))
+    return shortest
+
+
+def boundary_labels(segments, window):
+    """AFSD, activation-guided learning: which frames of a window are starts and which are ends.
+
+    A boundary of an action of d frames marks round(boundary -+ max(d/10, 2)/2), both ends included, within the window.
+
+    Args:
+        segments: (N, 2) float, frames of the window.
+        window: length L in frames.
+
+    Returns:
+        (2, L) float32 of 0 and 1: row 0 starts, row 1 ends.
+    """
+    frame_labels = np.zeros((2, window), np.float32)
+    for segment in np.asarray(segments, np.float64):
+        width = max((segment[1] - segment[0]) / 10, 2)
+        for row, boundary in enumerate(segment):
+            first, last = (min(max(round(boundary + side * width / 2), 0), window - 1) for side in (-1, 1))
+            frame_labels[row, first : last + 1] = 1
+    return frame_labels
+
+
+def _inside(segments_frame, offset, window):
+    """(G,) share of each segment that lies in frames offset+1 .. offset+window; negative if apart, -inf without length."""
+    start, end = np.asarray(segments_frame, np.float64).reshape(-1, 2).T
+    length = end - start
+    overlap = np.minimum(end, offset + window) - np.maximum(start, offset + 1)
+    return np.divide(overlap, length, out=np.full_like(length, -math.inf), where=length > 0)

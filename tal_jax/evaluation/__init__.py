@@ -1,0 +1,1 @@
+"""Scores, files and pictures of detections."""

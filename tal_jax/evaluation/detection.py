@@ -1,0 +1,251 @@
+"""Detection mAP by the two published protocols of the field: the ActivityNet evaluator and the THUMOS14 devkit.
+
+Both match detections and ground truths of one class one to one and average precision over recall. They differ in almost
+every detail, by up to a point on the same detections, so a score is only worth something together with its protocol:
+
+|                                             | activitynet (`eval_detection.py`) | thumos14 (`TH14evalDet`)      |
+|---------------------------------------------|-----------------------------------|-------------------------------|
+| who chooses, in turn                        | detections by falling score       | truths as listed              |
+| chosen is the free one of highest tIoU, if  | tIoU >= threshold                 | tIoU > threshold              |
+| precision at a recall                       | the best there or beyond          | the one there                 |
+| unmatched detection touching an `Ambiguous` | false positive                    | left out                      |
+| detection with end < start                  | overlaps nothing: false positive  | its ends are swapped          |
+| detection with score NaN                    | ranks first                       | ranks last                    |
+| equal tIoU, the choice falls on             | the later truth                   | the higher score              |
+
+Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the ActivityNet
+evaluator leaves to an unstable sort.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tal_jax.data.annotations import DataError
+
+AMBIGUOUS = "Ambiguous"  # the label of THUMOS14's intervals that are neither action nor background
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """Detections or ground truths of many recordings, ordered by recording and then as they were given."""
+
+    recordings: np.ndarray  # (N,) rank of the recording's name
+    labels: np.ndarray  # (N,)
+    segments_sec: np.ndarray  # (N, 2)
+    scores: np.ndarray  # (N,), 1 for ground truths
+
+    @classmethod
+    def from_rows(cls, rows):
+        """`rows` is a list of (recording, label, start_sec, end_sec, score)."""
+        columns = np.array(rows, np.float64).reshape(-1, 5)
+        return cls(columns[:, 0], columns[:, 1], columns[:, 2:4], columns[:, 4])
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, rows):
+        return _Table(self.recordings[rows], self.labels[rows], self.segments_sec[rows], self.scores[rows])
+
+    def by_falling_score(self, nan_as):
+        return self.take(np.argsort(-np.where(np.isnan(self.scores), nan_as, self.scores), kind="stable"))
+
+    def with_sorted_ends(self):
+        return dataclasses.replace(self, segments_sec=np.sort(self.segments_sec, axis=1))
+
+
+def evaluate_detections(
+    annotations, detections, *, subset, tious, protocol="activitynet", left_out=(), other_recordings="ignored"
+):
+    """Scores detections against the ground truth of one subset.
+
+    Args:
+        annotations: `tal_jax.data.annotations.Annotations`; its class `Ambiguous`, if any, is never scored.
+        detections: the "results" of a detections file (`read_detections`), in seconds:
+            {recording: [{"label", "segment": [start, end], "score"}]}.
+            A label that the subset's ground truth lacks is ignored (and counted).
+        subset: the recordings to score, for example "test"; those without ground truth count too.
+        tious: thresholds, above 0 and up to 1.
+        protocol: "activitynet" or "thumos14", see the head of this file.
+        left_out: recordings to leave out of the subset, with their ground truth and detections.
+        other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by AFSD's
+            evaluator, or "false positives", as by the two official ones.
+
+    Returns:
+        What evaluation.json holds, numbers in percent and thresholds as keys like "0.5": `protocol` (what one needs to
+        repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap` {class: {threshold: AP}} for
+        the classes of the subset's ground truth (0 where nothing was detected), and `counts`.
+
+    Raises:
+        DataError: the subset has no recordings or no ground truth, or `left_out` names a recording that it lacks.
+        ValueError: an argument is none of the values above.
+    """
+    _check_arguments(tious, protocol, other_recordings)
+    recordings = _scored_recordings(annotations, subset, left_out)
+    ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
+    truths, ambiguous = _truth_tables(recordings, ranks, annotations.classes)
+    if not len(truths):
+        raise DataError(f"Subset '{subset}' of the annotations has no ground truth to score against; choose another subset.")
+    classes = {annotations.classes[label]: label for label in np.unique(truths.labels).astype(int)}
+    scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
+    found, ignored = _detection_table(detections, scored, ranks, classes)
+
+    keys = [f"{tiou:g}" for tiou in tious]
+    ap = {}
+    for name, label in classes.items():
+        of_class = found.take(found.labels == label), truths.take(truths.labels == label)
+        values = PROTOCOLS[protocol](*of_class, ambiguous, tious)
+        ap[name] = {key: 100 * value for key, value in zip(keys, values, strict=True)}
+    map_percent = {key: float(np.mean([of_class[key] for of_class in ap.values()])) for key in keys}
+    return {
+        "protocol": {
+            "name": protocol,
+            "subset": subset,
+            "tiou_thresholds": [float(tiou) for tiou in tious],
+            "recordings_left_out": sorted(left_out),
+            "detections_on_other_recordings": other_recordings,
+            "classes_not_scored": [name for name in annotations.classes if name not in classes],
+        },
+        "map": map_percent,
+        "map_avg": float(np.mean(list(map_percent.values()))),
+        "ap": ap,
+        "counts": {
+            "recordings": len(recordings),
+            "classes": len(classes),
+            "ground_truths": len(truths),
+            "ambiguous_intervals": len(ambiguous),
+            "detections": len(found),
+            "detections_with_end_before_start": int(np.sum(found.segments_sec[:, 1] < found.segments_sec[:, 0])),
+            "detections_with_nan_score": int(np.sum(np.isnan(found.scores))),
+            "detections_ignored": ignored,
+        },
+    }
+
+
+def activitynet_ap(found, truths, ambiguous, tious):
+    """ActivityNet's `compute_average_precision_detection`: AP in [0, 1] of one class at each threshold.
+
+    A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes 0/0).
+
+    Args:
+        found: `_Table` of the D detections of the class.
+        truths: `_Table` of its G ground truths.
+        ambiguous: not used, this protocol does not know them.
+        tious: the thresholds.
+    """
+    found = found.by_falling_score(nan_as=np.inf)
+    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
+    found_sec, truths_sec = np.diff(found.segments_sec)[:, 0], np.diff(truths.segments_sec)[:, 0]  # (D,), (G,) lengths
+    tiou = overlap_sec / (truths_sec[truth] + found_sec[detection] - overlap_sec)
+    order = np.lexsort((-truth, -tiou, detection))
+    values = []
+    for threshold in tious:
+        chosen = order[tiou[order] >= threshold]
+        hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        best_precision = np.maximum.accumulate(precision[::-1])[::-1]
+        values.append(float(best_precision[hits].sum() / len(truths)))
+    return values
+
+
+def thumos14_ap(found, truths, ambiguous, tious):
+    """The THUMOS14 devkit's `TH14eventdetpr`: AP in [0, 1] of one class at each threshold.
+
+    Args:
+        found: `_Table` of the D detections of the class.
+        truths: `_Table` of its G ground truths.
+        ambiguous: `_Table` of the `Ambiguous` intervals, which belong to every class.
+        tious: the thresholds.
+    """
+    found, truths = found.by_falling_score(nan_as=-np.inf).with_sorted_ends(), truths.with_sorted_ends()
+    touches_ambiguous = np.zeros(len(found), bool)
+    touches_ambiguous[_overlapping_pairs(found, ambiguous.with_sorted_ends())[0]] = True
+    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
+    (found_start, found_end), (truth_start, truth_end) = found.segments_sec[detection].T, truths.segments_sec[truth].T
+    # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the threshold.
+    tiou = overlap_sec / (np.maximum(found_end, truth_end) - np.minimum(found_start, truth_start))
+    order = np.lexsort((detection, -tiou, truth))
+    values = []
+    for threshold in tious:
+        chosen = order[tiou[order] > threshold]
+        hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
+        hits = hits[hits | ~touches_ambiguous]
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        values.append(float(precision[hits].sum() / len(truths)))
+    return values
+
+
+PROTOCOLS = {"activitynet": activitynet_ap, "thumos14": thumos14_ap}
+
+
+def _overlapping_pairs(found, truths):
+    """Each detection with each truth of its recording that it overlaps: rows of the two tables and overlap_sec, (P,) all.
+
+    `truths` is ordered by recording.
+    """
+    first = np.searchsorted(truths.recordings, found.recordings, "left")
+    count = np.searchsorted(truths.recordings, found.recordings, "right") - first
+    detection = np.repeat(np.arange(len(found)), count)
+    truth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)
+    start_sec = np.maximum(found.segments_sec[detection, 0], truths.segments_sec[truth, 0])
+    end_sec = np.minimum(found.segments_sec[detection, 1], truths.segments_sec[truth, 1])
+    overlaps = end_sec > start_sec
+    return detection[overlaps], truth[overlaps], (end_sec - start_sec)[overlaps]
+
+
+def _take_while_free(detection, truth, num_detections, num_truths):
+    """Walks through pairs in their order and takes each whose two sides are still free.
+
+    Returns:
+        (num_detections,) bool, the detections that were taken.
+    """
+    detection_free, truth_free = [True] * num_detections, [True] * num_truths
+    for d, t in zip(detection.tolist(), truth.tolist(), strict=True):
+        if detection_free[d] and truth_free[t]:
+            detection_free[d] = truth_free[t] = False
+    return ~np.array(detection_free, bool)
+
+
+def _check_arguments(tious, protocol, other_recordings):
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is '{protocol}', but must be one of: {', '.join(PROTOCOLS)}.")
+    if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
+        raise ValueError(f"tious is {list(tious)}, but must be thresholds above 0 and up to 1.")
+    if other_recordings not in ("ignored", "false positives"):
+        raise ValueError(f"other_recordings is '{other_recordings}', but must be 'ignored' or 'false positives'.")
+
+
+def _scored_recordings(annotations, subset, left_out):
+    """{name: Recording} of the subset without those left out."""
+    recordings = annotations.subset(subset).recordings
+    for name in left_out:
+        if name not in recordings:
+            raise DataError(f"left_out names '{name}', which is not a recording of subset '{subset}'; correct the name.")
+    return {name: recording for name, recording in recordings.items() if name not in left_out}
+
+
+def _truth_tables(recordings, ranks, classes):
+    """The `_Table` of ground truths and the one of `Ambiguous` intervals."""
+    rows = []
+    for name in sorted(recordings):
+        recording = recordings[name]
+        for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
+            rows.append((ranks[name], label, start_sec, end_sec, 1))
+    table = _Table.from_rows(rows)
+    is_ambiguous = table.labels == (classes.index(AMBIGUOUS) if AMBIGUOUS in classes else -1)
+    return table.take(~is_ambiguous), table.take(is_ambiguous)
+
+
+def _detection_table(detections, scored, ranks, classes):
+    """The `_Table` of detections with a recording in `scored` and a label in `classes`, and the number of the others."""
+    rows, ignored = [], {"on_other_recordings": 0, "with_unknown_label": 0}
+    for name in sorted(detections):
+        if name not in scored:
+            ignored["on_other_recordings"] += len(detections[name])
+            continue
+        for detection in detections[name]:
+            if detection["label"] in classes:
+                rows.append((ranks[name], classes[detection["label"]], *detection["segment"], detection["score"]))
+            else:
+                ignored["with_unknown_label"] += 1
+    return _Table.from_rows(rows), ignored

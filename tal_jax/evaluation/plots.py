@@ -1,0 +1,137 @@
+"""The timeline of one recording: what was detected when, above what was annotated."""
+
+import matplotlib.colors
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tal_jax.evaluation.detections_file import replacing
+
+COLORS = ("#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb", "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d")
+INK, GREY, BAND, GRID = "#22262e", "#7a808c", "#f4f5f7", "#dcdfe4"
+TICK_STEPS_SEC = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+SMALLEST_BAR = 1 / 500  # of the time axis: a few seconds stay visible in a day
+
+
+def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0):
+    """Draws the detections of one recording as a PNG, with a row for each class that occurs.
+
+    A bar is a detection: the higher its score, the stronger its colour and the taller it is, and it lies over those with
+    lower scores. The dark lines under the bars are the ground truth.
+
+    Args:
+        path: the PNG file; an interrupted write leaves the old one.
+        name: of the recording, the title.
+        detections: [{"label", "segment": [start_sec, end_sec], "score"}].
+        truths: the annotated `tal_jax.data.annotations.Recording`; None draws the detections alone.
+        duration_sec: length of the time axis; None: up to the last end.
+        classes: names of all classes: the order of the rows, and a class has its colour in every picture. Others come last.
+        min_score: detections with a lower score are left out.
+    """
+    shown = sorted((d for d in detections if d["score"] >= min_score), key=lambda d: d["score"])
+    truth_labels = [] if truths is None else [classes[label] for label in truths.labels]
+    truth_segments_sec = np.zeros((0, 2)) if truths is None else truths.segments_sec
+    occurring = {*truth_labels, *(d["label"] for d in shown)}
+    classes = [*classes, *sorted(occurring - {*classes})]
+    rows = [label for label in classes if label in occurring]
+    if duration_sec is None:
+        duration_sec = max([d["segment"][1] for d in shown] + [end for _, end in truth_segments_sec], default=1.0)
+
+    figure = Figure(figsize=(12, 1.4 + 0.4 * max(len(rows), 1)), dpi=150, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    axes = figure.add_subplot()
+    _draw_frame(axes, rows, duration_sec)
+    best_score = shown[-1]["score"] if shown else 1.0
+    for row, label in enumerate(rows):
+        of_row = [d for d in shown if d["label"] == label]
+        strengths = np.array([strength(d["score"], best_score) for d in of_row])
+        colors = [on_white(COLORS[classes.index(label) % len(COLORS)], opacity) for opacity in strengths]
+        _draw_bars(axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec)
+        of_row = [segment_sec for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True) if other == label]
+        _draw_bars(axes, row + 0.29, of_row, 0.13, INK, duration_sec)
+    _draw_head(axes, name, _summary(len(shown), min_score, truths, duration_sec))
+    color = COLORS[classes.index(rows[0]) % len(COLORS)] if rows else GREY
+    _draw_legend(axes, [d["score"] for d in shown], color, truths is not None)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def strength(score, best_score):
+    """Opacity of a bar, from 0.2 at score 0 to 1 at the best score of the picture."""
+    return 0.2 + 0.8 * float(np.clip(score / best_score, 0, 1)) if best_score > 0 else 1.0
+
+
+def on_white(color, opacity):
+    """(3,) RGB in [0, 1] that `color` has on white paper; bars over each other then do not mix."""
+    return 1 - opacity * (1 - np.array(matplotlib.colors.to_rgb(color)))
+
+
+def tick_step_sec(duration_sec, most_ticks=13):
+    """The smallest round step (a day, if none is) that gives at most `most_ticks` ticks."""
+    return next((step for step in TICK_STEPS_SEC if duration_sec / step < most_ticks), TICK_STEPS_SEC[-1])
+
+
+def clock(time_sec, duration_sec):
+    """A time in a recording of that length: "95" up to three minutes, "1:35" up to an hour, from then on "0:01:35"."""
+    if duration_sec <= 180:
+        return f"{round(time_sec, 1):g}"
+    minutes, seconds = divmod(round(time_sec), 60)
+    if duration_sec < 3600:
+        return f"{minutes}:{seconds:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _draw_bars(axes, middle, segments_sec, heights, colors, duration_sec):
+    if not len(segments_sec):
+        return
+    starts, ends = np.array(segments_sec, np.float64).T
+    widths = np.maximum(ends - starts, SMALLEST_BAR * duration_sec)
+    edges = np.where(widths > 3 * SMALLEST_BAR * duration_sec, 0.7, 0.0)  # white, to tell neighbours apart
+    lefts = (starts + ends - widths) / 2
+    axes.barh([middle] * len(widths), widths, heights, lefts, color=colors, edgecolor="white", linewidth=edges, zorder=3)
+
+
+def _draw_frame(axes, rows, duration_sec):
+    """Row labels and bands, time axis and grid."""
+    axes.set(xlim=(0, duration_sec), ylim=(max(len(rows), 1) - 0.5, -0.5))
+    for row in range(0, len(rows), 2):
+        axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
+    axes.set_yticks(range(len(rows)), rows, fontsize=10, color=INK)
+    ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec))
+    axes.set_xticks(ticks_sec, [clock(tick, duration_sec) for tick in ticks_sec], fontsize=9, color=GREY)
+    axes.set_xlabel("seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s", fontsize=9, color=GREY)
+    axes.grid(axis="x", color=GRID, linewidth=0.6, zorder=1)
+    axes.tick_params(length=0, pad=6)
+    axes.spines[:].set_visible(False)
+    if not rows:
+        axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def _draw_head(axes, name, summary):
+    above = dict(xy=(0, 1), xycoords="axes fraction", textcoords="offset points", va="bottom")
+    axes.annotate(name, xytext=(0, 25), fontsize=13, fontweight="bold", color=INK, **above)
+    axes.annotate(summary, xytext=(0, 9), fontsize=9, color=GREY, **above)
+
+
+def _draw_legend(axes, scores, color, with_truths):
+    """The colours of the lowest, middle and highest score and the ground truth's, above the right end of the rows."""
+    handles = []
+    if scores:
+        steps = np.unique(np.round(np.linspace(scores[0], scores[-1], 3), 2))
+        handles = [Patch(color=on_white(color, strength(step, scores[-1])), label=f"{step:.2f}") for step in steps]
+        handles[0].set_label(f"score {steps[0]:.2f}")
+    if with_truths:
+        handles.append(Patch(color=INK, label="ground truth"))
+    if handles:
+        axes.legend(
+            handles=handles, ncols=len(handles), loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9,
+            labelcolor=GREY, handlelength=1.4, handleheight=0.6, columnspacing=1.2, borderpad=0.6, borderaxespad=0,
+        )  # fmt: skip
+
+
+def _summary(num_detections, min_score, truths, duration_sec):
+    """For example: 9 detections with score 0.3 or more, 7 annotated, 149 s."""
+    parts = [f"{num_detections} detection{'s' * (num_detections != 1)}" + f" with score {min_score:g} or more" * (min_score > 0)]
+    if truths is not None:
+        parts.append(f"{len(truths.labels)} annotated")
+    return "  ·  ".join([*parts, clock(duration_sec, duration_sec) + " s" * (duration_sec <= 180)])

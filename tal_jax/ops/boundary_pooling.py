@@ -1,0 +1,162 @@
+"""Boundary max pooling: the largest feature near each end of a segment (AFSD, CVPR 2021, boundary pooling).
+
+Every region has two intervals of cells, one around the start of a segment and one around its end. The first half of
+the channels is pooled over the first interval, the second half over the second.
+
+Three methods give the same values and the same gradient:
+
+* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; use it to check the others.
+* `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for accelerators.
+* `scan`: one pass over the cells. T small steps that leave the cells outside a region alone: for CPUs.
+"""
+
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+
+@functools.partial(jax.jit, static_argnames=("method", "grad"))
+def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
+    """Largest feature in each region's two intervals of cells.
+
+    Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose right end is
+    left of its left end stands for the single cell at its left end, so a region outside the clip reads the edge cell.
+
+    Args:
+      features: (B, T, C), floating, C even.
+      regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end interval.
+      method: "segment_max", "sparse_table", "scan", or "auto": "scan" on a CPU, "sparse_table" elsewhere.
+      grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the published
+        CUDA code does, which differs unless K = T (see `_as_misread`). Regions get no gradient.
+
+    Returns:
+      (B, K, C), the dtype of `features`.
+
+    Raises:
+      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, or "reference" with K > T.
+    """
+    batch, _, channels = features.shape
+    if channels % 2:
+        raise ValueError(f"features must have an even number of channels, one half for each boundary: got C={channels}.")
+    if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
+        raise ValueError(f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}.")
+    if method not in _METHODS and method != "auto":
+        raise ValueError(f"method must be 'auto' or one of {sorted(_METHODS)}: got {method!r}.")
+    if grad not in ("exact", "reference"):
+        raise ValueError(f"grad must be 'exact' or 'reference': got {grad!r}.")
+    if method == "auto":
+        method = "scan" if jax.default_backend() == "cpu" else "sparse_table"
+
+    pooled = _pool_halves(features, regions, method)
+    if grad == "reference":
+        misread = _pool_halves(_as_misread(features, regions.shape[1]), regions, method)
+        pooled = lax.stop_gradient(pooled) + (misread - lax.stop_gradient(misread))
+    return pooled
+
+
+def _pool_halves(features, regions, method):
+    """Pools both channel halves of (B, T, C) over the (B, K, 4) regions, giving (B, K, C)."""
+    batch, cells, channels = features.shape
+    halves = features.reshape(batch, cells, 2, channels // 2)
+    bounds = jnp.clip(lax.stop_gradient(regions).astype(jnp.float32), 0, cells - 1).astype(jnp.int32)
+    left, right = jnp.moveaxis(bounds.reshape(batch, -1, 2, 2), -1, 0)  # (B, K, 2) each
+    right = jnp.maximum(left, right)
+    one_half = functools.partial(_pool, method)
+    one_clip = jax.vmap(one_half, in_axes=1, out_axes=1)
+    return jax.vmap(one_clip)(halves, left, right).reshape(batch, -1, channels)
+
+
+def _as_misread(features, num_regions):
+    """The (B, K, C) features that the published CUDA backward sees instead of the (B, T, C) ones.
+
+    It takes the number of regions K for the number of cells T. So it reads the first B*C*K numbers of its (B, C, T)
+    buffer as though they were (B, C, K), pools these, and writes the gradient to the places they came from.
+    """
+    batch, cells, channels = features.shape
+    if num_regions > cells:
+        raise ValueError(
+            "grad='reference' needs at most as many regions as cells, because beyond that the published backward reads "
+            f"outside its buffer: got K={num_regions} and T={cells}; use grad='exact'."
+        )
+    buffer = features.transpose(0, 2, 1).reshape(-1)
+    return buffer[: batch * channels * num_regions].reshape(batch, channels, num_regions).transpose(0, 2, 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pool(method, features, left, right):
+    """Max over cells left..right, both included: (T, D) features, (K,) int32 bounds with left <= right, giving (K, D)."""
+    return _METHODS[method](features, left, right)[0]
+
+
+def _pool_forward(method, features, left, right):
+    maximum, first_cell = _METHODS[method](features, left, right)
+    return maximum, (first_cell, features)
+
+
+def _pool_backward(method, residuals, grad_pooled):
+    """Adds each gradient to the first cell that held the maximum, in float32 or better."""
+    del method
+    first_cell, features = residuals
+    zeros = jnp.zeros(features.shape, jnp.promote_types(features.dtype, jnp.float32))
+    grad_features = zeros.at[first_cell, jnp.arange(features.shape[1])].add(grad_pooled.astype(zeros.dtype))
+    return grad_features.astype(features.dtype), None, None
+
+
+_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def _by_segment_max(features, left, right):
+    """The maxima (K, D) and the first cell (K, D) that holds each, with one segment a region and one row a region and cell."""
+    (cells, _), regions = features.shape, left.shape[0]
+    cell = jnp.tile(jnp.arange(cells), regions)  # (K*T,)
+    region = jnp.repeat(jnp.arange(regions), cells)  # (K*T,)
+    inside = (left[region] <= cell) & (cell <= right[region])
+    segment = jnp.where(inside, region, regions)  # segment K does not exist: its rows are dropped
+    maximum = jax.ops.segment_max(features[cell], segment, regions)
+    holds_it = features[cell] == maximum[region]
+    return maximum, jax.ops.segment_min(jnp.where(holds_it, cell[:, None], cells), segment, regions)
+
+
+def _by_sparse_table(features, left, right):
+    """As `_by_segment_max`, from the maxima of all windows of 2^j cells: two of them, overlapping, cover any interval."""
+    cells = features.shape[0]
+    maximum, first_cell = features, jnp.broadcast_to(jnp.arange(cells)[:, None], features.shape)
+    levels = [(maximum, first_cell)]
+    for shift in [2**level for level in range(cells.bit_length() - 1)]:
+        # Windows that would pass the end of the clip wrap around to its beginning; no interval asks for them.
+        later_maximum, later_cell = jnp.roll(maximum, -shift, 0), jnp.roll(first_cell, -shift, 0)
+        later = later_maximum > maximum
+        maximum, first_cell = jnp.where(later, later_maximum, maximum), jnp.where(later, later_cell, first_cell)
+        levels.append((maximum, first_cell))
+    maxima, first_cells = (jnp.stack(table) for table in zip(*levels))  # (levels, T, D)
+
+    level = 31 - lax.clz(right - left + 1)  # the largest with 2^level cells or fewer in the interval
+    last = right + 1 - (1 << level)
+    later = maxima[level, last] > maxima[level, left]
+    return (
+        jnp.where(later, maxima[level, last], maxima[level, left]),
+        jnp.where(later, first_cells[level, last], first_cells[level, left]),
+    )
+
+
+def _by_scan(features, left, right):
+    """As `_by_segment_max`, in one pass over the cells for the maxima and one, backwards, for the first cells."""
+    indexed = (jnp.arange(features.shape[0]), features)
+    start, end = left[:, None], right[:, None]
+
+    def raise_maximum(maximum, indexed_cell):
+        cell, value = indexed_cell
+        return jnp.where((start < cell) & (cell <= end) & (value > maximum), value, maximum), None
+
+    def move_to_earlier(first_cell, indexed_cell):
+        cell, value = indexed_cell
+        return jnp.where((start <= cell) & (cell <= end) & (value == maximum), cell, first_cell), None
+
+    maximum, _ = lax.scan(raise_maximum, features[left], indexed)
+    first_cell, _ = lax.scan(move_to_earlier, jnp.broadcast_to(start, maximum.shape), indexed, reverse=True)
+    return maximum, first_cell
+
+
+_METHODS = {"segment_max": _by_segment_max, "sparse_table": _by_sparse_table, "scan": _by_scan}

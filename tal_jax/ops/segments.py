@@ -1,0 +1,45 @@
+"""Temporal IoU between segments, in the two forms that detectors use.
+
+A *segment* is [start, end]; a *distance pair* is [left, right]: how far the two boundaries lie from an anchor point.
+Both may be in any unit of time, as long as the two arguments share it.
+"""
+
+import jax.numpy as jnp
+
+EPS = 1.1920929e-07  # float32 machine epsilon: the smallest union the references divide by
+
+
+def segment_iou(first, second):
+    """tIoU of segments.
+
+    Args:
+      first, second: (..., 2) [start, end]; leading dimensions broadcast.
+
+    Returns:
+      (...) in [0, 1]; 0 where either segment is empty or reversed.
+    """
+    start = jnp.maximum(first[..., 0], second[..., 0])
+    end = jnp.minimum(first[..., 1], second[..., 1])
+    intersection = jnp.maximum(end - start, 0)
+    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - intersection
+    return intersection / jnp.maximum(union, EPS)
+
+
+def distance_iou(predicted, target):
+    """tIoU of two segments given by their distances to a common anchor (AFSD, section 3.4).
+
+    Args:
+      predicted, target: (..., 2) distances [left, right] from the anchor. Where both segments contain the anchor (all
+        distances >= 0) this is the tIoU, which then equals the generalised IoU; otherwise it may be negative.
+
+    Returns:
+      (...) at most 1.
+    """
+    intersection = jnp.minimum(predicted, target).sum(-1)
+    union = predicted.sum(-1) + target.sum(-1) - intersection
+    return intersection / jnp.maximum(union, EPS)
+
+
+def anchors_to_segments(anchors, distances):
+    """Segments [anchor - left, anchor + right]. anchors (N,), distances (..., N, 2) -> (..., N, 2), same unit."""
+    return jnp.stack([anchors - distances[..., 0], anchors + distances[..., 1]], axis=-1)

@@ -1,0 +1,58 @@
+"""From the outputs of AFSD to scored candidate segments of a window (paper section 3.4, inference; section 11 of the spec)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tal_jax.ops.segments import anchors_to_segments
+from tal_jax.systems.afsd.losses import refine_distances
+
+
+class Candidates(NamedTuple):
+    """Candidates of B windows, before suppression."""
+
+    segments: jax.Array  # (B, N, 2) frames of the window, within [0, window]
+    scores: jax.Array  # (B, N, K) one score for each class, background left out
+
+
+def decode(config, outputs):
+    """Segments and class scores of every location.
+
+    Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its score takes the
+    place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`), or is the score of the most
+    probable class by itself (`'aux_only'`).
+
+    Args:
+      config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
+      outputs: Outputs.
+
+    Returns:
+      Candidates.
+    """
+    distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    segments = jnp.clip(anchors_to_segments(outputs.anchors, distances), 0, config.window.frames)
+    classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
+    quality = jax.nn.sigmoid(outputs.quality_logits)[..., None]
+    if config.curriculum.auxiliary != "branch":
+        return Candidates(segments, classes * quality)
+    auxiliary = jax.nn.sigmoid(outputs.auxiliary_logits)[..., None]
+    final_score = config.decode.final_score
+    if final_score == "replace_quality":
+        scores = classes * auxiliary
+    elif final_score == "times_quality":
+        scores = classes * auxiliary * quality
+    elif final_score == "aux_only":
+        scores = jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)
+    else:
+        raise ValueError(f"config.decode.final_score is '{final_score}'; it must be replace_quality, times_quality or aux_only.")
+    return Candidates(segments, scores)
+
+
+def fuse_streams(first, second):
+    """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before decoding."""
+    names = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits", "auxiliary_logits")
+    averaged = {
+        name: 0.5 * (getattr(first, name) + getattr(second, name)) for name in names if getattr(first, name) is not None
+    }
+    return first.replace(**averaged)

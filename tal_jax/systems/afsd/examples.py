@@ -1,0 +1,96 @@
+"""What AFSD trains on: windows of recordings with their annotations, laid out in arrays of fixed shape."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tal_jax.data import windows
+from tal_jax.data.annotations import DataError
+from tal_jax.data.augment import augment_sequence
+from tal_jax.systems.afsd import contrastive
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One training window of one recording."""
+
+    name: str
+    offset: int  # first frame
+    num_frames: int  # of the recording
+
+
+def training_examples(config, dataset):
+    """The training windows and the function that makes an example of one.
+
+    Args:
+      config: the run's config (`data`, `window`, `augment`, `loss.contrastive_weight`).
+      dataset: data.features.Dataset; its training subset is used.
+
+    Returns:
+      (items, make_example): a list of Window, and (Window, np.random.Generator) -> example, a dict of
+        inputs (window, C) float32; num_frames () int32, those that are not padding;
+        segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows;
+        boundary_labels (2, window) float32: start and end frames;
+        frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged clip of boundary
+        contrastive learning (only if its loss has a weight).
+
+    Raises:
+      DataError: no window of the training subset holds an annotation.
+    """
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    size, stride = config.window.frames, config.window.train_stride
+    items, truths, shortest = [], {}, {}
+    for name, recording in recordings.items():
+        num_frames = len(dataset.read(name))
+        segments = dataset.timeline[name].to_cells(recording.segments_sec)
+        truths[name] = segments, recording.labels + 1
+        shortest[name] = windows.shortest_action(segments, num_frames, window=size, stride=stride)
+        for offset, _, _ in windows.training_windows(*truths[name], num_frames, window=size, stride=stride):
+            items.append(Window(name, offset, num_frames))
+    if not items:
+        raise DataError(
+            f"No training window of {size} frames holds a whole annotation of the subset '{config.data.train_subset}'; "
+            "enlarge config.window.frames or check the annotations with --mode=check_data."
+        )
+    max_segments = max(len(labels) for _, labels in truths.values())
+
+    def make_example(item, rng):
+        offset = jittered_offset(item, config.augment.jitter, size, rng)
+        segments, labels = windows.cut_window(*truths[item.name], offset, size)
+        example = window_inputs(dataset, item.name, offset, size)
+        example["inputs"] = augment_sequence(
+            example["inputs"],
+            rng,
+            scale=config.augment.scale,
+            noise=config.augment.noise,
+            rotation_deg=config.augment.rotation_deg,
+        )
+        example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
+        example["segments_frame"][: len(segments)] = segments
+        example["labels"] = np.zeros(max_segments, np.int32)
+        example["labels"][: len(labels)] = labels
+        example["boundary_labels"] = windows.boundary_labels(segments, size)
+        if config.loss.contrastive_weight:
+            new_clip = contrastive.rearrange(segments, math.ceil(shortest[item.name]), size, rng)
+            example["frame_map"] = new_clip["frame_map"]
+            example["proposals_frame"] = new_clip["proposals"]
+            example["rearranged"] = np.float32(new_clip["valid"])
+        return example
+
+    return items, make_example
+
+
+def jittered_offset(item, jitter, size, rng):
+    """The window's offset moved by up to `jitter` frames either way, within the recording."""
+    if not jitter:
+        return item.offset
+    return int(np.clip(item.offset + rng.integers(-jitter, jitter + 1), 0, max(item.num_frames - size, 0)))
+
+
+def window_inputs(dataset, name, offset, size):
+    """Features of one window, padded with zeros at the end: inputs (size, C) float32 and num_frames () int32."""
+    features = np.asarray(dataset.read(name)[offset : offset + size], np.float32)
+    padded = np.zeros((size, features.shape[1]), np.float32)
+    padded[: len(features)] = features
+    return dict(inputs=padded, num_frames=np.int32(len(features)))

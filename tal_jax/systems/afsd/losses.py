@@ -1,0 +1,233 @@
+"""The losses of AFSD (section 3.4 of the paper; spec of the published code) and their curriculum-weighted forms.
+
+Every loss is a `Term`: a local sum and a local count. The training step divides the sum over all devices by the count
+over all devices, so that a batch means the same however many devices share it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tal_jax import curriculum
+from tal_jax.ops.boundary_pooling import boundary_max_pool
+from tal_jax.ops.segments import distance_iou
+from tal_jax.systems.afsd.model import boundary_regions, upsample_nearest
+from tal_jax.systems.afsd.targets import assign
+
+FOCAL_EPS = 1e-6
+
+
+class Term(NamedTuple):
+    """One loss: weight * sum / max(count, 1), sum and count taken over all devices."""
+
+    weight: float
+    sum: jax.Array
+    count: jax.Array
+
+
+def focal_loss(logits, labels, alpha, gamma):
+    """DW-AFSD Eq. 3 as AFSD's code has it: softmax focal loss, -a * (1 - q)^gamma * log q.
+
+    q is the softmax probability of the label (plus 1e-6); a = alpha for background, 1 - alpha for every action.
+
+    Args:
+      logits: (..., K + 1); labels: (...) int, 0 = background.
+
+    Returns:
+      (...).
+    """
+    probability = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], axis=-1)[..., 0] + FOCAL_EPS
+    balance = jnp.where(labels == 0, alpha, 1.0 - alpha)
+    return -balance * (1.0 - probability) ** gamma * jnp.log(probability)
+
+
+def offset_loss(predicted, target, smooth):
+    """L1 (THUMOS) or smooth L1 with beta 1 (ActivityNet) of refined offsets, summed over both sides. (..., 2) -> (...)."""
+    error = jnp.abs(predicted - target)
+    if smooth:
+        error = jnp.where(error < 1, 0.5 * error**2, error - 0.5)
+    return error.sum(-1)
+
+
+def refine_distances(coarse_distances, refined_offsets):
+    """AFSD Eq. 6: refined = coarse + 0.5 * (coarse width) * offset. (..., 2) frames."""
+    return coarse_distances + 0.5 * coarse_distances.sum(-1, keepdims=True) * refined_offsets
+
+
+def activation_term(feature, labels, mask):
+    """Activation-guided learning (AFSD Eq. 8): BCE between the mean activation g = mean tanh(feature) and 0/1 labels.
+
+    Args:
+      feature: (B, T, C); labels: (B, T); mask: (B,) 1 for recordings that count.
+
+    Returns:
+      Sum of BCE over recordings and time, to be divided by their number.
+    """
+    activation = jnp.tanh(feature.astype(jnp.float32)).mean(-1)
+    log_on = jnp.log(jnp.clip(activation, 1e-38))  # the published code clamps its logarithms at -100; here -87, finite in gradient
+    log_off = jnp.log1p(-jnp.clip(activation, max=1.0 - 6e-8))
+    return (-(labels * log_on + (1 - labels) * log_off) * mask[:, None]).sum()
+
+
+def triplet_margin(anchor, positive, negative):
+    """Boundary contrastive loss (AFSD Eq. 9, unsquared as published): max(|a - p| - |a - n| + 1, 0). (B, C) -> (B,)."""
+
+    def distance(first, second):
+        return jnp.sqrt(jnp.square(first - second + 1e-6).sum(-1))
+
+    return jnp.maximum(distance(anchor, positive) - distance(anchor, negative) + 1.0, 0.0)
+
+
+def contrastive_features(outputs, proposals, grad="exact"):
+    """Boundary-pooled features of the three proposals of a rearranged clip (AFSD section 3.5).
+
+    Args:
+      outputs: Outputs for the rearranged clips.
+      proposals: (B, 3, 2) frames: action before the inserted background, action after it, the background itself.
+
+    Returns:
+      Three triples (anchor, positive, negative), (B, C / 2) each: from the frame-level feature and from the level-0
+      localisation and classification features. anchor = end-sensitive half of the first action; positive = start-
+      sensitive half of the second; negative = start-sensitive half of the background.
+    """
+    centre = proposals.mean(-1)
+    distances = 0.5 * (proposals[..., 1:] - proposals[..., :1]) * jnp.ones(2)
+    regions = boundary_regions(distances, centre, plus_one=True)
+    triples = []
+    for feature, stride in ((outputs.frame_feature, 1), (outputs.loc_sides, 4), (outputs.cls_sides, 4)):
+        pooled = boundary_max_pool(feature, regions / stride, grad=grad).astype(jnp.float32)
+        start_half, end_half = jnp.split(pooled, 2, axis=-1)
+        triples.append((end_half[:, 0], start_half[:, 1], start_half[:, 2]))
+    return triples
+
+
+def curriculum_weights(config, outputs, targets, epoch):
+    """Weights w of the coarse and of the refined stage (DW-AFSD Eq. 8, 9), and the auxiliary target.
+
+    Args:
+      config: the whole config: `curriculum` and `train.epochs`.
+      epoch: scalar, epochs done so far.
+
+    Returns:
+      (coarse, refined, auxiliary), each (B, N); meaningful at positives.
+    """
+    c = config.curriculum
+    alpha = c.constant_alpha
+    if c.schedule:
+        alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0)
+    coarse_iou = distance_iou(outputs.coarse_distances, targets.distances)
+    refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    refined_iou = distance_iou(refined, targets.distances)
+    if c.loc_score == "quality":
+        coarse_iou = refined_iou = jax.nn.sigmoid(outputs.quality_logits)
+
+    def probability(logits):
+        return jnp.take_along_axis(jax.nn.softmax(logits), targets.coarse_labels[..., None], axis=-1)[..., 0]
+
+    coarse_p, refined_p = probability(outputs.coarse_logits), probability(outputs.refined_logits)
+    stages = [
+        curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha)
+        for iou, p in ((coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, 0.5 * (coarse_p + refined_p)))
+    ]
+    return [jax.lax.stop_gradient(w) for w in stages] if c.detach else stages
+
+
+def detection_terms(config, outputs, targets, batch, epoch):
+    """The five detection losses of AFSD section 3.4 (Eq. 10-14), weighted by the curriculum if it is on, and Eq. 10 of DW-AFSD.
+
+    Returns:
+      dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
+    """
+    loss, c = config.loss, config.curriculum
+    positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
+    coarse_weights, refined_weights, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
+
+    coarse_loc = 1.0 - distance_iou(outputs.coarse_distances, targets.distances)
+    coarse_cls = focal_loss(outputs.coarse_logits, targets.coarse_labels, loss.focal_alpha, loss.focal_gamma)
+    refined_loc = offset_loss(outputs.refined_offsets, targets.offsets, loss.smooth_l1)
+    refined_cls = focal_loss(outputs.refined_logits, targets.refined_labels, loss.focal_alpha, loss.focal_gamma)
+    if c.weights and c.stages in ("both", "coarse"):
+        coarse_loc = curriculum.weighted_localisation(coarse_loc, coarse_weights)
+        coarse_cls = curriculum.weighted_classification(coarse_cls, positive, coarse_weights)
+    if c.weights and c.stages in ("both", "refined"):
+        refined_loc = curriculum.weighted_localisation(refined_loc, refined_weights)
+        refined_cls = curriculum.weighted_classification(refined_cls, refined_positive, refined_weights)
+
+    refined_distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    quality_target = jnp.maximum(distance_iou(refined_distances, targets.distances), 0.0)
+    if not loss.quality_target_gradient:
+        quality_target = jax.lax.stop_gradient(quality_target)
+    quality = curriculum.binary_cross_entropy(outputs.quality_logits, quality_target)
+
+    rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
+        loc=(loss.loc_weight, coarse_loc, positive, positive),
+        cls=(loss.cls_weight, coarse_cls, targets.valid, positive),
+        refined_loc=(loss.loc_weight, refined_loc, refined_positive, refined_positive),
+        refined_cls=(loss.cls_weight, refined_cls, targets.valid, refined_positive),
+        quality=(loss.cls_weight, quality, positive, positive),
+    )
+    if c.auxiliary != "none":
+        if c.auxiliary == "branch":
+            logits = outputs.auxiliary_logits
+        else:  # "classification": the foreground probability of the refined head stands in for the branch (Table 6)
+            logits = jax.nn.logsumexp(outputs.refined_logits[..., 1:], axis=-1) - outputs.refined_logits[..., 0]
+        good = refined_positive if c.auxiliary_positives == "refined" else positive
+        auxiliary = curriculum.auxiliary_loss(logits, auxiliary_target, good)
+        rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, good)
+
+    return {name: _term(*row, per_recording=loss.per_recording, sample_mask=batch["sample_mask"]) for name, row in rows.items()}
+
+
+def _term(weight, values, where, divide_by, per_recording, sample_mask):
+    """Sums `values` (B, N) over `where`; divides by the number of `divide_by`, of the batch or of each recording."""
+    sums, counts = jnp.where(where, values, 0.0).sum(1), divide_by.sum(1).astype(jnp.float32)
+    if per_recording:  # ActivityNet: normalised recording by recording, then averaged
+        return Term(weight, (sums / jnp.maximum(counts, 1.0) * sample_mask).sum(), sample_mask.sum())
+    return Term(weight, sums.sum(), counts.sum())
+
+
+def activation_terms(config, outputs, batch):
+    """start and end: activation-guided losses of the frame-level and, times 0.1, of both level-0 features (AFSD Eq. 8)."""
+    window, mask = outputs.frame_feature.shape[1], batch["sample_mask"]
+    cells = outputs.loc_sides.shape[1]
+    terms = {}
+    for side, name in enumerate(("start", "end")):
+        labels = batch["boundary_labels"][:, side]  # (B, window)
+        halves = [jnp.split(f, 2, axis=-1)[side] for f in (outputs.frame_feature, outputs.loc_sides, outputs.cls_sides)]
+        frame = activation_term(halves[0], labels, mask) / window
+        coarse_labels = labels[:, :: window // cells]
+        level = sum(activation_term(half, coarse_labels, mask) / cells for half in halves[1:])
+        terms[name] = Term(config.loss.activation_weight, frame + 0.1 * level, mask.sum())
+    return terms
+
+
+def contrastive_term(config, outputs, batch):
+    """Boundary contrastive learning (AFSD section 3.5) on `outputs` of the rearranged clips: weights 1, 0.1, 0.1."""
+    triples = contrastive_features(outputs, batch["proposals_frame"], config.model.boundary_pool_grad)
+    usable = batch["rearranged"] * batch["sample_mask"]
+    margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
+    return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
+
+
+def loss(config, model, params, batch, epoch):
+    """All losses of one (local) batch.
+
+    Args:
+      config: the run's config (`loss`, `curriculum`, `model`, `train.epochs`).
+      model, params: the Flax module and its parameters.
+      batch: arrays as `examples.example` lays them out, plus `sample_mask` (B,).
+      epoch: scalar, for the curriculum.
+
+    Returns:
+      dict name -> Term.
+    """
+    outputs = model.apply({"params": params}, batch["inputs"])
+    targets = assign(config.loss, outputs, batch)
+    terms = detection_terms(config, outputs, targets, batch, epoch)
+    if config.loss.activation_weight:
+        terms |= activation_terms(config, outputs, batch)
+    if config.loss.contrastive_weight:
+        rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
+        terms["triplet"] = contrastive_term(config, model.apply({"params": params}, rearranged), batch)
+    return terms

@@ -1,0 +1,253 @@
+"""AFSD: an anchor-free detector with saliency-based boundary refinement (Lin et al., CVPR 2021), in NTC layout.
+
+Data flow:  backbone -> pyramid (levels l = 0..5) -> towers -> coarse heads
+                              |                          |
+                              +-> frame-level feature -> boundary pooling -> refined heads (+ quality, + auxiliary)
+
+Lengths: a window has `window` frames (the unit of all distances here); level l has T_l cells, N = sum of T_l locations.
+"""
+
+import functools
+from typing import Any, Sequence
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tal_jax.ops.boundary_pooling import boundary_max_pool
+
+NUM_LEVELS = 6
+
+
+@flax.struct.dataclass
+class Outputs:
+    """Everything the detector computes. B recordings, N locations over all levels (finest first), K classes, C channels.
+
+    Distances and regions are in frames of the window unless said otherwise; class 0 is background.
+    """
+
+    anchors: jax.Array  # (N,) centre of each location, frames
+    coarse_distances: jax.Array  # (B, N, 2) to start and end
+    coarse_logits: jax.Array  # (B, N, K + 1)
+    refined_offsets: jax.Array  # (B, N, 2) unit: half the coarse width
+    refined_logits: jax.Array  # (B, N, K + 1)
+    quality_logits: jax.Array  # (B, N)
+    auxiliary_logits: jax.Array | None  # (B, N), with the curriculum extension
+    frame_feature: jax.Array  # (B, window, C): first half start-sensitive, second half end-sensitive
+    loc_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the localisation branch
+    cls_sides: jax.Array  # (B, T_0, 2C) the same of the classification branch
+    level_regions: jax.Array  # (B, N, 4) pooling regions in cells of each location's own level
+    frame_regions: jax.Array  # (B, N, 4) the same in frames
+    pyramid: Sequence[jax.Array]  # (B, T_l, C) each
+
+
+class Conv(nn.Module):
+    """1-D convolution with bias and SAME padding, (B, T, C) -> (B, ceil(T / stride), features)."""
+
+    features: int
+    kernel: int = 1
+    stride: int = 1
+    kernel_init: Any = nn.initializers.glorot_uniform()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Conv(self.features, (self.kernel,), (self.stride,), dtype=self.dtype, kernel_init=self.kernel_init, name="conv")(x)
+
+
+class Block(nn.Module):
+    """Convolution, GroupNorm, ReLU: the unit that AFSD is made of. (B, T, C) -> (B, ceil(T / stride), features)."""
+
+    features: int
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 32
+    kernel_init: Any = nn.initializers.glorot_uniform()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        x = Conv(self.features, self.kernel, self.stride, self.kernel_init, self.dtype, name="conv")(x)
+        return nn.relu(nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name="norm")(x))
+
+
+def spatial_glorot(height, width):
+    """Glorot uniform of a (1, height, width) convolution, for the kernel (1, height * width * C, features) of its flat form."""
+
+    def init(key, shape, dtype=jnp.float32):
+        unflattened = (height, width, shape[1] // (height * width), shape[2])
+        return nn.initializers.glorot_uniform()(key, unflattened, dtype).reshape(shape)
+
+    return init
+
+
+def upsample_nearest(x, length):
+    """Nearest upsampling in time: cell j of the result reads cell floor(j * T / length). (B, T, C) -> (B, length, C)."""
+    return x[:, jnp.arange(length) * x.shape[1] // length]
+
+
+def boundary_regions(distances, centre, *, plus_one):
+    """AFSD Eq. 3: where to look for the two boundaries of a segment.
+
+    The published code looks w/10 outside and w/4 inside each boundary, at least one cell (the paper's text swaps the two).
+
+    Args:
+      distances: (..., 2) from `centre` to start and end; centre: (...), same unit.
+      plus_one: width counts both end frames (the frame-level regions do, the level ones do not).
+
+    Returns:
+      (..., 4) [start_from, start_to, end_from, end_to], rounded half to even, not clamped to the window.
+    """
+    width = distances.sum(-1) + (1.0 if plus_one else 0.0)
+    inside, outside = jnp.maximum(width / 4, 1), jnp.maximum(width / 10, 1)
+    start, end = centre - distances[..., 0], centre + distances[..., 1]
+    return jnp.round(jnp.stack([start - outside, start + inside, end - inside, end + outside], axis=-1))
+
+
+class Pyramid(nn.Module):
+    """Two backbone maps (B, T, H, W, C) -> six levels (B, T_l, channels), each half as long as the one before."""
+
+    channels: int
+    top_down: bool  # level 0 from the finer map plus the upsampled level 1 (THUMOS); else level 0 from the coarser map alone
+    block: Any
+
+    @nn.compact
+    def __call__(self, finer, coarser):
+        def project(x, name):  # a kernel as large as the map is a product with the flattened map
+            init = spatial_glorot(*x.shape[2:4])
+            return self.block(self.channels, kernel_init=init, name=name)(x.reshape(*x.shape[:2], -1))
+
+        levels = [project(finer, "project_0"), project(coarser, "project_1")] if self.top_down else [project(coarser, "project_0")]
+        while len(levels) < NUM_LEVELS:
+            levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1]))
+        if self.top_down:
+            levels[0] = levels[0] + upsample_nearest(levels[1], levels[0].shape[1])
+        return levels
+
+
+class RefinementBranch(nn.Module):
+    """Saliency-based refinement (AFSD section 3.3): look at both boundaries of each coarse segment."""
+
+    channels: int
+    pool: Any
+    block: Any
+
+    @nn.compact
+    def __call__(self, tower, frame_pooled, level_regions):
+        """One level: tower (B, T_l, C), frame-level feature pooled for each cell (B, T_l, C), regions (B, T_l, 4) in cells.
+
+        Returns:
+          feature (B, T_l, C), sides (B, T_l, 2C): start-sensitive and end-sensitive halves before pooling.
+        """
+        current = self.block(self.channels, name="current")(tower)
+        sides = self.block(2 * self.channels, name="sides")(tower)
+        region = self.block(self.channels, name="region")(frame_pooled)
+        merged = jnp.concatenate([region, self.pool(sides, level_regions), current], axis=-1)
+        return self.block(self.channels, name="merge")(merged), sides
+
+
+class AFSD(nn.Module):
+    """The detector after the backbone, with the auxiliary branch of DW-AFSD as an option.
+
+    Attributes:
+      num_classes: K, background not counted.
+      window: frames in a window.
+      channels: width of every level (512 as published).
+      groups: GroupNorm groups (32 as published).
+      distance_multipliers: per level, what exp(scale * x) is multiplied with to give frames (ones for THUMOS).
+      top_down: see `Pyramid`.
+      normal_heads: draw everything but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
+      auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
+      boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
+      backbone: module turning inputs into the two maps; None if the maps are given.
+      dtype: of the computation; parameters and outputs that losses read stay float32.
+    """
+
+    num_classes: int
+    window: int
+    channels: int = 512
+    groups: int = 32
+    distance_multipliers: Sequence[float] = (1.0,) * NUM_LEVELS
+    top_down: bool = True
+    normal_heads: bool = False
+    auxiliary: bool = False
+    boundary_pool_grad: str = "exact"
+    backbone: nn.Module | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs):
+        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs."""
+
+        block = functools.partial(Block, groups=self.groups, dtype=self.dtype)
+        init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
+        head_block = functools.partial(block, kernel_init=init)
+        head = functools.partial(Conv, kernel_init=init, dtype=self.dtype)
+
+        def pool(features, regions):
+            return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
+
+        channels, num_logits = self.channels, self.num_classes + 1
+        maps = self.backbone(inputs) if self.backbone is not None else inputs
+        levels = Pyramid(channels, self.top_down, block, name="pyramid")(*maps)
+
+        frame_feature = upsample_nearest(levels[0], self.window)
+        for i, kernel in enumerate((3, 3, 1)):
+            frame_feature = block(channels, kernel, name=f"frame_{i}")(frame_feature)
+
+        loc_tower = [head_block(channels, 3, name=f"loc_tower_{i}") for i in range(2)]
+        cls_tower = [head_block(channels, 3, name=f"cls_tower_{i}") for i in range(2)]
+        loc_head, cls_head = head(2, 3, name="loc_head"), head(num_logits, 3, name="cls_head")
+        scales = self.param("scales", nn.initializers.ones, (NUM_LEVELS,))
+        loc_branch = RefinementBranch(channels, pool, head_block, name="loc_branch")
+        cls_branch = RefinementBranch(channels, pool, head_block, name="cls_branch")
+        refined_loc_head, refined_cls_head = head(2, name="refined_loc_head"), head(num_logits, name="refined_cls_head")
+        quality_head = head(1, 3, name="quality_head")
+        if self.auxiliary:
+            auxiliary_reduce, auxiliary_head = head_block(channels, name="auxiliary_reduce"), head(1, 3, name="auxiliary_head")
+
+        coarse = []
+        for level, feature in enumerate(levels):
+            cells = feature.shape[1]
+            loc_feature = loc_tower[1](loc_tower[0](feature))
+            cls_feature = cls_tower[1](cls_tower[0](feature))
+            distances = jnp.exp(scales[level] * loc_head(loc_feature).astype(jnp.float32)) * self.distance_multipliers[level]
+            fixed = jax.lax.stop_gradient(distances)
+            anchors = (jnp.arange(cells) + 0.5) / cells * self.window
+            row = dict(
+                anchors=anchors,
+                coarse_distances=distances,
+                coarse_logits=cls_head(cls_feature),
+                level_regions=boundary_regions(fixed * (cells / self.window), jnp.arange(cells), plus_one=False),
+                frame_regions=boundary_regions(fixed, anchors, plus_one=True),
+            )
+            coarse.append((loc_feature, cls_feature, row))
+
+        # Both branches read the same pooled frame-level feature; all levels in one call, unless the published gradient is
+        # imitated, which depends on the number of regions in a call.
+        frame_regions = [row["frame_regions"] for *_, row in coarse]
+        if self.boundary_pool_grad == "exact":
+            ends = np.cumsum([feature.shape[1] for feature in levels])[:-1]
+            frame_pooled = jnp.split(pool(frame_feature, jnp.concatenate(frame_regions, axis=1)), ends, axis=1)
+        else:
+            frame_pooled = [pool(frame_feature, regions) for regions in frame_regions]
+        rows = []
+        for level, (loc_feature, cls_feature, row) in enumerate(coarse):
+            loc_refined, loc_sides = loc_branch(loc_feature, frame_pooled[level], row["level_regions"])
+            cls_refined, cls_sides = cls_branch(cls_feature, frame_pooled[level], row["level_regions"])
+            row["refined_offsets"] = refined_loc_head(loc_refined)
+            row["refined_logits"] = refined_cls_head(cls_refined)
+            row["quality_logits"] = quality_head(loc_refined)[..., 0]
+            if self.auxiliary:
+                both = jnp.concatenate([cls_refined, loc_refined], axis=-1)
+                row["auxiliary_logits"] = auxiliary_head(auxiliary_reduce(both))[..., 0]
+            if level == 0:
+                level_0_sides = dict(loc_sides=loc_sides, cls_sides=cls_sides)
+            rows.append(row)
+
+        joined = {k: jnp.concatenate([row[k] for row in rows], axis=min(1, rows[0][k].ndim - 1)) for k in rows[0]}
+        joined = {k: v.astype(jnp.float32) for k, v in joined.items()}
+        joined.setdefault("auxiliary_logits", None)
+        return Outputs(frame_feature=frame_feature, pyramid=tuple(levels), **level_0_sides, **joined)

@@ -1,0 +1,291 @@
+"""The training loop: data -> step -> log -> save -> evaluate. It knows no system by name."""
+
+import json
+import math
+import os
+import pathlib
+import signal
+import time
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import logging
+from clu import metrics as clu_metrics
+from clu import parameter_overview
+from tqdm import tqdm
+
+from tal_jax import evaluate
+from tal_jax.checkpoints import Checkpoints
+from tal_jax.data import load_dataset
+from tal_jax.data.annotations import DataError
+from tal_jax.data.loader import TrainingBatches
+from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.systems import SYSTEMS
+from tal_jax.writers import MetricWriter
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says at which step and why."""
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes during training. `ema` is an exponential moving average of the parameters, None if switched off."""
+
+    step: jax.Array  # () int32, batches seen
+    params: dict
+    ema: dict | None
+    optimizer: optax.OptState
+
+    def inference_params(self):
+        """The parameters to evaluate and predict with."""
+        return self.params if self.ema is None else self.ema
+
+
+def make_schedule(config, total_steps):
+    """Learning rate by optimizer step: linear warm-up over `warmup_steps`, then constant or cosine decay to 0."""
+    train = config.train
+    if train.schedule == "constant":
+        after = optax.constant_schedule(train.learning_rate)
+    elif train.schedule == "cosine":
+        after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
+    else:
+        raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant' or 'cosine'.")
+    warmup = optax.linear_schedule(0.0, train.learning_rate, max(train.warmup_steps, 1))
+    return optax.join_schedules([warmup, after], [train.warmup_steps])
+
+
+def make_optimizer(config, total_steps):
+    """Adam with L2 decay added to the gradient (not AdamW), as the published systems train."""
+    train = config.train
+    steps = [
+        optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity(),
+        optax.add_decayed_weights(train.weight_decay),
+        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+        optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
+    ]
+    optimizer = optax.chain(*steps)
+    if train.accumulate_steps > 1:
+        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
+    return optimizer
+
+
+def init_state(config, model, optimizer, inputs):
+    """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone."""
+    params = jax.jit(model.init)(jax.random.key(config.seed), inputs)["params"]
+    ema = jax.tree.map(jnp.copy, params) if config.train.ema_decay else None
+    return TrainState(jnp.zeros((), jnp.int32), params, ema, jax.jit(optimizer.init)(params))
+
+
+def make_step(config, system, model, optimizer, batches_per_epoch):
+    """The body of a training step, for one device of those that share the axis "data" (see parallel.py).
+
+    Returns:
+      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`.
+    """
+
+    def step(state, batch):
+        epoch = (state.step // batches_per_epoch).astype(jnp.float32)
+
+        def local_loss(params):
+            terms = system.loss(config, model, params, batch, epoch)
+            counts = jax.lax.psum({name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}, AXIS)
+            values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
+            return sum(values.values()), values
+
+        (total, values), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        gradients, values = jax.lax.psum((gradients, values | {"total": total}), AXIS)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            decay = jnp.minimum(config.train.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, ema, params)
+        values["gradient_norm"] = optax.global_norm(gradients)
+        return TrainState(state.step + 1, params, ema, optimizer_state), values
+
+    return step
+
+
+def require_finite(step, values):
+    """Raises TrainingError naming the step and the first loss term that is NaN or infinite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"Step {step}: '{name}' is {value}. Training stops; the last good checkpoint stays. Lower "
+                "config.train.learning_rate, set config.train.gradient_clip, or look for bad values with --mode=check_data."
+            )
+
+
+def remember_config(config, workdir):
+    """Writes `<workdir>/config.json`; if there is one, it must say the same, so that a resumed run stays one run."""
+    path = pathlib.Path(workdir) / "config.json"
+    new = json.loads(config.to_json())
+    if path.exists():
+        differing = _differences(json.loads(path.read_text()), new)
+        if differing:
+            raise DataError(
+                f"{workdir} holds a run with another config ({'; '.join(differing)}). Choose another --workdir, or delete it."
+            )
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(new, indent=1))
+    os.replace(temporary, path)
+
+
+def _differences(old, new, prefix="config"):
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [f"{prefix} was {old}, is now {new}"]
+    rows = (_differences(old.get(key), new.get(key), f"{prefix}.{key}") for key in sorted(old.keys() | new.keys()))
+    return [line for row in rows for line in row]
+
+
+class StopSignal:
+    """Turns SIGTERM and Ctrl-C into a flag that the loop reads between two steps."""
+
+    def __init__(self):
+        self.received = False
+        self._before = {s: signal.signal(s, self._receive) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def _receive(self, *_):
+        self.received = True
+
+    def restore(self):
+        """Gives the signals back to who had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def train(config, workdir):
+    """Trains the config's system, resuming from the workdir's latest checkpoint, and evaluates at the end.
+
+    Args:
+      config: the run's config.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json, evaluation.json.
+
+    Returns:
+      The evaluation (a dict), or None if a signal stopped the run before its end (its state is saved).
+
+    Raises:
+      DataError, TrainingError: sentences for the user.
+    """
+    workdir = pathlib.Path(workdir)
+    dataset = load_dataset(config)
+    system = SYSTEMS[config.system]
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    if config.train.batch_size % parallel.num_devices:
+        raise DataError(
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices."
+        )
+    items, make_example = system.examples(config, dataset)
+    batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
+    total_steps = config.train.epochs * batches_per_epoch
+
+    model, optimizer = system.build(config), make_optimizer(config, total_steps)
+    example = make_example(items[0], np.random.default_rng(0))
+    state = init_state(config, model, optimizer, example["inputs"][None])
+    workdir.mkdir(parents=True, exist_ok=True)
+    remember_config(config, workdir)
+    checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
+    start = checkpoints.latest_step() or 0
+    if start:
+        logging.info("Resuming from step %d of %d in %s.", start, total_steps, workdir)
+        state = checkpoints.restore(state)
+    else:
+        parameter_overview.log_parameter_overview(state.params)
+    logging.info(
+        "%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).",
+        len(dataset.annotations.subset(config.data.train_subset).recordings),
+        len(items),
+        batches_per_epoch,
+        config.train.epochs,
+        parallel.num_devices,
+    )
+
+    batches = TrainingBatches(
+        items, make_example, batch_size=config.train.batch_size, seed=config.seed, threads=config.train.loader_threads, start=start
+    )
+    step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
+    writer = MetricWriter(workdir, start)
+    stop = StopSignal()
+    result = None
+    try:
+        state = _loop(config, parallel, step_fn, parallel.replicate(state), batches, checkpoints, writer, stop, start, total_steps)
+        if not stop.received:
+            result = evaluate.evaluate_params(config, workdir, state.inference_params(), dataset)
+            checkpoints.save_if_best(int(state.step), state, result["map_avg"])
+            writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
+    finally:
+        stop.restore()
+        writer.close()
+        checkpoints.close()
+    return result
+
+
+def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, start, total_steps):
+    """Steps start..total_steps; returns the state without device axis, which is saved."""
+    train = config.train
+    average = _Averages()
+    pending = None  # values of the step before: read one step late, so that the device is never waited for
+    progress = tqdm(total=total_steps, initial=start, unit="step", mininterval=1.0, dynamic_ncols=True)
+
+    def settle(step, values):
+        values = {name: float(value) for name, value in values.items()}
+        require_finite(step, values)
+        average.add(values)
+
+    for step in range(start + 1, total_steps + 1):
+        before = time.perf_counter()
+        batch = parallel.shard(next(batches))
+        waited = time.perf_counter() - before
+        state, values = step_fn(state, batch)
+        if pending:
+            settle(*pending)
+        pending = step, values
+        average.time(waited, time.perf_counter() - before)
+        progress.update()
+        last = step == total_steps or stop.received
+        if step % train.log_every_steps == 0 or last:
+            settle(*pending)
+            pending = None
+            summary = average.compute_and_reset()
+            summary["epoch"] = step / batches.batches_per_epoch
+            writer.write(step, summary)
+            progress.set_postfix(loss=f"{summary['total']:.3f}", waiting=f"{summary['data_wait_share']:.1%}")
+        if step % train.save_every_steps == 0 or last:
+            if pending:
+                settle(*pending)
+                pending = None
+            checkpoints.save(step, parallel.unreplicate(state))
+        if stop.received:
+            progress.close()
+            logging.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
+            break
+    progress.close()
+    return parallel.unreplicate(state)
+
+
+class _Averages:
+    """Averages of the loss terms, and the share of time spent waiting for data, since the last log line."""
+
+    def __init__(self):
+        self._reset()
+
+    def _reset(self):
+        self._metrics, self._waited, self._elapsed, self._steps = {}, 0.0, 0.0, 0
+
+    def add(self, values):
+        new = {name: clu_metrics.Average.from_model_output(jnp.float32(value)) for name, value in values.items()}
+        self._metrics = {name: self._metrics[name].merge(metric) if self._metrics else metric for name, metric in new.items()}
+
+    def time(self, waited, elapsed):
+        self._waited, self._elapsed, self._steps = self._waited + waited, self._elapsed + elapsed, self._steps + 1
+
+    def compute_and_reset(self):
+        summary = {name: float(metric.compute()) for name, metric in self._metrics.items()}
+        summary |= {"data_wait_share": self._waited / self._elapsed, "seconds_per_step": self._elapsed / self._steps}
+        self._reset()
+        return summary

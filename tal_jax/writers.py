@@ -1,0 +1,48 @@
+"""Where the numbers of a run go: always `<workdir>/metrics.jsonl`, and TensorBoard where it is installed."""
+
+import json
+import os
+import pathlib
+
+from absl import logging
+
+
+class MetricWriter:
+    """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}. Lines after `start_step` of an earlier try are dropped."""
+
+    def __init__(self, workdir, start_step=0):
+        self._path = pathlib.Path(workdir) / "metrics.jsonl"
+        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text("".join(kept))
+        os.replace(temporary, self._path)
+        self._tensorboard = _tensorboard_writer(workdir)
+
+    def write(self, step, values):
+        """Writes scalars (name -> float) of one step."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._tensorboard:
+            self._tensorboard.write_scalars(step, values)
+
+    def close(self):
+        """Ends the TensorBoard file."""
+        if self._tensorboard:
+            self._tensorboard.close()
+
+
+def _lines(path):
+    """Whole lines of the file; one cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _tensorboard_writer(workdir):
+    """clu's writer, which needs TensorFlow and tensorboard (requirements-tf.txt); None without them."""
+    try:
+        from clu import metric_writers
+    except ImportError:
+        logging.info("TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always written.")
+        return None
+    return metric_writers.SummaryWriter(str(workdir))

@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import DataError, load_annotations
+
+
+def write(folder, database, **fields):
+    path = folder / "labels.json"
+    path.write_text(json.dumps({"database": database, **fields}))
+    return path
+
+
+def entry(*annotations, **fields):
+    rows = [{"label": label, "segment": segment} for label, *segment in annotations]
+    return {"subset": "train", "annotations": rows} | fields
+
+
+def test_reads_every_field(tmp_path):
+    b = entry(("run", "1.5", "2"), ("jump", 0, 1), fps=25, num_samples=100, duration=4)
+    path = write(tmp_path, {"b": b, "a": entry(subset="test")})
+    annotations = load_annotations(path)
+    assert annotations.classes == ("jump", "run")  # sorted
+    assert list(annotations.recordings) == ["b", "a"]  # file order
+    recording = annotations.recordings["b"]
+    assert (recording.subset, recording.duration_sec, recording.fps, recording.num_frames) == ("train", 4, 25, 100)
+    np.testing.assert_array_equal(recording.segments_sec, [[1.5, 2], [0, 1]])
+    assert recording.segments_sec.dtype == np.float64 and recording.labels.dtype == np.int32
+    np.testing.assert_array_equal(recording.labels, [1, 0])
+    empty = annotations.recordings["a"]
+    assert empty.segments_sec.shape == (0, 2) and empty.labels.shape == (0,) and empty.duration_sec is None
+
+
+def test_class_order_and_ignored_labels(tmp_path):
+    database = {"a": entry(("run", 1, 2), ("Ambiguous", 1, 2), ("jump", 3, 4))}
+    path = write(tmp_path, database, classes=["run", "jump", "swim"])
+    annotations = load_annotations(path, ignored_labels=("Ambiguous",))
+    assert annotations.classes == ("run", "jump", "swim")
+    np.testing.assert_array_equal(annotations.recordings["a"].labels, [0, 1])
+    annotations = load_annotations(path, ignored_labels=("Ambiguous",), classes=("jump", "run"))
+    np.testing.assert_array_equal(annotations.recordings["a"].labels, [1, 0])
+    assert load_annotations(write(tmp_path, database), ignored_labels=("Ambiguous",)).classes == ("jump", "run")
+
+
+def test_subset(tmp_path):
+    annotations = load_annotations(write(tmp_path, {"a": entry(("run", 1, 2)), "b": entry(subset="test")}))
+    assert list(annotations.subset("test").recordings) == ["b"] and annotations.subset("test").classes == ("run",)
+    with pytest.raises(DataError, match="'validation'; the annotations have 'test', 'train'"):
+        annotations.subset("validation")
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        (None, "Cannot read the annotation file .*No such file"),
+        ("", "is empty"),
+        ("{", "not valid JSON at line 1"),
+        ("[]", "must hold a JSON object"),
+        ("{}", "field 'database'"),
+        ('{"database": {}}', "field 'database'"),
+        ('{"database": {"rec": 1}}', "recording 'rec' must be an object"),
+        ('{"database": {"rec": {}}}', "recording 'rec': field 'subset'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": {}}}}', "recording 'rec': field 'annotations'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": [{}]}}}', "recording 'rec', annotation 0: field 'label'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x"}]}}}', "annotation 0: field 'segment'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1]}]}}}', "field 'segment'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, "b"]}]}}}', "numbers, found 'b'"),
+        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}', "numbers, found nan"),
+        ('{"database": {"rec": {"subset": "a", "duration": -1}}}', "recording 'rec': field 'duration' must be positive"),
+        ('{"database": {"rec": {"subset": "a", "fps": "fast"}}}', "recording 'rec': field 'fps'"),
+        ('{"classes": 3, "database": {"rec": {"subset": "a"}}}', "field 'classes'"),
+        ('{"classes": ["x", "x"], "database": {"rec": {"subset": "a"}}}', "names a class twice"),
+        (
+            '{"classes": ["y"], "database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, 2]}]}}}',
+            r"'x' \(recording 'rec'\)",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
+    path = tmp_path / "labels.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=sentence) as error:
+        load_annotations(path)
+    assert "labels.json" in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,110 @@
+import json
+import re
+
+import ml_collections
+import numpy as np
+import pytest
+
+from tal_jax.data import sbhar, thumos14
+from tal_jax.data.annotations import DataError
+from tal_jax.data.check import check_dataset
+
+
+@pytest.fixture
+def database():
+    return {
+        "first": {"subset": "train", "duration": 10, "annotations": [{"label": "run", "segment": [1, 2]}]},
+        "second": {"subset": "test", "annotations": [{"label": "jump", "segment": [3, 4]}]},
+    }
+
+
+@pytest.fixture
+def check(tmp_path, database):
+    """Checks the data set as the test has changed it: 100 features of 2 channels, 10 a second, for each recording."""
+    config = ml_collections.ConfigDict(dict(data=sbhar.data_config()))
+    config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
+    config.data.update(samples_per_frame=1, num_channels=2)
+    for name in database:
+        np.save(tmp_path / f"{name}.npy", np.ones((100, 2)))
+
+    def run(**fields):
+        config.data.update(fields)
+        (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+        return check_dataset(config)
+
+    return run
+
+
+def test_a_good_data_set(check):
+    assert check() == []
+
+
+@pytest.mark.parametrize(
+    "name, segments, sentence",
+    [
+        ("first", [[2, 1]], "Recording 'first' has 'run' from 2 s to 1 s: the end is not after the start."),
+        ("first", [[2, 2]], "Recording 'first' has 'run' from 2 s to 2 s: the end is not after the start."),
+        ("first", [[-1, 2]], "Recording 'first' has 'run' from -1 s to 2 s: it begins before the recording."),
+        ("first", [[9, 11]], "Recording 'first' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 s."),
+        ("second", [[9, 11]], "Recording 'second' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 s."),
+        ("second", [[1, 2], [1, 2]], "Recording 'second' has 'run' from 1 s to 2 s more than once."),
+        ("second", [], "Note: recording 'second' has no annotation."),
+    ],
+)
+def test_annotations(check, database, name, segments, sentence):
+    database[name]["annotations"] = [{"label": "run", "segment": segment} for segment in segments]
+    assert check() == [sentence]
+
+
+def test_the_same_segment_with_two_labels_is_fine(check, database):
+    database["first"]["annotations"].append({"label": "jump", "segment": [1, 2]})
+    assert check() == []
+
+
+@pytest.mark.parametrize(
+    "features, sentence",
+    [
+        (np.full((100, 2), np.nan), "NaN or infinite features in 100 of 100 rows, the first is row 0"),
+        (np.where(np.arange(200).reshape(100, 2) == 5, np.inf, 1), "NaN or infinite features in 1 of 100 rows, the first is row 2"),
+        (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
+        (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
+        (np.ones((50, 2)), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
+    ],
+)
+def test_features(check, tmp_path, features, sentence):
+    np.save(tmp_path / "first.npy", features)
+    (problem,) = check()
+    assert problem.startswith("Recording 'first'") and re.search(sentence, problem)
+
+
+def test_missing_and_damaged_files(check, tmp_path):
+    (tmp_path / "first.npy").unlink()
+    (tmp_path / "second.npy").write_bytes(b"")
+    missing, *problems = check()
+    assert missing == "No recording with features has the subset 'train' of config.data.train_subset."
+    assert problems[0] == "Recording 'first' has no feature file."
+    assert problems[1].startswith("Recording 'second'") and "second.npy" in problems[1]
+
+
+def test_subset_that_no_recording_has(check):
+    assert check(test_subset="validation") == [
+        "No recording with features has the subset 'validation' of config.data.test_subset."
+    ]
+
+
+def test_a_data_set_that_cannot_be_read_is_an_error(check, tmp_path, database):
+    database["first"]["annotations"][0]["segment"] = [1]
+    with pytest.raises(DataError, match="recording 'first', annotation 0"):
+        check()
+
+
+def test_the_config_is_left_alone(tmp_path):
+    config = ml_collections.ConfigDict(dict(data=thumos14.data_config()))
+    config.data.features = str(tmp_path)
+    with pytest.raises(DataError):
+        check_dataset(config)
+    assert config.data.allow_missing is False
+
+
+def test_sbhar_is_in_order():
+    assert check_dataset(ml_collections.ConfigDict(dict(data=sbhar.data_config()))) == []

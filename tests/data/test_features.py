@@ -1,0 +1,188 @@
+import json
+
+import ml_collections
+import numpy as np
+import pytest
+
+from tal_jax.data import features, load_dataset, sbhar
+from tal_jax.data.annotations import DataError
+
+
+@pytest.mark.parametrize("fps, stride_frames, snippet_frames", [(30, 4, 16), (50, 10, 10), (29.97, 8, 8)])
+def test_timeline_there_and_back(fps, stride_frames, snippet_frames):
+    timeline = features.Timeline(fps, stride_frames, snippet_frames)
+    cells = np.linspace(-1, 100, 7)
+    np.testing.assert_allclose(timeline.to_cells(timeline.to_seconds(cells)), cells, atol=1e-9)
+
+
+def test_timeline_by_hand():
+    timeline = features.Timeline(fps=30, stride_frames=4, snippet_frames=16)
+    np.testing.assert_allclose(timeline.to_seconds([[0.5], [1.5]]), [[8 / 30], [12 / 30]])  # centres of frames 0-15, 4-19
+    timeline = features.Timeline(fps=50, stride_frames=10, snippet_frames=10)
+    np.testing.assert_allclose(timeline.to_seconds([0, 1]), [0, 0.2])  # cells touch
+
+
+def test_fold_samples():
+    signal = np.arange(14).reshape(7, 2)
+    np.testing.assert_array_equal(features.fold_samples(signal, 3), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
+    np.testing.assert_array_equal(features.fold_samples(signal, 1), signal)
+    assert features.fold_samples(signal, 8).shape == (0, 16)
+    assert np.shares_memory(features.fold_samples(signal, 3), signal)
+
+
+@pytest.fixture
+def array():
+    return np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+def test_reads_npy_without_loading_it(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    found = features.read_features(tmp_path / "a.npy")
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, array)
+    np.save(tmp_path / "a.npy", array.astype(np.int16))
+    assert features.read_features(tmp_path / "a.npy").dtype == np.float32
+
+
+def test_reads_npz(tmp_path, array):
+    path = tmp_path / "a.npz"
+    np.savez(path, whatever=array)
+    np.testing.assert_array_equal(features.read_features(path), array)
+    np.savez_compressed(path, other=np.zeros(3), features=array)
+    np.testing.assert_array_equal(features.read_features(path), array)
+
+
+@pytest.mark.parametrize(
+    "text", ["0,1\n2,3\n4,5\n", "acc x,acc y\n0,1\n2,3\n4,5", "\ufeff0,1.0\r\n2,3\r\n4,5\r\n", "x,y\n0,1e0\n2,3\n4,5\n"]
+)
+def test_reads_csv_with_and_without_header(tmp_path, array, text):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode())
+    found = features.read_features(path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, array)
+
+
+def test_a_missing_number_in_a_csv_is_nan_wherever_it_is(tmp_path):
+    (tmp_path / "a.csv").write_text("1,\n2,3\n")
+    np.testing.assert_array_equal(features.read_features(tmp_path / "a.csv"), [[1, np.nan], [2, 3]])
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("missing.npy", None),
+        ("empty.npy", b""),
+        ("empty.npz", b""),
+        ("empty.csv", b""),
+        ("header_only.csv", b"x,y\n"),
+        ("words.csv", b"x,y\n1,2\n3,four\n"),
+        ("ragged.csv", b"1,2\n3\n"),
+        ("semicolons.csv", b"1;2\n3;4\n"),
+        ("binary.csv", bytes(range(128, 256))),
+        ("text.npy", b"not an array"),
+        ("text.npz", b"not an array"),
+        ("flat.npy", np.zeros(3)),
+        ("no_rows.npy", np.zeros((0, 4))),
+        ("no_rows.npz", np.zeros((0, 4))),
+        ("cube.npz", np.zeros((2, 2, 2))),
+        ("pickled.npy", np.array([[{}, 1]], object)),
+        ("pickled.npz", np.array([[{}, 1]], object)),
+        ("words.npy", np.array([["a", "b"]])),
+        ("complex.npy", np.zeros((2, 2), complex)),
+        ("other.mat", b"1"),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path, name, content):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        (np.save if name.endswith("npy") else np.savez)(path, content)
+    with pytest.raises(DataError, match=name) as error:
+        features.read_features(path)
+    assert "\n" not in str(error.value) and "Error" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
+def test_a_truncated_file_is_one_sentence(tmp_path, name, kept):
+    path = tmp_path / name
+    (np.save if name == "a.npy" else np.savez_compressed)(path, np.random.default_rng(0).normal(size=(200, 8)))
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(DataError, match=name):
+        features.read_features(path)
+
+
+def test_a_damaged_npz_is_one_sentence(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, np.random.default_rng(0).normal(size=(200, 8)))
+    content = bytearray(path.read_bytes())
+    content[2000:2100] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="a.npz"):
+        features.read_features(path)
+
+
+def test_two_arrays_without_name(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((1, 1)), y=np.zeros((1, 1)))
+    with pytest.raises(DataError, match="2 arrays and none is named 'features'"):
+        features.read_features(tmp_path / "a.npz")
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Two recordings, "a" of training and "b" of test, with features of 4 frames and 3 channels at stride 2."""
+    row = {"annotations": [{"label": "run", "segment": [0.2, 0.6]}]}
+    database = {"a": {"subset": "train", "fps": 20, **row}, "b": {"subset": "test", **row}, "c": {"subset": "other", **row}}
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    np.save(tmp_path / "a.npy", np.ones((4, 3)))
+    (tmp_path / "b.csv").write_text("1,2,3\n" * 4)
+    config = ml_collections.ConfigDict(dict(data=sbhar.data_config()))
+    config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
+    config.data.update(stride_frames=2, snippet_frames=6, samples_per_frame=1, num_channels=3)
+    return config
+
+
+def test_folder(config):
+    dataset = load_dataset(config)
+    assert list(dataset.annotations.recordings) == ["a", "b"]  # "c" is in neither subset: its features are not asked for
+    assert dataset.read("a").shape == dataset.read("b").shape == (4, 3)
+    assert dataset.timeline["a"] == features.Timeline(20, 2, 6)  # its own rate
+    assert dataset.timeline["b"] == features.Timeline(10, 2, 6)
+
+
+def test_folding_keeps_the_time(config):
+    plain = load_dataset(config).timeline["a"]
+    config.data.samples_per_frame = 2
+    dataset = load_dataset(config)
+    assert dataset.read("a").shape == (2, 6)
+    np.testing.assert_allclose(dataset.timeline["a"].to_seconds([0, 0.5, 2]), plain.to_seconds([0, 1, 4]))
+
+
+def test_folder_errors(config):
+    def error():
+        with pytest.raises(DataError) as error:
+            dataset = load_dataset(config)
+            [dataset.read(name) for name in dataset.annotations.recordings]
+        return str(error.value)
+
+    with config.unlocked():
+        original = config.data.copy_and_resolve_references()
+    config.data.num_channels = 4
+    assert "Recording 'a'" in error() and "3 channels" in error() and "num_channels is 4" in error()
+    config.data.update(original)
+    config.data.fps = 0.0
+    assert "Recording 'b' has no field 'fps'" in error()
+    config.data.update(original)
+    config.data.samples_per_frame = 5
+    assert "4 samples, fewer than the 5" in error()
+    config.data.update(original)
+    config.data.train_subset = "other"
+    assert "1 of 2 recordings" in error() and "'c'" in error() and "allow_missing" in error()
+    config.data.update(train_subset="x", test_subset="y")
+    assert "No recording is in the subsets" in error()
+    config.data.features = ""
+    assert "--config.data.features=" in error()
+    config.data.name = "nothing"
+    assert "sbhar, thumos14, folder" in error()

@@ -1,0 +1,198 @@
+"""Cases worked by hand, properties, and the comparison with a plain evaluator on random data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import Annotations, DataError, Recording
+from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
+from tests.evaluation.plain_evaluator import plain_ap
+
+
+def annotations_of(truths, subsets=None):
+    """Annotations from {recording: [(label, start_sec, end_sec)]}; every recording is in "test" unless `subsets` says so."""
+    classes = sorted({row[0] for rows in truths.values() for row in rows})
+    recordings = {
+        name: Recording(
+            name=name,
+            subset=(subsets or {}).get(name, "test"),
+            duration_sec=100.0,
+            segments_sec=np.array([row[1:] for row in rows], np.float64).reshape(-1, 2),
+            labels=np.array([classes.index(row[0]) for row in rows], np.int32),
+        )
+        for name, rows in truths.items()
+    }
+    return Annotations(tuple(classes), recordings)
+
+
+def results_of(found):
+    """Results from {recording: [(label, start_sec, end_sec, score)]}."""
+    return {
+        name: [{"label": label, "segment": [start, end], "score": score} for label, start, end, score in rows]
+        for name, rows in found.items()
+    }
+
+
+def score(truths, found, *, tiou=0.5, **arguments):
+    return evaluate_detections(annotations_of(truths), results_of(found), subset="test", tious=[tiou], **arguments)
+
+
+def random_case(seed, distinct_scores=False):
+    """A small data set full of ties: whole seconds, few scores, reversed and ambiguous segments."""
+    rng = np.random.default_rng(seed)
+    truths, found = {}, {}
+    for name in ("c", "a", "b", "empty"):
+        starts, lengths = rng.integers(0, 20, 12), rng.integers(1, 8, 12)
+        labels = rng.choice(["run", "jump", "Ambiguous"], 12, p=[0.5, 0.35, 0.15])
+        truths[name] = [] if name == "empty" else list(zip(labels, starts, starts + lengths, strict=True))
+        starts, ends = rng.integers(0, 25, (2, 60))
+        scores = rng.permutation(60) + rng.random() if distinct_scores else rng.integers(0, 12, 60) / 10
+        found[name] = list(zip(rng.choice(["run", "jump"], 60), starts.tolist(), ends.tolist(), scores.tolist(), strict=True))
+    return truths, found
+
+
+def test_average_precision_by_hand():
+    truths = {"v": [("run", 0, 10), ("run", 20, 30)]}
+    found = {"v": [("run", 50, 60, 0.9), ("run", 0, 10, 0.8), ("run", 20, 30, 0.7)]}
+    # Precision 0, 1/2, 2/3 at the three scores; the truths are found at the second and third.
+    assert score(truths, found, protocol="activitynet")["map_avg"] == pytest.approx(100 * (2 / 3 + 2 / 3) / 2)
+    assert score(truths, found, protocol="thumos14")["map_avg"] == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    "what, truths, found, activitynet, thumos14",
+    [
+        ("tIoU just at the threshold", [("run", 0, 10)], [("run", 0, 5, 0.9)], 100, 0),
+        ("end before start", [("run", 0, 10)], [("run", 10, 0, 0.9)], 0, 100),
+        ("score NaN", [("run", 0, 10)], [("run", 50, 60, float("nan")), ("run", 0, 10, 0.1)], 50, 100),
+        ("detections choose or truths", [("run", 0, 10)], [("run", 0, 6, 0.9), ("run", 0, 10, 0.8)], 100, 50),
+        ("false positive on Ambiguous", [("run", 0, 10), ("Ambiguous", 50, 51)], [("run", 20, 51, 0.9), ("run", 0, 10, 0.8)], 50, 100),
+        ("true positive on Ambiguous", [("run", 0, 10), ("Ambiguous", 0, 10)], [("run", 0, 10, 0.8)], 100, 100),
+        ("found twice", [("run", 0, 10), ("run", 20, 30)], [("run", 0, 10, 0.9), ("run", 0, 10, 0.8)], 50, 50),
+        ("zero length", [("run", 5, 5), ("run", 0, 10)], [("run", 5, 5, 0.9), ("run", 0, 10, 0.8)], 25, 25),
+    ],
+)
+def test_where_the_protocols_decide(what, truths, found, activitynet, thumos14):
+    assert score({"v": truths}, {"v": found}, protocol="activitynet")["map_avg"] == pytest.approx(activitynet), what
+    assert score({"v": truths}, {"v": found}, protocol="thumos14")["map_avg"] == pytest.approx(thumos14), what
+
+
+@pytest.mark.parametrize("tiou, expected", [(0.3, 100), (0.5, 50)])
+def test_a_detection_whose_best_truth_is_taken_gets_the_next_one_above_the_threshold(tiou, expected):
+    truths = {"v": [("run", 0, 10), ("run", 5, 15)]}
+    found = {"v": [("run", 1, 11, 0.9), ("run", 0, 10, 0.8)]}  # tIoU 0.82 and 0.43; 1 and 1/3
+    assert score(truths, found, tiou=tiou)["map_avg"] == pytest.approx(expected)
+
+
+def test_a_class_without_detections_counts_as_zero():
+    scores = score({"v": [("run", 0, 10), ("jump", 20, 30)]}, {"v": [("run", 0, 10, 0.9)]})
+    assert scores["ap"] == {"jump": {"0.5": 0.0}, "run": {"0.5": 100.0}}
+    assert scores["map"] == {"0.5": 50.0}
+
+
+def test_equal_scores_rank_by_name_of_recording_then_by_position():
+    truths = {"a": [("run", 0, 10)], "b": []}
+    hit, miss = ("run", 0, 10, 0.5), ("run", 50, 60, 0.5)
+    assert score(truths, {"b": [miss], "a": [hit]})["map_avg"] == 100
+    assert score(truths, {"b": [miss], "a": [miss, hit]})["map_avg"] == 50
+
+
+def test_what_is_not_scored_is_counted():
+    annotations = annotations_of(
+        {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("Ambiguous", 20, 30)], "c": [("jump", 0, 10)]}, {"c": "train"}
+    )
+    results = results_of({
+        "a": [("run", 0, 10, 0.5), ("jump", 0, 10, 0.9), ("swim", 0, 10, 0.9), ("Ambiguous", 0, 9, 0.9)],
+        "b": [("run", 30, 20, 0.6)], "c": [("run", 0, 10, 0.8)], "elsewhere": [("run", 0, 10, 0.7)],
+    })  # fmt: skip
+
+    scores = evaluate_detections(annotations, results, subset="test", tious=[0.5])
+    assert scores["map_avg"] == pytest.approx(25)  # b's miss, then a's hit
+    assert scores["counts"] == {
+        "recordings": 2, "classes": 1, "ground_truths": 2, "ambiguous_intervals": 1, "detections": 2,
+        "detections_with_end_before_start": 1, "detections_with_nan_score": 0,
+        "detections_ignored": {"on_other_recordings": 2, "with_unknown_label": 3},
+    }  # fmt: skip
+    assert scores["protocol"] == {
+        "name": "activitynet", "subset": "test", "tiou_thresholds": [0.5], "recordings_left_out": [],
+        "detections_on_other_recordings": "ignored", "classes_not_scored": ["Ambiguous", "jump"],
+    }  # fmt: skip
+    json.dumps(scores, allow_nan=False)
+
+    without_b = evaluate_detections(annotations, results, subset="test", tious=[0.5], left_out=["b"])
+    assert without_b["map_avg"] == 100
+    assert without_b["protocol"]["recordings_left_out"] == ["b"]
+
+    strict = evaluate_detections(
+        annotations, results, subset="test", tious=[0.5], left_out=["b"], other_recordings="false positives"
+    )
+    assert strict["map_avg"] == pytest.approx(100 / 3)  # the misses on c and elsewhere come before a's hit
+    assert strict["counts"]["detections_ignored"]["on_other_recordings"] == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(20))
+def test_equals_the_plain_evaluator(protocol, seed):
+    truths, found = random_case(seed)
+    tious = [0.1, 0.25, 0.5, 2 / 3, 1]
+    annotations, results = annotations_of(truths), results_of(found)
+    scores = evaluate_detections(annotations, results, subset="test", tious=tious, protocol=protocol)
+    expected = plain_ap(annotations, results, "test", tious, protocol)
+    assert scores["ap"].keys() == expected.keys()
+    for label, values in expected.items():
+        np.testing.assert_allclose(list(scores["ap"][label].values()), np.multiply(100, values), rtol=0, atol=1e-9)
+    assert scores["map_avg"] == pytest.approx(100 * np.mean(list(expected.values())), abs=1e-9)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_detections_does_not_matter(protocol, seed):
+    truths, found = random_case(seed, distinct_scores=True)
+    rng = np.random.default_rng(seed)
+    shuffled = {name: [found[name][i] for i in rng.permutation(len(found[name]))] for name in rng.permutation(list(found)).tolist()}
+    assert score(truths, shuffled, tiou=0.3, protocol=protocol)["ap"] == score(truths, found, tiou=0.3, protocol=protocol)["ap"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(5))
+def test_false_positives_below_all_others_change_nothing_and_above_them_lower_the_score(protocol, seed):
+    truths, found = random_case(seed)
+    before = score(truths, found, tiou=0.3, protocol=protocol)["ap"]
+    after = {}
+    for value in (-1.0, 9.0):
+        more = {name: [*rows, ("run", 1000, 1001, value)] for name, rows in found.items()}
+        after[value] = score(truths, more, tiou=0.3, protocol=protocol)["ap"]
+    assert after[-1.0] == before
+    assert after[9.0]["run"]["0.3"] < before["run"]["0.3"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_ground_truth_itself_scores_100(protocol, seed):
+    truths, _ = random_case(seed)
+    found = {name: [(*row, 0.5) for row in rows if row[0] != "Ambiguous"] for name, rows in truths.items()}
+    assert score(truths, found, tiou=0.95, protocol=protocol)["map"] == {"0.95": 100.0}
+
+
+def test_no_detections_at_all_score_0():
+    assert score({"v": [("run", 0, 10)]}, {}, protocol="thumos14")["map_avg"] == 0
+    assert score({"v": [("run", 0, 10)]}, {"v": []}, protocol="activitynet")["map_avg"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        (dict(protocol="coco"), ValueError, "activitynet, thumos14"),
+        (dict(tious=[]), ValueError, "tious"),
+        (dict(tious=[50]), ValueError, "up to 1"),
+        (dict(other_recordings="yes"), ValueError, "other_recordings"),
+        (dict(left_out=["w"]), DataError, "'w'"),
+        (dict(left_out=["v"]), DataError, "'test'"),
+        (dict(subset="validation"), DataError, "'validation'"),
+    ],
+)
+def test_errors_name_what_is_wrong(arguments, error, words):
+    annotations = annotations_of({"v": [("run", 0, 10)]})
+    with pytest.raises(error, match=words):
+        evaluate_detections(annotations, {}, **{"subset": "test", "tious": [0.5]} | arguments)

@@ -1,0 +1,123 @@
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import soft_nms as problems
+from tal_jax.ops.nms import soft_nms
+from tests.golden_case import GoldenCase
+
+GOLDEN = GoldenCase.load("afsd/soft_nms")
+HALF_OVERLAP_DECAY = np.exp(-((1 / 3) ** 2) / 0.5)  # of two equally long segments that share half their length
+
+
+def assert_same_as_loop(segments, scores, **options):
+    """The same segments are picked as one pick at a time would, with the same scores."""
+    got = np.asarray(soft_nms(segments, scores, **options))
+    expected = problems.published_loop(segments, scores, **options)
+    np.testing.assert_array_equal(got > 0, expected > 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("case, options", GOLDEN.info["hyper"]["sub_cases"].items())
+def test_golden(case, options):
+    rows, expected = GOLDEN.input(f"{case}_segments"), GOLDEN.arrays[f"{case}_output"]
+    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
+    scores = np.asarray(soft_nms(rows[:, :2], rows[:, 2], **parameters, keep_last=False))
+    picked = scores > 0
+    assert picked.sum() == options["count"] == len(expected)
+    tolerances = GOLDEN.info["tolerances"]
+    np.testing.assert_allclose(rows[picked, :2], expected[:, :2], **tolerances["segments"])
+    np.testing.assert_allclose(scores[picked], expected[:, 2], **tolerances["scores"])
+
+
+@pytest.mark.parametrize("case, options", GOLDEN.info["hyper"]["sub_cases"].items())
+def test_golden_inputs_with_the_last_one_kept(case, options):
+    rows = GOLDEN.input(f"{case}_segments")
+    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
+    assert_same_as_loop(rows[:, :2], rows[:, 2], **parameters, keep_last=True)
+
+
+def test_by_hand():
+    segments = np.array([[5.0, 7.0], [1.0, 3.0], [0.0, 2.0], [20.0, 21.0]])
+    scores = np.array([0.5, 0.8, 0.9, 0.0])
+    kept = [0.5, 0.8 * HALF_OVERLAP_DECAY, 0.9, 0]  # picked in the order 2, 1, 0
+    np.testing.assert_allclose(soft_nms(segments, scores), kept, rtol=1e-6)
+    np.testing.assert_allclose(soft_nms(segments, scores, keep_last=False), [0, *kept[1:]], rtol=1e-6)
+    np.testing.assert_allclose(soft_nms(segments, scores, top_k=2), [0, *kept[1:]], rtol=1e-6)
+    np.testing.assert_allclose(soft_nms(segments, scores, top_k=1), [0, 0, 0.9, 0], rtol=1e-6)
+    np.testing.assert_allclose(soft_nms(segments, scores, top_k=1, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
+    # With a floor of 0.65 the decayed 0.64 is dropped, which leaves nothing besides the first pick.
+    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65), [0, 0, 0.9, 0], rtol=1e-6)
+    # Segments 1 and 2 wait while 2 is picked, so 2 is not a lone candidate, although it leaves none behind.
+    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
+
+
+def test_a_lone_candidate_is_kept_or_not():
+    segments = np.array([[0.0, 1.0]])
+    np.testing.assert_allclose(soft_nms(segments, np.array([0.4])), [0.4])
+    np.testing.assert_array_equal(soft_nms(segments, np.array([0.4]), keep_last=False), [0])
+    np.testing.assert_array_equal(soft_nms(segments, np.array([0.0])), [0])
+    assert soft_nms(np.zeros((0, 2)), np.zeros(0)).shape == (0,)
+
+
+def test_of_equal_scores_the_first_is_picked_first():
+    segments = np.array([[0.0, 2.0], [1.0, 3.0]])
+    expected = np.array([0.6, 0.6 * HALF_OVERLAP_DECAY])
+    for order in ([0, 1], [1, 0]):
+        np.testing.assert_allclose(soft_nms(segments[order], np.full(2, 0.6)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("keep_last", [True, False])
+@pytest.mark.parametrize("top_k", [7, 5000])
+@pytest.mark.parametrize("make", [problems.scattered, problems.clustered])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_same_as_one_pick_at_a_time(make, seed, top_k, keep_last):
+    for segments, scores in zip(*make(2, 90, seed)):
+        assert_same_as_loop(segments, scores, top_k=top_k, keep_last=keep_last)
+
+
+def test_staircase_of_dependent_picks():
+    (segments,), (scores,) = problems.staircase(1, 100)
+    for keep_last in (True, False):
+        assert_same_as_loop(segments, scores, keep_last=keep_last)
+
+
+@pytest.mark.parametrize("keep_last", [True, False])
+def test_few_crowded_candidates_and_a_high_floor(keep_last):
+    """Here the end of the sequence is often a pick that drops the last others, or comes right after they were dropped."""
+    rng = np.random.default_rng(6)
+    for _ in range(150):
+        start = rng.integers(0, 8, 6)
+        segments = np.stack([start, start + rng.integers(0, 5, 6)], -1).astype(np.float32)
+        scores = rng.choice([0.3, 0.5, 0.7, 0.9], 6)
+        assert_same_as_loop(segments, scores, score_floor=0.25, keep_last=keep_last)
+
+
+def test_permutation_shift_and_unit():
+    (segments,), (scores,) = problems.scattered(1, 80)
+    expected = np.asarray(soft_nms(segments, scores))
+    order = np.random.default_rng(7).permutation(80)
+    np.testing.assert_allclose(soft_nms(segments[order], scores[order]), expected[order], rtol=1e-5)
+    np.testing.assert_allclose(soft_nms(segments + 16, scores), expected, rtol=1e-3)
+    np.testing.assert_allclose(soft_nms(4 * segments, scores), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("keep_last", [True, False])
+def test_padding_and_batching_change_nothing(keep_last):
+    segments, scores = problems.clustered(6, 60)
+    scores[1], scores[2, 1:], scores[3, 2:] = 0, 0, 0  # none, one and two candidates
+    one_by_one = [soft_nms(*problem, keep_last=keep_last) for problem in zip(segments, scores)]
+    together = soft_nms(segments.reshape(2, 3, 60, 2), scores.reshape(2, 3, 60), keep_last=keep_last)
+    np.testing.assert_allclose(together.reshape(6, 60), one_by_one, rtol=1e-5)
+    padded = soft_nms(np.pad(segments, ((0, 0), (9, 40), (0, 0))), np.pad(scores, ((0, 0), (9, 40))), keep_last=keep_last)
+    np.testing.assert_allclose(padded[:, 9:69], one_by_one, rtol=1e-5)
+    assert not np.asarray(padded)[:, :9].any() and not np.asarray(padded)[:, 69:].any()
+    vmapped = jax.vmap(lambda *problem: soft_nms(*problem, keep_last=keep_last))(segments, scores)
+    np.testing.assert_allclose(vmapped, one_by_one, rtol=1e-5)
+
+
+def test_segments_of_no_width_and_nan():
+    segments = np.array([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0], [np.nan, 1.0], [0.0, 2.0], [0.0, 2.0]])
+    scores = np.array([0.9, 0.8, 0.7, 0.95, np.nan, 0.6])
+    expected = [0.9, 0.8, 0.7, 0.95, 0, 0.6 * np.exp(-2)]
+    np.testing.assert_allclose(soft_nms(segments, scores), expected, rtol=1e-6)

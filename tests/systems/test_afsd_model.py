@@ -1,0 +1,64 @@
+"""The AFSD network against the published one, and properties of its parts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tal_jax.convert import afsd_from_state_dict
+from tal_jax.systems.afsd.losses import contrastive_features
+from tal_jax.systems.afsd.model import AFSD, boundary_regions, upsample_nearest
+from tests.golden_case import GoldenCase
+
+THUMOS = dict(num_classes=20, window=256)
+ACTIVITYNET = dict(num_classes=1, window=768, top_down=False, distance_multipliers=(4.0, 8.0, 16.0, 32.0, 64.0, 128.0))
+RENAMED = dict(
+    loc="coarse_distances", conf="coarse_logits", prop_loc="refined_offsets", prop_conf="refined_logits",
+    segments="level_regions", frame_segments="frame_regions",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name, settings", [("pyramid_and_heads", THUMOS), ("anet_pyramid_and_heads", ACTIVITYNET)])
+def test_network_gives_the_published_outputs(name, settings):
+    case = GoldenCase.load(f"afsd/{name}")
+    tolerance = case.info["tolerances"]["all"]
+    finer = case.input("Mixed_4f").transpose(0, 2, 3, 4, 1) if settings is THUMOS else None
+    maps = (finer, case.input("Mixed_5c").transpose(0, 2, 3, 4, 1))
+    params = afsd_from_state_dict(case.parameters(), top_down=settings.get("top_down", True))
+    model = AFSD(**settings)
+    with jax.default_matmul_precision("highest"):
+        ours = jax.jit(lambda p, m: model.apply({"params": p}, m))(params, maps)
+
+    def close(value, golden):
+        np.testing.assert_allclose(value, case.arrays[golden], rtol=tolerance["rtol"], atol=tolerance["atol"], err_msg=golden)
+
+    for golden, attribute in RENAMED.items():
+        close(getattr(ours, attribute), golden)
+    np.testing.assert_array_equal(ours.level_regions, case.arrays["segments"])
+    np.testing.assert_array_equal(ours.frame_regions, case.arrays["frame_segments"])
+    close(ours.quality_logits[..., None], "center")
+    np.testing.assert_allclose(ours.anchors / settings["window"], case.arrays["priors"][0, :, 0], rtol=1e-6)
+    close(ours.frame_feature[..., :256], "start")
+    close(ours.frame_feature[..., 256:], "end")
+    for sides, ending in ((ours.loc_sides, "loc_prop"), (ours.cls_sides, "conf_prop")):
+        close(sides[..., :512], f"start_{ending}")
+        close(sides[..., 512:], f"end_{ending}")
+    for level, feature in enumerate(ours.pyramid):
+        close(feature.transpose(0, 2, 1), f"pyramid_{level}")
+
+    first = jax.tree.map(lambda x: x[:1], ours)
+    triples = contrastive_features(first, jnp.asarray(case.input("ssl_proposals"))[None])
+    for i, triple in enumerate(triples):
+        for value, role in zip(triple, ("anchor", "positive", "negative")):
+            close(value, f"{role}_{i}")
+
+
+def test_regions_reach_a_quarter_inside_and_a_tenth_outside():
+    regions = boundary_regions(jnp.array([20.0, 20.0]), jnp.array(50.0), plus_one=False)
+    np.testing.assert_array_equal(regions, [26, 40, 60, 74])
+    tiny = boundary_regions(jnp.array([0.5, 0.5]), jnp.array(50.0), plus_one=False)
+    np.testing.assert_array_equal(tiny, [48, 50, 50, 52])  # at least one cell; 48.5 and 51.5 round to even
+
+
+def test_upsampling_repeats_the_nearest_cell():
+    np.testing.assert_array_equal(upsample_nearest(jnp.array([[[1.0], [2.0]]]), 5)[0, :, 0], [1, 1, 1, 2, 2])
