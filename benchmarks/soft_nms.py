@@ -41,7 +41,7 @@ def published_loop(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000,
 
 
 def scattered(problems, candidates, seed=0):
-    """Segments (N, M, 2) in seconds of a 200-second recording and scores (N, M); short and long ones, all overlapping many."""
+    """Segments (N, M, 2) in seconds, anywhere in a 200-second recording, and scores (N, M)."""
     rng = np.random.default_rng(seed)
     center_sec = rng.uniform(0, 200, (problems, candidates))
     width_sec = rng.exponential(4, (problems, candidates))

@@ -1,11 +1,15 @@
 """Checkpoints of a run, in Orbax format: `<workdir>/checkpoints/latest` (the last k) and `.../best`."""
 
+import json
 import pathlib
 
 import jax
 import orbax.checkpoint as ocp
 
 from tal_jax.data.annotations import DataError
+from tal_jax.evaluation.detections_file import replacing
+
+MODEL_FIELDS = ("system", "num_classes", "window.frames", "model", "curriculum.auxiliary", "data.samples_per_frame")
 
 
 class Checkpoints:
@@ -35,28 +39,71 @@ class Checkpoints:
             self._best.save(step, args=ocp.args.StandardSave(state), metrics={"map_avg": map_avg})
             self._best.wait_until_finished()
 
-    def restore(self, like, which="latest"):
-        """The state of the latest or best checkpoint.
+    def restore(self, like):
+        """The latest state, in the structure, shapes and dtypes of `like`."""
+        step = self._latest.latest_step()
+        return self._latest.restore(step, args=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
 
-        Args:
-          like: a pytree of the same structure, shapes and dtypes.
-          which: 'latest' or 'best'.
+    def restore_params(self, which):
+        """The parameters to predict with, of the 'latest' or the 'best' checkpoint.
 
         Raises:
-          DataError: there is none, or it was made with another model.
+          DataError: there is none.
         """
-        manager = {"latest": self._latest, "best": self._best}[which]
-        step = manager.latest_step()
+        managers = {"latest": self._latest, "best": self._best}
+        if which not in managers:
+            raise DataError(f"config.evaluate.checkpoint is '{which}'; it must be 'latest' or 'best'.")
+        step = managers[which].latest_step()
         if step is None:
-            raise DataError(f"No {which} checkpoint in {manager.directory}; train first with --mode=train.")
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        try:
-            return manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        except ValueError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(f"The checkpoint {manager.directory / str(step)} does not fit the config's model: {reason}") from error
+            raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
+        state = managers[which].restore(step, args=ocp.args.StandardRestore())
+        return state["params"] if state.get("ema") is None else state["ema"]
 
     def close(self):
         """Waits for writes to end."""
         self._latest.close()
         self._best.close()
+
+
+def remember_config(config, workdir):
+    """Writes `<workdir>/config.json`; if there is one, it must say the same, so that a resumed run stays one run."""
+    path = pathlib.Path(workdir) / "config.json"
+    _require_same(json.loads(config.to_json()), path, lambda found: found)
+    with replacing(path) as temporary:
+        temporary.write_text(config.to_json(indent=1))
+
+
+def require_same_model(config, workdir):
+    """Raises DataError if the workdir's run was trained with another model than the config describes."""
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
+
+    def model_part(found):
+        part = {}
+        for field in MODEL_FIELDS:
+            value = found
+            for key in field.split("."):
+                value = value.get(key) if isinstance(value, dict) else None
+            part[field] = value
+        return part
+
+    _require_same(model_part(json.loads(config.to_json())), path, model_part)
+
+
+def _require_same(new, path, part):
+    if not path.exists():
+        return
+    try:
+        differing = _differences(part(json.loads(path.read_text())), new)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON ({error.msg}); delete the folder or choose another --workdir.") from error
+    if differing:
+        raise DataError(f"{path.parent} holds a run with another config: {'; '.join(differing)}. Choose another --workdir.")
+
+
+def _differences(old, new, prefix="config"):
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [f"{prefix} was {old}, is now {new}"]
+    rows = (_differences(old.get(key), new.get(key), f"{prefix}.{key}") for key in sorted(old.keys() | new.keys()))
+    return [line for row in rows for line in row]

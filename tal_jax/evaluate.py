@@ -1,20 +1,17 @@
 """From trained parameters to detections over recordings, and from detections to scores."""
 
 import json
-import os
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
-from tal_jax.checkpoints import Checkpoints
-from tal_jax.data import load_dataset, windows
-from tal_jax.data.annotations import DataError
+from tal_jax.checkpoints import Checkpoints, require_same_model
+from tal_jax.data import dataset_annotations, load_dataset, windows
 from tal_jax.data.loader import chunks, pad_batch
 from tal_jax.evaluation.detection import evaluate_detections
-from tal_jax.evaluation.detections_file import read_detections, write_detections
+from tal_jax.evaluation.detections_file import read_detections, replacing, write_detections
 from tal_jax.ops.nms import soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
@@ -51,15 +48,22 @@ def evaluate_params(config, workdir, params, dataset=None):
     return _score(config, workdir, dataset.annotations, results)
 
 
+def load_params(config, workdir):
+    """Parameters for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
+    require_same_model(config, workdir)
+    checkpoints = Checkpoints(workdir)
+    try:
+        return checkpoints.restore_params(config.evaluate.checkpoint)
+    finally:
+        checkpoints.close()
+
+
 def _score(config, workdir, annotations, results):
     result = evaluate_detections(
         annotations, results, subset=config.data.test_subset, tious=config.evaluate.tious, protocol=config.evaluate.protocol
     )
-    path = pathlib.Path(workdir) / "evaluation.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1))
-    os.replace(temporary, path)
+    with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
     return result
 
 

@@ -1,8 +1,7 @@
 """The training loop: data -> step -> log -> save -> evaluate. It knows no system by name."""
 
-import json
+import logging
 import math
-import os
 import pathlib
 import signal
 import time
@@ -12,19 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import logging
 from clu import metrics as clu_metrics
 from clu import parameter_overview
 from tqdm import tqdm
 
 from tal_jax import evaluate
-from tal_jax.checkpoints import Checkpoints
+from tal_jax.checkpoints import Checkpoints, remember_config
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.writers import MetricWriter
+
+log = logging.getLogger(__name__)
 
 
 class TrainingError(RuntimeError):
@@ -120,29 +120,6 @@ def require_finite(step, values):
             )
 
 
-def remember_config(config, workdir):
-    """Writes `<workdir>/config.json`; if there is one, it must say the same, so that a resumed run stays one run."""
-    path = pathlib.Path(workdir) / "config.json"
-    new = json.loads(config.to_json())
-    if path.exists():
-        differing = _differences(json.loads(path.read_text()), new)
-        if differing:
-            raise DataError(
-                f"{workdir} holds a run with another config ({'; '.join(differing)}). Choose another --workdir, or delete it."
-            )
-        return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(new, indent=1))
-    os.replace(temporary, path)
-
-
-def _differences(old, new, prefix="config"):
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [f"{prefix} was {old}, is now {new}"]
-    rows = (_differences(old.get(key), new.get(key), f"{prefix}.{key}") for key in sorted(old.keys() | new.keys()))
-    return [line for row in rows for line in row]
-
-
 class StopSignal:
     """Turns SIGTERM and Ctrl-C into a flag that the loop reads between two steps."""
 
@@ -192,11 +169,11 @@ def train(config, workdir):
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     start = checkpoints.latest_step() or 0
     if start:
-        logging.info("Resuming from step %d of %d in %s.", start, total_steps, workdir)
+        log.info("Resuming from step %d of %d in %s.", start, total_steps, workdir)
         state = checkpoints.restore(state)
     else:
-        parameter_overview.log_parameter_overview(state.params)
-    logging.info(
+        log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
+    log.info(
         "%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).",
         len(dataset.annotations.subset(config.data.train_subset).recordings),
         len(items),
@@ -262,7 +239,7 @@ def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, 
             checkpoints.save(step, parallel.unreplicate(state))
         if stop.received:
             progress.close()
-            logging.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
+            log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
             break
     progress.close()
     return parallel.unreplicate(state)

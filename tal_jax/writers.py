@@ -1,10 +1,12 @@
 """Where the numbers of a run go: always `<workdir>/metrics.jsonl`, and TensorBoard where it is installed."""
 
 import json
-import os
+import logging
 import pathlib
 
-from absl import logging
+from tal_jax.evaluation.detections_file import replacing
+
+log = logging.getLogger(__name__)
 
 
 class MetricWriter:
@@ -13,9 +15,8 @@ class MetricWriter:
     def __init__(self, workdir, start_step=0):
         self._path = pathlib.Path(workdir) / "metrics.jsonl"
         kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(kept))
-        os.replace(temporary, self._path)
+        with replacing(self._path) as temporary:
+            temporary.write_text("".join(kept))
         self._tensorboard = _tensorboard_writer(workdir)
 
     def write(self, step, values):
@@ -43,6 +44,6 @@ def _tensorboard_writer(workdir):
     try:
         from clu import metric_writers
     except ImportError:
-        logging.info("TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always written.")
+        log.info("TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always written.")
         return None
     return metric_writers.SummaryWriter(str(workdir))

@@ -1,6 +1,7 @@
 """Feature files (or raw sensor signals) and the `Dataset` that every system trains on."""
 
 import dataclasses
+import logging
 import functools
 import pathlib
 import zipfile
@@ -10,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow
 import pyarrow.csv
-from absl import logging
 
 from tal_jax.data.annotations import Annotations, DataError, load_annotations
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".npy", ".npz", ".csv")
 KEPT_RECORDINGS = 256
@@ -112,7 +114,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         if not data.allow_missing or len(missing) == len(wanted):
             rest = "" if len(missing) == len(wanted) else " Set config.data.allow_missing=True to go on with the others."
             raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
-        logging.warning("%s; they are left out.", count)
+        log.warning("%s; they are left out.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
     if not recordings:
         raise DataError(f"No recording is in the subsets {subsets} of config.data.train_subset and test_subset.")

@@ -5,8 +5,8 @@ the channels is pooled over the first interval, the second half over the second.
 
 Three methods give the same values and the same gradient:
 
-* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; use it to check the others.
-* `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for accelerators.
+* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; for checking the others.
+* `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for GPU, TPU.
 * `scan`: one pass over the cells. T small steps that leave the cells outside a region alone: for CPUs.
 """
 
@@ -21,8 +21,8 @@ import jax.numpy as jnp
 def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
     """Largest feature in each region's two intervals of cells.
 
-    Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose right end is
-    left of its left end stands for the single cell at its left end, so a region outside the clip reads the edge cell.
+    Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose right end
+    is left of its left end stands for the single cell at its left end. A region outside the clip reads the edge cell.
 
     Args:
       features: (B, T, C), floating, C even.
@@ -39,7 +39,7 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
     """
     batch, _, channels = features.shape
     if channels % 2:
-        raise ValueError(f"features must have an even number of channels, one half for each boundary: got C={channels}.")
+        raise ValueError(f"features need an even number of channels, one half for each boundary: got C={channels}.")
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
         raise ValueError(f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}.")
     if method not in _METHODS and method != "auto":
@@ -86,7 +86,7 @@ def _as_misread(features, num_regions):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pool(method, features, left, right):
-    """Max over cells left..right, both included: (T, D) features, (K,) int32 bounds with left <= right, giving (K, D)."""
+    """Max over cells left..right, both included: (T, D) features, (K,) int32 bounds, left <= right, giving (K, D)."""
     return _METHODS[method](features, left, right)[0]
 
 
@@ -108,7 +108,7 @@ _pool.defvjp(_pool_forward, _pool_backward)
 
 
 def _by_segment_max(features, left, right):
-    """The maxima (K, D) and the first cell (K, D) that holds each, with one segment a region and one row a region and cell."""
+    """The maxima (K, D) and the first cell (K, D) that holds each: a segment for each region, a row for each cell."""
     (cells, _), regions = features.shape, left.shape[0]
     cell = jnp.tile(jnp.arange(cells), regions)  # (K*T,)
     region = jnp.repeat(jnp.arange(regions), cells)  # (K*T,)
@@ -120,7 +120,7 @@ def _by_segment_max(features, left, right):
 
 
 def _by_sparse_table(features, left, right):
-    """As `_by_segment_max`, from the maxima of all windows of 2^j cells: two of them, overlapping, cover any interval."""
+    """As `_by_segment_max`, from the maxima of all windows of 2^j cells: two of them cover any interval."""
     cells = features.shape[0]
     maximum, first_cell = features, jnp.broadcast_to(jnp.arange(cells)[:, None], features.shape)
     levels = [(maximum, first_cell)]

@@ -1,10 +1,9 @@
 """Gaussian soft-NMS for segments in time (Bodla et al., ICCV 2017), with the details of the published AFSD code.
 
-The definition is sequential: pick the highest score, decay every score that overlaps it, drop what fell below the floor,
-repeat. Here many picks are made in one round. A candidate that overlaps no higher-scoring one can no longer change:
-scores only fall, so anything that could decay it would have to be picked before it, and nothing that overlaps it will
-be. All such candidates among the best few are therefore picked together, and the result is that of the sequence (up to
-the rounding of a product of decays taken in another order).
+The definition is sequential: pick the highest score, decay whatever overlaps it, drop what fell below the floor, repeat.
+Here one round makes many picks. A candidate that overlaps no higher-scoring one has its final score: scores only fall,
+so nothing that overlaps it can still be picked before it. All such candidates among the best few are picked together,
+and the result is that of the sequence, up to the rounding of decays multiplied in another order.
 """
 
 import functools
@@ -41,7 +40,8 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
         segments.astype(jnp.float32), scores.astype(jnp.float32)
     )
     if top_k < scores.shape[-1]:  # picks are made in order of falling score, so the first picks are the highest ones
-        picked_scores = jnp.vectorize(functools.partial(_keep_highest, count=top_k), signature="(m)->(m)")(picked_scores)
+        keep_first_picks = functools.partial(_keep_highest, count=top_k)
+        picked_scores = jnp.vectorize(keep_first_picks, signature="(m)->(m)")(picked_scores)
     return picked_scores
 
 
@@ -90,13 +90,12 @@ def _overlap_with_picked(start, end, picked_start, picked_end):
     As published, the width of a pick is at least 1e-5 and other widths are taken as they are; segments of zero or
     negative width overlap nothing.
     """
-    total = jnp.zeros_like(start)
-    for pick in range(picked_start.size):  # written out, for a CPU does this several times faster than a (P, M) reduction
-        picked_width = jnp.maximum(picked_end[pick] - picked_start[pick], _MIN_PICKED_WIDTH)
-        intersection = jnp.minimum(end, picked_end[pick]) - jnp.maximum(start, picked_start[pick])
-        union = picked_width + (end - start) - intersection
-        total += jnp.where(intersection > 0, intersection / union, 0) ** 2
-    return total
+    picked_start, picked_end = picked_start[:, None], picked_end[:, None]  # (P, 1)
+    picked_width = jnp.maximum(picked_end - picked_start, _MIN_PICKED_WIDTH)
+    intersection = jnp.minimum(end, picked_end) - jnp.maximum(start, picked_start)  # (P, M)
+    union = picked_width + (end - start) - intersection
+    tiou = jnp.where(intersection > 0, intersection / union, 0)
+    return (tiou**2).sum(axis=0)
 
 
 def _keep_highest(scores, count):

@@ -14,7 +14,8 @@ def plain_ap(annotations, detections, subset, tious, protocol):
     evaluate = {"activitynet": _activitynet, "thumos14": _thumos14}[protocol]
     aps = {}
     for label in truths:
-        found = [(name, *d["segment"], d["score"]) for name in sorted(detections) for d in detections[name] if d["label"] == label]
+        rows = [(name, d) for name in sorted(detections) for d in detections[name]]
+        found = [(name, *d["segment"], d["score"]) for name, d in rows if d["label"] == label]
         found.sort(key=lambda row: -row[3])
         aps[label] = [evaluate(found, truths[label], ambiguous, tiou) for tiou in tious]
     return aps

@@ -67,8 +67,8 @@ def test_average_precision_by_hand():
         ("end before start", [("run", 0, 10)], [("run", 10, 0, 0.9)], 0, 100),
         ("score NaN", [("run", 0, 10)], [("run", 50, 60, float("nan")), ("run", 0, 10, 0.1)], 50, 100),
         ("detections choose or truths", [("run", 0, 10)], [("run", 0, 6, 0.9), ("run", 0, 10, 0.8)], 100, 50),
-        ("false positive on Ambiguous", [("run", 0, 10), ("Ambiguous", 50, 51)], [("run", 20, 51, 0.9), ("run", 0, 10, 0.8)], 50, 100),
-        ("true positive on Ambiguous", [("run", 0, 10), ("Ambiguous", 0, 10)], [("run", 0, 10, 0.8)], 100, 100),
+        ("miss on Ambiguous", [("run", 0, 10), ("Ambiguous", 50, 51)], [("run", 20, 51, 0.9), ("run", 0, 10, 0.8)], 50, 100),
+        ("hit on Ambiguous", [("run", 0, 10), ("Ambiguous", 0, 10)], [("run", 0, 10, 0.8)], 100, 100),
         ("found twice", [("run", 0, 10), ("run", 20, 30)], [("run", 0, 10, 0.9), ("run", 0, 10, 0.8)], 50, 50),
         ("zero length", [("run", 5, 5), ("run", 0, 10)], [("run", 5, 5, 0.9), ("run", 0, 10, 0.8)], 25, 25),
     ],
@@ -150,7 +150,8 @@ def test_equals_the_plain_evaluator(protocol, seed):
 def test_the_order_of_detections_does_not_matter(protocol, seed):
     truths, found = random_case(seed, distinct_scores=True)
     rng = np.random.default_rng(seed)
-    shuffled = {name: [found[name][i] for i in rng.permutation(len(found[name]))] for name in rng.permutation(list(found)).tolist()}
+    names = rng.permutation(list(found)).tolist()
+    shuffled = {name: [found[name][i] for i in rng.permutation(len(found[name]))] for name in names}
     assert score(truths, shuffled, tiou=0.3, protocol=protocol)["ap"] == score(truths, found, tiou=0.3, protocol=protocol)["ap"]
 
 

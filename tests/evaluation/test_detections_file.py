@@ -42,7 +42,7 @@ def test_numbers_may_be_texts_and_further_fields_are_left_aside(tmp_path):
         ('{"results": []}', '"results"'),
         ('{"results": {"v": {}}}', "'v' must have a list"),
         ('{"results": {"v": [3]}}', "'v', detection 0 must be an object"),
-        (json.dumps({"results": {"v": [GOOD, {"label": "run", "segment": [1, 2]}]}}), "'v', detection 1: field 'score' is missing"),
+        (json.dumps({"results": {"v": [GOOD, {"label": "run", "segment": [1, 2]}]}}), "'v', detection 1: .* 'score' is missing"),
         (json.dumps({"results": {"v": [GOOD | {"label": 3}]}}), "'v', detection 0: field 'label'"),
         (json.dumps({"results": {"v": [GOOD | {"segment": [1]}]}}), "'v', detection 0: field 'segment'"),
         (json.dumps({"results": {"v": [GOOD | {"segment": [1, "x"]}]}}), "'v', detection 0: field 'segment' .* 'x'"),

@@ -50,7 +50,8 @@ def test_bars_have_place_length_and_colour_of_what_they_show(tmp_path):
 def test_any_length_and_number_of_classes_can_be_drawn(tmp_path, duration_sec, num_classes):
     path = tmp_path / "timeline.png"
     found = [
-        {"label": CLASSES[i], "segment": [i / 40 * duration_sec, i / 40 * duration_sec + 1], "score": 0.5} for i in range(num_classes)
+        {"label": CLASSES[i], "segment": [i / 40 * duration_sec, i / 40 * duration_sec + 1], "score": 0.5}
+        for i in range(num_classes)
     ]
     draw_timeline(path, "v", found, duration_sec=duration_sec, classes=CLASSES)
     height, width, _ = matplotlib.image.imread(path).shape

@@ -38,12 +38,12 @@ def results_of(videos, segments_sec, labels, scores):
 def greedy_nms(segments_sec, most_iou):
     """Rows to keep, the best first, of segments ordered from best to worst."""
     rows, kept = np.arange(len(segments_sec)), []
-    length = segments_sec[:, 1] - segments_sec[:, 0]
+    start, end = segments_sec.T
+    length = end - start
     while len(rows):
         best, rows = rows[0], rows[1:]
         kept.append(best)
-        shared = np.minimum(segments_sec[best, 1], segments_sec[rows, 1]) - np.maximum(segments_sec[best, 0], segments_sec[rows, 0])
-        shared = np.maximum(shared, 0)
+        shared = np.maximum(np.minimum(end[best], end[rows]) - np.maximum(start[best], start[rows]), 0)
         rows = rows[shared / (length[best] + length[rows] - shared) <= most_iou]
     return np.array(kept)
 

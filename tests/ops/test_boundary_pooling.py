@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,8 @@ from tests.golden_case import GoldenCase
 METHODS = ("segment_max", "sparse_table", "scan")
 GOLDEN = GoldenCase.load("afsd/boundary_pooling")
 SUB_CASES = ("random", "edge", "ties", "frame", "triplet", "more_segments_than_time")
-GRADIENTS = [name.rsplit("_grad_", 1) for name in GOLDEN.arrays if "_grad_" in name and "_grad_output" not in name]
+GRADIENTS = [(case, "exact", method) for case in SUB_CASES for method in METHODS]
+GRADIENTS += [(case, "reference", "auto") for case in SUB_CASES if f"{case}_grad_reference" in GOLDEN.arrays]
 
 
 def channels_last(array):
@@ -17,6 +20,7 @@ def channels_last(array):
     return np.moveaxis(array, 1, -1)
 
 
+@functools.partial(jax.jit, static_argnames=("method", "grad"))
 def grad_of_pool(features, regions, grad_pooled, **options):
     """Gradient of sum(pooled * grad_pooled) with respect to the features."""
     return jax.grad(lambda features: (boundary_max_pool(features, regions, **options) * grad_pooled).sum())(features)
@@ -39,7 +43,8 @@ def pool_by_loops(features, regions):
     pooled = np.zeros((batch, regions.shape[1], channels), features.dtype)
     source = np.zeros(pooled.shape, int)
     for b, k, c in np.ndindex(*pooled.shape):
-        left, right = np.clip(np.trunc(regions[b, k, :2] if c < channels // 2 else regions[b, k, 2:]), 0, cells - 1).astype(int)
+        bounds = regions[b, k, :2] if c < channels // 2 else regions[b, k, 2:]
+        left, right = np.clip(np.trunc(bounds), 0, cells - 1).astype(int)
         source[b, k, c] = left + np.argmax(features[b, left : max(left, right) + 1, c])
         pooled[b, k, c] = features[b, source[b, k, c], c]
     return pooled, source
@@ -53,8 +58,7 @@ def test_forward_is_the_published_one(case, method):
     np.testing.assert_array_equal(pooled, channels_last(GOLDEN.arrays[f"{case}_output"]))
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("case, grad", GRADIENTS)
+@pytest.mark.parametrize("case, grad, method", GRADIENTS)
 def test_gradient_is_the_published_one(case, grad, method):
     features, grad_pooled = (channels_last(GOLDEN.input(f"{case}_{name}")) for name in ("input", "grad_output"))
     got = grad_of_pool(features, GOLDEN.input(f"{case}_segments"), grad_pooled, method=method, grad=grad)
@@ -63,7 +67,7 @@ def test_gradient_is_the_published_one(case, grad, method):
 
 
 def test_golden_cases_tell_the_two_gradients_apart():
-    assert len(GRADIENTS) == 11
+    assert sum(grad == "reference" for _, grad, _ in GRADIENTS) == 5
     assert np.abs(GOLDEN.arrays["frame_grad_exact"] - GOLDEN.arrays["frame_grad_reference"]).max() > 1
 
 
@@ -89,7 +93,7 @@ def test_by_hand(method):
     np.testing.assert_array_equal(grad_features, [[[8, 0], [3, 0], [0, 10], [4, 20], [0, 120]]])
 
 
-@pytest.mark.parametrize("cells", [1, 2, 3, 7, 8, 33])
+@pytest.mark.parametrize("cells", [1, 8, 13])
 def test_methods_agree_with_plain_loops(cells):
     features, regions = tie_free((2, cells, 6)), random_regions((2, 9), cells)
     pooled, source = pool_by_loops(features, regions)
@@ -142,9 +146,8 @@ def test_properties(method):
     np.testing.assert_array_equal(boundary_max_pool(2 * features, regions, method=method), 2 * pooled)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("grad", ["exact", "reference"])
-def test_same_under_jit_vmap_and_pmap(method, grad):
+@pytest.mark.parametrize("method, grad", [*((method, "exact") for method in METHODS), ("auto", "reference")])
+def test_same_under_pmap_of_vmap(method, grad):
     features, regions = tie_free((2, 16, 4)), random_regions((2, 10), 16)
     grad_pooled = tie_free((2, 10, 4), seed=5)
 
@@ -152,24 +155,24 @@ def test_same_under_jit_vmap_and_pmap(method, grad):
         return grad_of_pool(features, regions, grad_pooled, method=method, grad=grad)
 
     expected = gradient(features, regions, grad_pooled)
-    arguments = [np.stack([array] * jax.local_device_count()) for array in (features, regions, grad_pooled)]
-    np.testing.assert_array_equal(jax.jit(gradient)(features, regions, grad_pooled), expected)
-    np.testing.assert_array_equal(jax.vmap(gradient)(*arguments)[0], expected)
-    np.testing.assert_array_equal(jax.pmap(gradient)(*arguments)[0], expected)
+    devices = jax.local_device_count()
+    repeated = [np.broadcast_to(array, (devices, 3, *array.shape)) for array in (features, regions, grad_pooled)]
+    for of_one_device in jax.pmap(jax.vmap(gradient))(*repeated):
+        np.testing.assert_array_equal(of_one_device, [expected] * 3)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bfloat16(method):
-    features = jnp.asarray(tie_free((2, 300, 4)), jnp.bfloat16)
+    features = jnp.asarray(tie_free((2, 300, 2)), jnp.bfloat16)
     regions = jnp.asarray(random_regions((2, 10), 300))
     pooled = boundary_max_pool(features, regions, method=method)
     assert pooled.dtype == jnp.bfloat16
     np.testing.assert_array_equal(pooled, pool_by_loops(np.asarray(features), np.asarray(regions))[0])
     # 1000 gradients of 1 onto one cell: a bfloat16 sum would stop at 256.
     same_cell = jnp.full((1, 1000, 4), 7.0)
-    grad_features = grad_of_pool(features[:1], same_cell, jnp.ones((1, 1000, 4), jnp.bfloat16), method=method)
+    grad_features = grad_of_pool(features[:1, :8], same_cell, jnp.ones((1, 1000, 2), jnp.bfloat16), method=method)
     assert grad_features.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(grad_features[0, 7], [1000] * 4)
+    np.testing.assert_array_equal(grad_features[0, 7], [1000, 1000])
 
 
 def test_regions_get_no_gradient():

@@ -18,23 +18,30 @@ def assert_same_as_loop(segments, scores, **options):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def golden_problem(case, options):
+    """Segments (2000, 2) and scores (2000,) padded with absent candidates, how many are real, and the options."""
+    rows = GOLDEN.input(f"{case}_segments")
+    padded = np.pad(rows, ((0, 2000 - len(rows)), (0, 0)))
+    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
+    return padded[:, :2], padded[:, 2], len(rows), parameters
+
+
 @pytest.mark.parametrize("case, options", GOLDEN.info["hyper"]["sub_cases"].items())
 def test_golden(case, options):
-    rows, expected = GOLDEN.input(f"{case}_segments"), GOLDEN.arrays[f"{case}_output"]
-    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
-    scores = np.asarray(soft_nms(rows[:, :2], rows[:, 2], **parameters, keep_last=False))
-    picked = scores > 0
+    segments, scores, count, parameters = golden_problem(case, options)
+    scores = np.asarray(soft_nms(segments, scores, **parameters, keep_last=False))
+    assert not scores[count:].any()
+    picked, expected = scores > 0, GOLDEN.arrays[f"{case}_output"]
     assert picked.sum() == options["count"] == len(expected)
     tolerances = GOLDEN.info["tolerances"]
-    np.testing.assert_allclose(rows[picked, :2], expected[:, :2], **tolerances["segments"])
+    np.testing.assert_allclose(segments[picked], expected[:, :2], **tolerances["segments"])
     np.testing.assert_allclose(scores[picked], expected[:, 2], **tolerances["scores"])
 
 
 @pytest.mark.parametrize("case, options", GOLDEN.info["hyper"]["sub_cases"].items())
 def test_golden_inputs_with_the_last_one_kept(case, options):
-    rows = GOLDEN.input(f"{case}_segments")
-    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
-    assert_same_as_loop(rows[:, :2], rows[:, 2], **parameters, keep_last=True)
+    segments, scores, _, parameters = golden_problem(case, options)
+    assert_same_as_loop(segments, scores, **parameters, keep_last=True)
 
 
 def test_by_hand():
@@ -48,7 +55,7 @@ def test_by_hand():
     np.testing.assert_allclose(soft_nms(segments, scores, top_k=1, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
     # With a floor of 0.65 the decayed 0.64 is dropped, which leaves nothing besides the first pick.
     np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65), [0, 0, 0.9, 0], rtol=1e-6)
-    # Segments 1 and 2 wait while 2 is picked, so 2 is not a lone candidate, although it leaves none behind.
+    # Others still wait when segment 2 is picked, so it is not a lone candidate, although it leaves none behind.
     np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
 
 
@@ -84,7 +91,7 @@ def test_staircase_of_dependent_picks():
 
 @pytest.mark.parametrize("keep_last", [True, False])
 def test_few_crowded_candidates_and_a_high_floor(keep_last):
-    """Here the end of the sequence is often a pick that drops the last others, or comes right after they were dropped."""
+    """Often the last pick here drops the last others, or comes after they were dropped."""
     rng = np.random.default_rng(6)
     for _ in range(150):
         start = rng.integers(0, 8, 6)
@@ -109,7 +116,8 @@ def test_padding_and_batching_change_nothing(keep_last):
     one_by_one = [soft_nms(*problem, keep_last=keep_last) for problem in zip(segments, scores)]
     together = soft_nms(segments.reshape(2, 3, 60, 2), scores.reshape(2, 3, 60), keep_last=keep_last)
     np.testing.assert_allclose(together.reshape(6, 60), one_by_one, rtol=1e-5)
-    padded = soft_nms(np.pad(segments, ((0, 0), (9, 40), (0, 0))), np.pad(scores, ((0, 0), (9, 40))), keep_last=keep_last)
+    more_segments, more_scores = np.pad(segments, ((0, 0), (9, 40), (0, 0))), np.pad(scores, ((0, 0), (9, 40)))
+    padded = soft_nms(more_segments, more_scores, keep_last=keep_last)
     np.testing.assert_allclose(padded[:, 9:69], one_by_one, rtol=1e-5)
     assert not np.asarray(padded)[:, :9].any() and not np.asarray(padded)[:, 69:].any()
     vmapped = jax.vmap(lambda *problem: soft_nms(*problem, keep_last=keep_last))(segments, scores)
@@ -121,3 +129,10 @@ def test_segments_of_no_width_and_nan():
     scores = np.array([0.9, 0.8, 0.7, 0.95, np.nan, 0.6])
     expected = [0.9, 0.8, 0.7, 0.95, 0, 0.6 * np.exp(-2)]
     np.testing.assert_allclose(soft_nms(segments, scores), expected, rtol=1e-6)
+
+
+def test_width_of_the_picked_segment_is_at_least_1e_5():
+    segments = np.array([[0.0, 5e-6], [0.0, 1e-5]])
+    one_third, one_half = np.exp(-(np.array([1 / 3, 1 / 2]) ** 2) / 0.5)
+    np.testing.assert_allclose(soft_nms(segments, np.array([0.9, 0.8])), [0.9, 0.8 * one_third], rtol=1e-5)
+    np.testing.assert_allclose(soft_nms(segments, np.array([0.8, 0.9])), [0.8 * one_half, 0.9], rtol=1e-5)

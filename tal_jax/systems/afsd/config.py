@@ -94,6 +94,9 @@ def afsd_config(system="dw_afsd"):
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     config.evaluate.checkpoint = "latest"  # or 'best'
 
+    config.predict = ml_collections.ConfigDict()
+    config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all
+
     config.parallel = ml_collections.ConfigDict()
     config.parallel.impl = "pmap"  # or 'shard_map'
     config.parallel.max_devices = 0  # 0 = all local devices

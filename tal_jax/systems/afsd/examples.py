@@ -1,7 +1,6 @@
 """What AFSD trains on: windows of recordings with their annotations, laid out in arrays of fixed shape."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -72,7 +71,7 @@ def training_examples(config, dataset):
         example["labels"][: len(labels)] = labels
         example["boundary_labels"] = windows.boundary_labels(segments, size)
         if config.loss.contrastive_weight:
-            new_clip = contrastive.rearrange(segments, math.ceil(shortest[item.name]), size, rng)
+            new_clip = contrastive.rearrange(segments, contrastive.min_action_length(shortest[item.name]), size, rng)
             example["frame_map"] = new_clip["frame_map"]
             example["proposals_frame"] = new_clip["proposals"]
             example["rearranged"] = np.float32(new_clip["valid"])

@@ -65,8 +65,9 @@ def activation_term(feature, labels, mask):
       Sum of BCE over recordings and time, to be divided by their number.
     """
     activation = jnp.tanh(feature.astype(jnp.float32)).mean(-1)
-    log_on = jnp.log(jnp.clip(activation, 1e-38))  # the published code clamps its logarithms at -100; here -87, finite in gradient
-    log_off = jnp.log1p(-jnp.clip(activation, max=1.0 - 6e-8))
+    # PyTorch clamps these logarithms at -100; clamping their arguments keeps the gradient finite too.
+    log_on = jnp.log(jnp.maximum(activation, jnp.finfo(jnp.float32).tiny))
+    log_off = jnp.log1p(-jnp.minimum(activation, 1.0 - jnp.finfo(jnp.float32).epsneg))
     return (-(labels * log_on + (1 - labels) * log_off) * mask[:, None]).sum()
 
 

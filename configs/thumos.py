@@ -1,0 +1,32 @@
+"""AFSD and DW-AFSD on THUMOS14 (20 sports classes, 200 training and 210 test videos), from I3D features.
+
+    python -m tal_jax.main --config=configs/thumos.py --config.data.features=FOLDER          DW-AFSD
+    python -m tal_jax.main --config=configs/thumos.py:afsd --config.data.features=FOLDER     AFSD, the baseline
+
+FOLDER holds the widely shared I3D features: one VIDEO.npy of shape (T, 2048) for each video, stride 4 frames, RGB first.
+The annotations come with the project. Published, trained from frames with the I3D network, mAP at tIoU 0.3 to 0.7:
+AFSD 67.3 62.4 55.5 43.7 31.1 (average 52.0), DW-AFSD 68.8 64.9 57.6 44.6 31.9. From features nothing is published for these
+systems and nothing was measured here, for want of the features; a GPU is what to train on.
+"""
+
+from tal_jax.data import thumos14
+from tal_jax.systems.afsd.config import afsd_config
+
+
+def get_config(system="dw_afsd"):
+    """system: 'dw_afsd' or 'afsd'."""
+    config = afsd_config(system)
+    config.name = f"thumos_{system}"
+    config.data = thumos14.data_config()
+    config.window.frames = 256  # feature vectors: 34 s at 30 fps
+    config.augment.jitter = 15  # half the stride of the windows
+
+    # The published schedule fine-tunes I3D; a network that starts from nothing learns faster and in larger batches.
+    config.train.batch_size = 8
+    config.train.learning_rate = 1e-4
+    config.train.schedule = "cosine"
+    config.train.warmup_steps = 500
+    config.train.weight_decay = 1e-4
+    config.train.gradient_clip = 1.0
+    config.train.ema_decay = 0.999
+    return config

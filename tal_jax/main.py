@@ -1,0 +1,68 @@
+"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|check_data]."""
+
+import logging
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import absl.logging
+from absl import app, flags
+from ml_collections import config_flags
+
+from tal_jax import check_data, evaluate, predict, report, train
+from tal_jax.data.annotations import DataError
+from tal_jax.systems import SYSTEMS
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "check_data"], "train evaluates at its end.")
+_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of checkpoints and results; default: runs/<config name>.")
+_DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model.")
+_INPUT = flags.DEFINE_string("input", "", "For --mode=predict: a feature file, a folder of them, or a recording of the data set.")
+
+
+def main(_):
+    """Runs one mode; a sentence and exit code 1 for what the user can mend."""
+    config, workdir = _CONFIG.value, _WORKDIR.value or os.path.join("runs", _CONFIG.value.name)
+    try:
+        if _MODE.value == "train":
+            report.print_evaluation(train.train(config, workdir), workdir)
+        elif _MODE.value == "evaluate":
+            report.print_evaluation(evaluate.evaluate(config, workdir, _DETECTIONS.value), workdir)
+        elif _MODE.value == "predict":
+            predict.predict(config, workdir, _INPUT.value)
+        else:
+            sys.exit(check_data.print_problems(config))
+    except (DataError, train.TrainingError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def _parse(argv):
+    """Flags and config, with a sentence for a misspelt field or an unreadable config file."""
+    try:
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is None:
+            raise flags.Error("say which config: --config=configs/sbhar.py")
+        if len(rest) > 1:
+            raise flags.Error(f"unknown argument '{rest[1]}'")
+        _ = _CONFIG.value.name  # a config file that could not be loaded says so here
+        if _CONFIG.value.system not in SYSTEMS:
+            raise ValueError(f"the system '{_CONFIG.value.system}' is not one of {', '.join(SYSTEMS)}")
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split()).strip("'")
+        sys.exit(f"Error: bad command line or config: {text}")
+    return rest
+
+
+def run():
+    """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
+    logging.basicConfig(format="%(message)s", force=True)
+    logging.getLogger("tal_jax").setLevel(logging.INFO)
+    absl.logging.set_verbosity(absl.logging.ERROR)  # the libraries' own
+    app.run(main, flags_parser=_parse)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,36 @@
+"""What a person reads on the terminal: tables of scores and of detections."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_evaluation(result, workdir):
+    """Prints mAP and the AP of every class; `result` as evaluation.json holds it, None prints nothing."""
+    if result is None:
+        return
+    tious = list(result["map"])
+    table = Table(title=f"AP (%) by tIoU, protocol {result['protocol']['name']}")
+    table.add_column("class")
+    for column in (*tious, "average"):
+        table.add_column(column, justify="right")
+    for name, row in result["ap"].items():
+        table.add_row(name, *(f"{row[t]:.1f}" for t in tious), f"{sum(row.values()) / len(row):.1f}")
+    table.add_section()
+    table.add_row("mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold")
+    console = Console()
+    console.print(table)
+    counts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["counts"].items())
+    console.print(f"{counts}\nWritten to {workdir}: evaluation.json", highlight=False)
+
+
+def print_detections(name, detections, most=40):
+    """Prints detections in the order of time, at most the `most` best of them."""
+    best = sorted(detections, key=lambda d: -d["score"])[:most]
+    left_out = f", the {most} best of {len(detections)}" if len(detections) > most else ""
+    table = Table(title=f"{name}{left_out}")
+    for column, justify in (("start (s)", "right"), ("end (s)", "right"), ("what", "left"), ("score", "right")):
+        table.add_column(column, justify=justify)
+    for detection in sorted(best, key=lambda d: d["segment"]):
+        start, end = detection["segment"]
+        table.add_row(f"{start:.2f}", f"{end:.2f}", detection["label"], f"{detection['score']:.2f}")
+    Console().print(table)
