@@ -1,6 +1,6 @@
 """Gaussian soft-NMS for segments in time (Bodla et al., ICCV 2017), with the details of the published AFSD code.
 
-The definition is sequential: pick the highest score, decay whatever overlaps it, drop what fell below the floor, repeat.
+The definition is sequential: pick the highest score, decay whatever overlaps it, drop what fell below the floor, again.
 Here one round makes many picks. A candidate that overlaps no higher-scoring one has its final score: scores only fall,
 so nothing that overlaps it can still be picked before it. All such candidates among the best few are picked together,
 and the result is that of the sequence, up to the rounding of decays multiplied in another order.
@@ -52,7 +52,7 @@ def _pick_all(segments, scores, *, sigma, score_floor, keep_last):
 
     def pick_some(state):
         scores, picked_scores, _ = state
-        top_scores, top = lax.top_k(scores, size)
+        top_scores, top = lax.top_k(scores, size)  # on a CPU, a slice of these would turn it into a far slower sort
         picked = _free_of_better(start[top], end[top]) & (top_scores > 0)
         if not keep_last:
             picked &= _leaves_another(picked, top_scores > 0)
