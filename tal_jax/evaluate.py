@@ -166,6 +166,10 @@ def suppress(config, candidates):
 
 
 def _to_results(annotations, name, segments_sec, classes, scores):
+    """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left out.
+
+    As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
+    """
     duration = annotations.recordings[name].duration_sec
     segments_sec = np.clip(segments_sec, 0, duration)
     return [

@@ -53,7 +53,7 @@ def _pmap(devices):
     count = len(devices)
 
     def replicate(tree):
-        return jax.pmap(lambda _, x: x, in_axes=(0, None), devices=devices)(np.zeros(count), tree)
+        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(count), tree)
 
     def first(x):
         return x.addressable_shards[0].data[0]

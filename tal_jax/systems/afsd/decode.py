@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.afsd.losses import refine_distances
@@ -56,3 +57,31 @@ def fuse_streams(first, second):
         name: 0.5 * (getattr(first, name) + getattr(second, name)) for name in names if getattr(first, name) is not None
     }
     return first.replace(**averaged)
+
+
+def decode_two_streams(config, first, second):
+    """Two-stream fusion (ActivityNet, as published): each network is decoded by itself, logits are averaged for the scores.
+
+    Args:
+      config: as for `decode`.
+      first, second: Outputs of the two networks.
+
+    Returns:
+      Candidates: start and end are the geometric means of both networks' starts and ends, frames of the window.
+    """
+    segments = jnp.sqrt(decode(config, first).segments * decode(config, second).segments)
+    return Candidates(segments, decode(config, fuse_streams(first, second)).scores)
+
+
+def label_with_recording_class(scores, class_probabilities):
+    """ActivityNet, as published: all proposals of a recording get the class that a classifier of whole recordings ranks first.
+
+    Args:
+      scores: (M,) of the recording's proposals, after suppression.
+      class_probabilities: (K,) the recording's, in [0, 1], by an external classifier (published: CUHK's).
+
+    Returns:
+      classes (M,) int, 0-based, and scores (M,), multiplied by the probability of that class.
+    """
+    top = np.argmax(class_probabilities)
+    return np.full(len(scores), top), np.asarray(scores) * class_probabilities[top]

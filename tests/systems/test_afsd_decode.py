@@ -1,0 +1,264 @@
+"""From network outputs to detections: AFSD's decoding, stream fusion and suppression against the published ones, and by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tal_jax import evaluate
+from tal_jax.data import windows
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.features import Dataset, Timeline
+from tal_jax.systems import SYSTEMS
+from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse_streams, label_with_recording_class
+from tal_jax.systems.afsd.model import Outputs
+from tests.golden_case import GoldenCase
+
+OUTPUTS = dict(
+    coarse_distances="loc", coarse_logits="conf", refined_offsets="prop_loc", refined_logits="prop_conf", quality_logits="center"
+)
+THUMOS_CLASSES = (
+    "BaseballPitch", "BasketballDunk", "Billiards", "CleanAndJerk", "CliffDiving", "CricketBowling", "CricketShot", "Diving",
+    "FrisbeeCatch", "GolfSwing", "HammerThrow", "HighJump", "JavelinThrow", "LongJump", "PoleVault", "Shotput",
+    "SoccerPenalty", "TennisSwing", "ThrowDiscus", "VolleyballSpiking",
+)  # fmt: skip
+OFFSETS = dict(video_a=[0], video_b=[0, 44], video_c=[0], video_d=[0, 44], v_aaaaaaaaaaa=[0], v_bbbbbbbbbbb=[0])
+
+
+def make_outputs(window, cells, values, auxiliary_logits=None):
+    """Outputs with the predictions `values` at the cells of each level, and nothing else."""
+    return Outputs(
+        anchors=jnp.concatenate([(jnp.arange(n) + 0.5) * (window / n) for n in cells]),
+        auxiliary_logits=auxiliary_logits, frame_feature=None, loc_sides=None, cls_sides=None, level_regions=None,
+        frame_regions=None, pyramid=(), **values,
+    )  # fmt: skip
+
+
+def thumos_config():
+    config = afsd_config("afsd")
+    config.decode.keep_last = False
+    config.evaluate.batch_size = 2
+    return config, [64, 32, 16, 8, 4, 2]
+
+
+def activitynet_config(floor, min_score):
+    config, _ = thumos_config()
+    config.window.frames = 768
+    config.decode.update(min_score=min_score, nms_sigma=0.85, nms_floor=floor)
+    return config, [96, 48, 24, 12, 6, 3]
+
+
+def golden_recordings(case):
+    """Recordings of a case: name -> (number of frames, frames in a second)."""
+    frames = {e["name"].removesuffix(".rgb"): e["shape"][0] for e in case.info["inputs"] if e["name"].endswith(".rgb")}
+    return {name: (count, case.info.get("videos", {}).get(name, {}).get("fps", 10.0)) for name, count in frames.items()}
+
+
+@dataclasses.dataclass
+class GoldenNetwork:
+    """In place of a network: takes windows whose first feature value says which they are, and gives their golden outputs."""
+
+    first_values: list
+    outputs: dict  # stream -> Outputs of all windows of the case
+
+    def apply(self, _, inputs):
+        window = jnp.searchsorted(jnp.asarray(self.first_values), inputs[:, 0, 0])
+        return {
+            stream: outputs.replace(**{key: getattr(outputs, key)[window] for key in OUTPUTS})
+            for stream, outputs in self.outputs.items()
+        }
+
+
+def detect_golden(case, config, cells, decode_streams, monkeypatch):
+    """`evaluate.detect` over the recordings of a case, with the golden outputs in place of a network.
+
+    Returns:
+      detections as detect returns them, and what soft-NMS was given and gave: name -> (segments_sec, classes, scores).
+    """
+    recordings = golden_recordings(case)
+    # Frame f of recording r has the one feature value 1000 * r + f.
+    read = {name: 1000.0 * r + np.arange(count)[:, None] for r, (name, (count, _)) in enumerate(recordings.items())}
+    first_values = [read[name][offset, 0] for name in recordings for offset in OFFSETS[name]]
+    outputs = {}
+    for stream in {entry["name"].split(".")[0] for entry in case.info["inputs"] if entry["name"].endswith(".loc")}:
+        values = {
+            ours: jnp.concatenate([case.input(f"{stream}.{i}.{theirs}") for i in range(len(first_values))])
+            for ours, theirs in OUTPUTS.items()
+        }
+        values["quality_logits"] = values["quality_logits"][..., 0]
+        outputs[stream] = make_outputs(config.window.frames, cells, values)
+    network = GoldenNetwork(first_values, outputs)
+    config.system = "golden"
+    system = dataclasses.replace(SYSTEMS["afsd"], build=lambda _: network, decode=decode_streams)
+    monkeypatch.setitem(SYSTEMS, "golden", system)
+    suppress, seen = evaluate.suppress, []
+
+    def watched_suppress(config, candidates):
+        seen.extend([candidates, suppress(config, candidates)])
+        return seen[1]
+
+    monkeypatch.setattr(evaluate, "suppress", watched_suppress)
+    # The published THUMOS code does not clip detections to the recording, so nobody learns here how long it is.
+    endless = {name: Recording(name, "test", np.inf, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in recordings}
+    dataset = Dataset(
+        annotations=Annotations(THUMOS_CLASSES, endless),
+        read=read.get,
+        timeline={name: Timeline(fps, stride_frames=1, snippet_frames=1) for name, (_, fps) in recordings.items()},
+    )
+    return evaluate.detect(config, {}, dataset, list(recordings)), *seen
+
+
+def assert_same_detections(case, ours, golden):
+    """Two lists of detections: labels and order exactly, times and scores within the tolerances of the case."""
+    assert [d["label"] for d in ours] == [d["label"] for d in golden]
+    tolerances = case.info["tolerances"]
+    for key, what in (("segment", "times"), ("score", "scores")):
+        np.testing.assert_allclose([d[key] for d in ours], [d[key] for d in golden], **tolerances[what])
+
+
+def assert_same_nms_rows(case, pooled, ending):
+    """Rows [start s, end s, score], recording by recording and class by class, against nms0_..., nms1_..., ..."""
+    calls = [
+        (segments_sec[classes == k], scores[classes == k])
+        for segments_sec, classes, scores in pooled.values()
+        for k in np.unique(classes)
+    ]
+    assert len(calls) == len(case.info["nms_calls"])
+    for i, (segments_sec, scores) in enumerate(calls):
+        golden = case.arrays[f"nms{i}_{ending}"]
+        assert len(scores) == len(golden)
+        np.testing.assert_allclose(segments_sec, golden[:, :2], **case.info["tolerances"]["times"], err_msg=f"call {i}")
+        np.testing.assert_allclose(scores, golden[:, 2], **case.info["tolerances"]["scores"], err_msg=f"call {i}")
+
+
+def decode_one(config, streams):
+    return decode(config, streams["rgb"])
+
+
+def decode_average(config, streams):
+    return decode(config, fuse_streams(streams["rgb"], streams["flow"]))
+
+
+def decode_geometric_mean(config, streams):
+    return decode_two_streams(config, streams["rgb"], streams["flow"])
+
+
+@pytest.mark.parametrize(
+    "name, decode_streams",
+    [("inference_window", decode_one), ("video_detections", decode_one), ("video_detections_fusion", decode_average)],
+)
+def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypatch):
+    case = GoldenCase.load(f"afsd/{name}")
+    config, cells = thumos_config()
+    for recording, (num_frames, _) in golden_recordings(case).items():
+        found = windows.window_offsets(num_frames, config.window.frames, config.window.test_stride)
+        assert found == OFFSETS[recording]
+
+    results, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)
+    assert_same_nms_rows(case, candidates, "in")
+    assert_same_nms_rows(case, kept, "out")
+    golden = case.json_file("detections.json.gz")["results"]
+    assert results.keys() == golden.keys()
+    for recording, detections in results.items():
+        assert_same_detections(case, detections, golden[recording])
+
+
+@pytest.mark.parametrize(
+    "name, decode_streams, settings",
+    [
+        ("anet_detections", decode_one, dict(floor=1e-9, min_score=1e-9)),
+        ("anet_detections_fusion", decode_geometric_mean, dict(floor=1e-18, min_score=0.0)),
+    ],
+)
+def test_activitynet_detections_are_the_published_ones(name, decode_streams, settings, monkeypatch):
+    case = GoldenCase.load(f"afsd/{name}")
+    config, cells = activitynet_config(**settings)
+    _, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)
+    assert_same_nms_rows(case, candidates, "in")
+    assert_same_nms_rows(case, kept, "out")
+
+    golden = case.json_file("detections.json.gz")["results"]
+    assert list(golden) == [recording.removeprefix("v_") for recording in kept]
+    for recording, (segments_sec, _, scores) in kept.items():
+        video = case.info["videos"][recording]
+        truth = Recording(recording, "validation", video["duration"], np.zeros((0, 2)), np.zeros(0, np.int32))
+        annotations = Annotations(tuple(case.info["class_names"]), {recording: truth})
+        key = recording.removeprefix("v_")
+        classes, scores = label_with_recording_class(scores, case.info["video_level_scores"][key])
+        detections = evaluate._to_results(annotations, recording, segments_sec, classes, scores)
+        assert_same_detections(case, detections, golden[key])
+
+
+def by_hand_outputs(auxiliary=True):
+    """One window of 8 frames, one location in its middle, classes (background, first, second)."""
+    values = dict(
+        coarse_distances=jnp.array([[[3.0, 1.0]]]),
+        coarse_logits=jnp.log(jnp.array([[[0.2, 0.5, 0.3]]])),
+        refined_offsets=jnp.array([[[1.0, -0.25]]]),
+        refined_logits=jnp.log(jnp.array([[[0.4, 0.1, 0.5]]])),
+        quality_logits=jnp.log(jnp.array([[0.25 / 0.75]])),
+    )
+    return make_outputs(8, [1], values, jnp.log(jnp.array([[0.8 / 0.2]])) if auxiliary else None)
+
+
+@pytest.mark.parametrize(
+    "auxiliary, final_score, scores",
+    [
+        ("none", "replace_quality", [0.3 * 0.25, 0.4 * 0.25]),
+        ("classification", "aux_only", [0.3 * 0.25, 0.4 * 0.25]),  # without a branch the setting has no meaning
+        ("branch", "replace_quality", [0.3 * 0.8, 0.4 * 0.8]),
+        ("branch", "times_quality", [0.3 * 0.8 * 0.25, 0.4 * 0.8 * 0.25]),
+        ("branch", "aux_only", [0.0, 0.8]),
+    ],
+)
+def test_final_scores_by_hand(auxiliary, final_score, scores):
+    config = afsd_config()
+    config.window.frames = 8
+    config.curriculum.auxiliary = auxiliary
+    config.decode.final_score = final_score
+    candidates = decode(config, by_hand_outputs(auxiliary == "branch"))
+    np.testing.assert_allclose(candidates.scores, [[scores]], rtol=1e-5)
+    # Half the coarse width is 2: distances (3 + 2, 1 - 0.5), of which the first leaves the window.
+    np.testing.assert_allclose(candidates.segments, [[[0.0, 4.5]]], rtol=1e-6)
+
+
+def test_an_unknown_final_score_is_an_error_that_names_the_known_ones():
+    config = afsd_config("dw_afsd")
+    config.decode.final_score = "quality"
+    with pytest.raises(ValueError, match="final_score is 'quality'; it must be replace_quality, times_quality or aux_only"):
+        decode(config, by_hand_outputs())
+
+
+def test_fusion_averages_the_auxiliary_logits_too():
+    first = by_hand_outputs()
+    fused = fuse_streams(first, jax.tree.map(lambda x: 3 * x, first))
+    np.testing.assert_allclose(fused.auxiliary_logits, 2 * first.auxiliary_logits)
+    np.testing.assert_allclose(fused.anchors, first.anchors)
+
+
+def test_two_equal_streams_are_one():
+    config = afsd_config("dw_afsd")
+    config.window.frames = 8
+    outputs = by_hand_outputs()
+    expected = decode(config, outputs)
+    fused = fuse_streams(outputs, outputs)
+    for candidates in (decode(config, fused), decode_two_streams(config, outputs, outputs)):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), candidates, expected)
+
+
+def test_geometric_mean_of_two_streams_by_hand():
+    config = afsd_config("dw_afsd")
+    config.window.frames = 8
+    still = by_hand_outputs().replace(refined_offsets=jnp.zeros((1, 1, 2)))
+    first, second = still, still.replace(coarse_distances=jnp.array([[[0.0, 0.05]]]))  # [1, 5] and [4, 4.05]
+    candidates = decode_two_streams(config, first, second)
+    np.testing.assert_allclose(candidates.segments, [[[2.0, 4.5]]], rtol=1e-6)
+
+
+def test_every_proposal_gets_the_recordings_first_class():
+    classes, scores = label_with_recording_class(np.array([0.5, 0.1]), [0.2, 0.7, 0.1])
+    np.testing.assert_array_equal(classes, [1, 1])
+    np.testing.assert_allclose(scores, [0.35, 0.07])
