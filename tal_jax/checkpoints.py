@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from tal_jax.data.annotations import DataError
@@ -18,9 +19,11 @@ class Checkpoints:
     def __init__(self, workdir, keep=2):
         """workdir: the run's folder; keep: how many of the latest checkpoints stay."""
         folder = pathlib.Path(workdir).resolve() / "checkpoints"
-        self._latest = ocp.CheckpointManager(folder / "latest", options=ocp.CheckpointManagerOptions(max_to_keep=keep))
+        handler = ocp.StandardCheckpointHandler
+        latest = ocp.CheckpointManagerOptions(max_to_keep=keep)
+        self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
         best = ocp.CheckpointManagerOptions(max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max")
-        self._best = ocp.CheckpointManager(folder / "best", options=best)
+        self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
 
     def latest_step(self):
         """Step of the latest checkpoint, None if there is none."""
@@ -45,7 +48,7 @@ class Checkpoints:
         return self._latest.restore(step, args=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
 
     def restore_params(self, which):
-        """The parameters to predict with, of the 'latest' or the 'best' checkpoint.
+        """The parameters to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
 
         Raises:
           DataError: there is none.
@@ -56,7 +59,9 @@ class Checkpoints:
         step = managers[which].latest_step()
         if step is None:
             raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
-        state = managers[which].restore(step, args=ocp.args.StandardRestore())
+        # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), managers[which].item_metadata(step).tree)
+        state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
         return state["params"] if state.get("ema") is None else state["ema"]
 
     def close(self):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tal_jax.checkpoints import Checkpoints, require_same_model
 from tal_jax.data import dataset_annotations, load_dataset, windows
+from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import chunks, pad_batch
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.detections_file import read_detections, replacing, write_detections
@@ -43,7 +44,7 @@ def evaluate_params(config, workdir, params, dataset=None):
     """As `evaluate`, for parameters in hand; writes detections.json as well."""
     dataset = dataset or load_dataset(config)
     names = list(dataset.annotations.subset(config.data.test_subset).recordings)
-    results = detect(config, params, dataset, names)
+    results = detect(config, make_detector(config, params), dataset, names)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, dataset.annotations, results)
 
@@ -67,19 +68,29 @@ def _score(config, workdir, annotations, results):
     return result
 
 
-def detect(config, params, dataset, names):
+def require_classes(config, annotations):
+    """Raises DataError if the annotations have another number of classes than the model."""
+    if len(annotations.classes) != config.num_classes:
+        raise DataError(
+            f"config.num_classes is {config.num_classes}, but the annotations have {len(annotations.classes)} classes: "
+            f"{', '.join(annotations.classes)}."
+        )
+
+
+def detect(config, detector, dataset, names):
     """Runs the system over whole recordings: windows -> candidates -> soft-NMS over each recording and class.
 
     Args:
       config: the run's config (`system`, `window`, `decode`, `evaluate`, `parallel`).
-      params: the model's parameters.
+      detector: as `make_detector` returns it.
       dataset: data.features.Dataset with the recordings.
       names: which of them.
 
     Returns:
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
-    run, batch_size = make_detector(config, params)
+    run, batch_size = detector
+    require_classes(config, dataset.annotations)
     pooled = {name: ([], [], []) for name in names}
     for batch in chunks(_windows(config, dataset, names), batch_size):
         rows, inputs = zip(*batch)
@@ -126,7 +137,10 @@ def _windows(config, dataset, names):
     """((name, offset), (window, C) inputs) of every test window of the recordings, one after the other."""
     for name in names:
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride):
-            yield (name, offset), window_inputs(dataset, name, offset, config.window.frames)["inputs"]
+            inputs = window_inputs(dataset, name, offset, config.window.frames)["inputs"]
+            if not np.isfinite(inputs).all():
+                raise DataError(f"Recording '{name}' has NaN or infinite features; --mode=check_data says where.")
+            yield (name, offset), inputs
 
 
 def suppress(config, candidates):

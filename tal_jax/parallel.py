@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from tal_jax.data.annotations import DataError
+
 AXIS = "data"
 
 
@@ -39,14 +41,14 @@ def make_parallel(impl="pmap", max_devices=0):
     """Parallel over the local devices (the first `max_devices` of them, 0 = all).
 
     Raises:
-      ValueError: `impl` is neither 'pmap' nor 'shard_map'.
+      DataError: `impl` is neither 'pmap' nor 'shard_map'.
     """
     devices = jax.local_devices()[: max_devices or None]
     if impl == "pmap":
         return _pmap(devices)
     if impl == "shard_map":
         return _shard_map(devices)
-    raise ValueError(f"config.parallel.impl is '{impl}'; it must be 'pmap' or 'shard_map'.")
+    raise DataError(f"config.parallel.impl is '{impl}'; it must be 'pmap' or 'shard_map'.")
 
 
 def _pmap(devices):

@@ -1,5 +1,6 @@
 """From one's own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
 
+import dataclasses
 import logging
 import pathlib
 
@@ -28,10 +29,10 @@ def predict(config, workdir, source):
       DataError: nothing to read, or no checkpoint.
     """
     dataset = input_dataset(config, source)
-    params = evaluate.load_params(config, workdir)
+    detector = evaluate.make_detector(config, evaluate.load_params(config, workdir))
     folder = pathlib.Path(workdir) / "predictions"
     for name, recording in dataset.annotations.recordings.items():
-        detections = evaluate.detect(config, params, dataset, [name])[name]
+        detections = evaluate.detect(config, detector, dataset, [name])[name]
         write_detections(folder / f"{name}.json", {name: detections})
         draw_timeline(
             folder / f"{name}.png",
@@ -56,7 +57,9 @@ def input_dataset(config, source):
         if source not in known.recordings:
             raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
         dataset = load_dataset(config)
-        return type(dataset)(Annotations(known.classes, {source: known.recordings[source]}), dataset.read, dataset.timeline)
+        if source not in dataset.annotations.recordings:
+            raise DataError(f"The recording '{source}' of the config's data set has no features.")
+        return dataclasses.replace(dataset, annotations=Annotations(known.classes, {source: known.recordings[source]}))
     paths = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
     if not paths:
         raise DataError(f"The folder {path} holds no {', '.join(SUFFIXES)} file.")

@@ -111,13 +111,15 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
 
 
 def require_finite(step, values):
-    """Raises TrainingError naming the step and the first loss term that is NaN or infinite."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"Step {step}: '{name}' is {value}. Training stops; the last good checkpoint stays. Lower "
-                "config.train.learning_rate, set config.train.gradient_clip, or look for bad values with --mode=check_data."
-            )
+    """Raises TrainingError naming the step and the loss terms that are NaN or infinite."""
+    bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+    terms = {name: value for name, value in bad.items() if name not in ("total", "gradient_norm")}  # these two only follow
+    if bad:
+        found = ", ".join(f"'{name}' is {value}" for name, value in (terms or bad).items())
+        raise TrainingError(
+            f"Step {step}: {found}. Training stops; the last good checkpoint stays. Lower config.train.learning_rate, "
+            "set config.train.gradient_clip, or look for bad values with --mode=check_data."
+        )
 
 
 class StopSignal:
@@ -153,10 +155,12 @@ def train(config, workdir):
     dataset = load_dataset(config)
     system = SYSTEMS[config.system]
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    if config.train.batch_size % parallel.num_devices:
+    if config.train.batch_size < 1 or config.train.batch_size % parallel.num_devices:
         raise DataError(
             f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices."
         )
+    evaluate.require_classes(config, dataset.annotations)
+    dataset.annotations.subset(config.data.test_subset)  # better missed now than after training
     items, make_example = system.examples(config, dataset)
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
@@ -191,6 +195,7 @@ def train(config, workdir):
     result = None
     try:
         state = _loop(config, parallel, step_fn, parallel.replicate(state), batches, checkpoints, writer, stop, start, total_steps)
+        stop.restore()
         if not stop.received:
             result = evaluate.evaluate_params(config, workdir, state.inference_params(), dataset)
             checkpoints.save_if_best(int(state.step), state, result["map_avg"])
@@ -224,7 +229,8 @@ def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, 
         pending = step, values
         average.time(waited, time.perf_counter() - before)
         progress.update()
-        last = step == total_steps or stop.received
+        stopped = stop.received  # read once, for a signal may come at any moment
+        last = step == total_steps or stopped
         if step % train.log_every_steps == 0 or last:
             settle(*pending)
             pending = None
@@ -237,7 +243,7 @@ def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, 
                 settle(*pending)
                 pending = None
             checkpoints.save(step, parallel.unreplicate(state))
-        if stop.received:
+        if stopped:
             progress.close()
             log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
             break

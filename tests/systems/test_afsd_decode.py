@@ -9,10 +9,10 @@ import pytest
 
 from tal_jax import evaluate
 from tal_jax.data import windows
-from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.annotations import Annotations, DataError, Recording
 from tal_jax.data.features import Dataset, Timeline
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.systems.afsd.config import CHOICES, afsd_config
 from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse_streams, label_with_recording_class
 from tal_jax.systems.afsd.model import Outputs
 from tests.golden_case import GoldenCase
@@ -225,11 +225,13 @@ def test_final_scores_by_hand(auxiliary, final_score, scores):
     np.testing.assert_allclose(candidates.segments, [[[0.0, 4.5]]], rtol=1e-6)
 
 
-def test_an_unknown_final_score_is_an_error_that_names_the_known_ones():
+@pytest.mark.parametrize("field", CHOICES)
+def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(field):
     config = afsd_config("dw_afsd")
-    config.decode.final_score = "quality"
-    with pytest.raises(ValueError, match="final_score is 'quality'; it must be replace_quality, times_quality or aux_only"):
-        decode(config, by_hand_outputs())
+    section, name = field.split(".")
+    config[section][name] = "both ways"
+    with pytest.raises(DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"):
+        SYSTEMS["dw_afsd"].build(config)
 
 
 def test_fusion_averages_the_auxiliary_logits_too():

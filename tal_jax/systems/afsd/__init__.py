@@ -5,11 +5,13 @@ import functools
 import jax.numpy as jnp
 
 from tal_jax.backbones.sequence import SequenceBackbone
+from tal_jax.systems.afsd.config import require_valid
 from tal_jax.systems.afsd.model import AFSD, Block
 
 
 def build(config):
-    """The Flax module that `config.model` describes; it takes (B, window, C_in) sequences."""
+    """The Flax module that `config.model` describes; it takes (B, window, C_in) sequences. DataError for a bad config."""
+    require_valid(config)
     model = config.model
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
     block = functools.partial(Block, groups=model.groups, dtype=dtype)

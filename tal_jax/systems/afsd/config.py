@@ -2,6 +2,25 @@
 
 import ml_collections
 
+from tal_jax.data.annotations import DataError
+
+CHOICES = {
+    "model.boundary_pool_grad": ("exact", "reference"),
+    "curriculum.auxiliary": ("branch", "classification", "none"),
+    "curriculum.loc_score": ("tiou", "quality"),
+    "curriculum.stages": ("both", "coarse", "refined"),
+    "curriculum.auxiliary_positives": ("refined", "coarse"),
+    "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
+}
+
+
+def require_valid(config):
+    """Raises DataError if a field that is one of a few words is another."""
+    for field, choices in CHOICES.items():
+        section, name = field.split(".")
+        if config[section][name] not in choices:
+            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
+
 
 def afsd_config(system="dw_afsd"):
     """The part of a config that is the system's: all but `name` and `data`.

@@ -43,10 +43,8 @@ def decode(config, outputs):
         scores = classes * auxiliary
     elif final_score == "times_quality":
         scores = classes * auxiliary * quality
-    elif final_score == "aux_only":
+    else:  # "aux_only"
         scores = jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)
-    else:
-        raise ValueError(f"config.decode.final_score is '{final_score}'; it must be replace_quality, times_quality or aux_only.")
     return Candidates(segments, scores)
 
 
