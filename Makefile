@@ -1,7 +1,6 @@
 # make demo: train, evaluate and draw on the bundled recordings.  make test: all quick tests.  make test-full: the slow ones too.
 PYTHON ?= python3
 BIN := .venv/bin
-export JAX_PLATFORMS ?=
 
 .PHONY: demo test test-full clean
 
@@ -12,7 +11,7 @@ export JAX_PLATFORMS ?=
 
 demo: .venv/installed
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo
-	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp10_user05
+	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp19_user10
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q -m 'not slow'

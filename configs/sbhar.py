@@ -1,13 +1,13 @@
 """AFSD and DW-AFSD on SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone."""
 
 from tal_jax.data import sbhar
-from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.systems.afsd.config import sequence_config
 
 
-def get_config(system="dw_afsd"):
-    """system: 'dw_afsd' or 'afsd'."""
-    config = afsd_config(system)
-    config.name = f"sbhar_{system}"
+def get_config(variant="dw_afsd"):
+    """variant: 'dw_afsd', 'afsd', or 'demo' (DW-AFSD in a third of the time)."""
+    config = sequence_config("dw_afsd" if variant == "demo" else variant)
+    config.name = f"sbhar_{variant}"
     config.num_classes = 12
     config.data = sbhar.data_config()
     config.data.samples_per_frame = 10  # a frame is 0.2 s
@@ -22,17 +22,8 @@ def get_config(system="dw_afsd"):
 
     config.model.channels = 128
     config.model.backbone_width = 64
-    config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-    config.loss.contrastive_weight = 0.0
     # Short actions to fine levels, long ones to coarse levels, as AFSD does on ActivityNet (frames of the longer side).
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
-    config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
-    config.train.epochs = 60
-    config.train.batch_size = 8
-    config.train.learning_rate = 1e-3
-    config.train.schedule = "cosine"
-    config.train.warmup_steps = 100
-    config.train.weight_decay = 1e-5
-    config.train.gradient_clip = 1.0
-    config.train.ema_decay = 0.995
+    if variant == "demo":
+        config.train.epochs = 14
     return config

@@ -10,23 +10,15 @@ systems and nothing was measured here, for want of the features; a GPU is what t
 """
 
 from tal_jax.data import thumos14
-from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.systems.afsd.config import sequence_config
 
 
 def get_config(system="dw_afsd"):
     """system: 'dw_afsd' or 'afsd'."""
-    config = afsd_config(system)
+    config = sequence_config(system)
     config.name = f"thumos_{system}"
     config.data = thumos14.data_config()
     config.window.frames = 256  # feature vectors: 34 s at 30 fps
     config.augment.jitter = 15  # half the stride of the windows
-
-    # The published schedule fine-tunes I3D; a network that starts from nothing learns faster and in larger batches.
-    config.train.batch_size = 8
     config.train.learning_rate = 1e-4
-    config.train.schedule = "cosine"
-    config.train.warmup_steps = 500
-    config.train.weight_decay = 1e-4
-    config.train.gradient_clip = 1.0
-    config.train.ema_decay = 0.999
     return config

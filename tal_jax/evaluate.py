@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +95,11 @@ def detect(config, detector, dataset, names):
     pooled = {name: ([], [], []) for name in names}
     for batch in chunks(_windows(config, dataset, names), batch_size):
         rows, inputs = zip(*batch)
-        segments, classes, scores = run(pad_batch({"inputs": np.stack(inputs)}, batch_size))
+        try:
+            segments, classes, scores = run(pad_batch({"inputs": np.stack(inputs)}, batch_size))
+        except flax.errors.ScopeParamShapeError as error:
+            channels = inputs[0].shape[1]
+            raise DataError(f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number.") from error
         for i, (name, offset) in enumerate(rows):
             kept = scores[i] > 0
             segments_sec = dataset.timeline[name].to_seconds(segments[i, kept] + offset)

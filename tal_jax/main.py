@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,16 +45,36 @@ def _parse(argv):
     try:
         rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
-            raise flags.Error("say which config: --config=configs/sbhar.py")
+            raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
-            raise flags.Error(f"unknown argument '{rest[1]}'")
-        _ = _CONFIG.value.name  # a config file that could not be loaded says so here
-        if _CONFIG.value.system not in SYSTEMS:
-            raise ValueError(f"the system '{_CONFIG.value.system}' is not one of {', '.join(SYSTEMS)}")
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split()).strip("'")
-        sys.exit(f"Error: bad command line or config: {text}")
+            raise flags.Error(f"unknown argument '{rest[1]}'.")
+        system = _CONFIG.value.system  # a config file that could not be loaded says so here
+        if system not in SYSTEMS:
+            raise flags.Error(f"the system '{system}' of the config is not one of {', '.join(SYSTEMS)}.")
+    except OSError:
+        sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
+    except (AttributeError, KeyError) as error:
+        sys.exit(f"Error: {_unknown_field(error, argv)}")
+    except flags.UnrecognizedFlagError as error:
+        hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
+        sys.exit(f"Error: {error}{hint}")
+    except (flags.Error, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(f"Error: {' '.join(str(error).split())}")
     return rest
+
+
+def _unknown_field(error, argv):
+    """The sentence for --config.train.epoch=3, of which the error names the last part, and at times a better one."""
+    text = str(error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0])
+    key = text.split("\n")[0].strip("'")
+    for argument in argv:
+        path = argument.split("=")[0].lstrip("-")
+        if path.startswith("config.") and key in path.split("."):
+            better = re.search('Did you mean "(.+)" instead', text)
+            parts = [better[1] if better and part == key else part for part in path.split(".")]
+            hint = f" Did you mean {'.'.join(parts)}?" if better else ""
+            return f"{path} is not a field of the config.{hint}"
+    return f"bad config: {text}"
 
 
 def run():

@@ -66,16 +66,10 @@ def input_dataset(config, source):
     files = {p.stem: p for p in paths}
     recordings = {}
     for name, file in files.items():
-        truth = known.recordings.get(name)
-        fps = (truth and truth.fps) or config.data.fps
-        duration = (len(read_features(file)) - 1) * config.data.stride_frames + config.data.snippet_frames
-        recordings[name] = Recording(
-            name=name,
-            subset=config.data.test_subset,
-            duration_sec=(truth and truth.duration_sec) or duration / fps,
-            segments_sec=truth.segments_sec if truth else np.zeros((0, 2)),
-            labels=truth.labels if truth else np.zeros(0, np.int32),
-            fps=fps,
-        )
+        recording = known.recordings.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+        fps = recording.fps or config.data.fps
+        num_frames = (len(read_features(file)) - 1) * config.data.stride_frames + config.data.snippet_frames
+        duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
+        recordings[name] = dataclasses.replace(recording, subset=config.data.test_subset, duration_sec=duration_sec)
     annotations = Annotations(known.classes, recordings)
     return build_dataset(annotations, lambda name: read_features(files[name]), files, config.data, f"in {path}")

@@ -1,6 +1,7 @@
 """What a person reads on the terminal: tables of scores and of detections."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -14,7 +15,7 @@ def print_evaluation(result, workdir):
     for column in (*tious, "average"):
         table.add_column(column, justify="right")
     for name, row in result["ap"].items():
-        table.add_row(name, *(f"{row[t]:.1f}" for t in tious), f"{sum(row.values()) / len(row):.1f}")
+        table.add_row(escape(name), *(f"{row[t]:.1f}" for t in tious), f"{sum(row.values()) / len(row):.1f}")
     table.add_section()
     table.add_row("mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold")
     console = Console()
@@ -27,10 +28,10 @@ def print_detections(name, detections, most=40):
     """Prints detections in the order of time, at most the `most` best of them."""
     best = sorted(detections, key=lambda d: -d["score"])[:most]
     left_out = f", the {most} best of {len(detections)}" if len(detections) > most else ""
-    table = Table(title=f"{name}{left_out}")
+    table = Table(title=f"{escape(name)}{left_out}")
     for column, justify in (("start (s)", "right"), ("end (s)", "right"), ("what", "left"), ("score", "right")):
         table.add_column(column, justify=justify)
     for detection in sorted(best, key=lambda d: d["segment"]):
         start, end = detection["segment"]
-        table.add_row(f"{start:.2f}", f"{end:.2f}", detection["label"], f"{detection['score']:.2f}")
+        table.add_row(f"{start:.2f}", f"{end:.2f}", escape(detection["label"]), f"{detection['score']:.2f}")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""Four devices on the CPU for every test, and a data set and a model small enough to train in seconds."""
+"""Four devices on the CPU for every test, and a data set small enough to train on in seconds."""
 
 import os
 
@@ -13,47 +13,50 @@ import pytest
 from tests import tiny_config
 
 FPS = 10.0
-ACTIONS = {  # recording -> its length in frames and its actions: label, first and last frame
-    "monday": (150, [("slow", 12, 44), ("fast", 60, 84), ("slow", 100, 140)]),
-    "tuesday": (130, [("fast", 8, 40), ("slow", 52, 76), ("fast", 90, 118)]),
-    "sunday": (50, [("slow", 10, 40)]),
+RECORDINGS = {  # name -> length in frames, and the actions: label, first and last frame
+    "monday": (220, [("slow", 12, 44), ("fast", 60, 84), ("slow", 110, 150), ("fast", 170, 206)]),
+    "tuesday": (200, [("fast", 8, 40), ("slow", 62, 86), ("fast", 100, 128), ("slow", 150, 190)]),
+    "sunday": (90, [("slow", 10, 40), ("fast", 50, 80)]),
 }
 
 
-def make_signal(num_frames, actions, seed):
-    """(num_frames, 3) float32: noise, and during an action a wave of its class: slow on channel 0, fast on channel 1."""
-    frames = np.arange(num_frames)
-    signal = 0.1 * np.random.default_rng(seed).standard_normal((num_frames, 3))
+def signal(num_frames, actions, seed):
+    """(num_frames, 3) float32: noise, and during an action a wave: of a slow one on channel 0, of a fast one on channel 1."""
+    features = 0.1 * np.random.default_rng(seed).standard_normal((num_frames, 3), np.float32)
     for label, start, end in actions:
-        channel, period = {"slow": (0, 8), "fast": (1, 4)}[label]
-        signal[start:end, channel] += np.sin(2 * np.pi * frames[: end - start] / period)
-    return signal.astype(np.float32)
+        channel, period_frames = {"slow": (0, 8), "fast": (1, 4)}[label]
+        features[start:end, channel] += np.sin(2 * np.pi * np.arange(end - start) / period_frames)
+    return features
 
 
-@pytest.fixture
-def tiny_data(tmp_path):
-    """Folder with features and labels.json of three recordings: "monday" and "tuesday" to train on, "sunday" to test on."""
-    folder = tmp_path / "data"
-    folder.mkdir()
+def write_data(folder):
+    """Writes NAME.npy of every recording and labels.json: "monday" and "tuesday" to train on, "sunday" to test on."""
     database = {}
-    for seed, (name, (num_frames, actions)) in enumerate(ACTIONS.items()):
-        np.save(folder / f"{name}.npy", make_signal(num_frames, actions, seed))
+    for seed, (name, (num_frames, actions)) in enumerate(RECORDINGS.items()):
+        np.save(folder / f"{name}.npy", signal(num_frames, actions, seed))
         database[name] = {
             "subset": "test" if name == "sunday" else "train",
             "duration": num_frames / FPS,
             "annotations": [{"label": label, "segment": [start / FPS, end / FPS]} for label, start, end in actions],
         }
     (folder / "labels.json").write_text(json.dumps({"database": database}))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """Folder of the tiny data set, not to be changed."""
+    folder = tmp_path_factory.mktemp("tiny_data")
+    write_data(folder)
     return folder
 
 
-@pytest.fixture
-def make_config(tiny_data):
-    """Function (system, **fields) -> config of the tiny model and data; `fields` replace fields of config.train."""
+@pytest.fixture(scope="session")
+def tiny(tiny_data):
+    """Function (system, **fields of config.train) -> config of a tiny system on the tiny data set."""
 
-    def make(system="afsd", **train):
+    def make(system="toy", **train):
         config = tiny_config.get_config(system)
-        config.data.annotations, config.data.features = str(tiny_data / "labels.json"), str(tiny_data)
+        config.data.update(annotations=str(tiny_data / "labels.json"), features=str(tiny_data))
         config.train.update(train)
         return config
 

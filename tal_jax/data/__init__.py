@@ -5,7 +5,8 @@
     name               a data set of `DATASETS`; "folder": no built-in one, the next two say all
     annotations        annotation file (schema: annotations.py); "": the data set's own
     features           folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
-    fps                frames (samples) a second of recordings whose annotation has no "fps"; 0: every one has it
+    fps                frames (samples) a second of recordings whose annotation has no "fps"; 0: features are spread evenly
+                       over the annotated duration
     stride_frames      frames from one feature to the next
     snippet_frames     frames that one feature has seen
     samples_per_frame  so many consecutive features are folded into one (1: none)

@@ -134,17 +134,24 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             )
         return fold_samples(signal, data.samples_per_frame)
 
-    timeline = {name: make_timeline(recording, data) for name, recording in recordings.items()}
+    timeline = {name: make_timeline(recording, data, read_raw) for name, recording in recordings.items()}
     return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
 
 
-def make_timeline(recording, data):
-    """Timeline of a recording's features after folding; its own frame rate goes before that of `config.data`."""
+def make_timeline(recording, data, read_raw):
+    """Timeline of a recording's features after folding.
+
+    Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration.
+    """
+    fold, stride, snippet = data.samples_per_frame, data.stride_frames, data.snippet_frames
     fps = recording.fps or data.fps
     if not fps:
-        raise DataError(f"Recording '{recording.name}' has no field 'fps'; annotate it or set config.data.fps.")
-    fold = data.samples_per_frame
-    return Timeline(fps, fold * data.stride_frames, data.snippet_frames + (fold - 1) * data.stride_frames)
+        if not recording.duration_sec:
+            raise DataError(
+                f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set config.data.fps."
+            )
+        fps, stride, snippet = len(read_raw(recording.name)) / recording.duration_sec, 1, 1
+    return Timeline(fps, fold * stride, snippet + (fold - 1) * stride)
 
 
 def fold_samples(signal, samples_per_frame):

@@ -15,11 +15,13 @@ CHOICES = {
 
 
 def require_valid(config):
-    """Raises DataError if a field that is one of a few words is another."""
+    """Raises DataError if a field that is one of a few words is another, or the window does not divide into the levels."""
     for field, choices in CHOICES.items():
         section, name = field.split(".")
         if config[section][name] not in choices:
             raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
+    if config.window.frames % 128:
+        raise DataError(f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level.")
 
 
 def afsd_config(system="dw_afsd"):
@@ -119,4 +121,24 @@ def afsd_config(system="dw_afsd"):
     config.parallel = ml_collections.ConfigDict()
     config.parallel.impl = "pmap"  # or 'shard_map'
     config.parallel.max_devices = 0  # 0 = all local devices
+    return config
+
+
+def sequence_config(system="dw_afsd"):
+    """As `afsd_config`, for networks that start from nothing on features or sensor signals: what served SBHAR well.
+
+    The published schedule fine-tunes a video network, with batches of one.
+    """
+    config = afsd_config(system)
+    config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
+    config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
+    config.loss.contrastive_weight = 0.0  # costs a second forward pass
+    config.train.epochs = 40
+    config.train.batch_size = 8
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "cosine"
+    config.train.warmup_steps = 100
+    config.train.weight_decay = 1e-5
+    config.train.gradient_clip = 1.0
+    config.train.ema_decay = 0.995
     return config

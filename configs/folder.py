@@ -1,0 +1,39 @@
+"""AFSD and DW-AFSD on any data set: an annotation file and a folder of feature files.
+
+    python -m tal_jax.main --config=configs/folder.py --config.data.annotations=FILE --config.data.features=FOLDER
+
+FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test"; FOLDER holds one NAME.npy, .npz or
+.csv of shape (T, C) for each recording. `config.window.frames` should be longer than the longest action and at most about
+the length of a recording, in feature vectors; it is a multiple of 128.
+"""
+
+import ml_collections
+
+from tal_jax.systems.afsd.config import sequence_config
+
+
+def get_config(system="dw_afsd"):
+    """system: 'dw_afsd' or 'afsd'."""
+    config = sequence_config(system)
+    config.name = f"folder_{system}"
+    config.data = ml_collections.ConfigDict(
+        dict(
+            name="folder",
+            annotations="",
+            features="",
+            fps=0.0,
+            stride_frames=1,
+            snippet_frames=1,
+            samples_per_frame=1,
+            num_channels=0,
+            train_subset="train",
+            test_subset="test",
+            allow_missing=False,
+        )
+    )
+    config.window.frames = 256
+    config.window.train_stride = 128
+    config.augment.jitter = 64
+    config.model.channels = 256
+    config.model.backbone_width = 128
+    return config

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import DataError
+from tal_jax.data.loader import TrainingBatches, chunks, pad_batch
+
+
+def make_example(item, rng):
+    return {"item": np.int64(item), "noise": rng.standard_normal(3).astype(np.float32)}
+
+
+def draw(count, **options):
+    batches = TrainingBatches(range(5), make_example, **dict(batch_size=2, seed=0) | options)
+    return [next(batches) for _ in range(count)]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected):
+        assert one.keys() == other.keys()
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def items_of(batches):
+    return [int(item) for batch in batches for item in batch["item"][batch["sample_mask"] > 0]]
+
+
+def test_every_item_once_an_epoch_in_a_new_order():
+    epochs = [items_of(draw(12)[first : first + 3]) for first in (0, 3, 6, 9)]
+    assert [sorted(epoch) for epoch in epochs] == [[0, 1, 2, 3, 4]] * 4
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_the_last_batch_of_an_epoch_is_padded():
+    batches = draw(6)
+    for number, batch in enumerate(batches):
+        assert batch["item"].shape == (2,) and batch["noise"].shape == (2, 3)
+        np.testing.assert_array_equal(batch["sample_mask"], [1, 1] if number % 3 < 2 else [1, 0])
+        assert batch["sample_mask"].dtype == np.float32
+    for batch in batches[2::3]:
+        assert batch["item"][0] == batch["item"][1]
+
+
+def test_batches_per_epoch():
+    for batch_size, expected in ((1, 5), (2, 3), (5, 1), (8, 1)):
+        assert TrainingBatches(range(5), make_example, batch_size=batch_size, seed=0).batches_per_epoch == expected
+
+
+def test_a_seed_is_a_sequence():
+    assert_same(draw(7), draw(7))
+    assert items_of(draw(12)) != items_of(draw(12, seed=1))
+    assert not np.array_equal(draw(1)[0]["noise"], draw(1, seed=1)[0]["noise"])
+
+
+def test_examples_are_augmented_anew_each_epoch():
+    noise = [batch["noise"][row] for batch in draw(6) for row in range(2) if batch["sample_mask"][row]]
+    assert len(np.unique(noise, axis=0)) == 10
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 4, 7])
+def test_a_start_skips_as_many_batches(start):
+    assert_same(draw(5, start=start), draw(start + 5)[start:])
+
+
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_threads_do_not_matter(threads):
+    assert_same(draw(7, threads=threads), draw(7))
+
+
+def test_an_error_in_an_example_reaches_the_caller_as_it_is():
+    def fail(item, rng):
+        raise DataError(f"Recording {item} is damaged.")
+
+    with pytest.raises(DataError, match="Recording . is damaged"):
+        next(TrainingBatches(range(5), fail, batch_size=2, seed=0))
+
+
+def test_chunks():
+    drawn = []
+
+    def numbers():
+        for number in range(5):
+            drawn.append(number)
+            yield number
+
+    parts = chunks(numbers(), 2)
+    assert next(parts) == (0, 1)
+    assert drawn == [0, 1]  # as needed, for recordings may be long
+    assert list(parts) == [(2, 3), (4,)]
+    assert list(chunks([], 2)) == []
+
+
+def test_pad_batch():
+    padded = pad_batch({"a": np.array([[1, 2], [3, 4]], np.int32)}, 4)
+    np.testing.assert_array_equal(padded["a"], [[1, 2], [3, 4], [1, 2], [1, 2]])
+    assert padded["a"].dtype == np.int32
+    np.testing.assert_array_equal(padded["sample_mask"], [1, 1, 0, 0])
+    np.testing.assert_array_equal(pad_batch({"a": np.zeros(3)}, 3)["sample_mask"], [1, 1, 1])

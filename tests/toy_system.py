@@ -1,0 +1,54 @@
+"""A system that compiles in a moment: says of each frame what happens in it. For tests of all that knows no system by name."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tal_jax.systems import System
+from tal_jax.systems.afsd.decode import Candidates
+from tal_jax.systems.afsd.examples import training_examples
+from tal_jax.systems.afsd.losses import Term
+
+CELL_FRAMES = 16
+
+
+class Toy(nn.Module):
+    """(B, T, C) -> class logits of each frame (B, T, K + 1), class 0 is background."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(8, (9,))(inputs)))
+
+
+def frame_labels(batch):
+    """(B, T) int32: the class of each frame, 0 where nothing happens."""
+    frames = jnp.arange(batch["inputs"].shape[1])[None, None]
+    starts, ends = batch["segments_frame"][..., :1], batch["segments_frame"][..., 1:]
+    return jnp.where((starts <= frames) & (frames < ends), batch["labels"][..., None], 0).max(axis=1)
+
+
+def loss(config, model, params, batch, epoch):
+    """Cross-entropy of action frames and of the others, whose numbers differ from device to device."""
+    logits, labels = model.apply({"params": params}, batch["inputs"]), frame_labels(batch)
+    losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+    action = (labels > 0) * batch["sample_mask"][:, None]
+    rest = (labels == 0) * batch["sample_mask"][:, None]
+    return {
+        "action": Term(1.0 + 0.1 * epoch, (losses * action).sum(), action.sum()),
+        "rest": Term(0.5, (losses * rest).sum(), rest.sum()),
+    }
+
+
+def decode(config, logits):
+    """Every cell of 16 frames is a candidate of each class."""
+    probabilities = jax.nn.softmax(logits)[..., 1:]
+    batch, window, num_classes = probabilities.shape
+    starts = jnp.arange(0, window, CELL_FRAMES, dtype=jnp.float32)
+    segments = jnp.stack([starts, starts + CELL_FRAMES], axis=-1)
+    scores = probabilities.reshape(batch, -1, CELL_FRAMES, num_classes).mean(axis=2)
+    return Candidates(jnp.broadcast_to(segments, (batch, *segments.shape)), scores)
+
+
+TOY = System(lambda config: Toy(config.num_classes), training_examples, loss, decode)
