@@ -1,0 +1,150 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tal_jax import train
+from tal_jax.data import load_dataset
+from tal_jax.data.annotations import DataError
+from tal_jax.data.loader import pad_batch
+from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.systems import SYSTEMS
+from tal_jax.systems.afsd import model as afsd_model
+
+IMPLEMENTATIONS = ("pmap", "shard_map")
+
+
+def devices(count):
+    """Skips where there are fewer devices than that: on a machine with one GPU."""
+    if len(jax.local_devices()) < count:
+        pytest.skip(f"needs {count} devices")
+    return count
+
+
+def first_examples(config, count, batch_size):
+    """The first training examples, padded to a batch with `sample_mask` 0."""
+    items, make_example = SYSTEMS[config.system].examples(config, load_dataset(config))
+    examples = [make_example(item, np.random.default_rng(0)) for item in items[:count]]
+    assert len(examples) == count
+    return pad_batch({key: np.stack([example[key] for example in examples]) for key in examples[0]}, batch_size)
+
+
+def run_step(config, batch, impl, num_devices, steps=1):
+    """Parameters and loss values after steps of gradient descent; Adam would hide a gradient that is a multiple."""
+    system = SYSTEMS[config.system]
+    model, optimizer = system.build(config), optax.sgd(0.1)
+    parallel = make_parallel(impl, num_devices)
+    assert parallel.num_devices == num_devices
+    state = parallel.replicate(train.init_state(config, model, optimizer, batch["inputs"][:1]))
+    step = parallel.compile(train.make_step(config, system, model, optimizer, batches_per_epoch=1))
+    for _ in range(steps):
+        state, values = step(state, parallel.shard(batch))
+    return jax.device_get((parallel.unreplicate(state), values))
+
+
+def assert_close(found, expected):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), found, expected)
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tiny):
+    """(config, batch, state and values after 2 steps): 6 examples in a batch of 8, so that the last of 4 devices has none."""
+    config = tiny("toy", ema_decay=0.9)
+    batch = first_examples(config, 6, 8)
+    return config, batch, run_step(config, batch, "pmap", 1, steps=2)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_a_batch_means_the_same_on_any_number_of_devices(on_one_device, impl, num_devices):
+    config, batch, expected = on_one_device
+    assert_close(run_step(config, batch, impl, devices(num_devices), steps=2), expected)
+
+
+def test_padding_does_not_count(on_one_device):
+    config, batch, (_, expected) = on_one_device
+    whole = {key: value[:6] for key, value in batch.items()}
+    assert_close(run_step(config, whole, "pmap", 1, steps=2)[1], expected)
+    whole["sample_mask"] = np.ones(6, np.float32)
+    whole["inputs"] = whole["inputs"] * 2  # and what is compared here is not blind
+    assert abs(run_step(config, whole, "pmap", 1, steps=2)[1]["total"] - expected["total"]) > 1e-2
+
+
+def test_a_step_is_the_gradient_of_the_whole_batch(on_one_device):
+    config, batch, _ = on_one_device
+    system, model = SYSTEMS["toy"], SYSTEMS["toy"].build(config)
+    params = train.init_state(config, model, optax.sgd(0.1), batch["inputs"][:1]).params
+
+    def total(params):
+        terms = system.loss(config, model, params, batch, 0.0)
+        return sum(term.weight * term.sum / jnp.maximum(term.count, 1) for term in terms.values())
+
+    value, gradients = jax.value_and_grad(total)(params)
+    state, values = run_step(config, batch, "pmap", 1)
+    assert_close(values["total"], value)
+    assert_close(values["gradient_norm"], optax.global_norm(gradients))
+    assert_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients))
+    assert state.step == 1
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_a_step_is_compiled_once(impl):
+    traced = []
+
+    def body(state, batch):
+        traced.append(1)
+        total = jax.lax.psum(batch["x"].sum(), AXIS)
+        return {"w": state["w"] + total}, {"total": total}
+
+    parallel = make_parallel(impl, devices(2))
+    state, step = parallel.replicate({"w": jnp.zeros(3)}), parallel.compile(body)
+    for _ in range(3):
+        state, values = step(state, parallel.shard({"x": np.arange(4.0)}))
+    np.testing.assert_array_equal(parallel.unreplicate(state)["w"], [18, 18, 18])
+    assert values["total"].shape == () and values["total"] == 6
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_compile_map_keeps_the_order_of_the_batch(impl, num_devices):
+    parallel = make_parallel(impl, devices(num_devices))
+    run = parallel.compile_map(lambda params, batch: {"y": params["w"] * batch["x"]})
+    found = run(parallel.replicate({"w": jnp.float32(2)}), {"x": np.arange(16, dtype=np.float32).reshape(8, 2)})
+    assert isinstance(found["y"], np.ndarray)
+    np.testing.assert_array_equal(found["y"], 2 * np.arange(16).reshape(8, 2))
+
+
+def test_afsd_on_four_devices_and_in_bfloat16(tiny, monkeypatch):
+    monkeypatch.setattr(afsd_model, "NUM_LEVELS", 2)  # of 6; compiles in a third of the time
+    config = tiny("dw_afsd")
+    config.loss.level_bounds = ()
+    batch = first_examples(config, 3, 4)
+    expected_state, expected = run_step(config, batch, "pmap", 1)
+    state, values = run_step(config, batch, "pmap", devices(4))
+    assert_close((state, values), (expected_state, expected))
+
+    config.train.mixed_precision = True
+    state, rounded = run_step(config, batch, "pmap", devices(2))
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    assert rounded["total"].dtype == np.float32
+    np.testing.assert_allclose(rounded["total"], expected["total"], rtol=0.05)
+    assert rounded["total"] != expected["total"]  # it was switched on
+
+
+@pytest.mark.parametrize("batch_size", [6, 0])
+def test_a_batch_that_cannot_be_split_is_one_sentence(tiny, tmp_path, batch_size):
+    devices(4)
+    config = tiny("toy", batch_size=batch_size)
+    config.parallel.max_devices = 4
+    with pytest.raises(DataError, match=rf"^config.train.batch_size is {batch_size}; it must be a multiple of the 4 devices\.$"):
+        train.train(config, tmp_path)
+
+
+def test_an_unknown_implementation_is_one_sentence():
+    with pytest.raises(DataError, match="^config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'"):
+        make_parallel("xmap")
