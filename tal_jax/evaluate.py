@@ -12,7 +12,7 @@ from tal_jax.checkpoints import Checkpoints, require_same_model
 from tal_jax.data import dataset_annotations, load_dataset, windows
 from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import chunks, pad_batch
-from tal_jax.evaluation.detection import evaluate_detections
+from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
 from tal_jax.evaluation.detections_file import read_detections, replacing, write_detections
 from tal_jax.ops.nms import soft_nms
 from tal_jax.parallel import make_parallel
@@ -61,12 +61,20 @@ def load_params(config, workdir):
 
 
 def _score(config, workdir, annotations, results):
+    require_scorable(config, annotations)
     result = evaluate_detections(
         annotations, results, subset=config.data.test_subset, tious=config.evaluate.tious, protocol=config.evaluate.protocol
     )
     with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1))
     return result
+
+
+def require_scorable(config, annotations):
+    """Raises DataError if `config.evaluate` names an unknown protocol, or the annotations lack the test subset."""
+    if config.evaluate.protocol not in PROTOCOLS:
+        raise DataError(f"config.evaluate.protocol is '{config.evaluate.protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
+    annotations.subset(config.data.test_subset)
 
 
 def require_classes(config, annotations):

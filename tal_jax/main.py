@@ -36,7 +36,7 @@ def main(_):
             predict.predict(config, workdir, _INPUT.value)
         else:
             sys.exit(check_data.print_problems(config))
-    except (DataError, train.TrainingError) as error:
+    except (DataError, train.TrainingError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 

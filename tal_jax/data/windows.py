@@ -18,26 +18,25 @@ def window_offsets(num_frames, window, stride):
     return offsets if offsets[-1] == last else offsets + [last]
 
 
-def cut_window(segments_frame, labels, offset, window):
+def cut_window(segments_frame, labels, offset, window, first_frame=0):
     """AFSD: the annotations of one window: those at least half inside, clipped.
-
-    The window is frames offset+1 .. offset+window, counted from 1 as the published loader does.
 
     Args:
         segments_frame: (G, 2) float, frames of the recording. A segment without length is left out.
         labels: (G,) int.
         offset: first frame of the window.
         window: length in frames.
+        first_frame: what the first frame of a window is called; 1 in the published loader.
 
     Returns:
-        (segments, labels): (N, 2) float64 in frames of the window, within [1, window]; (N,) of labels' dtype.
+        (segments, labels): (N, 2) float64 in frames of the window, within [first_frame, window]; (N,) of labels' dtype.
     """
-    kept = _inside(segments_frame, offset, window) >= 0.5
-    segments = np.asarray(segments_frame, np.float64)[kept] - offset
-    return np.stack([np.maximum(segments[:, 0], 1), np.minimum(segments[:, 1], window)], -1), np.asarray(labels)[kept]
+    kept = _inside(segments_frame, offset, window, first_frame) >= 0.5
+    segments = np.clip(np.asarray(segments_frame, np.float64)[kept] - offset, first_frame, window)
+    return segments.reshape(-1, 2), np.asarray(labels)[kept]
 
 
-def training_windows(segments_frame, labels, num_frames, *, window, stride):
+def training_windows(segments_frame, labels, num_frames, *, window, stride, first_frame=0):
     """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely inside.
 
     Args:
@@ -46,31 +45,32 @@ def training_windows(segments_frame, labels, num_frames, *, window, stride):
         num_frames: length of the recording in frames.
         window: window length in frames.
         stride: step of the grid in frames.
+        first_frame: see `cut_window`.
 
     Returns:
         list of (offset, segments, labels), the latter two as of `cut_window`.
     """
     return [
-        (offset, *cut_window(segments_frame, labels, offset, window))
+        (offset, *cut_window(segments_frame, labels, offset, window, first_frame))
         for offset in window_offsets(num_frames, window, stride)
-        if (_inside(segments_frame, offset, window) >= 1).any()
+        if (_inside(segments_frame, offset, window, first_frame) >= 1).any()
     ]
 
 
-def shortest_action(segments_frame, num_frames, *, window, stride):
+def shortest_action(segments_frame, num_frames, *, window, stride, first_frame=0):
     """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training or not.
 
     `window` if there is none.
     """
     shortest = float(window)
     for offset in window_offsets(num_frames, window, stride):
-        segments, _ = cut_window(segments_frame, np.arange(len(segments_frame)), offset, window)
+        segments, _ = cut_window(segments_frame, np.arange(len(segments_frame)), offset, window, first_frame)
         shortest = min(shortest, (segments[:, 1] - segments[:, 0]).min(initial=window))
     return shortest
 
 
 def boundary_labels(segments, window):
-    """AFSD, activation-guided learning: which frames of a window are starts and which are ends.
+    """AFSD Eq. 7: which frames of a window are starts and which are ends.
 
     A boundary of an action of d frames marks round(boundary -+ max(d/10, 2)/2), both ends included, within the window.
 
@@ -90,9 +90,9 @@ def boundary_labels(segments, window):
     return frame_labels
 
 
-def _inside(segments_frame, offset, window):
-    """(G,) share of each segment that lies in frames offset+1 .. offset+window; negative if apart, -inf without length."""
+def _inside(segments_frame, offset, window, first_frame):
+    """(G,) share of each segment that lies in the window; negative if apart, -inf without length."""
     start, end = np.asarray(segments_frame, np.float64).reshape(-1, 2).T
     length = end - start
-    overlap = np.minimum(end, offset + window) - np.maximum(start, offset + 1)
+    overlap = np.minimum(end, offset + window) - np.maximum(start, offset + first_frame)
     return np.divide(overlap, length, out=np.full_like(length, -math.inf), where=length > 0)

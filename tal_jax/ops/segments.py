@@ -26,7 +26,7 @@ def segment_iou(first, second):
 
 
 def distance_iou(predicted, target):
-    """tIoU of two segments given by their distances to a common anchor (AFSD, section 3.4).
+    """tIoU of two segments given by their distances to a common anchor (inside AFSD Eq. 13 and 14).
 
     Args:
       predicted, target: (..., 2) distances [left, right] from the anchor. Where both segments contain the anchor (all

@@ -17,7 +17,7 @@ def thumos_windows(golden):
     """(video index, offset, segments, labels) of every training window of THUMOS14."""
     table = thumos14.frame_annotations_10fps()
     assert list(table) == golden.info["videos"]
-    grid = dict(window=golden.info["hyper"]["clip_length"], stride=golden.info["hyper"]["stride"])
+    grid = dict(window=golden.info["hyper"]["clip_length"], stride=golden.info["hyper"]["stride"], first_frame=1)
     return [
         (number, *window)
         for number, video in enumerate(table.values())
@@ -45,7 +45,7 @@ def test_thumos_boundary_labels_are_the_published_ones(golden, thumos_windows):
 
 def test_thumos_shortest_actions_are_the_published_ones(golden):
     shortest = [
-        windows.shortest_action(video["segments_frame"], video["num_frames"], window=256, stride=30)
+        windows.shortest_action(video["segments_frame"], video["num_frames"], window=256, stride=30, first_frame=1)
         for video in thumos14.frame_annotations_10fps().values()
     ]
     np.testing.assert_array_equal([math.ceil(length) for length in shortest], golden.arrays["min_action_length"])
@@ -61,7 +61,7 @@ def test_window_offsets_cover_every_frame(num_frames, offsets):
 
 def test_cut_window_keeps_what_is_half_inside_and_clips_it():
     segments = [[0, 20], [4, 20], [10, 30], [14, 18], [19, 31], [50, 60]]
-    cut, labels = windows.cut_window(segments, np.arange(6), offset=10, window=10)  # frames 11 to 20
+    cut, labels = windows.cut_window(segments, np.arange(6), offset=10, window=10, first_frame=1)  # frames 11 to 20
     np.testing.assert_array_equal(labels, [1, 3])  # the first is 9/20 inside, the third 9/20, the fifth 1/12
     np.testing.assert_array_equal(cut, [[1, 10], [4, 8]])
 
@@ -80,15 +80,21 @@ def test_cut_window_of_a_recording_without_actions():
 
 
 def test_training_windows_hold_a_whole_action():
-    found = windows.training_windows([[6, 14]], [3], 40, window=10, stride=4)
+    found = windows.training_windows([[6, 14]], [3], 40, window=10, stride=4, first_frame=1)
     assert [offset for offset, _, _ in found] == [4]  # frames 5 to 14 are the only ones of the grid that hold 6 to 14
     np.testing.assert_array_equal(found[0][1], [[2, 10]])
     np.testing.assert_array_equal(found[0][2], [3])
 
 
+def test_an_action_may_begin_with_the_recording():
+    ((offset, segments, _),) = windows.training_windows([[0, 8]], [3], 10, window=10, stride=4)
+    assert offset == 0
+    np.testing.assert_array_equal(segments, [[0, 8]])
+
+
 def test_shortest_action_counts_clipped_ones():
     # No window of the grid holds all 8 frames; that of frames 9 to 18 holds 6, more than half.
-    assert windows.shortest_action([[7, 15]], 40, window=10, stride=8) == 6
+    assert windows.shortest_action([[7, 15]], 40, window=10, stride=8, first_frame=1) == 6
 
 
 def test_boundary_labels_by_hand():

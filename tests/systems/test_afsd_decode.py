@@ -108,7 +108,7 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         read=read.get,
         timeline={name: Timeline(fps, stride_frames=1, snippet_frames=1) for name, (_, fps) in recordings.items()},
     )
-    return evaluate.detect(config, {}, dataset, list(recordings)), *seen
+    return evaluate.detect(config, evaluate.make_detector(config, {}), dataset, list(recordings)), *seen
 
 
 def assert_same_detections(case, ours, golden):

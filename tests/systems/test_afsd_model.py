@@ -61,4 +61,4 @@ def test_regions_reach_a_quarter_inside_and_a_tenth_outside():
 
 
 def test_upsampling_repeats_the_nearest_cell():
-    np.testing.assert_array_equal(upsample_nearest(jnp.array([[[1.0], [2.0]]]), 5)[0, :, 0], [1, 1, 1, 2, 2])
+    np.testing.assert_array_equal(upsample_nearest(jnp.array([[[1.0], [2.0]]]), 6)[0, :, 0], [1, 1, 1, 2, 2, 2])

@@ -1,4 +1,4 @@
-"""From the outputs of AFSD to scored candidate segments of a window (paper section 3.4, inference; section 11 of the spec)."""
+"""From the outputs of AFSD to scored candidate segments of a window (AFSD section 3.4, Eq. 15)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The losses of AFSD (section 3.4 of the paper; spec of the published code) and their curriculum-weighted forms.
+"""The losses of AFSD (section 3.4 of the paper, in the published code's form) and their curriculum-weighted forms.
 
 Every loss is a `Term`: a local sum and a local count. The training step divides the sum over all devices by the count
 over all devices, so that a batch means the same however many devices share it.
@@ -27,7 +27,7 @@ class Term(NamedTuple):
 
 
 def focal_loss(logits, labels, alpha, gamma):
-    """DW-AFSD Eq. 3 as AFSD's code has it: softmax focal loss, -a * (1 - q)^gamma * log q.
+    """AFSD Eq. 12, DW-AFSD Eq. 3, in the form of the published code: softmax focal loss, -a * (1 - q)^gamma * log q.
 
     q is the softmax probability of the label (plus 1e-6); a = alpha for background, 1 - alpha for every action.
 
@@ -39,7 +39,8 @@ def focal_loss(logits, labels, alpha, gamma):
     """
     probability = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], axis=-1)[..., 0] + FOCAL_EPS
     balance = jnp.where(labels == 0, alpha, 1.0 - alpha)
-    return -balance * (1.0 - probability) ** gamma * jnp.log(probability)
+    error = jnp.maximum(1.0 - probability, FOCAL_EPS)  # the published code lets it fall to -1e-6, where powers are not defined
+    return -balance * error**gamma * jnp.log(probability)
 
 
 def offset_loss(predicted, target, smooth):
@@ -51,12 +52,12 @@ def offset_loss(predicted, target, smooth):
 
 
 def refine_distances(coarse_distances, refined_offsets):
-    """AFSD Eq. 6: refined = coarse + 0.5 * (coarse width) * offset. (..., 2) frames."""
+    """AFSD Eq. 15: refined = coarse + 0.5 * (coarse width) * offset. (..., 2) frames."""
     return coarse_distances + 0.5 * coarse_distances.sum(-1, keepdims=True) * refined_offsets
 
 
 def activation_term(feature, labels, mask):
-    """Activation-guided learning (AFSD Eq. 8): BCE between the mean activation g = mean tanh(feature) and 0/1 labels.
+    """Activation-guided learning (AFSD Eq. 6 and 8): BCE between the mean activation g = mean tanh(feature) and 0/1 labels.
 
     Args:
       feature: (B, T, C); labels: (B, T); mask: (B,) 1 for recordings that count.
@@ -81,7 +82,7 @@ def triplet_margin(anchor, positive, negative):
 
 
 def contrastive_features(outputs, proposals, grad="exact"):
-    """Boundary-pooled features of the three proposals of a rearranged clip (AFSD section 3.5).
+    """Boundary-pooled features of the three proposals of a rearranged clip (AFSD section 3.3).
 
     Args:
       outputs: Outputs for the rearranged clips.
@@ -135,7 +136,9 @@ def curriculum_weights(config, outputs, targets, epoch):
 
 
 def detection_terms(config, outputs, targets, batch, epoch):
-    """The five detection losses of AFSD section 3.4 (Eq. 10-14), weighted by the curriculum if it is on, and Eq. 10 of DW-AFSD.
+    """AFSD Eq. 11: its five terms, weighted by the curriculum if it is on, and DW-AFSD Eq. 10.
+
+    Eq. 12 is `cls`, `refined_cls`; Eq. 13 `loc`, and `refined_loc` in L1; Eq. 14 `quality`.
 
     Returns:
       dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
@@ -204,7 +207,7 @@ def activation_terms(config, outputs, batch):
 
 
 def contrastive_term(config, outputs, batch):
-    """Boundary contrastive learning (AFSD section 3.5) on `outputs` of the rearranged clips: weights 1, 0.1, 0.1."""
+    """Boundary contrastive learning (AFSD Eq. 9) on `outputs` of the rearranged clips: weights 1, 0.1, 0.1."""
     triples = contrastive_features(outputs, batch["proposals_frame"], config.model.boundary_pool_grad)
     usable = batch["rearranged"] * batch["sample_mask"]
     margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))

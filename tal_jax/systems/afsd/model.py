@@ -84,8 +84,8 @@ def spatial_glorot(height, width):
 
 
 def upsample_nearest(x, length):
-    """Nearest upsampling in time: cell j of the result reads cell floor(j * T / length). (B, T, C) -> (B, length, C)."""
-    return x[:, jnp.arange(length) * x.shape[1] // length]
+    """Nearest upsampling in time by a whole factor. (B, T, C) -> (B, length, C)."""
+    return jnp.repeat(x, length // x.shape[1], axis=1)
 
 
 def boundary_regions(distances, centre, *, plus_one):
@@ -128,7 +128,7 @@ class Pyramid(nn.Module):
 
 
 class RefinementBranch(nn.Module):
-    """Saliency-based refinement (AFSD section 3.3): look at both boundaries of each coarse segment."""
+    """Saliency-based refinement (AFSD section 3.2, Eq. 2-5): look at both boundaries of each coarse segment."""
 
     channels: int
     pool: Any
@@ -184,7 +184,7 @@ class AFSD(nn.Module):
         block = functools.partial(Block, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
-        head = functools.partial(Conv, kernel_init=init, dtype=self.dtype)
+        head = functools.partial(Conv, kernel_init=init)  # float32: distances of 100 frames need more digits than bfloat16 has
 
         def pool(features, regions):
             return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
@@ -213,7 +213,7 @@ class AFSD(nn.Module):
             cells = feature.shape[1]
             loc_feature = loc_tower[1](loc_tower[0](feature))
             cls_feature = cls_tower[1](cls_tower[0](feature))
-            distances = jnp.exp(scales[level] * loc_head(loc_feature).astype(jnp.float32)) * self.distance_multipliers[level]
+            distances = jnp.exp(scales[level] * loc_head(loc_feature)) * self.distance_multipliers[level]
             fixed = jax.lax.stop_gradient(distances)
             anchors = (jnp.arange(cells) + 0.5) / cells * self.window
             row = dict(

@@ -28,7 +28,7 @@ class Assignment(NamedTuple):
 
 
 def assign_coarse(anchors, segments, labels, length_bounds=None):
-    """AFSD section 3.2: each location answers for the shortest truth that contains it; the first in order on ties.
+    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it; the first in order on ties.
 
     Args:
       anchors: (N,) frames.
@@ -53,7 +53,7 @@ def assign_coarse(anchors, segments, labels, length_bounds=None):
 
 
 def assign(config, outputs, batch):
-    """Coarse and refined targets (AFSD sections 3.2 and 3.4; the reference's MultiSegmentLoss).
+    """Coarse and refined targets (AFSD section 3.4).
 
     Args:
       config: `config.loss` with `refined_iou`, `relative_refined_iou`, `level_bounds`.

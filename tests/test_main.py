@@ -1,0 +1,256 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tal_jax.data import thumos14
+from tal_jax.evaluation.detections_file import write_detections
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = "--config=tests/tiny_config.py:toy"
+
+# Importing takes longer than most of what is tested: one process imports and each command line runs in a fork of it.
+FORKS = """
+import gc, json, os, sys
+from tal_jax import main
+gc.freeze()  # else each fork visits every object once more when it ends
+for number, arguments in json.load(sys.stdin):
+    if os.fork() == 0:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        os.chdir(sys.argv[1])
+        sys.argv = ["tal_jax.main", *arguments]
+        main.run()
+    _, status = os.wait()
+    with open(f"{number}.code", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(status)))
+"""
+
+
+def run_all(command_lines, folder):
+    """{name: [argument, ...]} -> {name: (exit code, stdout, stderr)} of `python -m tal_jax.main` with these arguments."""
+    numbered = list(enumerate(command_lines.values()))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", FORKS, str(ROOT)]
+    subprocess.run(command, input=json.dumps(numbered), text=True, cwd=folder, env=environment, check=True, timeout=300)
+    read = lambda number: [(folder / f"{number}.{name}").read_text() for name in ("code", "out", "err")]  # noqa: E731
+    return {name: (int(code), out, err) for name, (code, out, err) in zip(command_lines, (read(n) for n, _ in numbered))}
+
+
+def copied(tiny_data, folder, **texts):
+    """Options for a copy of the tiny data set in the folder, with some files replaced by these bytes."""
+    folder.mkdir(parents=True)
+    for path in tiny_data.iterdir():
+        if path.stem not in texts:
+            (folder / path.name).write_bytes(path.read_bytes())
+    for stem, (suffix, content) in texts.items():
+        (folder / f"{stem}{suffix}").write_bytes(content)
+    return [f"--config.data.annotations={folder / 'labels.json'}", f"--config.data.features={folder}"]
+
+
+def truncated_npz(folder):
+    np.savez(folder / "whole.npz", np.ones((200, 3), np.float32))
+    content = (folder / "whole.npz").read_bytes()
+    return content[: len(content) // 2]
+
+
+def npy(folder, array):
+    np.save(folder / "array.npy", array)
+    return (folder / "array.npy").read_bytes()
+
+
+# name -> the sentence after "Error: ", or a part of it
+SENTENCES = {
+    "misspelt field": "config.train.epoch is not a field of the config. Did you mean config.train.epochs?",
+    "misspelt section": "config.tran.epochs is not a field of the config. Did you mean config.train.epochs?",
+    "unknown field": "config.foo.bar is not a field of the config.",
+    "wrong type": "flag --config.train.epochs=x: invalid literal for int() with base 10: 'x'",
+    "no such config file": "cannot read the config file configs/nothing.py.",
+    "config file without get_config": "bad config: module 'config_config' has no attribute 'get_config'",
+    "no config": "say which config, --config=configs/sbhar.py.",
+    "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config: --config=configs/sbhar.py.",
+    "unknown system": "the system 'foo' of the config is not one of afsd, dw_afsd.",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|check_data>",
+    "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
+    "unknown argument": "unknown argument 'train'.",
+    "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
+    "no annotation file": "Cannot read the annotation file nowhere.json: No such file or directory.",
+    "empty annotation file": "labels.json: the annotation file is empty.",
+    "thumos without data": "410 of 410 recordings have no feature file in data/thumos14/i3d (the first is 'video_",
+    "truncated features": "tuesday.npz: it is not a zip archive, or it is cut off.",
+    "wrong channels": "has 4 channels, but config.data.num_channels is 3.",
+    "wrong implementation": "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'.",
+    "batch of no size": "config.train.batch_size is 0; it must be a multiple of the 1 devices.",
+    "evaluate without run": "holds no trained run (there is no config.json); train first with --mode=train.",
+    "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
+    "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
+    "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
+    "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.",
+    "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
+    "predict an empty folder": "holds no .npy, .npz, .csv file.",
+    "predict a text": "has the suffix '.json'; use one of .npy, .npz, .csv.",
+    "workdir is a file": "File exists: '",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny_data, tmp_path_factory):
+    """{name: (exit code, stdout, stderr)} of wrong command lines, and of data sets checked."""
+    folder = tmp_path_factory.mktemp("main")
+    (folder / "empty").mkdir()
+    nan = np.ones((200, 3), np.float32)
+    nan[7:9, 1] = np.nan
+    good = copied(tiny_data, folder / "good")
+    empty = copied(tiny_data, folder / "no_labels", labels=(".json", b""))
+    cut = copied(tiny_data, folder / "cut", tuesday=(".npz", truncated_npz(folder)))
+    four = copied(tiny_data, folder / "four", tuesday=(".npy", npy(folder, np.ones((200, 4)))))
+    broken = copied(tiny_data, folder / "nan", tuesday=(".npy", npy(folder, nan)))
+    perfect = folder / "detections.json"
+    write_detections(perfect, {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]})
+
+    run, sbhar, check = [TINY, f"--workdir={folder}/run"], "--config=configs/sbhar.py", [TINY, "--mode=check_data"]
+    evaluate, predict = [*run, *good, "--mode=evaluate"], [*run, *good, "--mode=predict"]
+    return run_all(
+        {
+            "misspelt field": [sbhar, "--config.train.epoch=3"],
+            "misspelt section": [sbhar, "--config.tran.epochs", "3"],
+            "unknown field": [sbhar, "--config.foo.bar=3"],
+            "wrong type": [sbhar, "--config.train.epochs=x"],
+            "no such config file": ["--config=configs/nothing.py"],
+            "config file without get_config": ["--config=tests/conftest.py"],
+            "no config": [],
+            "field without config": ["--config.train.epochs=3"],
+            "unknown system": ["--config=configs/sbhar.py:foo"],
+            "unknown mode": [sbhar, "--mode=foo"],
+            "unknown flag": [sbhar, "--workdri=runs"],
+            "unknown argument": [sbhar, "train"],
+            "no annotations": run,
+            "no annotation file": [*run, f"--config.data.features={folder}", "--config.data.annotations=nowhere.json"],
+            "empty annotation file": [*run, *empty],
+            "thumos without data": ["--config=configs/thumos.py", f"--workdir={folder}/run"],
+            "truncated features": [*run, *cut],
+            "wrong channels": [*run, *four],
+            "wrong implementation": [*run, *good, "--config.parallel.impl=xmap"],
+            "batch of no size": [*run, *good, "--config.train.batch_size=0"],
+            "evaluate without run": evaluate,
+            "evaluate nothing": [*evaluate, "--detections=nothing.json"],
+            "wrong protocol": [*evaluate, f"--detections={perfect}", "--config.evaluate.protocol=thumos"],
+            "predict without run": [*predict, "--input=sunday"],
+            "predict without input": predict,
+            "predict nothing": [*predict, "--input=nothing.npy"],
+            "predict an empty folder": [*predict, f"--input={folder}/empty"],
+            "predict a text": [*predict, f"--input={folder}/good/labels.json"],
+            "workdir is a file": [TINY, *good, f"--workdir={folder}/good/labels.json"],
+            "check good": [*check, *good],
+            "check truncated": [*check, *cut],
+            "check nan": [*check, *broken],
+            "check channels": [*check, *four],
+            "check empty": [*check, *empty],
+            "help": ["--help"],
+        },
+        folder,
+    )
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_is_wrong_is_said_in_one_sentence(outcomes, name):
+    code, out, err = outcomes[name]
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("Error: ")
+    assert SENTENCES[name] in line
+    assert "Traceback" not in out + err
+
+
+def test_thumos_says_how_to_get_the_data(outcomes):
+    assert "I3D features of THUMOS14" in outcomes["thumos without data"][2]
+    assert "--config.data.features=FOLDER" in outcomes["thumos without data"][2]
+
+
+@pytest.mark.parametrize(
+    "name, expected_code, lines",
+    [
+        ("check good", 0, ["No problem found."]),
+        ("check nan", 1, ["Recording 'tuesday' has NaN or infinite features in 2 of 200 rows, the first is row 7."]),
+        ("check truncated", 1, ["tuesday.npz: it is not a zip archive, or it is cut off."]),
+        ("check channels", 1, ["Recording 'tuesday' in", "has 4 channels, but config.data.num_channels is 3."]),
+    ],
+)
+def test_check_data(outcomes, name, expected_code, lines):
+    code, out, err = outcomes[name]
+    assert (code, err) == (expected_code, "")
+    assert all(line in out for line in lines), out
+    assert ("1 problem(s) found." in out) == (code == 1)
+
+
+def test_check_data_of_what_cannot_be_read(outcomes):
+    code, out, err = outcomes["check empty"]
+    assert code == 1 and out == ""
+    assert err.startswith("Error: ") and err.endswith("labels.json: the annotation file is empty.\n")
+
+
+def test_help(outcomes):
+    _, out, err = outcomes["help"]
+    assert all(flag in out + err for flag in ("--config", "--mode", "--workdir", "--detections", "--input"))
+    assert "Traceback" not in out + err
+
+
+# THUMOS14, whose annotations are here and whose features are not
+
+
+def test_anyones_detections_are_scored_without_features_and_without_a_model(thumos_scores):
+    (code, out, err), workdir = thumos_scores
+    assert code == 0, err
+    assert "mAP" in out and "BaseballPitch" in out
+    result = json.loads((workdir / "evaluation.json").read_text())
+    assert result.keys() == {"protocol", "map", "map_avg", "ap", "counts"}
+    assert result["protocol"]["name"] == "thumos14" and result["protocol"]["subset"] == "test"
+    assert result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
+    assert len(result["ap"]) == 20
+    assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == result["counts"]["detections"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["evaluation.json"]
+
+
+@pytest.fixture(scope="module")
+def thumos_scores(tmp_path_factory):
+    """Detections that are the ground truth, but for every other class only the first half of it (tIoU 0.5)."""
+    folder = tmp_path_factory.mktemp("thumos_scores")
+    annotations, results = thumos14.bundled_annotations(), {}
+    for name, recording in annotations.subset("test").recordings.items():
+        results[name] = [
+            {"label": annotations.classes[label], "segment": [start, end - 0.51 * (end - start) * (label % 2)], "score": 0.9}
+            for label, (start, end) in zip(recording.labels, recording.segments_sec)
+        ]
+    write_detections(folder / "detections.json", results)
+    arguments = ["--config=configs/thumos.py", "--mode=evaluate", "--config.evaluate.protocol=thumos14"]
+    arguments += [f"--detections={folder / 'detections.json'}", f"--workdir={folder / 'run'}"]
+    return run_all({"evaluate": arguments}, folder)["evaluate"], folder / "run"
+
+
+def test_thumos_from_features_to_scores(tmp_path):
+    recordings = thumos14.bundled_annotations().recordings
+    names = ["video_validation_0000190", "video_validation_0000986", "video_test_0000062", "video_test_0000846"]
+    for name in names:
+        num_features = (recordings[name].num_frames - 16) // 4 + 1
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal((num_features, 8), np.float32))
+    fields = {"data.features": tmp_path, "data.num_channels": 8, "data.allow_missing": True, "train.epochs": 2}
+    fields |= {"model.channels": 32, "model.groups": 4, "model.backbone_width": 8, "parallel.max_devices": 1}
+    arguments = ["--config=configs/thumos.py:afsd", f"--workdir={tmp_path / 'run'}"]
+    arguments += [f"--config.{name}={value}" for name, value in fields.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tal_jax.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "406 of 410 recordings have no feature file" in done.stderr
+    assert "2 recordings, 2 windows, 1 steps an epoch, 2 epochs, 1 device(s)." in done.stderr
+    result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert result["counts"]["recordings"] == 2 and result["counts"]["ground_truths"] == 5
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [2, 2]
+    detections = json.loads((tmp_path / "run" / "detections.json").read_text())["results"]
+    assert sorted(detections) == sorted(names[2:])
+    assert all(0 <= d["segment"][0] < d["segment"][1] <= recordings[n].duration_sec for n in detections for d in detections[n])

@@ -1,0 +1,168 @@
+import json
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from tal_jax import predict, train
+from tal_jax.data.annotations import DataError
+from tal_jax.evaluation import plots
+from tests.conftest import RECORDINGS, signal
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """(config, workdir) of a trained toy, which knows its classes."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = tiny("toy", epochs=40)
+    config.predict.min_score = 0.5
+    assert train.train(config, workdir)["map"]["0.3"] > 50
+    return config, workdir
+
+
+@pytest.fixture
+def detections_of(run, tmp_path, capsys):
+    """Function (input, **fields of config.data) -> {name: detections}, after looking at table and picture of each."""
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+
+    def detect(source, **data):
+        changed = config.copy_and_resolve_references()
+        changed.data.update(data)
+        shutil.rmtree(tmp_path / "run" / "predictions", ignore_errors=True)
+        predict.predict(changed, tmp_path / "run", str(source))
+        table, found = capsys.readouterr().out, {}
+        for path in sorted((tmp_path / "run" / "predictions").glob("*.json")):
+            found |= json.loads(path.read_text())["results"]
+            assert path.with_suffix(".png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+            assert path.stem in table
+        assert "start (s)" in table
+        for detections in found.values():
+            for row in detections:
+                if row["score"] >= 0.5:
+                    assert f"{row['segment'][0]:.2f}" in table and row["label"] in table
+        return found
+
+    return detect
+
+
+def best(detections, label):
+    """[start, end] in seconds of the best detection of a class."""
+    return max((row for row in detections if row["label"] == label), key=lambda row: row["score"])["segment"]
+
+
+ACTIONS = [("fast", 40, 72), ("slow", 100, 140)]
+
+
+def assert_found(detections):
+    """The best detection of each class is inside its action: cells of the toy have 1.6 s."""
+    for label, start, end in ACTIONS:
+        found = best(detections, label)
+        assert start / 10 - 0.8 <= found[0] and found[1] <= end / 10 + 0.8
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
+def test_a_file(detections_of, tmp_path, suffix):
+    features = signal(200, ACTIONS, seed=9)
+    path = tmp_path / f"new{suffix}"
+    if suffix == ".csv":
+        path.write_text("x,y,z\n" + "\n".join(",".join(map(str, row)) for row in features))
+    else:
+        {".npy": np.save, ".npz": np.savez}[suffix](path, features)
+    found = detections_of(path)
+    assert list(found) == ["new"]
+    assert_found(found["new"])
+    assert all(0 <= row["segment"][0] < row["segment"][1] <= 20 for row in found["new"])
+
+
+def test_a_folder_and_its_detector_is_compiled_once(detections_of, tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for seed, name in enumerate(("one", "two", "three")):
+        np.save(folder / f"{name}.npy", signal(200, ACTIONS, seed))
+    (folder / "notes.txt").write_text("not a recording")
+    made, make_detector = [], predict.evaluate.make_detector
+    monkeypatch.setattr(predict.evaluate, "make_detector", lambda *arguments: made.append(1) or make_detector(*arguments))
+    found = detections_of(folder)
+    assert sorted(found) == ["one", "three", "two"] and len(made) == 1
+    for detections in found.values():
+        assert_found(detections)
+
+
+def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_of, monkeypatch, tiny_data):
+    drawn, draw_timeline = [], plots.draw_timeline
+    monkeypatch.setattr(predict, "draw_timeline", lambda *args, **fields: drawn.append(fields) or draw_timeline(*args, **fields))
+    from_name = detections_of("monday")
+    from_file = detections_of(tiny_data / "monday.npy")
+    assert list(from_name) == ["monday"] and from_name == from_file
+    for fields in drawn:
+        assert fields["truths"].segments_sec.tolist() == [[start / 10, end / 10] for _, start, end in RECORDINGS["monday"][1]]
+        assert fields["duration_sec"] == 22.0
+    detections_of(tiny_data / "monday.npy", annotations=str(tiny_data / "labels.json"))
+    assert len(drawn) == 3
+
+
+def test_shorter_than_a_window(detections_of, tmp_path):
+    np.save(tmp_path / "short.npy", signal(30, [("slow", 5, 25)], seed=3))
+    found = detections_of(tmp_path / "short.npy")["short"]
+    assert best(found, "slow")[1] <= 3.0
+    assert max(row["segment"][1] for row in found) <= 3.0  # nothing is detected in the padding
+    np.save(tmp_path / "one.npy", np.zeros((1, 3), np.float32))
+    assert all(row["segment"][1] <= 0.1 for row in detections_of(tmp_path / "one.npy")["one"])
+
+
+def test_hours_are_read_window_by_window(run, tmp_path):
+    config, workdir = run
+    config = config.copy_and_resolve_references()
+    config.window.test_stride = 16
+    hours = np.lib.format.open_memmap(tmp_path / "hours.npy", "w+", np.float32, (3 * 3600 * 10, 3))
+    hours[-150:] = signal(150, [("slow", 50, 90)], seed=5)
+    hours.flush()
+    del hours
+    dataset = predict.input_dataset(config, str(tmp_path / "hours.npy"))
+    detector = predict.evaluate.make_detector(config, predict.evaluate.load_params(config, workdir))
+    assert isinstance(dataset.read("hours"), np.memmap)
+    tracemalloc.start()
+    found = predict.evaluate.detect(config, detector, dataset, ["hours"])["hours"]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(peak_bytes)
+    assert peak_bytes < 5e6  # all windows together have 10 MB
+    start, end = best(found, "slow")
+    assert 10800 - 10 - 0.8 <= start and end <= 10800 - 6 + 0.8
+
+
+@pytest.mark.parametrize(
+    "num_channels, features, message",
+    [
+        (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
+        (0, np.ones((200, 4)), "Recording 'new' has 4 channels; the model was trained on another number"),
+        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features; --mode=check_data says where"),
+        (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
+        (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),
+    ],
+)
+def test_features_that_do_not_fit(run, tmp_path, num_channels, features, message):
+    config, workdir = run
+    config = config.copy_and_resolve_references()
+    config.data.num_channels = num_channels
+    np.save(tmp_path / "new.npy", features)
+    with pytest.raises(DataError, match=message):
+        predict.predict(config, workdir, str(tmp_path / "new.npy"))
+
+
+def test_what_cannot_be_known(run, tiny_data, tmp_path):
+    config, workdir = run
+    config = config.copy_and_resolve_references()
+    np.save(tmp_path / "new.npy", np.ones((200, 3)))
+    config.data.fps = 0.0
+    with pytest.raises(DataError, match="Recording 'new' has neither 'fps' nor 'duration'"):
+        predict.predict(config, workdir, str(tmp_path / "new.npy"))
+    config.data.update(fps=10.0, features=str(tmp_path), allow_missing=True)
+    shutil.copy(tiny_data / "monday.npy", tmp_path)
+    with pytest.raises(DataError, match="The recording 'sunday' of the config's data set has no features"):
+        predict.predict(config, workdir, "sunday")
+    config.num_classes = 3
+    with pytest.raises(DataError, match="another config: config.num_classes was 2, is now 3"):
+        predict.predict(config, workdir, "monday")

@@ -1,0 +1,416 @@
+import json
+import math
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+
+from tal_jax import evaluate, train
+from tal_jax.checkpoints import Checkpoints, remember_config, require_same_model
+from tal_jax.data.annotations import DataError
+from tal_jax.parallel import make_parallel
+from tal_jax.systems import SYSTEMS
+from tal_jax.writers import MetricWriter
+from tests.golden_case import GoldenCase
+from tests.test_parallel import first_examples
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def adam(tiny):
+    """Function (fields of config.train) -> optimizer without warm-up, decay, clipping and accumulation, unless asked for."""
+
+    def make(total_steps=100, **fields):
+        plain = dict(schedule="constant", warmup_steps=0, weight_decay=0.0, gradient_clip=0.0)
+        return train.make_optimizer(tiny("toy", **plain | fields), total_steps)
+
+    return make
+
+
+def updated(optimizer, params, gradients):
+    """[params after each update]"""
+    state, trace = optimizer.init(params), []
+    for gradient in gradients:
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        trace.append(np.asarray(params))
+    return trace
+
+
+def test_the_optimizer_is_the_published_one(adam):
+    golden = GoldenCase.load("afsd/optimizer")
+    hyper, tolerances = golden.info["hyper"], golden.info["tolerances"]
+    p, q, *gradients = (golden.input(name) for name in ("p", "q", "g0", "g1", "g2", "qg0", "qg1", "qg2"))
+    small = updated(adam(learning_rate=hyper["lr"], weight_decay=hyper["weight_decay"]), p, gradients[:3])
+    large = updated(adam(learning_rate=0.1, weight_decay=0.1), q, gradients[3:])
+    for i in range(3):
+        np.testing.assert_allclose(small[i] - p, golden.arrays[f"delta{i}"], **tolerances["delta*"])
+        np.testing.assert_allclose(large[i], golden.arrays[f"q{i}"], **tolerances["q*"])
+
+
+def test_schedules(tiny):
+    def rates(total_steps, steps, **fields):
+        schedule = train.make_schedule(tiny("toy", learning_rate=0.5, **fields), total_steps)
+        return [float(schedule(step)) for step in steps]
+
+    np.testing.assert_allclose(rates(10, [0, 1, 9], schedule="constant", warmup_steps=0), [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(rates(10, [0, 1, 2, 4, 5, 9], schedule="constant", warmup_steps=4), [0, 0.125, 0.25, 0.5, 0.5, 0.5])
+    half_way, quarter = 0.25, 0.25 * (1 + np.cos(np.pi / 4))
+    np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
+    np.testing.assert_allclose(rates(12, [2, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
+    with pytest.raises(DataError, match="config.train.schedule is 'linear'; it must be 'constant' or 'cosine'"):
+        rates(8, [0], schedule="linear")
+
+
+def test_accumulated_batches_count_as_their_mean(adam):
+    gradients = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    params = jnp.ones(5)
+    fields = dict(learning_rate=0.1, weight_decay=0.1, gradient_clip=1.0, schedule="cosine")
+    found = updated(adam(total_steps=4, accumulate_steps=2, **fields), params, gradients)
+    expected = updated(adam(total_steps=2, **fields), params, [gradients[:2].mean(0), gradients[2:].mean(0)])
+    np.testing.assert_array_equal(found[0], params)
+    np.testing.assert_allclose(found[1], expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(found[2], found[1])
+    np.testing.assert_allclose(found[3], expected[1], rtol=1e-6)
+    assert np.abs(found[3] - found[1]).max() > 1e-2
+
+
+def test_gradients_are_clipped_by_their_norm(adam):
+    small, large = np.array([0.3, 0.4], np.float32), np.array([6.0, 8.0], np.float32)
+    params = jnp.ones(2)
+    found = updated(adam(gradient_clip=1.0), params, [small, large])[-1]
+    np.testing.assert_allclose(found, updated(adam(), params, [small, large / 10])[-1], rtol=1e-6)
+    assert np.abs(found - updated(adam(), params, [small, large])[-1]).max() > 1e-4
+
+
+def test_the_average_of_parameters(tiny):
+    config = tiny("toy", ema_decay=0.5, batch_size=1)
+    system = SYSTEMS["toy"]
+    model, optimizer, parallel = system.build(config), optax.sgd(0.1), make_parallel("pmap", 1)
+    batch = first_examples(config, 1, 1)
+    state = train.init_state(config, model, optimizer, batch["inputs"])
+    average = params = state.params
+    state, step = parallel.replicate(state), parallel.compile(train.make_step(config, system, model, optimizer, 1))
+    for decay in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 0.5, 0.5):  # young averages forget faster
+        before = params
+        state, _ = step(state, parallel.shard(batch))
+        found = parallel.unreplicate(state)
+        params = jax.tree.map(np.asarray, found.params)
+        average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.ema, average)
+        assert found.inference_params() is found.ema
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(params)))
+    config.train.ema_decay = 0.0
+    state = train.init_state(config, model, optimizer, batch["inputs"])
+    assert state.ema is None and state.inference_params() is state.params
+
+
+# A run that is interrupted
+
+
+def command(system, data, workdir, *more):
+    """The command line of a short training with every augmentation, and of few steps between two checkpoints."""
+    fields = dict(train=dict(epochs=15, batch_size=1, save_every_steps=10, log_every_steps=5))
+    fields["augment"] = dict(jitter=8, scale=0.1, noise=0.1, rotation_deg=20.0)
+    flags = [f"--config.{part}.{name}={value}" for part, row in fields.items() for name, value in row.items()]
+    place = [f"--config.data.annotations={data}/labels.json", f"--config.data.features={data}", f"--workdir={workdir}"]
+    return [sys.executable, "-m", "tal_jax.main", f"--config=tests/tiny_config.py:{system}", *place, *flags, *more]
+
+
+def run_to_the_end(*arguments):
+    done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def stop_at(step, signal_number, *arguments):
+    """Starts a run, sends it the signal when that step has been saved, and returns (exit code, stderr)."""
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    workdir = pathlib.Path(arguments[2])
+    while saved_steps(workdir)[-1:] < [step]:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal_number)
+    _, errors = process.communicate(timeout=100)
+    return process.returncode, errors
+
+
+def saved_steps(workdir, which="latest"):
+    return sorted(int(path.name) for path in (workdir / "checkpoints" / which).glob("*") if path.name.isdigit())
+
+
+def last_state(workdir):
+    """Every array of the latest checkpoint, by name."""
+    folder = workdir / "checkpoints" / "latest" / str(saved_steps(workdir)[-1]) / "default"
+    with ocp.StandardCheckpointer() as checkpointer:
+        return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(checkpointer.restore(folder))}
+
+
+def metrics(workdir):
+    """The lines of metrics.jsonl without what depends on the clock."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in ("data_wait_share", "seconds_per_step")} for line in lines]
+
+
+@pytest.fixture(scope="module", params=["toy", pytest.param("dw_afsd", marks=pytest.mark.slow)])
+def uninterrupted(request, tiny_data, tmp_path_factory):
+    """(system, workdir) of a run from start to end."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    run_to_the_end(request.param, tiny_data, workdir)
+    return request.param, workdir
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(uninterrupted, tiny_data, tmp_path, signal_number):
+    system, expected = uninterrupted
+    code, errors = stop_at(30, signal_number, system, tiny_data, tmp_path)
+    steps = saved_steps(tmp_path)
+    end = saved_steps(expected)[-1]
+    assert 30 <= steps[-1] < end, "the signal came too late to test anything"
+    if signal_number == signal.SIGTERM:
+        assert code == 0
+        assert f"Stopped by a signal; saved at step {steps[-1]}." in errors
+    else:
+        assert code == -signal.SIGKILL
+    assert not (tmp_path / "evaluation.json").exists()
+
+    done = run_to_the_end(system, tiny_data, tmp_path)
+    assert f"Resuming from step {steps[-1]} of {end}" in done.stderr
+    assert saved_steps(tmp_path)[-1] == end
+    found, wanted = last_state(tmp_path), last_state(expected)
+    assert found.keys() == wanted.keys() and any("mu" in name for name in found)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+    for name in ("detections.json", "evaluation.json"):
+        assert (tmp_path / name).read_text() == (expected / name).read_text()
+    if steps[-1] % 5 == 0:  # lines average over the steps since the last one, or since the start
+        assert metrics(tmp_path) == metrics(expected)
+
+
+def test_another_run_of_a_finished_one_only_evaluates(uninterrupted, tiny_data, tmp_path):
+    system, expected = uninterrupted
+    shutil.copytree(expected, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "evaluation.json").unlink()
+    done = run_to_the_end(system, tiny_data, tmp_path)
+    assert "mAP" in done.stdout
+    assert (tmp_path / "evaluation.json").read_text() == (expected / "evaluation.json").read_text()
+    assert metrics(tmp_path) == metrics(expected) + metrics(expected)[-1:]
+
+
+@pytest.mark.parametrize("reads", range(6))
+def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
+    class Stop:
+        """As StopSignal; the signal comes after so many looks."""
+
+        looks = 0
+
+        @property
+        def received(self):
+            self.looks += 1
+            return self.looks > reads
+
+    class Batches:
+        batches_per_epoch = 4
+
+        def __next__(self):
+            return {}
+
+    saved = []
+    parallel = types.SimpleNamespace(shard=lambda batch: batch, unreplicate=lambda state: state)
+    checkpoints = types.SimpleNamespace(save=lambda step, state: saved.append((step, state)))
+    writer = types.SimpleNamespace(write=lambda step, values: None)
+    config = tiny("toy", log_every_steps=100, save_every_steps=100)
+    state = train._loop(
+        config, parallel, lambda state, batch: (state + 1, {"total": 0.0}), 0, Batches(), checkpoints, writer, Stop(), 0, 50
+    )
+    assert saved == [(state, state)] and state < 50
+
+
+# A run that goes wrong
+
+
+def test_not_a_number_stops_the_run_and_spares_the_last_checkpoint(tiny_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    features = np.load(data / "tuesday.npy")
+    features[-20:, 1] = np.nan  # in the last windows of one recording, so that some steps go well
+    np.save(data / "tuesday.npy", features)
+    arguments = command("toy", data, tmp_path / "run", "--config.train.save_every_steps=1", "--config.train.epochs=3")
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    message = done.stderr.splitlines()[-1]
+    found = re.match(r"Error: Step (\d+): 'action' is nan, 'rest' is nan\. Training stops; the last good checkpoint stays\.", message)
+    assert found, message
+    assert "config.train.learning_rate" in message and "--mode=check_data" in message
+    assert saved_steps(tmp_path / "run")[-1] == int(found[1]) - 1 > 0
+    for name, leaf in last_state(tmp_path / "run").items():
+        assert np.isfinite(leaf).all(), name
+
+
+def test_what_is_not_finite():
+    train.require_finite(3, {"loc": 1.0, "total": 1e30})
+    for values, found in [
+        ({"cls": math.inf, "gradient_norm": math.nan, "loc": 1.0, "total": math.inf}, "Step 7: 'cls' is inf. "),
+        ({"cls": 1.0, "gradient_norm": math.inf, "total": 1.0}, "Step 7: 'gradient_norm' is inf. "),
+    ]:
+        with pytest.raises(train.TrainingError, match=f"^{re.escape(found)}"):
+            train.require_finite(7, values)
+
+
+def test_another_config_needs_another_workdir(tiny, tmp_path):
+    config = tiny("toy", learning_rate=1e-3)
+    remember_config(config, tmp_path)
+    remember_config(config, tmp_path)
+    config.train.learning_rate = 2e-3
+    config.window.test_stride = 5
+    with pytest.raises(DataError) as error:
+        train.train(config, tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} holds a run with another config: config.train.learning_rate was 0.001, is now 0.002; "
+        "config.window.test_stride was 64, is now 5. Choose another --workdir."
+    )
+    require_same_model(config, tmp_path)  # these two do not change the model
+    config.model.channels = 64
+    with pytest.raises(DataError, match=r"another config: config.model.channels was 32, is now 64\."):
+        require_same_model(config, tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DataError, match="config.json is not valid JSON"):
+        remember_config(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"num_classes": 3}, r"config.num_classes is 3, but the annotations have 2 classes: fast, slow\."),
+        ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'train'"),
+        ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
+        ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
+        ({"window.train_stride": 500, "data.train_subset": "test", "window.frames": 16}, "No training window of 16 frames"),
+    ],
+)
+def test_what_can_be_said_before_training_is_said_then(tiny, tmp_path, change, message):
+    config = tiny("toy")
+    config.update_from_flattened_dict(change)
+    with pytest.raises(DataError, match=message):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# What a run leaves behind
+
+
+def test_metrics_of_a_resumed_run(tmp_path):
+    writer = MetricWriter(tmp_path)
+    for step in (5, 10, 15):
+        writer.write(step, {"total": step / 2})
+    writer.close()
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 20, "tot')  # as a kill may leave it
+    writer = MetricWriter(tmp_path, start_step=10)
+    assert metrics(tmp_path) == [{"step": 5, "total": 2.5}, {"step": 10, "total": 5.0}]
+    writer.write(15, {"total": 7.0})
+    assert metrics(tmp_path)[-1] == {"step": 15, "total": 7.0}
+    MetricWriter(tmp_path)
+    assert metrics(tmp_path) == []
+
+
+def test_metrics_of_a_run(uninterrupted):
+    _, workdir = uninterrupted
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    *steps, last = lines
+    assert [line["step"] for line in steps] == list(range(5, steps[-1]["step"] + 1, 5))
+    for line in steps:
+        assert 0 <= line["data_wait_share"] <= 1 and line["seconds_per_step"] > 0
+        assert line["epoch"] == line["step"] / 8  # windows of one example each
+        assert line["total"] > 0 and line["gradient_norm"] > 0
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    assert last == {"step": steps[-1]["step"], "map_avg": evaluation["map_avg"]} | {
+        f"map@{tiou}": value for tiou, value in evaluation["map"].items()
+    }
+
+
+def test_averages_are_over_the_steps_since_the_last_line():
+    average = train._Averages()
+    for number, value in enumerate((1.0, 2.0, 6.0)):
+        average.add({"total": value})
+        average.time(0.25, 1.0 + number)
+    assert average.compute_and_reset() == {"total": 3.0, "data_wait_share": 0.125, "seconds_per_step": 2.0}
+    average.add({"total": 8.0})
+    average.time(1.0, 4.0)
+    assert average.compute_and_reset() == {"total": 8.0, "data_wait_share": 0.25, "seconds_per_step": 4.0}
+
+
+def make_state(value, ema=None):
+    params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
+    average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
+    return train.TrainState(jnp.int32(value), params, average, optax.adam(0.1).init(params))
+
+
+def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.latest_step() is None
+    for step in (1, 2, 3, 4):
+        checkpoints.save(step, make_state(step))
+    checkpoints.save(4, make_state(40))  # is there already
+    for step, map_avg in ((2, 10.0), (3, 30.0), (4, 20.0)):
+        checkpoints.save_if_best(step, make_state(step), map_avg)
+    checkpoints.close()
+    assert saved_steps(tmp_path) == [3, 4] and saved_steps(tmp_path, "best") == [3]
+
+    checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
+    assert checkpoints.latest_step() == 4
+    checkpoints.save_if_best(5, make_state(5), 29.0)
+    assert checkpoints.restore_params("best")["layer"]["bias"].tolist() == [3, 3, 3]
+    assert checkpoints.restore_params("latest")["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
+    restored = checkpoints.restore(make_state(0))
+    assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
+    jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
+    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be 'latest' or 'best'"):
+        checkpoints.restore_params("newest")
+    checkpoints.close()
+
+
+def test_parameters_are_restored_without_the_devices_they_came_from(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1, ema=7))
+    checkpoints.close()
+    path = tmp_path / "checkpoints" / "latest" / "1" / "default" / "_sharding"
+    on_gpu = path.read_text().replace("cpu:0", "cuda:0")
+    assert "cuda:0" in on_gpu
+    path.write_text(on_gpu)
+    params = Checkpoints(tmp_path).restore_params("latest")
+    assert params["layer"]["bias"].tolist() == [7, 7, 7]  # the average, where there is one
+    assert isinstance(params["layer"]["bias"], np.ndarray)
+
+
+def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
+    with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
+        Checkpoints(tmp_path).restore_params("best")
+    with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
+        evaluate.load_params(tiny("toy"), tmp_path / "empty")
+
+
+# The real thing
+
+
+@pytest.mark.parametrize("system", ["afsd", "dw_afsd"])
+def test_overfits_two_recordings(tiny, tmp_path, system):
+    config = tiny(system, epochs=40, log_every_steps=40)
+    config.data.test_subset = "train"
+    result = train.train(config, tmp_path)
+    assert result["counts"]["recordings"] == 2
+    assert result["map"]["0.5"] > 90
+    losses = [line["total"] for line in metrics(tmp_path)[:-1]]
+    assert losses[-1] < 0.5 * losses[0]
