@@ -1,19 +1,15 @@
 """Times boundary max pooling at the size of AFSD's frame-level feature: 256 cells, 126 regions, 512 channels.
 
-    python benchmarks/boundary_pooling.py
+    python -m benchmarks.boundary_pooling
 
 Prints the best of several runs in milliseconds, by method and batch size. About one minute on two CPU cores.
 """
 
-import pathlib
-import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # runs from a checkout, without installation
 
 from tal_jax.ops.boundary_pooling import boundary_max_pool
 

@@ -1,6 +1,6 @@
 """Trains the rows of DW-AFSD's Tables 5 and 6 on SBHAR, several seeds each, and prints the table of docs/results.md.
 
-    python benchmarks/sbhar_ablation.py [--rows=all,base] [--seeds=1,2,3] [--out=runs/ablation]
+    python -m benchmarks.sbhar_ablation [--rows=all,base] [--seeds=1,2,3] [--out=runs/ablation]
 
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """

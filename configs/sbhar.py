@@ -1,4 +1,9 @@
-"""AFSD and DW-AFSD on SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone."""
+"""AFSD and DW-AFSD on SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone.
+
+    python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: @@SBHAR_TIME@@
+    python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
+    python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a third of the steps: @@DEMO_TIME@@
+"""
 
 from tal_jax.data import sbhar
 from tal_jax.systems.afsd.config import sequence_config
@@ -8,7 +13,6 @@ def get_config(variant="dw_afsd"):
     """variant: 'dw_afsd', 'afsd', or 'demo' (DW-AFSD in a third of the time)."""
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
-    config.num_classes = 12
     config.data = sbhar.data_config()
     config.data.samples_per_frame = 10  # a frame is 0.2 s
 

@@ -10,7 +10,12 @@ import orbax.checkpoint as ocp
 from tal_jax.data.annotations import DataError
 from tal_jax.evaluation.detections_file import replacing
 
-MODEL_FIELDS = ("system", "num_classes", "window.frames", "model", "curriculum.auxiliary", "data.samples_per_frame")
+# Fields that a trained model cannot do without, and fields that may change while a run goes on.
+MODEL_FIELDS = ("system", "window.frames", "model", "curriculum.auxiliary", "data.samples_per_frame")
+FREE_FIELDS = (
+    "data.features", "decode", "evaluate", "predict", "parallel", "window.test_stride",
+    "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
+)  # fmt: skip
 
 
 class Checkpoints:
@@ -24,6 +29,12 @@ class Checkpoints:
         self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
         best = ocp.CheckpointManagerOptions(max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max")
         self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
+
+    @staticmethod
+    def exist(workdir):
+        """Whether the workdir has a whole checkpoint."""
+        folder = pathlib.Path(workdir) / "checkpoints" / "latest"
+        return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
 
     def latest_step(self):
         """Step of the latest checkpoint, None if there is none."""
@@ -70,45 +81,68 @@ class Checkpoints:
         self._best.close()
 
 
-def remember_config(config, workdir):
-    """Writes `<workdir>/config.json`; if there is one, it must say the same, so that a resumed run stays one run."""
+def remember_run(config, classes, workdir):
+    """Writes the config and the class names to `<workdir>/config.json`.
+
+    Raises:
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes.
+    """
     path = pathlib.Path(workdir) / "config.json"
-    _require_same(json.loads(config.to_json()), path, lambda found: found)
+    new = {"classes": list(classes), "config": json.loads(config.to_json())}
+    if Checkpoints.exist(workdir):
+        old = _read_run(path)
+        _require_same(path, "classes", old["classes"], new["classes"])
+        _require_same(path, "config", *(_without(run["config"], FREE_FIELDS) for run in (old, new)))
     with replacing(path) as temporary:
-        temporary.write_text(config.to_json(indent=1))
+        temporary.write_text(json.dumps(new, indent=1))
 
 
-def require_same_model(config, workdir):
-    """Raises DataError if the workdir's run was trained with another model than the config describes."""
+def trained_classes(config, workdir):
+    """The class names, in index order, of the run in the workdir.
+
+    Raises:
+      DataError: there is no run, or its model is another one than the config describes.
+    """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
-
-    def model_part(found):
-        part = {}
-        for field in MODEL_FIELDS:
-            value = found
-            for key in field.split("."):
-                value = value.get(key) if isinstance(value, dict) else None
-            part[field] = value
-        return part
-
-    _require_same(model_part(json.loads(config.to_json())), path, model_part)
+    run = _read_run(path)
+    _require_same(path, "config", *(_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json()))))
+    return tuple(run["classes"])
 
 
-def _require_same(new, path, part):
-    if not path.exists():
-        return
+def _read_run(path):
     try:
-        differing = _differences(part(json.loads(path.read_text())), new)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON ({error.msg}); delete the folder or choose another --workdir.") from error
-    if differing:
-        raise DataError(f"{path.parent} holds a run with another config: {'; '.join(differing)}. Choose another --workdir.")
+        run = json.loads(path.read_text())
+        return {"classes": list(run["classes"]), "config": dict(run["config"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is missing or damaged; choose another --workdir, or delete this one.") from error
 
 
-def _differences(old, new, prefix="config"):
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [f"{prefix} was {old}, is now {new}"]
-    rows = (_differences(old.get(key), new.get(key), f"{prefix}.{key}") for key in sorted(old.keys() | new.keys()))
-    return [line for row in rows for line in row]
+def _flat(config, prefix=""):
+    """Nested dicts -> {"train.epochs": 16, ...}."""
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _only(config, fields):
+    return {key: value for key, value in _flat(config).items() if key.startswith(tuple(f"{f}." for f in fields)) or key in fields}
+
+
+def _without(config, fields):
+    chosen = _only(config, fields)
+    return {key: value for key, value in _flat(config).items() if key not in chosen}
+
+
+def _require_same(path, what, old, new):
+    """Raises DataError with what differs between the run in a workdir and the one asked for."""
+    if old == new:
+        return
+    if isinstance(new, dict):
+        keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new.get(key)}" for key in keys)
+    else:
+        found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
+    raise DataError(f"{path.parent} holds a run with another config: {found}. Choose another --workdir.")

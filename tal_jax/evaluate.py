@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.checkpoints import Checkpoints, require_same_model
+from tal_jax.checkpoints import Checkpoints, trained_classes
 from tal_jax.data import dataset_annotations, load_dataset, windows
 from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import chunks, pad_batch
@@ -37,22 +37,26 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     if not detections_path:
-        return evaluate_params(config, workdir, load_params(config, workdir))
+        dataset, classes = load_dataset(config), trained_classes(config, workdir)
+        if dataset.annotations.classes != classes:
+            raise DataError(
+                f"The run in {workdir} was trained on the classes {', '.join(classes)}; the annotations have "
+                f"{', '.join(dataset.annotations.classes)}."
+            )
+        return evaluate_params(config, workdir, load_params(config, workdir), dataset)
     return _score(config, workdir, dataset_annotations(config), read_detections(detections_path))
 
 
-def evaluate_params(config, workdir, params, dataset=None):
-    """As `evaluate`, for parameters in hand; writes detections.json as well."""
-    dataset = dataset or load_dataset(config)
+def evaluate_params(config, workdir, params, dataset):
+    """As `evaluate`, for parameters and a dataset in hand; writes detections.json as well."""
     names = list(dataset.annotations.subset(config.data.test_subset).recordings)
-    results = detect(config, make_detector(config, params), dataset, names)
+    results = detect(config, make_detector(config, len(dataset.annotations.classes), params), dataset, names)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
-    return _score(config, workdir, dataset.annotations, results)
+    return _score(config, workdir, dataset_annotations(config), results, left_out=dataset.missing)
 
 
 def load_params(config, workdir):
     """Parameters for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
-    require_same_model(config, workdir)
     checkpoints = Checkpoints(workdir)
     try:
         return checkpoints.restore_params(config.evaluate.checkpoint)
@@ -60,10 +64,16 @@ def load_params(config, workdir):
         checkpoints.close()
 
 
-def _score(config, workdir, annotations, results):
+def _score(config, workdir, annotations, results, left_out=()):
     require_scorable(config, annotations)
+    scored = annotations.subset(config.data.test_subset).recordings
     result = evaluate_detections(
-        annotations, results, subset=config.data.test_subset, tious=config.evaluate.tious, protocol=config.evaluate.protocol
+        annotations,
+        results,
+        subset=config.data.test_subset,
+        tious=config.evaluate.tious,
+        protocol=config.evaluate.protocol,
+        left_out=[name for name in left_out if name in scored],
     )
     with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1))
@@ -74,16 +84,9 @@ def require_scorable(config, annotations):
     """Raises DataError if `config.evaluate` names an unknown protocol, or the annotations lack the test subset."""
     if config.evaluate.protocol not in PROTOCOLS:
         raise DataError(f"config.evaluate.protocol is '{config.evaluate.protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
+    if not all(0 < tiou <= 1 for tiou in config.evaluate.tious) or not config.evaluate.tious:
+        raise DataError(f"config.evaluate.tious is {config.evaluate.tious}; it must be numbers above 0 and up to 1.")
     annotations.subset(config.data.test_subset)
-
-
-def require_classes(config, annotations):
-    """Raises DataError if the annotations have another number of classes than the model."""
-    if len(annotations.classes) != config.num_classes:
-        raise DataError(
-            f"config.num_classes is {config.num_classes}, but the annotations have {len(annotations.classes)} classes: "
-            f"{', '.join(annotations.classes)}."
-        )
 
 
 def detect(config, detector, dataset, names):
@@ -99,7 +102,6 @@ def detect(config, detector, dataset, names):
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
     run, batch_size = detector
-    require_classes(config, dataset.annotations)
     pooled = {name: ([], [], []) for name in names}
     for batch in chunks(_windows(config, dataset, names), batch_size):
         rows, inputs = zip(*batch)
@@ -118,7 +120,7 @@ def detect(config, detector, dataset, names):
     return {name: _to_results(dataset.annotations, name, *kept[name]) for name in names}
 
 
-def make_detector(config, params):
+def make_detector(config, num_classes, params):
     """The compiled function from windows to their best candidates, on all devices.
 
     Returns:
@@ -127,7 +129,7 @@ def make_detector(config, params):
       locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
     """
     system = SYSTEMS[config.system]
-    model = system.build(config)
+    model = system.build(config, num_classes)
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     params = parallel.replicate(params)
 

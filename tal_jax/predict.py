@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from tal_jax import evaluate, report
+from tal_jax.checkpoints import trained_classes
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import Annotations, DataError, Recording
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
@@ -28,10 +29,12 @@ def predict(config, workdir, source):
     Raises:
       DataError: nothing to read, or no checkpoint.
     """
-    dataset = input_dataset(config, source)
-    detector = evaluate.make_detector(config, evaluate.load_params(config, workdir))
+    classes = trained_classes(config, workdir)
+    datasets = input_datasets(config, source, classes)
+    detector = evaluate.make_detector(config, len(classes), evaluate.load_params(config, workdir))
     folder = pathlib.Path(workdir) / "predictions"
-    for name, recording in dataset.annotations.recordings.items():
+    for dataset in datasets:
+        ((name, recording),) = dataset.annotations.recordings.items()
         detections = evaluate.detect(config, detector, dataset, [name])[name]
         write_detections(folder / f"{name}.json", {name: detections})
         draw_timeline(
@@ -40,36 +43,47 @@ def predict(config, workdir, source):
             detections,
             truths=recording if len(recording.labels) else None,
             duration_sec=recording.duration_sec,
-            classes=dataset.annotations.classes,
+            classes=classes,
             min_score=config.predict.min_score,
         )
         report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
         log.info("Written: %s.json, .png", folder / name)
 
 
-def input_dataset(config, source):
-    """A Dataset of what `--input` names; recordings that the config's annotations know keep their ground truth."""
+def input_datasets(config, source, classes):
+    """A Dataset of one recording for each that `--input` names, made when its turn comes.
+
+    Recordings that the config's annotations know keep their ground truth.
+
+    Raises:
+      DataError: `source` names nothing (at once), or a file cannot be read (when its turn comes).
+    """
     if not source:
         raise DataError("Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.")
-    known = dataset_annotations(config)
+    has_annotations = config.data.annotations or config.data.name != "folder"
+    known = dataset_annotations(config).recordings if has_annotations else {}
     path = pathlib.Path(source)
-    if not path.exists():
-        if source not in known.recordings:
-            raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
-        dataset = load_dataset(config)
-        if source not in dataset.annotations.recordings:
-            raise DataError(f"The recording '{source}' of the config's data set has no features.")
-        return dataclasses.replace(dataset, annotations=Annotations(known.classes, {source: known.recordings[source]}))
-    paths = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
-    if not paths:
-        raise DataError(f"The folder {path} holds no {', '.join(SUFFIXES)} file.")
-    files = {p.stem: p for p in paths}
-    recordings = {}
-    for name, file in files.items():
-        recording = known.recordings.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
-        fps = recording.fps or config.data.fps
-        num_frames = (len(read_features(file)) - 1) * config.data.stride_frames + config.data.snippet_frames
-        duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
-        recordings[name] = dataclasses.replace(recording, subset=config.data.test_subset, duration_sec=duration_sec)
-    annotations = Annotations(known.classes, recordings)
-    return build_dataset(annotations, lambda name: read_features(files[name]), files, config.data, f"in {path}")
+    if path.exists():
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not files:
+            raise DataError(f"The folder {path} holds no {', '.join(SUFFIXES)} file.")
+        if len({file.stem for file in files}) < len(files):
+            raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
+        return (_file_dataset(config, file, classes, known) for file in files)
+    if source not in known:
+        raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
+    dataset = load_dataset(config)
+    if source not in dataset.annotations.recordings:
+        raise DataError(f"The recording '{source}' of the config's data set has no features.")
+    return [dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))]
+
+
+def _file_dataset(config, file, classes, known):
+    """The Dataset of one feature file, read once."""
+    data, name, features = config.data, file.stem, read_features(file)
+    recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    fps = recording.fps or data.fps
+    num_frames = (len(features) - 1) * data.stride_frames + data.snippet_frames
+    duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
+    recording = dataclasses.replace(recording, subset=data.test_subset, duration_sec=duration_sec)
+    return build_dataset(Annotations(classes, {name: recording}), lambda _: features, {name}, data, f"in {file}")

@@ -16,7 +16,7 @@ from clu import parameter_overview
 from tqdm import tqdm
 
 from tal_jax import evaluate
-from tal_jax.checkpoints import Checkpoints, remember_config
+from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import TrainingBatches
@@ -123,8 +123,10 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
-        if ema is not None:
-            decay = jnp.minimum(config.train.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        if ema is not None:  # the average is young at first, and waits where the parameters do
+            update = (state.step + 1) // config.train.accumulate_steps
+            decay = jnp.minimum(config.train.ema_decay, update / (9.0 + update))
+            decay = jnp.where((state.step + 1) % config.train.accumulate_steps == 0, decay, 1.0)
             ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, ema, params)
         values["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, params, ema, optimizer_state), values
@@ -140,7 +142,7 @@ def require_finite(step, values):
         found = ", ".join(f"'{name}' is {value}" for name, value in (terms or bad).items())
         raise TrainingError(
             f"Step {step}: {found}. Training stops; the last good checkpoint stays. Lower config.train.learning_rate, "
-            "set config.train.gradient_clip, or look for bad values with --mode=check_data."
+            "set config.train.gradient_clip (both with another --workdir), or look for bad values with --mode=check_data."
         )
 
 
@@ -179,19 +181,19 @@ def train(config, workdir):
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     if config.train.batch_size < 1 or config.train.batch_size % parallel.num_devices:
         raise DataError(
-            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices."
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
+            "(--config.parallel.max_devices=1 uses one)."
         )
-    evaluate.require_classes(config, dataset.annotations)
     evaluate.require_scorable(config, dataset.annotations)  # now rather than after training
     items, make_example = system.examples(config, dataset)
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
 
-    model, optimizer = system.build(config), make_optimizer(config, total_steps)
+    model, optimizer = system.build(config, len(dataset.annotations.classes)), make_optimizer(config, total_steps)
     example = make_example(items[0], np.random.default_rng(0))
     state = init_state(config, model, optimizer, example["inputs"][None])
     workdir.mkdir(parents=True, exist_ok=True)
-    remember_config(config, workdir)
+    remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     start = checkpoints.latest_step() or 0
     if start:
@@ -214,24 +216,30 @@ def train(config, workdir):
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
-    result = None
+
+    def evaluate_now(state):
+        result = evaluate.evaluate_params(config, workdir, state.inference_params(), dataset)
+        checkpoints.save_if_best(int(state.step), state, result["map_avg"])
+        writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
+        return result
+
     try:
-        state = _loop(config, parallel, step_fn, parallel.replicate(state), batches, checkpoints, writer, stop, start, total_steps)
+        state, done = _loop(
+            config, parallel, step_fn, parallel.replicate(state), batches, range(start + 1, total_steps + 1),
+            checkpoints, writer, stop, evaluate_now,
+        )  # fmt: skip
         stop.restore()
-        if not stop.received:
-            result = evaluate.evaluate_params(config, workdir, state.inference_params(), dataset)
-            checkpoints.save_if_best(int(state.step), state, result["map_avg"])
-            writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
+        return evaluate_now(state) if done else None
     finally:
         stop.restore()
         writer.close()
         checkpoints.close()
-    return result
 
 
-def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, start, total_steps):
-    """Steps start..total_steps; returns the state without device axis, which is saved."""
-    train = config.train
+def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer, stop, evaluate_now):
+    """Takes the steps. Returns the state without device axis, which is saved, and whether all steps were taken."""
+    train, total_steps = config.train, steps.stop - 1
+    evaluate_every = train.evaluate_every_epochs * batches.batches_per_epoch
     average = _Averages()
     pending = None  # values of the step before: read one step late, so that the device is never waited for
 
@@ -241,8 +249,8 @@ def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, 
         average.add(values)
 
     stopped = False
-    with tqdm(total=total_steps, initial=start, unit="step", mininterval=1.0, dynamic_ncols=True) as progress:
-        for step in range(start + 1, total_steps + 1):
+    with tqdm(total=total_steps, initial=steps.start - 1, unit="step", mininterval=1.0, dynamic_ncols=True) as progress:
+        for step in steps:
             before = time.perf_counter()
             batch = parallel.shard(next(batches))
             waited = time.perf_counter() - before
@@ -268,9 +276,11 @@ def _loop(config, parallel, step_fn, state, batches, checkpoints, writer, stop, 
                 checkpoints.save(step, parallel.unreplicate(state))
             if stopped:
                 break
+            if evaluate_every and step % evaluate_every == 0 and not last:
+                evaluate_now(parallel.unreplicate(state))
     if stopped:
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
-    return parallel.unreplicate(state)
+    return parallel.unreplicate(state), not stopped
 
 
 class _Averages:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tal_jax.checkpoints import remember_run
 from tal_jax.data import thumos14
 from tal_jax.evaluation.detections_file import write_detections
 
@@ -84,21 +85,23 @@ SENTENCES = {
     "truncated features": "tuesday.npz: it is not a zip archive, or it is cut off.",
     "wrong channels": "has 4 channels, but config.data.num_channels is 3.",
     "wrong implementation": "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'.",
-    "batch of no size": "config.train.batch_size is 0; it must be a multiple of the 1 devices.",
+    "batch of no size": "config.train.batch_size is 0; it must be a multiple of the 1 devices",
     "evaluate without run": "holds no trained run (there is no config.json); train first with --mode=train.",
+    "evaluate without checkpoint": "checkpoints/latest; train first with --mode=train.",
+    "predict without checkpoint": "checkpoints/latest; train first with --mode=train.",
+    "other classes": "was trained on the classes left, right; the annotations have fast, slow.",
     "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
     "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
     "predict an empty folder": "holds no .npy, .npz, .csv file.",
-    "predict a text": "has the suffix '.json'; use one of .npy, .npz, .csv.",
     "workdir is a file": "File exists: '",
 }
 
 
 @pytest.fixture(scope="module")
-def outcomes(tiny_data, tmp_path_factory):
+def outcomes(tiny, tiny_data, tmp_path_factory):
     """{name: (exit code, stdout, stderr)} of wrong command lines, and of data sets checked."""
     folder = tmp_path_factory.mktemp("main")
     (folder / "empty").mkdir()
@@ -111,6 +114,9 @@ def outcomes(tiny_data, tmp_path_factory):
     broken = copied(tiny_data, folder / "nan", tuesday=(".npy", npy(folder, nan)))
     perfect = folder / "detections.json"
     write_detections(perfect, {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]})
+
+    remember_run(tiny("toy"), ("fast", "slow"), folder / "begun")
+    remember_run(tiny("toy"), ("left", "right"), folder / "other")
 
     run, sbhar, check = [TINY, f"--workdir={folder}/run"], "--config=configs/sbhar.py", [TINY, "--mode=check_data"]
     evaluate, predict = [*run, *good, "--mode=evaluate"], [*run, *good, "--mode=predict"]
@@ -137,13 +143,15 @@ def outcomes(tiny_data, tmp_path_factory):
             "wrong implementation": [*run, *good, "--config.parallel.impl=xmap"],
             "batch of no size": [*run, *good, "--config.train.batch_size=0"],
             "evaluate without run": evaluate,
+            "evaluate without checkpoint": [*evaluate, f"--workdir={folder}/begun"],
+            "predict without checkpoint": [*predict, f"--workdir={folder}/begun", "--input=sunday"],
+            "other classes": [*evaluate, f"--workdir={folder}/other"],
             "evaluate nothing": [*evaluate, "--detections=nothing.json"],
             "wrong protocol": [*evaluate, f"--detections={perfect}", "--config.evaluate.protocol=thumos"],
             "predict without run": [*predict, "--input=sunday"],
-            "predict without input": predict,
-            "predict nothing": [*predict, "--input=nothing.npy"],
-            "predict an empty folder": [*predict, f"--input={folder}/empty"],
-            "predict a text": [*predict, f"--input={folder}/good/labels.json"],
+            "predict without input": [*predict, f"--workdir={folder}/begun"],
+            "predict nothing": [*predict, f"--workdir={folder}/begun", "--input=nothing.npy"],
+            "predict an empty folder": [*predict, f"--workdir={folder}/begun", f"--input={folder}/empty"],
             "workdir is a file": [TINY, *good, f"--workdir={folder}/good/labels.json"],
             "check good": [*check, *good],
             "check truncated": [*check, *cut],

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from tal_jax import evaluate, train
-from tal_jax.checkpoints import Checkpoints, remember_config, require_same_model
+from tal_jax.checkpoints import Checkpoints, remember_run, trained_classes
 from tal_jax.data.annotations import DataError
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
@@ -98,7 +98,7 @@ def test_gradients_are_clipped_by_their_norm(adam):
 def test_the_average_of_parameters(tiny):
     config = tiny("toy", ema_decay=0.5, batch_size=1)
     system = SYSTEMS["toy"]
-    model, optimizer, parallel = system.build(config), optax.sgd(0.1), make_parallel("pmap", 1)
+    model, optimizer, parallel = system.build(config, 2), optax.sgd(0.1), make_parallel("pmap", 1)
     batch = first_examples(config, 1, 1)
     state = train.init_state(config, model, optimizer, batch["inputs"])
     average = params = state.params
@@ -269,31 +269,63 @@ def test_what_is_not_finite():
             train.require_finite(7, values)
 
 
-def test_another_config_needs_another_workdir(tiny, tmp_path):
+@pytest.fixture
+def trained(tiny, tmp_path):
+    """The config of a run with a checkpoint in tmp_path."""
     config = tiny("toy", learning_rate=1e-3)
-    remember_config(config, tmp_path)
-    remember_config(config, tmp_path)
-    config.train.learning_rate = 2e-3
-    config.window.test_stride = 5
+    remember_run(config, ("fast", "slow"), tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1))
+    checkpoints.close()
+    return config
+
+
+def test_another_config_needs_another_workdir(trained, tmp_path):
+    remember_run(trained, ("fast", "slow"), tmp_path)
+    trained.train.learning_rate = 2e-3
+    trained.window.train_stride = 5
     with pytest.raises(DataError) as error:
-        train.train(config, tmp_path)
+        train.train(trained, tmp_path)
     assert str(error.value) == (
         f"{tmp_path} holds a run with another config: config.train.learning_rate was 0.001, is now 0.002; "
-        "config.window.test_stride was 64, is now 5. Choose another --workdir."
+        "config.window.train_stride was 32, is now 5. Choose another --workdir."
     )
-    require_same_model(config, tmp_path)  # these two do not change the model
-    config.model.channels = 64
+    assert trained_classes(trained, tmp_path) == ("fast", "slow")  # these two do not change the model
+    trained.model.channels = 64
     with pytest.raises(DataError, match=r"another config: config.model.channels was 32, is now 64\."):
-        require_same_model(config, tmp_path)
+        trained_classes(trained, tmp_path)
+
+
+def test_what_may_change_while_a_run_goes_on(trained, tmp_path):
+    trained.train.save_every_steps = 3
+    trained.decode.nms_sigma = 0.1
+    trained.parallel.max_devices = 2
+    remember_run(trained, ("fast", "slow"), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["save_every_steps"] == 3
+
+
+def test_other_classes_need_another_workdir(trained, tmp_path):
+    with pytest.raises(DataError, match="holds a run with another config: the classes were fast, slow, are now slow, fast"):
+        remember_run(trained, ("slow", "fast"), tmp_path)
+
+
+def test_a_damaged_config_is_one_sentence(trained, tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(DataError, match="config.json is not valid JSON"):
-        remember_config(config, tmp_path)
+    for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_classes(trained, tmp_path)):
+        with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
+            use()
+
+
+def test_without_a_checkpoint_the_config_may_change(tiny, tmp_path):
+    remember_run(tiny("toy", learning_rate=1e-3), ("fast", "slow"), tmp_path)
+    remember_run(tiny("toy", learning_rate=2e-3), ("a", "b", "c"), tmp_path)
+    assert trained_classes(tiny("toy"), tmp_path) == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"num_classes": 3}, r"config.num_classes is 3, but the annotations have 2 classes: fast, slow\."),
+        ({"evaluate.tious": (0.5, 50.0)}, r"config.evaluate.tious is \(0.5, 50.0\); it must be numbers above 0 and up to 1\."),
         ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'train'"),
         ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
@@ -399,7 +431,7 @@ def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
     with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
         Checkpoints(tmp_path).restore_params("best")
     with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
-        evaluate.load_params(tiny("toy"), tmp_path / "empty")
+        evaluate.evaluate(tiny("toy"), tmp_path / "empty")
 
 
 # The real thing

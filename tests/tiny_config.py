@@ -15,7 +15,6 @@ def get_config(system="afsd"):
         SYSTEMS["toy"] = TOY
     config = sequence_config(system)
     config.name = f"tiny_{system}"
-    config.num_classes = 2
     config.data = sbhar.data_config()
     config.data.update(name="folder", fps=10.0, samples_per_frame=1, num_channels=3)
 

@@ -51,4 +51,4 @@ def decode(config, logits):
     return Candidates(jnp.broadcast_to(segments, (batch, *segments.shape)), scores)
 
 
-TOY = System(lambda config: Toy(config.num_classes), training_examples, loss, decode)
+TOY = System(lambda config, num_classes: Toy(num_classes), training_examples, loss, decode)

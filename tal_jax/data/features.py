@@ -119,14 +119,16 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     if not recordings:
         raise DataError(f"No recording is in the subsets {subsets} of config.data.train_subset and test_subset.")
 
+    num_channels, expected_by = data.num_channels, "config.data.num_channels is"
+
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
+        nonlocal num_channels, expected_by
         signal = read_raw(name)
-        if data.num_channels and signal.shape[1] != data.num_channels:
-            raise DataError(
-                f"Recording '{name}' {place} has {signal.shape[1]} channels, but config.data.num_channels is "
-                f"{data.num_channels}."
-            )
+        if not num_channels:  # all have as many as the first that is read
+            num_channels, expected_by = signal.shape[1], f"recording '{name}' has"
+        if signal.shape[1] != num_channels:
+            raise DataError(f"Recording '{name}' {place} has {signal.shape[1]} channels, but {expected_by} {num_channels}.")
         if len(signal) < data.samples_per_frame:
             raise DataError(
                 f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "

@@ -35,7 +35,7 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
       (..., M) float32: 0 for what was absent, dropped or never picked. Among equal scores the first in input order is
       picked first.
     """
-    one_problem = functools.partial(_pick_all, sigma=sigma, score_floor=score_floor, keep_last=keep_last)
+    one_problem = functools.partial(_pick_all, sigma=sigma, score_floor=score_floor, top_k=top_k, keep_last=keep_last)
     picked_scores = jnp.vectorize(one_problem, signature="(m,2),(m)->(m)")(
         segments.astype(jnp.float32), scores.astype(jnp.float32)
     )
@@ -45,8 +45,8 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
     return picked_scores
 
 
-def _pick_all(segments, scores, *, sigma, score_floor, keep_last):
-    """Soft-NMS of one problem: segments (M, 2), scores (M,), giving (M,)."""
+def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
+    """Soft-NMS of one problem: segments (M, 2), scores (M,), giving (M,). The `top_k` best of the picks are final."""
     start, end = segments[:, 0], segments[:, 1]
     size = min(_CANDIDATES_A_ROUND, scores.shape[0])
 
@@ -65,7 +65,14 @@ def _pick_all(segments, scores, *, sigma, score_floor, keep_last):
 
     present = jnp.where(scores >= score_floor, scores, 0)
     state = (present, jnp.zeros_like(present), size > 0)
-    return lax.while_loop(lambda state: state[2], pick_some, state)[1]
+
+    def not_done(state):
+        scores, picked_scores, any_left = state
+        if top_k >= scores.size:
+            return any_left
+        return any_left & ((picked_scores >= scores.max()).sum() < top_k)  # no later pick can score more than what is left
+
+    return lax.while_loop(not_done, pick_some, state)[1]
 
 
 def _free_of_better(start, end):

@@ -14,7 +14,7 @@ class System:
     """Four plain functions.
 
     Attributes:
-      build: config -> Flax module; `module.apply({"params": params}, inputs)` gives its named outputs.
+      build: (config, number of classes) -> Flax module; `module.apply({"params": params}, inputs)` gives its named outputs.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
       loss: (config, module, params, batch, epoch) -> dict name -> Term(weight, sum, count).
       decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)).

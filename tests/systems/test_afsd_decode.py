@@ -231,7 +231,7 @@ def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(fie
     section, name = field.split(".")
     config[section][name] = "both ways"
     with pytest.raises(DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"):
-        SYSTEMS["dw_afsd"].build(config)
+        SYSTEMS["dw_afsd"].build(config, 20)
 
 
 def test_fusion_averages_the_auxiliary_logits_too():

@@ -9,14 +9,14 @@ from tal_jax.systems.afsd.config import require_valid
 from tal_jax.systems.afsd.model import AFSD, Block
 
 
-def build(config):
-    """The Flax module that `config.model` describes; it takes (B, window, C_in) sequences. DataError for a bad config."""
+def build(config, num_classes):
+    """The Flax module that `config.model` describes; it takes (B, window, C_in) sequences. num_classes: background not counted. DataError for a bad config."""
     require_valid(config)
     model = config.model
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
     block = functools.partial(Block, groups=model.groups, dtype=dtype)
     return AFSD(
-        num_classes=config.num_classes,
+        num_classes=num_classes,
         window=config.window.frames,
         channels=model.channels,
         groups=model.groups,

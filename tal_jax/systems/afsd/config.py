@@ -13,14 +13,28 @@ CHOICES = {
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
 }
 
+AT_LEAST_1 = (
+    "window.train_stride", "window.test_stride", "train.epochs", "train.batch_size", "train.accumulate_steps",
+    "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window",
+)  # fmt: skip
+
 
 def require_valid(config):
-    """Raises DataError if a field that is one of a few words is another, or the window does not divide into the levels."""
+    """Raises DataError for the first field whose value cannot be."""
     for field, choices in CHOICES.items():
         section, name = field.split(".")
         if config[section][name] not in choices:
             raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
-    if config.window.frames % 128:
+    for field in AT_LEAST_1:
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
+    for field in ("channels", "backbone_width"):
+        if config.model[field] % config.model.groups:
+            raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
+    if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
+        raise DataError("config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels.")
+    if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level.")
 
 
@@ -33,7 +47,6 @@ def afsd_config(system="dw_afsd"):
     config = ml_collections.ConfigDict()
     config.system = system
     config.seed = 2020
-    config.num_classes = 20  # background not counted
 
     config.window = ml_collections.ConfigDict()
     config.window.frames = 256  # L, the unit of all distances is a frame
@@ -107,7 +120,8 @@ def afsd_config(system="dw_afsd"):
     train.loader_threads = 2
     train.log_every_steps = 20
     train.save_every_steps = 500
-    train.keep_checkpoints = 2
+    train.keep_checkpoints = 2  # of the latest; the best one, by mAP on the test subset, is kept beside them
+    train.evaluate_every_epochs = 0  # 0: only at the end
 
     config.evaluate = ml_collections.ConfigDict()
     config.evaluate.batch_size = 8
