@@ -93,7 +93,7 @@ SENTENCES = {
     "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
     "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
-    "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.",
+    "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
     "predict an empty folder": "holds no .npy, .npz, .csv file.",
     "workdir is a file": "File exists: '",

@@ -60,13 +60,21 @@ def test_the_optimizer_is_the_published_one(adam):
         np.testing.assert_allclose(large[i], golden.arrays[f"q{i}"], **tolerances["q*"])
 
 
+def test_adam_is_that_of_optax():
+    gradients = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
+    params = np.zeros(5, np.float32)
+    found, expected = (updated(adam, params, gradients) for adam in (train.scale_by_adam(), optax.scale_by_adam()))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[0], np.sign(gradients[0]), rtol=1e-6)  # the first step has length 1
+
+
 def test_schedules(tiny):
     def rates(total_steps, steps, **fields):
         schedule = train.make_schedule(tiny("toy", learning_rate=0.5, **fields), total_steps)
         return [float(schedule(step)) for step in steps]
 
     np.testing.assert_allclose(rates(10, [0, 1, 9], schedule="constant", warmup_steps=0), [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(rates(10, [0, 1, 2, 4, 5, 9], schedule="constant", warmup_steps=4), [0, 0.125, 0.25, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(rates(10, [0, 1, 2, 4, 9], schedule="constant", warmup_steps=4), [0, 0.125, 0.25, 0.5, 0.5])
     half_way, quarter = 0.25, 0.25 * (1 + np.cos(np.pi / 4))
     np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
     np.testing.assert_allclose(rates(12, [2, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
@@ -95,23 +103,23 @@ def test_gradients_are_clipped_by_their_norm(adam):
     assert np.abs(found - updated(adam(), params, [small, large])[-1]).max() > 1e-4
 
 
-def test_the_average_of_parameters(tiny):
-    config = tiny("toy", ema_decay=0.5, batch_size=1)
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+def test_the_average_of_parameters(tiny, accumulate_steps):
+    config = tiny("toy", ema_decay=0.35, accumulate_steps=accumulate_steps, warmup_steps=0, schedule="constant")
     system = SYSTEMS["toy"]
-    model, optimizer, parallel = system.build(config, 2), optax.sgd(0.1), make_parallel("pmap", 1)
+    model, optimizer, parallel = system.build(config, 2), train.make_optimizer(config, 100), make_parallel("pmap", 1)
     batch = first_examples(config, 1, 1)
     state = train.init_state(config, model, optimizer, batch["inputs"])
-    average = params = state.params
+    average = state.params
     state, step = parallel.replicate(state), parallel.compile(train.make_step(config, system, model, optimizer, 1))
-    for decay in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 0.5, 0.5):  # young averages forget faster
-        before = params
-        state, _ = step(state, parallel.shard(batch))
+    for decay in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 0.35, 0.35):  # a young average forgets faster
+        for _ in range(accumulate_steps):
+            state, _ = step(state, parallel.shard(batch))
         found = parallel.unreplicate(state)
-        params = jax.tree.map(np.asarray, found.params)
-        average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+        average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, found.params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.ema, average)
-        assert found.inference_params() is found.ema
-    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(params)))
+        assert all(np.abs(a - b).max() > 1e-5 for a, b in zip(jax.tree.leaves(found.ema), jax.tree.leaves(found.params)))
+    assert found.inference_params() is found.ema
     config.train.ema_decay = 0.0
     state = train.init_state(config, model, optimizer, batch["inputs"])
     assert state.ema is None and state.inference_params() is state.params
@@ -161,7 +169,8 @@ def last_state(workdir):
 def metrics(workdir):
     """The lines of metrics.jsonl without what depends on the clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in ("data_wait_share", "seconds_per_step")} for line in lines]
+    clock = ("data_wait_share", "seconds_per_step")
+    return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("dw_afsd", marks=pytest.mark.slow)])
@@ -232,10 +241,11 @@ def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
     checkpoints = types.SimpleNamespace(save=lambda step, state: saved.append((step, state)))
     writer = types.SimpleNamespace(write=lambda step, values: None)
     config = tiny("toy", log_every_steps=100, save_every_steps=100)
-    state = train._loop(
-        config, parallel, lambda state, batch: (state + 1, {"total": 0.0}), 0, Batches(), checkpoints, writer, Stop(), 0, 50
-    )
-    assert saved == [(state, state)] and state < 50
+    state, done = train._loop(
+        config, parallel, lambda state, batch: (state + 1, {"total": 0.0}), 0, Batches(), range(1, 51),
+        checkpoints, writer, Stop(), None,
+    )  # fmt: skip
+    assert saved == [(state, state)] and state < 50 and not done
 
 
 # A run that goes wrong
@@ -251,7 +261,7 @@ def test_not_a_number_stops_the_run_and_spares_the_last_checkpoint(tiny_data, tm
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     message = done.stderr.splitlines()[-1]
-    found = re.match(r"Error: Step (\d+): 'action' is nan, 'rest' is nan\. Training stops; the last good checkpoint stays\.", message)
+    found = re.match(r"Error: Step (\d+): 'action' is nan, 'rest' is nan\. Training stops; the last good checkpoint", message)
     assert found, message
     assert "config.train.learning_rate" in message and "--mode=check_data" in message
     assert saved_steps(tmp_path / "run")[-1] == int(found[1]) - 1 > 0
@@ -371,6 +381,14 @@ def test_metrics_of_a_run(uninterrupted):
     assert last == {"step": steps[-1]["step"], "map_avg": evaluation["map_avg"]} | {
         f"map@{tiou}": value for tiou, value in evaluation["map"].items()
     }
+
+
+def test_the_best_of_several_evaluations_is_kept(tiny, tmp_path):
+    train.train(tiny("toy", epochs=5, batch_size=8, evaluate_every_epochs=2, learning_rate=0.1), tmp_path)
+    scores = {line["step"]: line["map_avg"] for line in metrics(tmp_path) if "map_avg" in line}
+    assert list(scores) == [2, 4, 5]
+    assert saved_steps(tmp_path, "best") == [max(scores, key=scores.get)]  # the first of equals
+    assert json.loads((tmp_path / "evaluation.json").read_text())["map_avg"] == scores[5]
 
 
 def test_averages_are_over_the_steps_since_the_last_line():

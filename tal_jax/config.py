@@ -1,0 +1,75 @@
+"""The fields that every config has, whatever its system; `config.data` is explained in tal_jax/data/__init__.py."""
+
+import ml_collections
+
+from tal_jax.data.annotations import DataError
+
+AT_LEAST_1 = (
+    "window.train_stride", "window.test_stride", "train.epochs", "train.batch_size", "train.accumulate_steps",
+    "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window",
+)  # fmt: skip
+
+
+def base_config(system):
+    """All shared sections but `name` and `data`, with the values of AFSD on THUMOS14. system: a name of systems.SYSTEMS."""
+    config = ml_collections.ConfigDict()
+    config.system = system
+    config.seed = 2020
+
+    config.window = ml_collections.ConfigDict()
+    config.window.frames = 256  # L, the unit of all distances is a frame
+    config.window.train_stride = 30
+    config.window.test_stride = 128
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.jitter = 0  # training windows move by up to so many frames
+    config.augment.scale = 0.0
+    config.augment.noise = 0.0
+    config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
+
+    config.train = train = ml_collections.ConfigDict()
+    train.epochs = 16
+    train.batch_size = 1  # over all devices
+    train.learning_rate = 1e-5
+    train.schedule = "constant"  # or 'cosine'
+    train.warmup_steps = 0
+    train.weight_decay = 1e-3  # L2, added to the gradient
+    train.gradient_clip = 0.0  # largest global norm; 0 = off
+    train.ema_decay = 0.0  # 0 = off
+    train.accumulate_steps = 1  # batches whose gradients are averaged for one update
+    train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
+    train.loader_threads = 2
+    train.log_every_steps = 20
+    train.save_every_steps = 500
+    train.keep_checkpoints = 2  # of the latest; the best one, by mAP on the test subset, is kept beside them
+    train.evaluate_every_epochs = 0  # 0: only at the end
+
+    config.decode = decode = ml_collections.ConfigDict()
+    decode.min_score = 0.01  # ActivityNet: 1e-9
+    decode.max_per_window = 2000  # candidates (location, class) kept of a window
+    decode.nms_sigma = 0.5  # ActivityNet: 0.85
+    decode.nms_floor = 1e-3  # ActivityNet: 1e-9
+    decode.nms_top_k = 5000
+    decode.keep_last = True  # False: as published, the last candidate of a class is never kept
+
+    config.evaluate = ml_collections.ConfigDict()
+    config.evaluate.batch_size = 8
+    config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
+    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.evaluate.checkpoint = "latest"  # or 'best'
+
+    config.predict = ml_collections.ConfigDict()
+    config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all
+
+    config.parallel = ml_collections.ConfigDict()
+    config.parallel.impl = "pmap"  # or 'shard_map'
+    config.parallel.max_devices = 0  # 0 = all local devices
+    return config
+
+
+def require_at_least_1(config):
+    """Raises DataError for a count that is below 1."""
+    for field in AT_LEAST_1:
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
