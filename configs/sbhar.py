@@ -2,7 +2,7 @@
 
     python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: @@SBHAR_TIME@@
     python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
-    python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a third of the steps: @@DEMO_TIME@@
+    python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: @@DEMO_TIME@@
 """
 
 from tal_jax.data import sbhar
@@ -10,7 +10,7 @@ from tal_jax.systems.afsd.config import sequence_config
 
 
 def get_config(variant="dw_afsd"):
-    """variant: 'dw_afsd', 'afsd', or 'demo' (DW-AFSD in a third of the time)."""
+    """variant: 'dw_afsd', 'afsd', or 'demo' (DW-AFSD in a fifth of the time)."""
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
     config.data = sbhar.data_config()
@@ -29,5 +29,5 @@ def get_config(variant="dw_afsd"):
     # Short actions to fine levels, long ones to coarse levels, as AFSD does on ActivityNet (frames of the longer side).
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if variant == "demo":
-        config.train.epochs = 14
+        config.train.epochs = 10
     return config

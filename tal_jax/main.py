@@ -79,7 +79,7 @@ def _unknown_field(error, argv):
 
 def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
-    logging.basicConfig(format="%(message)s", force=True)
+    absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("tal_jax").setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.ERROR)  # the libraries' own
     app.run(main, flags_parser=_parse)

@@ -20,8 +20,12 @@ def print_evaluation(result, workdir):
     table.add_row("mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold")
     console = Console()
     console.print(table)
-    counts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["counts"].items())
-    console.print(f"{counts}\nWritten to {workdir}: evaluation.json", highlight=False)
+    counts = result["counts"]
+    console.print(
+        f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
+        f"All counts: {workdir}/evaluation.json",
+        highlight=False,
+    )
 
 
 def print_detections(name, detections, most=40):
