@@ -92,7 +92,7 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         outputs[stream] = make_outputs(config.window.frames, cells, values)
     network = GoldenNetwork(first_values, outputs)
     config.system = "golden"
-    system = dataclasses.replace(SYSTEMS["afsd"], build=lambda _: network, decode=decode_streams)
+    system = dataclasses.replace(SYSTEMS["afsd"], build=lambda config, num_classes: network, decode=decode_streams)
     monkeypatch.setitem(SYSTEMS, "golden", system)
     suppress, seen = evaluate.suppress, []
 
@@ -108,7 +108,8 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         read=read.get,
         timeline={name: Timeline(fps, stride_frames=1, snippet_frames=1) for name, (_, fps) in recordings.items()},
     )
-    return evaluate.detect(config, evaluate.make_detector(config, {}), dataset, list(recordings)), *seen
+    detector = evaluate.make_detector(config, len(THUMOS_CLASSES), {})
+    return evaluate.detect(config, detector, dataset, list(recordings)), *seen
 
 
 def assert_same_detections(case, ours, golden):
