@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data import features, load_dataset, sbhar
-from tal_jax.data.annotations import DataError
+from tal_jax.data.annotations import DataError, Recording
 
 
 @pytest.mark.parametrize("fps, stride_frames, snippet_frames", [(30, 4, 16), (50, 10, 10), (29.97, 8, 8)])
@@ -173,7 +173,7 @@ def test_folder_errors(config):
     assert "Recording 'a'" in error() and "3 channels" in error() and "num_channels is 4" in error()
     config.data.update(original)
     config.data.fps = 0.0
-    assert "Recording 'b' has no field 'fps'" in error()
+    assert "Recording 'b' has neither 'fps' nor 'duration'" in error()
     config.data.update(original)
     config.data.samples_per_frame = 5
     assert "4 samples, fewer than the 5" in error()
@@ -186,3 +186,19 @@ def test_folder_errors(config):
     assert "--config.data.features=" in error()
     config.data.name = "nothing"
     assert "sbhar, thumos14, folder" in error()
+
+
+def test_without_a_rate_features_are_spread_evenly_over_the_duration():
+    data = ml_collections.ConfigDict(dict(fps=0.0, stride_frames=4, snippet_frames=16, samples_per_frame=2))
+    recording = Recording("a", "train", 40.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+    timeline = features.make_timeline(recording, data, lambda name: np.zeros((80, 3)))
+    np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])  # 40 frames of two features each
+
+
+def test_all_recordings_have_as_many_channels_as_the_first(config, tmp_path):
+    config.data.num_channels = 0
+    (tmp_path / "b.csv").write_text("1,2\n" * 4)
+    dataset = load_dataset(config)
+    dataset.read("a")
+    with pytest.raises(DataError, match="Recording 'b' in .* has 2 channels, but recording 'a' has 3"):
+        dataset.read("b")
