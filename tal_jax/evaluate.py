@@ -17,7 +17,6 @@ from tal_jax.evaluation.detections_file import read_detections, replacing, write
 from tal_jax.ops.nms import soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.afsd.examples import window_inputs
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
 
@@ -152,7 +151,7 @@ def _windows(config, dataset, names):
     """((name, offset), (window, C) inputs) of every test window of the recordings, one after the other."""
     for name in names:
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride):
-            inputs = window_inputs(dataset, name, offset, config.window.frames)["inputs"]
+            inputs = windows.window_inputs(dataset, name, offset, config.window.frames)["inputs"]
             if not np.isfinite(inputs).all():
                 raise DataError(f"Recording '{name}' has NaN or infinite features; --mode=check_data says where.")
             yield (name, offset), inputs

@@ -11,8 +11,9 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import check_data, evaluate, predict, report, train
+from tal_jax import evaluate, predict, report, train
 from tal_jax.data.annotations import DataError
+from tal_jax.data.check import check_dataset
 from tal_jax.systems import SYSTEMS
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -35,7 +36,7 @@ def main(_):
         elif _MODE.value == "predict":
             predict.predict(config, workdir, _INPUT.value)
         else:
-            sys.exit(check_data.print_problems(config))
+            sys.exit(report.print_problems(check_dataset(config)))
     except (DataError, train.TrainingError, OSError) as error:
         sys.exit(f"Error: {error}")
 

@@ -39,3 +39,12 @@ def print_detections(name, detections, most=40):
         start, end = detection["segment"]
         table.add_row(f"{start:.2f}", f"{end:.2f}", escape(detection["label"]), f"{detection['score']:.2f}")
     Console().print(table)
+
+
+def print_problems(lines):
+    """Prints what `check_dataset` found, a line each; returns the exit code, 1 if something is wrong."""
+    problems = [line for line in lines if not line.startswith("Note:")]
+    for line in lines:
+        print(line)
+    print(f"{len(problems)} problem(s) found." if problems else "No problem found.")
+    return 1 if problems else 0

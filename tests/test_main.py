@@ -38,8 +38,11 @@ def run_all(command_lines, folder):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", FORKS, str(ROOT)]
     subprocess.run(command, input=json.dumps(numbered), text=True, cwd=folder, env=environment, check=True, timeout=300)
-    read = lambda number: [(folder / f"{number}.{name}").read_text() for name in ("code", "out", "err")]  # noqa: E731
-    return {name: (int(code), out, err) for name, (code, out, err) in zip(command_lines, (read(n) for n, _ in numbered))}
+    outcomes = {}
+    for number, name in enumerate(command_lines):
+        code, out, err = ((folder / f"{number}.{kind}").read_text() for kind in ("code", "out", "err"))
+        outcomes[name] = int(code), out, err
+    return outcomes
 
 
 def copied(tiny_data, folder, **texts):

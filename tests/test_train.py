@@ -460,18 +460,13 @@ def overfitted(tiny_data, tmp_path_factory):
     """{system: workdir} of runs that are evaluated on what they were trained on; side by side, for they mostly compile."""
     workdirs = {system: tmp_path_factory.mktemp(system) for system in ("afsd", "dw_afsd")}
     fields = dict(epochs=40, batch_size=2, log_every_steps=40, save_every_steps=1000)
-    more = ["--config.data.test_subset=train", *(f"--config.train.{name}={value}" for name, value in fields.items())]
-    place = [f"--config.data.annotations={tiny_data}/labels.json", f"--config.data.features={tiny_data}"]
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tal_jax.main", f"--config=tests/tiny_config.py:{system}", f"--workdir={workdir}", *place, *more],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for system, workdir in workdirs.items()
-    ]
+    options = ["--config.data.test_subset=train", *(f"--config.train.{name}={value}" for name, value in fields.items())]
+    options += [f"--config.data.annotations={tiny_data}/labels.json", f"--config.data.features={tiny_data}"]
+    runs = []
+    for system, workdir in workdirs.items():
+        arguments = [f"--config=tests/tiny_config.py:{system}", f"--workdir={workdir}", *options]
+        streams = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        runs.append(subprocess.Popen([sys.executable, "-m", "tal_jax.main", *arguments], cwd=ROOT, **streams))
     for run in runs:
         _, errors = run.communicate(timeout=300)
         assert run.returncode == 0, errors

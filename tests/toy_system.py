@@ -4,10 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tal_jax.systems import System
-from tal_jax.systems.afsd.decode import Candidates
 from tal_jax.systems.afsd.examples import training_examples
-from tal_jax.systems.afsd.losses import Term
+from tal_jax.systems.interface import Candidates, System, Term
 
 CELL_FRAMES = 16
 

@@ -90,6 +90,14 @@ def boundary_labels(segments, window):
     return frame_labels
 
 
+def window_inputs(dataset, name, offset, size):
+    """Features of one window, padded with zeros at the end: inputs (size, C) float32 and num_frames () int32."""
+    features = np.asarray(dataset.read(name)[offset : offset + size], np.float32)
+    padded = np.zeros((size, features.shape[1]), np.float32)
+    padded[: len(features)] = features
+    return dict(inputs=padded, num_frames=np.int32(len(features)))
+
+
 def _inside(segments_frame, offset, window, first_frame):
     """(G,) share of each segment that lies in the window; negative if apart, -inf without length."""
     start, end = np.asarray(segments_frame, np.float64).reshape(-1, 2).T

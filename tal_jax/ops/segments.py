@@ -1,4 +1,4 @@
-"""Temporal IoU between segments, in the two forms that detectors use.
+"""Segments by the distances of their boundaries from an anchor point.
 
 A *segment* is [start, end]; a *distance pair* is [left, right]: how far the two boundaries lie from an anchor point.
 Both may be in any unit of time, as long as the two arguments share it.
@@ -7,22 +7,6 @@ Both may be in any unit of time, as long as the two arguments share it.
 import jax.numpy as jnp
 
 EPS = 1.1920929e-07  # float32 machine epsilon: the smallest union the references divide by
-
-
-def segment_iou(first, second):
-    """tIoU of segments.
-
-    Args:
-      first, second: (..., 2) [start, end]; leading dimensions broadcast.
-
-    Returns:
-      (...) in [0, 1]; 0 where either segment is empty or reversed.
-    """
-    start = jnp.maximum(first[..., 0], second[..., 0])
-    end = jnp.minimum(first[..., 1], second[..., 1])
-    intersection = jnp.maximum(end - start, 0)
-    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - intersection
-    return intersection / jnp.maximum(union, EPS)
 
 
 def distance_iou(predicted, target):

@@ -1,20 +1,12 @@
 """From the outputs of AFSD to scored candidate segments of a window (AFSD section 3.4, Eq. 15)."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.afsd.losses import refine_distances
-
-
-class Candidates(NamedTuple):
-    """Candidates of B windows, before suppression."""
-
-    segments: jax.Array  # (B, N, 2) frames of the window, within [0, window]
-    scores: jax.Array  # (B, N, K) one score for each class, background left out
+from tal_jax.systems.interface import Candidates
 
 
 def decode(config, outputs):

@@ -57,7 +57,7 @@ def training_examples(config, dataset):
     def make_example(item, rng):
         offset = jittered_offset(item, config.augment.jitter, size, rng)
         segments, labels = windows.cut_window(*truths[item.name], offset, size)
-        example = window_inputs(dataset, item.name, offset, size)
+        example = windows.window_inputs(dataset, item.name, offset, size)
         example["inputs"] = augment_sequence(
             example["inputs"],
             rng,
@@ -85,11 +85,3 @@ def jittered_offset(item, jitter, size, rng):
     if not jitter:
         return item.offset
     return int(np.clip(item.offset + rng.integers(-jitter, jitter + 1), 0, max(item.num_frames - size, 0)))
-
-
-def window_inputs(dataset, name, offset, size):
-    """Features of one window, padded with zeros at the end: inputs (size, C) float32 and num_frames () int32."""
-    features = np.asarray(dataset.read(name)[offset : offset + size], np.float32)
-    padded = np.zeros((size, features.shape[1]), np.float32)
-    padded[: len(features)] = features
-    return dict(inputs=padded, num_frames=np.int32(len(features)))

@@ -4,26 +4,17 @@ Every loss is a `Term`: a local sum and a local count. The training step divides
 over all devices, so that a batch means the same however many devices share it.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from tal_jax import curriculum
 from tal_jax.ops.boundary_pooling import boundary_max_pool
 from tal_jax.ops.segments import distance_iou
-from tal_jax.systems.afsd.model import boundary_regions, upsample_nearest
+from tal_jax.systems.afsd.model import boundary_regions
 from tal_jax.systems.afsd.targets import assign
+from tal_jax.systems.interface import Term
 
 FOCAL_EPS = 1e-6
-
-
-class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count taken over all devices."""
-
-    weight: float
-    sum: jax.Array
-    count: jax.Array
 
 
 def focal_loss(logits, labels, alpha, gamma):

@@ -1,0 +1,38 @@
+"""What a system is to the rest of the project: four plain functions, and what two of them return."""
+
+import dataclasses
+from typing import Callable, NamedTuple
+
+import jax
+
+
+class Term(NamedTuple):
+    """One loss: weight * sum / max(count, 1), sum and count taken over all devices."""
+
+    weight: float
+    sum: jax.Array
+    count: jax.Array
+
+
+class Candidates(NamedTuple):
+    """Candidates of B windows, before suppression."""
+
+    segments: jax.Array  # (B, N, 2) frames of the window, within [0, window]
+    scores: jax.Array  # (B, N, K) one score for each class, background left out
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """Four plain functions.
+
+    Attributes:
+      build: (config, number of classes) -> Flax module; `module.apply({"params": params}, inputs)` gives its named outputs.
+      examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
+      loss: (config, module, params, batch, epoch) -> dict name -> Term(weight, sum, count).
+      decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)).
+    """
+
+    build: Callable
+    examples: Callable
+    loss: Callable
+    decode: Callable
