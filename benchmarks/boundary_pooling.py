@@ -55,6 +55,7 @@ def forward_and_grad_ms(method, batch):
 
 
 def main():
+    """Prints the table."""
     print(f"T={CELLS}, K={REGIONS}, C={CHANNELS}, float32, {jax.default_backend()}, milliseconds\n")
     print("| method | " + " | ".join(f"B{batch} forward | B{batch} forward + grad" for batch in BATCH_SIZES) + " |")
     print("|---|" + "---|---|" * len(BATCH_SIZES))

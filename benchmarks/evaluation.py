@@ -46,6 +46,7 @@ def seconds(function, times):
 
 
 def main():
+    """Prints the table."""
     annotations = thumos14.bundled_annotations().subset("test")
     results = make_detections(annotations, per_recording=200)
     print(f"{sum(map(len, results.values())):,} detections, {len(results)} recordings, {len(TIOUS)} thresholds\n")

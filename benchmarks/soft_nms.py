@@ -72,6 +72,7 @@ def best_ms(function, repeats):
 
 
 def main():
+    """Prints the table."""
     golden = GoldenCase.load("afsd/soft_nms").input("n2000_segments")
     problems = {
         "1 x 2000, golden case n2000": (golden[None, :, :2], golden[None, :, 2]),

@@ -7,8 +7,7 @@ FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "tra
 the length of a recording, in feature vectors; it is a multiple of 128.
 """
 
-import ml_collections
-
+from tal_jax.data.features import data_config
 from tal_jax.systems.afsd.config import sequence_config
 
 
@@ -16,21 +15,7 @@ def get_config(system="dw_afsd"):
     """system: 'dw_afsd' or 'afsd'."""
     config = sequence_config(system)
     config.name = f"folder_{system}"
-    config.data = ml_collections.ConfigDict(
-        dict(
-            name="folder",
-            annotations="",
-            features="",
-            fps=0.0,
-            stride_frames=1,
-            snippet_frames=1,
-            samples_per_frame=1,
-            num_channels=0,
-            train_subset="train",
-            test_subset="test",
-            allow_missing=False,
-        )
-    )
+    config.data = data_config()
     config.window.frames = 256
     config.window.train_stride = 128
     config.augment.jitter = 64

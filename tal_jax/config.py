@@ -1,4 +1,4 @@
-"""The fields that every config has, whatever its system; `config.data` is explained in tal_jax/data/__init__.py."""
+"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py."""
 
 import ml_collections
 

@@ -1,19 +1,6 @@
 """Data sets: annotations and features, and the windows cut from them.
 
-`config.data` has these fields:
-
-    name               a data set of `DATASETS`; "folder": no built-in one, the next two say all
-    annotations        annotation file (schema: annotations.py); "": the data set's own
-    features           folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
-    fps                frames (samples) a second of recordings whose annotation has no "fps"; 0: features are spread evenly
-                       over the annotated duration
-    stride_frames      frames from one feature to the next
-    snippet_frames     frames that one feature has seen
-    samples_per_frame  so many consecutive features are folded into one (1: none)
-    num_channels       channels in the files, before folding; 0: not checked
-    train_subset       subset to train on, as the annotation file calls it
-    test_subset        subset to evaluate on
-    allow_missing      True: recordings without features are left out; False: they are an error
+`config.data` has the fields of `features.data_config`.
 """
 
 from tal_jax.data import features, sbhar, thumos14

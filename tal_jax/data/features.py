@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 
+import ml_collections
 import numpy as np
 import pyarrow
 import pyarrow.csv
@@ -64,6 +65,24 @@ class Dataset:
     missing: tuple[str, ...] = ()
 
 
+def data_config(**fields):
+    """The section `config.data`: these fields, or their values in `fields`."""
+    data = ml_collections.ConfigDict()
+    data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
+    data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
+    data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
+    data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
+    data.stride_frames = 1  # from one feature to the next
+    data.snippet_frames = 1  # that one feature has seen
+    data.samples_per_frame = 1  # so many consecutive features are folded into one
+    data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
+    data.train_subset = "train"  # as the annotation file calls it
+    data.test_subset = "test"
+    data.allow_missing = False  # True: recordings without features are left out; False: they are an error
+    data.update(fields)
+    return data
+
+
 def load_folder(config):
     """Any data set: `config.data.annotations` names the JSON file and `config.data.features` the folder of feature files."""
     data = config.data
@@ -79,7 +98,7 @@ def folder_dataset(annotations, folder, data, hint=""):
     Args:
         annotations: Annotations.
         folder: the folder.
-        data: the fields of `config.data` (see tal_jax/data/__init__.py).
+        data: the fields of `config.data` (see `data_config`).
         hint: sentences added to the error where features are missing: how to get them.
 
     Returns:

@@ -5,7 +5,6 @@ The signals and the annotations are in this package (files/sbhar): nothing to do
 
 import pathlib
 
-import ml_collections
 import numpy as np
 
 from tal_jax.data import features
@@ -16,22 +15,8 @@ UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)  # acc
 
 
 def data_config():
-    """The fields of `config.data` for SBHAR (meaning: tal_jax/data/__init__.py)."""
-    return ml_collections.ConfigDict(
-        dict(
-            name="sbhar",
-            annotations="",
-            features="",
-            fps=50.0,
-            stride_frames=1,
-            snippet_frames=1,
-            samples_per_frame=10,
-            num_channels=6,
-            train_subset="train",
-            test_subset="test",
-            allow_missing=False,
-        )
-    )
+    """`config.data` for SBHAR."""
+    return features.data_config(name="sbhar", fps=50.0, samples_per_frame=10, num_channels=6)
 
 
 def load(config):

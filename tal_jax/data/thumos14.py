@@ -7,7 +7,6 @@ import csv
 import dataclasses
 import pathlib
 
-import ml_collections
 import numpy as np
 
 from tal_jax.data import features
@@ -24,22 +23,8 @@ HOW_TO_GET = (
 
 
 def data_config():
-    """The fields of `config.data` for THUMOS14 on I3D features (meaning: tal_jax/data/__init__.py)."""
-    return ml_collections.ConfigDict(
-        dict(
-            name="thumos14",
-            annotations="",
-            features="",
-            fps=30.0,
-            stride_frames=4,
-            snippet_frames=16,
-            samples_per_frame=1,
-            num_channels=2048,
-            train_subset="train",
-            test_subset="test",
-            allow_missing=False,
-        )
-    )
+    """`config.data` for THUMOS14 on I3D features."""
+    return features.data_config(name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048)
 
 
 def load(config):
