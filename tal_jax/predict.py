@@ -61,7 +61,7 @@ def input_datasets(config, source, classes):
     if not source:
         raise DataError("Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.")
     has_annotations = config.data.annotations or config.data.name != "folder"
-    known = dataset_annotations(config).recordings if has_annotations else {}
+    known = _known_recordings(dataset_annotations(config), classes) if has_annotations else {}
     path = pathlib.Path(source)
     if path.exists():
         files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
@@ -76,6 +76,16 @@ def input_datasets(config, source, classes):
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
     return [dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))]
+
+
+def _known_recordings(annotations, classes):
+    """The annotated recordings, their labels as indices into the run's classes; actions of other classes left out."""
+    index = np.array([classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32)
+    known = {}
+    for name, recording in annotations.recordings.items():
+        labels = index[recording.labels]
+        known[name] = dataclasses.replace(recording, segments_sec=recording.segments_sec[labels >= 0], labels=labels[labels >= 0])
+    return known
 
 
 def _file_dataset(config, file, classes, known):
