@@ -107,7 +107,8 @@ def trained_classes(config, workdir):
     if not path.exists():
         raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
     run = _read_run(path)
-    _require_same(path, "config", *(_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json()))))
+    fields = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
+    _require_same(path, "config", *fields, advice="Repeat the overrides it was trained with, or choose another --workdir.")
     return tuple(run["classes"])
 
 
@@ -136,7 +137,7 @@ def _without(config, fields):
     return {key: value for key, value in _flat(config).items() if key not in chosen}
 
 
-def _require_same(path, what, old, new):
+def _require_same(path, what, old, new, advice="Choose another --workdir."):
     """Raises DataError with what differs between the run in a workdir and the one asked for."""
     if old == new:
         return
@@ -145,4 +146,4 @@ def _require_same(path, what, old, new):
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new.get(key)}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
-    raise DataError(f"{path.parent} holds a run with another config: {found}. Choose another --workdir.")
+    raise DataError(f"{path.parent} holds a run with another config: {found}. {advice}")

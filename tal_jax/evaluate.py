@@ -1,6 +1,7 @@
 """From trained parameters to detections over recordings, and from detections to scores."""
 
 import json
+import logging
 import pathlib
 
 import flax
@@ -17,6 +18,8 @@ from tal_jax.evaluation.detections_file import read_detections, replacing, write
 from tal_jax.ops.nms import soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
+
+log = logging.getLogger(__name__)
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
 
@@ -43,12 +46,17 @@ def evaluate(config, workdir, detections_path=""):
                 f"{', '.join(dataset.annotations.classes)}."
             )
         return evaluate_params(config, workdir, load_params(config, workdir), dataset)
-    return _score(config, workdir, dataset_annotations(config), read_detections(detections_path))
+    if (pathlib.Path(workdir) / "config.json").exists():
+        raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
+    annotations, results = dataset_annotations(config), read_detections(detections_path)
+    write_detections(pathlib.Path(workdir) / "detections.json", results)
+    return _score(config, workdir, annotations, results)
 
 
 def evaluate_params(config, workdir, params, dataset):
     """As `evaluate`, for parameters and a dataset in hand; writes detections.json as well."""
     names = list(dataset.annotations.subset(config.data.test_subset).recordings)
+    log.info("Evaluating on %d recordings.", len(names))
     results = detect(config, make_detector(config, len(dataset.annotations.classes), params), dataset, names)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, dataset_annotations(config), results, left_out=dataset.missing)
@@ -153,7 +161,8 @@ def _windows(config, dataset, names):
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride):
             inputs = windows.window_inputs(dataset, name, offset, config.window.frames)["inputs"]
             if not np.isfinite(inputs).all():
-                raise DataError(f"Recording '{name}' has NaN or infinite features; --mode=check_data says where.")
+                row = offset + int(np.argmin(np.isfinite(inputs).all(axis=1)))
+                raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
             yield (name, offset), inputs
 
 

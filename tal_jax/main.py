@@ -20,14 +20,15 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "check_data"], "train evaluates at its end.")
-_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of checkpoints and results; default: runs/<config name>.")
+_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.")
 _DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model.")
 _INPUT = flags.DEFINE_string("input", "", "For --mode=predict: a feature file, a folder of them, or a recording of the data set.")
 
 
 def main(_):
     """Runs one mode; a sentence and exit code 1 for what the user can mend."""
-    config, workdir = _CONFIG.value, _WORKDIR.value or os.path.join("runs", _CONFIG.value.name)
+    config = _CONFIG.value
+    workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     try:
         if _MODE.value == "train":
             report.print_evaluation(train.train(config, workdir), workdir)

@@ -25,7 +25,11 @@ def print_evaluation(result, workdir):
         f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
         f"All counts: {workdir}/evaluation.json",
         highlight=False,
+        soft_wrap=True,
     )
+    for why, number in counts["detections_ignored"].items():
+        if number:
+            console.print(f"{number} detections ignored: {why.replace('_', ' ')}.", highlight=False)
 
 
 def print_detections(name, detections, most=40):

@@ -19,6 +19,7 @@ from tal_jax import evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import DataError
+from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
@@ -185,6 +186,9 @@ def train(config, workdir):
             "(--config.parallel.max_devices=1 uses one)."
         )
     evaluate.require_scorable(config, dataset.annotations)  # now rather than after training
+    problems = annotation_problems(dataset)
+    if problems:
+        log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))
     items, make_example = system.examples(config, dataset)
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
@@ -213,6 +217,7 @@ def train(config, workdir):
     batches = TrainingBatches(
         items, make_example, batch_size=config.train.batch_size, seed=config.seed, threads=config.train.loader_threads, start=start
     )
+    log.info("Compiling the first step, about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
     writer = MetricWriter(workdir, start)
     stop = StopSignal()

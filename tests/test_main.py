@@ -84,7 +84,7 @@ SENTENCES = {
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
     "no annotation file": "Cannot read the annotation file nowhere.json: No such file or directory.",
     "empty annotation file": "labels.json: the annotation file is empty.",
-    "thumos without data": "410 of 410 recordings have no feature file in data/thumos14/i3d (the first is 'video_",
+    "thumos without data": "410 of 410 recordings have no feature file in data/thumos14/i3d, a folder that does not exist (the first is 'video_",
     "truncated features": "tuesday.npz: it is not a zip archive, or it is cut off.",
     "wrong channels": "has 4 channels, but config.data.num_channels is 3.",
     "wrong implementation": "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'.",
@@ -223,7 +223,7 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
     assert result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
     assert len(result["ap"]) == 20
     assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == result["counts"]["detections"]
-    assert sorted(path.name for path in workdir.iterdir()) == ["evaluation.json"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation.json"]
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,15 @@ def _feature_problems(features, recording, timeline):
     return problems
 
 
+def annotation_problems(dataset):
+    """The problems of the annotations alone, one sentence each; reads no features."""
+    return [
+        f"Recording '{name}' {sentence}"
+        for name, recording in dataset.annotations.recordings.items()
+        for sentence in _annotation_problems(recording, dataset.annotations.classes, dataset.timeline[name], None)
+    ]
+
+
 def _annotation_problems(recording, classes, timeline, features):
     """Segments that are reversed, outside the recording, or there twice."""
     problems = []

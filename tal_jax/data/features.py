@@ -109,7 +109,8 @@ def folder_dataset(annotations, folder, data, hint=""):
     """
     paths = {name: find_features(folder, name) for name in annotations.recordings}
     there = {name for name, path in paths.items() if path}
-    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, f"in {folder}", hint)
+    place = f"in {folder}" if pathlib.Path(folder).is_dir() else f"in {folder}, a folder that does not exist"
+    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, place, hint)
 
 
 def build_dataset(annotations, read_raw, available, data, place, hint=""):
