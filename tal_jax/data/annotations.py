@@ -135,7 +135,7 @@ def _rows(path, name, entry, ignored_labels):
         segment = annotation.get("segment")
         if not isinstance(segment, list) or len(segment) != 2:
             raise DataError(f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
-        start_sec, end_sec = (_number(value, f"{here}: field 'segment'") for value in segment)
+        start_sec, end_sec = (require_number(value, f"{here}: field 'segment'") for value in segment)
         if annotation["label"] not in ignored_labels:
             rows.append((annotation["label"], start_sec, end_sec))
     return rows
@@ -158,13 +158,14 @@ def _class_order(path, classes, labels, ignored_labels):
     return classes
 
 
-def _number(value, where):
+def require_number(value, where):
+    """The finite number that a JSON value or a text is; `where` begins the sentence of the DataError otherwise."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{where} must hold numbers, found {value!r:.60}.")
+        raise DataError(f"{where} must be a finite number, found {value!r:.60}.")
     return number
 
 
@@ -172,7 +173,7 @@ def _optional(entry, field, where):
     """A positive number, or None where the field is absent or null."""
     if entry.get(field) is None:
         return None
-    number = _number(entry[field], f"{where}: field '{field}'")
+    number = require_number(entry[field], f"{where}: field '{field}'")
     if number <= 0:
         raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r}.")
     return number

@@ -10,7 +10,7 @@ import math
 import os
 import pathlib
 
-from tal_jax.data.annotations import DataError
+from tal_jax.data.annotations import DataError, require_number
 
 
 def read_detections(path):
@@ -91,15 +91,5 @@ def _detection(detection, where):
         raise DataError(f"{where}: field 'label' must be the name of a class, found {label!r:.60}.")
     if not isinstance(segment, list) or len(segment) != 2:
         raise DataError(f"{where}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
-    segment_sec = [_number(value, f"{where}: field 'segment'") for value in segment]
-    return {"label": label, "segment": segment_sec, "score": _number(detection["score"], f"{where}: field 'score'")}
-
-
-def _number(value, where):
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{where} must be a finite number, found {value!r:.60}.")
-    return number
+    segment_sec = [require_number(value, f"{where}: field 'segment'") for value in segment]
+    return {"label": label, "segment": segment_sec, "score": require_number(detection["score"], f"{where}: field 'score'")}
