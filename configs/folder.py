@@ -17,8 +17,8 @@ def get_config(system="dw_afsd"):
     config.name = f"folder_{system}"
     config.data = data_config()
     config.window.frames = 256
-    config.window.train_stride = 128
-    config.augment.jitter = 64
+    config.window.train_stride_frames = 128
+    config.augment.jitter_frames = 64
     config.model.channels = 256
     config.model.backbone_width = 128
     return config

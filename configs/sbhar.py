@@ -17,9 +17,9 @@ def get_config(variant="dw_afsd"):
     config.data.samples_per_frame = 10  # a frame is 0.2 s
 
     config.window.frames = 512
-    config.window.train_stride = 256
-    config.window.test_stride = 256
-    config.augment.jitter = 128
+    config.window.train_stride_frames = 256
+    config.window.test_stride_frames = 256
+    config.augment.jitter_frames = 128
     config.augment.scale = 0.05
     config.augment.noise = 0.02
     config.augment.rotation_deg = 15.0

@@ -23,6 +23,6 @@ def get_config(variant="dw_afsd"):
     config.data = thumos14.data_config()
     config.window.frames = 256  # feature vectors: 34 s at 30 fps
     if not published:
-        config.augment.jitter = 15  # half the stride of the windows
+        config.augment.jitter_frames = 15  # half the stride of the windows
         config.train.learning_rate = 1e-4
     return config

@@ -1,19 +1,22 @@
 """Checkpoints of a run, in Orbax format: `<workdir>/checkpoints/latest` (the last k) and `.../best`."""
 
 import json
+import logging
 import pathlib
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tal_jax.data.annotations import DataError
-from tal_jax.evaluation.detections_file import replacing
+from tal_jax.errors import DataError
+from tal_jax.files import replacing
+
+log = logging.getLogger(__name__)
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = ("system", "window.frames", "model", "curriculum.auxiliary", "data.samples_per_frame")
 FREE_FIELDS = (
-    "data.features", "decode", "evaluate", "predict", "parallel", "window.test_stride",
+    "data.features", "decode", "evaluate", "predict", "parallel", "window.test_stride_frames",
     "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
 )  # fmt: skip
 
@@ -97,19 +100,29 @@ def remember_run(config, classes, workdir):
         temporary.write_text(json.dumps(new, indent=1))
 
 
-def trained_classes(config, workdir):
-    """The class names, in index order, of the run in the workdir.
+def trained_run(config, workdir):
+    """The config to use the run in the workdir with, and the run's class names in index order.
+
+    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says; the others are
+    those of `config`.
 
     Raises:
-      DataError: there is no run, or its model is another one than the config describes.
+      DataError: there is no run.
     """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
     run = _read_run(path)
-    fields = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
-    _require_same(path, "config", *fields, advice="Repeat the overrides it was trained with, or choose another --workdir.")
-    return tuple(run["classes"])
+    config = config.copy_and_resolve_references()
+    trained, asked = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
+    differing = [field for field in trained if trained[field] != asked.get(field)]
+    if differing:
+        log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))
+    unknown = trained.keys() - asked.keys()
+    if unknown:
+        raise DataError(f"{path} is of another version of tal_jax: it has config.{min(unknown)}. Train again in another --workdir.")
+    config.update_from_flattened_dict({field: trained[field] for field in differing})
+    return config, tuple(run["classes"])
 
 
 def _read_run(path):
@@ -137,7 +150,7 @@ def _without(config, fields):
     return {key: value for key, value in _flat(config).items() if key not in chosen}
 
 
-def _require_same(path, what, old, new, advice="Choose another --workdir."):
+def _require_same(path, what, old, new):
     """Raises DataError with what differs between the run in a workdir and the one asked for."""
     if old == new:
         return
@@ -146,4 +159,4 @@ def _require_same(path, what, old, new, advice="Choose another --workdir."):
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new.get(key)}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
-    raise DataError(f"{path.parent} holds a run with another config: {found}. {advice}")
+    raise DataError(f"{path.parent} holds a run with another config: {found}. Choose another --workdir.")

@@ -2,10 +2,10 @@
 
 import ml_collections
 
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 AT_LEAST_1 = (
-    "window.train_stride", "window.test_stride", "train.epochs", "train.batch_size", "train.accumulate_steps",
+    "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
     "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window",
 )  # fmt: skip
 
@@ -18,11 +18,11 @@ def base_config(system):
 
     config.window = ml_collections.ConfigDict()
     config.window.frames = 256  # L, the unit of all distances is a frame
-    config.window.train_stride = 30
-    config.window.test_stride = 128
+    config.window.train_stride_frames = 30
+    config.window.test_stride_frames = 128
 
     config.augment = ml_collections.ConfigDict()
-    config.augment.jitter = 0  # training windows move by up to so many frames
+    config.augment.jitter_frames = 0  # training windows move by up to so many frames
     config.augment.scale = 0.0
     config.augment.noise = 0.0
     config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
@@ -56,6 +56,8 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.evaluate.left_out = ()  # recordings not to score
+    config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
     config.evaluate.checkpoint = "latest"  # or 'best'
 
     config.predict = ml_collections.ConfigDict()

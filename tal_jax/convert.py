@@ -5,7 +5,7 @@ import re
 import flax.traverse_util
 import numpy as np
 
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 _PREFIX = "coarse_pyramid_detection."
 

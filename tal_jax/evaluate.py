@@ -1,20 +1,23 @@
 """From trained parameters to detections over recordings, and from detections to scores."""
 
+import dataclasses
 import json
 import logging
 import pathlib
+from typing import Callable
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.checkpoints import Checkpoints, trained_classes
+from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset, windows
-from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import chunks, pad_batch
-from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
-from tal_jax.evaluation.detections_file import read_detections, replacing, write_detections
+from tal_jax.errors import DataError
+from tal_jax.evaluation.detection import evaluate_detections, require_protocol
+from tal_jax.evaluation.detections_file import read_detections, write_detections
+from tal_jax.files import replacing
 from tal_jax.ops.nms import soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
@@ -39,13 +42,14 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     if not detections_path:
-        dataset, classes = load_dataset(config), trained_classes(config, workdir)
+        config, classes = trained_run(config, workdir)
+        dataset = load_dataset(config)
         if dataset.annotations.classes != classes:
             raise DataError(
                 f"The run in {workdir} was trained on the classes {', '.join(classes)}; the annotations have "
                 f"{', '.join(dataset.annotations.classes)}."
             )
-        return evaluate_params(config, workdir, load_params(config, workdir), dataset)
+        return evaluate_params(config, workdir, make_detector(config, len(classes)), load_params(config, workdir), dataset)
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
     annotations, results = dataset_annotations(config), read_detections(detections_path)
@@ -53,11 +57,11 @@ def evaluate(config, workdir, detections_path=""):
     return _score(config, workdir, annotations, results)
 
 
-def evaluate_params(config, workdir, params, dataset):
-    """As `evaluate`, for parameters and a dataset in hand; writes detections.json as well."""
+def evaluate_params(config, workdir, detector, params, dataset):
+    """As `evaluate`, for a detector, parameters and a dataset in hand; writes detections.json as well."""
     names = list(dataset.annotations.subset(config.data.test_subset).recordings)
     log.info("Evaluating on %d recordings.", len(names))
-    results = detect(config, make_detector(config, len(dataset.annotations.classes), params), dataset, names)
+    results = detect(config, detector, params, dataset, names)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, dataset_annotations(config), results, left_out=dataset.missing)
 
@@ -80,7 +84,8 @@ def _score(config, workdir, annotations, results, left_out=()):
         subset=config.data.test_subset,
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
-        left_out=[name for name in left_out if name in scored],
+        left_out={*config.evaluate.left_out, *(name for name in left_out if name in scored)},
+        other_recordings=config.evaluate.other_recordings,
     )
     with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1))
@@ -88,38 +93,39 @@ def _score(config, workdir, annotations, results, left_out=()):
 
 
 def require_scorable(config, annotations):
-    """Raises DataError if `config.evaluate` names an unknown protocol, or the annotations lack the test subset."""
-    if config.evaluate.protocol not in PROTOCOLS:
-        raise DataError(f"config.evaluate.protocol is '{config.evaluate.protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
-    if not all(0 < tiou <= 1 for tiou in config.evaluate.tious) or not config.evaluate.tious:
-        raise DataError(f"config.evaluate.tious is {config.evaluate.tious}; it must be numbers above 0 and up to 1.")
+    """Raises DataError if a field of `config.evaluate` cannot be, or the annotations lack the test subset."""
+    try:
+        require_protocol(config.evaluate.protocol, config.evaluate.tious, config.evaluate.other_recordings)
+    except ValueError as error:
+        raise DataError(f"config.evaluate.{error}") from error
     annotations.subset(config.data.test_subset)
 
 
-def detect(config, detector, dataset, names):
+def detect(config, detector, params, dataset, names):
     """Runs the system over whole recordings: windows -> candidates -> soft-NMS over each recording and class.
 
     Args:
       config: the run's config (`system`, `window`, `decode`, `evaluate`, `parallel`).
-      detector: as `make_detector` returns it.
+      detector: Detector.
+      params: the parameters of its network.
       dataset: data.features.Dataset with the recordings.
       names: which of them.
 
     Returns:
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
-    run, batch_size = detector
+    params = detector.replicate(params)
     pooled = {name: ([], [], []) for name in names}
-    for batch in chunks(_windows(config, dataset, names), batch_size):
+    for batch in chunks(_windows(config, dataset, names), detector.batch_size):
         rows, inputs = zip(*batch)
         try:
-            segments, classes, scores = run(pad_batch({"inputs": np.stack(inputs)}, batch_size))
+            segments, classes, scores = detector.run(params, pad_batch({"inputs": np.stack(inputs)}, detector.batch_size))
         except flax.errors.ScopeParamShapeError as error:
             channels = inputs[0].shape[1]
             raise DataError(f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number.") from error
         for i, (name, offset) in enumerate(rows):
             kept = scores[i] > 0
-            segments_sec = dataset.timeline[name].to_seconds(segments[i, kept] + offset)
+            segments_sec = dataset.timeline(name).to_seconds(segments[i, kept] + offset)
             for pool, values in zip(pooled[name], (segments_sec, classes[i, kept], scores[i, kept])):
                 pool.append(values)
     candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
@@ -127,18 +133,28 @@ def detect(config, detector, dataset, names):
     return {name: _to_results(dataset.annotations, name, *kept[name]) for name in names}
 
 
-def make_detector(config, num_classes, params):
+@dataclasses.dataclass(frozen=True)
+class Detector:
     """The compiled function from windows to their best candidates, on all devices.
 
-    Returns:
-      (run, batch_size): run takes {"inputs": (batch_size, window, C), ...} and returns NumPy arrays: segments
-      (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P), in the order of
-      locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
+    Attributes:
+      batch_size: windows in a call.
+      replicate: parameters -> the form in which `run` takes them.
+      run: (replicated parameters, {"inputs": (batch_size, window, C), ...}) -> NumPy arrays: segments (batch_size, P, 2) in
+        frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P), in the order of locations;
+        P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
     """
+
+    batch_size: int
+    replicate: Callable
+    run: Callable
+
+
+def make_detector(config, num_classes):
+    """The Detector of the config's system; compiles at its first call."""
     system = SYSTEMS[config.system]
     model = system.build(config, num_classes)
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    params = parallel.replicate(params)
 
     def body(params, batch):
         candidates = system.decode(config, model.apply({"params": params}, batch["inputs"]))
@@ -150,15 +166,14 @@ def make_detector(config, num_classes, params):
         segments = jnp.take_along_axis(candidates.segments, (best // num_classes)[..., None], axis=1)
         return segments, best % num_classes, jnp.where(scores > config.decode.min_score, scores, 0.0)
 
-    compiled = parallel.compile_map(body)
     batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
-    return lambda batch: compiled(params, batch), batch_size
+    return Detector(batch_size, parallel.replicate, parallel.compile_map(body))
 
 
 def _windows(config, dataset, names):
     """((name, offset), (window, C) inputs) of every test window of the recordings, one after the other."""
     for name in names:
-        for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride):
+        for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
             inputs = windows.window_inputs(dataset, name, offset, config.window.frames)["inputs"]
             if not np.isfinite(inputs).all():
                 row = offset + int(np.argmin(np.isfinite(inputs).all(axis=1)))

@@ -12,8 +12,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from tal_jax import evaluate, predict, report, train
-from tal_jax.data.annotations import DataError
 from tal_jax.data.check import check_dataset
+from tal_jax.errors import DataError, TrainingError
 from tal_jax.systems import SYSTEMS
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -37,8 +37,8 @@ def main(_):
         elif _MODE.value == "predict":
             predict.predict(config, workdir, _INPUT.value)
         else:
-            sys.exit(report.print_problems(check_dataset(config)))
-    except (DataError, train.TrainingError, OSError) as error:
+            sys.exit(report.print_check(*check_dataset(config)))
+    except (DataError, TrainingError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 
@@ -52,7 +52,8 @@ def _parse(argv):
             raise flags.Error(f"unknown argument '{rest[1]}'.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
-            raise flags.Error(f"the system '{system}' of the config is not one of {', '.join(SYSTEMS)}.")
+            file = flags.FLAGS["config"].config_filename.split(":")[0]
+            raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {file} lists its variants.")
     except OSError:
         sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
     except (AttributeError, KeyError) as error:

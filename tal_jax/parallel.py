@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 AXIS = "data"
 

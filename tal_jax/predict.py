@@ -1,16 +1,18 @@
 """From one's own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 
 import numpy as np
 
 from tal_jax import evaluate, report
-from tal_jax.checkpoints import trained_classes
+from tal_jax.checkpoints import trained_run
 from tal_jax.data import dataset_annotations, load_dataset
-from tal_jax.data.annotations import Annotations, DataError, Recording
+from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
+from tal_jax.errors import DataError
 from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
 
@@ -27,15 +29,23 @@ def predict(config, workdir, source):
         config's data set.
 
     Raises:
-      DataError: nothing to read, or no checkpoint.
+      DataError: nothing to read, or no checkpoint; at the end, if some files of a folder could not be used.
     """
-    classes = trained_classes(config, workdir)
-    datasets = input_datasets(config, source, classes)
-    detector = evaluate.make_detector(config, len(classes), evaluate.load_params(config, workdir))
-    folder = pathlib.Path(workdir) / "predictions"
-    for dataset in datasets:
-        ((name, recording),) = dataset.annotations.recordings.items()
-        detections = evaluate.detect(config, detector, dataset, [name])[name]
+    config, classes = trained_run(config, workdir)
+    inputs = input_datasets(config, source, classes)
+    detector, params = evaluate.make_detector(config, len(classes)), evaluate.load_params(config, workdir)
+    folder, failed = pathlib.Path(workdir) / "predictions", []
+    for name, make_dataset in inputs.items():
+        try:
+            dataset = make_dataset()
+            detections = evaluate.detect(config, detector, params, dataset, [name])[name]
+        except DataError as error:
+            if len(inputs) == 1:
+                raise
+            log.error("%s", error)
+            failed.append(name)
+            continue
+        recording = dataset.annotations.recordings[name]
         write_detections(folder / f"{name}.json", {name: detections})
         draw_timeline(
             folder / f"{name}.png",
@@ -48,15 +58,17 @@ def predict(config, workdir, source):
         )
         report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
         log.info("Written: %s.json, .png", folder / name)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(inputs)} recordings could not be used, see above: {', '.join(failed)}.")
 
 
 def input_datasets(config, source, classes):
-    """A Dataset of one recording for each that `--input` names, made when its turn comes.
+    """What `--input` names: dict recording name -> function that makes its Dataset, of one recording.
 
     Recordings that the config's annotations know keep their ground truth.
 
     Raises:
-      DataError: `source` names nothing (at once), or a file cannot be read (when its turn comes).
+      DataError: `source` names nothing; the functions raise it for a file that cannot be read.
     """
     if not source:
         raise DataError("Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.")
@@ -69,13 +81,13 @@ def input_datasets(config, source, classes):
             raise DataError(f"The folder {path} holds no {', '.join(SUFFIXES)} file.")
         if len({file.stem for file in files}) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
-        return (_file_dataset(config, file, classes, known) for file in files)
+        return {file.stem: functools.partial(_file_dataset, config, file, classes, known) for file in files}
     if source not in known:
         raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
     dataset = load_dataset(config)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
-    return [dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))]
+    return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))}
 
 
 def _known_recordings(annotations, classes):

@@ -45,8 +45,9 @@ def print_detections(name, detections, most=40):
     Console().print(table)
 
 
-def print_problems(lines):
-    """Prints what `check_dataset` found, a line each; returns the exit code, 1 if something is wrong."""
+def print_check(summary, lines):
+    """Prints what `check_dataset` found: the summary, then problems and notes, a line each; returns the exit code, 1 for problems."""
+    print(summary)
     problems = [line for line in lines if not line.startswith("Note:")]
     for line in lines:
         print(line)

@@ -18,18 +18,15 @@ from tqdm import tqdm
 from tal_jax import evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
-from tal_jax.data.annotations import DataError
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
+from tal_jax.errors import DataError, TrainingError
+from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says at which step and why."""
 
 
 @flax.struct.dataclass
@@ -44,56 +41,6 @@ class TrainState:
     def inference_params(self):
         """The parameters to evaluate and predict with."""
         return self.params if self.ema is None else self.ema
-
-
-def make_schedule(config, total_steps):
-    """Learning rate by optimizer step: linear warm-up over `warmup_steps`, then constant or cosine decay to 0."""
-    train = config.train
-    if train.schedule == "constant":
-        after = optax.constant_schedule(train.learning_rate)
-    elif train.schedule == "cosine":
-        after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
-    else:
-        raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant' or 'cosine'.")
-    warmup = optax.linear_schedule(0.0, train.learning_rate, max(train.warmup_steps, 1))
-    return optax.join_schedules([warmup, after], [train.warmup_steps])
-
-
-def scale_by_adam(b1=0.9, b2=0.999, eps=1e-8):
-    """Adam (Kingma and Ba, 2015), as optax's, with bias corrections that keep float32 accuracy in the first steps.
-
-    1 - b2^t is 0.001 at first: computed as written, rounding takes four of its digits.
-    """
-
-    def init(params):
-        moments = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]
-        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), *moments)
-
-    def update(gradients, state, params=None):
-        del params
-        count = state.count + 1
-        mu = jax.tree.map(lambda moment, g: b1 * moment + (1 - b1) * g, state.mu, gradients)
-        nu = jax.tree.map(lambda moment, g: b2 * moment + (1 - b2) * g**2, state.nu, gradients)
-        correction_1, correction_2 = (-jnp.expm1(count * math.log(b)) for b in (b1, b2))
-        steps = jax.tree.map(lambda m, n: m / correction_1 / (jnp.sqrt(n / correction_2) + eps), mu, nu)
-        return steps, optax.ScaleByAdamState(count, mu, nu)
-
-    return optax.GradientTransformation(init, update)
-
-
-def make_optimizer(config, total_steps):
-    """Adam with L2 decay added to the gradient (not AdamW), as the published systems train."""
-    train = config.train
-    steps = [
-        optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity(),
-        optax.add_decayed_weights(train.weight_decay),
-        scale_by_adam(),
-        optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
-    ]
-    optimizer = optax.chain(*steps)
-    if train.accumulate_steps > 1:
-        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
-    return optimizer
 
 
 def init_state(config, model, optimizer, inputs):
@@ -177,18 +124,9 @@ def train(config, workdir):
       DataError, TrainingError: sentences for the user.
     """
     workdir = pathlib.Path(workdir)
-    dataset = load_dataset(config)
-    system = SYSTEMS[config.system]
+    dataset, system = load_dataset(config), SYSTEMS[config.system]
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    if config.train.batch_size < 1 or config.train.batch_size % parallel.num_devices:
-        raise DataError(
-            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
-            "(--config.parallel.max_devices=1 uses one)."
-        )
-    evaluate.require_scorable(config, dataset.annotations)  # now rather than after training
-    problems = annotation_problems(dataset)
-    if problems:
-        log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))
+    _require_usable(config, dataset, parallel)
     items, make_example = system.examples(config, dataset)
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
@@ -205,25 +143,21 @@ def train(config, workdir):
         state = checkpoints.restore(state)
     else:
         log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
-    log.info(
-        "%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).",
-        len(dataset.annotations.subset(config.data.train_subset).recordings),
-        len(items),
-        batches_per_epoch,
-        config.train.epochs,
-        parallel.num_devices,
-    )
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
+    log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).", *sizes)
 
     batches = TrainingBatches(
         items, make_example, batch_size=config.train.batch_size, seed=config.seed, threads=config.train.loader_threads, start=start
     )
     log.info("Compiling the first step, about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
+    detector = evaluate.make_detector(config, len(dataset.annotations.classes))
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
 
     def evaluate_now(state):
-        result = evaluate.evaluate_params(config, workdir, state.inference_params(), dataset)
+        result = evaluate.evaluate_params(config, workdir, detector, state.inference_params(), dataset)
         checkpoints.save_if_best(int(state.step), state, result["map_avg"])
         writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
         return result
@@ -239,6 +173,19 @@ def train(config, workdir):
         stop.restore()
         writer.close()
         checkpoints.close()
+
+
+def _require_usable(config, dataset, parallel):
+    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
+    if config.train.batch_size < 1 or config.train.batch_size % parallel.num_devices:
+        raise DataError(
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
+            "(--config.parallel.max_devices=1 uses one)."
+        )
+    evaluate.require_scorable(config, dataset.annotations)
+    problems = annotation_problems(dataset)
+    if problems:
+        log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))
 
 
 def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer, stop, evaluate_now):

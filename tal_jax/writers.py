@@ -4,25 +4,28 @@ import json
 import logging
 import pathlib
 
-from tal_jax.evaluation.detections_file import replacing
+from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
 
 
 class MetricWriter:
-    """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}. Lines after `start_step` of an earlier try are dropped."""
+    """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}. Lines after `start_step` of an earlier try are dropped, none is written twice."""
 
     def __init__(self, workdir, start_step=0):
         self._path = pathlib.Path(workdir) / "metrics.jsonl"
-        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
+        self._kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
         with replacing(self._path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(self._kept))
         self._tensorboard = _tensorboard_writer(workdir)
 
     def write(self, step, values):
         """Writes scalars (name -> float) of one step."""
+        line = json.dumps({"step": step, **values}) + "\n"
+        if line in self._kept:  # a finished run, started once more
+            return
         with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(line)
         if self._tensorboard:
             self._tensorboard.write_scalars(step, values)
 

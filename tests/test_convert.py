@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tal_jax.convert import afsd_from_state_dict
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 from tal_jax.systems.afsd.model import AFSD
 from tests.golden_case import GoldenCase
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tal_jax import predict, train
-from tal_jax.data.annotations import Annotations, DataError, Recording
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
 from tests.conftest import RECORDINGS, signal
 
@@ -23,12 +24,12 @@ def run(tiny, tmp_path_factory):
 
 @pytest.fixture
 def detections_of(run, tmp_path, capsys):
-    """Function (input, **fields of config.data) -> {name: detections}, after looking at table and picture of each."""
+    """Function (input, of=config, **fields of config.data) -> {name: detections}, after looking at table and picture of each."""
     config, workdir = run
     shutil.copytree(workdir, tmp_path / "run")
 
-    def detect(source, **data):
-        changed = config.copy_and_resolve_references()
+    def detect(source, of=config, **data):
+        changed = of.copy_and_resolve_references()
         changed.data.update(data)
         shutil.rmtree(tmp_path / "run" / "predictions", ignore_errors=True)
         predict.predict(changed, tmp_path / "run", str(source))
@@ -123,18 +124,18 @@ def test_shorter_than_a_window(detections_of, tmp_path):
 def test_hours_are_read_window_by_window(run, tmp_path):
     config, workdir = run
     config = config.copy_and_resolve_references()
-    config.window.test_stride = 32
+    config.window.test_stride_frames = 32
     config.decode.min_score = 0.5  # what is kept grows with the recording, so keep little
     hours = np.lib.format.open_memmap(tmp_path / "hours.npy", "w+", np.float32, (3 * 3600 * 10, 3))
     hours[-150:] = signal(150, [("slow", 50, 90)], seed=5)
     hours.flush()
     del hours
-    (dataset,) = predict.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))
-    detector = predict.evaluate.make_detector(config, 2, predict.evaluate.load_params(config, workdir))
+    dataset = predict.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
+    detector, params = predict.evaluate.make_detector(config, 2), predict.evaluate.load_params(config, workdir)
     assert isinstance(dataset.read("hours"), np.memmap)
-    first = predict.evaluate.detect(config, detector, dataset, ["hours"])  # compiles
+    first = predict.evaluate.detect(config, detector, params, dataset, ["hours"])  # compiles
     tracemalloc.start()
-    found = predict.evaluate.detect(config, detector, dataset, ["hours"])["hours"]
+    found = predict.evaluate.detect(config, detector, params, dataset, ["hours"])["hours"]
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 2e6  # all windows together have 5 MB
@@ -173,9 +174,27 @@ def test_what_cannot_be_known(run, tiny_data, tmp_path):
     shutil.copy(tiny_data / "monday.npy", tmp_path)
     with pytest.raises(DataError, match="The recording 'sunday' of the config's data set has no features"):
         predict.predict(config, workdir, "sunday")
-    config.model.channels = 3
-    with pytest.raises(DataError, match="another config: config.model.channels was 32, is now 3"):
-        predict.predict(config, workdir, "monday")
+
+
+def test_the_overrides_of_training_need_not_be_repeated(run, detections_of):
+    config, _ = run
+    as_trained = detections_of("monday")
+    config = config.copy_and_resolve_references()
+    config.model.channels, config.model.distance_multipliers = 64, (1.0,) * 6
+    assert detections_of("monday", of=config) == as_trained
+
+
+def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(run, tmp_path, caplog):
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.npy").write_bytes(b"not an array")
+    np.save(folder / "b.npy", signal(200, ACTIONS, seed=1))
+    with pytest.raises(DataError, match="1 of 2 recordings could not be used, see above: a."):
+        predict.predict(config, tmp_path / "run", str(folder))
+    assert "Cannot read the feature file" in caplog.text
+    assert (tmp_path / "run" / "predictions" / "b.json").exists()
 
 
 def test_a_folder_with_two_files_of_a_recording(run, tmp_path):

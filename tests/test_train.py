@@ -10,104 +10,26 @@ import time
 import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from tal_jax import evaluate, train
-from tal_jax.checkpoints import Checkpoints, remember_run, trained_classes
-from tal_jax.data.annotations import DataError
+from tal_jax import train
+from tal_jax.errors import DataError
+from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.writers import MetricWriter
-from tests.golden_case import GoldenCase
 from tests.test_parallel import first_examples
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-
-@pytest.fixture
-def adam(tiny):
-    """Function (fields of config.train) -> optimizer without warm-up, decay, clipping and accumulation, unless asked for."""
-
-    def make(total_steps=100, **fields):
-        plain = dict(schedule="constant", warmup_steps=0, weight_decay=0.0, gradient_clip=0.0)
-        return train.make_optimizer(tiny("toy", **plain | fields), total_steps)
-
-    return make
-
-
-def updated(optimizer, params, gradients):
-    """[params after each update]"""
-    state, trace = optimizer.init(params), []
-    for gradient in gradients:
-        updates, state = optimizer.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-        trace.append(np.asarray(params))
-    return trace
-
-
-def test_the_optimizer_is_the_published_one(adam):
-    golden = GoldenCase.load("afsd/optimizer")
-    hyper, tolerances = golden.info["hyper"], golden.info["tolerances"]
-    p, q, *gradients = (golden.input(name) for name in ("p", "q", "g0", "g1", "g2", "qg0", "qg1", "qg2"))
-    small = updated(adam(learning_rate=hyper["lr"], weight_decay=hyper["weight_decay"]), p, gradients[:3])
-    large = updated(adam(learning_rate=0.1, weight_decay=0.1), q, gradients[3:])
-    for i in range(3):
-        np.testing.assert_allclose(small[i] - p, golden.arrays[f"delta{i}"], **tolerances["delta*"])
-        np.testing.assert_allclose(large[i], golden.arrays[f"q{i}"], **tolerances["q*"])
-
-
-def test_adam_is_that_of_optax():
-    gradients = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
-    params = np.zeros(5, np.float32)
-    found, expected = (updated(adam, params, gradients) for adam in (train.scale_by_adam(), optax.scale_by_adam()))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found[0], np.sign(gradients[0]), rtol=1e-6)  # the first step has length 1
-
-
-def test_schedules(tiny):
-    def rates(total_steps, steps, **fields):
-        schedule = train.make_schedule(tiny("toy", learning_rate=0.5, **fields), total_steps)
-        return [float(schedule(step)) for step in steps]
-
-    np.testing.assert_allclose(rates(10, [0, 1, 9], schedule="constant", warmup_steps=0), [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(rates(10, [0, 1, 2, 4, 9], schedule="constant", warmup_steps=4), [0, 0.125, 0.25, 0.5, 0.5])
-    half_way, quarter = 0.25, 0.25 * (1 + np.cos(np.pi / 4))
-    np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
-    np.testing.assert_allclose(rates(12, [2, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
-    with pytest.raises(DataError, match="config.train.schedule is 'linear'; it must be 'constant' or 'cosine'"):
-        rates(8, [0], schedule="linear")
-
-
-def test_accumulated_batches_count_as_their_mean(adam):
-    gradients = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
-    params = jnp.ones(5)
-    fields = dict(learning_rate=0.1, weight_decay=0.1, gradient_clip=1.0, schedule="cosine")
-    found = updated(adam(total_steps=4, accumulate_steps=2, **fields), params, gradients)
-    expected = updated(adam(total_steps=2, **fields), params, [gradients[:2].mean(0), gradients[2:].mean(0)])
-    np.testing.assert_array_equal(found[0], params)
-    np.testing.assert_allclose(found[1], expected[0], rtol=1e-6)
-    np.testing.assert_array_equal(found[2], found[1])
-    np.testing.assert_allclose(found[3], expected[1], rtol=1e-6)
-    assert np.abs(found[3] - found[1]).max() > 1e-2
-
-
-def test_gradients_are_clipped_by_their_norm(adam):
-    small, large = np.array([0.3, 0.4], np.float32), np.array([6.0, 8.0], np.float32)
-    params = jnp.ones(2)
-    found = updated(adam(gradient_clip=1.0), params, [small, large])[-1]
-    np.testing.assert_allclose(found, updated(adam(), params, [small, large / 10])[-1], rtol=1e-6)
-    assert np.abs(found - updated(adam(), params, [small, large])[-1]).max() > 1e-4
 
 
 @pytest.mark.parametrize("accumulate_steps", [1, 3])
 def test_the_average_of_parameters(tiny, accumulate_steps):
     config = tiny("toy", ema_decay=0.35, accumulate_steps=accumulate_steps, warmup_steps=0, schedule="constant")
     system = SYSTEMS["toy"]
-    model, optimizer, parallel = system.build(config, 2), train.make_optimizer(config, 100), make_parallel("pmap", 1)
+    model, optimizer, parallel = system.build(config, 2), make_optimizer(config, 100), make_parallel("pmap", 1)
     batch = first_examples(config, 1, 1)
     state = train.init_state(config, model, optimizer, batch["inputs"])
     average = state.params
@@ -131,7 +53,7 @@ def test_the_average_of_parameters(tiny, accumulate_steps):
 def command(system, data, workdir, *more):
     """The command line of a short training with every augmentation, and of few steps between two checkpoints."""
     fields = dict(train=dict(epochs=15, batch_size=1, save_every_steps=10, log_every_steps=5))
-    fields["augment"] = dict(jitter=8, scale=0.1, noise=0.1, rotation_deg=20.0)
+    fields["augment"] = dict(jitter_frames=8, scale=0.1, noise=0.1, rotation_deg=20.0)
     flags = [f"--config.{part}.{name}={value}" for part, row in fields.items() for name, value in row.items()]
     place = [f"--config.data.annotations={data}/labels.json", f"--config.data.features={data}", f"--workdir={workdir}"]
     return [sys.executable, "-m", "tal_jax.main", f"--config=tests/tiny_config.py:{system}", *place, *flags, *more]
@@ -215,7 +137,7 @@ def test_another_run_of_a_finished_one_only_evaluates(uninterrupted, tiny_data, 
     done = run_to_the_end(system, tiny_data, tmp_path)
     assert "mAP" in done.stdout
     assert (tmp_path / "evaluation.json").read_text() == (expected / "evaluation.json").read_text()
-    assert metrics(tmp_path) == metrics(expected) + metrics(expected)[-1:]
+    assert metrics(tmp_path) == metrics(expected)
 
 
 @pytest.mark.parametrize("reads", range(6))
@@ -279,59 +201,6 @@ def test_what_is_not_finite():
             train.require_finite(7, values)
 
 
-@pytest.fixture
-def trained(tiny, tmp_path):
-    """The config of a run with a checkpoint in tmp_path."""
-    config = tiny("toy", learning_rate=1e-3)
-    remember_run(config, ("fast", "slow"), tmp_path)
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, make_state(1))
-    checkpoints.close()
-    return config
-
-
-def test_another_config_needs_another_workdir(trained, tmp_path):
-    remember_run(trained, ("fast", "slow"), tmp_path)
-    trained.train.learning_rate = 2e-3
-    trained.window.train_stride = 5
-    with pytest.raises(DataError) as error:
-        train.train(trained, tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path} holds a run with another config: config.train.learning_rate was 0.001, is now 0.002; "
-        "config.window.train_stride was 32, is now 5. Choose another --workdir."
-    )
-    assert trained_classes(trained, tmp_path) == ("fast", "slow")  # these two do not change the model
-    trained.model.channels = 64
-    with pytest.raises(DataError, match=r"another config: config.model.channels was 32, is now 64\."):
-        trained_classes(trained, tmp_path)
-
-
-def test_what_may_change_while_a_run_goes_on(trained, tmp_path):
-    trained.train.save_every_steps = 3
-    trained.decode.nms_sigma = 0.1
-    trained.parallel.max_devices = 2
-    remember_run(trained, ("fast", "slow"), tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["save_every_steps"] == 3
-
-
-def test_other_classes_need_another_workdir(trained, tmp_path):
-    with pytest.raises(DataError, match="holds a run with another config: the classes were fast, slow, are now slow, fast"):
-        remember_run(trained, ("slow", "fast"), tmp_path)
-
-
-def test_a_damaged_config_is_one_sentence(trained, tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_classes(trained, tmp_path)):
-        with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
-            use()
-
-
-def test_without_a_checkpoint_the_config_may_change(tiny, tmp_path):
-    remember_run(tiny("toy", learning_rate=1e-3), ("fast", "slow"), tmp_path)
-    remember_run(tiny("toy", learning_rate=2e-3), ("a", "b", "c"), tmp_path)
-    assert trained_classes(tiny("toy"), tmp_path) == ("a", "b", "c")
-
-
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -339,7 +208,7 @@ def test_without_a_checkpoint_the_config_may_change(tiny, tmp_path):
         ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'train'"),
         ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
-        ({"window.train_stride": 500, "data.train_subset": "test", "window.frames": 16}, "No training window of 16 frames"),
+        ({"window.train_stride_frames": 500, "data.train_subset": "test", "window.frames": 16}, "No training window of 16 frames"),
     ],
 )
 def test_what_can_be_said_before_training_is_said_then(tiny, tmp_path, change, message):
@@ -400,56 +269,6 @@ def test_averages_are_over_the_steps_since_the_last_line():
     average.add({"total": 8.0})
     average.time(1.0, 4.0)
     assert average.compute_and_reset() == {"total": 8.0, "data_wait_share": 0.25, "seconds_per_step": 4.0}
-
-
-def make_state(value, ema=None):
-    params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
-    average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
-    return train.TrainState(jnp.int32(value), params, average, optax.adam(0.1).init(params))
-
-
-def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    assert checkpoints.latest_step() is None
-    for step in (1, 2, 3, 4):
-        checkpoints.save(step, make_state(step))
-    checkpoints.save(4, make_state(40))  # is there already
-    for step, map_avg in ((2, 10.0), (3, 30.0), (4, 20.0)):
-        checkpoints.save_if_best(step, make_state(step), map_avg)
-    checkpoints.close()
-    assert saved_steps(tmp_path) == [3, 4] and saved_steps(tmp_path, "best") == [3]
-
-    checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
-    assert checkpoints.latest_step() == 4
-    checkpoints.save_if_best(5, make_state(5), 29.0)
-    assert checkpoints.restore_params("best")["layer"]["bias"].tolist() == [3, 3, 3]
-    assert checkpoints.restore_params("latest")["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
-    restored = checkpoints.restore(make_state(0))
-    assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
-    jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
-    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be 'latest' or 'best'"):
-        checkpoints.restore_params("newest")
-    checkpoints.close()
-
-
-def test_parameters_are_restored_without_the_devices_they_came_from(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, make_state(1, ema=7))
-    checkpoints.close()
-    path = tmp_path / "checkpoints" / "latest" / "1" / "default" / "_sharding"
-    on_gpu = path.read_text().replace("cpu:0", "cuda:0")
-    assert "cuda:0" in on_gpu
-    path.write_text(on_gpu)
-    params = Checkpoints(tmp_path).restore_params("latest")
-    assert params["layer"]["bias"].tolist() == [7, 7, 7]  # the average, where there is one
-    assert isinstance(params["layer"]["bias"], np.ndarray)
-
-
-def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
-    with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
-        Checkpoints(tmp_path).restore_params("best")
-    with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
-        evaluate.evaluate(tiny("toy"), tmp_path / "empty")
 
 
 # The real thing

@@ -19,8 +19,8 @@ def get_config(system="afsd"):
     config.data.update(name="folder", fps=10.0, samples_per_frame=1, num_channels=3)
 
     config.window.frames = 128
-    config.window.train_stride = 32
-    config.window.test_stride = 64
+    config.window.train_stride_frames = 32
+    config.window.test_stride_frames = 64
     config.model.channels = 32
     config.model.groups = 4
     config.model.backbone_width = 8

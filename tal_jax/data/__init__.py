@@ -4,7 +4,8 @@
 """
 
 from tal_jax.data import features, sbhar, thumos14
-from tal_jax.data.annotations import DataError, load_annotations
+from tal_jax.data.annotations import load_annotations
+from tal_jax.errors import DataError
 
 DATASETS = {"sbhar": sbhar.load, "thumos14": thumos14.load, "folder": features.load_folder}
 BUNDLED_ANNOTATIONS = {"sbhar": sbhar.bundled_annotations, "thumos14": thumos14.bundled_annotations}

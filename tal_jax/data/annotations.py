@@ -18,9 +18,7 @@ import pathlib
 
 import numpy as np
 
-
-class DataError(ValueError):
-    """One sentence that says what is wrong with the data, where, and what to do."""
+from tal_jax.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 
 def augment_sequence(features, rng, *, scale=0.0, noise=0.0, rotation_deg=0.0):

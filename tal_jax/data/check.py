@@ -1,15 +1,20 @@
 """--mode=check_data: reads a whole data set and says in sentences what is wrong with it."""
 
+import collections
+
 import numpy as np
 
 from tal_jax import data
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 
 def check_dataset(config):
-    """What is wrong with the data set of `config.data`, one sentence each; those that begin with "Note:" do no harm.
+    """Reads a whole data set, every feature file of it.
 
-    Missing features of some recordings are listed here whatever `config.data.allow_missing` says. Reads every feature file.
+    Returns:
+        (summary, problems): a text of a few lines that says what there is; what is wrong with it, one sentence each, of which
+        those that begin with "Note:" do no harm. Missing features of some recordings are problems whatever
+        `config.data.allow_missing` says.
 
     Raises:
         DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature file at all.
@@ -25,18 +30,40 @@ def check_dataset(config):
         if config.data[field] not in subsets
     ]
     problems += [f"Recording '{name}' has no feature file." for name in dataset.missing]
+    shapes = {}
     for name, recording in recordings.items():
         try:
-            features = dataset.read(name)
+            features, timeline = dataset.read(name), dataset.timeline(name)
+            shapes[name] = features.shape
+            found = _feature_problems(features, recording, timeline) + _annotation_problems(
+                recording, dataset.annotations.classes, timeline, len(features)
+            )
+            problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
             problems.append(f"Recording '{name}': {error}")
-            features = None
-        found = _feature_problems(features, recording, dataset.timeline[name]) if features is not None else []
-        found += _annotation_problems(recording, dataset.annotations.classes, dataset.timeline[name], features)
-        problems += [f"Recording '{name}' {sentence}" for sentence in found]
         if not len(recording.labels):
             problems.append(f"Note: recording '{name}' has no annotation.")
-    return problems
+    return _summary(config, dataset, shapes), problems
+
+
+def _summary(config, dataset, shapes):
+    """What there is in the recordings that could be read, of `shapes` (T, C)."""
+    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
+    cells = [np.diff(dataset.timeline(name).to_cells(recordings[name].segments_sec)) for name in shapes]
+    cells = np.concatenate([np.zeros((0, 1)), *cells])
+    seconds = np.concatenate([np.zeros((0, 1)), *(np.diff(recordings[name].segments_sec) for name in shapes)])
+    subsets = collections.Counter(recordings[name].subset for name in shapes)
+    lines = [f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"]
+    if shapes:
+        hours = sum(float(dataset.timeline(name).to_seconds(length)) for name, (length, _) in shapes.items()) / 3600
+        lines[0] += f", {hours:.2f} hours; {sum(t for t, _ in shapes.values())} frames of {next(iter(shapes.values()))[1]} values"
+    lines.append(f"{len(classes)} classes: {', '.join(classes)}")
+    if len(seconds):
+        lines.append(
+            f"{len(seconds)} actions of {seconds.min():.2f} to {seconds.max():.2f} s; the longest takes {cells.max():.0f} frames, "
+            f"a window has {config.window.frames}"
+        )
+    return "\n".join(lines)
 
 
 def _feature_problems(features, recording, timeline):
@@ -62,16 +89,16 @@ def annotation_problems(dataset):
     return [
         f"Recording '{name}' {sentence}"
         for name, recording in dataset.annotations.recordings.items()
-        for sentence in _annotation_problems(recording, dataset.annotations.classes, dataset.timeline[name], None)
+        for sentence in _annotation_problems(recording, dataset.annotations.classes, dataset.timeline(name))
     ]
 
 
-def _annotation_problems(recording, classes, timeline, features):
+def _annotation_problems(recording, classes, timeline, num_features=None):
     """Segments that are reversed, outside the recording, or there twice."""
     problems = []
     last_sec = recording.duration_sec
-    if last_sec is None and features is not None:
-        last_sec = float(timeline.to_seconds(len(features)))
+    if last_sec is None and num_features is not None:
+        last_sec = float(timeline.to_seconds(num_features))
     seen = set()
     for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
         here = f"has '{classes[label]}' from {start_sec:g} s to {end_sec:g} s"

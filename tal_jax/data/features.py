@@ -1,8 +1,8 @@
 """Feature files (or raw sensor signals) and the `Dataset` that every system trains on."""
 
 import dataclasses
-import logging
 import functools
+import logging
 import pathlib
 import zipfile
 import zlib
@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.annotations import Annotations, DataError, load_annotations
+from tal_jax.data.annotations import Annotations, load_annotations
+from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +56,13 @@ class Dataset:
         annotations: the recordings of the training and test subsets whose features are there.
         read: recording name -> (T, C) float array, perhaps a read-only memory map; not to be changed, for the last
             `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
-        timeline: recording name -> Timeline of its T features.
+        timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).
     """
 
     annotations: Annotations
     read: Callable[[str], np.ndarray]
-    timeline: dict[str, Timeline]
+    timeline: Callable[[str], Timeline]
     missing: tuple[str, ...] = ()
 
 
@@ -105,7 +106,7 @@ def folder_dataset(annotations, folder, data, hint=""):
         Dataset.
 
     Raises:
-        DataError: features are missing (unless `data.allow_missing`), or a recording has no frame rate.
+        DataError: features are missing (unless `data.allow_missing`).
     """
     paths = {name: find_features(folder, name) for name in annotations.recordings}
     there = {name for name, path in paths.items() if path}
@@ -156,7 +157,10 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             )
         return fold_samples(signal, data.samples_per_frame)
 
-    timeline = {name: make_timeline(recording, data, read_raw) for name, recording in recordings.items()}
+    @functools.cache
+    def timeline(name):
+        return make_timeline(recordings[name], data, read_raw)
+
     return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
 
 

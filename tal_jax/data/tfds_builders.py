@@ -58,7 +58,7 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _generate_examples(self, dataset, subset):
         for name, recording in dataset.annotations.subset(subset).recordings.items():
-            timeline = dataset.timeline[name]
+            timeline = dataset.timeline(name)
             yield name, dict(
                 name=name,
                 features=np.asarray(dataset.read(name), np.float32),

@@ -21,7 +21,7 @@ import dataclasses
 
 import numpy as np
 
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 AMBIGUOUS = "Ambiguous"  # the label of THUMOS14's intervals that are neither action nor background
 
@@ -80,7 +80,7 @@ def evaluate_detections(
         DataError: the subset has no recordings or no ground truth, or `left_out` names a recording that it lacks.
         ValueError: an argument is none of the values above.
     """
-    _check_arguments(tious, protocol, other_recordings)
+    require_protocol(protocol, tious, other_recordings)
     recordings = _scored_recordings(annotations, subset, left_out)
     ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
     truths, ambiguous = _truth_tables(recordings, ranks, annotations.classes)
@@ -206,13 +206,14 @@ def _take_while_free(detection, truth, num_detections, num_truths):
     return ~np.array(detection_free, bool)
 
 
-def _check_arguments(tious, protocol, other_recordings):
+def require_protocol(protocol, tious, other_recordings):
+    """Raises ValueError for the first argument, as of `evaluate_detections`, that is none of its values."""
     if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol is '{protocol}', but must be one of: {', '.join(PROTOCOLS)}.")
+        raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
-        raise ValueError(f"tious is {list(tious)}, but must be thresholds above 0 and up to 1.")
+        raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in ("ignored", "false positives"):
-        raise ValueError(f"other_recordings is '{other_recordings}', but must be 'ignored' or 'false positives'.")
+        raise ValueError(f"other_recordings is '{other_recordings}'; it must be 'ignored' or 'false positives'.")
 
 
 def _scored_recordings(annotations, subset, left_out):

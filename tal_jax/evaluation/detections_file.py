@@ -4,13 +4,13 @@
      "results": {"my_recording": [{"label": "sitting", "segment": [47.6, 60.2], "score": 0.93}]}}      seconds
 """
 
-import contextlib
 import json
 import math
-import os
 import pathlib
 
-from tal_jax.data.annotations import DataError, require_number
+from tal_jax.data.annotations import require_number
+from tal_jax.errors import DataError
+from tal_jax.files import replacing
 
 
 def read_detections(path):
@@ -58,19 +58,6 @@ def write_detections(path, results, external_data=None):
     content = {"version": "tal_jax", "results": results, "external_data": external_data or {}}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Gives a temporary path beside `path`, which takes its place if the block ends without an error."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _list(found, path, name):

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tal_jax.evaluation.detections_file import replacing
+from tal_jax.files import replacing
 
 COLORS = ("#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb", "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d")
 INK, GREY, BAND, GRID = "#22262e", "#7a808c", "#f4f5f7", "#dcdfe4"

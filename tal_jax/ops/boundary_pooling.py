@@ -13,8 +13,8 @@ Three methods give the same values and the same gradient:
 import functools
 
 import jax
-from jax import lax
 import jax.numpy as jnp
+from jax import lax
 
 
 @functools.partial(jax.jit, static_argnames=("method", "grad"))

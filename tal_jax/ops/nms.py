@@ -9,8 +9,8 @@ and the result is that of the sequence, up to the rounding of decays multiplied 
 import functools
 
 import jax
-from jax import lax
 import jax.numpy as jnp
+from jax import lax
 
 _CANDIDATES_A_ROUND = 16  # more make rounds fewer but longer; on a CPU 8 to 32 are about equally fast
 _MIN_PICKED_WIDTH = 1e-5  # in the unit of the segments

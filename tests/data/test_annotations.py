@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tal_jax.data.annotations import DataError, load_annotations
+from tal_jax.data.annotations import load_annotations
+from tal_jax.errors import DataError
 
 
 def write(folder, database, **fields):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tal_jax.data import sbhar, thumos14
-from tal_jax.data.annotations import DataError
 from tal_jax.data.check import check_dataset
+from tal_jax.errors import DataError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def database():
 @pytest.fixture
 def check(tmp_path, database):
     """Checks the data set as the test has changed it: 100 features of 2 channels, 10 a second, for each recording."""
-    config = ml_collections.ConfigDict(dict(data=sbhar.data_config()))
+    config = ml_collections.ConfigDict(dict(data=sbhar.data_config(), window=dict(frames=64)))
     config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
     config.data.update(samples_per_frame=1, num_channels=2)
     for name in database:
@@ -30,7 +30,7 @@ def check(tmp_path, database):
     def run(**fields):
         config.data.update(fields)
         (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
-        return check_dataset(config)
+        return check_dataset(config)[1]
 
     return run
 
@@ -107,4 +107,17 @@ def test_the_config_is_left_alone(tmp_path):
 
 
 def test_sbhar_is_in_order():
-    assert check_dataset(ml_collections.ConfigDict(dict(data=sbhar.data_config()))) == []
+    summary, problems = check_dataset(ml_collections.ConfigDict(dict(data=sbhar.data_config(), window=dict(frames=512))))
+    assert problems == []
+    first, classes, actions = summary.splitlines()
+    assert first == "61 recordings (42 train, 19 test), 6.24 hours; 112247 frames of 60 values"
+    assert classes.startswith("12 classes: walking, ")
+    assert actions == "1214 actions of 1.48 to 40.64 s; the longest takes 203 frames, a window has 512"
+
+
+def test_recordings_that_cannot_be_used_do_not_end_the_check(check, tmp_path, database):
+    (tmp_path / "first.npy").write_bytes(b"")
+    problems = check(fps=0.0)  # then the length of the file is needed for its rate
+    assert len(problems) == 2
+    assert problems[0].startswith("Recording 'first': Cannot read the feature file")
+    assert "Recording 'second' has neither 'fps' nor 'duration'" in problems[1]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tal_jax.data import features, load_dataset, sbhar
-from tal_jax.data.annotations import DataError, Recording
+from tal_jax.data.annotations import Recording
+from tal_jax.errors import DataError
 
 
 @pytest.mark.parametrize("fps, stride_frames, snippet_frames", [(30, 4, 16), (50, 10, 10), (29.97, 8, 8)])
@@ -148,23 +149,23 @@ def test_folder(config):
     dataset = load_dataset(config)
     assert list(dataset.annotations.recordings) == ["a", "b"]  # "c" is in neither subset: its features are not asked for
     assert dataset.read("a").shape == dataset.read("b").shape == (4, 3)
-    assert dataset.timeline["a"] == features.Timeline(20, 2, 6)  # its own rate
-    assert dataset.timeline["b"] == features.Timeline(10, 2, 6)
+    assert dataset.timeline("a") == features.Timeline(20, 2, 6)  # its own rate
+    assert dataset.timeline("b") == features.Timeline(10, 2, 6)
 
 
 def test_folding_keeps_the_time(config):
-    plain = load_dataset(config).timeline["a"]
+    plain = load_dataset(config).timeline("a")
     config.data.samples_per_frame = 2
     dataset = load_dataset(config)
     assert dataset.read("a").shape == (2, 6)
-    np.testing.assert_allclose(dataset.timeline["a"].to_seconds([0, 0.5, 2]), plain.to_seconds([0, 1, 4]))
+    np.testing.assert_allclose(dataset.timeline("a").to_seconds([0, 0.5, 2]), plain.to_seconds([0, 1, 4]))
 
 
 def test_folder_errors(config):
     def error():
         with pytest.raises(DataError) as error:
             dataset = load_dataset(config)
-            [dataset.read(name) for name in dataset.annotations.recordings]
+            [(dataset.read(name), dataset.timeline(name)) for name in dataset.annotations.recordings]
         return str(error.value)
 
     with config.unlocked():

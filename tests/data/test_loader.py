@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tal_jax.data.annotations import DataError
 from tal_jax.data.loader import TrainingBatches, chunks, pad_batch
+from tal_jax.errors import DataError
 
 
 def make_example(item, rng):

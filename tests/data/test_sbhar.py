@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data import dataset_annotations, load_dataset, sbhar
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_dataset(config):
     assert signal.shape == (20598 // 10, 60) and signal.dtype == np.float32
     np.testing.assert_allclose(signal[0, :3], np.array([661, -81, 367]) / 720, rtol=1e-6)  # g
     np.testing.assert_allclose(signal[0, 9], -41 * 0.0003054326, rtol=1e-6)  # rad/s, the second sample
-    np.testing.assert_allclose(dataset.timeline["exp01_user01"].to_seconds([0, 2059]), [0, 411.8])
+    np.testing.assert_allclose(dataset.timeline("exp01_user01").to_seconds([0, 2059]), [0, 411.8])
     assert dataset.annotations.recordings["exp01_user01"].num_frames == 20598
 
 

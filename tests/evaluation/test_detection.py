@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tal_jax.data.annotations import Annotations, DataError, Recording
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
 from tests.evaluation.plain_evaluator import plain_ap
 

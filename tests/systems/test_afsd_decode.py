@@ -9,8 +9,9 @@ import pytest
 
 from tal_jax import evaluate
 from tal_jax.data import windows
-from tal_jax.data.annotations import Annotations, DataError, Recording
+from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Dataset, Timeline
+from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import CHOICES, afsd_config
 from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse_streams, label_with_recording_class
@@ -106,10 +107,10 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
     dataset = Dataset(
         annotations=Annotations(THUMOS_CLASSES, endless),
         read=read.get,
-        timeline={name: Timeline(fps, stride_frames=1, snippet_frames=1) for name, (_, fps) in recordings.items()},
+        timeline=lambda name: Timeline(recordings[name][1], stride_frames=1, snippet_frames=1),
     )
-    detector = evaluate.make_detector(config, len(THUMOS_CLASSES), {})
-    return evaluate.detect(config, detector, dataset, list(recordings)), *seen
+    detector = evaluate.make_detector(config, len(THUMOS_CLASSES))
+    return evaluate.detect(config, detector, {}, dataset, list(recordings)), *seen
 
 
 def assert_same_detections(case, ours, golden):
@@ -155,7 +156,7 @@ def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypa
     case = GoldenCase.load(f"afsd/{name}")
     config, cells = thumos_config()
     for recording, (num_frames, _) in golden_recordings(case).items():
-        found = windows.window_offsets(num_frames, config.window.frames, config.window.test_stride)
+        found = windows.window_offsets(num_frames, config.window.frames, config.window.test_stride_frames)
         assert found == OFFSETS[recording]
 
     results, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)

@@ -3,7 +3,7 @@
 import ml_collections
 
 from tal_jax.config import base_config, require_at_least_1
-from tal_jax.data.annotations import DataError
+from tal_jax.errors import DataError
 
 CHOICES = {
     "model.boundary_pool_grad": ("exact", "reference"),

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from tal_jax.data import windows
-from tal_jax.data.annotations import DataError
 from tal_jax.data.augment import augment_sequence
+from tal_jax.errors import DataError
 from tal_jax.systems.afsd import contrastive
 
 
@@ -38,11 +38,11 @@ def training_examples(config, dataset):
       DataError: no window of the training subset holds an annotation.
     """
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    size, stride = config.window.frames, config.window.train_stride
+    size, stride = config.window.frames, config.window.train_stride_frames
     items, truths, shortest = [], {}, {}
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
-        segments = dataset.timeline[name].to_cells(recording.segments_sec)
+        segments = dataset.timeline(name).to_cells(recording.segments_sec)
         truths[name] = segments, recording.labels + 1
         shortest[name] = windows.shortest_action(segments, num_frames, window=size, stride=stride)
         for offset, _, _ in windows.training_windows(*truths[name], num_frames, window=size, stride=stride):
@@ -55,7 +55,7 @@ def training_examples(config, dataset):
     max_segments = max(len(labels) for _, labels in truths.values())
 
     def make_example(item, rng):
-        offset = jittered_offset(item, config.augment.jitter, size, rng)
+        offset = jittered_offset(item, config.augment.jitter_frames, size, rng)
         segments, labels = windows.cut_window(*truths[item.name], offset, size)
         example = windows.window_inputs(dataset, item.name, offset, size)
         example["inputs"] = augment_sequence(

@@ -177,77 +177,83 @@ class AFSD(nn.Module):
     backbone: nn.Module | None = None
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, inputs):
-        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs."""
-
+    def setup(self):
         block = functools.partial(Block, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
         head = functools.partial(Conv, kernel_init=init)  # float32: distances of 100 frames need more digits than bfloat16 has
 
-        def pool(features, regions):
-            return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
-
         channels, num_logits = self.channels, self.num_classes + 1
-        maps = self.backbone(inputs) if self.backbone is not None else inputs
-        levels = Pyramid(channels, self.top_down, block, name="pyramid")(*maps)
-
-        frame_feature = upsample_nearest(levels[0], self.window)
-        for i, kernel in enumerate((3, 3, 1)):
-            frame_feature = block(channels, kernel, name=f"frame_{i}")(frame_feature)
-
-        loc_tower = [head_block(channels, 3, name=f"loc_tower_{i}") for i in range(2)]
-        cls_tower = [head_block(channels, 3, name=f"cls_tower_{i}") for i in range(2)]
-        loc_head, cls_head = head(2, 3, name="loc_head"), head(num_logits, 3, name="cls_head")
-        scales = self.param("scales", nn.initializers.ones, (NUM_LEVELS,))
-        loc_branch = RefinementBranch(channels, pool, head_block, name="loc_branch")
-        cls_branch = RefinementBranch(channels, pool, head_block, name="cls_branch")
-        refined_loc_head, refined_cls_head = head(2, name="refined_loc_head"), head(num_logits, name="refined_cls_head")
-        quality_head = head(1, 3, name="quality_head")
+        self.pyramid = Pyramid(channels, self.top_down, block)
+        self.frame = [block(channels, kernel) for kernel in (3, 3, 1)]
+        self.scales = self.param("scales", nn.initializers.ones, (NUM_LEVELS,))
+        self.loc_tower = [head_block(channels, 3) for _ in range(2)]
+        self.cls_tower = [head_block(channels, 3) for _ in range(2)]
+        self.loc_head, self.cls_head = head(2, 3), head(num_logits, 3)
+        self.loc_branch = RefinementBranch(channels, self._pool, head_block)
+        self.cls_branch = RefinementBranch(channels, self._pool, head_block)
+        self.refined_loc_head, self.refined_cls_head, self.quality_head = head(2), head(num_logits), head(1, 3)
         if self.auxiliary:
-            auxiliary_reduce, auxiliary_head = head_block(channels, name="auxiliary_reduce"), head(1, 3, name="auxiliary_head")
+            self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
-        coarse = []
-        for level, feature in enumerate(levels):
-            cells = feature.shape[1]
-            loc_feature = loc_tower[1](loc_tower[0](feature))
-            cls_feature = cls_tower[1](cls_tower[0](feature))
-            distances = jnp.exp(scales[level] * loc_head(loc_feature)) * self.distance_multipliers[level]
-            fixed = jax.lax.stop_gradient(distances)
-            anchors = (jnp.arange(cells) + 0.5) / cells * self.window
-            row = dict(
-                anchors=anchors,
-                coarse_distances=distances,
-                coarse_logits=cls_head(cls_feature),
-                level_regions=boundary_regions(fixed * (cells / self.window), jnp.arange(cells), plus_one=False),
-                frame_regions=boundary_regions(fixed, anchors, plus_one=True),
-            )
-            coarse.append((loc_feature, cls_feature, row))
-
-        # Both branches read the same pooled frame-level feature; all levels in one call, unless the published gradient is
-        # imitated, which depends on the number of regions in a call.
-        frame_regions = [row["frame_regions"] for *_, row in coarse]
-        if self.boundary_pool_grad == "exact":
-            ends = np.cumsum([feature.shape[1] for feature in levels])[:-1]
-            frame_pooled = jnp.split(pool(frame_feature, jnp.concatenate(frame_regions, axis=1)), ends, axis=1)
-        else:
-            frame_pooled = [pool(frame_feature, regions) for regions in frame_regions]
-        rows = []
-        for level, (loc_feature, cls_feature, row) in enumerate(coarse):
-            loc_refined, loc_sides = loc_branch(loc_feature, frame_pooled[level], row["level_regions"])
-            cls_refined, cls_sides = cls_branch(cls_feature, frame_pooled[level], row["level_regions"])
-            row["refined_offsets"] = refined_loc_head(loc_refined)
-            row["refined_logits"] = refined_cls_head(cls_refined)
-            row["quality_logits"] = quality_head(loc_refined)[..., 0]
-            if self.auxiliary:
-                both = jnp.concatenate([cls_refined, loc_refined], axis=-1)
-                row["auxiliary_logits"] = auxiliary_head(auxiliary_reduce(both))[..., 0]
-            if level == 0:
-                level_0_sides = dict(loc_sides=loc_sides, cls_sides=cls_sides)
-            rows.append(row)
-
+    def __call__(self, inputs):
+        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs."""
+        maps = self.backbone(inputs) if self.backbone is not None else inputs
+        levels = self.pyramid(*maps)
+        frame_feature = _apply(self.frame, upsample_nearest(levels[0], self.window))
+        towers = [(_apply(self.loc_tower, feature), _apply(self.cls_tower, feature)) for feature in levels]
+        rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
+        pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows])
+        sides = []
+        for row, features, frame_pooled in zip(rows, towers, pooled):
+            refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"])
+            row |= refined
+            sides.append(level_sides)
         joined = {k: jnp.concatenate([row[k] for row in rows], axis=min(1, rows[0][k].ndim - 1)) for k in rows[0]}
-        joined = {k: v.astype(jnp.float32) for k, v in joined.items()}
-        joined.setdefault("auxiliary_logits", None)
-        return Outputs(frame_feature=frame_feature, pyramid=tuple(levels), **level_0_sides, **joined)
+        joined = {"auxiliary_logits": None} | {k: v.astype(jnp.float32) for k, v in joined.items()}
+        return Outputs(frame_feature=frame_feature, pyramid=tuple(levels), loc_sides=sides[0][0], cls_sides=sides[0][1], **joined)
+
+    def _coarse(self, level, loc_feature, cls_feature):
+        """Coarse prediction of one level from its two towers (B, T_l, C), and the regions that its refinement looks at."""
+        cells = loc_feature.shape[1]
+        distances = jnp.exp(self.scales[level] * self.loc_head(loc_feature)) * self.distance_multipliers[level]
+        fixed = jax.lax.stop_gradient(distances)
+        anchors = (jnp.arange(cells) + 0.5) / cells * self.window
+        return dict(
+            anchors=anchors,
+            coarse_distances=distances,
+            coarse_logits=self.cls_head(cls_feature),
+            level_regions=boundary_regions(fixed * (cells / self.window), jnp.arange(cells), plus_one=False),
+            frame_regions=boundary_regions(fixed, anchors, plus_one=True),
+        )
+
+    def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions):
+        """Refined prediction of one level (both branches read the same frame-level feature), and both branches' sides."""
+        loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions)
+        cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions)
+        row = dict(
+            refined_offsets=self.refined_loc_head(loc_refined),
+            refined_logits=self.refined_cls_head(cls_refined),
+            quality_logits=self.quality_head(loc_refined)[..., 0],
+        )
+        if self.auxiliary:
+            both = jnp.concatenate([cls_refined, loc_refined], axis=-1)
+            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(both))[..., 0]
+        return row, (loc_sides, cls_sides)
+
+    def _pool(self, features, regions):
+        return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
+
+    def _pool_frame_feature(self, frame_feature, regions):
+        """The frame-level feature pooled for the regions of each level: list of (B, T_l, 4) -> list of (B, T_l, C)."""
+        if self.boundary_pool_grad == "reference":  # the imitated gradient depends on the number of regions in a call
+            return [self._pool(frame_feature, level) for level in regions]
+        ends = np.cumsum([level.shape[1] for level in regions])[:-1]
+        return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1)), ends, axis=1)
+
+
+def _apply(blocks, x):
+    """x through the blocks, one after the other."""
+    for block in blocks:
+        x = block(x)
+    return x

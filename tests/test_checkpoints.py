@@ -1,0 +1,130 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tal_jax import evaluate, train
+from tal_jax.checkpoints import Checkpoints, remember_run, trained_run
+from tal_jax.errors import DataError
+from tests.test_train import saved_steps
+
+
+def make_state(value, ema=None):
+    params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
+    average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
+    return train.TrainState(jnp.int32(value), params, average, optax.adam(0.1).init(params))
+
+
+def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.latest_step() is None
+    for step in (1, 2, 3, 4):
+        checkpoints.save(step, make_state(step))
+    checkpoints.save(4, make_state(40))  # is there already
+    for step, map_avg in ((2, 10.0), (3, 30.0), (4, 20.0)):
+        checkpoints.save_if_best(step, make_state(step), map_avg)
+    checkpoints.close()
+    assert saved_steps(tmp_path) == [3, 4] and saved_steps(tmp_path, "best") == [3]
+
+    checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
+    assert checkpoints.latest_step() == 4
+    checkpoints.save_if_best(5, make_state(5), 29.0)
+    assert checkpoints.restore_params("best")["layer"]["bias"].tolist() == [3, 3, 3]
+    assert checkpoints.restore_params("latest")["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
+    restored = checkpoints.restore(make_state(0))
+    assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
+    jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
+    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be 'latest' or 'best'"):
+        checkpoints.restore_params("newest")
+    checkpoints.close()
+
+
+def test_parameters_are_restored_without_the_devices_they_came_from(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1, ema=7))
+    checkpoints.close()
+    path = tmp_path / "checkpoints" / "latest" / "1" / "default" / "_sharding"
+    on_gpu = path.read_text().replace("cpu:0", "cuda:0")
+    assert "cuda:0" in on_gpu
+    path.write_text(on_gpu)
+    params = Checkpoints(tmp_path).restore_params("latest")
+    assert params["layer"]["bias"].tolist() == [7, 7, 7]  # the average, where there is one
+    assert isinstance(params["layer"]["bias"], np.ndarray)
+
+
+def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
+    with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
+        Checkpoints(tmp_path).restore_params("best")
+    with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
+        evaluate.evaluate(tiny("toy"), tmp_path / "empty")
+
+
+@pytest.fixture
+def trained(tiny, tmp_path):
+    """The config of a run with a checkpoint in tmp_path."""
+    config = tiny("toy", learning_rate=1e-3)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1))
+    checkpoints.close()
+    return config
+
+
+def test_another_config_needs_another_workdir(trained, tmp_path):
+    remember_run(trained, ("fast", "slow"), tmp_path)
+    trained.train.learning_rate = 2e-3
+    trained.window.train_stride_frames = 5
+    with pytest.raises(DataError) as error:
+        train.train(trained, tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} holds a run with another config: config.train.learning_rate was 0.001, is now 0.002; "
+        "config.window.train_stride_frames was 32, is now 5. Choose another --workdir."
+    )
+
+
+def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
+    asked = trained.copy_and_resolve_references()
+    asked.train.learning_rate, asked.model.channels, asked.model.distance_multipliers = 2e-3, 64, (3.0,) * 6
+    with caplog.at_level("INFO"):
+        config, classes = trained_run(asked, tmp_path)
+    assert classes == ("fast", "slow")
+    assert config.model == trained.model and config.train.learning_rate == 2e-3
+    assert "was trained: config.model.channels=32, config.model.distance_multipliers=[" in caplog.text
+    assert asked.model.channels == 64
+
+
+def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
+    run = json.loads((tmp_path / "config.json").read_text())
+    run["config"]["model"]["layers"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match="config.json is of another version of tal_jax: it has config.model.layers"):
+        trained_run(trained, tmp_path)
+
+
+def test_what_may_change_while_a_run_goes_on(trained, tmp_path):
+    trained.train.save_every_steps = 3
+    trained.decode.nms_sigma = 0.1
+    trained.parallel.max_devices = 2
+    remember_run(trained, ("fast", "slow"), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["save_every_steps"] == 3
+
+
+def test_other_classes_need_another_workdir(trained, tmp_path):
+    with pytest.raises(DataError, match="holds a run with another config: the classes were fast, slow, are now slow, fast"):
+        remember_run(trained, ("slow", "fast"), tmp_path)
+
+
+def test_a_damaged_config_is_one_sentence(trained, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_run(trained, tmp_path)):
+        with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
+            use()
+
+
+def test_without_a_checkpoint_the_config_may_change(tiny, tmp_path):
+    remember_run(tiny("toy", learning_rate=1e-3), ("fast", "slow"), tmp_path)
+    remember_run(tiny("toy", learning_rate=2e-3), ("a", "b", "c"), tmp_path)
+    assert trained_run(tiny("toy"), tmp_path)[1] == ("a", "b", "c")
