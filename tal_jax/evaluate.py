@@ -1,30 +1,20 @@
-"""From trained parameters to detections over recordings, and from detections to scores."""
+"""Scores: of a run on the test subset, or of anyone's detections."""
 
-import dataclasses
 import json
 import logging
 import pathlib
-from typing import Callable
 
-import flax
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.checkpoints import Checkpoints, trained_run
-from tal_jax.data import dataset_annotations, load_dataset, windows
-from tal_jax.data.loader import chunks, pad_batch
+from tal_jax.data import dataset_annotations, load_dataset
+from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
 from tal_jax.evaluation.detections_file import read_detections, write_detections
 from tal_jax.files import replacing
-from tal_jax.ops.nms import soft_nms
-from tal_jax.parallel import make_parallel
-from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
-
-NMS_ROWS = 1 << 16  # candidates suppressed in one call
 
 
 def evaluate(config, workdir, detections_path=""):
@@ -42,35 +32,54 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     if not detections_path:
-        config, classes = trained_run(config, workdir)
-        dataset = load_dataset(config)
-        if dataset.annotations.classes != classes:
-            raise DataError(
-                f"The run in {workdir} was trained on the classes {', '.join(classes)}; the annotations have "
-                f"{', '.join(dataset.annotations.classes)}."
-            )
-        return evaluate_params(config, workdir, make_detector(config, len(classes)), load_params(config, workdir), dataset)
+        workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
+        streams = [load_stream(config, folder) for folder in workdirs]
+        detector = make_detector([stream.config for stream in streams], len(streams[0].dataset.annotations.classes))
+        return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
-    annotations, results = dataset_annotations(config), read_detections(detections_path)
+    annotations, results = _scored_annotations(config), read_detections(detections_path)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, annotations, results)
 
 
-def evaluate_params(config, workdir, detector, params, dataset):
-    """As `evaluate`, for a detector, parameters and a dataset in hand; writes detections.json as well."""
-    names = list(dataset.annotations.subset(config.data.test_subset).recordings)
+def load_stream(config, workdir):
+    """The Stream of the run in a workdir. Raises DataError for a run of other classes than the annotations have."""
+    config, classes = trained_run(config, workdir)
+    dataset = load_dataset(config)
+    if dataset.annotations.classes != classes:
+        raise DataError(
+            f"The run in {workdir} was trained on the classes {', '.join(classes)}; the annotations have "
+            f"{', '.join(dataset.annotations.classes)}."
+        )
+    return Stream(config, load_variables(config, workdir), dataset)
+
+
+def evaluate_streams(workdir, detector, streams):
+    """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
+    config, _, dataset = streams[0]
+    missing = {name for stream in streams for name in stream.dataset.missing}
+    names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
     log.info("Evaluating on %d recordings.", len(names))
-    results = detect(config, detector, params, dataset, names)
+    results = detect(detector, streams, names)
+    if config.evaluate.recording_scores:
+        results = label_recordings(results, read_recording_scores(config.evaluate.recording_scores))
     write_detections(pathlib.Path(workdir) / "detections.json", results)
-    return _score(config, workdir, dataset_annotations(config), results, left_out=dataset.missing)
+    return _score(config, workdir, _scored_annotations(config), results, left_out=missing)
 
 
-def load_params(config, workdir):
-    """Parameters for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
+def _scored_annotations(config):
+    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart."""
+    annotations = dataset_annotations(config)
+    agnostic = config.data.class_agnostic and not config.evaluate.recording_scores
+    return annotations.class_agnostic() if agnostic else annotations
+
+
+def load_variables(config, workdir):
+    """Variables for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
     checkpoints = Checkpoints(workdir)
     try:
-        return checkpoints.restore_params(config.evaluate.checkpoint)
+        return checkpoints.restore_variables(config.evaluate.checkpoint)
     finally:
         checkpoints.close()
 
@@ -101,131 +110,37 @@ def require_scorable(config, annotations):
     annotations.subset(config.data.test_subset)
 
 
-def detect(config, detector, params, dataset, names):
-    """Runs the system over whole recordings: windows -> candidates -> soft-NMS over each recording and class.
-
-    Args:
-      config: the run's config (`system`, `window`, `decode`, `evaluate`, `parallel`).
-      detector: Detector.
-      params: the parameters of its network.
-      dataset: data.features.Dataset with the recordings.
-      names: which of them.
+def read_recording_scores(path):
+    """Class scores of whole recordings by an external classifier (published for ActivityNet: CUHK's), a JSON file.
 
     Returns:
-      dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
+      dict recording -> (class name, its score) of the best class. The file: {"class": [name, ...], "results": {recording: [score of each
+      class]}}.
+
+    Raises:
+      DataError.
     """
-    params = detector.replicate(params)
-    pooled = {name: ([], [], []) for name in names}
-    for batch in chunks(_windows(config, dataset, names), detector.batch_size):
-        rows, inputs = zip(*batch)
-        try:
-            segments, classes, scores = detector.run(params, pad_batch({"inputs": np.stack(inputs)}, detector.batch_size))
-        except flax.errors.ScopeParamShapeError as error:
-            channels = inputs[0].shape[1]
-            raise DataError(f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number.") from error
-        for i, (name, offset) in enumerate(rows):
-            kept = scores[i] > 0
-            segments_sec = dataset.timeline(name).to_seconds(segments[i, kept] + offset)
-            for pool, values in zip(pooled[name], (segments_sec, classes[i, kept], scores[i, kept])):
-                pool.append(values)
-    candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
-    kept = suppress(config, candidates)
-    return {name: _to_results(dataset.annotations, name, *kept[name]) for name in names}
+    try:
+        content = json.loads(pathlib.Path(path).read_text())
+        names, rows = content["class"], {name: np.array(row, np.float64) for name, row in content["results"].items()}
+        return {name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()}
+    except OSError as error:
+        raise DataError(f"Cannot read the recording scores {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DataError(f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.') from error
 
 
-@dataclasses.dataclass(frozen=True)
-class Detector:
-    """The compiled function from windows to their best candidates, on all devices.
-
-    Attributes:
-      batch_size: windows in a call.
-      replicate: parameters -> the form in which `run` takes them.
-      run: (replicated parameters, {"inputs": (batch_size, window, C), ...}) -> NumPy arrays: segments (batch_size, P, 2) in
-        frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P), in the order of locations;
-        P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
-    """
-
-    batch_size: int
-    replicate: Callable
-    run: Callable
-
-
-def make_detector(config, num_classes):
-    """The Detector of the config's system; compiles at its first call."""
-    system = SYSTEMS[config.system]
-    model = system.build(config, num_classes)
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-
-    def body(params, batch):
-        candidates = system.decode(config, model.apply({"params": params}, batch["inputs"]))
-        size, _, num_classes = candidates.scores.shape
-        flat = candidates.scores.reshape(size, -1)
-        _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
-        best = jnp.sort(best, axis=1)
-        scores = jnp.take_along_axis(flat, best, axis=1)
-        segments = jnp.take_along_axis(candidates.segments, (best // num_classes)[..., None], axis=1)
-        return segments, best % num_classes, jnp.where(scores > config.decode.min_score, scores, 0.0)
-
-    batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
-    return Detector(batch_size, parallel.replicate, parallel.compile_map(body))
-
-
-def _windows(config, dataset, names):
-    """((name, offset), (window, C) inputs) of every test window of the recordings, one after the other."""
-    for name in names:
-        for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
-            inputs = windows.window_inputs(dataset, name, offset, config.window.frames)["inputs"]
-            if not np.isfinite(inputs).all():
-                row = offset + int(np.argmin(np.isfinite(inputs).all(axis=1)))
-                raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
-            yield (name, offset), inputs
-
-
-def suppress(config, candidates):
-    """Soft-NMS over each recording and class, many of them in one compiled call.
+def label_recordings(results, best_classes):
+    """ActivityNet, as published: all detections of a recording get its best class, and that class's score as a factor.
 
     Args:
-      config: the run's config (`decode`).
-      candidates: name -> (segments_sec (M, 2), classes (M,), scores (M,)).
-
-    Returns:
-      The same, class by class and in input order within a class, with decayed scores; suppressed rows left out.
+      results: as `detect` returns them.
+      best_classes: as `read_recording_scores` returns them; a recording that is not there raises DataError.
     """
-    groups = {}  # number of rows, rounded up to a power of two -> [(name, class, rows)]
-    for name, (_, classes, _) in candidates.items():
-        for k in np.unique(classes):
-            rows = np.flatnonzero(classes == k)
-            groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, k, rows))
-    decayed = {name: np.zeros(len(scores)) for name, (_, _, scores) in candidates.items()}
-    decode = config.decode
-    for size, members in groups.items():
-        for part in chunks(members, max(1, NMS_ROWS // size)):
-            count = 1 << (len(part) - 1).bit_length()
-            segments, scores = np.zeros((count, size, 2), np.float32), np.zeros((count, size), np.float32)
-            for i, (name, _, rows) in enumerate(part):
-                segments[i, : len(rows)], scores[i, : len(rows)] = candidates[name][0][rows], candidates[name][2][rows]
-            new = soft_nms(
-                segments, scores, sigma=decode.nms_sigma, score_floor=decode.nms_floor, top_k=decode.nms_top_k, keep_last=decode.keep_last
-            )
-            for (name, _, rows), row in zip(part, np.asarray(new)):
-                decayed[name][rows] = row[: len(rows)]
-    result = {}
-    for name, (segments_sec, classes, _) in candidates.items():
-        order = np.argsort(classes, kind="stable")
-        order = order[decayed[name][order] > 0]
-        result[name] = segments_sec[order], classes[order], decayed[name][order]
-    return result
-
-
-def _to_results(annotations, name, segments_sec, classes, scores):
-    """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left out.
-
-    As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
-    """
-    duration = annotations.recordings[name].duration_sec
-    segments_sec = np.clip(segments_sec, 0, duration)
-    return [
-        {"label": annotations.classes[k], "segment": [float(start), float(end)], "score": float(score)}
-        for (start, end), k, score in zip(segments_sec, classes, scores)
-        if end > start
-    ]
+    absent = [name for name in results if name not in best_classes]
+    if absent:
+        raise DataError(f"config.evaluate.recording_scores lacks {len(absent)} of {len(results)} recordings; the first is '{absent[0]}'.")
+    return {
+        name: [d | {"label": best_classes[name][0], "score": d["score"] * best_classes[name][1]} for d in detections]
+        for name, detections in results.items()
+    }

@@ -1,4 +1,4 @@
-"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|check_data]."""
+"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|check_data|extract]."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import evaluate, predict, report, train
+from tal_jax import evaluate, extract, predict, report, train
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.systems import SYSTEMS
@@ -19,10 +19,10 @@ from tal_jax.systems import SYSTEMS
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "check_data"], "train evaluates at its end.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "check_data", "extract"], "train evaluates at its end.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.")
 _DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model.")
-_INPUT = flags.DEFINE_string("input", "", "For --mode=predict: a feature file, a folder of them, or a recording of the data set.")
+_INPUT = flags.DEFINE_string("input", "", "For --mode=predict: a feature file, a video, a folder of them, or a recording of the data set; for extract: a video or a folder.")
 
 
 def main(_):
@@ -36,6 +36,8 @@ def main(_):
             report.print_evaluation(evaluate.evaluate(config, workdir, _DETECTIONS.value), workdir)
         elif _MODE.value == "predict":
             predict.predict(config, workdir, _INPUT.value)
+        elif _MODE.value == "extract":
+            extract.extract(config, workdir, _INPUT.value)
         else:
             sys.exit(report.print_check(*check_dataset(config)))
     except (DataError, TrainingError, OSError) as error:

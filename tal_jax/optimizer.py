@@ -52,8 +52,14 @@ def make_optimizer(config, total_steps):
         optax.add_decayed_weights(train.weight_decay),
         scale_by_adam(),
         optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
+        optax.masked(optax.scale(train.backbone_learning_rate_factor), _is_backbone),
     ]
     optimizer = optax.chain(*steps)
     if train.accumulate_steps > 1:
         optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
     return optimizer
+
+
+def _is_backbone(params):
+    """A tree of bool: which parameters belong to the module named "backbone"."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.DictKey("backbone") in path[:1], params)

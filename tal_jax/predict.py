@@ -1,17 +1,24 @@
-"""From one's own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
+"""From one's own recordings and videos to detections: a table, a JSON file and a picture of the timeline for each."""
 
 import dataclasses
 import functools
+import json
 import logging
 import pathlib
+import tempfile
 
 import numpy as np
+from tqdm import tqdm
 
 from tal_jax import evaluate, report
 from tal_jax.checkpoints import trained_run
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
+from tal_jax.data.frames import read_frames
+from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
+from tal_jax.data.video import store_video, stored_files
+from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
@@ -25,20 +32,20 @@ def predict(config, workdir, source):
     Args:
       config: the run's config.
       workdir: folder of the trained run.
-      source: a feature or signal file (.npy, .npz, .csv; any length), a folder of them, or the name of a recording of the
-        config's data set.
+      source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
+        them, or the name of a recording of the config's data set.
 
     Raises:
       DataError: nothing to read, or no checkpoint; at the end, if some files of a folder could not be used.
     """
     config, classes = trained_run(config, workdir)
     inputs = input_datasets(config, source, classes)
-    detector, params = evaluate.make_detector(config, len(classes)), evaluate.load_params(config, workdir)
+    detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
     folder, failed = pathlib.Path(workdir) / "predictions", []
-    for name, make_dataset in inputs.items():
+    for name, make_dataset in tqdm(inputs.items(), unit="recording", disable=len(inputs) == 1):
         try:
             dataset = make_dataset()
-            detections = evaluate.detect(config, detector, params, dataset, [name])[name]
+            detections = detect(detector, [Stream(config, variables, dataset)], [name])[name]
         except DataError as error:
             if len(inputs) == 1:
                 raise
@@ -55,6 +62,7 @@ def predict(config, workdir, source):
             duration_sec=recording.duration_sec,
             classes=classes,
             min_score=config.predict.min_score,
+            key_frames=key_frames(dataset.read(name)) if config.data.input == "rgb" else None,
         )
         report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
         log.info("Written: %s.json, .png", folder / name)
@@ -76,9 +84,10 @@ def input_datasets(config, source, classes):
     known = _known_recordings(dataset_annotations(config), classes) if has_annotations else {}
     path = pathlib.Path(source)
     if path.exists():
-        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        suffixes = SUFFIXES if config.data.input == "features" else VIDEO_SUFFIXES
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes) if path.is_dir() else [path]
         if not files:
-            raise DataError(f"The folder {path} holds no {', '.join(SUFFIXES)} file.")
+            raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file.")
         if len({file.stem for file in files}) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
         return {file.stem: functools.partial(_file_dataset, config, file, classes, known) for file in files}
@@ -101,11 +110,30 @@ def _known_recordings(annotations, classes):
 
 
 def _file_dataset(config, file, classes, known):
-    """The Dataset of one feature file, read once."""
-    data, name, features = config.data, file.stem, read_features(file)
-    recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    """The Dataset of one file, read once."""
+    data, name = config.data, file.stem
+    recording = known.get(name.removeprefix(data.get("file_prefix", ""))) or known.get(name)
+    recording = recording or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    if data.input == "features":
+        features = read_features(file)
+    else:
+        features, fps, duration_sec = _video_frames(file, data)
+        recording = dataclasses.replace(recording, fps=fps, duration_sec=duration_sec)
     fps = recording.fps or data.fps
     num_frames = (len(features) - 1) * data.stride_frames + data.snippet_frames
     duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
     recording = dataclasses.replace(recording, subset=data.test_subset, duration_sec=duration_sec)
     return build_dataset(Annotations(classes, {name: recording}), lambda _: features, {name}, data, f"in {file}")
+
+
+def _video_frames(file, data):
+    """Frames (T, H, W, C) as the network sees them, a memory map; their rate; and the length of the video in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
+        info = json.loads(stored_files(folder, file, flow=False)[1].read_text())
+        return read_frames(pathlib.Path(folder), data.input, file.stem), info["fps"], info["duration_sec"]  # the map outlives its name
+
+
+def key_frames(frames, count=12):
+    """`count` frames (count, H, W, 3) at equal distances, from the middle of their parts of a video (T, H, W, 3)."""
+    return frames[[int((i + 0.5) * len(frames) / count) for i in range(count)]]

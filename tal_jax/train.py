@@ -20,10 +20,12 @@ from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
+from tal_jax.detect import Stream, make_detector
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
+from tal_jax.weight_files import with_backbone
 from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
@@ -31,23 +33,27 @@ log = logging.getLogger(__name__)
 
 @flax.struct.dataclass
 class TrainState:
-    """All that changes during training. `ema` is an exponential moving average of the parameters, None if switched off."""
+    """All that changes during training, and the constants of the network."""
 
     step: jax.Array  # () int32, batches seen
     params: dict
-    ema: dict | None
+    model_state: dict  # the network's other collections: statistics of BatchNorms, frozen or not
+    ema: dict | None  # exponential moving average of the parameters, None if switched off
     optimizer: optax.OptState
 
-    def inference_params(self):
-        """The parameters to evaluate and predict with."""
-        return self.params if self.ema is None else self.ema
+    def inference_variables(self):
+        """The variables to evaluate and predict with."""
+        return {"params": self.params if self.ema is None else self.ema, **self.model_state}
 
 
 def init_state(config, model, optimizer, inputs):
     """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone."""
-    params = jax.jit(model.init)(jax.random.key(config.seed), inputs)["params"]
+    model_state = jax.jit(model.init)(jax.random.key(config.seed), inputs)
+    if config.train.backbone_weights:
+        model_state = with_backbone(model_state, config.train.backbone_weights)
+    params = model_state.pop("params")
     ema = jax.tree.map(jnp.copy, params) if config.train.ema_decay else None
-    return TrainState(jnp.zeros((), jnp.int32), params, ema, jax.jit(optimizer.init)(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params))
 
 
 def make_step(config, system, model, optimizer, batches_per_epoch):
@@ -61,12 +67,12 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         epoch = (state.step // batches_per_epoch).astype(jnp.float32)
 
         def local_loss(params):
-            terms = system.loss(config, model, params, batch, epoch)
+            terms, model_state = system.loss(config, model, {"params": params, **state.model_state}, batch, epoch)
             counts = jax.lax.psum({name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}, AXIS)
             values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
-            return sum(values.values()), values
+            return sum(values.values()), (values, model_state)
 
-        (total, values), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        (total, (values, model_state)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
         gradients, values = jax.lax.psum((gradients, values | {"total": total}), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -77,7 +83,7 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
             decay = jnp.where((state.step + 1) % config.train.accumulate_steps == 0, decay, 1.0)
             ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, ema, params)
         values["gradient_norm"] = optax.tree.norm(gradients)
-        return TrainState(state.step + 1, params, ema, optimizer_state), values
+        return TrainState(state.step + 1, params, model_state, ema, optimizer_state), values
 
     return step
 
@@ -138,7 +144,7 @@ def train(config, workdir):
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     start = checkpoints.latest_step() or 0
-    if start:
+    if checkpoints.latest_step() is not None:
         log.info("Resuming from step %d of %d in %s.", start, total_steps, workdir)
         state = checkpoints.restore(state)
     else:
@@ -152,12 +158,12 @@ def train(config, workdir):
     )
     log.info("Compiling the first step, about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
-    detector = evaluate.make_detector(config, len(dataset.annotations.classes))
+    detector = make_detector([config], len(dataset.annotations.classes))
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
 
     def evaluate_now(state):
-        result = evaluate.evaluate_params(config, workdir, detector, state.inference_params(), dataset)
+        result = evaluate.evaluate_streams(workdir, detector, [Stream(config, state.inference_variables(), dataset)])
         checkpoints.save_if_best(int(state.step), state, result["map_avg"])
         writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
         return result

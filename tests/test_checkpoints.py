@@ -15,7 +15,8 @@ from tests.test_train import saved_steps
 def make_state(value, ema=None):
     params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
     average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
-    return train.TrainState(jnp.int32(value), params, average, optax.adam(0.1).init(params))
+    statistics = {"batch_stats": {"mean": jnp.full(3, value)}}
+    return train.TrainState(jnp.int32(value), params, statistics, average, optax.adam(0.1).init(params))
 
 
 def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
@@ -32,13 +33,13 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
     assert checkpoints.latest_step() == 4
     checkpoints.save_if_best(5, make_state(5), 29.0)
-    assert checkpoints.restore_params("best")["layer"]["bias"].tolist() == [3, 3, 3]
-    assert checkpoints.restore_params("latest")["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
+    assert checkpoints.restore_variables("best")["params"]["layer"]["bias"].tolist() == [3, 3, 3]
+    assert checkpoints.restore_variables("latest")["params"]["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
     restored = checkpoints.restore(make_state(0))
     assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
     jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
     with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be 'latest' or 'best'"):
-        checkpoints.restore_params("newest")
+        checkpoints.restore_variables("newest")
     checkpoints.close()
 
 
@@ -50,14 +51,16 @@ def test_parameters_are_restored_without_the_devices_they_came_from(tmp_path):
     on_gpu = path.read_text().replace("cpu:0", "cuda:0")
     assert "cuda:0" in on_gpu
     path.write_text(on_gpu)
-    params = Checkpoints(tmp_path).restore_params("latest")
+    variables = Checkpoints(tmp_path).restore_variables("latest")
+    params = variables["params"]
+    assert variables["batch_stats"]["mean"].tolist() == [1, 1, 1]
     assert params["layer"]["bias"].tolist() == [7, 7, 7]  # the average, where there is one
     assert isinstance(params["layer"]["bias"], np.ndarray)
 
 
 def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
     with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
-        Checkpoints(tmp_path).restore_params("best")
+        Checkpoints(tmp_path).restore_variables("best")
     with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
         evaluate.evaluate(tiny("toy"), tmp_path / "empty")
 

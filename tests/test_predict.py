@@ -7,9 +7,13 @@ import pytest
 
 from tal_jax import predict, train
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data import shapes
+from tal_jax.detect import Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
+from tests import tiny_config
 from tests.conftest import RECORDINGS, signal
+from tests.data.test_video import numbered, write_video
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +87,8 @@ def test_a_folder_and_its_detector_is_compiled_once(detections_of, tmp_path, mon
     for seed, name in enumerate(("one", "two", "three")):
         np.save(folder / f"{name}.npy", signal(200, ACTIONS, seed))
     (folder / "notes.txt").write_text("not a recording")
-    made, make_detector = [], predict.evaluate.make_detector
-    monkeypatch.setattr(predict.evaluate, "make_detector", lambda *arguments: made.append(1) or make_detector(*arguments))
+    made, make_detector = [], predict.make_detector
+    monkeypatch.setattr(predict, "make_detector", lambda *arguments: made.append(1) or make_detector(*arguments))
     found = detections_of(folder)
     assert sorted(found) == ["one", "three", "two"] and len(made) == 1
     for detections in found.values():
@@ -131,11 +135,12 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     hours.flush()
     del hours
     dataset = predict.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
-    detector, params = predict.evaluate.make_detector(config, 2), predict.evaluate.load_params(config, workdir)
+    detector, variables = predict.make_detector([config], 2), predict.evaluate.load_variables(config, workdir)
     assert isinstance(dataset.read("hours"), np.memmap)
-    first = predict.evaluate.detect(config, detector, params, dataset, ["hours"])  # compiles
+    streams = [Stream(config, variables, dataset)]
+    first = predict.detect(detector, streams, ["hours"])  # compiles
     tracemalloc.start()
-    found = predict.evaluate.detect(config, detector, params, dataset, ["hours"])["hours"]
+    found = predict.detect(detector, streams, ["hours"])["hours"]
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 2e6  # all windows together have 5 MB
@@ -209,3 +214,49 @@ def test_a_folder_with_two_files_of_a_recording(run, tmp_path):
 def test_no_annotation_file_is_needed(detections_of, tmp_path):
     np.save(tmp_path / "new.npy", signal(200, ACTIONS, seed=9))
     assert_found(detections_of(tmp_path / "new.npy", annotations="", features="")["new"])
+
+
+@pytest.fixture(scope="module")
+def run_on_frames(tmp_path_factory):
+    """(config, workdir) of a toy trained on two rendered videos."""
+    folder = tmp_path_factory.mktemp("frames")
+    shapes.render_all(folder / "frames", subsets={"train": 1, "test": 1}, num_frames=160)
+    config = tiny_config.get_config("toy")
+    config.data = shapes.data_config()
+    config.data.frames = str(folder / "frames")
+    config.train.epochs = 1
+    train.train(config, folder / "run")
+    return config, folder / "run"
+
+
+def test_videos(run_on_frames, tmp_path, capsys):
+    config, workdir = run_on_frames
+    write_video(tmp_path / "film.mp4", numbered(40), fps=20)
+    write_video(tmp_path / "tiny.gif", numbered(12))
+    (tmp_path / "broken.avi").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match="1 of 3 recordings could not be used, see above: broken"):
+        predict.predict(config, workdir, str(tmp_path))
+    for name, duration_sec in (("film", 2.0), ("tiny", 0.48)):
+        detections = json.loads((workdir / "predictions" / f"{name}.json").read_text())["results"][name]
+        assert detections and all(0 <= d["segment"][0] < d["segment"][1] <= duration_sec for d in detections)
+        assert (workdir / "predictions" / f"{name}.png").exists()
+    printed = capsys.readouterr().out
+    assert "film" in printed and "tiny" in printed
+
+
+def test_a_video_that_the_data_set_knows_keeps_its_truth(run_on_frames, tmp_path, monkeypatch):
+    config, workdir = run_on_frames
+    drawn = []
+    monkeypatch.setattr(predict, "draw_timeline", lambda *args, **fields: drawn.append(fields))
+    write_video(tmp_path / "test_000.mp4", numbered(48), fps=10)
+    predict.predict(config, workdir, str(tmp_path / "test_000.mp4"))
+    predict.predict(config, workdir, "test_000")
+    assert drawn[0]["truths"].segments_sec.tolist() == drawn[1]["truths"].segments_sec.tolist() != []
+    assert [fields["duration_sec"] for fields in drawn] == [4.8, 16.0]
+    assert all(fields["key_frames"].shape == (12, 40, 40, 3) for fields in drawn)
+
+
+def test_key_frames_are_the_middles_of_twelve_parts():
+    frames = np.arange(120)[:, None, None, None] * np.ones((1, 2, 2, 3))
+    assert predict.key_frames(frames)[:, 0, 0, 0].tolist() == list(range(5, 120, 10))
+    assert predict.key_frames(frames[:1]).shape == (12, 2, 2, 3)

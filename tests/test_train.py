@@ -41,10 +41,10 @@ def test_the_average_of_parameters(tiny, accumulate_steps):
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, found.params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.ema, average)
         assert all(np.abs(a - b).max() > 1e-5 for a, b in zip(jax.tree.leaves(found.ema), jax.tree.leaves(found.params)))
-    assert found.inference_params() is found.ema
+    assert found.inference_variables() == {"params": found.ema}
     config.train.ema_decay = 0.0
     state = train.init_state(config, model, optimizer, batch["inputs"])
-    assert state.ema is None and state.inference_params() is state.params
+    assert state.ema is None and state.inference_variables() == {"params": state.params}
 
 
 # A run that is interrupted

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tal_jax.backbones.i3d import scale_pixels
 from tal_jax.systems.afsd.examples import training_examples
 from tal_jax.systems.interface import Candidates, System, Term
 
@@ -11,12 +12,14 @@ CELL_FRAMES = 16
 
 
 class Toy(nn.Module):
-    """(B, T, C) -> class logits of each frame (B, T, K + 1), class 0 is background."""
+    """(B, T, C), or clips (B, T, H, W, C) by their mean colour, -> class logits of each frame (B, T, K + 1), class 0 is background."""
 
     num_classes: int
 
     @nn.compact
     def __call__(self, inputs):
+        if inputs.ndim == 5:
+            inputs = scale_pixels(inputs).mean(axis=(2, 3))
         return nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(8, (9,))(inputs)))
 
 
@@ -27,16 +30,17 @@ def frame_labels(batch):
     return jnp.where((starts <= frames) & (frames < ends), batch["labels"][..., None], 0).max(axis=1)
 
 
-def loss(config, model, params, batch, epoch):
+def loss(config, model, variables, batch, epoch):
     """Cross-entropy of action frames and of the others, whose numbers differ from device to device."""
-    logits, labels = model.apply({"params": params}, batch["inputs"]), frame_labels(batch)
+    logits, labels = model.apply(variables, batch["inputs"]), frame_labels(batch)
     losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
     action = (labels > 0) * batch["sample_mask"][:, None]
     rest = (labels == 0) * batch["sample_mask"][:, None]
-    return {
+    terms = {
         "action": Term(1.0 + 0.1 * epoch, (losses * action).sum(), action.sum()),
         "rest": Term(0.5, (losses * rest).sum(), rest.sum()),
     }
+    return terms, {}
 
 
 def decode(config, logits):

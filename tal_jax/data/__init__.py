@@ -1,27 +1,43 @@
 """Data sets: annotations and features, and the windows cut from them.
 
-`config.data` has the fields of `features.data_config`.
+`config.data` has the fields of `features.data_config` or `frames.data_config`.
 """
 
-from tal_jax.data import features, sbhar, thumos14
+import dataclasses
+
+from tal_jax.data import activitynet, folder, sbhar, shapes, thumos14
 from tal_jax.data.annotations import load_annotations
 from tal_jax.errors import DataError
 
-DATASETS = {"sbhar": sbhar.load, "thumos14": thumos14.load, "folder": features.load_folder}
-BUNDLED_ANNOTATIONS = {"sbhar": sbhar.bundled_annotations, "thumos14": thumos14.bundled_annotations}
+DATASETS = {
+    "activitynet": activitynet.load,
+    "folder": folder.load,
+    "sbhar": sbhar.load,
+    "shapes": shapes.load,
+    "thumos14": thumos14.load,
+}
+ANNOTATIONS = {
+    "activitynet": activitynet.annotations,
+    "sbhar": lambda config: sbhar.bundled_annotations(),
+    "shapes": shapes.rendered_annotations,
+    "thumos14": lambda config: thumos14.bundled_annotations(),
+}
 
 
 def load_dataset(config):
     """The `features.Dataset` that `config.data` describes. Raises DataError, whose text says what to do."""
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
-    return DATASETS[config.data.name](config)
+    dataset = DATASETS[config.data.name](config)
+    if config.data.class_agnostic:
+        dataset = dataclasses.replace(dataset, annotations=dataset.annotations.class_agnostic())
+    return dataset
 
 
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
     if config.data.annotations:
         return load_annotations(config.data.annotations)
-    if config.data.name not in BUNDLED_ANNOTATIONS:
+    if config.data.name not in ANNOTATIONS:
         raise DataError(f"The data set '{config.data.name}' has no annotations of its own; set --config.data.annotations=FILE.")
-    return BUNDLED_ANNOTATIONS[config.data.name]()
+    return ANNOTATIONS[config.data.name](config)

@@ -51,6 +51,11 @@ class Annotations:
     classes: tuple[str, ...]
     recordings: dict[str, Recording]
 
+    def class_agnostic(self):
+        """The same with one class, "action"."""
+        one = {name: dataclasses.replace(r, labels=np.zeros_like(r.labels)) for name, r in self.recordings.items()}
+        return Annotations(("action",), one)
+
     def subset(self, name):
         """The recordings of one subset, same classes. Raises DataError if there is none."""
         chosen = {key: recording for key, recording in self.recordings.items() if recording.subset == name}
@@ -60,13 +65,14 @@ class Annotations:
         return Annotations(self.classes, chosen)
 
 
-def load_annotations(path, ignored_labels=(), classes=()):
+def load_annotations(path, ignored_labels=(), classes=(), hint=""):
     """Reads an annotation file of the schema above.
 
     Args:
         path: the JSON file.
         ignored_labels: annotations with these labels are left out, and so are the classes.
         classes: class order to use instead of the file's; empty: the file's "classes", else its labels sorted.
+        hint: what to do where the file is missing, added to the error.
 
     Returns:
         Annotations.
@@ -74,7 +80,7 @@ def load_annotations(path, ignored_labels=(), classes=()):
     Raises:
         DataError: the file is missing, is not JSON, has another shape, or uses a label that is not a class.
     """
-    content = _read_json(path)
+    content = _read_json(path, hint)
     database = content.get("database")
     if not isinstance(database, dict) or not database:
         raise DataError(f"{path}: field 'database' must be a non-empty object of recordings by name.")
@@ -98,12 +104,12 @@ def load_annotations(path, ignored_labels=(), classes=()):
     return Annotations(classes, recordings)
 
 
-def _read_json(path):
+def _read_json(path, hint):
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise DataError(f"Cannot read the annotation file {path}: {reason}.") from error
+        raise DataError(f"Cannot read the annotation file {path}: {reason}.{hint and ' ' + hint}") from error
     if not text.strip():
         raise DataError(f"{path}: the annotation file is empty.")
     try:

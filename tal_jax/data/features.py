@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.annotations import Annotations, load_annotations
+from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ def data_config(**fields):
     """The section `config.data`: these fields, or their values in `fields`."""
     data = ml_collections.ConfigDict()
     data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
+    data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
@@ -79,18 +80,10 @@ def data_config(**fields):
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
+    data.class_agnostic = False  # True: all actions are of one class, "action"
     data.allow_missing = False  # True: recordings without features are left out; False: they are an error
     data.update(fields)
     return data
-
-
-def load_folder(config):
-    """Any data set: `config.data.annotations` names the JSON file and `config.data.features` the folder of feature files."""
-    data = config.data
-    for field in ("annotations", "features"):
-        if not data[field]:
-            raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")
-    return folder_dataset(load_annotations(data.annotations), data.features, data)
 
 
 def folder_dataset(annotations, folder, data, hint=""):
@@ -131,7 +124,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     wanted = {name: recording for name, recording in annotations.recordings.items() if recording.subset in subsets}
     missing = tuple(name for name in wanted if name not in available)
     if missing:
-        count = f"{len(missing)} of {len(wanted)} recordings have no feature file {place} (the first is '{missing[0]}')"
+        what = "feature file" if data.input == "features" else "frames"
+        count = f"{len(missing)} of {len(wanted)} recordings have no {what} {place} (the first is '{missing[0]}')"
         if not data.allow_missing or len(missing) == len(wanted):
             rest = "" if len(missing) == len(wanted) else " Set config.data.allow_missing=True to go on with the others."
             raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
@@ -147,15 +141,15 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         nonlocal num_channels, expected_by
         signal = read_raw(name)
         if not num_channels:  # all have as many as the first that is read
-            num_channels, expected_by = signal.shape[1], f"recording '{name}' has"
-        if signal.shape[1] != num_channels:
-            raise DataError(f"Recording '{name}' {place} has {signal.shape[1]} channels, but {expected_by} {num_channels}.")
+            num_channels, expected_by = signal.shape[-1], f"recording '{name}' has"
+        if signal.shape[-1] != num_channels:
+            raise DataError(f"Recording '{name}' {place} has {signal.shape[-1]} channels, but {expected_by} {num_channels}.")
         if len(signal) < data.samples_per_frame:
             raise DataError(
                 f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
                 "(config.data.samples_per_frame)."
             )
-        return fold_samples(signal, data.samples_per_frame)
+        return fold_samples(signal, data.samples_per_frame) if data.samples_per_frame > 1 else signal
 
     @functools.cache
     def timeline(name):

@@ -98,6 +98,6 @@ class Thumos14(LocalizationBuilder):
         return thumos14.bundled_annotations()
 
     def dataset(self, dl_manager):
-        config = ml_collections.ConfigDict(dict(data=thumos14.data_config()))
+        config = ml_collections.ConfigDict(dict(data=thumos14.data_config("features")))
         config.data.features = str(dl_manager.manual_dir)
         return thumos14.load(config)

@@ -1,6 +1,6 @@
 """THUMOS14: 20 sports classes in web videos; 200 validation videos to train on, 210 test videos to score.
 
-The annotations are in this package (files/thumos14). The features are not: see `HOW_TO_GET`.
+The annotations are in this package (files/thumos14). Videos and features are not: see `HOW_TO_GET`.
 """
 
 import csv
@@ -9,32 +9,57 @@ import pathlib
 
 import numpy as np
 
-from tal_jax.data import features
+from tal_jax.data import features, frames
 from tal_jax.data.annotations import Annotations, load_annotations
 
 FILES = pathlib.Path(__file__).parent / "files" / "thumos14"
 ANNOTATIONS = FILES / "thumos_gt.json"
 FEATURES = "data/thumos14/i3d"
-HOW_TO_GET = (
+FRAMES_FPS = 10.0  # of the frames that tal_jax.prepare stores
+HOW_TO_GET = {}
+HOW_TO_GET["frames"] = (
+    "Get the videos of THUMOS14 from its organisers, then run: python -m tal_jax.prepare --dataset=thumos14 --videos=FOLDER "
+    "--out=data/thumos14/frames, and point at another folder with --config.data.frames=FOLDER. Or train from features, with "
+    "--config=configs/thumos.py:dw_afsd,input=features."
+)
+HOW_TO_GET["features"] = (
     "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 channels, RGB first; "
     "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one folder, and point "
     "at it with --config.data.features=FOLDER."
 )
 
 
-def data_config():
-    """`config.data` for THUMOS14 on I3D features."""
-    return features.data_config(name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048)
+def data_config(input="rgb"):
+    """`config.data` for THUMOS14. input: 'rgb' or 'flow', frames at 10 a second; or 'features', the shared I3D features."""
+    if input == "features":
+        return features.data_config(name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048)
+    return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")
 
 
 def load(config):
-    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features a video.
+    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features or (T, 112, 112, C) frames a video.
 
-    `config.data.annotations` and `.features` replace the bundled annotations and the folder data/thumos14/i3d.
+    `config.data.annotations`, `.features` and `.frames` replace the bundled annotations and the folders. Frames come with the
+    training annotations that the published loader uses.
     """
     data = config.data
-    annotations = load_annotations(data.annotations) if data.annotations else bundled_annotations()
-    return features.folder_dataset(annotations, data.features or FEATURES, data, HOW_TO_GET)
+    if data.annotations:
+        annotations = load_annotations(data.annotations)
+    else:
+        annotations = bundled_annotations() if data.input == "features" else _with_published_frames(bundled_annotations())
+    if data.input == "features":
+        return features.folder_dataset(annotations, data.features or FEATURES, data, HOW_TO_GET["features"])
+    return frames.load(config, annotations, HOW_TO_GET["frames"])
+
+
+def _with_published_frames(annotations):
+    """The training annotations replaced by those of `frame_annotations_10fps`, as seconds of videos of exactly 10 fps."""
+    recordings = dict(annotations.recordings)
+    for name, row in frame_annotations_10fps().items():
+        recordings[name] = dataclasses.replace(
+            recordings[name], segments_sec=row["segments_frame"] / FRAMES_FPS, labels=row["labels"], duration_sec=row["num_frames"] / FRAMES_FPS
+        )
+    return Annotations(annotations.classes, recordings)
 
 
 def bundled_annotations():

@@ -7,6 +7,9 @@ import math
 
 import numpy as np
 
+from tal_jax.data import frames
+from tal_jax.data.augment import augment_sequence
+
 
 def window_offsets(num_frames, window, stride):
     """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the grid misses it.
@@ -90,12 +93,34 @@ def boundary_labels(segments, window):
     return frame_labels
 
 
-def window_inputs(dataset, name, offset, size):
-    """Features of one window, padded with zeros at the end: inputs (size, C) float32 and num_frames () int32."""
-    features = np.asarray(dataset.read(name)[offset : offset + size], np.float32)
-    padded = np.zeros((size, features.shape[1]), np.float32)
-    padded[: len(features)] = features
-    return dict(inputs=padded, num_frames=np.int32(len(features)))
+def window_inputs(config, recording, offset, rng=None):
+    """What the network sees of one window.
+
+    Args:
+        config: the run's config (`data`, `window`, `augment`).
+        recording: (T, C) features or (T, H, W, C) uint8 frames.
+        offset: first frame.
+        rng: np.random.Generator for training, which augments; None: not.
+
+    Returns:
+        dict of `inputs`, (window, C) float32 padded with zeros at the end, or a clip (see `frames.cut_clip`), and
+        `num_frames` () int32, those that are not padding.
+    """
+    data, size = config.data, config.window.frames
+    num_frames = np.int32(min(len(recording) - offset, size))
+    if data.input != "features":
+        crop = data.crop_pixels
+        if rng is None:
+            view, padding = frames.centre_view(recording.shape, crop), data.test_padding
+        else:
+            view, padding = frames.random_view(recording.shape, crop, config.augment.flip, rng), data.train_padding
+        return dict(inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames)
+    inputs = np.zeros((size, recording.shape[1]), np.float32)
+    inputs[:num_frames] = recording[offset : offset + size]
+    if rng is not None:
+        a = config.augment
+        inputs = augment_sequence(inputs, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+    return dict(inputs=inputs, num_frames=num_frames)
 
 
 def _inside(segments_frame, offset, window, first_frame):

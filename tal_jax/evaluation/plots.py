@@ -13,7 +13,7 @@ TICK_STEPS_SEC = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
 SMALLEST_BAR = 1 / 500  # of the time axis: a few seconds stay visible in a day
 
 
-def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0):
+def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0, key_frames=None):
     """Draws the detections of one recording as a PNG, with a row for each class that occurs.
 
     A bar is a detection: the higher its score, the stronger its colour and the taller it is, and it lies over those with
@@ -27,6 +27,7 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         duration_sec: length of the time axis; None: up to the last end.
         classes: names of all classes: the order of the rows, and a class has its colour in every picture. Others come last.
         min_score: detections with a lower score are left out.
+        key_frames: (n, H, W, 3) uint8, equally spaced over the recording, for a strip above the rows.
     """
     shown = sorted((d for d in detections if d["score"] >= min_score), key=lambda d: d["score"])
     truth_labels = [] if truths is None else [classes[label] for label in truths.labels]
@@ -37,9 +38,14 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
     if duration_sec is None:
         duration_sec = max([d["segment"][1] for d in shown] + [end for _, end in truth_segments_sec], default=1.0)
 
-    figure = Figure(figsize=(12, 1.4 + 0.4 * max(len(rows), 1)), dpi=150, layout="constrained", facecolor="white")
+    rows_inch, strip_inch = 0.4 * max(len(rows), 1), 0.0 if key_frames is None else 0.9
+    figure = Figure(figsize=(12, 1.4 + rows_inch + strip_inch), dpi=150, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    axes = figure.add_subplot()
+    if key_frames is None:
+        top = axes = figure.add_subplot()
+    else:
+        top, axes = figure.subplots(2, 1, height_ratios=[strip_inch, rows_inch])
+        _draw_strip(top, key_frames, duration_sec)
     _draw_frame(axes, rows, duration_sec)
     best_score = shown[-1]["score"] if shown else 1.0
     for row, label in enumerate(rows):
@@ -49,9 +55,9 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         _draw_bars(axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec)
         of_row = [segment_sec for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True) if other == label]
         _draw_bars(axes, row + 0.29, of_row, 0.13, INK, duration_sec)
-    _draw_head(axes, name, _summary(len(shown), min_score, truths, duration_sec))
+    _draw_head(top, name, _summary(len(shown), min_score, truths, duration_sec))
     color = COLORS[classes.index(rows[0]) % len(COLORS)] if rows else GREY
-    _draw_legend(axes, [d["score"] for d in shown], color, truths is not None)
+    _draw_legend(top, [d["score"] for d in shown], color, truths is not None)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -105,6 +111,15 @@ def _draw_frame(axes, rows, duration_sec):
     axes.spines[:].set_visible(False)
     if not rows:
         axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def _draw_strip(axes, key_frames, duration_sec):
+    """The key frames side by side, each over the part of the time axis that it is the middle of."""
+    part_sec = duration_sec / len(key_frames)
+    for i, picture in enumerate(key_frames):
+        axes.imshow(picture, extent=(i * part_sec, (i + 1) * part_sec, 0, 1), aspect="auto")
+    axes.set(xlim=(0, duration_sec), ylim=(0, 1))
+    axes.set_axis_off()
 
 
 def _draw_head(axes, name, summary):

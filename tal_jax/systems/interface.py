@@ -1,4 +1,4 @@
-"""What a system is to the rest of the project: four plain functions, and what two of them return."""
+"""What a system is to the rest of the project: plain functions, and what two of them return."""
 
 import dataclasses
 from typing import Callable, NamedTuple
@@ -23,16 +23,19 @@ class Candidates(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Four plain functions.
+    """Plain functions.
 
     Attributes:
-      build: (config, number of classes) -> Flax module; `module.apply({"params": params}, inputs)` gives its named outputs.
+      build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
-      loss: (config, module, params, batch, epoch) -> dict name -> Term(weight, sum, count).
+      loss: (config, module, variables, batch, epoch) -> (dict name -> Term(weight, sum, count), the module's collections beside
+        "params", as this batch leaves them, the same on all devices).
       decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)).
+      fuse: (config, outputs of one network, outputs of another) -> Candidates; None where two streams cannot be fused.
     """
 
     build: Callable
     examples: Callable
     loss: Callable
     decode: Callable
+    fuse: Callable | None = None

@@ -99,7 +99,7 @@ def test_a_data_set_that_cannot_be_read_is_an_error(check, tmp_path, database):
 
 
 def test_the_config_is_left_alone(tmp_path):
-    config = ml_collections.ConfigDict(dict(data=thumos14.data_config()))
+    config = ml_collections.ConfigDict(dict(data=thumos14.data_config("features")))
     config.data.features = str(tmp_path)
     with pytest.raises(DataError):
         check_dataset(config)

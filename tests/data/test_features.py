@@ -186,7 +186,7 @@ def test_folder_errors(config):
     config.data.features = ""
     assert "--config.data.features=" in error()
     config.data.name = "nothing"
-    assert "sbhar, thumos14, folder" in error()
+    assert "activitynet, folder, sbhar, shapes, thumos14" in error()
 
 
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():

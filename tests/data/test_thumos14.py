@@ -8,7 +8,7 @@ from tal_jax.errors import DataError
 
 @pytest.fixture
 def config():
-    return ml_collections.ConfigDict(dict(data=thumos14.data_config()))
+    return ml_collections.ConfigDict(dict(data=thumos14.data_config("features")))
 
 
 def test_bundled_annotations():
@@ -34,6 +34,29 @@ def test_missing_features_are_explained(config, tmp_path):
         load_dataset(config)
     for part in ("410 of 410", str(tmp_path / "i3d"), "VIDEO.npy", "I3D features", "--config.data.features="):
         assert part in str(error.value)
+
+
+def test_missing_frames_are_explained(tmp_path):
+    config = ml_collections.ConfigDict(dict(data=thumos14.data_config("flow")))
+    config.data.frames = str(tmp_path)
+    with pytest.raises(DataError) as error:
+        load_dataset(config)
+    for part in ("410 of 410 recordings have no frames", f"{tmp_path}/flow", "tal_jax.prepare", "--config.data.frames=", "input=features"):
+        assert part in str(error.value)
+
+
+def test_frames_come_with_the_published_training_annotations(tmp_path):
+    config = ml_collections.ConfigDict(dict(data=thumos14.data_config()))
+    config.data.update(frames=str(tmp_path), allow_missing=True)
+    name, table = "video_validation_0000051", thumos14.frame_annotations_10fps()
+    for folder in ("rgb", "info"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "rgb" / f"{name}.npy", np.zeros((1697, 2, 2, 3), np.uint8))
+    (tmp_path / "info" / f"{name}.json").write_text('{"fps": 10.0}')
+    dataset = load_dataset(config)
+    assert dataset.read(name).shape == (1697, 2, 2, 3) and isinstance(dataset.read(name), np.memmap)
+    cells = dataset.timeline(name).to_cells(dataset.annotations.recordings[name].segments_sec)
+    np.testing.assert_allclose(cells, table[name]["segments_frame"])
 
 
 def test_some_features(config, tmp_path):

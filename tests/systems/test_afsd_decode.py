@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax import evaluate
+from tal_jax import detect, evaluate
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline
+from tal_jax.data.features import Dataset, Timeline, data_config
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import CHOICES, afsd_config
-from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse_streams, label_with_recording_class
+from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse, fuse_streams
 from tal_jax.systems.afsd.model import Outputs
 from tests.golden_case import GoldenCase
 
@@ -40,6 +40,7 @@ def make_outputs(window, cells, values, auxiliary_logits=None):
 
 def thumos_config():
     config = afsd_config("afsd")
+    config.data = data_config()
     config.decode.keep_last = False
     config.evaluate.batch_size = 2
     return config, [64, 32, 16, 8, 4, 2]
@@ -74,7 +75,7 @@ class GoldenNetwork:
 
 
 def detect_golden(case, config, cells, decode_streams, monkeypatch):
-    """`evaluate.detect` over the recordings of a case, with the golden outputs in place of a network.
+    """`detect.detect` over the recordings of a case, with the golden outputs in place of a network.
 
     Returns:
       detections as detect returns them, and what soft-NMS was given and gave: name -> (segments_sec, classes, scores).
@@ -95,13 +96,13 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
     config.system = "golden"
     system = dataclasses.replace(SYSTEMS["afsd"], build=lambda config, num_classes: network, decode=decode_streams)
     monkeypatch.setitem(SYSTEMS, "golden", system)
-    suppress, seen = evaluate.suppress, []
+    suppress, seen = detect.suppress, []
 
     def watched_suppress(config, candidates):
         seen.extend([candidates, suppress(config, candidates)])
         return seen[1]
 
-    monkeypatch.setattr(evaluate, "suppress", watched_suppress)
+    monkeypatch.setattr(detect, "suppress", watched_suppress)
     # The published THUMOS code does not clip detections to the recording, so nobody learns here how long it is.
     endless = {name: Recording(name, "test", np.inf, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in recordings}
     dataset = Dataset(
@@ -109,8 +110,8 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         read=read.get,
         timeline=lambda name: Timeline(recordings[name][1], stride_frames=1, snippet_frames=1),
     )
-    detector = evaluate.make_detector(config, len(THUMOS_CLASSES))
-    return evaluate.detect(config, detector, {}, dataset, list(recordings)), *seen
+    detector = detect.make_detector([config], len(THUMOS_CLASSES))
+    return detect.detect(detector, [detect.Stream(config, {}, dataset)], list(recordings)), *seen
 
 
 def assert_same_detections(case, ours, golden):
@@ -140,17 +141,13 @@ def decode_one(config, streams):
     return decode(config, streams["rgb"])
 
 
-def decode_average(config, streams):
-    return decode(config, fuse_streams(streams["rgb"], streams["flow"]))
-
-
-def decode_geometric_mean(config, streams):
-    return decode_two_streams(config, streams["rgb"], streams["flow"])
+def decode_both(config, streams):
+    return fuse(config, streams["rgb"], streams["flow"])
 
 
 @pytest.mark.parametrize(
     "name, decode_streams",
-    [("inference_window", decode_one), ("video_detections", decode_one), ("video_detections_fusion", decode_average)],
+    [("inference_window", decode_one), ("video_detections", decode_one), ("video_detections_fusion", decode_both)],
 )
 def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypatch):
     case = GoldenCase.load(f"afsd/{name}")
@@ -172,12 +169,13 @@ def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypa
     "name, decode_streams, settings",
     [
         ("anet_detections", decode_one, dict(floor=1e-9, min_score=1e-9)),
-        ("anet_detections_fusion", decode_geometric_mean, dict(floor=1e-18, min_score=0.0)),
+        ("anet_detections_fusion", decode_both, dict(floor=1e-18, min_score=0.0)),
     ],
 )
 def test_activitynet_detections_are_the_published_ones(name, decode_streams, settings, monkeypatch):
     case = GoldenCase.load(f"afsd/{name}")
     config, cells = activitynet_config(**settings)
+    config.decode.fusion = "segments"
     _, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)
     assert_same_nms_rows(case, candidates, "in")
     assert_same_nms_rows(case, kept, "out")
@@ -189,9 +187,10 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
         truth = Recording(recording, "validation", video["duration"], np.zeros((0, 2)), np.zeros(0, np.int32))
         annotations = Annotations(tuple(case.info["class_names"]), {recording: truth})
         key = recording.removeprefix("v_")
-        classes, scores = label_with_recording_class(scores, case.info["video_level_scores"][key])
-        detections = evaluate._to_results(annotations, recording, segments_sec, classes, scores)
-        assert_same_detections(case, detections, golden[key])
+        detections = detect.to_results(annotations, recording, segments_sec, np.zeros(len(scores), int), scores)
+        probabilities = case.info["video_level_scores"][key]
+        best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
+        assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])
 
 
 def by_hand_outputs(auxiliary=True):
@@ -262,7 +261,24 @@ def test_geometric_mean_of_two_streams_by_hand():
     np.testing.assert_allclose(candidates.segments, [[[2.0, 4.5]]], rtol=1e-6)
 
 
-def test_every_proposal_gets_the_recordings_first_class():
-    classes, scores = label_with_recording_class(np.array([0.5, 0.1]), [0.2, 0.7, 0.1])
-    np.testing.assert_array_equal(classes, [1, 1])
-    np.testing.assert_allclose(scores, [0.35, 0.07])
+def test_coarse_heads_alone():
+    config = afsd_config("dw_afsd")
+    config.window.frames = 8
+    config.decode.refined = False
+    candidates = decode(config, by_hand_outputs())
+    np.testing.assert_allclose(candidates.segments[0], [[1, 5]])
+    np.testing.assert_allclose(candidates.scores[0], [[0.5, 0.3]], rtol=1e-6)
+
+
+def test_every_detection_gets_the_recordings_first_class(tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text('{"class": ["a", "b", "c"], "results": {"v": [0.2, 0.7, 0.1]}}')
+    results = {"v": [{"label": "action", "segment": [1.0, 2.0], "score": score} for score in (0.5, 0.1)]}
+    found = evaluate.label_recordings(results, evaluate.read_recording_scores(path))["v"]
+    assert [d["label"] for d in found] == ["b", "b"]
+    np.testing.assert_allclose([d["score"] for d in found], [0.35, 0.07])
+    with pytest.raises(DataError, match="recording_scores lacks 1 of 1 recordings; the first is 'w'"):
+        evaluate.label_recordings({"w": []}, {})
+    path.write_text('{"results": {"v": []}}')
+    with pytest.raises(DataError, match="scores.json must hold"):
+        evaluate.read_recording_scores(path)

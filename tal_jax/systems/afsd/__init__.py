@@ -4,17 +4,25 @@ import functools
 
 import jax.numpy as jnp
 
+from tal_jax.backbones.i3d import I3D
 from tal_jax.backbones.sequence import SequenceBackbone
 from tal_jax.systems.afsd.config import require_valid
 from tal_jax.systems.afsd.model import AFSD, Block
 
 
 def build(config, num_classes):
-    """The Flax module that `config.model` describes; it takes (B, window, C_in) sequences. num_classes: background not counted. DataError for a bad config."""
+    """The Flax module that `config.model` describes, for sequences (B, window, C_in) or, with I3D, clips (B, window, H, W, C).
+
+    num_classes: background not counted. Raises DataError for a bad config.
+    """
     require_valid(config)
     model = config.model
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
     block = functools.partial(Block, groups=model.groups, dtype=dtype)
+    if model.backbone == "i3d":
+        backbone = I3D(width=model.i3d_width, frozen_norm=model.frozen_norm, remat=model.remat, dtype=dtype)
+    else:
+        backbone = SequenceBackbone(model.backbone_width, model.backbone_depth, block)
     return AFSD(
         num_classes=num_classes,
         window=config.window.frames,
@@ -25,6 +33,6 @@ def build(config, num_classes):
         normal_heads=model.normal_heads,
         auxiliary=config.curriculum.auxiliary == "branch",
         boundary_pool_grad=model.boundary_pool_grad,
-        backbone=SequenceBackbone(model.backbone_width, model.backbone_depth, block),
+        backbone=backbone,
         dtype=dtype,
     )

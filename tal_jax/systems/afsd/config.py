@@ -7,10 +7,13 @@ from tal_jax.errors import DataError
 
 CHOICES = {
     "model.boundary_pool_grad": ("exact", "reference"),
+    "model.backbone": ("sequence", "i3d"),
+    "loss.contrastive_rule": ("thumos14", "activitynet"),
     "curriculum.auxiliary": ("branch", "classification", "none"),
     "curriculum.loc_score": ("tiou", "quality"),
     "curriculum.stages": ("both", "coarse", "refined"),
     "curriculum.auxiliary_positives": ("refined", "coarse"),
+    "decode.fusion": ("outputs", "segments"),
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
 }
 
@@ -46,8 +49,12 @@ def afsd_config(system="dw_afsd"):
     model.top_down = True  # ActivityNet: False
     model.normal_heads = False  # ActivityNet: True
     model.boundary_pool_grad = "exact"  # 'reference': the gradient that the published CUDA code computes
+    model.backbone = "sequence"  # 'i3d' for frames
     model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
     model.backbone_depth = 1
+    model.i3d_width = 1.0  # factor on the channels of I3D
+    model.frozen_norm = True  # as published: the BatchNorms of I3D are constants
+    model.remat = False  # recompute I3D's blocks in the backward pass: a third more time, far less memory
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1
@@ -62,6 +69,7 @@ def afsd_config(system="dw_afsd"):
     loss.quality_target_gradient = True  # as published: gradient flows through the tIoU that the quality should predict
     loss.activation_weight = 1.0  # activation-guided learning; 0 = off
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
+    loss.contrastive_rule = "thumos14"  # which actions are long enough to be split; or 'activitynet'
 
     config.curriculum = c = ml_collections.ConfigDict()
     on = system == "dw_afsd"
@@ -77,6 +85,8 @@ def afsd_config(system="dw_afsd"):
     c.auxiliary_positives = "refined"  # positives of Eq. 10: 'refined' or 'coarse'
     c.auxiliary_weight = 1.0
 
+    config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds
+    config.decode.fusion = "outputs"  # of two streams; ActivityNet: 'segments'
     config.decode.final_score = "replace_quality"  # with the auxiliary branch: or 'times_quality', 'aux_only'
     return config
 

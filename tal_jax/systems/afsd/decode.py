@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.afsd.losses import refine_distances
@@ -14,7 +13,7 @@ def decode(config, outputs):
 
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its score takes the
     place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`), or is the score of the most
-    probable class by itself (`'aux_only'`).
+    probable class by itself (`'aux_only'`). Without `decode.refined` the coarse heads speak alone: coarse segments, coarse softmax.
 
     Args:
       config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
@@ -23,8 +22,12 @@ def decode(config, outputs):
     Returns:
       Candidates.
     """
-    distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    distances = outputs.coarse_distances
+    if config.decode.refined:
+        distances = refine_distances(distances, outputs.refined_offsets)
     segments = jnp.clip(anchors_to_segments(outputs.anchors, distances), 0, config.window.frames)
+    if not config.decode.refined:
+        return Candidates(segments, jax.nn.softmax(outputs.coarse_logits)[..., 1:])
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
     quality = jax.nn.sigmoid(outputs.quality_logits)[..., None]
     if config.curriculum.auxiliary != "branch":
@@ -38,6 +41,13 @@ def decode(config, outputs):
     else:  # "aux_only"
         scores = jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)
     return Candidates(segments, scores)
+
+
+def fuse(config, first, second):
+    """Two-stream fusion by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet). -> Candidates."""
+    if config.decode.fusion == "segments":
+        return decode_two_streams(config, first, second)
+    return decode(config, fuse_streams(first, second))
 
 
 def fuse_streams(first, second):
@@ -61,17 +71,3 @@ def decode_two_streams(config, first, second):
     """
     segments = jnp.sqrt(decode(config, first).segments * decode(config, second).segments)
     return Candidates(segments, decode(config, fuse_streams(first, second)).scores)
-
-
-def label_with_recording_class(scores, class_probabilities):
-    """ActivityNet, as published: all proposals of a recording get the class that a classifier of whole recordings ranks first.
-
-    Args:
-      scores: (M,) of the recording's proposals, after suppression.
-      class_probabilities: (K,) the recording's, in [0, 1], by an external classifier (published: CUHK's).
-
-    Returns:
-      classes (M,) int, 0-based, and scores (M,), multiplied by the probability of that class.
-    """
-    top = np.argmax(class_probabilities)
-    return np.full(len(scores), top), np.asarray(scores) * class_probabilities[top]

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 
 from tal_jax.data import windows
-from tal_jax.data.augment import augment_sequence
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd import contrastive
 
@@ -28,7 +27,7 @@ def training_examples(config, dataset):
 
     Returns:
       (items, make_example): a list of Window, and (Window, np.random.Generator) -> example, a dict of
-        inputs (window, C) float32; num_frames () int32, those that are not padding;
+        inputs, num_frames: see `windows.window_inputs`;
         segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows;
         boundary_labels (2, window) float32: start and end frames;
         frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged clip of boundary
@@ -44,8 +43,9 @@ def training_examples(config, dataset):
         num_frames = len(dataset.read(name))
         segments = dataset.timeline(name).to_cells(recording.segments_sec)
         truths[name] = segments, recording.labels + 1
-        shortest[name] = windows.shortest_action(segments, num_frames, window=size, stride=stride)
-        for offset, _, _ in windows.training_windows(*truths[name], num_frames, window=size, stride=stride):
+        grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
+        shortest[name] = windows.shortest_action(segments, num_frames, **grid)
+        for offset, _, _ in windows.training_windows(*truths[name], num_frames, **grid):
             items.append(Window(name, offset, num_frames))
     if not items:
         raise DataError(
@@ -56,22 +56,17 @@ def training_examples(config, dataset):
 
     def make_example(item, rng):
         offset = jittered_offset(item, config.augment.jitter_frames, size, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, size)
-        example = windows.window_inputs(dataset, item.name, offset, size)
-        example["inputs"] = augment_sequence(
-            example["inputs"],
-            rng,
-            scale=config.augment.scale,
-            noise=config.augment.noise,
-            rotation_deg=config.augment.rotation_deg,
-        )
+        segments, labels = windows.cut_window(*truths[item.name], offset, size, config.window.first_frame)
+        example = windows.window_inputs(config, dataset.read(item.name), offset, rng)
         example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
         example["segments_frame"][: len(segments)] = segments
         example["labels"] = np.zeros(max_segments, np.int32)
         example["labels"][: len(labels)] = labels
         example["boundary_labels"] = windows.boundary_labels(segments, size)
         if config.loss.contrastive_weight:
-            new_clip = contrastive.rearrange(segments, contrastive.min_action_length(shortest[item.name]), size, rng)
+            activitynet = config.loss.contrastive_rule == "activitynet"
+            block = contrastive.min_action_length(shortest[item.name], activitynet)
+            new_clip = contrastive.rearrange(segments, block, size, rng, activitynet)
             example["frame_map"] = new_clip["frame_map"]
             example["proposals_frame"] = new_clip["proposals"]
             example["rearranged"] = np.float32(new_clip["valid"])

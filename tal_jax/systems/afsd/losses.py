@@ -205,24 +205,25 @@ def contrastive_term(config, outputs, batch):
     return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
 
 
-def loss(config, model, params, batch, epoch):
+def loss(config, model, variables, batch, epoch):
     """All losses of one (local) batch.
 
     Args:
       config: the run's config (`loss`, `curriculum`, `model`, `train.epochs`).
-      model, params: the Flax module and its parameters.
+      model, variables: the Flax module, and its parameters and other collections.
       batch: arrays as `examples.example` lays them out, plus `sample_mask` (B,).
       epoch: scalar, for the curriculum.
 
     Returns:
-      dict name -> Term.
+      dict name -> Term; the collections beside "params", with the statistics of this batch where BatchNorms are not frozen.
     """
-    outputs = model.apply({"params": params}, batch["inputs"])
+    others = [name for name in variables if name != "params"]
+    outputs, model_state = model.apply(variables, batch["inputs"], mutable=others)
     targets = assign(config.loss, outputs, batch)
     terms = detection_terms(config, outputs, targets, batch, epoch)
     if config.loss.activation_weight:
         terms |= activation_terms(config, outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        terms["triplet"] = contrastive_term(config, model.apply({"params": params}, rearranged), batch)
-    return terms
+        terms["triplet"] = contrastive_term(config, model.apply(variables, rearranged, mutable=others)[0], batch)
+    return terms, model_state

@@ -1,0 +1,32 @@
+"""DW-AFSD and AFSD, end to end from pixels, on rendered videos of shapes whose actions differ by motion alone.
+
+    python -m tal_jax.main --config=configs/shapes.py          DW-AFSD
+    python -m tal_jax.main --config=configs/shapes.py:afsd     AFSD, the baseline
+
+The videos are rendered into data/shapes (about a minute, 200 MB) when they are not there. A small I3D learns from nothing, with
+batch statistics in its BatchNorms.
+"""
+
+from tal_jax.data import shapes
+from tal_jax.systems.afsd.config import sequence_config
+
+
+def get_config(system="dw_afsd"):
+    """system: 'dw_afsd' or 'afsd'."""
+    config = sequence_config(system)
+    config.name = f"shapes_{system}"
+    config.data = shapes.data_config()
+
+    config.window.frames = 128
+    config.window.train_stride_frames = 64
+    config.window.test_stride_frames = 64
+    config.augment.jitter_frames = 32
+
+    config.model.backbone = "i3d"
+    config.model.i3d_width = 0.25
+    config.model.frozen_norm = False
+    config.model.channels = 128
+    config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
+    config.train.epochs = 20
+    config.train.batch_size = 8
+    return config

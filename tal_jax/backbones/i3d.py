@@ -1,0 +1,203 @@
+"""I3D: the Inception network inflated to 3-D (Carreira and Zisserman, CVPR 2017), up to Mixed_5c, in NTHWC layout.
+
+Input (B, T, H, W, 3) for RGB or (B, T, H, W, 2) for optical flow, in [-1, 1]. Every convolution has no bias and is followed by
+BatchNorm (eps 1e-3) and ReLU; padding is SAME everywhere.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tal_jax.parallel import AXIS
+
+BN_EPS = 1e-3
+MAX_PIXEL = 255.0
+
+# End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of an Inception
+# block: b0, b1a, b1b, b2a, b2b, b3b.
+LAYERS = {
+    "Conv3d_1a_7x7": ((7, 7, 7), (2, 2, 2), 64),
+    "MaxPool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
+    "Conv3d_2b_1x1": ((1, 1, 1), (1, 1, 1), 64),
+    "Conv3d_2c_3x3": ((3, 3, 3), (1, 1, 1), 192),
+    "MaxPool3d_3a_3x3": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "MaxPool3d_4a_3x3": ((3, 3, 3), (2, 2, 2)),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "MaxPool3d_5a_2x2": ((2, 2, 2), (2, 2, 2)),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+class I3D(nn.Module):
+    """Clips -> the end points asked for.
+
+    Attributes:
+      outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two that AFSD uses. With
+        `num_classes` also "Logits".
+      width: factor on all numbers of channels.
+      num_classes: of the classification layer, 0 for none.
+      frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias are trained; statistics
+        are those of the batch over all devices wherever "batch_stats" is mutable, else the running ones.
+      remat: recompute the inside of each block in the backward pass instead of keeping it.
+      conv: 'native' or 'folded', see `conv3d`; None: the faster one of the backend (docs/performance.md).
+      dtype: of the computation; parameters stay float32.
+    """
+
+    outputs: tuple = ("Mixed_4f", "Mixed_5c")
+    width: float = 1.0
+    num_classes: int = 0
+    frozen_norm: bool = True
+    remat: bool = False
+    conv: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, clips):
+        """clips (B, T, H, W, C): real numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16. Returns a tuple, as `outputs`."""
+        if clips.dtype in (jnp.uint8, jnp.float16):
+            clips = scale_pixels(clips)
+        conv = self.conv or ("folded" if jax.default_backend() == "cpu" else "native")
+        settings = dict(conv=conv, frozen_norm=self.frozen_norm, dtype=self.dtype)
+        unit, inception = (nn.remat(Unit), nn.remat(Inception)) if self.remat else (Unit, Inception)
+        x, found = clips.astype(self.dtype), {}
+        for name, layer in LAYERS.items():
+            if len(layer) == 2:
+                x = nn.max_pool(x, *layer, padding="SAME")
+            elif len(layer) == 3:
+                kernel, stride, channels = layer
+                x = unit(self._scaled(channels), kernel, stride, **settings, name=name)(x)
+            else:
+                x = inception(tuple(map(self._scaled, layer)), functools.partial(Unit, **settings), name=name)(x)
+            found[name] = x
+            if set(self.outputs) <= found.keys() and not self.num_classes:
+                break
+        if self.num_classes:
+            found["Logits"] = Logits(self.num_classes, name="logits")(x)
+        return tuple(found[name] for name in self.outputs)
+
+    def _scaled(self, channels):
+        return max(1, round(self.width * channels))
+
+
+class Unit(nn.Module):
+    """Convolution without bias, BatchNorm, ReLU. (B, T, H, W, C) -> (B, T', H', W', features)."""
+
+    features: int
+    kernel: tuple = (1, 1, 1)
+    stride: tuple = (1, 1, 1)
+    conv: str = "native"
+    frozen_norm: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        x = Conv3D(self.features, self.kernel, self.stride, self.conv, self.dtype, name="conv")(x)
+        if self.frozen_norm:
+            return nn.relu(FrozenBatchNorm(self.dtype, name="bn")(x))
+        training = self.is_mutable_collection("batch_stats")
+        norm = nn.BatchNorm(not training, momentum=0.99, epsilon=BN_EPS, dtype=self.dtype, axis_name=AXIS if training else None, name="bn")
+        return nn.relu(norm(x))
+
+
+class Inception(nn.Module):
+    """Four branches side by side, joined by channel: 1x1x1; 1x1x1, 3x3x3; 1x1x1, 3x3x3; max pool, 1x1x1."""
+
+    channels: tuple  # b0, b1a, b1b, b2a, b2b, b3b
+    unit: Any
+
+    @nn.compact
+    def __call__(self, x):
+        b0, b1a, b1b, b2a, b2b, b3b = self.channels
+        cube = (3, 3, 3)
+        branches = [
+            self.unit(b0, name="b0")(x),
+            self.unit(b1b, cube, name="b1b")(self.unit(b1a, name="b1a")(x)),
+            self.unit(b2b, cube, name="b2b")(self.unit(b2a, name="b2a")(x)),
+            self.unit(b3b, name="b3b")(nn.max_pool(x, cube, padding="SAME")),
+        ]
+        return jnp.concatenate(branches, axis=-1)
+
+
+class Conv3D(nn.Module):
+    """The parameters of `conv3d`: kernel (kt, kh, kw, C, features)."""
+
+    features: int
+    kernel: tuple
+    stride: tuple
+    formulation: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (*self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(in_axis=(0, 1, 2, 3)), shape)
+        return conv3d(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.formulation)
+
+
+class FrozenBatchNorm(nn.Module):
+    """BatchNorm whose statistics, scale and bias are constants; (..., C) -> (..., C)."""
+
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        def constant(name, init):
+            return self.variable("batch_stats", name, init, (x.shape[-1],)).value
+
+        mean, var = constant("mean", jnp.zeros), constant("var", jnp.ones)
+        scale, bias = constant("scale", jnp.ones), constant("bias", jnp.zeros)
+        factor = scale * jax.lax.rsqrt(var + BN_EPS)
+        return (x * factor + (bias - mean * factor)).astype(self.dtype)
+
+
+class Logits(nn.Module):
+    """The classifier of I3D: average over space and over pairs of steps, one linear layer, average over time. -> (B, classes)."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        pooled = nn.avg_pool(x.astype(jnp.float32), (2, *x.shape[2:4]))[:, :, 0, 0]
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (x.shape[-1], self.num_classes))
+        return (pooled @ kernel + self.param("bias", nn.initializers.zeros, (self.num_classes,))).mean(axis=1)
+
+
+def scale_pixels(pixels):
+    """0 to 255 -> -1 to 1, float32. 127.5, which float16 holds exactly, is the 0 of padding."""
+    return pixels.astype(jnp.float32) / MAX_PIXEL * 2.0 - 1.0
+
+
+def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
+    """3-D convolution without bias, SAME padding.
+
+    Args:
+      x: (B, T, H, W, C).
+      kernel: (kt, kh, kw, C, O).
+      stride: (time, height, width).
+      formulation: 'native', XLA's 3-D convolution; 'folded', one 2-D convolution of the kt * C channels of kt steps, which on a CPU
+        is several times faster (XLA has no fast 3-D convolution there).
+
+    Returns:
+      (B, ceil(T / stride), ..., O); the two formulations differ by rounding alone.
+    """
+    if formulation == "native":
+        return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+    steps, taps, hop = x.shape[1], kernel.shape[0], stride[0]
+    new_steps = -(-steps // hop)
+    padding = max((new_steps - 1) * hop + taps - steps, 0)
+    x = jnp.pad(x, ((0, 0), (padding // 2, padding - padding // 2), (0, 0), (0, 0), (0, 0)))
+    folded = jnp.concatenate([x[:, tap : tap + (new_steps - 1) * hop + 1 : hop] for tap in range(taps)], axis=-1)
+    flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
+    flat = folded.reshape(-1, *folded.shape[2:])
+    y = jax.lax.conv_general_dilated(flat, flat_kernel, stride[1:], "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return y.reshape(x.shape[0], new_steps, *y.shape[1:])

@@ -1,0 +1,33 @@
+"""ActivityNet 1.3: 200 classes in 20,000 web videos, about 15,000 of them annotated for training and scoring. Nothing of it is bundled."""
+
+from tal_jax.data import frames
+from tal_jax.data.annotations import load_annotations
+
+ANNOTATIONS = "data/activitynet/activity_net.v1-3.min.json"
+HOW_TO_GET = (
+    "Get the videos of ActivityNet 1.3 and activity_net.v1-3.min.json from its organisers, then run: python -m tal_jax.prepare "
+    f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and point at other places with "
+    "--config.data.annotations=FILE and --config.data.frames=FOLDER."
+)
+
+
+def data_config(input="rgb"):
+    """`config.data` for ActivityNet: every video squeezed into at most 768 frames, every action of one class."""
+    data = frames.data_config(name="activitynet", input=input, frames="data/activitynet/frames")
+    data.fps = 0.0
+    data.file_prefix = "v_"  # video v_ID.mp4 is recording ID
+    data.train_subset, data.test_subset = "training", "validation"
+    data.train_padding = frames.GREY
+    data.class_agnostic = True
+    data.allow_missing = True  # some videos are no longer to be had
+    return data
+
+
+def load(config):
+    """Dataset of ActivityNet: (T, 112, 112, C) frames a video, T at most 768."""
+    return frames.load(config, annotations(config), HOW_TO_GET)
+
+
+def annotations(config):
+    """Annotations of `config.data.annotations`, or of the official file in its usual place."""
+    return load_annotations(config.data.annotations or ANNOTATIONS, hint=HOW_TO_GET)

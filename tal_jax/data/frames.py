@@ -1,0 +1,103 @@
+"""Frames of videos as `tal_jax.prepare` stores them, and the clips cut from them.
+
+A folder holds, for each video, rgb/NAME.npy (T, H, W, 3) uint8, perhaps flow/NAME.npy (T, H, W, 2) uint8 (TV-L1; 0 to 255 mean -20 to
+20 pixels), and info/NAME.json with "fps", the rate of these frames.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from tal_jax.data import features
+from tal_jax.data.annotations import Annotations
+from tal_jax.errors import DataError
+
+STREAMS = {"rgb": 3, "flow": 2}  # channels
+HOW_TO_GET = "Make it from the videos with: python -m tal_jax.prepare --dataset=… --videos=FOLDER --out=FOLDER (docs/data.md)."
+GREY = 127.5  # the pixel value that the network sees as 0; float16 holds it exactly
+
+
+def data_config(**fields):
+    """The section `config.data` for frames: `features.data_config` with another `input`, and these fields or their values in `fields`."""
+    data = features.data_config()
+    data.input = "rgb"  # or 'flow'
+    data.frames = ""  # folder made by tal_jax.prepare
+    data.file_prefix = ""  # what the names of its files begin with before the recording's name
+    data.fps = 10.0  # of frames taken from a video; 0: so many that the whole video is at most 768 frames
+    data.frame_pixels = 112  # height and width of stored frames
+    data.crop_pixels = 96  # height and width that the network sees: at random in training, the centre otherwise
+    data.train_padding = 0.0  # pixel value behind the end of a recording that is shorter than a window; ActivityNet: 127.5
+    data.test_padding = GREY
+    data.update(fields)
+    return data
+
+
+def load(config, annotations, hint=HOW_TO_GET):
+    """Dataset of the frames in `config.data.frames`: (T, H, W, C) uint8 a video, at the rate that its info/NAME.json says."""
+    data = config.data
+    if data.input not in STREAMS:
+        raise DataError(f"config.data.input is '{data.input}'; it must be one of {', '.join(STREAMS)}.")
+    folder = pathlib.Path(data.frames)
+    prefix = data.file_prefix
+    stems = {name: name if name.startswith(prefix) else f"{prefix}{name}" for name in annotations.recordings}
+    there = {name for name, stem in stems.items() if (folder / data.input / f"{stem}.npy").is_file()}
+    recordings = {
+        name: dataclasses.replace(recording, fps=read_fps(folder / "info" / f"{stems[name]}.json")) if name in there else recording
+        for name, recording in annotations.recordings.items()
+    }
+    place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
+    annotations = Annotations(annotations.classes, recordings)
+    return features.build_dataset(annotations, lambda name: read_frames(folder, data.input, stems[name]), there, data, place, hint)
+
+
+def read_fps(path):
+    """The frame rate in an info file of `tal_jax.prepare`. Raises DataError."""
+    try:
+        return float(json.loads(path.read_text())["fps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is missing or damaged; delete the frames of this video and run tal_jax.prepare again.") from error
+
+
+def read_frames(folder, stream, name):
+    """The frames of one video, a memory map (T, H, W, C) uint8. Raises DataError for a file that holds anything else."""
+    path = folder / stream / f"{name}.npy"
+    try:
+        frames = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"Cannot read the frames {path}: {error}. Delete the file and run tal_jax.prepare again.") from error
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != STREAMS[stream] or not frames.size:
+        raise DataError(f"{path} holds {frames.dtype} of shape {frames.shape}; it must be uint8 of shape (T, H, W, {STREAMS[stream]}).")
+    return frames
+
+
+def random_view(shape, crop_pixels, flip, rng):
+    """AFSD: where a training clip is cropped, anywhere, and whether it is flipped, with probability `flip`: (top, left, flipped)."""
+    top, left = (int(rng.integers(size - crop_pixels + 1)) for size in shape[1:3])
+    return top, left, bool(rng.random() < flip)
+
+
+def centre_view(shape, crop_pixels):
+    """AFSD: the crop of a test clip: (top, left, False)."""
+    return *(round((size - crop_pixels) / 2) for size in shape[1:3]), False
+
+
+def cut_clip(frames, offset, size, crop_pixels, view, padding):
+    """One clip of a video.
+
+    Args:
+      frames: (T, H, W, C) uint8.
+      offset, size: first frame, number of frames.
+      crop_pixels: height and width of the clip.
+      view: (top, left, flipped). Flow is mirrored as a picture; as published, its x component keeps its sign.
+      padding: pixel value of frames that the video lacks.
+
+    Returns:
+      (size, crop, crop, C) float16 pixels 0 to 255: half the bytes of float32, and 127.5 fits.
+    """
+    top, left, flipped = view
+    window = frames[offset : offset + size, top : top + crop_pixels, left : left + crop_pixels]
+    clip = np.full((size, crop_pixels, crop_pixels, frames.shape[3]), padding, np.float16)
+    clip[: len(window)] = window[:, :, ::-1] if flipped else window
+    return clip

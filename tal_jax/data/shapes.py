@@ -1,0 +1,177 @@
+"""Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures that anyone can have.
+
+Several shapes drift over a moving background while the camera shakes. Now and then one of them does something: it spins,
+pulses, flickers, shakes, hops or circles. The classes differ by motion alone: shape, size, texture, colour and place say
+nothing about them, and nor does a single frame. Annotated intervals and optical flow are exact.
+"""
+
+import json
+import logging
+import pathlib
+import zlib
+
+import numpy as np
+
+from tal_jax.data import frames
+from tal_jax.data.annotations import load_annotations
+from tal_jax.files import replacing
+
+log = logging.getLogger(__name__)
+
+CLASSES = ("spin", "pulse", "flicker", "shake", "hop", "circle")
+FPS = 10.0
+NUM_FRAMES = 512
+PIXELS = 40  # height and width
+NUM_ACTORS, NUM_DISTRACTORS = 3, 1
+SUBSETS = {"train": 60, "test": 20}
+MAX_FLOW = 20.0  # pixels a frame: what the ends of the stored range mean
+
+
+def data_config():
+    """`config.data` for the rendered videos."""
+    return frames.data_config(name="shapes", frames="data/shapes", frame_pixels=PIXELS, crop_pixels=32)
+
+
+def load(config):
+    """Dataset of rendered videos, (T, 40, 40, 3) RGB or (T, 40, 40, 2) flow; renders into `config.data.frames` what is not there."""
+    return frames.load(config, rendered_annotations(config))
+
+
+def rendered_annotations(config):
+    """Annotations of the rendered videos, subsets "train" and "test"; renders them where they are not there."""
+    folder = pathlib.Path(config.data.frames)
+    if not (folder / "annotations.json").exists():
+        log.info("Rendering %d videos into %s, once.", sum(SUBSETS.values()), folder)
+        render_all(folder)
+    return load_annotations(folder / "annotations.json")
+
+
+def render_all(folder, seed=0, subsets=SUBSETS, num_frames=NUM_FRAMES):
+    """Renders all videos, as `tal_jax.prepare` would store them, and annotations.json last.
+
+    Args:
+      folder: gets rgb/NAME.npy, flow/NAME.npy, info/NAME.json.
+      subsets: name -> number of videos.
+    """
+    database = {}
+    for subset, count in subsets.items():
+        for number in range(count):
+            name = f"{subset}_{number:03d}"
+            video = render(np.random.default_rng([seed, zlib.crc32(name.encode())]), num_frames)
+            for stream in ("rgb", "flow"):
+                with replacing(folder / stream / f"{name}.npy") as path, open(path, "wb") as file:
+                    np.save(file, video[stream])
+            info = {"fps": FPS, "num_frames": num_frames, "duration_sec": num_frames / FPS, "source_fps": FPS}
+            with replacing(folder / "info" / f"{name}.json") as path:
+                path.write_text(json.dumps(info))
+            annotations = [{"label": CLASSES[k], "segment": [start / FPS, end / FPS]} for k, start, end in video["actions"]]
+            database[name] = {"subset": subset, "duration": num_frames / FPS, "fps": FPS, "annotations": annotations}
+    with replacing(folder / "annotations.json") as path:
+        path.write_text(json.dumps({"classes": CLASSES, "database": database}, indent=1))
+
+
+def render(rng, num_frames=NUM_FRAMES):
+    """One video.
+
+    Args:
+      rng: np.random.Generator.
+      num_frames: T.
+
+    Returns:
+      dict: `rgb` (T, H, W, 3) uint8; `flow` (T, H, W, 2) uint8, (x, y) motion to the next frame, of which 0 to 255 mean -20 to 20
+      pixels; `actions` [(class index, first frame, frame after the last)].
+    """
+    camera = np.cumsum(rng.normal(0, 0.15, (num_frames, 2)), axis=0) + rng.normal(0, 0.25, (num_frames, 2))  # (T, 2) x, y
+    actions = schedule(rng, num_frames)
+    y, x = np.mgrid[:PIXELS, :PIXELS].astype(np.float32)
+    pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)  # (T, H, W, 2) in the scene
+    drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
+    image = texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15)
+    motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(np.float32)
+    for actor in range(NUM_ACTORS + NUM_DISTRACTORS):
+        doing = [action for action, who in actions if who == actor]
+        pose = poses(rng, num_frames, doing)
+        colour, opacity, moved = draw(rng, pixels, pose, camera)
+        image = image + opacity[..., None] * (colour - image)
+        motion = np.where(opacity[..., None] > 0.25, moved, motion)
+    image = image + rng.normal(0, 0.02, image.shape).astype(np.float32)
+    return {
+        "rgb": np.clip(image * 255, 0, 255).round().astype(np.uint8),
+        "flow": (np.clip(motion / MAX_FLOW, -1, 1) * 127.5 + 127.5).round().astype(np.uint8),
+        "actions": [action for action, _ in actions],
+    }
+
+
+def schedule(rng, num_frames):
+    """What happens when: [((class, first frame, frame after the last), actor)], some of them side by side in time."""
+    actions, free_from = [], np.zeros(NUM_ACTORS, int)
+    frame = int(rng.integers(5, 40))
+    while True:
+        length = int(rng.integers(12, 64))
+        if frame + length > num_frames - 4:
+            return actions
+        actor = int(rng.integers(NUM_ACTORS))
+        if free_from[actor] <= frame:
+            actions.append(((int(rng.integers(len(CLASSES))), frame, frame + length), actor))
+            free_from[actor] = frame + length + 8
+        frame += int(rng.integers(length // 2, length + 40))
+
+
+def poses(rng, num_frames, actions):
+    """Where a shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and radians.
+
+    All shapes wander and turn slowly; the actions come on top of it.
+    """
+    frame = np.arange(num_frames)
+    wander = np.cumsum(np.cumsum(rng.normal(0, 0.012, (num_frames, 2)), axis=0) * 0.2, axis=0)
+    place = rng.uniform(0.3, 0.7, 2) * PIXELS + 6 * np.sin(wander + rng.uniform(0, 6.28, 2))
+    angle = rng.uniform(0, 6.28) + 0.01 * rng.normal() * frame
+    size = np.full(num_frames, rng.uniform(4.5, 7.5))
+    opacity = np.ones(num_frames)
+    for label, start, end in actions:
+        now = slice(start, end)
+        since = frame[now] - start
+        rate = 2 * np.pi / rng.uniform(6, 12)  # radians a frame
+        name = CLASSES[label]
+        if name == "spin":
+            angle[start:] += np.pad(rng.choice([-1, 1]) * rng.uniform(0.25, 0.45) * since, (0, num_frames - end), mode="edge")
+        elif name == "pulse":
+            size[now] *= 1 + rng.uniform(0.3, 0.45) * np.sin(rate * since)
+        elif name == "flicker":
+            opacity[now] *= 0.5 + 0.5 * np.cos(2 * np.pi / rng.uniform(4, 8) * since)
+        elif name == "shake":
+            place[now, 0] += rng.uniform(2.5, 4.5) * np.sin(rate * since)
+        elif name == "hop":
+            place[now, 1] -= rng.uniform(4, 7) * np.abs(np.sin(rate / 2 * since))
+        else:  # circle
+            radius, turn = rng.uniform(3.5, 6), rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(10, 18)
+            place[now] += radius * np.stack([np.cos(turn * since) - 1, np.sin(turn * since)], axis=-1)
+    return dict(place=place, angle=angle, size=size, opacity=opacity)
+
+
+def draw(rng, pixels, pose, camera):
+    """A textured shape in every frame: colour (T, H, W, 3), opacity (T, H, W), and the motion of its points (T, H, W, 2)."""
+    place, angle, size = (pose[key].astype(np.float32) for key in ("place", "angle", "size"))
+    away = pixels - place[:, None, None]
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    own = np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1) / size[:, None, None, None]
+    corners, depth = int(rng.integers(2, 6)), rng.uniform(0.15, 0.4)
+    radius = np.hypot(own[..., 0], own[..., 1])
+    edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
+    opacity = np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1) * pose["opacity"].astype(np.float32)[:, None, None]
+    turn, growth = angle[1:] - angle[:-1], size[1:] / size[:-1]
+    turn, growth = (np.append(value, rest).astype(np.float32)[:, None, None, None] for value, rest in ((turn, 0.0), (growth, 1.0)))
+    travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[:, None, None].astype(np.float32)
+    turned = np.stack([-away[..., 1], away[..., 0]], axis=-1)
+    motion = travel + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away
+    return texture(rng, own, scale=1.2), opacity, motion
+
+
+def texture(rng, position, scale):
+    """A random coloured pattern, (T, H, W, 2) -> (T, H, W, 3) in [0, 1]: waves in random directions."""
+    colour = np.zeros((*position.shape[:-1], 3), np.float32)
+    colour += rng.uniform(0.25, 0.75, 3).astype(np.float32)
+    for _ in range(3):
+        direction, phase = rng.normal(0, 2 * scale, 2).astype(np.float32), np.float32(rng.uniform(0, 6.28))
+        colour += np.sin(position @ direction + phase)[..., None] * rng.uniform(-0.2, 0.2, 3).astype(np.float32)
+    return colour

@@ -1,0 +1,163 @@
+"""From trained networks to detections: windows -> candidates -> soft-NMS over each recording and class."""
+
+import dataclasses
+from typing import Callable, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from tal_jax.data import windows
+from tal_jax.data.features import Dataset
+from tal_jax.data.loader import chunks, pad_batch
+from tal_jax.errors import DataError
+from tal_jax.ops.nms import soft_nms
+from tal_jax.parallel import make_parallel
+from tal_jax.systems import SYSTEMS
+
+NMS_ROWS = 1 << 16  # candidates suppressed in one call
+
+
+class Stream(NamedTuple):
+    """A trained network and what it sees. A detector has one, or two whose outputs are fused: RGB and optical flow."""
+
+    config: ml_collections.ConfigDict
+    variables: dict
+    dataset: Dataset
+
+
+def detect(detector, streams, names):
+    """Runs the system over whole recordings: windows -> candidates -> soft-NMS over each recording and class.
+
+    Args:
+      detector: Detector, made for the streams' configs.
+      streams: Streams. The first one's config says how (`window`, `decode`, `evaluate`), its timeline when.
+      names: of the recordings.
+
+    Returns:
+      dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
+    """
+    config, _, dataset = streams[0]
+    variables = detector.replicate(tuple(stream.variables for stream in streams))
+    pooled = {name: ([], [], []) for name in names}
+    windows_of_all = zip(*(_windows(stream, names) for stream in streams), strict=True)
+    for batch in chunks(windows_of_all, detector.batch_size):
+        rows = [window[0][0] for window in batch]
+        inputs = {f"inputs_{i}": np.stack([window[i][1] for window in batch]) for i in range(len(streams))}
+        try:
+            segments, classes, scores = detector.run(variables, pad_batch(inputs, detector.batch_size))
+        except flax.errors.ScopeParamShapeError as error:
+            channels = inputs["inputs_0"].shape[-1]
+            raise DataError(f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number.") from error
+        for i, (name, offset) in enumerate(rows):
+            kept = scores[i] > 0
+            segments_sec = dataset.timeline(name).to_seconds(segments[i, kept] + offset)
+            for pool, values in zip(pooled[name], (segments_sec, classes[i, kept], scores[i, kept])):
+                pool.append(values)
+    candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
+    kept = suppress(config, candidates)
+    return {name: to_results(dataset.annotations, name, *kept[name]) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """The compiled function from windows to their best candidates, on all devices.
+
+    Attributes:
+      batch_size: windows in a call.
+      replicate: variables -> the form in which `run` takes them.
+      run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) ->
+        NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P), in the order of locations;
+        P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
+    """
+
+    batch_size: int
+    replicate: Callable
+    run: Callable
+
+
+def make_detector(configs, num_classes):
+    """The Detector of one config, or of two that are fused; compiles at its first call."""
+    config = configs[0]
+    system, models = SYSTEMS[config.system], [SYSTEMS[c.system].build(c, num_classes) for c in configs]
+    if len(configs) > 1 and (system.fuse is None or len({c.system for c in configs}) > 1):
+        raise DataError(f"The systems {' and '.join(c.system for c in configs)} cannot be fused; clear config.evaluate.second_workdir.")
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+
+    def body(variables, batch):
+        outputs = [model.apply(v, batch[f"inputs_{i}"]) for i, (model, v) in enumerate(zip(models, variables))]
+        candidates = system.decode(config, *outputs) if len(outputs) == 1 else system.fuse(config, *outputs)
+        size, _, num_classes = candidates.scores.shape
+        flat = candidates.scores.reshape(size, -1)
+        _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
+        best = jnp.sort(best, axis=1)
+        scores = jnp.take_along_axis(flat, best, axis=1)
+        segments = jnp.take_along_axis(candidates.segments, (best // num_classes)[..., None], axis=1)
+        return segments, best % num_classes, jnp.where(scores > config.decode.min_score, scores, 0.0)
+
+    batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
+    return Detector(batch_size, parallel.replicate, parallel.compile_map(body))
+
+
+def _windows(stream, names):
+    """((name, offset), inputs (window, ...)) of every test window of the recordings, one after the other."""
+    config, _, dataset = stream
+    for name in names:
+        for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
+            inputs = windows.window_inputs(config, dataset.read(name), offset)["inputs"]
+            if not np.isfinite(inputs).all():
+                row = offset + int(np.argmin(np.isfinite(inputs).all(axis=1)))
+                raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
+            yield (name, offset), inputs
+
+
+def suppress(config, candidates):
+    """Soft-NMS over each recording and class, many of them in one compiled call.
+
+    Args:
+      config: the run's config (`decode`).
+      candidates: name -> (segments_sec (M, 2), classes (M,), scores (M,)).
+
+    Returns:
+      The same, class by class and in input order within a class, with decayed scores; suppressed rows left out.
+    """
+    groups = {}  # number of rows, rounded up to a power of two -> [(name, class, rows)]
+    for name, (_, classes, _) in candidates.items():
+        for k in np.unique(classes):
+            rows = np.flatnonzero(classes == k)
+            groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, k, rows))
+    decayed = {name: np.zeros(len(scores)) for name, (_, _, scores) in candidates.items()}
+    decode = config.decode
+    for size, members in groups.items():
+        for part in chunks(members, max(1, NMS_ROWS // size)):
+            count = 1 << (len(part) - 1).bit_length()
+            segments, scores = np.zeros((count, size, 2), np.float32), np.zeros((count, size), np.float32)
+            for i, (name, _, rows) in enumerate(part):
+                segments[i, : len(rows)], scores[i, : len(rows)] = candidates[name][0][rows], candidates[name][2][rows]
+            new = soft_nms(
+                segments, scores, sigma=decode.nms_sigma, score_floor=decode.nms_floor, top_k=decode.nms_top_k, keep_last=decode.keep_last
+            )
+            for (name, _, rows), row in zip(part, np.asarray(new)):
+                decayed[name][rows] = row[: len(rows)]
+    result = {}
+    for name, (segments_sec, classes, _) in candidates.items():
+        order = np.argsort(classes, kind="stable")
+        order = order[decayed[name][order] > 0]
+        result[name] = segments_sec[order], classes[order], decayed[name][order]
+    return result
+
+
+def to_results(annotations, name, segments_sec, classes, scores):
+    """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left out.
+
+    As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
+    """
+    duration = annotations.recordings[name].duration_sec
+    segments_sec = np.clip(segments_sec, 0, duration)
+    return [
+        {"label": annotations.classes[k], "segment": [float(start), float(end)], "score": float(score)}
+        for (start, end), k, score in zip(segments_sec, classes, scores)
+        if end > start
+    ]

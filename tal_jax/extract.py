@@ -1,0 +1,111 @@
+"""--mode=extract: I3D features of videos, for every system that works on features."""
+
+import collections
+import functools
+import itertools
+import logging
+import pathlib
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from tal_jax.backbones.i3d import I3D
+from tal_jax.convert import backbone_variables
+from tal_jax.data import video
+from tal_jax.data.loader import chunks
+from tal_jax.errors import DataError
+from tal_jax.files import replacing
+from tal_jax.weight_files import read_weights
+
+log = logging.getLogger(__name__)
+
+
+def extract(config, workdir, source):
+    """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
+
+    Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames` apart, so that the
+    same config trains on them. They go to `config.data.features`, or to <workdir>/features. Files that are there stay.
+
+    Args:
+      config: the run's config (`data`, `extract`).
+      workdir: see above.
+      source: a video or a folder of them.
+
+    Raises:
+      DataError: no video, no weights; at the end, if some videos could not be read.
+    """
+    paths = _videos(source)
+    if config.data.snippet_frames < 8:
+        raise DataError(f"config.data.snippet_frames is {config.data.snippet_frames}; I3D needs at least 8 frames (the shared features have 16).")
+    networks = {stream: _network(config.extract[f"{stream}_weights"]) for stream in ("rgb", "flow") if config.extract[f"{stream}_weights"]}
+    if not networks:
+        raise DataError("Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or both.")
+    folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
+    failed = 0
+    for path in tqdm(paths, unit="video"):
+        file = folder / f"{path.stem}.npy"
+        if file.exists():
+            continue
+        try:
+            features = np.concatenate([_features(config, path, stream, run) for stream, run in networks.items()], axis=1)
+        except DataError as error:
+            log.error("%s", error)
+            failed += 1
+            continue
+        with replacing(file) as temporary, temporary.open("wb") as out:
+            np.save(out, features)
+    log.info("Features are in %s.", folder)
+    if failed:
+        raise DataError(f"{failed} of {len(paths)} videos could not be read, see above.")
+
+
+def _videos(source):
+    path = pathlib.Path(source)
+    if not source or not path.exists():
+        raise DataError(f"--input={source} is neither a video nor a folder of videos.")
+    paths = sorted(p for p in path.iterdir() if p.suffix.lower() in video.SUFFIXES) if path.is_dir() else [path]
+    if not paths:
+        raise DataError(f"The folder {path} holds no video ({', '.join(video.SUFFIXES)}).")
+    return paths
+
+
+def _network(weights_path):
+    """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024)."""
+    variables = jax.device_put(backbone_variables(read_weights(weights_path), weights_path))
+    model = I3D(outputs=("Mixed_5c",))
+    run = jax.jit(lambda variables, snippets: model.apply(variables, snippets)[0].mean(axis=(1, 2, 3)))
+    return functools.partial(run, variables)
+
+
+def _features(config, path, stream, run):
+    """Features (T, 1024) of one stream of a video, read snippet by snippet."""
+    e, rows = config.extract, []
+    frames = (_view(frame, e.short_side_pixels, e.crop_pixels) for frame in video.read_frames(path))
+    if stream == "flow":
+        frames = video.flows(frames)
+    for batch in chunks(snippets(frames, config.data.snippet_frames, config.data.stride_frames), e.batch_size):
+        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), e.batch_size)  # one compiled size
+        rows.append(np.asarray(run(np.stack(list(full))))[: len(batch)])
+    return np.concatenate(rows)
+
+
+def snippets(frames, snippet_frames, stride_frames):
+    """Arrays of `snippet_frames` consecutive frames, `stride_frames` apart; a video too short for one has its last frame repeated."""
+    window, count = collections.deque(maxlen=snippet_frames), 0
+    for count, frame in enumerate(frames, 1):
+        window.append(frame)
+        if count >= snippet_frames and (count - snippet_frames) % stride_frames == 0:
+            yield np.stack(window)
+    if 0 < count < snippet_frames:
+        yield np.stack([*window, *[window[-1]] * (snippet_frames - count)])
+
+
+def _view(frame, short_side_pixels, crop_pixels):
+    """(H, W, 3) -> (crop, crop, 3): the centre, after the shorter side was made `short_side_pixels` long."""
+    scale = short_side_pixels / min(frame.shape[:2])
+    height, width = (max(round(size * scale), crop_pixels) for size in frame.shape[:2])
+    if (height, width) != frame.shape[:2]:
+        frame = video.resize(frame, height, width)
+    top, left = (height - crop_pixels) // 2, (width - crop_pixels) // 2
+    return frame[top : top + crop_pixels, left : left + crop_pixels]

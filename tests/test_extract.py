@@ -1,0 +1,81 @@
+import jax
+import numpy as np
+import pytest
+
+from tal_jax.backbones.i3d import I3D
+from tal_jax.convert import write_backbone
+from tal_jax.data import video
+from tal_jax.errors import DataError
+from tal_jax.extract import _view, extract, snippets
+from tests import tiny_config
+from tests.data.test_video import numbered, write_video
+
+
+def test_snippets_by_hand():
+    assert [s.tolist() for s in snippets(range(10), 4, 3)] == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+    assert [s.tolist() for s in snippets(range(9), 4, 3)] == [[0, 1, 2, 3], [3, 4, 5, 6]]
+    assert [s.tolist() for s in snippets(range(2), 4, 3)] == [[0, 1, 1, 1]]
+    assert list(snippets([], 4, 3)) == []
+
+
+def test_the_centre_is_seen():
+    frame = np.zeros((60, 100, 3), np.uint8)
+    frame[20:40, 40:60] = 255
+    seen = _view(frame, 30, 10)
+    assert seen.shape == (10, 10, 3) and seen.min() > 200
+    assert _view(np.zeros((10, 10, 3), np.uint8), 10, 10).shape == (10, 10, 3)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """Config with random weights of I3D, for clips of 32 x 32 pixels."""
+    folder = tmp_path_factory.mktemp("weights")
+    variables = jax.jit(I3D().init)(jax.random.key(0), np.zeros((1, 8, 32, 32, 3), np.float32))
+    write_backbone(variables, folder / "rgb.npz")
+    config = tiny_config.get_config("toy")
+    config.extract.update(rgb_weights=str(folder / "rgb.npz"), short_side_pixels=32, crop_pixels=32, batch_size=2)
+    config.data.update(snippet_frames=8, stride_frames=6)
+    return config
+
+
+def test_features_of_a_folder(config, tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", numbered(30))
+    write_video(tmp_path / "videos" / "b.avi", numbered(5))
+    (tmp_path / "videos" / "c.mkv").write_bytes(b"no video")
+    with pytest.raises(DataError, match="1 of 3 videos could not be read"):
+        extract(config, tmp_path, str(tmp_path / "videos"))
+    features = np.load(tmp_path / "features" / "a.npy")
+    assert features.shape == (4, 1024) and features.dtype == np.float32
+    assert np.load(tmp_path / "features" / "b.npy").shape == (1, 1024)
+    weights = dict(np.load(config.extract.rgb_weights))
+    variables = {"params": {}, "batch_stats": {}}
+    for name, value in weights.items():
+        *parents, leaf = name.split("/")
+        node = variables
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    clip = np.stack([_view(frame, 32, 32) for frame in video.read_frames(tmp_path / "videos" / "a.mp4")])[6:14]
+    (expected,) = jax.jit(I3D(outputs=("Mixed_5c",)).apply)(variables, clip[None])
+    np.testing.assert_allclose(features[1], expected[0].mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+    before = (tmp_path / "features" / "a.npy").stat().st_mtime_ns
+    extract(config, tmp_path, str(tmp_path / "videos" / "a.mp4"))  # is there: stays
+    assert (tmp_path / "features" / "a.npy").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "fields, source, sentence",
+    [
+        ({}, "nowhere", "--input=nowhere is neither a video nor a folder of videos"),
+        ({"extract.rgb_weights": ""}, ".", "Say which weights"),
+        ({"data.snippet_frames": 4}, ".", "config.data.snippet_frames is 4; I3D needs at least 8"),
+    ],
+)
+def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", numbered(3))
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(DataError, match=sentence):
+        extract(config, tmp_path, source)
