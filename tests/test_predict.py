@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tal_jax import predict, train
-from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data import shapes
+from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.detect import Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
