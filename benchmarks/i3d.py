@@ -49,7 +49,9 @@ def torch_network(variables):
             params, constants = variables["params"], variables["batch_stats"]
             for part in path.split("/"):
                 params, constants = params[part], constants[part]
-            kernel = torch.tensor(np.array(params["conv"]["kernel"]).transpose(4, 3, 0, 1, 2)).contiguous(memory_format=torch.channels_last_3d)
+            kernel = torch.tensor(np.array(params["conv"]["kernel"]).transpose(4, 3, 0, 1, 2)).contiguous(
+                memory_format=torch.channels_last_3d
+            )
             norm = [torch.tensor(np.array(constants["bn"][name])) for name in ("mean", "var", "scale", "bias")]
             weights[path] = kernel.requires_grad_(), norm
         kernel, (mean, var, scale, bias) = weights[path]
@@ -118,7 +120,10 @@ def main():
             function = jax.jit(run if what == "forward" else jax.grad(loss)).lower(variables["params"], clip).compile()
             ours = measure(lambda: jax.block_until_ready(function(variables["params"], clip)), options.repeats)
             ratios = ours / reference
-            print(f"| {what} | here, {formulation} | {ours[0]:.2f} | {ours[1]:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+            print(
+                f"| {what} | here, {formulation} | {ours[0]:.2f} | {ours[1]:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |",
+                flush=True,
+            )
             if what == "forward":
                 apart = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(function(variables["params"], clip), expected))
     print(f"\nLargest difference of an output, relative to the largest value: {apart:.1e}")

@@ -31,6 +31,7 @@ def get_config(variant="dw_afsd,input=rgb"):
     config.augment.flip = 0.5
 
     config.model.backbone = "i3d"
+    config.evaluate.batch_size = 1
     config.train.backbone_weights = f"data/i3d_{stream}.npz"
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
     config.model.top_down = False

@@ -1,8 +1,8 @@
 """AFSD and DW-AFSD on SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone. Times: two CPU cores.
 
-    python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP 95.7 to 96.7 over seeds, in 5 to 7 minutes
-    python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
-    python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
+python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP 95.7 to 96.7 over seeds, in 5 to 7 minutes
+python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
+python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
 """
 
 from tal_jax.data import sbhar

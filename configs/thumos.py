@@ -34,5 +34,6 @@ def get_config(variant="dw_afsd,input=rgb"):
     config.window.first_frame = 1
     config.augment.flip = 0.5
     config.model.backbone = "i3d"
+    config.evaluate.batch_size = 1
     config.train.backbone_weights = f"data/i3d_{stream}.npz"
     return config

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
-    "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.crop_pixels", "data.samples_per_frame",
-    "data.class_agnostic",
+    "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
+    "data.samples_per_frame", "data.class_agnostic",
 )  # fmt: skip
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "evaluate", "extract", "predict", "parallel", "window.test_stride_frames",
@@ -124,7 +124,9 @@ def trained_run(config, workdir):
         log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))
     unknown = trained.keys() - asked.keys()
     if unknown:
-        raise DataError(f"{path} is of another version of tal_jax: it has config.{min(unknown)}. Train again in another --workdir.")
+        raise DataError(
+            f"{path} is of another version of tal_jax: it has config.{min(unknown)}. Train again in another --workdir."
+        )
     config.update_from_flattened_dict({field: trained[field] for field in differing})
     return config, tuple(run["classes"])
 

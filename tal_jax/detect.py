@@ -50,7 +50,9 @@ def detect(detector, streams, names):
             segments, classes, scores = detector.run(variables, pad_batch(inputs, detector.batch_size))
         except flax.errors.ScopeParamShapeError as error:
             channels = inputs["inputs_0"].shape[-1]
-            raise DataError(f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number.") from error
+            raise DataError(
+                f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number."
+            ) from error
         for i, (name, offset) in enumerate(rows):
             kept = scores[i] > 0
             segments_sec = dataset.timeline(name).to_seconds(segments[i, kept] + offset)
@@ -83,7 +85,9 @@ def make_detector(configs, num_classes):
     config = configs[0]
     system, models = SYSTEMS[config.system], [SYSTEMS[c.system].build(c, num_classes) for c in configs]
     if len(configs) > 1 and (system.fuse is None or len({c.system for c in configs}) > 1):
-        raise DataError(f"The systems {' and '.join(c.system for c in configs)} cannot be fused; clear config.evaluate.second_workdir.")
+        raise DataError(
+            f"The systems {' and '.join(c.system for c in configs)} cannot be fused; clear config.evaluate.second_workdir."
+        )
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
 
     def body(variables, batch):
@@ -137,7 +141,12 @@ def suppress(config, candidates):
             for i, (name, _, rows) in enumerate(part):
                 segments[i, : len(rows)], scores[i, : len(rows)] = candidates[name][0][rows], candidates[name][2][rows]
             new = soft_nms(
-                segments, scores, sigma=decode.nms_sigma, score_floor=decode.nms_floor, top_k=decode.nms_top_k, keep_last=decode.keep_last
+                segments,
+                scores,
+                sigma=decode.nms_sigma,
+                score_floor=decode.nms_floor,
+                top_k=decode.nms_top_k,
+                keep_last=decode.keep_last,
             )
             for (name, _, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

@@ -34,6 +34,7 @@ def evaluate(config, workdir, detections_path=""):
     if not detections_path:
         workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
         streams = [load_stream(config, folder) for folder in workdirs]
+        _require_fusable(streams)
         detector = make_detector([stream.config for stream in streams], len(streams[0].dataset.annotations.classes))
         return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
@@ -41,6 +42,20 @@ def evaluate(config, workdir, detections_path=""):
     annotations, results = _scored_annotations(config), read_detections(detections_path)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, annotations, results)
+
+
+def _require_fusable(streams):
+    """Raises DataError for two streams of one kind, or whose networks look at other windows."""
+    first, *others = (stream.config for stream in streams)
+    for other in others:
+        if other.data.input == first.data.input:
+            raise DataError(
+                f"config.evaluate.second_workdir holds a run on {other.data.input} too; name one on the other stream."
+            )
+        if other.window.frames != first.window.frames or other.curriculum.auxiliary != first.curriculum.auxiliary:
+            raise DataError(
+                "config.evaluate.second_workdir holds a run of another window length or auxiliary branch; train it as the first."
+            )
 
 
 def load_stream(config, workdir):
@@ -127,7 +142,9 @@ def read_recording_scores(path):
     except OSError as error:
         raise DataError(f"Cannot read the recording scores {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DataError(f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.') from error
+        raise DataError(
+            f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.'
+        ) from error
 
 
 def label_recordings(results, best_classes):
@@ -139,7 +156,9 @@ def label_recordings(results, best_classes):
     """
     absent = [name for name in results if name not in best_classes]
     if absent:
-        raise DataError(f"config.evaluate.recording_scores lacks {len(absent)} of {len(results)} recordings; the first is '{absent[0]}'.")
+        raise DataError(
+            f"config.evaluate.recording_scores lacks {len(absent)} of {len(results)} recordings; the first is '{absent[0]}'."
+        )
     return {
         name: [d | {"label": best_classes[name][0], "score": d["score"] * best_classes[name][1]} for d in detections]
         for name, detections in results.items()

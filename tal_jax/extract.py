@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import json
 import logging
 import pathlib
 
@@ -12,10 +13,11 @@ from tqdm import tqdm
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data import video
+from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
-from tal_jax.published import backbone_variables
+from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ def extract(config, workdir, source):
     """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
 
     Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames` apart, so that the
-    same config trains on them. They go to `config.data.features`, or to <workdir>/features. Files that are there stay.
+    same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set. Files that
+    are there stay; a folder of features that were made otherwise is refused.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -37,11 +40,17 @@ def extract(config, workdir, source):
     """
     paths = _videos(source)
     if config.data.snippet_frames < 8:
-        raise DataError(f"config.data.snippet_frames is {config.data.snippet_frames}; I3D needs at least 8 frames (the shared features have 16).")
-    networks = {stream: _network(config.extract[f"{stream}_weights"]) for stream in ("rgb", "flow") if config.extract[f"{stream}_weights"]}
+        raise DataError(
+            f"config.data.snippet_frames is {config.data.snippet_frames}; I3D needs at least 8 frames (the shared features have 16)."
+        )
+    weights = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS if config.extract[f"{stream}_weights"]}
+    networks = {stream: _network(path, stream) for stream, path in weights.items()}
     if not networks:
         raise DataError("Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or both.")
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
+    _require_same_settings(
+        folder, dict(weights, stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
+    )
     failed = 0
     for path in tqdm(paths, unit="video"):
         file = folder / f"{path.stem}.npy"
@@ -64,15 +73,29 @@ def _videos(source):
     path = pathlib.Path(source)
     if not source or not path.exists():
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    paths = sorted(p for p in path.iterdir() if p.suffix.lower() in video.SUFFIXES) if path.is_dir() else [path]
-    if not paths:
-        raise DataError(f"The folder {path} holds no video ({', '.join(video.SUFFIXES)}).")
-    return paths
+    return video.find_videos(path)[0] if path.is_dir() else [path]
 
 
-def _network(weights_path):
+def _require_same_settings(folder, settings):
+    """Writes settings.json, or raises DataError if the folder has one of other settings."""
+    file = folder / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != settings:
+        raise DataError(f"{folder} holds features of other settings ({file.name}); choose another --config.data.features.")
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(settings))
+
+
+def _network(path, stream):
     """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024)."""
-    variables = jax.device_put(backbone_variables(read_weights(weights_path), weights_path))
+    if not pathlib.Path(path).exists():
+        raise DataError(
+            f"config.extract.{stream}_weights names {path}, which does not exist; tal_jax.convert writes it (docs/data.md)."
+        )
+    weights = read_weights(path)
+    found = recognise(weights, path)[1]
+    if found != stream:
+        raise DataError(f"config.extract.{stream}_weights names {path}, which is for {found}.")
+    variables = jax.device_put(backbone_variables(weights, path))
     model = I3D(outputs=("Mixed_5c",))
     run = jax.jit(lambda variables, snippets: model.apply(variables, snippets)[0].mean(axis=(1, 2, 3)))
     return functools.partial(run, variables)
@@ -91,7 +114,7 @@ def _features(config, path, stream, run):
 
 
 def snippets(frames, snippet_frames, stride_frames):
-    """Arrays of `snippet_frames` consecutive frames, `stride_frames` apart; a video too short for one has its last frame repeated."""
+    """Arrays of `snippet_frames` consecutive frames, `stride_frames` apart; a short video has its last frame repeated."""
     window, count = collections.deque(maxlen=snippet_frames), 0
     for count, frame in enumerate(frames, 1):
         window.append(frame)

@@ -19,10 +19,18 @@ from tal_jax.systems import SYSTEMS
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "check_data", "extract"], "train evaluates at its end.")
-_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "predict", "check_data", "extract"], "train evaluates at its end."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections."
+)
 _DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model.")
-_INPUT = flags.DEFINE_string("input", "", "For --mode=predict: a feature file, a video, a folder of them, or a recording of the data set; for extract: a video or a folder.")
+_INPUT = flags.DEFINE_string(
+    "input",
+    "",
+    "A feature file, a video, a folder of either or, to predict, a recording of the data set.",
+)
 
 
 def main(_):

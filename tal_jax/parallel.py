@@ -74,9 +74,7 @@ def _pmap(devices):
 
     def compile_map(body):
         mapped = jax.pmap(body, axis_name=AXIS, devices=devices)
-        return lambda params, batch: jax.tree.map(
-            lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch))
-        )
+        return lambda params, batch: jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch)))
 
     return Parallel(count, replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map)
 

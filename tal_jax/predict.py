@@ -80,9 +80,8 @@ def input_datasets(config, source, classes):
     """
     if not source:
         raise DataError("Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data set.")
-    has_annotations = config.data.annotations or config.data.name != "folder"
-    known = _known_recordings(dataset_annotations(config), classes) if has_annotations else {}
     path = pathlib.Path(source)
+    known = _known_recordings(config, classes)
     if path.exists():
         suffixes = SUFFIXES if config.data.input == "features" else VIDEO_SUFFIXES
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes) if path.is_dir() else [path]
@@ -99,7 +98,18 @@ def input_datasets(config, source, classes):
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))}
 
 
-def _known_recordings(annotations, classes):
+def _known_recordings(config, classes):
+    """The recordings of the config's annotations, if it has any that are there: name -> Recording in the run's classes."""
+    try:
+        annotations = dataset_annotations(config)
+    except DataError:
+        if config.data.annotations:
+            raise
+        return {}
+    return _in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes)
+
+
+def _in_classes(annotations, classes):
     """The annotated recordings, their labels as indices into the run's classes; actions of other classes left out."""
     index = np.array([classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32)
     known = {}
@@ -112,7 +122,7 @@ def _known_recordings(annotations, classes):
 def _file_dataset(config, file, classes, known):
     """The Dataset of one file, read once."""
     data, name = config.data, file.stem
-    recording = known.get(name.removeprefix(data.get("file_prefix", ""))) or known.get(name)
+    recording = known.get(name) or known.get(name.removeprefix(data.get("file_prefix", "")))
     recording = recording or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     if data.input == "features":
         features = read_features(file)
@@ -131,7 +141,7 @@ def _video_frames(file, data):
     with tempfile.TemporaryDirectory() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
         info = json.loads(stored_files(folder, file, flow=False)[1].read_text())
-        return read_frames(pathlib.Path(folder), data.input, file.stem), info["fps"], info["duration_sec"]  # the map outlives its name
+        return read_frames(pathlib.Path(folder), data, file.stem), info["fps"], info["duration_sec"]  # the map outlives its name
 
 
 def key_frames(frames, count=12):

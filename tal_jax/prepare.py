@@ -66,7 +66,7 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=11
     Raises:
         DataError: nothing can be done: no videos, two of one name, `out` holds other frames, or flow or Beam is not installed.
     """
-    paths, others = find_videos(videos)
+    paths, others = video.find_videos(videos)
     if others:
         print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")
     _print_missing(paths, dataset, annotations)
@@ -85,27 +85,6 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=11
         print(f"  {pathlib.Path(path).name}: {reason}")
     print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
     return failed
-
-
-def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are neither.
-
-    Raises:
-        DataError: there is no folder or no video, or two videos have one stem.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"The folder of videos {folder} does not exist.")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = [path for path in files if path.suffix.lower() in video.SUFFIXES]
-    if not paths:
-        raise DataError(f"The folder {folder} holds no video ({', '.join(video.SUFFIXES)}).")
-    by_stem = {}
-    for path in paths:
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise DataError(f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; keep one of them.")
-    return paths, [path.name for path in files if path not in set(paths)]
 
 
 def _print_missing(paths, dataset, annotations):
@@ -144,8 +123,12 @@ def _reason(path, **settings):
     cv2.setNumThreads(1)
     try:
         video.store_video(path, **settings)
+    except OSError:  # a full disk is not the video's fault
+        raise
     except DataError as error:
         return str(error)
+    except Exception as error:  # whatever a library makes of a damaged file costs this video alone
+        return f"The video {path} cannot be prepared: {type(error).__name__}: {error}"
     return ""
 
 
@@ -210,6 +193,8 @@ def main(_):
             if not flag.value:
                 raise DataError(f"say --{flag.name}: --dataset=thumos14 --videos=DIR --out=DIR.")
         settings = dict(annotations=_ANNOTATIONS.value, flow=_FLOW.value, workers=_WORKERS.value, size=_SIZE.value)
+        if _BEAM_OPTIONS.value and not _BEAM.value:
+            raise DataError("--beam_options needs --beam.")
         beam_options = _BEAM_OPTIONS.value if _BEAM.value else None
         sys.exit(bool(prepare(_DATASET.value, _VIDEOS.value, _OUT.value, **settings, beam_options=beam_options)))
     except (DataError, OSError) as error:

@@ -46,7 +46,7 @@ def print_detections(name, detections, most=40):
 
 
 def print_check(summary, lines):
-    """Prints what `check_dataset` found: the summary, then problems and notes, a line each; returns the exit code, 1 for problems."""
+    """Prints what `check_dataset` found, the summary first; returns the exit code, 1 if something is wrong."""
     print(summary)
     problems = [line for line in lines if not line.startswith("Note:")]
     for line in lines:

@@ -46,11 +46,11 @@ class TrainState:
         return {"params": self.params if self.ema is None else self.ema, **self.model_state}
 
 
-def init_state(config, model, optimizer, inputs):
-    """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone."""
+def init_state(config, model, optimizer, inputs, backbone_weights=""):
+    """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone; backbone_weights: see `config.train`."""
     model_state = jax.jit(model.init)(jax.random.key(config.seed), inputs)
-    if config.train.backbone_weights:
-        model_state = with_backbone(model_state, config.train.backbone_weights)
+    if backbone_weights:
+        model_state = with_backbone(model_state, backbone_weights)
     params = model_state.pop("params")
     ema = jax.tree.map(jnp.copy, params) if config.train.ema_decay else None
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params))
@@ -139,7 +139,8 @@ def train(config, workdir):
 
     model, optimizer = system.build(config, len(dataset.annotations.classes)), make_optimizer(config, total_steps)
     example = make_example(items[0], np.random.default_rng(0))
-    state = init_state(config, model, optimizer, example["inputs"][None])
+    weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
+    state = init_state(config, model, optimizer, example["inputs"][None], weights)
     workdir.mkdir(parents=True, exist_ok=True)
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
@@ -154,7 +155,12 @@ def train(config, workdir):
     log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).", *sizes)
 
     batches = TrainingBatches(
-        items, make_example, batch_size=config.train.batch_size, seed=config.seed, threads=config.train.loader_threads, start=start
+        items,
+        make_example,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        threads=config.train.loader_threads,
+        start=start,
     )
     log.info("Compiling the first step, about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))

@@ -170,6 +170,7 @@ def _parse(file, stem):
     if start.startswith(b"PK"):
         with zipfile.ZipFile(file) as archive:
             folders = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+        file.seek(0)
         return _parse_torch_zip(file, folders[0]) if folders else (dict(np.load(file, allow_pickle=False)), None)
     if start == b"\x93NUMPY":
         return {stem: np.load(file, allow_pickle=False)}, None

@@ -10,7 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class MetricWriter:
-    """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}. Lines after `start_step` of an earlier try are dropped, none is written twice."""
+    """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}.
+
+    Lines after `start_step` of an earlier try are dropped; none is written twice.
+    """
 
     def __init__(self, workdir, start_step=0):
         self._path = pathlib.Path(workdir) / "metrics.jsonl"

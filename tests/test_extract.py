@@ -62,6 +62,13 @@ def test_features_of_a_folder(config, tmp_path):
     before = (tmp_path / "features" / "a.npy").stat().st_mtime_ns
     extract(config, tmp_path, str(tmp_path / "videos" / "a.mp4"))  # is there: stays
     assert (tmp_path / "features" / "a.npy").stat().st_mtime_ns == before
+    config = config.copy_and_resolve_references()
+    config.data.stride_frames = 4
+    with pytest.raises(DataError, match="holds features of other settings"):
+        extract(config, tmp_path, str(tmp_path / "videos"))
+    config.extract.update(rgb_weights="", flow_weights=config.extract.rgb_weights)
+    with pytest.raises(DataError, match="config.extract.flow_weights names .*rgb.npz, which is for rgb"):
+        extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
 @pytest.mark.parametrize(

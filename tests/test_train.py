@@ -208,7 +208,10 @@ def test_what_is_not_finite():
         ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'train'"),
         ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
-        ({"window.train_stride_frames": 500, "data.train_subset": "test", "window.frames": 16}, "No training window of 16 frames"),
+        (
+            {"window.train_stride_frames": 500, "data.train_subset": "test", "window.frames": 16},
+            "No training window of 16 frames",
+        ),
     ],
 )
 def test_what_can_be_said_before_training_is_said_then(tiny, tmp_path, change, message):

@@ -1,6 +1,6 @@
 """A small AFSD for tests: 2 classes, 3 channels at 10 fps, windows of 12.8 s.
 
-    python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotations=FILE --config.data.features=FOLDER
+python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotations=FILE --config.data.features=FOLDER
 """
 
 from tal_jax.data import sbhar

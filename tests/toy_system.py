@@ -53,4 +53,9 @@ def decode(config, logits):
     return Candidates(jnp.broadcast_to(segments, (batch, *segments.shape)), scores)
 
 
-TOY = System(lambda config, num_classes: Toy(num_classes), training_examples, loss, decode)
+def fuse(config, first, second):
+    """The mean of both streams' logits, decoded."""
+    return decode(config, 0.5 * (first + second))
+
+
+TOY = System(lambda config, num_classes: Toy(num_classes), training_examples, loss, decode, fuse)

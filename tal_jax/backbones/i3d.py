@@ -49,7 +49,7 @@ class I3D(nn.Module):
       frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias are trained; statistics
         are those of the batch over all devices wherever "batch_stats" is mutable, else the running ones.
       remat: recompute the inside of each block in the backward pass instead of keeping it.
-      conv: 'native' or 'folded', see `conv3d`; None: the faster one of the backend (docs/performance.md).
+      conv: 'native' or 'folded', see `conv3d`; None: 'folded' on a CPU, else 'native' (docs/performance.md).
       dtype: of the computation; parameters stay float32.
     """
 
@@ -63,7 +63,7 @@ class I3D(nn.Module):
 
     @nn.compact
     def __call__(self, clips):
-        """clips (B, T, H, W, C): real numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16. Returns a tuple, as `outputs`."""
+        """clips (B, T, H, W, C): numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16. Returns a tuple, as `outputs`."""
         if clips.dtype in (jnp.uint8, jnp.float16):
             clips = scale_pixels(clips)
         conv = self.conv or ("folded" if jax.default_backend() == "cpu" else "native")
@@ -105,7 +105,9 @@ class Unit(nn.Module):
         if self.frozen_norm:
             return nn.relu(FrozenBatchNorm(self.dtype, name="bn")(x))
         training = self.is_mutable_collection("batch_stats")
-        norm = nn.BatchNorm(not training, momentum=0.99, epsilon=BN_EPS, dtype=self.dtype, axis_name=AXIS if training else None, name="bn")
+        norm = nn.BatchNorm(
+            not training, momentum=0.99, epsilon=BN_EPS, dtype=self.dtype, axis_name=AXIS if training else None, name="bn"
+        )
         return nn.relu(norm(x))
 
 

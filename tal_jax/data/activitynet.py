@@ -1,4 +1,4 @@
-"""ActivityNet 1.3: 200 classes in 20,000 web videos, about 15,000 of them annotated for training and scoring. Nothing of it is bundled."""
+"""ActivityNet 1.3: 200 classes in 20,000 web videos, 15,000 of them annotated for training and scoring. Nothing is bundled."""
 
 from tal_jax.data import frames
 from tal_jax.data.annotations import load_annotations

@@ -23,7 +23,9 @@ def augment_sequence(features, rng, *, scale=0.0, noise=0.0, rotation_deg=0.0):
         features = features * np.float32(np.exp(scale * rng.standard_normal()))
     if rotation_deg:
         if features.shape[1] % 3:
-            raise DataError(f"config.augment.rotation_deg needs (x, y, z) triples; the features have {features.shape[1]} channels.")
+            raise DataError(
+                f"config.augment.rotation_deg needs (x, y, z) triples; the features have {features.shape[1]} channels."
+            )
         rotation = _rotation(rng.standard_normal(3), np.radians(rotation_deg) * rng.uniform(-1, 1))
         features = (features.reshape(-1, 3) @ rotation.astype(np.float32)).reshape(features.shape)
     if noise:

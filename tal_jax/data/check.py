@@ -29,7 +29,8 @@ def check_dataset(config):
         for field in ("train_subset", "test_subset")
         if config.data[field] not in subsets
     ]
-    problems += [f"Recording '{name}' has no feature file." for name in dataset.missing]
+    what = "feature file" if config.data.input == "features" else "frames"
+    problems += [f"Recording '{name}' has no {what}." for name in dataset.missing]
     shapes = {}
     for name, recording in recordings.items():
         try:
@@ -47,7 +48,7 @@ def check_dataset(config):
 
 
 def _summary(config, dataset, shapes):
-    """What there is in the recordings that could be read, of `shapes` (T, C)."""
+    """What there is in the recordings that could be read, of `shapes` (T, C) or (T, H, W, C)."""
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
     cells = [np.diff(dataset.timeline(name).to_cells(recordings[name].segments_sec)) for name in shapes]
     cells = np.concatenate([np.zeros((0, 1)), *cells])
@@ -55,8 +56,9 @@ def _summary(config, dataset, shapes):
     subsets = collections.Counter(recordings[name].subset for name in shapes)
     lines = [f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"]
     if shapes:
-        hours = sum(float(dataset.timeline(name).to_seconds(length)) for name, (length, _) in shapes.items()) / 3600
-        lines[0] += f", {hours:.2f} hours; {sum(t for t, _ in shapes.values())} frames of {next(iter(shapes.values()))[1]} values"
+        hours = sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
+        size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
+        lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
     lines.append(f"{len(classes)} classes: {', '.join(classes)}")
     if len(seconds):
         lines.append(
@@ -68,7 +70,7 @@ def _summary(config, dataset, shapes):
 
 def _feature_problems(features, recording, timeline):
     problems = []
-    bad_rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    bad_rows = np.flatnonzero(~np.isfinite(features).all(axis=1)) if features.dtype.kind == "f" else np.zeros(0)
     if bad_rows.size:
         problems.append(
             f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row {bad_rows[0]}."

@@ -54,7 +54,7 @@ class Dataset:
 
     Attributes:
         annotations: the recordings of the training and test subsets whose features are there.
-        read: recording name -> (T, C) float array, perhaps a read-only memory map; not to be changed, for the last
+        read: recording name -> (T, C) float array, or frames (T, H, W, C) uint8, perhaps a read-only memory map; not to be changed, for the last
             `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
         timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).

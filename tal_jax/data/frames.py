@@ -20,7 +20,7 @@ GREY = 127.5  # the pixel value that the network sees as 0; float16 holds it exa
 
 
 def data_config(**fields):
-    """The section `config.data` for frames: `features.data_config` with another `input`, and these fields or their values in `fields`."""
+    """The section `config.data` for frames: that of features, these fields, and their values in `fields`."""
     data = features.data_config()
     data.input = "rgb"  # or 'flow'
     data.frames = ""  # folder made by tal_jax.prepare
@@ -40,16 +40,18 @@ def load(config, annotations, hint=HOW_TO_GET):
     if data.input not in STREAMS:
         raise DataError(f"config.data.input is '{data.input}'; it must be one of {', '.join(STREAMS)}.")
     folder = pathlib.Path(data.frames)
-    prefix = data.file_prefix
-    stems = {name: name if name.startswith(prefix) else f"{prefix}{name}" for name in annotations.recordings}
-    there = {name for name, stem in stems.items() if (folder / data.input / f"{stem}.npy").is_file()}
+    files = {path.stem for path in (folder / data.input).glob("*.npy")}
+    stems = {name: next((s for s in (f"{data.file_prefix}{name}", name) if s in files), None) for name in annotations.recordings}
+    there = {name for name, stem in stems.items() if stem}
     recordings = {
-        name: dataclasses.replace(recording, fps=read_fps(folder / "info" / f"{stems[name]}.json")) if name in there else recording
+        name: dataclasses.replace(recording, fps=read_fps(folder / "info" / f"{stems[name]}.json"))
+        if name in there
+        else recording
         for name, recording in annotations.recordings.items()
     }
     place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
     annotations = Annotations(annotations.classes, recordings)
-    return features.build_dataset(annotations, lambda name: read_frames(folder, data.input, stems[name]), there, data, place, hint)
+    return features.build_dataset(annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint)
 
 
 def read_fps(path):
@@ -57,23 +59,37 @@ def read_fps(path):
     try:
         return float(json.loads(path.read_text())["fps"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is missing or damaged; delete the frames of this video and run tal_jax.prepare again.") from error
+        raise DataError(
+            f"{path} is missing or damaged; delete the frames of this video and run tal_jax.prepare again."
+        ) from error
 
 
-def read_frames(folder, stream, name):
-    """The frames of one video, a memory map (T, H, W, C) uint8. Raises DataError for a file that holds anything else."""
-    path = folder / stream / f"{name}.npy"
+def read_frames(folder, data, stem):
+    """The frames of one video, a memory map (T, H, W, C) uint8.
+
+    Args:
+      folder: made by tal_jax.prepare.
+      data: the fields of `config.data`: `input`, the stream, and `frame_pixels`, H and W.
+      stem: of the video's file.
+
+    Raises:
+      DataError: the file holds anything else.
+    """
+    path, pixels, channels = folder / data.input / f"{stem}.npy", data.frame_pixels, STREAMS[data.input]
     try:
         frames = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"Cannot read the frames {path}: {error}. Delete the file and run tal_jax.prepare again.") from error
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != STREAMS[stream] or not frames.size:
-        raise DataError(f"{path} holds {frames.dtype} of shape {frames.shape}; it must be uint8 of shape (T, H, W, {STREAMS[stream]}).")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (pixels, pixels, channels) or not frames.size:
+        expected = f"(T, {pixels}, {pixels}, {channels})"
+        raise DataError(
+            f"{path} holds {frames.dtype} of shape {frames.shape}; config.data.frame_pixels asks for uint8 of shape {expected}."
+        )
     return frames
 
 
 def random_view(shape, crop_pixels, flip, rng):
-    """AFSD: where a training clip is cropped, anywhere, and whether it is flipped, with probability `flip`: (top, left, flipped)."""
+    """AFSD: where a training clip is cropped and whether it is flipped, with probability `flip`: (top, left, flipped)."""
     top, left = (int(rng.integers(size - crop_pixels + 1)) for size in shape[1:3])
     return top, left, bool(rng.random() < flip)
 

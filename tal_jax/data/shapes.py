@@ -33,17 +33,18 @@ def data_config():
 
 
 def load(config):
-    """Dataset of rendered videos, (T, 40, 40, 3) RGB or (T, 40, 40, 2) flow; renders into `config.data.frames` what is not there."""
-    return frames.load(config, rendered_annotations(config))
-
-
-def rendered_annotations(config):
-    """Annotations of the rendered videos, subsets "train" and "test"; renders them where they are not there."""
+    """Dataset of rendered videos, (T, 40, 40, 3) RGB or (T, 40, 40, 2) flow; renders them into `config.data.frames` once."""
     folder = pathlib.Path(config.data.frames)
     if not (folder / "annotations.json").exists():
         log.info("Rendering %d videos into %s, once.", sum(SUBSETS.values()), folder)
         render_all(folder)
-    return load_annotations(folder / "annotations.json")
+    return frames.load(config, rendered_annotations(config), f"Delete {folder}, and it is rendered again.")
+
+
+def rendered_annotations(config):
+    """Annotations of the rendered videos, subsets "train" and "test"."""
+    hint = "The videos are rendered by --mode=train and --mode=check_data."
+    return load_annotations(config.data.annotations or pathlib.Path(config.data.frames) / "annotations.json", hint=hint)
 
 
 def render_all(folder, seed=0, subsets=SUBSETS, num_frames=NUM_FRAMES):
@@ -87,7 +88,9 @@ def render(rng, num_frames=NUM_FRAMES):
     pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)  # (T, H, W, 2) in the scene
     drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
     image = texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15)
-    motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(np.float32)
+    motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(
+        np.float32
+    )
     for actor in range(NUM_ACTORS + NUM_DISTRACTORS):
         doing = [action for action, who in actions if who == actor]
         pose = poses(rng, num_frames, doing)
@@ -154,13 +157,18 @@ def draw(rng, pixels, pose, camera):
     place, angle, size = (pose[key].astype(np.float32) for key in ("place", "angle", "size"))
     away = pixels - place[:, None, None]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
-    own = np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1) / size[:, None, None, None]
+    own = (
+        np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1)
+        / size[:, None, None, None]
+    )
     corners, depth = int(rng.integers(2, 6)), rng.uniform(0.15, 0.4)
     radius = np.hypot(own[..., 0], own[..., 1])
     edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
     opacity = np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1) * pose["opacity"].astype(np.float32)[:, None, None]
     turn, growth = angle[1:] - angle[:-1], size[1:] / size[:-1]
-    turn, growth = (np.append(value, rest).astype(np.float32)[:, None, None, None] for value, rest in ((turn, 0.0), (growth, 1.0)))
+    turn, growth = (
+        np.append(value, rest).astype(np.float32)[:, None, None, None] for value, rest in ((turn, 0.0), (growth, 1.0))
+    )
     travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[:, None, None].astype(np.float32)
     turned = np.stack([-away[..., 1], away[..., 0]], axis=-1)
     motion = travel + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away

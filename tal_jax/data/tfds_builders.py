@@ -1,8 +1,8 @@
 """The data sets as TensorFlow Datasets builders; neither TensorFlow nor a download is needed.
 
-    builder = tfds_builders.Sbhar(data_dir="data/tfds")
-    builder.download_and_prepare()
-    source = builder.as_data_source("train")          # random access: len(source), source[3]["features"]
+builder = tfds_builders.Sbhar(data_dir="data/tfds")
+builder.download_and_prepare()
+source = builder.as_data_source("train")          # random access: len(source), source[3]["features"]
 """
 
 import math
@@ -59,15 +59,18 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     def _generate_examples(self, dataset, subset):
         for name, recording in dataset.annotations.subset(subset).recordings.items():
             timeline = dataset.timeline(name)
-            yield name, dict(
-                name=name,
-                features=np.asarray(dataset.read(name), np.float32),
-                fps=timeline.fps,
-                stride_frames=timeline.stride_frames,
-                snippet_frames=timeline.snippet_frames,
-                duration_sec=recording.duration_sec or math.nan,
-                segments_sec=recording.segments_sec,
-                labels=recording.labels,
+            yield (
+                name,
+                dict(
+                    name=name,
+                    features=np.asarray(dataset.read(name), np.float32),
+                    fps=timeline.fps,
+                    stride_frames=timeline.stride_frames,
+                    snippet_frames=timeline.snippet_frames,
+                    duration_sec=recording.duration_sec or math.nan,
+                    segments_sec=recording.segments_sec,
+                    labels=recording.labels,
+                ),
             )
 
 

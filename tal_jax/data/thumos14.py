@@ -57,7 +57,10 @@ def _with_published_frames(annotations):
     recordings = dict(annotations.recordings)
     for name, row in frame_annotations_10fps().items():
         recordings[name] = dataclasses.replace(
-            recordings[name], segments_sec=row["segments_frame"] / FRAMES_FPS, labels=row["labels"], duration_sec=row["num_frames"] / FRAMES_FPS
+            recordings[name],
+            segments_sec=row["segments_frame"] / FRAMES_FPS,
+            labels=row["labels"],
+            duration_sec=row["num_frames"] / FRAMES_FPS,
         )
     return Annotations(annotations.classes, recordings)
 

@@ -34,6 +34,27 @@ class VideoInfo:
         return self.num_frames / self.fps
 
 
+def find_videos(folder):
+    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are neither.
+
+    Raises:
+        DataError: there is no folder or no video, or two videos have one stem.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"The folder of videos {folder} does not exist.")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not paths:
+        raise DataError(f"The folder {folder} holds no video ({', '.join(SUFFIXES)}).")
+    by_stem = {}
+    for path in paths:
+        other = by_stem.setdefault(path.stem, path)
+        if other != path:
+            raise DataError(f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; keep one of them.")
+    return paths, [path.name for path in files if path not in set(paths)]
+
+
 def read_info(path):
     """Frame rate and number of frames.
 
@@ -121,7 +142,7 @@ def dynamic_fps(info, max_frames=768):
 
 
 def resize(frame, height, width):
-    """Pillow's bicubic resize, as published for THUMOS14, whatever the aspect ratio: (H, W, 3) uint8 -> (height, width, 3) uint8."""
+    """Pillow's bicubic resize, as published for THUMOS14, whatever the aspect ratio: (H, W, 3) uint8 -> (height, width, 3)."""
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
 
 

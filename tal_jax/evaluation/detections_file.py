@@ -1,7 +1,7 @@
 """Detections files: the results JSON that the ActivityNet tools and most published systems speak.
 
-    {"version": "tal_jax", "external_data": {},
-     "results": {"my_recording": [{"label": "sitting", "segment": [47.6, 60.2], "score": 0.93}]}}      seconds
+{"version": "tal_jax", "external_data": {},
+ "results": {"my_recording": [{"label": "sitting", "segment": [47.6, 60.2], "score": 0.93}]}}      seconds
 """
 
 import json

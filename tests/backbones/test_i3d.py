@@ -36,7 +36,10 @@ def test_end_points_are_the_published_ones(stream, channels, formulation):
         assert abs(projection - row["projection"]) <= 0.01 * norm / np.sqrt(value.size), row["end_point"]
 
 
-@pytest.mark.parametrize("kernel, stride, size", [((7, 7, 7), (2, 2, 2), (9, 10, 7)), ((3, 3, 3), (1, 1, 1), (5, 4, 6)), ((1, 1, 1), (1, 1, 1), (3, 2, 2))])
+@pytest.mark.parametrize(
+    "kernel, stride, size",
+    [((7, 7, 7), (2, 2, 2), (9, 10, 7)), ((3, 3, 3), (1, 1, 1), (5, 4, 6)), ((1, 1, 1), (1, 1, 1), (3, 2, 2))],
+)
 def test_both_formulations_are_one_convolution(kernel, stride, size):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *size, 3), np.float32)

@@ -66,8 +66,14 @@ def test_subset(tmp_path):
         ('{"database": {"rec": {"subset": "a", "annotations": [{}]}}}', "recording 'rec', annotation 0: field 'label'"),
         ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x"}]}}}', "annotation 0: field 'segment'"),
         ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1]}]}}}', "field 'segment'"),
-        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, "b"]}]}}}', "must be a finite number, found 'b'"),
-        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}', "must be a finite number, found nan"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, "b"]}]}}}',
+            "must be a finite number, found 'b'",
+        ),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}',
+            "must be a finite number, found nan",
+        ),
         ('{"database": {"rec": {"subset": "a", "duration": -1}}}', "recording 'rec': field 'duration' must be positive"),
         ('{"database": {"rec": {"subset": "a", "fps": "fast"}}}', "recording 'rec': field 'fps'"),
         ('{"classes": 3, "database": {"rec": {"subset": "a"}}}', "field 'classes'"),

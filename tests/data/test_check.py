@@ -65,7 +65,10 @@ def test_the_same_segment_with_two_labels_is_fine(check, database):
     "features, sentence",
     [
         (np.full((100, 2), np.nan), "NaN or infinite features in 100 of 100 rows, the first is row 0"),
-        (np.where(np.arange(200).reshape(100, 2) == 5, np.inf, 1), "NaN or infinite features in 1 of 100 rows, the first is row 2"),
+        (
+            np.where(np.arange(200).reshape(100, 2) == 5, np.inf, 1),
+            "NaN or infinite features in 1 of 100 rows, the first is row 2",
+        ),
         (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
         (np.ones((50, 2)), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),

@@ -1,11 +1,15 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from tal_jax.data import frames, load_dataset
+from tal_jax.data.annotations import Annotations
+from tal_jax.data.check import check_dataset
 from tal_jax.data.folder import data_config
 from tal_jax.errors import DataError
+from tal_jax.systems.afsd.examples import training_examples
 from tests.tiny_config import get_config
 
 
@@ -37,11 +41,12 @@ def config(tmp_path):
     config = get_config("toy")
     config.data = data_config("rgb")
     config.data.update(annotations=str(tmp_path / "labels.json"), frames=str(tmp_path))
+    config.data.update(frame_pixels=4, crop_pixels=2)
     for folder in ("rgb", "info"):
         (tmp_path / folder).mkdir()
     database = {}
     for name, stem, fps in (("a", "v_a", 5.0), ("v_b", "v_b", 10.0)):
-        np.save(tmp_path / "rgb" / f"{stem}.npy", video())
+        np.save(tmp_path / "rgb" / f"{stem}.npy", video(width=4))
         (tmp_path / "info" / f"{stem}.json").write_text(json.dumps({"fps": fps}))
         database[name] = {"subset": "train", "fps": 30, "annotations": [{"label": "x", "segment": [0.2, 0.6]}]}
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
@@ -51,10 +56,36 @@ def config(tmp_path):
 
 def test_frames_of_a_folder(config):
     dataset = load_dataset(config)
-    np.testing.assert_array_equal(dataset.read("a"), video())
+    np.testing.assert_array_equal(dataset.read("a"), video(width=4))
     assert isinstance(dataset.read("a"), np.memmap)
     np.testing.assert_allclose(dataset.timeline("a").to_cells([0.2, 0.6]), [1, 3])  # the rate of the frames, not of the video
     np.testing.assert_allclose(dataset.timeline("v_b").to_cells([0.2, 0.6]), [2, 6])
+
+
+def test_a_recording_whose_own_name_begins_like_a_file(config, tmp_path):
+    for folder, suffix in (("rgb", "npy"), ("info", "json")):
+        (tmp_path / folder / f"v_b.{suffix}").rename(tmp_path / folder / f"v_v_b.{suffix}")
+    assert load_dataset(config).read("v_b").shape == (6, 4, 4, 3)
+
+
+def test_check_data(config):
+    config.data.test_subset = "train"
+    summary, problems = check_dataset(config)
+    assert summary.splitlines()[0] == "2 recordings (2 train), 0.00 hours; 12 frames of 4 x 4 x 3 values" and problems == []
+
+
+def test_an_action_a_little_longer_than_its_video_is_trained_on(config):
+    config.window.frames = 128
+    items, make_example = training_examples(config, load_dataset(config))
+    assert [item.name for item in items] == ["a", "v_b"]  # the one of v_b ends with its last frame, as annotated
+    config.data.fps = 0
+    dataset = load_dataset(config)
+    late = dataclasses.replace(dataset.annotations.recordings["v_b"], segments_sec=np.array([[0.2, 0.63]]))
+    annotations = Annotations(dataset.annotations.classes, {"v_b": late})
+    items, make_example = training_examples(config, dataclasses.replace(dataset, annotations=annotations))
+    example = make_example(items[0], np.random.default_rng(0))
+    np.testing.assert_allclose(example["segments_frame"], [[2, 6]], atol=1e-5)
+    assert example["inputs"].shape == (128, 2, 2, 3) and example["num_frames"] == 6
 
 
 def test_one_class(config):
@@ -68,7 +99,12 @@ def test_one_class(config):
     [
         ("info/v_a.json", "{", "v_a.json is missing or damaged; delete the frames of this video and run tal_jax.prepare again"),
         ("rgb/v_a.npy", "", "Cannot read the frames .*v_a.npy"),
-        ("rgb/v_a.npy", np.zeros((3, 4, 4, 2), np.uint8), r"holds uint8 of shape \(3, 4, 4, 2\); it must be uint8 of shape \(T, H, W, 3\)"),
+        (
+            "rgb/v_a.npy",
+            np.zeros((3, 4, 4, 2), np.uint8),
+            r"holds uint8 of shape \(3, 4, 4, 2\); config.data.frame_pixels asks for uint8 of shape \(T, 4, 4, 3\)",
+        ),
+        ("rgb/v_a.npy", np.zeros((3, 6, 6, 3), np.uint8), r"\(3, 6, 6, 3\); config.data.frame_pixels asks for"),
         ("rgb/v_a.npy", np.zeros((3, 4, 4, 3), np.float32), "holds float32 of shape"),
     ],
 )

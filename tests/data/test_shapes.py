@@ -13,7 +13,9 @@ def video():
 
 def test_a_seed_gives_the_same_video(video):
     again = shapes.render(np.random.default_rng(3), num_frames=120)
-    assert all(np.array_equal(video[stream], again[stream]) for stream in ("rgb", "flow")) and video["actions"] == again["actions"]
+    assert (
+        all(np.array_equal(video[stream], again[stream]) for stream in ("rgb", "flow")) and video["actions"] == again["actions"]
+    )
     assert not np.array_equal(video["rgb"], shapes.render(np.random.default_rng(4), num_frames=120)["rgb"])
 
 

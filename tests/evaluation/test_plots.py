@@ -33,9 +33,7 @@ def test_bars_have_place_length_and_colour_of_what_they_show(tmp_path):
         {"label": "class 1", "segment": [50.0, 100.0], "score": 0.8},
         {"label": "class 2", "segment": [0.0, 100.0], "score": 0.3},
     ]
-    draw_timeline(
-        path, "v", found, truths=truths_of([4], [[0.0, 100.0]]), duration_sec=100.0, classes=CLASSES, min_score=0.5
-    )
+    draw_timeline(path, "v", found, truths=truths_of([4], [[0.0, 100.0]]), duration_sec=100.0, classes=CLASSES, min_score=0.5)
     first, second, left_out = (pixels_of(path, COLORS[i]) for i in (4, 1, 2))
     rows = pixels_of(path, INK).sum(axis=1)
     axis_width = rows.max()  # the ground truth of the whole recording

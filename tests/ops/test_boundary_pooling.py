@@ -178,9 +178,7 @@ def test_regions_get_no_gradient():
 
 def test_reference_gradient_changes_no_value():
     features, regions = tie_free((2, 32, 6)), random_regions((2, 10), 32)
-    np.testing.assert_array_equal(
-        boundary_max_pool(features, regions, grad="reference"), boundary_max_pool(features, regions)
-    )
+    np.testing.assert_array_equal(boundary_max_pool(features, regions, grad="reference"), boundary_max_pool(features, regions))
 
 
 def test_errors_say_what_to_do():

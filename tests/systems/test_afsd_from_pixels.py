@@ -33,7 +33,9 @@ def published_layout(tree, state_dict):
     sizes = np.array([value.size for value in state_dict.values()])
     ends = np.cumsum(sizes)
     numbers = {name: np.arange(end - v.size, end).reshape(v.shape) for (name, v), end in zip(state_dict.items(), ends)}
-    parts = [{name: part(v).astype(np.float32) for name, v in numbers.items()} for part in (lambda v: v // 4096, lambda v: v % 4096)]
+    parts = [
+        {name: part(v).astype(np.float32) for name, v in numbers.items()} for part in (lambda v: v // 4096, lambda v: v % 4096)
+    ]
     high, low = (detector_variables(part)["params"] for part in parts)
     flat = np.full(ends[-1], np.nan)
 
@@ -113,4 +115,6 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
         optimizer = make_optimizer(config, 100)
         updates, _ = jax.jit(lambda p, g: optimizer.update(g, optimizer.init(p), p))(variables["params"], gradients)
         before, after = variables["params"], optax.apply_updates(variables["params"], updates)
-        assert_same_norms(jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before), "adam_delta", rtol=0.01, atol=0)
+        assert_same_norms(
+            jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before), "adam_delta", rtol=0.01, atol=0
+        )

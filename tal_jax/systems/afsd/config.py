@@ -29,9 +29,13 @@ def require_valid(config):
         if config.model[field] % config.model.groups:
             raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
     if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
-        raise DataError("config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels.")
+        raise DataError(
+            "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels."
+        )
     if config.window.frames < 1 or config.window.frames % 128:
-        raise DataError(f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level.")
+        raise DataError(
+            f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level."
+        )
 
 
 def afsd_config(system="dw_afsd"):

@@ -44,7 +44,7 @@ def decode(config, outputs):
 
 
 def fuse(config, first, second):
-    """Two-stream fusion by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet). -> Candidates."""
+    """Candidates of two streams by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet)."""
     if config.decode.fusion == "segments":
         return decode_two_streams(config, first, second)
     return decode(config, fuse_streams(first, second))
@@ -53,9 +53,7 @@ def fuse(config, first, second):
 def fuse_streams(first, second):
     """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before decoding."""
     names = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits", "auxiliary_logits")
-    averaged = {
-        name: 0.5 * (getattr(first, name) + getattr(second, name)) for name in names if getattr(first, name) is not None
-    }
+    averaged = {name: 0.5 * (getattr(first, name) + getattr(second, name)) for name in names if getattr(first, name) is not None}
     return first.replace(**averaged)
 
 

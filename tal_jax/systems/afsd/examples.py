@@ -42,6 +42,8 @@ def training_examples(config, dataset):
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
         segments = dataset.timeline(name).to_cells(recording.segments_sec)
+        if num_frames <= size:  # one window, in which an action that is annotated to a little behind the last frame is whole too
+            segments = np.clip(segments, 0, num_frames)
         truths[name] = segments, recording.labels + 1
         grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
         shortest[name] = windows.shortest_action(segments, num_frames, **grid)

@@ -54,7 +54,9 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Conv(self.features, (self.kernel,), (self.stride,), dtype=self.dtype, kernel_init=self.kernel_init, name="conv")(x)
+        return nn.Conv(
+            self.features, (self.kernel,), (self.stride,), dtype=self.dtype, kernel_init=self.kernel_init, name="conv"
+        )(x)
 
 
 class Block(nn.Module):
@@ -119,7 +121,9 @@ class Pyramid(nn.Module):
             init = spatial_glorot(*x.shape[2:4])
             return self.block(self.channels, kernel_init=init, name=name)(x.reshape(*x.shape[:2], -1))
 
-        levels = [project(finer, "project_0"), project(coarser, "project_1")] if self.top_down else [project(coarser, "project_0")]
+        levels = (
+            [project(finer, "project_0"), project(coarser, "project_1")] if self.top_down else [project(coarser, "project_0")]
+        )
         while len(levels) < NUM_LEVELS:
             levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1]))
         if self.top_down:

@@ -28,7 +28,7 @@ class Assignment(NamedTuple):
 
 
 def assign_coarse(anchors, segments, labels, length_bounds=None):
-    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it; the first in order on ties.
+    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it, the first of equals.
 
     Args:
       anchors: (N,) frames.
