@@ -15,6 +15,7 @@ from tal_jax.parallel import AXIS
 
 BN_EPS = 1e-3
 MAX_PIXEL = 255.0
+FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
 
 # End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of an Inception
 # block: b0, b1a, b1b, b2a, b2b, b3b.
@@ -198,8 +199,14 @@ def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
     new_steps = -(-steps // hop)
     padding = max((new_steps - 1) * hop + taps - steps, 0)
     x = jnp.pad(x, ((0, 0), (padding // 2, padding - padding // 2), (0, 0), (0, 0), (0, 0)))
-    folded = jnp.concatenate([x[:, tap : tap + (new_steps - 1) * hop + 1 : hop] for tap in range(taps)], axis=-1)
     flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
-    flat = folded.reshape(-1, *folded.shape[2:])
-    y = jax.lax.conv_general_dilated(flat, flat_kernel, stride[1:], "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    return y.reshape(x.shape[0], new_steps, *y.shape[1:])
+    parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))  # more parts take long to compile
+    for first in range(0, new_steps, part_steps):
+        count = min(part_steps, new_steps - first)
+        starts = range(first * hop, first * hop + taps)
+        folded = jnp.concatenate([x[:, start : start + (count - 1) * hop + 1 : hop] for start in starts], axis=-1)
+        pictures = folded.reshape(-1, *folded.shape[2:])
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=dimensions)
+        parts.append(y.reshape(x.shape[0], count, *y.shape[1:]))
+    return jnp.concatenate(parts, axis=1)
