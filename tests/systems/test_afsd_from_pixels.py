@@ -96,8 +96,8 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
     def assert_same_norms(tree, which, rtol, atol):
         found = published_layout(tree, state_dict)
         golden = dict(zip(case.info["grad_names"], case.arrays[f"{which}_norm"]))
-        compared = [name for name, norm in golden.items() if np.isfinite(norm)]
-        assert len(compared) == 157
+        compared = [name for name, value in found.items() if np.isfinite(value).all()]
+        assert len(compared) == 157  # all but the BatchNorms of I3D
         for name in compared:
             np.testing.assert_allclose(np.linalg.norm(found[name]), golden[name], rtol=rtol, atol=atol, err_msg=name)
         return found
