@@ -71,8 +71,8 @@ class Detector:
       batch_size: windows in a call.
       replicate: variables -> the form in which `run` takes them.
       run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) ->
-        NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P), in the order of locations;
-        P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
+        NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P),
+        in the order of locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
     """
 
     batch_size: int
