@@ -56,7 +56,7 @@ def ours_sec(video_file, folder):
     """CPU seconds of `store_video`."""
     shutil.rmtree(folder, ignore_errors=True)
     start_sec = time.process_time()
-    store_video(video_file, folder, fps=10.0, size=SIZE, flow=False)
+    store_video(video_file, folder, fps=10.0, frame_pixels=SIZE, flow=False)
     return time.process_time() - start_sec
 
 

@@ -15,24 +15,18 @@ videos. Every number of the recipe is the published one; nothing was trained her
 """
 
 from tal_jax.data import activitynet
-from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.systems.afsd.config import variant_config
 
 
 def get_config(variant="dw_afsd,input=rgb"):
     """variant: 'dw_afsd' or 'afsd', and after ',input=' 'rgb' or 'flow'."""
-    system, _, stream = variant.partition(",input=")
-    stream = stream or "rgb"
-    config = afsd_config(system)
+    config, system, stream = variant_config(variant, default_input="rgb")
     config.name = f"activitynet_{system}_{stream}"
     config.data = activitynet.data_config(stream)
     config.window.frames = 768  # a whole video
     config.window.train_stride_frames = 768
     config.window.test_stride_frames = 768
-    config.augment.flip = 0.5
 
-    config.model.backbone = "i3d"
-    config.evaluate.batch_size = 1
-    config.train.backbone_weights = f"data/i3d_{stream}.npz"
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
     config.model.top_down = False
     config.model.normal_heads = True

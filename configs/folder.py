@@ -10,14 +10,12 @@ frames (10 a second); it is a multiple of 128. Frames train the published networ
 """
 
 from tal_jax.data import folder
-from tal_jax.systems.afsd.config import afsd_config, sequence_config
+from tal_jax.systems.afsd.config import variant_config
 
 
 def get_config(variant="dw_afsd,input=features"):
     """variant: 'dw_afsd' or 'afsd', and after ',input=' 'features', 'rgb' or 'flow'."""
-    system, _, stream = variant.partition(",input=")
-    stream = stream or "features"
-    config = sequence_config(system) if stream == "features" else afsd_config(system)
+    config, system, stream = variant_config(variant, default_input="features")
     config.name = f"folder_{system}_{stream}"
     config.data = folder.data_config(stream)
     config.window.frames = 256
@@ -26,9 +24,4 @@ def get_config(variant="dw_afsd,input=features"):
     if stream == "features":
         config.model.channels = 256
         config.model.backbone_width = 128
-    else:
-        config.augment.flip = 0.5
-        config.model.backbone = "i3d"
-        config.evaluate.batch_size = 1
-        config.train.backbone_weights = f"data/i3d_{stream}.npz"
     return config

@@ -26,7 +26,9 @@ def get_config(system="dw_afsd"):
     config.model.i3d_width = 0.25
     config.model.frozen_norm = False
     config.model.channels = 128
+    config.loss.loc_weight = 1.0  # with 10, classes are learnt late
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
-    config.train.epochs = 15
+    config.train.epochs = 14
+    config.train.learning_rate = 2e-3
     config.train.batch_size = 4
     return config

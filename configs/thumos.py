@@ -16,24 +16,18 @@ features nothing is published for these systems. A GPU is what to train on.
 """
 
 from tal_jax.data import thumos14
-from tal_jax.systems.afsd.config import afsd_config, sequence_config
+from tal_jax.systems.afsd.config import variant_config
 
 
 def get_config(variant="dw_afsd,input=rgb"):
     """variant: 'dw_afsd' or 'afsd', and after ',input=' 'rgb', 'flow' or 'features'."""
-    system, _, stream = variant.partition(",input=")
-    stream = stream or "rgb"
-    config = sequence_config(system) if stream == "features" else afsd_config(system)
+    config, system, stream = variant_config(variant, default_input="rgb")
     config.name = f"thumos_{system}_{stream}"
     config.data = thumos14.data_config(stream)
     config.window.frames = 256  # 26 s of frames at 10 fps; 34 s of features
     if stream == "features":
         config.augment.jitter_frames = 15  # half the stride of the windows
         config.train.learning_rate = 1e-4
-        return config
-    config.window.first_frame = 1
-    config.augment.flip = 0.5
-    config.model.backbone = "i3d"
-    config.evaluate.batch_size = 1
-    config.train.backbone_weights = f"data/i3d_{stream}.npz"
+    else:
+        config.window.first_frame = 1  # as the published loader
     return config

@@ -69,6 +69,7 @@ def base_config(system):
     config.extract = ml_collections.ConfigDict()
     config.extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
     config.extract.flow_weights = ""
+    config.extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
     config.extract.short_side_pixels = 256  # of a frame, before its centre is cut out
     config.extract.crop_pixels = 224
     config.extract.batch_size = 4  # snippets

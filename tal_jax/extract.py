@@ -22,10 +22,13 @@ from tal_jax.weight_files import read_weights
 
 log = logging.getLogger(__name__)
 
+FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+
 
 def extract(config, workdir, source):
     """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
 
+    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of Kinetics-400.
     Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames` apart, so that the
     same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set. Files that
     are there stay; a folder of features that were made otherwise is refused.
@@ -38,19 +41,22 @@ def extract(config, workdir, source):
     Raises:
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
+    end_point = config.extract.end_point
+    if end_point not in FEWEST_FRAMES:
+        raise DataError(f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}.")
     paths = _videos(source)
-    if config.data.snippet_frames < 8:
+    if config.data.snippet_frames < FEWEST_FRAMES[end_point]:
         raise DataError(
-            f"config.data.snippet_frames is {config.data.snippet_frames}; I3D needs at least 8 frames (the shared features have 16)."
+            f"config.data.snippet_frames is {config.data.snippet_frames}; {end_point} of I3D needs at least {FEWEST_FRAMES[end_point]} "
+            "frames (the shared features have 16)."
         )
     weights = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS if config.extract[f"{stream}_weights"]}
-    networks = {stream: _network(path, stream) for stream, path in weights.items()}
+    networks = {stream: _network(path, stream, end_point) for stream, path in weights.items()}
     if not networks:
         raise DataError("Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or both.")
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
-    _require_same_settings(
-        folder, dict(weights, stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
-    )
+    timing = dict(stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
+    _require_same_settings(folder, weights | timing | dict(end_point=end_point))
     failed = 0
     for path in tqdm(paths, unit="video"):
         file = folder / f"{path.stem}.npy"
@@ -85,8 +91,8 @@ def _require_same_settings(folder, settings):
         temporary.write_text(json.dumps(settings))
 
 
-def _network(path, stream):
-    """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024)."""
+def _network(path, stream, end_point):
+    """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024), or (B, classes) for "Logits"."""
     if not pathlib.Path(path).exists():
         raise DataError(
             f"config.extract.{stream}_weights names {path}, which does not exist; tal_jax.convert writes it (docs/data.md)."
@@ -96,9 +102,16 @@ def _network(path, stream):
     if found != stream:
         raise DataError(f"config.extract.{stream}_weights names {path}, which is for {found}.")
     variables = jax.device_put(backbone_variables(weights, path))
-    model = I3D(outputs=("Mixed_5c",))
-    run = jax.jit(lambda variables, snippets: model.apply(variables, snippets)[0].mean(axis=(1, 2, 3)))
-    return functools.partial(run, variables)
+    layer = variables["params"].get("logits")
+    if end_point == "Logits" and layer is None:
+        raise DataError(f"config.extract.{stream}_weights names {path}, which has no classification layer.")
+    model = I3D(outputs=(end_point,), num_classes=layer["bias"].size if end_point == "Logits" else 0)
+
+    def run(variables, snippets):
+        (out,) = model.apply(variables, snippets)
+        return jax.nn.softmax(out) if end_point == "Logits" else out.mean(axis=(1, 2, 3))
+
+    return functools.partial(jax.jit(run), variables)
 
 
 def _features(config, path, stream, run):

@@ -43,12 +43,12 @@ _OUT = flags.DEFINE_string("out", None, "Folder to write to.")
 _ANNOTATIONS = flags.DEFINE_string("annotations", "", "Annotation file, to say which videos are missing; thumos14 has its own.")
 _FLOW = flags.DEFINE_bool("flow", False, "Make TV-L1 optical flow too.")
 _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
-_SIZE = flags.DEFINE_integer("size", 112, "Height and width of the frames, in pixels.", lower_bound=1)
+_FRAME_PIXELS = flags.DEFINE_integer("frame_pixels", 112, "Height and width of the frames, in pixels.", lower_bound=1)
 _BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead of --workers processes.")
 _BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the pipeline; without --runner it runs on this machine.")
 
 
-def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=112, beam_options=None):
+def prepare(dataset, videos, out, annotations="", flow=False, workers=1, frame_pixels=112, beam_options=None):
     """Prepares every video of a folder and prints what is missing, left out and could not be done.
 
     Args:
@@ -57,7 +57,7 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=11
         annotations: annotation file that names the videos to expect; "": the data set's own, if it has one.
         flow: whether to make optical flow.
         workers: processes.
-        size: height and width of the frames in pixels.
+        frame_pixels: height and width of the frames in pixels.
         beam_options: options of an Apache Beam pipeline to run instead of `workers` processes; None: no Beam.
 
     Returns:
@@ -72,10 +72,10 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, size=11
     _print_missing(paths, dataset, annotations)
     if flow:
         video.optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
-    _start(pathlib.Path(out), dict(size=size, fps=SAMPLED_FPS[dataset]))
+    _start(pathlib.Path(out), dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset]))
     waiting = [path for path in paths if not all(file.exists() for file in video.stored_files(out, path, flow))]
     print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
-    job = functools.partial(_reason, out=out, fps=SAMPLED_FPS[dataset], size=size, flow=flow)
+    job = functools.partial(_reason, out=out, fps=SAMPLED_FPS[dataset], frame_pixels=frame_pixels, flow=flow)
     if beam_options is not None:
         reasons = _run_in_beam(job, waiting, pathlib.Path(out) / "beam", beam_options)
     else:
@@ -192,7 +192,9 @@ def main(_):
         for flag in (_DATASET, _VIDEOS, _OUT):
             if not flag.value:
                 raise DataError(f"say --{flag.name}: --dataset=thumos14 --videos=DIR --out=DIR.")
-        settings = dict(annotations=_ANNOTATIONS.value, flow=_FLOW.value, workers=_WORKERS.value, size=_SIZE.value)
+        settings = dict(
+            annotations=_ANNOTATIONS.value, flow=_FLOW.value, workers=_WORKERS.value, frame_pixels=_FRAME_PIXELS.value
+        )
         if _BEAM_OPTIONS.value and not _BEAM.value:
             raise DataError("--beam_options needs --beam.")
         beam_options = _BEAM_OPTIONS.value if _BEAM.value else None

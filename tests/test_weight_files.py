@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.weight_files import read_weights, require_same_shapes
+from tal_jax.published import require_same_shapes
+from tal_jax.weight_files import read_weights
 
 
 @dataclasses.dataclass

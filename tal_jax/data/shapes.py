@@ -1,8 +1,8 @@
 """Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures that anyone can have.
 
-Several shapes drift over a moving background while the camera shakes. Now and then one of them does something: it spins,
-pulses, flickers, shakes, hops or circles. The classes differ by motion alone: shape, size, texture, colour and place say
-nothing about them, and nor does a single frame. Annotated intervals and optical flow are exact.
+A large shape, the actor, wanders over a moving background with small shapes in it that wander too, while the camera shakes. Now
+and then the actor does something: it shakes, spins, pulses or flickers. The classes differ by motion alone: shape,
+size, texture, colour and place say nothing about them, and nor does a single frame. Annotated intervals and optical flow are exact.
 """
 
 import json
@@ -18,12 +18,12 @@ from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
 
-CLASSES = ("spin", "pulse", "flicker", "shake", "hop", "circle")
+CLASSES = ("shake", "spin", "pulse", "flicker")
 FPS = 10.0
-NUM_FRAMES = 512
+NUM_FRAMES = 256
 PIXELS = 40  # height and width
-NUM_ACTORS, NUM_DISTRACTORS = 3, 1
-SUBSETS = {"train": 60, "test": 20}
+NUM_DISTRACTORS = 2
+SUBSETS = {"train": 160, "test": 40}
 MAX_FLOW = 20.0  # pixels a frame: what the ends of the stored range mean
 
 
@@ -82,18 +82,17 @@ def render(rng, num_frames=NUM_FRAMES):
       dict: `rgb` (T, H, W, 3) uint8; `flow` (T, H, W, 2) uint8, (x, y) motion to the next frame, of which 0 to 255 mean -20 to 20
       pixels; `actions` [(class index, first frame, frame after the last)].
     """
-    camera = np.cumsum(rng.normal(0, 0.15, (num_frames, 2)), axis=0) + rng.normal(0, 0.25, (num_frames, 2))  # (T, 2) x, y
+    camera = wandering(rng, num_frames) + rng.normal(0, 0.1, (num_frames, 2))  # (T, 2) x, y
     actions = schedule(rng, num_frames)
     y, x = np.mgrid[:PIXELS, :PIXELS].astype(np.float32)
     pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)  # (T, H, W, 2) in the scene
     drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
-    image = texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15)
+    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.325  # paler than the shapes
     motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(
         np.float32
     )
-    for actor in range(NUM_ACTORS + NUM_DISTRACTORS):
-        doing = [action for action, who in actions if who == actor]
-        pose = poses(rng, num_frames, doing)
+    for is_actor in [False] * NUM_DISTRACTORS + [True]:
+        pose = actor_pose(rng, num_frames, actions) if is_actor else distractor_pose(rng, num_frames)
         colour, opacity, moved = draw(rng, pixels, pose, camera)
         image = image + opacity[..., None] * (colour - image)
         motion = np.where(opacity[..., None] > 0.25, moved, motion)
@@ -101,54 +100,56 @@ def render(rng, num_frames=NUM_FRAMES):
     return {
         "rgb": np.clip(image * 255, 0, 255).round().astype(np.uint8),
         "flow": (np.clip(motion / MAX_FLOW, -1, 1) * 127.5 + 127.5).round().astype(np.uint8),
-        "actions": [action for action, _ in actions],
+        "actions": actions,
     }
 
 
 def schedule(rng, num_frames):
-    """What happens when: [((class, first frame, frame after the last), actor)], some of them side by side in time."""
-    actions, free_from = [], np.zeros(NUM_ACTORS, int)
-    frame = int(rng.integers(5, 40))
+    """What happens when: [(class, first frame, frame after the last)], one after the other."""
+    actions, frame = [], int(rng.integers(5, 40))
     while True:
-        length = int(rng.integers(12, 64))
+        length = int(rng.integers(16, 64))
         if frame + length > num_frames - 4:
             return actions
-        actor = int(rng.integers(NUM_ACTORS))
-        if free_from[actor] <= frame:
-            actions.append(((int(rng.integers(len(CLASSES))), frame, frame + length), actor))
-            free_from[actor] = frame + length + 8
-        frame += int(rng.integers(length // 2, length + 40))
+        actions.append((int(rng.integers(len(CLASSES))), frame, frame + length))
+        frame += length + int(rng.integers(8, 40))
 
 
-def poses(rng, num_frames, actions):
-    """Where a shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and radians.
+def wandering(rng, num_frames):
+    """A smooth path to and fro within 3 pixels, (T, 2)."""
+    way = np.cumsum(np.cumsum(rng.normal(0, 0.0025, (num_frames, 2)), axis=0), axis=0)
+    return 3 * np.sin(way + rng.uniform(0, 2 * np.pi, 2))
 
-    All shapes wander and turn slowly; the actions come on top of it.
-    """
-    frame = np.arange(num_frames)
-    wander = np.cumsum(np.cumsum(rng.normal(0, 0.012, (num_frames, 2)), axis=0) * 0.2, axis=0)
-    place = rng.uniform(0.3, 0.7, 2) * PIXELS + 6 * np.sin(wander + rng.uniform(0, 6.28, 2))
-    angle = rng.uniform(0, 6.28) + 0.01 * rng.normal() * frame
-    size = np.full(num_frames, rng.uniform(4.5, 7.5))
-    opacity = np.ones(num_frames)
+
+def distractor_pose(rng, num_frames):
+    """Where a small shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and radians."""
+    return dict(
+        place=rng.uniform(0.15, 0.85, 2) * PIXELS + wandering(rng, num_frames),
+        angle=rng.uniform(0, 2 * np.pi) + 0.01 * rng.normal() * np.arange(num_frames),
+        size=np.full(num_frames, rng.uniform(3, 4.5)),
+        opacity=np.ones(num_frames),
+    )
+
+
+def actor_pose(rng, num_frames, actions):
+    """As `distractor_pose`, of the large shape, whose actions come on top of its wandering."""
+    place = rng.uniform(0.4, 0.6, 2) * PIXELS + wandering(rng, num_frames)
+    angle = rng.uniform(0, 2 * np.pi) + 0.01 * rng.normal() * np.arange(num_frames)
+    size, opacity = np.full(num_frames, rng.uniform(7.5, 10)), np.ones(num_frames)
     for label, start, end in actions:
-        now = slice(start, end)
-        since = frame[now] - start
+        now, since = slice(start, end), np.arange(end - start)
         rate = 2 * np.pi / rng.uniform(6, 12)  # radians a frame
         name = CLASSES[label]
-        if name == "spin":
-            angle[start:] += np.pad(rng.choice([-1, 1]) * rng.uniform(0.25, 0.45) * since, (0, num_frames - end), mode="edge")
+        if name == "shake":
+            way = rng.uniform(0, 2 * np.pi)
+            place[now] += rng.uniform(4, 6.5) * np.sin(rate * since)[:, None] * [np.cos(way), np.sin(way)]
+        elif name == "spin":
+            turn = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
+            angle[start:] += np.pad(turn * since, (0, num_frames - end), mode="edge")
         elif name == "pulse":
-            size[now] *= 1 + rng.uniform(0.3, 0.45) * np.sin(rate * since)
-        elif name == "flicker":
-            opacity[now] *= 0.5 + 0.5 * np.cos(2 * np.pi / rng.uniform(4, 8) * since)
-        elif name == "shake":
-            place[now, 0] += rng.uniform(2.5, 4.5) * np.sin(rate * since)
-        elif name == "hop":
-            place[now, 1] -= rng.uniform(4, 7) * np.abs(np.sin(rate / 2 * since))
-        else:  # circle
-            radius, turn = rng.uniform(3.5, 6), rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(10, 18)
-            place[now] += radius * np.stack([np.cos(turn * since) - 1, np.sin(turn * since)], axis=-1)
+            size[now] *= 1 + rng.uniform(0.35, 0.5) * np.sin(rate * since)
+        else:  # flicker
+            opacity[now] *= 0.5 + 0.5 * np.cos(rate * since)
     return dict(place=place, angle=angle, size=size, opacity=opacity)
 
 
@@ -161,7 +162,7 @@ def draw(rng, pixels, pose, camera):
         np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1)
         / size[:, None, None, None]
     )
-    corners, depth = int(rng.integers(2, 6)), rng.uniform(0.15, 0.4)
+    corners, depth = int(rng.integers(2, 6)), rng.uniform(0.2, 0.4)
     radius = np.hypot(own[..., 0], own[..., 1])
     edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
     opacity = np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1) * pose["opacity"].astype(np.float32)[:, None, None]

@@ -227,14 +227,14 @@ def _pictures(path, container, stream):
         raise DataError(f"{path} holds {'a single frame' if num_frames else 'no frame that can be decoded'}; it is no video.")
 
 
-def store_video(path, out, fps, size, flow):
+def store_video(path, out, fps, frame_pixels, flow):
     """Makes what is not yet there of the small frames of one video, without holding them: OUT/rgb, OUT/info and OUT/flow.
 
     Args:
         path: the video.
         out: the folder to write to.
         fps: frames a second to keep, at most all; 0: so many that the whole video is at most 768 frames, see `dynamic_fps`.
-        size: height and width of the frames in pixels.
+        frame_pixels: height and width of the frames in pixels.
         flow: whether to make optical flow.
 
     Raises:
@@ -246,7 +246,7 @@ def store_video(path, out, fps, size, flow):
         info = read_info(path)
         fps = min(fps, info.fps) if fps else dynamic_fps(info)
         frames = read_frames(path, info.fps, fps)
-        num_frames = write_rows(rgb_file, (resize(frame, size, size) for frame in frames))
+        num_frames = write_rows(rgb_file, (resize(frame, frame_pixels, frame_pixels) for frame in frames))
         content = dict(fps=fps, num_frames=num_frames, duration_sec=info.duration_sec, source_fps=info.fps)
         with replacing(info_file) as temporary:
             temporary.write_text(json.dumps(content))

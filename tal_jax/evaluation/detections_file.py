@@ -40,13 +40,12 @@ def read_detections(path):
             for name, found in results.items()}  # fmt: skip
 
 
-def write_detections(path, results, external_data=None):
+def write_detections(path, results):
     """Writes a detections file that `read_detections` gives back exactly; an interrupted write leaves the old one.
 
     Args:
         path: the file; its folder is made.
         results: {recording: [{"label", "segment": [start_sec, end_sec], "score"}]}, numbers of Python or NumPy.
-        external_data: what other data made these detections, a JSON object (asked for by the ActivityNet tools).
 
     Raises:
         DataError: a number is NaN or infinite, which JSON cannot hold.
@@ -55,7 +54,7 @@ def write_detections(path, results, external_data=None):
         for i, d in enumerate(found):
             if not all(math.isfinite(value) for value in (*d["segment"], d["score"])):
                 raise DataError(f"Cannot write {path}: recording '{name}', detection {i} holds a number that is not finite: {d}.")
-    content = {"version": "tal_jax", "results": results, "external_data": external_data or {}}
+    content = {"version": "tal_jax", "results": results, "external_data": {}}  # which the ActivityNet tools ask for
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8")
 

@@ -4,12 +4,15 @@ import json
 import numpy as np
 import pytest
 
+from tal_jax.backbones.i3d import scale_pixels
 from tal_jax.data import frames, load_dataset
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.check import check_dataset
 from tal_jax.data.folder import data_config
+from tal_jax.data.windows import window_offsets
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.examples import training_examples
+from tests.golden_case import GoldenCase
 from tests.tiny_config import get_config
 
 
@@ -121,3 +124,23 @@ def test_an_unknown_stream(config):
     config.data.input = "depth"
     with pytest.raises(DataError, match="config.data.input is 'depth'; it must be one of rgb, flow"):
         load_dataset(config)
+
+
+@pytest.mark.parametrize(
+    "case, videos", [("inference_window", "a"), ("video_detections", "bc"), ("video_detections_fusion", "d")]
+)
+def test_what_the_published_network_sees_at_test(case, videos):
+    golden = GoldenCase.load(f"afsd/{case}")
+    expected = iter(golden.info["network_inputs"])
+    streams = ("rgb", "flow") if case.endswith("fusion") else ("rgb",)
+    for name in videos:
+        stored = {stream: golden.input(f"video_{name}.{stream}") for stream in streams}
+        for offset in window_offsets(len(stored["rgb"]), 256, 128):
+            for stream, pixels in stored.items():
+                view = frames.centre_view(pixels.shape, 96)
+                clip = np.asarray(scale_pixels(frames.cut_clip(pixels, offset, 256, 96, view, frames.GREY)))
+                answer = next(expected)
+                assert answer["stream"] == stream and tuple(np.array(answer["shape"])[[2, 3, 4, 1]]) == clip.shape
+                np.testing.assert_allclose(np.linalg.norm(clip.astype(float)), answer["norm"], rtol=1e-5)
+                assert (clip.min(), clip.max()) == (answer["min"], answer["max"])
+    assert not list(expected)

@@ -27,25 +27,24 @@ def test_flow_says_where_pixels_go(video):
     for t in range(0, 119, 7):
         places = [(axis + flow[t, ..., i]).astype(np.float32) for i, axis in enumerate((x, y))]
         back = cv2.remap(rgb[t + 1], *places, cv2.INTER_LINEAR)
-        still.append(np.square(rgb[t + 1] - rgb[t])[5:-5, 5:-5].mean())
-        moved.append(np.square(back - rgb[t])[5:-5, 5:-5].mean())
-    assert np.mean(moved) < 0.5 * np.mean(still)
+        fast = np.hypot(*flow[t].transpose(2, 0, 1))[5:-5, 5:-5] > 1
+        still.extend(np.square(rgb[t + 1] - rgb[t])[5:-5, 5:-5][fast])
+        moved.extend(np.square(back - rgb[t])[5:-5, 5:-5][fast])
+    assert len(moved) > 500 and np.mean(moved) < 0.4 * np.mean(still)
 
 
 def test_a_schedule():
     for seed in range(20):
         actions = shapes.schedule(np.random.default_rng(seed), 512)
         assert 3 <= len(actions) <= 25
-        for (label, start, end), actor in actions:
-            assert 0 <= label < 6 and 0 <= start and 12 <= end - start < 64 and end <= 512
-            others = [other for other, who in actions if who == actor and other[1] > start]
-            assert all(other[1] >= end + 8 for other in others)
+        assert all(0 <= label < 6 and 0 <= start and 16 <= end - start < 64 and end <= 512 for label, start, end in actions)
+        assert all(following[1] >= action[2] + 8 for action, following in zip(actions, actions[1:]))
 
 
 def test_an_action_changes_its_shape_only_while_it_lasts():
     for label, name in enumerate(shapes.CLASSES):
-        still = shapes.poses(np.random.default_rng(0), 60, [])
-        acting = shapes.poses(np.random.default_rng(0), 60, [(label, 20, 40)])
+        still = shapes.actor_pose(np.random.default_rng(0), 60, [])
+        acting = shapes.actor_pose(np.random.default_rng(0), 60, [(label, 20, 40)])
         changed = {key: np.abs(acting[key] - still[key]).reshape(60, -1).max(axis=1) > 1e-6 for key in still}
         key = {"spin": "angle", "pulse": "size", "flicker": "opacity"}.get(name, "place")
         assert changed[key][22:38].mean() > 0.8 and not changed[key][:20].any()

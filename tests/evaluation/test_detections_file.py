@@ -14,10 +14,10 @@ GOOD = {"label": "run", "segment": [1.25, 2.1], "score": 0.1 + 0.2}
 def test_what_is_written_is_read_back_exactly(tmp_path):
     path = tmp_path / "new folder" / "detections.json"
     results = {"ü": [GOOD, {"label": "jump", "segment": [1 / 3, 7.0], "score": 1e-300}], "empty": []}
-    write_detections(path, results, external_data={"used": False})
+    write_detections(path, results)
     assert read_detections(path) == results
     content = json.loads(path.read_text())
-    assert content["external_data"] == {"used": False}
+    assert content["external_data"] == {}
     assert {"version", "results", "external_data"} == content.keys()
     assert [entry.name for entry in path.parent.iterdir()] == ["detections.json"]
 

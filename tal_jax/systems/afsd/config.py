@@ -113,3 +113,26 @@ def sequence_config(system="dw_afsd"):
     config.train.gradient_clip = 1.0
     config.train.ema_decay = 0.995
     return config
+
+
+def variant_config(variant, default_input):
+    """The config of a variant such as 'dw_afsd,input=rgb', but for its `name` and `data`.
+
+    Args:
+      variant: 'afsd' or 'dw_afsd', and after ',input=' what the network reads: 'features', or the frames 'rgb' or 'flow', which
+        train the published network from Kinetics weights.
+      default_input: without ',input='.
+
+    Returns:
+      config, system, input.
+    """
+    system, _, stream = variant.partition(",input=")
+    stream = stream or default_input
+    if stream == "features":
+        return sequence_config(system), system, stream
+    config = afsd_config(system)
+    config.model.backbone = "i3d"
+    config.train.backbone_weights = f"data/i3d_{stream}.npz"
+    config.augment.flip = 0.5
+    config.evaluate.batch_size = 1
+    return config, system, stream
