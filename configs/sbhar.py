@@ -1,16 +1,26 @@
-"""AFSD and DW-AFSD on SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone. Times: two CPU cores.
+"""SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone. Times: two CPU cores.
 
 python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP 95.7 to 96.7 over seeds, in 5 to 7 minutes
 python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
 python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
+python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM, from labels of 30 s windows, without a single time
+python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN, the same, and from trimmed clips
+
+Rows of the ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in systems/kt_mgfn/config.py).
 """
 
+from tal_jax.config import split_variant
 from tal_jax.data import sbhar
 from tal_jax.systems.afsd.config import sequence_config
+from tal_jax.systems.ecm.config import ecm_config
+from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
 
 
 def get_config(variant="dw_afsd"):
-    """variant: 'dw_afsd', 'afsd', or 'demo' (DW-AFSD in a fifth of the time)."""
+    """variant: 'dw_afsd', 'afsd', 'demo' (DW-AFSD in a fifth of the time), or 'ecm', 'kt_mgfn', with ',row=' one of an ablation."""
+    if variant.startswith(("ecm", "kt_mgfn")):
+        system, options = split_variant(variant, row="full" if variant.startswith("ecm") else "boundary")
+        return weak_config(system, options["row"])
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
     config.data = sbhar.data_config()
@@ -31,3 +41,29 @@ def get_config(variant="dw_afsd"):
     if variant == "demo":
         config.train.epochs = 10
     return config
+
+
+def weak_config(system, row):
+    """ECM or KT-MGFN; row: of its ablation, the whole system by default."""
+    config = ecm_config(row) if system == "ecm" else kt_mgfn_config(row)
+    config.name = f"sbhar_{system}_{row}"
+    config.data = sbhar.data_config()
+    config.data.samples_per_frame = 10  # a frame is 0.2 s
+    config.data.statistics_samples = 64  # 1.3 s
+    config.window.frames = 150  # 30 s
+    config.window.snippets = 150
+    config.window.train_stride_frames = 50
+    config.window.test_stride_frames = 50
+    config.decode.nms_extra_sec = 0.0
+    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.train.batch_size = 32
+    config.train.learning_rate = 1e-3
+    if system == "ecm":
+        config.model.hidden = 256
+        config.localize.min_probability = 0.05
+        config.train.epochs = 40
+        return config
+    config.model.width = 64
+    config.model.predictor_width = 64
+    config.model.anchors = (10.0, 20.0, 40.0, 80.0, 120.0)
+    return set_epochs(config)

@@ -17,10 +17,13 @@ def base_config(system):
     config.seed = 2020
 
     config.window = ml_collections.ConfigDict()
-    config.window.frames = 256  # L, the unit of all distances is a frame
+    config.window.frames = 256  # L, the unit of all distances is a frame; weakly supervised systems: 0, the whole recording
     config.window.train_stride_frames = 30
     config.window.test_stride_frames = 128
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
+
+    config.window.snippets = 0  # T: so many snippets stand for the features of a window; 0: the features themselves
+    config.window.sampling = "features"  # how: features are taken, in training at random; or 'linear': they are rescaled
 
     config.augment = ml_collections.ConfigDict()
     config.augment.jitter_frames = 0  # training windows move by up to so many frames
@@ -35,7 +38,8 @@ def base_config(system):
     train.learning_rate = 1e-5
     train.backbone_weights = ""  # .npz that tal_jax.convert wrote, for the backbone to start from; "": random
     train.backbone_learning_rate_factor = 1.0  # the backbone learns with so many times the learning rate; ActivityNet: 0.1
-    train.schedule = "constant"  # or 'cosine'
+    train.schedule = "constant"  # or 'cosine', 'steps': a tenth after each of decay_epochs
+    train.decay_epochs = ()
     train.warmup_steps = 0
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
@@ -51,6 +55,7 @@ def base_config(system):
     config.decode = decode = ml_collections.ConfigDict()
     decode.min_score = 0.01  # ActivityNet: 1e-9
     decode.max_per_window = 2000  # candidates (location, class) kept of a window
+    decode.nms = "soft"  # or 'hard': candidates that overlap a better one by nms_tiou are left out
     decode.nms_sigma = 0.5  # ActivityNet: 0.85
     decode.nms_floor = 1e-3  # ActivityNet: 1e-9
     decode.nms_top_k = 5000
@@ -81,6 +86,27 @@ def base_config(system):
     config.parallel.impl = "pmap"  # or 'shard_map'
     config.parallel.max_devices = 0  # 0 = all local devices
     return config
+
+
+def split_variant(variant, **defaults):
+    """What stands behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb, taken apart.
+
+    Args:
+      variant: 'SYSTEM,OPTION=VALUE,…'.
+      defaults: every option there is, and its value where it is left out.
+
+    Returns:
+      system, dict option -> value.
+
+    Raises:
+      DataError: another option.
+    """
+    system, *parts = variant.split(",")
+    options = dict(part.partition("=")[::2] for part in parts)
+    unknown = [option for option in options if option not in defaults]
+    if unknown:
+        raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {', '.join(defaults) or 'none'}.")
+    return system, defaults | options
 
 
 def require_at_least_1(config):

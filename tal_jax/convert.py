@@ -21,7 +21,7 @@ from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.frames import STREAMS
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, sentence_of
 from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
 from tal_jax.published import (
@@ -80,7 +80,7 @@ def write_run(config, variables, classes, workdir):
     remember_run(config, classes, workdir)
     model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), variables)
     params = model_state.pop("params")
-    optimizer = make_optimizer(config, total_steps=1)  # its state is the same for any number of steps
+    optimizer = (SYSTEMS[config.system].make_optimizer or make_optimizer)(config, total_steps=1)  # its state is the same for any number of steps
     ema = params if config.train.ema_decay else None
     checkpoints = Checkpoints(workdir)
     checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params)))
@@ -145,8 +145,7 @@ def _load_config(spec, overrides):
         if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"the config {' '.join([spec, *overrides])} cannot be used: {reason}") from error
+        raise DataError(f"the config {' '.join([spec, *overrides])} cannot be used: {sentence_of(error)}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]}'.")
     return values["config"].value

@@ -1,4 +1,4 @@
-"""From trained networks to detections: windows -> candidates -> soft-NMS over each recording and class."""
+"""From trained networks to detections: windows -> candidates -> suppression over each recording and class."""
 
 import dataclasses
 from typing import Callable, NamedTuple
@@ -12,8 +12,9 @@ import numpy as np
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
 from tal_jax.data.loader import chunks, pad_batch
+from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
-from tal_jax.ops.nms import soft_nms
+from tal_jax.ops.nms import hard_nms, soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 
@@ -29,7 +30,7 @@ class Stream(NamedTuple):
 
 
 def detect(detector, streams, names):
-    """Runs the system over whole recordings: windows -> candidates -> soft-NMS over each recording and class.
+    """Runs the system over whole recordings: windows -> candidates -> suppression over each recording and class.
 
     Args:
       detector: Detector, made for the streams' configs.
@@ -40,27 +41,60 @@ def detect(detector, streams, names):
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
     config, _, dataset = streams[0]
-    variables = detector.replicate(tuple(stream.variables for stream in streams))
     pooled = {name: ([], [], []) for name in names}
+    for name, offset, num_cells, arrays in run_windows(detector, streams, names):
+        timeline = dataset.timeline(name)
+        segments, classes, scores = detector.candidates(arrays, num_cells, timeline.stride_frames)
+        for pool, values in zip(pooled[name], (timeline.to_seconds(segments + offset), classes, scores)):
+            pool.append(values)
+    candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
+    kept = suppress_hard(config, candidates) if config.decode.nms == "hard" else suppress(config, candidates)
+    return {name: to_results(dataset.annotations, name, *kept[name]) for name in names}
+
+
+def activation_sequences(detector, stream, name):
+    """The class activation sequence of a whole recording, where windows overlap the mean of theirs.
+
+    Returns:
+      (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, raw.
+
+    Raises:
+      DataError: the system has no such sequences.
+    """
+    if SYSTEMS[stream.config.system].localize is None:
+        raise DataError(f"The system '{stream.config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn.")
+    num_features = len(stream.dataset.read(name))
+    sums, counts = np.zeros((num_features, len(stream.dataset.annotations.classes)), np.float32), np.zeros((num_features, 1))
+    for _, offset, num_cells, arrays in run_windows(detector, [stream], [name]):
+        sums[offset : offset + num_cells] += resize_linear(arrays["cas"], num_cells)
+        counts[offset : offset + num_cells] += 1
+    times_sec = stream.dataset.timeline(name).to_seconds(np.arange(num_features) + 0.5)
+    return times_sec, (sums / counts).astype(np.float32)
+
+
+def run_windows(detector, streams, names):
+    """Runs the networks over all windows of the recordings.
+
+    Args: as for `detect`.
+
+    Yields:
+      (name, offset, num_cells, arrays): the recording; first feature of the window and how many it has; what the detector's `run`
+      gives of it, NumPy arrays without the leading dimension.
+    """
+    variables = detector.replicate(tuple(stream.variables for stream in streams))
     windows_of_all = zip(*(_windows(stream, names) for stream in streams), strict=True)
     for batch in chunks(windows_of_all, detector.batch_size):
         rows = [window[0][0] for window in batch]
         inputs = {f"inputs_{i}": np.stack([window[i][1] for window in batch]) for i in range(len(streams))}
         try:
-            segments, classes, scores = detector.run(variables, pad_batch(inputs, detector.batch_size))
+            arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
         except flax.errors.ScopeParamShapeError as error:
             channels = inputs["inputs_0"].shape[-1]
             raise DataError(
                 f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number."
             ) from error
-        for i, (name, offset) in enumerate(rows):
-            kept = scores[i] > 0
-            segments_sec = dataset.timeline(name).to_seconds(segments[i, kept] + offset)
-            for pool, values in zip(pooled[name], (segments_sec, classes[i, kept], scores[i, kept])):
-                pool.append(values)
-    candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
-    kept = suppress(config, candidates)
-    return {name: to_results(dataset.annotations, name, *kept[name]) for name in names}
+        for i, row in enumerate(rows):
+            yield *row, {key: value[i] for key, value in arrays.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +104,18 @@ class Detector:
     Attributes:
       batch_size: windows in a call.
       replicate: variables -> the form in which `run` takes them.
-      run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) ->
+      run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) -> dict of
         NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P),
-        in the order of locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0.
+        in the order of locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0. For a
+        system that localizes on the host: what its `decode` gives.
+      candidates: (these arrays of one window, its number of features, video frames from one feature to the next) -> segments (M, 2)
+        in features of the window, classes (M,), scores (M,).
     """
 
     batch_size: int
     replicate: Callable
     run: Callable
+    candidates: Callable
 
 
 def make_detector(configs, num_classes):
@@ -92,6 +130,8 @@ def make_detector(configs, num_classes):
 
     def body(variables, batch):
         outputs = [model.apply(v, batch[f"inputs_{i}"]) for i, (model, v) in enumerate(zip(models, variables))]
+        if system.localize:
+            return system.decode(config, *outputs)
         candidates = system.decode(config, *outputs) if len(outputs) == 1 else system.fuse(config, *outputs)
         size, _, num_classes = candidates.scores.shape
         flat = candidates.scores.reshape(size, -1)
@@ -99,22 +139,30 @@ def make_detector(configs, num_classes):
         best = jnp.sort(best, axis=1)
         scores = jnp.take_along_axis(flat, best, axis=1)
         segments = jnp.take_along_axis(candidates.segments, (best // num_classes)[..., None], axis=1)
-        return segments, best % num_classes, jnp.where(scores > config.decode.min_score, scores, 0.0)
+        return dict(segments=segments, classes=best % num_classes, scores=jnp.where(scores > config.decode.min_score, scores, 0.0))
+
+    def candidates(arrays, num_cells, stride_frames):
+        if system.localize is None:
+            kept = arrays["scores"] > 0
+            return arrays["segments"][kept], arrays["classes"][kept], arrays["scores"][kept]
+        num_frames = max(round(num_cells * stride_frames), 1)
+        segments_frame, classes, scores = system.localize(config, arrays, num_frames)
+        return segments_frame * (num_cells / num_frames), classes, scores
 
     batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
-    return Detector(batch_size, parallel.replicate, parallel.compile_map(body))
+    return Detector(batch_size, parallel.replicate, parallel.compile_map(body), candidates)
 
 
 def _windows(stream, names):
-    """((name, offset), inputs (window, ...)) of every test window of the recordings, one after the other."""
+    """((name, offset, number of features), inputs) of every test window of the recordings, one after the other."""
     config, _, dataset = stream
     for name in names:
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
-            inputs = windows.window_inputs(config, dataset.read(name), offset)["inputs"]
+            inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
             if not np.isfinite(inputs).all():
-                row = offset + int(np.argmin(np.isfinite(inputs).all(axis=1)))
+                row = int(np.argmin(np.isfinite(dataset.read(name)).all(axis=1)))
                 raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
-            yield (name, offset), inputs
+            yield (name, offset, int(num_cells)), inputs
 
 
 def suppress(config, candidates):
@@ -155,6 +203,28 @@ def suppress(config, candidates):
         order = np.argsort(classes, kind="stable")
         order = order[decayed[name][order] > 0]
         result[name] = segments_sec[order], classes[order], decayed[name][order]
+    return result
+
+
+def suppress_hard(config, candidates):
+    """NMS over each recording and class: what overlaps a better candidate is left out.
+
+    Args:
+      config: the run's config (`decode`).
+      candidates: as for `suppress`.
+
+    Returns:
+      The same, class by class and by falling score within a class.
+    """
+    result = {}
+    for name, (segments_sec, classes, scores) in candidates.items():
+        order = []
+        for k in np.unique(classes):
+            rows = np.flatnonzero(classes == k)
+            kept = hard_nms(segments_sec[rows], scores[rows], config.decode.nms_tiou, config.decode.nms_extra_sec)
+            order.extend(rows[kept])
+        order = np.array(order, int)
+        result[name] = segments_sec[order], classes[order], scores[order]
     return result
 
 

@@ -7,3 +7,8 @@ class DataError(ValueError):
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and why."""
+
+
+def sentence_of(error):
+    """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone."""
+    return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())

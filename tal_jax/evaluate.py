@@ -8,6 +8,7 @@ import numpy as np
 
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
+from tal_jax.data.annotations import require_times
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
@@ -122,7 +123,7 @@ def require_scorable(config, annotations):
         require_protocol(config.evaluate.protocol, config.evaluate.tious, config.evaluate.other_recordings)
     except ValueError as error:
         raise DataError(f"config.evaluate.{error}") from error
-    annotations.subset(config.data.test_subset)
+    require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
 
 
 def read_recording_scores(path):

@@ -50,6 +50,10 @@ def extract(config, workdir, source):
             f"config.data.snippet_frames is {config.data.snippet_frames}; {end_point} of I3D needs at least {FEWEST_FRAMES[end_point]} "
             "frames (the shared features have 16)."
         )
+    if config.data.stride_frames < 1:
+        raise DataError(
+            f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets begin, for example 16."
+        )
     weights = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS if config.extract[f"{stream}_weights"]}
     networks = {stream: _network(path, stream, end_point) for stream, path in weights.items()}
     if not networks:

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from tal_jax import evaluate, extract, predict, report, train
 from tal_jax.data.check import check_dataset
-from tal_jax.errors import DataError, TrainingError
+from tal_jax.errors import DataError, TrainingError, sentence_of
 from tal_jax.systems import SYSTEMS
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +31,9 @@ _INPUT = flags.DEFINE_string(
     "",
     "A feature file, a video, a folder of either or, to predict, a recording of the data set.",
 )
+_DRAW = flags.DEFINE_enum(
+    "draw", "detections", ["detections", "cas"], "cas: predict also draws and writes class activation sequences (ecm, kt_mgfn)."
+)
 
 
 def main(_):
@@ -43,7 +46,7 @@ def main(_):
         elif _MODE.value == "evaluate":
             report.print_evaluation(evaluate.evaluate(config, workdir, _DETECTIONS.value), workdir)
         elif _MODE.value == "predict":
-            predict.predict(config, workdir, _INPUT.value)
+            predict.predict(config, workdir, _INPUT.value, _DRAW.value)
         elif _MODE.value == "extract":
             extract.extract(config, workdir, _INPUT.value)
         else:
@@ -72,7 +75,7 @@ def _parse(argv):
         hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
         sys.exit(f"Error: {error}{hint}")
     except (flags.Error, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(f"Error: {' '.join(str(error).split())}")
+        sys.exit(f"Error: {sentence_of(error)}")
     return rest
 
 

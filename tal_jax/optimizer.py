@@ -10,14 +10,17 @@ from tal_jax.errors import DataError
 
 
 def make_schedule(config, total_steps):
-    """Learning rate by optimizer step: linear warm-up over `warmup_steps`, then constant or cosine decay to 0."""
+    """Learning rate by optimizer step: linear warm-up over `warmup_steps`, then constant, cosine decay to 0, or falling in steps."""
     train = config.train
     if train.schedule == "constant":
         after = optax.constant_schedule(train.learning_rate)
+    elif train.schedule == "steps":
+        ends = {round(epoch * total_steps / train.epochs) - train.warmup_steps: 0.1 for epoch in train.decay_epochs}
+        after = optax.piecewise_constant_schedule(train.learning_rate, ends)
     elif train.schedule == "cosine":
         after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
     else:
-        raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant' or 'cosine'.")
+        raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant', 'cosine' or 'steps'.")
     warmup = optax.linear_schedule(0.0, train.learning_rate, max(train.warmup_steps, 1))
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 

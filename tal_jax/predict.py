@@ -18,15 +18,16 @@ from tal_jax.data.features import SUFFIXES, build_dataset, read_features
 from tal_jax.data.frames import read_frames
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
-from tal_jax.detect import Stream, detect, make_detector
+from tal_jax.detect import Stream, activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
+from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
 
 
-def predict(config, workdir, source):
+def predict(config, workdir, source, draw="detections"):
     """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
 
     Args:
@@ -34,6 +35,8 @@ def predict(config, workdir, source):
       workdir: folder of the trained run.
       source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
+      draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas (T, K) raw,
+        times_sec (T,) the middle of each feature, classes (K,) names.
 
     Raises:
       DataError: nothing to read, or no checkpoint; at the end, if some files of a folder could not be used.
@@ -45,7 +48,9 @@ def predict(config, workdir, source):
     for name, make_dataset in tqdm(inputs.items(), unit="recording", disable=len(inputs) == 1):
         try:
             dataset = make_dataset()
-            detections = detect(detector, [Stream(config, variables, dataset)], [name])[name]
+            stream = Stream(config, variables, dataset)
+            detections = detect(detector, [stream], [name])[name]
+            cas = activation_sequences(detector, stream, name) if draw == "cas" else None
         except DataError as error:
             if len(inputs) == 1:
                 raise
@@ -63,7 +68,11 @@ def predict(config, workdir, source):
             classes=classes,
             min_score=config.predict.min_score,
             key_frames=key_frames(dataset.read(name)) if config.data.input == "rgb" else None,
+            cas=cas,
         )
+        if cas:
+            with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(classes))
         report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
         log.info("Written: %s.json, .png", folder / name)
     if failed:

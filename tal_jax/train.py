@@ -65,9 +65,10 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
 
     def step(state, batch):
         epoch = (state.step // batches_per_epoch).astype(jnp.float32)
+        rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), state.step), jax.lax.axis_index(AXIS))
 
         def local_loss(params):
-            terms, model_state = system.loss(config, model, {"params": params, **state.model_state}, batch, epoch)
+            terms, model_state = system.loss(config, model, {"params": params, **state.model_state}, batch, epoch, rng)
             counts = jax.lax.psum({name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}, AXIS)
             values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
             return sum(values.values()), (values, model_state)
@@ -137,7 +138,8 @@ def train(config, workdir):
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
 
-    model, optimizer = system.build(config, len(dataset.annotations.classes)), make_optimizer(config, total_steps)
+    model = system.build(config, len(dataset.annotations.classes))
+    optimizer = (system.make_optimizer or make_optimizer)(config, total_steps)
     inputs = make_example(items[0], np.random.default_rng(0))["inputs"][None]
     weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
     state = init_state(config, model, optimizer, inputs, weights)

@@ -1,6 +1,6 @@
 """ActivityNet 1.3: 200 classes in 20,000 web videos, 15,000 of them annotated for training and scoring. Nothing is bundled."""
 
-from tal_jax.data import frames
+from tal_jax.data import features, frames
 from tal_jax.data.annotations import load_annotations
 
 ANNOTATIONS = "data/activitynet/activity_net.v1-3.min.json"
@@ -11,8 +11,19 @@ HOW_TO_GET = (
 )
 
 
-def data_config(input="rgb"):
-    """`config.data` for ActivityNet: every video squeezed into at most 768 frames, every action of one class."""
+def data_config(input="rgb", version="1.3"):
+    """`config.data` for ActivityNet.
+
+    Args:
+      input: 'rgb' or 'flow', frames: every video squeezed into at most 768 of them, every action of one class; or 'features'.
+      version: of the annotations, '1.2' or '1.3'.
+    """
+    if input == "features":
+        data = features.data_config(name="activitynet", stride_frames=0, features="data/activitynet/features")
+        data.fps = 30.0  # the annotations have none; sets how finely segments are found, not where
+        data.annotations = f"data/activitynet/activity_net.v{version.replace('.', '-')}.min.json"
+        data.train_subset, data.test_subset, data.allow_missing = "training", "validation", True
+        return data
     data = frames.data_config(name="activitynet", input=input, frames="data/activitynet/frames")
     data.fps = 0.0
     data.file_prefix = "v_"  # video v_ID.mp4 is recording ID
@@ -24,7 +35,9 @@ def data_config(input="rgb"):
 
 
 def load(config):
-    """Dataset of ActivityNet: (T, 112, 112, C) frames a video, T at most 768."""
+    """Dataset of ActivityNet: (T, 112, 112, C) frames a video, T at most 768, or (T, C) features."""
+    if config.data.input == "features":
+        return features.folder_dataset(annotations(config), config.data.features, config.data)
     return frames.load(config, annotations(config), HOW_TO_GET)
 
 

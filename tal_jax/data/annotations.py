@@ -9,6 +9,8 @@ The file:
          "duration": 411.96,                                 seconds, optional
          "fps": 50, "num_frames": 20598,                     both optional; "num_samples" is read as num_frames too
          "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
+
+An annotation without "segment" says that something happens but not when, enough to train a weakly supervised system on.
 """
 
 import dataclasses
@@ -29,7 +31,7 @@ class Recording:
         name: key in the annotation file; its feature file has this stem.
         subset: "train", "test", ... as in the file.
         duration_sec: length in seconds, None if not annotated.
-        segments_sec: (G, 2) float64, start and end of each action in seconds, in file order.
+        segments_sec: (G, 2) float64, start and end of each action in seconds, in file order; NaN where only the label is known.
         labels: (G,) int32, 0-based indices into `Annotations.classes`.
         fps: the recording's own frame (sample) rate in 1/s, None if not annotated.
         num_frames: number of frames (samples), None if not annotated.
@@ -137,6 +139,10 @@ def _rows(path, name, entry, ignored_labels):
         if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
             raise DataError(f"{here}: field 'label' is missing or not a text in {annotation!r:.60}.")
         segment = annotation.get("segment")
+        if "segment" not in annotation:
+            if annotation["label"] not in ignored_labels:
+                rows.append((annotation["label"], math.nan, math.nan))
+            continue
         if not isinstance(segment, list) or len(segment) != 2:
             raise DataError(f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
         start_sec, end_sec = (require_number(value, f"{here}: field 'segment'") for value in segment)
@@ -160,6 +166,13 @@ def _class_order(path, classes, labels, ignored_labels):
             f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add the class."
         )
     return classes
+
+
+def require_times(recordings, what_for):
+    """Raises DataError for the first recording with a label without times. recordings: of Annotations; what_for: for the sentence."""
+    for name, recording in recordings.items():
+        if np.isnan(recording.segments_sec).any():
+            raise DataError(f"Recording '{name}' has a label without times (no field 'segment'); {what_for} needs times.")
 
 
 def require_number(value, where):

@@ -60,10 +60,14 @@ def _summary(config, dataset, shapes):
         size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
         lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
     lines.append(f"{len(classes)} classes: {', '.join(classes)}")
+    timed = np.isfinite(seconds)
+    if not timed.all():
+        lines.append(f"{(~timed).sum()} labels without times")
+    seconds, cells = seconds[timed], cells[timed]
     if len(seconds):
         lines.append(
             f"{len(seconds)} actions of {seconds.min():.2f} to {seconds.max():.2f} s; the longest takes {cells.max():.0f} frames, "
-            f"a window has {config.window.frames}"
+            f"a window {f'has {config.window.frames}' if config.window.frames else 'is the whole recording'}"
         )
     return "\n".join(lines)
 
@@ -103,6 +107,8 @@ def _annotation_problems(recording, classes, timeline, num_features=None):
         last_sec = float(timeline.to_seconds(num_features))
     seen = set()
     for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
+        if np.isnan(start_sec + end_sec):
+            continue  # a label alone
         here = f"has '{classes[label]}' from {start_sec:g} s to {end_sec:g} s"
         if end_sec <= start_sec:
             problems.append(f"{here}: the end is not after the start.")

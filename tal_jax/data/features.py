@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".npy", ".npz", ".csv")
 KEPT_RECORDINGS = 256
+NUM_BANDS = 6
+MIN_POWER = 1e-5  # of a channel that stands still
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +76,14 @@ def data_config(**fields):
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
-    data.stride_frames = 1  # from one feature to the next
+    data.stride_frames = 1  # from one feature to the next; 0: the features of a recording are spread evenly over its frames
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
+    data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
+    data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
     data.class_agnostic = False  # True: all actions are of one class, "action"
     data.allow_missing = False  # True: recordings without features are left out; False: they are an error
     data.update(fields)
@@ -120,7 +124,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
 
     Returns, Raises: as `folder_dataset`.
     """
-    subsets = (data.train_subset, data.test_subset)
+    subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.clips_subset)))
     wanted = {name: recording for name, recording in annotations.recordings.items() if recording.subset in subsets}
     missing = tuple(name for name in wanted if name not in available)
     if missing:
@@ -149,6 +153,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
                 f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
                 "(config.data.samples_per_frame)."
             )
+        if data.statistics_samples:
+            return sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
         return fold_samples(signal, data.samples_per_frame) if data.samples_per_frame > 1 else signal
 
     @functools.cache
@@ -161,10 +167,19 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
 def make_timeline(recording, data, read_raw):
     """Timeline of a recording's features after folding.
 
-    Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration.
+    Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration; with
+    `config.data.stride_frames` = 0 over its frames.
     """
     fold, stride, snippet = data.samples_per_frame, data.stride_frames, data.snippet_frames
     fps = recording.fps or data.fps
+    if fps and not stride:
+        num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
+        if not num_frames:
+            raise DataError(
+                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features could be spread "
+                "(config.data.stride_frames is 0); annotate one of them."
+            )
+        stride = snippet = num_frames / len(read_raw(recording.name))
     if not fps:
         if not recording.duration_sec:
             raise DataError(
@@ -183,17 +198,50 @@ def fold_samples(signal, samples_per_frame):
     return signal[: num_frames * samples_per_frame].reshape(num_frames, samples_per_frame * signal.shape[1])
 
 
+def sample_statistics(signal, samples_per_frame, span):
+    """Describes the samples around each frame by hand-made features, which unlike samples can be averaged over time.
+
+    Args:
+        signal: (T, C) sensor samples.
+        samples_per_frame: r, samples from one frame to the next.
+        span: samples described, around the middle of the frame; at the ends of the signal its first and last sample are repeated.
+
+    Returns:
+        (T//r, C * 8) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the variance and of `NUM_BANDS` bands
+        of frequency that get wider and wider.
+    """
+    num_frames = len(signal) // samples_per_frame
+    before = max((span - samples_per_frame) // 2, 0)
+    padded = np.pad(np.asarray(signal, np.float32), ((before, span), (0, 0)), mode="edge")
+    spans = np.lib.stride_tricks.sliding_window_view(padded, span, axis=0)[: num_frames * samples_per_frame : samples_per_frame]
+    mean = spans.mean(axis=-1)  # (T, C)
+    power = np.square(np.abs(np.fft.rfft(spans - mean[..., None], axis=-1)[..., 1:])) / span**2
+    edges = np.unique(np.round(np.geomspace(1, power.shape[-1] + 1, NUM_BANDS + 1)).astype(int)) - 1
+    bands = np.add.reduceat(power, edges[:-1], axis=-1)  # (T, C, bands)
+    rest = np.log10(1 + np.concatenate([power.sum(axis=-1, keepdims=True), bands], axis=-1) / MIN_POWER)
+    return np.concatenate([mean[..., None], rest], axis=-1).reshape(num_frames, -1).astype(np.float32)
+
+
 def find_features(folder, name):
-    """Path of the feature file of a recording in the folder, None if there is none. .npy goes before .npz before .csv."""
-    paths = (pathlib.Path(folder) / f"{name}{suffix}" for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    """Path of the feature file of a recording in the folder, None if there is none. .npy goes before .npz before .csv.
+
+    The folder may also be laid out as published for weakly supervised systems: below it, or below its folders "train" and "test", one
+    file a recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is returned.
+    """
+    for place in ("", "train", "test"):
+        below = pathlib.Path(folder) / place
+        for path in (*(below / f"{name}{suffix}" for suffix in SUFFIXES), below / "rgb" / f"{name}.npy"):
+            if path.is_file():
+                return path
+    return None
 
 
 def read_features(path):
     """Reads one feature file.
 
     * .npy: the array itself, memory-mapped;
-    * .npz: its only array, or the one named "features";
+    * .npy in a folder rgb, with one of the same name in a folder flow beside it: both side by side, RGB first;
+    * .npz: its only array, or the one named "features"; or as ECM's files are: "feat_spa" and "feat_tem", (C, T) each;
     * .csv: one row a sample, one column a channel, separated by commas; a first row without any number is skipped.
 
     Returns:
@@ -218,7 +266,17 @@ def read_features(path):
 
 
 def _read_npy(path):
+    flow = path.parent.parent / "flow" / path.name
+    if path.parent.name == "rgb" and flow.is_file():
+        return _side_by_side([np.load(file, allow_pickle=False) for file in (path, flow)])
     return np.lib.format.open_memmap(path, mode="r")
+
+
+def _side_by_side(streams):
+    """Features of two streams, (T, C) each -> (T, 2C)."""
+    if any(stream.ndim != 2 for stream in streams) or len(streams[0]) != len(streams[1]):
+        raise ValueError(f"RGB has the shape {streams[0].shape} and flow {streams[1].shape}; both must be (T, C) of one T")
+    return np.concatenate(streams, axis=1)
 
 
 def _read_npz(path):
@@ -226,6 +284,8 @@ def _read_npz(path):
         raise ValueError("it is not a zip archive, or it is cut off")
     with np.load(path, allow_pickle=False) as arrays:
         names = arrays.files
+        if {"feat_spa", "feat_tem"} <= set(names):
+            return _side_by_side([arrays["feat_spa"].T, arrays["feat_tem"].T])
         if len(names) != 1 and "features" not in names:
             raise ValueError(f"it holds {len(names)} arrays and none is named 'features'")
         return arrays["features" if "features" in names else names[0]]

@@ -9,13 +9,16 @@ import numpy as np
 
 from tal_jax.data import frames
 from tal_jax.data.augment import augment_sequence
+from tal_jax.data.snippets import window_snippets
 
 
 def window_offsets(num_frames, window, stride):
     """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the grid misses it.
 
-    A recording no longer than the window has one window at 0. Used for training and testing alike.
+    A recording no longer than the window has one window at 0; a window of 0 frames is as long as the recording. Used for training
+    and testing alike.
     """
+    window = window or num_frames
     last = max(num_frames - window, 0)
     offsets = list(range(0, last + 1, stride))
     return offsets if offsets[-1] == last else offsets + [last]
@@ -97,16 +100,17 @@ def window_inputs(config, recording, offset, rng=None):
     """What the network sees of one window.
 
     Args:
-        config: the run's config (`data`, `window`, `augment`).
+        config: the run's config (`data`, `window`, `augment`). With `window.snippets`, T of them stand for the
+            features, see `snippets.window_snippets`.
         recording: (T, C) features or (T, H, W, C) uint8 frames.
         offset: first frame.
         rng: np.random.Generator for training, which augments; None: not.
 
     Returns:
-        dict of `inputs`, (window, C) float32 padded with zeros at the end, or a clip (see `frames.cut_clip`), and
-        `num_frames` () int32, those that are not padding.
+        dict of `inputs`, (window, C) float32 padded with zeros at the end, or (T, C) without padding, or a clip (see
+        `frames.cut_clip`), and `num_frames` () int32, those that are not padding.
     """
-    data, size = config.data, config.window.frames
+    data, size = config.data, config.window.frames or len(recording)
     num_frames = np.int32(min(len(recording) - offset, size))
     if data.input != "features":
         crop = data.crop_pixels
@@ -115,8 +119,11 @@ def window_inputs(config, recording, offset, rng=None):
         else:
             view, padding = frames.random_view(recording.shape, crop, config.augment.flip, rng), data.train_padding
         return dict(inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames)
-    inputs = np.zeros((size, recording.shape[1]), np.float32)
-    inputs[:num_frames] = recording[offset : offset + size]
+    if config.window.snippets:
+        inputs = window_snippets(config.window, recording[offset : offset + size], rng)
+    else:
+        inputs = np.zeros((size, recording.shape[1]), np.float32)
+        inputs[:num_frames] = recording[offset : offset + size]
     if rng is not None:
         a = config.augment
         inputs = augment_sequence(inputs, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)

@@ -13,7 +13,7 @@ TICK_STEPS_SEC = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
 SMALLEST_BAR = 1 / 500  # of the time axis: a few seconds stay visible in a day
 
 
-def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0, key_frames=None):
+def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0, key_frames=None, cas=None):
     """Draws the detections of one recording as a PNG, with a row for each class that occurs.
 
     A bar is a detection: the higher its score, the stronger its colour and the taller it is, and it lies over those with
@@ -28,6 +28,7 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         classes: names of all classes: the order of the rows, and a class has its colour in every picture. Others come last.
         min_score: detections with a lower score are left out.
         key_frames: (n, H, W, 3) uint8, equally spaced over the recording, for a strip above the rows.
+        cas: (times_sec (T,), class activation sequence (T, K)), drawn as a line in each row, each class in its own scale.
     """
     shown = sorted((d for d in detections if d["score"] >= min_score), key=lambda d: d["score"])
     truth_labels = [] if truths is None else [classes[label] for label in truths.labels]
@@ -55,6 +56,10 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         _draw_bars(axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec)
         of_row = [segment_sec for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True) if other == label]
         _draw_bars(axes, row + 0.29, of_row, 0.13, INK, duration_sec)
+        if cas is not None:
+            times_sec, values = cas[0], cas[1][:, classes.index(label)]
+            heights = (values - values.min()) / max(np.ptp(values), 1e-9)
+            axes.plot(times_sec, row + 0.4 - 0.8 * heights, color=INK, linewidth=0.7, zorder=4)
     _draw_head(top, name, _summary(len(shown), min_score, truths, duration_sec))
     color = COLORS[classes.index(rows[0]) % len(COLORS)] if rows else GREY
     _draw_legend(top, [d["score"] for d in shown], color, truths is not None)

@@ -1,19 +1,22 @@
-"""Gaussian soft-NMS for segments in time (Bodla et al., ICCV 2017), with the details of the published AFSD code.
+"""Suppression of segments in time that overlap better ones: Gaussian soft-NMS on the device, greedy NMS on the host.
 
-The definition is sequential: pick the highest score, decay whatever overlaps it, drop what fell below the floor, again.
-Here one round makes many picks. A candidate that overlaps no higher-scoring one has its final score: scores only fall,
-so nothing that overlaps it can still be picked before it. All such candidates among the best few are picked together,
-and the result is that of the sequence, up to the rounding of decays multiplied in another order.
+Soft-NMS (Bodla et al., ICCV 2017) has the details of the published AFSD code. The definition is sequential: pick the highest
+score, decay whatever overlaps it, drop what fell below the floor, again. Here one round makes many picks. A candidate that
+overlaps no higher-scoring one has its final score: scores only fall, so nothing that overlaps it can still be picked before it.
+All such candidates among the best few are picked together, and the result is that of the sequence, up to the rounding of decays
+multiplied in another order.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 _CANDIDATES_A_ROUND = 16  # more make rounds fewer but longer; on a CPU 8 to 32 are about equally fast
 _MIN_PICKED_WIDTH = 1e-5  # in the unit of the segments
+_SMALLEST_UNION = np.finfo(np.float64).tiny  # two segments without length have none to divide by
 
 
 @functools.partial(jax.jit, static_argnames=("top_k", "keep_last"))
@@ -109,3 +112,38 @@ def _keep_highest(scores, count):
     """The `count` highest of (M,) scores, 0 elsewhere."""
     highest, index = lax.top_k(scores, count)
     return jnp.zeros_like(scores).at[index].set(highest)
+
+
+def hard_nms(segments, scores, threshold, extra_length=0.0):
+    """Greedy NMS of one class: the best segment is kept, what overlaps it too much is dropped, and so on. On the host.
+
+    Args:
+      segments: (M, 2), start and end in any unit.
+      scores: (M,).
+      threshold: above 0; a segment is dropped if its tIoU with one that is kept is at least that.
+      extra_length: added to every length and overlap before tIoU is taken, in the unit of the segments. The published code of ECM
+        adds 1 second, so that short neighbours suppress each other, even some that do not touch.
+
+    Returns:
+      (N,) int64, rows of the segments that are kept, best first. Among equal scores the first in input order comes first.
+      Segments without length overlap nothing.
+    """
+    segments, scores = np.asarray(segments, np.float64), np.asarray(scores)
+    by_start = np.argsort(segments[:, 0], kind="stable")
+    start, end = segments[by_start].T
+    length = end - start + extra_length
+    # A tIoU of the threshold needs a start at most `length` later, or at most the longest possible partner's length earlier.
+    first_near = np.searchsorted(start, start - length / threshold, "left").tolist()
+    end_near = np.searchsorted(start, start + length, "right").tolist()
+    place = np.argsort(by_start)  # (M,) where each segment is in the order of start
+    dropped, kept = np.zeros(len(start), bool), []
+    for best in place[np.argsort(-scores, kind="stable")].tolist():
+        if dropped[best]:
+            continue
+        kept.append(best)
+        near = slice(first_near[best], end_near[best])
+        overlap = np.minimum(end[near], end[best]) - np.maximum(start[near], start[best]) + extra_length
+        overlap = np.maximum(overlap, 0)
+        union = length[near] + length[best] - overlap
+        dropped[near] |= overlap / np.maximum(union, _SMALLEST_UNION) >= threshold
+    return by_start[np.array(kept, np.int64)]

@@ -1,11 +1,34 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
-from tal_jax.systems import afsd
+from tal_jax.systems import afsd, ecm, kt_mgfn
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
+from tal_jax.systems.ecm import examples as ecm_examples
+from tal_jax.systems.ecm import localize as ecm_localize
+from tal_jax.systems.ecm import losses as ecm_losses
 from tal_jax.systems.interface import System
+from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
+from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
+from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
+from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
 
 AFSD = System(afsd.build, afsd_examples.training_examples, afsd_losses.loss, afsd_decode.decode, afsd_decode.fuse)
 
-SYSTEMS = {"afsd": AFSD, "dw_afsd": AFSD}
+ECM = System(
+    ecm.build,
+    ecm_examples.training_examples,
+    ecm_losses.loss,
+    ecm_localize.decode,
+    localize=ecm_localize.localize,
+)
+KT_MGFN = System(
+    kt_mgfn.build,
+    kt_mgfn_examples.training_examples,
+    kt_mgfn_losses.loss,
+    kt_mgfn_decode.decode,
+    localize=kt_mgfn_decode.localize,
+    make_optimizer=kt_mgfn_optimizer.make_optimizer,
+)
+
+SYSTEMS = {"afsd": AFSD, "dw_afsd": AFSD, "ecm": ECM, "kt_mgfn": KT_MGFN}

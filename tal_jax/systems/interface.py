@@ -28,10 +28,14 @@ class System:
     Attributes:
       build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
-      loss: (config, module, variables, batch, epoch) -> (dict name -> Term(weight, sum, count), the module's collections beside
-        "params", as this batch leaves them, the same on all devices).
-      decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)).
+      loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term(weight, sum, count), the module's collections
+        beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in the network.
+      decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)); with `localize`: dict of
+        arrays (B, ...), among them `cas` (B, T, K), the class activation sequence.
       fuse: (config, outputs of one network, outputs of another) -> Candidates; None where two streams cannot be fused.
+      localize: where segments are found on the host: (config, the arrays of one window, F: its length in frames of the video) ->
+        segments (M, 2) in those frames, classes (M,), scores (M,), before suppression over the recording. None: `decode` finds them.
+      make_optimizer: (config, total_steps) -> optax transformation; None: that of all systems.
     """
 
     build: Callable
@@ -39,3 +43,5 @@ class System:
     loss: Callable
     decode: Callable
     fuse: Callable | None = None
+    localize: Callable | None = None
+    make_optimizer: Callable | None = None

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 
 from benchmarks import soft_nms as problems
-from tal_jax.ops.nms import soft_nms
+from tal_jax.ops.nms import hard_nms, soft_nms
 from tests.golden_case import GoldenCase
 
 GOLDEN = GoldenCase.load("afsd/soft_nms")
+HARD_GOLDEN = GoldenCase.load("ecm/nms")
 HALF_OVERLAP_DECAY = np.exp(-((1 / 3) ** 2) / 0.5)  # of two equally long segments that share half their length
 
 
@@ -136,3 +137,81 @@ def test_width_of_the_picked_segment_is_at_least_1e_5():
     one_third, one_half = np.exp(-(np.array([1 / 3, 1 / 2]) ** 2) / 0.5)
     np.testing.assert_allclose(soft_nms(segments, np.array([0.9, 0.8])), [0.9, 0.8 * one_third], rtol=1e-5)
     np.testing.assert_allclose(soft_nms(segments, np.array([0.8, 0.9])), [0.8 * one_half, 0.9], rtol=1e-5)
+
+
+def plain_hard_nms(segments, scores, threshold, extra_length=0.0):
+    """The rows that `hard_nms` keeps, one pair at a time."""
+    waiting, kept = sorted(range(len(scores)), key=lambda row: -scores[row]), []
+    while waiting:
+        best, *others = waiting
+        kept.append(best)
+        waiting = []
+        for other in others:
+            (start, end), (other_start, other_end) = segments[best], segments[other]
+            overlap = max(0, min(end, other_end) - max(start, other_start) + extra_length)
+            union = (end - start + extra_length) + (other_end - other_start + extra_length) - overlap
+            if not overlap or overlap / union < threshold:
+                waiting.append(other)
+    return kept
+
+
+@pytest.mark.parametrize("number, threshold", list(enumerate(HARD_GOLDEN.info["thresholds"])))
+def test_hard_nms_golden(number, threshold):
+    rows = HARD_GOLDEN.arrays[f"proposals_{number}"]
+    kept = hard_nms(rows[:, 1:], rows[:, 0], threshold, extra_length=1.0)
+    np.testing.assert_array_equal(rows[kept], HARD_GOLDEN.arrays[f"kept_{number}"])
+
+
+def test_hard_nms_by_hand():
+    segments = np.array([[0.0, 4.0], [1.0, 5.0], [3.0, 7.0], [8.0, 9.0]])
+    scores = np.array([0.5, 0.9, 0.8, 0.6])
+    # tIoU with segment 1 is 3/5 of segment 0 and 1/3 of segment 2, which shares 1/7 with segment 0.
+    assert hard_nms(segments, scores, 0.61).tolist() == [1, 2, 3, 0]
+    assert hard_nms(segments, scores, 0.6).tolist() == [1, 2, 3]
+    assert hard_nms(segments, scores, 1 / 3).tolist() == [1, 3]
+    # One more on lengths and overlaps: 4/6 of segment 0 and 3/7 of segment 2 with segment 1.
+    assert hard_nms(segments, scores, 0.4).tolist() == [1, 2, 3]
+    assert hard_nms(segments, scores, 0.4, extra_length=1.0).tolist() == [1, 3]
+
+
+def test_an_extra_length_lets_short_segments_drop_neighbours_that_they_do_not_touch():
+    segments, scores = np.array([[10.0, 10.2], [10.3, 10.5], [12.0, 12.2]]), np.array([0.7, 0.8, 0.9])
+    assert hard_nms(segments, scores, 0.5).tolist() == [2, 1, 0]
+    assert hard_nms(segments, scores, 0.5, extra_length=1.0).tolist() == [2, 1]  # 0.9 / 1.5
+
+
+@pytest.mark.parametrize("extra_length", [0.0, 1.0])
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.6, 1.0])
+def test_hard_nms_is_the_same_as_one_pair_at_a_time(threshold, extra_length):
+    """Among them many equal scores, equal segments, ties at the threshold and segments without length."""
+    rng = np.random.default_rng(3)
+    for count in range(60):
+        start = rng.integers(0, 15, count)
+        segments = np.stack([start, start + rng.integers(0, 10, count)], -1).astype(np.float64)
+        scores = rng.integers(0, 6, count) / 5
+        expected = plain_hard_nms(segments.tolist(), scores, threshold, extra_length)
+        assert hard_nms(segments, scores, threshold, extra_length).tolist() == expected
+
+
+def test_hard_nms_of_none_and_of_equal_ones():
+    assert hard_nms(np.zeros((0, 2)), np.zeros(0), 0.5).tolist() == []
+    assert hard_nms(np.tile([[1.0, 3.0]], (4, 1)), np.full(4, 0.5), 0.5).tolist() == [0]
+    assert hard_nms(np.ones((2, 2)), np.full(2, 0.5), 0.5).tolist() == [0, 1]  # no length, no overlap
+    assert hard_nms(np.ones((2, 2)), np.full(2, 0.5), 0.5, extra_length=1.0).tolist() == [0]
+
+
+def test_hard_nms_does_not_depend_on_order_shift_and_unit():
+    (segments,), (scores,) = problems.clustered(1, 300)
+    kept = hard_nms(segments, scores, 0.6, extra_length=1.0)
+    order = np.random.default_rng(7).permutation(300)
+    np.testing.assert_array_equal(order[hard_nms(segments[order], scores[order], 0.6, extra_length=1.0)], kept)
+    np.testing.assert_array_equal(hard_nms(4 * segments, scores, 0.6, extra_length=4.0), kept)
+    np.testing.assert_array_equal(hard_nms(segments.astype(np.float64) + 64, scores, 0.6, extra_length=1.0), kept)
+
+
+def test_hard_nms_of_many_segments():
+    """Without a matrix of all pairs, which would not fit: 50,000 segments, of which each second one repeats the one before."""
+    start = 10.0 * np.repeat(np.arange(25_000), 2)
+    segments = np.stack([start, start + 5], -1)
+    kept = hard_nms(segments, np.linspace(1, 0, 50_000), 0.6)
+    np.testing.assert_array_equal(kept, np.arange(0, 50_000, 2))

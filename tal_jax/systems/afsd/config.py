@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, require_at_least_1
+from tal_jax.config import base_config, require_at_least_1, split_variant
 from tal_jax.errors import DataError
 
 CHOICES = {
@@ -126,8 +126,8 @@ def variant_config(variant, default_input):
     Returns:
       config, system, input.
     """
-    system, _, stream = variant.partition(",input=")
-    stream = stream or default_input
+    system, options = split_variant(variant, input=default_input)
+    stream = options["input"]
     if stream == "features":
         return sequence_config(system), system, stream
     config = afsd_config(system)

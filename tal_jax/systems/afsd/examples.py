@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tal_jax.data import windows
+from tal_jax.data.annotations import require_times
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd import contrastive
 
@@ -37,6 +38,7 @@ def training_examples(config, dataset):
       DataError: no window of the training subset holds an annotation.
     """
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    require_times(recordings, f"training {config.system}")
     size, stride = config.window.frames, config.window.train_stride_frames
     items, truths, shortest = [], {}, {}
     for name, recording in recordings.items():

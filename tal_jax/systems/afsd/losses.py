@@ -205,7 +205,7 @@ def contrastive_term(config, outputs, batch):
     return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
 
 
-def loss(config, model, variables, batch, epoch):
+def loss(config, model, variables, batch, epoch, rng=None):
     """All losses of one (local) batch.
 
     Args:
@@ -213,10 +213,12 @@ def loss(config, model, variables, batch, epoch):
       model, variables: the Flax module, and its parameters and other collections.
       batch: arrays as `examples.example` lays them out, plus `sample_mask` (B,).
       epoch: scalar, for the curriculum.
+      rng: not used, nothing here is random.
 
     Returns:
       dict name -> Term; the collections beside "params", with the statistics of this batch where BatchNorms are not frozen.
     """
+    del rng
     others = [name for name in variables if name != "params"]
     outputs, model_state = model.apply(variables, batch["inputs"], mutable=others)
     targets = assign(config.loss, outputs, batch)

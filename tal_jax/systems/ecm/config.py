@@ -1,0 +1,104 @@
+"""Every field of ECM beside those of `base_config`; defaults: the published code on THUMOS14."""
+
+import ml_collections
+import numpy as np
+
+from tal_jax.config import base_config, require_at_least_1
+from tal_jax.errors import DataError
+
+CHOICES = {
+    "model.streams": ("both", "pre", "post"),
+    "model.background_weights": ("w*(1-w)", "1-w"),
+    "loss.a2c_score": ("softmax", "sigmoid"),
+}
+
+# ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on THUMOS14.
+TABLE_4 = {
+    "pre": {"model.streams": "pre", "loss.c2c_weight": 0.0, "loss.a2c_weight": 0.0},  # 19.6
+    "post": {"model.streams": "post", "loss.c2c_weight": 0.0, "loss.a2c_weight": 0.0},  # 17.1
+    "shared": {"loss.c2c_weight": 0.0, "loss.a2c_weight": 0.0},  # 22.8, both streams share the classifier
+    "shared_a2c": {"loss.c2c_weight": 0.0},  # 24.2
+    "full": {},  # 29.1
+    "not_shared": {"model.shared_classifier": False},  # 23.4
+    "class_agnostic": {"model.class_specific_weights": False},  # 27.6
+}
+
+
+def require_valid(config):
+    """Raises DataError for the first field whose value cannot be."""
+    for field, choices in CHOICES.items():
+        section, name = field.split(".")
+        if config[section][name] not in choices:
+            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
+    require_at_least_1(config)
+    model, loss = config.model, config.loss
+    for name in ("hidden", "folds"):
+        if model[name] < 1:
+            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 1.")
+    if not 0 <= model.dropout < 1:
+        raise DataError(f"config.model.dropout is {model.dropout}; it must be at least 0 and below 1.")
+    if not 0 < model.top_k_ratio <= 1:
+        raise DataError(f"config.model.top_k_ratio is {model.top_k_ratio}; it must be above 0 and at most 1.")
+    for name in ("c2c_weight", "a2c_weight"):
+        if loss[name] < 0:
+            raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
+    if loss.c2c_weight and model.streams != "both":
+        raise DataError(
+            f"config.loss.c2c_weight is {loss.c2c_weight}, which compares two streams, but config.model.streams is "
+            f"'{model.streams}'; set one to 0 or the other to 'both'."
+        )
+    if loss.a2c_weight and model.streams == "pre":
+        raise DataError(
+            f"config.loss.a2c_weight is {loss.a2c_weight}, but config.model.streams is 'pre', which has no background scores; "
+            "set one to 0 or the other to 'both'."
+        )
+    if not model.shared_classifier and model.streams != "both":
+        raise DataError(
+            f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a classifier of its own "
+            "needs streams 'both'."
+        )
+
+
+def ecm_config(row="full"):
+    """A config of ECM but for its `name` and `data`: THUMOS14, recordings of 750 snippets. row: of `TABLE_4`."""
+    if row not in TABLE_4:
+        raise DataError(f"ecm has no row '{row}'; its rows are {', '.join(TABLE_4)}.")
+    config = base_config("ecm")
+    config.seed = 16  # ActivityNet 1.2: 7; 1.3: 1
+
+    config.window.frames = 0  # a whole recording; training windows of long recordings have labels of their own
+    config.window.snippets = 750  # ActivityNet: 100
+    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
+
+    config.model = model = ml_collections.ConfigDict()
+    model.hidden = 2048
+    model.dropout = 0.5  # before the last layer; the paper does not mention it
+    model.folds = 3
+    model.top_k_ratio = 0.125  # ActivityNet 1.2: 0.25; 1.3: 0.6; the paper: 1/8 everywhere
+    model.streams = "both"  # 'pre' or 'post': one stream alone
+    model.shared_classifier = True  # False: the post stream has a classifier of its own
+    model.class_specific_weights = True  # False: one weight a snippet for all classes
+    model.background_weights = "w*(1-w)"  # the published code; '1-w': the paper (Eq. 2)
+    model.remat = True  # do the first convolution again in the backward pass: an eighth more time, less memory
+
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.c2c_weight = 0.05  # alpha: both streams give the same scores; 0 = off
+    loss.a2c_weight = 5.0  # beta: action and background apart; ActivityNet: 1, the paper 5; 0 = off
+    loss.a2c_score = "softmax"  # "score" of Eq. 4: over all of action and background (published code); or 'sigmoid' of each
+
+    config.localize = localize = ml_collections.ConfigDict()
+    localize.min_probability = 0.25  # tau; ActivityNet 1.2: 0.12; 1.3: 0.05
+    localize.thresholds = tuple(np.arange(0.01, 0.2, 0.025).tolist())  # 0.01 to 0.185; ActivityNet: arange(0, 0.175, 0.025)
+    localize.outer_ratio = 0.4  # lambda: how far outside of a segment to look, of its length; ActivityNet: 0.5
+    localize.probability_weight = 0.15  # gamma; ActivityNet: 0.45
+
+    config.decode.nms = "hard"
+    config.decode.nms_tiou = 0.6  # ActivityNet: 0.7
+    config.decode.nms_extra_sec = 1.0  # added to lengths and overlaps, as published; so short neighbours suppress each other
+
+    config.train.epochs = 150  # ActivityNet: 36
+    config.train.batch_size = 16  # ActivityNet: 128
+    config.train.learning_rate = 2e-4  # ActivityNet 1.3: a tenth of it after epoch 26
+    config.train.weight_decay = 5e-4  # on biases too
+    config.update_from_flattened_dict(TABLE_4[row])
+    return config

@@ -1,0 +1,105 @@
+"""From a class activation sequence (CAS) to segments: ECM's inference as its published code has it (docs/ecm.md). On the host.
+
+A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and above 0. Every
+threshold gives runs of its own, so that those of one action lie inside each other; suppression then keeps the best of them.
+"""
+
+import jax
+import numpy as np
+
+from tal_jax.data.snippets import resize_linear
+
+
+def decode(config, outputs):
+    """What `localize` needs of each window, on the device: `cas` (B, T, K) and `probabilities` (B, K)."""
+    del config
+    return {"cas": outputs.cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
+
+
+def localize(config, arrays, num_frames):
+    """Candidate segments of one window: all runs of all thresholds of its likely classes, before suppression.
+
+    Args:
+        config: the run's config, of which `localize` is used.
+        arrays: dict of `cas` (T, K) float32, raw logits, and `probabilities` (K,) float32, those of the whole window.
+        num_frames: F, length of the window in frames.
+
+    Returns:
+        (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64; (M,) float64.
+        Ordered by class, then threshold, then time. Nothing where no class is likely enough.
+    """
+    settings, probabilities = config.localize, np.asarray(arrays["probabilities"])
+    thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
+    likely = np.flatnonzero(probabilities >= settings.min_probability)
+    activations = resize_linear(minmax_normalise(arrays["cas"][:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
+    thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)  # (likely K * H, F)
+    rows, starts, ends = group_runs(thresholded > 0)
+    classes = likely[rows // len(thresholds)]
+    contrasts = inner_minus_outer(thresholded, rows, starts, ends, settings.outer_ratio)
+    scores = contrasts + settings.probability_weight * probabilities[classes].astype(np.float64)
+    return np.stack([starts, ends], axis=-1).astype(np.float64), classes, scores
+
+
+def minmax_normalise(cas):
+    """Each class by its highest and lowest value over time, neither taken below 0: the published `minmax_norm`.
+
+    So a positive highest value becomes 1, a positive lowest one 0, and negative values stay negative.
+
+    Args:
+        cas: (..., T, K) float.
+
+    Returns:
+        (..., T, K) float of the same dtype. Unchanged where no value is positive, 0 where all are the same positive one.
+    """
+    highest = np.maximum(cas.max(axis=-2, keepdims=True), 0)  # (..., 1, K)
+    lowest = np.maximum(cas.min(axis=-2, keepdims=True), 0)
+    span = highest - lowest
+    return (cas - lowest) / np.where(span > 0, span, 1)
+
+
+def group_runs(active):
+    """The maximal runs of each sequence.
+
+    As published, a sequence that is active at frame 0 and nowhere else has no run.
+
+    Args:
+        active: (N, F) bool.
+
+    Returns:
+        (rows, starts, ends): (M,) int64 each, ordered by row, then time; a run is the frames from start to end - 1.
+    """
+    padded = np.pad(active, ((0, 0), (1, 1)))  # so that runs end before the next row begins
+    width = padded.shape[1]
+    flat = padded.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # in turn the last frame before a run and its last one, counted padded
+    rows, starts, ends = changes[::2] // width, changes[::2] % width, changes[1::2] % width
+    alone = np.bincount(rows, minlength=len(active))[rows] == 1
+    kept = ~(alone & (ends == 1))
+    return rows[kept], starts[kept], ends[kept]
+
+
+def inner_minus_outer(sequences, rows, starts, ends, outer_ratio):
+    """How much a run stands out: the mean of its sequence inside it less the mean around it.
+
+    The frames around a run reach from it by `outer_ratio` of its length, rounded down to whole frames on the left of the first
+    frame and of the last, and not beyond the sequence. As published, the frame reached is counted on the left, not on the right.
+
+    Args:
+        sequences: (N, F) float, 0 where below the threshold.
+        rows, starts, ends: (M,) int, as of `group_runs`.
+        outer_ratio: the published lambda.
+
+    Returns:
+        (M,) float64. The mean around a run without frames around it counts as 0.
+    """
+    num_frames = sequences.shape[1]
+    sums = np.zeros((len(sequences), num_frames + 1))  # column i: of the frames before i
+    np.cumsum(sequences, axis=1, dtype=np.float64, out=sums[:, 1:])
+    lengths = ends - starts
+    reach = outer_ratio * lengths
+    outer_starts = np.maximum(starts - reach, 0).astype(np.int64)
+    outer_ends = np.clip((ends - 1 + reach).astype(np.int64), ends, num_frames)
+    at_outer_start, at_start, at_end, at_outer_end = (sums[rows, i] for i in (outer_starts, starts, ends, outer_ends))
+    outer_frames = (starts - outer_starts) + (outer_ends - ends)
+    outer_sums = (at_start - at_outer_start) + (at_outer_end - at_end)
+    return (at_end - at_start) / lengths - outer_sums / np.maximum(outer_frames, 1)

@@ -1,0 +1,110 @@
+"""The losses of ECM, from which classes a recording holds and nothing else.
+
+Every loss is a `Term`: a sum over the recordings of the local batch, and their number.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tal_jax.systems.interface import Term
+
+LABEL_EPS = 1e-10
+MIN_LOG = -100.0  # PyTorch's clamp of the logarithms of a binary cross-entropy
+
+
+def num_slots(labels):
+    """S of `label_slots`: the most labels a recording has, at least 1. labels: (N, K) multi-hot, of all that are trained on."""
+    return max(int(np.asarray(labels).astype(bool).sum(1).max(initial=0)), 1)
+
+
+def label_slots(labels, slots):
+    """The labelled classes of each recording as a list of fixed length, `slots` of a batch.
+
+    Args:
+      labels: (N, K) multi-hot.
+      slots: S, length of the list, see `num_slots`.
+
+    Returns:
+      (N, S) int32 class indices in ascending order, -1 for padding.
+
+    Raises:
+      ValueError: a recording has more labels than slots.
+    """
+    labels = np.asarray(labels).astype(bool)
+    if num_slots(labels) > slots:
+        raise ValueError(f"A recording has {num_slots(labels)} labels; {slots} slots do not hold them.")
+    first = np.argsort(~labels, axis=1, kind="stable")[:, :slots]
+    classes = np.where(np.take_along_axis(labels, first, axis=1), first, -1)
+    return np.pad(classes, ((0, 0), (0, slots - classes.shape[1])), constant_values=-1).astype(np.int32)
+
+
+def classification_loss(logits, labels):
+    """Cross-entropy with the labels of a recording, each of the same share. (B, K), (B, K) multi-hot -> (B,)."""
+    target = labels / (labels.sum(-1, keepdims=True) + LABEL_EPS)
+    return -(target * jax.nn.log_softmax(logits)).sum(-1)
+
+
+def agreement_loss(pre_logits, post_logits):
+    """L_c2c: mean squared difference of the scores of both streams. (B, K), (B, K) -> (B,)."""
+    return jnp.square(pre_logits - post_logits).mean(-1)
+
+
+def action_background_probabilities(post_logits, background_logits, score):
+    """s of ECM Eq. 4. (B, K) twice -> (B, 2K): K of action, K of background.
+
+    score: 'softmax' over all 2K (the published code), or 'sigmoid' of each.
+    """
+    logits = jnp.concatenate([post_logits, background_logits], axis=-1)
+    return jax.nn.softmax(logits) if score == "softmax" else jax.nn.sigmoid(logits)
+
+
+def separation_loss(probabilities, labels):
+    """L_a2c (ECM Eq. 4): of the labelled classes, actions should be 1 and backgrounds 0; mean binary cross-entropy of both.
+
+    Args:
+      probabilities: (B, 2K), see `action_background_probabilities`.
+      labels: (B, K) multi-hot.
+
+    Returns:
+      (B,), 0 without labels.
+    """
+    action, background = jnp.split(probabilities, 2, axis=-1)
+    entropy = -(_clamped_log(action) + _clamped_log(1.0 - background))  # (B, K)
+    return (entropy * labels).sum(-1) / (2.0 * jnp.maximum(labels.sum(-1), 1.0))
+
+
+def _clamped_log(probability):
+    """max(log p, -100), whose gradient at p = 0 is 0 and not infinite."""
+    positive = probability > 0
+    return jnp.where(positive, jnp.maximum(jnp.log(jnp.where(positive, probability, 1.0)), MIN_LOG), MIN_LOG)
+
+
+def loss(config, model, variables, batch, epoch, rng):
+    """All losses of one (local) batch: pre + post + alpha * c2c + beta * a2c.
+
+    Args:
+      config: the run's config (`loss`).
+      model, variables: the Flax module and its parameters.
+      batch: inputs (B, T, D), labels (B, K) float32 multi-hot, slots (B, S) int32 of the same labels (`label_slots`), and
+        sample_mask (B,) float32, 0 for examples that only fill the batch.
+      epoch: unused.
+      rng: key of the dropout masks.
+
+    Returns:
+      dict name -> Term, of the streams that there are; {}, as there are no other collections.
+    """
+    outputs = model.apply(variables, batch["inputs"], batch["slots"], rngs={"dropout": rng})
+    pre, post, labels = outputs.pre_logits, outputs.post_logits, batch["labels"]
+    rows = {}  # name -> weight, loss of each recording
+    if pre is not None:
+        rows["pre"] = 1.0, classification_loss(pre, labels)
+    if post is not None:
+        rows["post"] = 1.0, classification_loss(post, labels)
+    if config.loss.c2c_weight:
+        rows["c2c"] = config.loss.c2c_weight, agreement_loss(pre, post)
+    if config.loss.a2c_weight:
+        probabilities = action_background_probabilities(post, outputs.background_logits, config.loss.a2c_score)
+        rows["a2c"] = config.loss.a2c_weight, separation_loss(probabilities, labels)
+    mask = batch["sample_mask"]
+    return {name: Term(weight, (values * mask).sum(), mask.sum()) for name, (weight, values) in rows.items()}, {}

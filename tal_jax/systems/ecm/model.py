@@ -1,0 +1,299 @@
+"""ECM: two streams classify a recording, before and after its snippets are summed (Zhao et al.).
+
+The paper is "Equivalent Classification Mapping". Data flow:
+
+    snippets -> classifier -> class activation sequence (CAS) -> top-k mean over time -> scores of the pre-classification stream
+       |                             |
+       |                             +-> weight transition -> weights of each class over time
+       |                                                        |
+       +-> weighted sums of the snippets, in folds <------------+
+               |
+               +-> classifier -> scores of the post-classification stream, and in training of the background
+
+Both streams score the same recording, so their scores should agree, and the weights come to be large where the action is.
+"""
+
+import functools
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+NEGATIVE_SLOPE = 0.01  # of both leaky ReLUs
+WINOGRAD_MIN_SNIPPETS = 8  # of shorter sequences, the ends that 'products' leaves out are worth more
+CPU_SNIPPETS_AT_ONCE = 1500  # of all sequences together: enough for fast products, few enough for little memory
+
+
+@flax.struct.dataclass
+class Outputs:
+    """Everything the network computes. B recordings, T snippets, K classes, G = K or 1 weights, F folds, D feature channels.
+
+    Scores are logits. A field is None where the config has no such stream, and at test time where only losses read it.
+    """
+
+    cas: jax.Array  # (B, T, K) class activation sequence, raw
+    recording_logits: jax.Array  # (B, K) what a test takes as the scores of the recording
+    pre_logits: jax.Array | None = None  # (B, K) pre-classification stream
+    weights: jax.Array | None = None  # (B, T, G) in (0, 1): how much of an action, 1 - weight: how much of background
+    aggregated: jax.Array | None = None  # (B, G, F, D) weighted sums of the snippets
+    post_logits: jax.Array | None = None  # (B, K) post-classification stream
+    background_logits: jax.Array | None = None  # (B, K) the same, of what the labelled classes leave over
+
+
+def uniform_by_fan_in(fan_in):
+    """Initialiser: uniform in +-1 / sqrt(fan_in), PyTorch's default for weights and biases of convolutions."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -1.0, 1.0) / fan_in**0.5
+
+    return init
+
+
+def top_k_mean(cas, ratio):
+    """Mean of the int(T * ratio) largest values over time, at least one. (B, T, K) -> (B, K)."""
+    count = max(int(cas.shape[1] * ratio), 1)
+    return jax.lax.top_k(cas.transpose(0, 2, 1), count)[0].mean(-1)
+
+
+def aggregate(weights, features, folds):
+    """Weighted sums over time, not divided by the weights: fold f sums the snippets f, f + folds, f + 2 * folds, ...
+
+    Args:
+      weights: (B, T, G); features: (B, T, D).
+
+    Returns:
+      (B, G, folds, D).
+    """
+    in_fold = jnp.arange(weights.shape[1])[:, None] % folds == jnp.arange(folds)  # (T, F)
+    fold_weights = jnp.where(in_fold[:, None], weights[..., None], 0.0)  # (B, T, G, F), so that no fold's features are copied
+    return jnp.einsum("btgf,btd->bgfd", fold_weights, features)
+
+
+def collect_background(logits, slots):
+    """One background score a class: its own where it is labelled, else the mean over the labelled classes (the published code).
+
+    Args:
+      logits: (B, S, K) background of the labelled class in each slot, scored for every class.
+      slots: (B, S) int32 labelled classes, -1 for padding.
+
+    Returns:
+      (B, K).
+    """
+    own = jax.nn.one_hot(slots, logits.shape[-1])  # (B, S, K), zeros for padding
+    used = (slots >= 0)[..., None].astype(logits.dtype)
+    mean = (logits * used).sum(1) / jnp.maximum(used.sum(1), 1.0)
+    return jnp.where(own.sum(1) > 0, (logits * own).sum(1), mean)
+
+
+def conv_over_time(x, kernel, formulation="products"):
+    """Convolution over time with kernel 3 and zero padding 1, without bias, as products of matrices.
+
+    Args:
+      x: (T, C).
+      kernel: (3, C, O).
+      formulation: 'products', one for each tap; 'winograd', F(2, 3) of Lavin and Gray (2016), four products for every two
+        snippets instead of six, which is faster on a CPU.
+
+    Returns:
+      (T, O); the two formulations differ by rounding alone.
+    """
+    if formulation == "winograd":
+        return _winograd(x, kernel)
+    before, here, after = _taps(kernel)
+    return x @ here + jnp.pad(x[:-1] @ before, ((1, 0), (0, 0))) + jnp.pad(x[1:] @ after, ((0, 1), (0, 0)))
+
+
+def _taps(kernel):
+    """(3, C, O) -> three (C, O). The gradient of a split is one kernel; that of indexing would be three, mostly zeros."""
+    return [tap[0] for tap in jnp.split(kernel, 3)]
+
+
+def _winograd(x, kernel):
+    length, tiles = len(x), -(-len(x) // 2)
+    padded = jnp.pad(x, ((1, 2 * tiles - length + 1), (0, 0)))
+    even, odd = padded[0::2], padded[1::2]  # (tiles + 1, C)
+    first, second, third, fourth = even[:-1], odd[:-1], even[1:], odd[1:]  # what a tile sees
+    before, here, after = _taps(kernel)
+    plus = (second + third) @ (0.5 * (before + here + after))
+    minus = (third - second) @ (0.5 * (before - here + after))
+    left = (first - third) @ before + plus + minus
+    right = plus - minus - (second - fourth) @ after
+    return jnp.stack([left, right], axis=1).reshape(2 * tiles, -1)[:length]
+
+
+class ConvParameters(nn.Module):
+    """Kernel (3, channels, features) and bias (features,) of a convolution over time."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, channels):
+        init = uniform_by_fan_in(3 * channels)
+        return self.param("kernel", init, (3, channels, self.features)), self.param("bias", init, (self.features,))
+
+
+class Classifier(nn.Module):
+    """The classifier of both streams: two convolutions over time with leaky ReLUs, dropout, one linear layer without bias."""
+
+    num_classes: int
+    hidden: int
+    dropout: float
+    remat: bool
+    formulation: str | None
+    dtype: Any
+
+    def setup(self):
+        self.conv_1, self.conv_2 = ConvParameters(self.hidden), ConvParameters(self.hidden)
+        self.kernel = self.param("kernel", uniform_by_fan_in(self.hidden), (self.hidden, self.num_classes))
+
+    def __call__(self, snippets, train):
+        """CAS: (B, T, D) -> (B, T, K)."""
+        return self._read_hidden(snippets, train, lambda hidden: hidden @ self.kernel)
+
+    def summary(self, aggregated, train):
+        """What the last layer sees of aggregated features, the mean over the folds: (..., F, D) -> (..., hidden)."""
+        return self._read_hidden(aggregated, train, lambda hidden: hidden.mean(0))
+
+    def score(self, summaries):
+        """Scores of summaries: (..., G, hidden) -> (..., K). With G = K each class of its own, with G = 1 all of the one."""
+        if summaries.shape[-2] == 1:
+            return summaries[..., 0, :] @ self.kernel
+        return jnp.einsum("...kh,hk->...k", summaries, self.kernel)
+
+    def _read_hidden(self, sequences, train, read):
+        """`read` of what the last layer sees, (T, hidden) float32, of every sequence: (..., T, D) -> (..., shape of `read`).
+
+        On a CPU a few sequences are done at once, so that little memory is needed beside their inputs and outputs.
+        """
+        length, channels = sequences.shape[-2:]
+        flat = sequences.reshape(-1, length, channels)
+        layers = {"conv_1": self.conv_1(channels), "conv_2": self.conv_2(self.hidden)}
+        layers = jax.tree.map(lambda parameter: parameter.astype(self.dtype), layers)
+        keep = 1.0 - self.dropout
+        keys = jax.random.split(self.make_rng("dropout"), len(flat)) if train and keep < 1 else None
+        on_cpu = jax.default_backend() == "cpu"
+        formulation = self.formulation or ("winograd" if on_cpu and length >= WINOGRAD_MIN_SNIPPETS else "products")
+
+        # What is cheap to do again in the backward pass is not kept for it: activations, masks, sums of neighbours.
+        kept = jax.checkpoint_policies.save_only_these_names(*(["conv_2"] if self.remat else layers))
+
+        @functools.partial(jax.checkpoint, policy=kept)
+        def classify(sequence_and_key):
+            x, key = sequence_and_key
+            x = x.astype(self.dtype)
+            for name, (kernel, bias) in layers.items():
+                x = checkpoint_name(conv_over_time(x, kernel, formulation), name)
+                x = nn.leaky_relu(x + bias, NEGATIVE_SLOPE)
+            if key is not None:
+                x = jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0.0)
+            return read(x.astype(jnp.float32))
+
+        parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE) if on_cpu else 1
+        at_once = -(-len(flat) // parts)  # parts of the same size
+        found = jax.lax.map(classify, (flat, keys), batch_size=at_once)
+        return found.reshape(*sequences.shape[:-2], *found.shape[1:])
+
+
+class Transition(nn.Module):
+    """Weight transition: weights over time from the CAS. (B, T, K) -> (B, T, features) in (0, 1)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, cas):
+        init = uniform_by_fan_in(cas.shape[-1])
+        return nn.sigmoid(nn.Dense(self.features, kernel_init=init, bias_init=init, name="dense")(cas))
+
+
+class ECM(nn.Module):
+    """The network.
+
+    Attributes:
+      num_classes: K, no background.
+      hidden: channels inside the classifier.
+      dropout: before its last layer, in training; every pass has its own mask.
+      folds: F, how many sums the post stream aggregates the snippets to.
+      top_k_ratio: share of the snippets whose mean is the score of the pre stream.
+      streams: 'both', 'pre', 'post'. Without the pre stream the CAS is there (the weights come from it) but is not scored.
+      shared_classifier: False: the post stream has a classifier of its own.
+      class_specific_weights: False: one weight a snippet for all classes, G = 1.
+      background: in training, score the background too.
+      background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled one (ECM Eq. 2).
+      remat: do the first convolution again in the backward pass instead of keeping it.
+      formulation: of the convolutions, see `conv_over_time`; None: the faster one.
+      dtype: of the convolutions; parameters and scores stay float32.
+    """
+
+    num_classes: int
+    hidden: int = 2048
+    dropout: float = 0.5
+    folds: int = 3
+    top_k_ratio: float = 0.125
+    streams: str = "both"
+    shared_classifier: bool = True
+    class_specific_weights: bool = True
+    background: bool = True
+    background_weights: str = "w*(1-w)"
+    remat: bool = True
+    formulation: str | None = None
+    dtype: Any = jnp.float32
+
+    def setup(self):
+        classifier = functools.partial(
+            Classifier, self.num_classes, self.hidden, self.dropout, self.remat, self.formulation, self.dtype
+        )
+        self.classifier = classifier()
+        if self.streams != "pre":
+            self.transition = Transition(self.num_classes if self.class_specific_weights else 1)
+        if not self.shared_classifier:
+            self.post_classifier = classifier()
+
+    def __call__(self, inputs, slots=None):
+        """Scores recordings.
+
+        Args:
+          inputs: (B, T, D) float32 features of the snippets.
+          slots: None at test time: no dropout, and no post stream where the pre stream scores. In training (B, S) int32,
+            the labelled classes of each recording, -1 for padding (`losses.label_slots`); needs an rng named "dropout".
+
+        Returns:
+          Outputs.
+        """
+        train = slots is not None
+        cas = self.classifier(inputs, train)
+        pre_logits = top_k_mean(cas, self.top_k_ratio) if self.streams != "post" else None
+        if self.streams == "pre":
+            return Outputs(cas, pre_logits, pre_logits)
+        weights = self.transition(cas)
+        if self.streams == "both" and not train and not self.is_initializing():
+            return Outputs(cas, pre_logits, pre_logits, weights)
+        aggregated, post_logits, background_logits = self._post_stream(inputs, weights, slots)
+        recording_logits = post_logits if self.streams == "post" else pre_logits
+        return Outputs(cas, recording_logits, pre_logits, weights, aggregated, post_logits, background_logits)
+
+    def _post_stream(self, inputs, weights, slots):
+        """(aggregated features (B, G, F, D), their scores (B, K), scores of the background (B, K) in training, else None)."""
+        classifier = self.classifier if self.shared_classifier else self.post_classifier
+        train, num_weights = slots is not None, weights.shape[2]
+        background = self._background_weights(weights, slots) if train and self.background else weights[:, :, None, :0]
+        every_weight = jnp.concatenate([weights, background.reshape(*weights.shape[:2], -1)], axis=2)
+        aggregated = aggregate(every_weight, inputs, self.folds)
+        summaries = classifier.summary(aggregated, train)  # (B, G + S * G, hidden): one pass for actions and backgrounds
+        post_logits = classifier.score(summaries[:, :num_weights])
+        if not background.size:
+            return aggregated, post_logits, None
+        of_slots = summaries[:, num_weights:].reshape(len(inputs), *background.shape[2:], -1)  # (B, S, G, hidden)
+        logits = classifier.score(of_slots)  # (B, S, K)
+        collected = collect_background(logits, slots) if self.class_specific_weights else logits[:, 0]
+        return aggregated[:, :num_weights], post_logits, collected
+
+    def _background_weights(self, weights, slots):
+        """ECM Eq. 2: what each labelled class leaves over. (B, T, G) -> (B, T, S, G), or (B, T, S, 1) with '1-w'."""
+        labelled = weights  # one weight for all classes leaves one background, S = 1
+        if self.class_specific_weights:
+            labelled = jnp.take_along_axis(weights, jnp.maximum(slots, 0)[:, None], axis=2)
+        left_over = 1.0 - labelled[..., None]
+        return left_over * weights[:, :, None] if self.background_weights == "w*(1-w)" else left_over

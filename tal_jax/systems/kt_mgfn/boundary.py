@@ -1,0 +1,131 @@
+"""Segments from anchors, and how well they stand out: the outer-inner contrast (kt_mgfn report, section 3.1; AutoLoc).
+
+Unit: snippets; snippet t is the interval [t, t + 1). An activation is piecewise constant on snippets and 0 outside [0, T].
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+MIN_LENGTH = 1e-6  # what lengths are divided by at least: an empty piece has mean 0
+
+
+class Selection(NamedTuple):
+    """The best segment at each snippet, and which of them are kept. T snippets."""
+
+    segments: jax.Array  # (T, 2) snippets
+    contrast: jax.Array  # (T,) in [-1, 1], lower is better
+    kept: jax.Array  # (T,) bool
+
+
+def anchor_segments(offsets, lengths, centre=0.5):
+    """kt_mgfn report, section 3.1: r_x = t_x + t_w * p_x, r_w = t_w * exp(p_w), segment r_x -/+ r_w / 2.
+
+    Args:
+      offsets: (..., T, M, 2) p_x, p_w.
+      lengths: (M,) t_w.
+      centre: t_x = t + centre.
+
+    Returns:
+      (..., T, M, 2) start, end; not clipped to [0, T].
+    """
+    positions = jnp.arange(offsets.shape[-3], dtype=offsets.dtype)[:, None] + centre
+    centres = positions + lengths * offsets[..., 0]
+    half_lengths = 0.5 * lengths * jnp.exp(offsets[..., 1])
+    return jnp.stack([centres - half_lengths, centres + half_lengths], axis=-1)
+
+
+def outer_segments(segments, ratio, minimum=0.0):
+    """kt_mgfn report, section 3.1: S = s - gamma * r_w, E = e + gamma * r_w, at least `minimum` away. (..., 2) -> (..., 2)."""
+    margin = jnp.maximum(ratio * (segments[..., 1] - segments[..., 0]), minimum)
+    return jnp.stack([segments[..., 0] - margin, segments[..., 1] + margin], axis=-1)
+
+
+def integral(activation, ends):
+    """Integral of the activation from 0 to each of the ends: its cumulative sum, linear in between. (T,), (...) -> (...).
+
+    Differentiable in `ends`: the slope is the activation of the snippet that holds the end, 0 outside [0, T].
+    """
+    padded = jnp.pad(activation, 1)  # (T + 2,) snippets -1 .. T
+    before = jnp.pad(jnp.cumsum(activation), (2, 0))  # (T + 2,) integral up to the start of each
+    snippet = jnp.clip(jnp.floor(jax.lax.stop_gradient(ends)), -1, activation.shape[0]).astype(jnp.int32)
+    return before[snippet + 1] + (ends - snippet) * padded[snippet + 1]
+
+
+def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
+    """OIC (kt_mgfn report, section 3.1): mean activation of the outer ring minus that of the segment, lower is better.
+
+    Lengths are not clipped to the recording. Gradient flows to the inner and outer boundaries.
+
+    Args:
+      activation: (T,) of one class.
+      segments: (..., 2).
+      ratio, minimum: see `outer_segments`.
+
+    Returns:
+      (...) in [-1, 1] for activations in [0, 1].
+    """
+    outer = outer_segments(segments, ratio, minimum)
+    inner_at, outer_at = integral(activation, segments), integral(activation, outer)
+    length = segments[..., 1] - segments[..., 0]
+    ring_length = jnp.abs(outer - segments).sum(-1)
+    ring = (inner_at[..., 0] - outer_at[..., 0]) + (outer_at[..., 1] - inner_at[..., 1])
+    inner_mean = (inner_at[..., 1] - inner_at[..., 0]) / jnp.maximum(length, MIN_LENGTH)
+    return ring / jnp.maximum(ring_length, MIN_LENGTH) - inner_mean
+
+
+def best_segments(config, activation, segments):
+    """The anchor of lowest contrast at each snippet (the report: "discard the negative segments"; AutoLoc).
+
+    Args:
+      config: `config.oic`.
+      activation: (T,) of one class, a constant; segments: (T, M, 2).
+
+    Returns:
+      segments (T, 2), contrast (T,).
+    """
+    contrast = outer_inner_contrast(jax.lax.stop_gradient(activation), segments, config.outer_ratio, config.outer_min)
+    best = jnp.argmin(contrast, axis=-1, keepdims=True)  # (T, 1)
+    return (
+        jnp.take_along_axis(segments, best[..., None], axis=1)[:, 0],
+        jnp.take_along_axis(contrast, best, axis=1)[:, 0],
+    )
+
+
+def select(config, activation, segments):
+    """Which segments of one class of one recording train the regressor (AutoLoc's rule): active, contrasting, not repeated.
+
+    `localize` applies the same rule on the host.
+
+    Args: as for `best_segments`.
+
+    Returns:
+      Selection.
+    """
+    best, contrast = best_segments(config, activation, segments)
+    candidate = (activation > config.min_activation) & (contrast < config.max_contrast)
+    kept = keep_best(jax.lax.stop_gradient(best), jax.lax.stop_gradient(-contrast), candidate, config.nms_tiou)
+    return Selection(best, contrast, kept)
+
+
+def keep_best(segments, scores, candidate, max_tiou):
+    """Greedy NMS of fixed shape: of candidates that overlap by tIoU >= max_tiou the one of highest score stays.
+
+    Args:
+      segments: (N, 2); scores: (N,); candidate: (N,) bool.
+
+    Returns:
+      (N,) bool.
+    """
+    order = jnp.argsort(-jnp.where(candidate, scores, -jnp.inf))  # stable: the first of equals comes first
+    start, end = segments[order, 0], segments[order, 1]
+    shared = jnp.maximum(jnp.minimum(end[:, None], end) - jnp.maximum(start[:, None], start), 0.0)
+    union = (end - start)[:, None] + (end - start) - shared
+    overlaps = jnp.triu((shared > 0) & (shared >= max_tiou * union), k=1)  # (N, N) the second comes later, and overlaps the first
+
+    def drop_overlapped(i, kept):
+        return kept & ~(kept[i] & overlaps[i])
+
+    kept = jax.lax.fori_loop(0, len(scores), drop_overlapped, candidate[order])
+    return jnp.zeros_like(candidate).at[order].set(kept)

@@ -1,0 +1,123 @@
+"""Every field of KT-MGFN beside those of `base_config`, the rows of its ablation, and its training stages.
+
+"[A]", "[E]": the report is silent, the number is that of AutoLoc's or of ACoL's code. "[none]": the report is silent and the
+number is ours. What has no mark is in the report.
+"""
+
+import ml_collections
+
+from tal_jax.config import base_config, require_at_least_1
+from tal_jax.errors import DataError
+
+ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
+    "simple": dict(dilations=(1,), cascade=False, transfer=False, boundary=False),
+    "multi_dilated": dict(dilations=(1, 2, 3, 5), cascade=False, transfer=False, boundary=False),
+    "cascade": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=False, boundary=False),
+    "transfer": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=False),
+    "boundary": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=True),
+}
+MMD_KERNELS = ("gaussians", "gaussian", "linear")
+
+
+def training_stages(config):
+    """[(part of the parameter tree, epochs)] in the order in which the parts are trained, each frozen after its turn."""
+    stages, model = config.stages, config.model
+    plan = [
+        ("source", stages.source_epochs, model.transfer),
+        ("target", stages.target_epochs, True),
+        ("boundary", stages.boundary_epochs, model.boundary),
+    ]
+    return [(part, epochs) for part, epochs, present in plan if present]
+
+
+def set_epochs(config):
+    """Sets config.train.epochs to the sum of the stages that `config.model` has, and returns the config."""
+    config.train.epochs = sum(epochs for _, epochs in training_stages(config))
+    return config
+
+
+def require_valid(config):
+    """Raises DataError for the first field whose value cannot be."""
+    model = config.model
+    if config.loss.mmd_kernel not in MMD_KERNELS:
+        raise DataError(f"config.loss.mmd_kernel is '{config.loss.mmd_kernel}'; it must be one of {', '.join(MMD_KERNELS)}.")
+    require_at_least_1(config)
+    if not model.dilations or model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
+        raise DataError(f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger ones.")
+    if model.boundary and (not model.anchors or min(model.anchors) <= 0):
+        raise DataError(f"config.model.anchors is {tuple(model.anchors)}; it must hold at least one length, all above 0.")
+    for part, epochs in training_stages(config):
+        if epochs < 1:
+            raise DataError(f"config.stages.{part}_epochs is {epochs}; it must be at least 1.")
+    total = sum(epochs for _, epochs in training_stages(config))
+    if config.train.epochs != total:
+        raise DataError(
+            f"config.train.epochs is {config.train.epochs}, but the stages of config.stages have {total} in all; "
+            f"set config.train.epochs to {total}."
+        )
+
+
+def kt_mgfn_config(row="boundary"):
+    """A config of KT-MGFN on HACS but for its `name` and `data`. row: of `ABLATION`; the last row is the whole system."""
+    if row not in ABLATION:
+        raise DataError(f"kt_mgfn has no row '{row}'; its rows are {', '.join(ABLATION)}.")
+    config = base_config("kt_mgfn")
+
+    config.window.frames = 0  # a whole recording; training windows of long recordings have labels of their own
+    config.window.snippets = 100  # [none]
+    config.window.sampling = "linear"  # [none]
+    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
+
+    config.model = model = ml_collections.ConfigDict()
+    model.update(ABLATION[row])
+    model.width = 256  # channels of base and branches [none]
+    model.erase_threshold = 0.6  # of the normalised activation, from which a snippet is hidden from the second stage [E]
+    model.min_probability = 0.5  # classes that erase when labels are not known; none above: the best one [none]
+    model.normalised_fusion = True  # each stage's activations scaled to [0, 1] before their maximum [E]; False: raw
+    model.predictor_width = 128
+    model.anchors = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # snippets, for T = 100 [none]; THUMOS: 1, 2, 4, 8, 16, 32 [A]
+    model.anchor_centre = 0.5  # of the anchors in their snippet [none]; AutoLoc: 0, its start
+
+    config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments, and which of them count
+    oic.outer_ratio = 0.25  # gamma: the outer segment is so much of the length longer on each side [A]
+    oic.outer_min = 0.0  # but at least so many snippets [none]; AutoLoc: 1
+    oic.min_activation = 0.1  # only positions above it are regressed [A]
+    oic.max_contrast = 0.4  # segments of higher contrast are discarded [A]
+    oic.nms_tiou = 0.4  # [A]
+    oic.max_labels = 8  # labels of a recording that train the regressor, at most: sets memory, not results, if it is enough
+
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.second_weight = 1.0  # of the second stage's classification [E]
+    loss.transfer_weight = 1.0  # lambda [none]
+    loss.mmd_kernel = "gaussians"  # [none]: or 'gaussian', 'linear'
+    loss.mmd_gaussians = 5  # of 'gaussians': how many are summed [none]
+    loss.mmd_multiplier = 2.0  # of 'gaussians': each is so many times wider than the one before [none]
+    loss.mmd_variance = 10.0  # of 'gaussian' [none]
+
+    config.stages = stages = ml_collections.ConfigDict()
+    stages.source_epochs = 30  # classification of trimmed clips, with transfer [none]
+    stages.target_epochs = 30  # classification of recordings [none]
+    stages.boundary_epochs = 16  # in batches of 16 as many steps as AutoLoc's, one pass of single recordings [A]
+    stages.boundary_learning_rate = 1e-3  # SGD without momentum [A]
+    stages.boundary_weight_decay = 5e-4  # [A]
+    stages.boundary_decay_steps = 0  # the rate falls after each so many steps, 0: never [A]; AutoLoc on ActivityNet: 500
+    stages.boundary_decay_factor = 0.1  # [A]
+
+    train = config.train
+    train.batch_size = 16  # [none]
+    train.learning_rate = 1e-4  # of classification, by Adam [none]
+    train.weight_decay = 5e-4  # of classification [none]
+
+    config.localize = localize = ml_collections.ConfigDict()
+    localize.min_probability = 0.5  # of a class to be localized; none above: the best one [none]
+    # Without boundary regression the activations are thresholded, as ECM does on ActivityNet [none]:
+    localize.thresholds = tuple(i * 0.025 for i in range(7))
+    localize.outer_ratio = 0.5
+    localize.probability_weight = 0.45
+
+    config.decode.nms = "hard"
+    config.decode.nms_tiou = 0.4  # as `oic.nms_tiou`
+    config.decode.nms_extra_sec = 0.0
+
+    config.evaluate.tious = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+    return set_epochs(config)

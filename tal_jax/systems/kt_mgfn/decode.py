@@ -1,0 +1,66 @@
+"""From the outputs of KT-MGFN to scored segments of a window (kt_mgfn report, section 3.1, its inference; silent on scores)."""
+
+import functools
+
+import jax
+import ml_collections
+import numpy as np
+
+from tal_jax.ops.nms import hard_nms
+from tal_jax.systems.ecm import localize as ecm_localize
+from tal_jax.systems.kt_mgfn.boundary import best_segments
+
+
+def decode(config, outputs):
+    """What `localize` needs of each window, on the device.
+
+    Args:
+      config: the run's config (`model.boundary`, `oic`).
+      outputs: Outputs of B windows.
+
+    Returns:
+      dict: `cas` (B, T, K), `probabilities` (B, K) and, with the boundary module, for each class the best segment at each
+      snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1], lower is better.
+    """
+    arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
+    if config.model.boundary:
+        of_class = jax.vmap(functools.partial(best_segments, config.oic), in_axes=(1, None))
+        arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(outputs.fused_cas, outputs.segments)
+    return arrays
+
+
+def localize(config, arrays, num_frames):
+    """Segments of one window, on the host: of the boundary predictor, or without it runs of high activation, as ECM finds them.
+
+    Args:
+      config: the run's config.
+      arrays: of one window, NumPy, as `decode` has them but without B.
+      num_frames: length of the window in frames.
+
+    Returns:
+      (segments_frame, classes, scores): (M, 2) float in frames of the window, within [0, num_frames]; (M,) int; (M,) float.
+      Ordered by class. Those of regression then by falling score; before they were clipped to the window, no two of a class
+      overlapped by tIoU >= `oic.nms_tiou`.
+    """
+    probabilities = arrays["probabilities"]
+    min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
+    if not config.model.boundary:
+        settings = config.localize.to_dict() | {"min_probability": min_probability}
+        return ecm_localize.localize(ml_collections.ConfigDict({"localize": settings}), arrays, num_frames)
+    likely = np.flatnonzero(probabilities >= min_probability)
+    rows = [_kept_of_class(config.oic, arrays, k) for k in likely]
+    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])  # (M, 2) snippets
+    contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
+    classes = np.repeat(likely, [len(kept) for kept in rows])
+    snippets = len(arrays["cas"])
+    segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
+    inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
+    scores = probabilities[classes] * (1 - contrast) / 2
+    return segments_frame[inside], classes[inside], scores[inside]
+
+
+def _kept_of_class(config, arrays, k):
+    """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`. config: `config.oic`."""
+    segments, contrast = arrays["segments"][k], arrays["contrast"][k]
+    candidates = np.flatnonzero((arrays["cas"][:, k] > config.min_activation) & (contrast < config.max_contrast))
+    return candidates[hard_nms(segments[candidates], -contrast[candidates], config.nms_tiou)]

@@ -1,0 +1,57 @@
+"""What KT-MGFN trains on: windows and their labels, and trimmed clips to transfer knowledge from."""
+
+import numpy as np
+
+from tal_jax.data.snippets import window_snippets
+from tal_jax.errors import DataError
+from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
+
+
+def training_examples(config, dataset):
+    """The training windows and the function that makes an example of one.
+
+    Args:
+      config: the run's config (`data`, `window`, `augment`, `model.transfer`).
+      dataset: data.features.Dataset; its training subset is used, and for clips that of `data.clips_subset`.
+
+    Returns:
+      (items, make_example): a list of WeakWindow, and (WeakWindow, np.random.Generator) -> example, a dict of inputs (T, C) and
+      labels (K,), see `weak.weak_example`; with transfer also clip_inputs (T, C) and clip_labels (K,) of a clip drawn at random.
+
+    Raises:
+      DataError: see `weak.weak_windows`; with transfer there is no clip.
+    """
+    items = weak_windows(config, dataset)
+    clips = trimmed_clips(config, dataset) if config.model.transfer else []
+
+    def make_example(item, rng):
+        example = weak_example(config, dataset, item, rng)
+        if clips:
+            name, first, end, label = clips[rng.integers(len(clips))]
+            example["clip_inputs"] = window_snippets(config.window, dataset.read(name)[first:end], rng)
+            example["clip_labels"] = multi_hot([label], len(dataset.annotations.classes))
+        return example
+
+    return items, make_example
+
+
+def trimmed_clips(config, dataset):
+    """The annotated actions cut out: list of (recording, first feature, feature after the last, class).
+
+    Raises:
+      DataError: no action has times.
+    """
+    subset = config.data.clips_subset or config.data.train_subset
+    clips = []
+    for name, recording in dataset.annotations.subset(subset).recordings.items():
+        num_features, cells = len(dataset.read(name)), dataset.timeline(name).to_cells(recording.segments_sec)
+        for (start, end), label in zip(cells, recording.labels):
+            if np.isfinite(start + end):
+                first = int(np.clip(round(start), 0, num_features - 1))
+                clips.append((name, first, max(min(round(end), num_features), first + 1), int(label)))
+    if not clips:
+        raise DataError(
+            f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset that has them in "
+            "config.data.clips_subset, or set config.model.transfer to False."
+        )
+    return clips

@@ -1,0 +1,74 @@
+"""What weakly supervised systems train on: windows of recordings with the classes that occur in them, not when they do."""
+
+import dataclasses
+
+import numpy as np
+
+from tal_jax.data import windows
+from tal_jax.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class WeakWindow:
+    """One training window of one recording."""
+
+    name: str
+    offset: int  # first feature
+    classes: tuple[int, ...]  # that occur in it, ascending
+
+
+def weak_windows(config, dataset):
+    """The training windows that have a label.
+
+    Args:
+      config: the run's config (`data`, `window`).
+      dataset: data.features.Dataset; its training subset is used.
+
+    Returns:
+      list of WeakWindow. A window that is a whole recording has all its labels, and these need no times. A part of one has those of
+      actions of which `window.min_label_sec` or all is inside.
+
+    Raises:
+      DataError: a whole recording has no label; a recording to be cut has labels without times; no window has a label.
+    """
+    found = []
+    for name, recording in dataset.annotations.subset(config.data.train_subset).recordings.items():
+        num_features, timeline, size = len(dataset.read(name)), dataset.timeline(name), config.window.frames
+        whole = not size or num_features <= size
+        if whole and not len(recording.labels):
+            raise DataError(
+                f"Recording '{name}' of the subset '{config.data.train_subset}' has no label; annotate it, or take it out of the subset."
+            )
+        if not whole and np.isnan(recording.segments_sec).any():
+            raise DataError(
+                f"Recording '{name}' has labels without times and {num_features} features, more than a window; set "
+                "config.window.frames to 0, so that windows are whole recordings."
+            )
+        for offset in windows.window_offsets(num_features, size, config.window.train_stride_frames):
+            inside = np.ones(len(recording.labels), bool)
+            if not whole:
+                window_sec = timeline.to_seconds([offset, offset + size])
+                starts, ends = recording.segments_sec.T
+                shared = np.minimum(ends, window_sec[1]) - np.maximum(starts, window_sec[0])
+                inside = (shared >= np.minimum(ends - starts, config.window.min_label_sec)) & (shared > 0)
+            if inside.any():
+                found.append(WeakWindow(name, offset, tuple(np.unique(recording.labels[inside]).tolist())))
+    if not found:
+        raise DataError(
+            f"No window of the subset '{config.data.train_subset}' has a label; lower config.window.min_label_sec, or check the "
+            "annotations with --mode=check_data."
+        )
+    return found
+
+
+def weak_example(config, dataset, item, rng):
+    """The example of a WeakWindow: `inputs` (T, C) float32, see `windows.window_inputs`; `labels` (K,) float32 multi-hot."""
+    inputs = windows.window_inputs(config, dataset.read(item.name), item.offset, rng)["inputs"]
+    return dict(inputs=inputs, labels=multi_hot(item.classes, len(dataset.annotations.classes)))
+
+
+def multi_hot(classes, num_classes):
+    """(K,) float32, 1 at the classes."""
+    labels = np.zeros(num_classes, np.float32)
+    labels[list(classes)] = 1
+    return labels
