@@ -1,6 +1,8 @@
-"""Trains the rows of DW-AFSD's Tables 5 and 6 on SBHAR, several seeds each, and prints the table of docs/results.md.
+"""Trains the rows of a system's ablation on SBHAR, several seeds each, and prints the table of docs/results.md.
 
-    python -m benchmarks.sbhar_ablation [--rows=all,base] [--seeds=1,2,3] [--out=runs/ablation]
+    python -m benchmarks.sbhar_ablation [--system=dw_afsd|ecm|kt_mgfn] [--rows=all,base] [--seeds=1,2,3] [--out=runs/ablation]
+
+Of DW-AFSD the rows of Tables 5 and 6, of ECM those of Table 4, of KT-MGFN those of the report's Table 2.
 
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """
@@ -16,8 +18,10 @@ import numpy as np
 from tal_jax.data.sbhar import bundled_annotations
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.detections_file import read_detections
+from tal_jax.systems.ecm.config import TABLE_4
+from tal_jax.systems.kt_mgfn.config import ABLATION
 
-ROWS = {
+DW_AFSD = {  # row -> its name, the fields that differ
     "base": ("AFSD", ["curriculum.weights=False", "curriculum.schedule=False", "curriculum.auxiliary=none"]),
     "weights": ("+ weights", ["curriculum.schedule=False", "curriculum.auxiliary=none"]),
     "auxiliary": ("+ weights, auxiliary", ["curriculum.schedule=False"]),
@@ -25,15 +29,34 @@ ROWS = {
     "all": ("DW-AFSD: all three", []),
     "classification": ("all, auxiliary on the classification branch", ["curriculum.auxiliary=classification"]),
 }
+NAMES = {
+    "pre": "ECM, pre-classification stream alone",
+    "post": "post-classification stream alone",
+    "shared": "both, with one classifier",
+    "shared_a2c": "+ action-background consistency",
+    "full": "+ classification consistency: ECM",
+    "not_shared": "ECM, each stream with its own classifier",
+    "class_agnostic": "ECM, one weight for all classes",
+    "simple": "KT-MGFN, simple activation sequences",
+    "multi_dilated": "+ multi-dilated convolution",
+    "cascade": "+ cascade with erasing",
+    "transfer": "+ knowledge transfer from clips",
+    "boundary": "+ boundary regression: KT-MGFN",
+}
+ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fields that differ
+    "dw_afsd": {row: (name, "dw_afsd", fields) for row, (name, fields) in DW_AFSD.items()},
+    "ecm": {row: (NAMES[row], f"ecm,row={row}", []) for row in TABLE_4},
+    "kt_mgfn": {row: (NAMES[row], f"kt_mgfn,row={row}", []) for row in ABLATION},
+}
 STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 
-def train(row, seed, workdir):
+def train(variant, fields, seed, workdir):
     """One run of one row, unless its evaluation is there."""
     if (workdir / "evaluation.json").exists():
         return
-    overrides = [f"--config.{field}" for field in ROWS[row][1]]
-    command = [sys.executable, "-m", "tal_jax.main", "--config=configs/sbhar.py", f"--workdir={workdir}", f"--config.seed={seed}"]
+    overrides = [f"--config.{field}" for field in [*fields, f"seed={seed}"]]
+    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/sbhar.py:{variant}", f"--workdir={workdir}"]
     subprocess.run(command + overrides, check=True)
 
 
@@ -49,19 +72,21 @@ def scores(workdir):
 def main():
     """Trains what is missing, then prints a markdown table, mean ± standard deviation over seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="base,weights,auxiliary,curriculum,all,classification")
+    parser.add_argument("--system", default="dw_afsd", choices=ROWS)
+    parser.add_argument("--rows", default="", help="separated by commas; all")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--out", default="runs/ablation", type=pathlib.Path)
     arguments = parser.parse_args()
     lines = ["| system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions |", "|---|---|---|---|---|"]
-    for row in arguments.rows.split(","):
-        runs = []
+    rows = ROWS[arguments.system]
+    for row in arguments.rows.split(",") if arguments.rows else rows:
+        (name, variant, fields), runs = rows[row], []
         for seed in arguments.seeds.split(","):
-            workdir = arguments.out / f"{row}_{seed}"
-            train(row, seed, workdir)
+            workdir = arguments.out / arguments.system / f"{row}_{seed}"
+            train(variant, fields, seed, workdir)
             runs.append(scores(workdir))
         cells = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in zip(np.mean(runs, 0), np.std(runs, 0, ddof=1)))
-        lines.append(f"| {ROWS[row][0]} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     print("\n".join(lines))
 
 
