@@ -109,6 +109,14 @@ def split_variant(variant, **defaults):
     return system, defaults | options
 
 
+def require_choices(config, choices):
+    """Raises DataError for the first field whose value is not among its choices. choices: "section.field" -> values."""
+    for field, values in choices.items():
+        section, name = field.split(".")
+        if config[section][name] not in values:
+            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(values)}.")
+
+
 def require_at_least_1(config):
     """Raises DataError for a count that is below 1."""
     for field in AT_LEAST_1:

@@ -80,7 +80,9 @@ def write_run(config, variables, classes, workdir):
     remember_run(config, classes, workdir)
     model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), variables)
     params = model_state.pop("params")
-    optimizer = (SYSTEMS[config.system].make_optimizer or make_optimizer)(config, total_steps=1)  # its state is the same for any number of steps
+    optimizer = (SYSTEMS[config.system].make_optimizer or make_optimizer)(
+        config, total_steps=1
+    )  # its state is the same for any number of steps
     ema = params if config.train.ema_decay else None
     checkpoints = Checkpoints(workdir)
     checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params)))

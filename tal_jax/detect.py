@@ -62,7 +62,9 @@ def activation_sequences(detector, stream, name):
       DataError: the system has no such sequences.
     """
     if SYSTEMS[stream.config.system].localize is None:
-        raise DataError(f"The system '{stream.config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn.")
+        raise DataError(
+            f"The system '{stream.config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
+        )
     num_features = len(stream.dataset.read(name))
     sums, counts = np.zeros((num_features, len(stream.dataset.annotations.classes)), np.float32), np.zeros((num_features, 1))
     for _, offset, num_cells, arrays in run_windows(detector, [stream], [name]):
@@ -139,7 +141,9 @@ def make_detector(configs, num_classes):
         best = jnp.sort(best, axis=1)
         scores = jnp.take_along_axis(flat, best, axis=1)
         segments = jnp.take_along_axis(candidates.segments, (best // num_classes)[..., None], axis=1)
-        return dict(segments=segments, classes=best % num_classes, scores=jnp.where(scores > config.decode.min_score, scores, 0.0))
+        return dict(
+            segments=segments, classes=best % num_classes, scores=jnp.where(scores > config.decode.min_score, scores, 0.0)
+        )
 
     def candidates(arrays, num_cells, stride_frames):
         if system.localize is None:

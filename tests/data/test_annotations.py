@@ -64,7 +64,10 @@ def test_subset(tmp_path):
         ('{"database": {"rec": {}}}', "recording 'rec': field 'subset'"),
         ('{"database": {"rec": {"subset": "a", "annotations": {}}}}', "recording 'rec': field 'annotations'"),
         ('{"database": {"rec": {"subset": "a", "annotations": [{}]}}}', "recording 'rec', annotation 0: field 'label'"),
-        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": null}]}}}', "annotation 0: field 'segment'"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": null}]}}}',
+            "annotation 0: field 'segment'",
+        ),
         ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1]}]}}}', "field 'segment'"),
         (
             '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, "b"]}]}}}',

@@ -73,7 +73,9 @@ def without_times(database):
 
 def test_labels_alone_train_on_whole_recordings_only(tiny_data, tmp_path):
     config = weak_config("ecm", rewritten(tiny_data, tmp_path, without_times))
-    with pytest.raises(DataError, match="'monday' has labels without times and 110 features, more than a window; set config.window.fr"):
+    with pytest.raises(
+        DataError, match="'monday' has labels without times and 110 features, more than a window; set config.window.fr"
+    ):
         weak_windows(config, load_dataset(config))
     config.window.frames = 0
     assert len(weak_windows(config, load_dataset(config))) == 2
@@ -91,7 +93,11 @@ def test_labels_alone_train_on_whole_recordings_only(tiny_data, tmp_path):
     "change, fields, sentence",
     [
         (lambda d: d["monday"].update(annotations=[]), {"window.frames": 0}, "'monday' of the subset 'train' has no label"),
-        (lambda d: None, {"window.frames": 2, "window.min_label_sec": 9.0, "window.train_stride_frames": 109}, "has a label; lower"),
+        (
+            lambda d: None,
+            {"window.frames": 2, "window.min_label_sec": 9.0, "window.train_stride_frames": 109},
+            "has a label; lower",
+        ),
         (lambda d: d["monday"]["annotations"][0].update(label=3), {}, "annotation 0: field 'label'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, require_at_least_1, split_variant
+from tal_jax.config import base_config, require_at_least_1, require_choices, split_variant
 from tal_jax.errors import DataError
 
 CHOICES = {
@@ -20,10 +20,7 @@ CHOICES = {
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    for field, choices in CHOICES.items():
-        section, name = field.split(".")
-        if config[section][name] not in choices:
-            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
+    require_choices(config, CHOICES)
     require_at_least_1(config)
     for field in ("channels", "backbone_width"):
         if config.model[field] % config.model.groups:

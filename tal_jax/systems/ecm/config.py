@@ -3,13 +3,14 @@
 import ml_collections
 import numpy as np
 
-from tal_jax.config import base_config, require_at_least_1
+from tal_jax.config import base_config, require_at_least_1, require_choices
 from tal_jax.errors import DataError
 
 CHOICES = {
     "model.streams": ("both", "pre", "post"),
     "model.background_weights": ("w*(1-w)", "1-w"),
     "loss.a2c_score": ("softmax", "sigmoid"),
+    "window.sampling": ("features", "linear"),
 }
 
 # ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on THUMOS14.
@@ -26,10 +27,7 @@ TABLE_4 = {
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    for field, choices in CHOICES.items():
-        section, name = field.split(".")
-        if config[section][name] not in choices:
-            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(choices)}.")
+    require_choices(config, CHOICES)
     require_at_least_1(config)
     model, loss = config.model, config.loss
     for name in ("hidden", "folds"):

@@ -6,7 +6,7 @@ number is ours. What has no mark is in the report.
 
 import ml_collections
 
-from tal_jax.config import base_config, require_at_least_1
+from tal_jax.config import base_config, require_at_least_1, require_choices
 from tal_jax.errors import DataError
 
 ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
@@ -16,7 +16,7 @@ ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the r
     "transfer": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=False),
     "boundary": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=True),
 }
-MMD_KERNELS = ("gaussians", "gaussian", "linear")
+CHOICES = {"loss.mmd_kernel": ("gaussians", "gaussian", "linear"), "window.sampling": ("linear", "features")}
 
 
 def training_stages(config):
@@ -39,8 +39,7 @@ def set_epochs(config):
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
     model = config.model
-    if config.loss.mmd_kernel not in MMD_KERNELS:
-        raise DataError(f"config.loss.mmd_kernel is '{config.loss.mmd_kernel}'; it must be one of {', '.join(MMD_KERNELS)}.")
+    require_choices(config, CHOICES)
     require_at_least_1(config)
     if not model.dilations or model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
         raise DataError(f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger ones.")
