@@ -1,7 +1,7 @@
 """Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures that anyone can have.
 
-A large shape, the actor, wanders over a moving background with small shapes in it that wander too, while the camera shakes. Now
-and then the actor does something: it shakes, spins, pulses or flickers. The classes differ by motion alone: shape,
+A large bright shape, the actor, wanders over a moving dark background with small shapes in it that wander too, while the camera
+shakes. Now and then the actor does something: it shakes, spins, pulses or flickers. The classes differ by motion alone: shape,
 size, texture, colour and place say nothing about them, and nor does a single frame. Annotated intervals and optical flow are exact.
 """
 
@@ -87,7 +87,7 @@ def render(rng, num_frames=NUM_FRAMES):
     y, x = np.mgrid[:PIXELS, :PIXELS].astype(np.float32)
     pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)  # (T, H, W, 2) in the scene
     drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
-    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.325  # paler than the shapes
+    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.05  # darker than the shapes
     motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(
         np.float32
     )
@@ -142,9 +142,9 @@ def actor_pose(rng, num_frames, actions):
         name = CLASSES[label]
         if name == "shake":
             way = rng.uniform(0, 2 * np.pi)
-            place[now] += rng.uniform(4, 6.5) * np.sin(rate * since)[:, None] * [np.cos(way), np.sin(way)]
+            place[now] += rng.uniform(6, 9) * np.sin(rate * since)[:, None] * [np.cos(way), np.sin(way)]
         elif name == "spin":
-            turn = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
+            turn = rng.choice([-1, 1]) * rng.uniform(0.45, 0.75)
             angle[start:] += np.pad(turn * since, (0, num_frames - end), mode="edge")
         elif name == "pulse":
             size[now] *= 1 + rng.uniform(0.35, 0.5) * np.sin(rate * since)
@@ -162,7 +162,7 @@ def draw(rng, pixels, pose, camera):
         np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1)
         / size[:, None, None, None]
     )
-    corners, depth = int(rng.integers(2, 6)), rng.uniform(0.2, 0.4)
+    corners, depth = int(rng.integers(2, 5)), rng.uniform(0.3, 0.45)
     radius = np.hypot(own[..., 0], own[..., 1])
     edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
     opacity = np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1) * pose["opacity"].astype(np.float32)[:, None, None]
@@ -173,7 +173,7 @@ def draw(rng, pixels, pose, camera):
     travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[:, None, None].astype(np.float32)
     turned = np.stack([-away[..., 1], away[..., 0]], axis=-1)
     motion = travel + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away
-    return texture(rng, own, scale=1.2), opacity, motion
+    return 0.6 * texture(rng, own, scale=1.2) + 0.4, opacity, motion
 
 
 def texture(rng, position, scale):
