@@ -1,10 +1,10 @@
 """DW-AFSD and AFSD, end to end from pixels, on rendered videos of shapes whose actions differ by motion alone.
 
-    python -m tal_jax.main --config=configs/shapes.py          DW-AFSD
+    python -m tal_jax.main --config=configs/shapes.py          DW-AFSD: mAP about 84 in 10 minutes on two CPU cores
     python -m tal_jax.main --config=configs/shapes.py:afsd     AFSD, the baseline
 
 The videos are rendered into data/shapes (about a minute, 410 MB) when they are not there. A small I3D learns from nothing, with
-batch statistics in its BatchNorms. Time and result: docs/results.md.
+batch statistics in its BatchNorms. Where a result falls short it is the class that is wrong, seldom the time (docs/results.md).
 """
 
 from tal_jax.data import shapes
