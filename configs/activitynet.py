@@ -30,9 +30,9 @@ TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 def get_config(variant="dw_afsd,input=rgb"):
     """variant: 'dw_afsd' or 'afsd', and after ',input=' 'rgb' or 'flow'; or 'ecm', and after ',version=' '1.2' or '1.3', after ',row=' one of its Table 4."""
-    if variant.startswith("ecm"):
-        return weak_config(**split_variant(variant, version="1.3", row="full")[1])
-    config, system, stream = variant_config(variant, default_input="rgb")
+    if variant.split(",")[0] == "ecm":
+        return weak_config(**split_variant(variant, ("ecm",), version="1.3", row="full")[1])
+    config, system, stream = variant_config(variant, default_input="rgb", systems=("dw_afsd", "afsd", "ecm"))
     config.name = f"activitynet_{system}_{stream}"
     config.data = activitynet.data_config(stream)
     config.window.frames = 768  # a whole video

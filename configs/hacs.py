@@ -19,9 +19,8 @@ from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 
 def get_config(variant="kt_mgfn"):
     """variant: 'kt_mgfn', and after ',row=' one of ABLATION in systems/kt_mgfn/config.py."""
-    system, options = split_variant(variant, row="boundary")
+    system, options = split_variant(variant, ("kt_mgfn",), row="boundary")
     config = kt_mgfn_config(options["row"])
-    config.system = system
     config.name = f"hacs_{system}_{options['row']}"
     config.data = features.data_config(stride_frames=0, allow_missing=True)
     config.data.update(train_subset="training", test_subset="validation", clips_subset="clips" if config.model.transfer else "")

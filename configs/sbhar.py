@@ -3,8 +3,8 @@
 python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP 95.7 to 96.7 over seeds, in 5 to 7 minutes
 python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
 python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
-python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM, from labels of 30 s windows, without a single time
-python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN, the same, and from trimmed clips
+python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM; of the annotations it sees which classes a window of 30 s holds
+python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN, the same, and the training actions cut out as clips
 
 Rows of the ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in systems/kt_mgfn/config.py).
 """
@@ -18,9 +18,10 @@ from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
 
 def get_config(variant="dw_afsd"):
     """variant: 'dw_afsd', 'afsd', 'demo' (DW-AFSD in a fifth of the time), or 'ecm', 'kt_mgfn', with ',row=' one of an ablation."""
-    if variant.startswith(("ecm", "kt_mgfn")):
-        system, options = split_variant(variant, row="full" if variant.startswith("ecm") else "boundary")
-        return weak_config(system, options["row"])
+    system = variant.split(",")[0]
+    if system in ("ecm", "kt_mgfn"):
+        return weak_config(*split_variant(variant, (system,), row="full" if system == "ecm" else "boundary"))
+    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn"))
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
     config.data = sbhar.data_config()
@@ -43,8 +44,9 @@ def get_config(variant="dw_afsd"):
     return config
 
 
-def weak_config(system, row):
-    """ECM or KT-MGFN; row: of its ablation, the whole system by default."""
+def weak_config(system, options):
+    """ECM or KT-MGFN; options: `row` of its ablation."""
+    row = options["row"]
     config = ecm_config(row) if system == "ecm" else kt_mgfn_config(row)
     config.name = f"sbhar_{system}_{row}"
     config.data = sbhar.data_config()

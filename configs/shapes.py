@@ -7,12 +7,14 @@ The videos are rendered into data/shapes (about a minute, 410 MB) when they are 
 batch statistics in its BatchNorms. Where a result falls short it is the class that is wrong, seldom the time (docs/results.md).
 """
 
+from tal_jax.config import split_variant
 from tal_jax.data import shapes
 from tal_jax.systems.afsd.config import sequence_config
 
 
 def get_config(system="dw_afsd"):
     """system: 'dw_afsd' or 'afsd'."""
+    split_variant(system, ("dw_afsd", "afsd"))
     config = sequence_config(system)
     config.name = f"shapes_{system}"
     config.data = shapes.data_config()

@@ -28,15 +28,15 @@ from tal_jax.systems.ecm.config import ecm_config
 
 def get_config(variant="dw_afsd,input=rgb"):
     """variant: 'dw_afsd' or 'afsd', and after ',input=' 'rgb', 'flow' or 'features'; or 'ecm', and after ',row=' one of its Table 4."""
-    if variant.startswith("ecm"):
-        _, options = split_variant(variant, row="full")
+    if variant.split(",")[0] == "ecm":
+        _, options = split_variant(variant, ("ecm",), row="full")
         config = ecm_config(options["row"])
         config.name = f"thumos_ecm_{options['row']}"
         config.data = thumos14.data_config("features")
         config.data.stride_frames = 0
         config.evaluate.tious = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
         return config
-    config, system, stream = variant_config(variant, default_input="rgb")
+    config, system, stream = variant_config(variant, default_input="rgb", systems=("dw_afsd", "afsd", "ecm"))
     config.name = f"thumos_{system}_{stream}"
     config.data = thumos14.data_config(stream)
     config.window.frames = 256  # 26 s of frames at 10 fps; 34 s of features

@@ -122,6 +122,11 @@ def trained_run(config, workdir):
     differing = [field for field in trained if trained[field] != asked.get(field)]
     if differing:
         log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))
+    systems = {"dw_afsd": "afsd"}
+    if systems.get(trained["system"], trained["system"]) != systems.get(asked["system"], asked["system"]):
+        raise DataError(
+            f"{workdir} holds a run of {trained['system']}; name it after the config file: --config=….py:{trained['system']}."
+        )
     unknown = trained.keys() - asked.keys()
     if unknown:
         raise DataError(

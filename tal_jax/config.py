@@ -56,7 +56,9 @@ def base_config(system):
     decode.min_score = 0.01  # ActivityNet: 1e-9
     decode.max_per_window = 2000  # candidates (location, class) kept of a window
     decode.nms = "soft"  # or 'hard': candidates that overlap a better one by nms_tiou are left out
-    decode.nms_sigma = 0.5  # ActivityNet: 0.85
+    decode.nms_tiou = 0.5
+    decode.nms_extra_sec = 0.0  # of 'hard': added to lengths and overlaps
+    decode.nms_sigma = 0.5  # of 'soft', as the next four; ActivityNet: 0.85
     decode.nms_floor = 1e-3  # ActivityNet: 1e-9
     decode.nms_top_k = 5000
     decode.keep_last = True  # False: as published, the last candidate of a class is never kept
@@ -88,20 +90,25 @@ def base_config(system):
     return config
 
 
-def split_variant(variant, **defaults):
+def split_variant(variant, systems, **defaults):
     """What stands behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb, taken apart.
 
     Args:
       variant: 'SYSTEM,OPTION=VALUE,…'.
+      systems: the names that SYSTEM may be.
       defaults: every option there is, and its value where it is left out.
 
     Returns:
       system, dict option -> value.
 
     Raises:
-      DataError: another option.
+      DataError: another system or option.
     """
     system, *parts = variant.split(",")
+    if system not in systems:
+        raise DataError(
+            f"the system '{system}' is not one of {', '.join(systems)}; the head of the config file lists its variants."
+        )
     options = dict(part.partition("=")[::2] for part in parts)
     unknown = [option for option in options if option not in defaults]
     if unknown:
@@ -117,8 +124,11 @@ def require_choices(config, choices):
             raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(values)}.")
 
 
-def require_at_least_1(config):
-    """Raises DataError for a count that is below 1."""
+def require_shared_fields(config):
+    """Raises DataError for the first field of `base_config` whose value cannot be."""
+    require_choices(config, {"decode.nms": ("soft", "hard")})
+    if config.decode.nms_tiou <= 0:
+        raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
     for field in AT_LEAST_1:
         section, name = field.split(".")
         if config[section][name] < 1:

@@ -56,7 +56,7 @@ def activation_sequences(detector, stream, name):
     """The class activation sequence of a whole recording, where windows overlap the mean of theirs.
 
     Returns:
-      (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, raw.
+      (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, as the system scales it.
 
     Raises:
       DataError: the system has no such sequences.

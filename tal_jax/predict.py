@@ -35,7 +35,7 @@ def predict(config, workdir, source, draw="detections"):
       workdir: folder of the trained run.
       source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
-      draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas (T, K) raw,
+      draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas (T, K),
         times_sec (T,) the middle of each feature, classes (K,) names.
 
     Raises:
@@ -139,6 +139,11 @@ def _file_dataset(config, file, classes, known):
         features, fps, duration_sec = _video_frames(file, data)
         recording = dataclasses.replace(recording, fps=fps, duration_sec=duration_sec)
     fps = recording.fps or data.fps
+    if not data.stride_frames and not recording.duration_sec:
+        raise DataError(
+            f"How long {file} lasts is not known; say how many frames apart its features are, for example "
+            "--config.data.stride_frames=16 --config.data.snippet_frames=16."
+        )
     num_frames = (len(features) - 1) * data.stride_frames + data.snippet_frames
     duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
     recording = dataclasses.replace(recording, subset=data.test_subset, duration_sec=duration_sec)

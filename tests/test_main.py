@@ -77,7 +77,7 @@ SENTENCES = {
     "config file without get_config": "bad config: module 'config_config' has no attribute 'get_config'",
     "no config": "say which config, --config=configs/sbhar.py.",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config: --config=configs/sbhar.py.",
-    "unknown system": "the system 'foo' is not one of afsd, dw_afsd; the head of configs/sbhar.py lists its variants.",
+    "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, ecm, kt_mgfn; the head of the config file lists its variants.",
     "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|check_data|extract>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "unknown argument": "unknown argument 'train'.",

@@ -22,7 +22,8 @@ def data_config(input="rgb", version="1.3"):
         data = features.data_config(name="activitynet", stride_frames=0, features="data/activitynet/features")
         data.fps = 30.0  # the annotations have none; sets how finely segments are found, not where
         data.annotations = f"data/activitynet/activity_net.v{version.replace('.', '-')}.min.json"
-        data.train_subset, data.test_subset, data.allow_missing = "training", "validation", True
+        data.file_prefix, data.allow_missing = "v_", True
+        data.train_subset, data.test_subset = "training", "validation"
         return data
     data = frames.data_config(name="activitynet", input=input, frames="data/activitynet/frames")
     data.fps = 0.0

@@ -75,6 +75,7 @@ def data_config(**fields):
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
+    data.file_prefix = ""  # what the names of files may begin with before the recording's name
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
     data.stride_frames = 1  # from one feature to the next; 0: the features of a recording are spread evenly over its frames
     data.snippet_frames = 1  # that one feature has seen
@@ -105,7 +106,8 @@ def folder_dataset(annotations, folder, data, hint=""):
     Raises:
         DataError: features are missing (unless `data.allow_missing`).
     """
-    paths = {name: find_features(folder, name) for name in annotations.recordings}
+    prefix = data.file_prefix
+    paths = {name: find_features(folder, name) or find_features(folder, prefix + name) for name in annotations.recordings}
     there = {name for name, path in paths.items() if path}
     place = f"in {folder}" if pathlib.Path(folder).is_dir() else f"in {folder}, a folder that does not exist"
     return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, place, hint)

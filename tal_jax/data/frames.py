@@ -24,7 +24,6 @@ def data_config(**fields):
     data = features.data_config()
     data.input = "rgb"  # or 'flow'
     data.frames = ""  # folder made by tal_jax.prepare
-    data.file_prefix = ""  # what the names of its files begin with before the recording's name
     data.fps = 10.0  # of frames taken from a video; 0: so many that the whole video is at most 768 frames
     data.frame_pixels = 112  # height and width of stored frames
     data.crop_pixels = 96  # height and width that the network sees: at random in training, the centre otherwise

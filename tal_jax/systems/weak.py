@@ -1,11 +1,14 @@
 """What weakly supervised systems train on: windows of recordings with the classes that occur in them, not when they do."""
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,20 +28,19 @@ def weak_windows(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      list of WeakWindow. A window that is a whole recording has all its labels, and these need no times. A part of one has those of
+      list of WeakWindow; recordings without labels are left out. A window that is a whole recording has all its labels, and these need no times. A part of one has those of
       actions of which `window.min_label_sec` or all is inside.
 
     Raises:
-      DataError: a whole recording has no label; a recording to be cut has labels without times; no window has a label.
+      DataError: a recording to be cut has labels without times; no window has a label.
     """
     found = []
     for name, recording in dataset.annotations.subset(config.data.train_subset).recordings.items():
         num_features, timeline, size = len(dataset.read(name)), dataset.timeline(name), config.window.frames
         whole = not size or num_features <= size
-        if whole and not len(recording.labels):
-            raise DataError(
-                f"Recording '{name}' of the subset '{config.data.train_subset}' has no label; annotate it, or take it out of the subset."
-            )
+        if not len(recording.labels):
+            log.warning("Recording '%s' of the subset '%s' has no label; it is left out.", name, config.data.train_subset)
+            continue
         if not whole and np.isnan(recording.segments_sec).any():
             raise DataError(
                 f"Recording '{name}' has labels without times and {num_features} features, more than a window; set "

@@ -89,10 +89,21 @@ def test_labels_alone_train_on_whole_recordings_only(tiny_data, tmp_path):
         train.train(config, tmp_path / "run")
 
 
+def test_a_recording_without_labels_is_left_out(tiny_data, tmp_path, caplog):
+    config = weak_config("ecm", rewritten(tiny_data, tmp_path, lambda database: database["monday"].update(annotations=[])))
+    config.window.frames = 0
+    assert [item.name for item in weak_windows(config, load_dataset(config))] == ["tuesday"]
+    assert "Recording 'monday' of the subset 'train' has no label; it is left out." in caplog.text
+
+
 @pytest.mark.parametrize(
     "change, fields, sentence",
     [
-        (lambda d: d["monday"].update(annotations=[]), {"window.frames": 0}, "'monday' of the subset 'train' has no label"),
+        (
+            lambda d: [d[day].update(annotations=[]) for day in ("monday", "tuesday")],
+            {},
+            "No window of the subset 'train' has a label",
+        ),
         (
             lambda d: None,
             {"window.frames": 2, "window.min_label_sec": 9.0, "window.train_stride_frames": 109},

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, require_at_least_1, require_choices, split_variant
+from tal_jax.config import base_config, require_choices, require_shared_fields, split_variant
 from tal_jax.errors import DataError
 
 CHOICES = {
@@ -21,7 +21,7 @@ CHOICES = {
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
     require_choices(config, CHOICES)
-    require_at_least_1(config)
+    require_shared_fields(config)
     for field in ("channels", "backbone_width"):
         if config.model[field] % config.model.groups:
             raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
@@ -112,18 +112,19 @@ def sequence_config(system="dw_afsd"):
     return config
 
 
-def variant_config(variant, default_input):
+def variant_config(variant, default_input, systems=("dw_afsd", "afsd")):
     """The config of a variant such as 'dw_afsd,input=rgb', but for its `name` and `data`.
 
     Args:
       variant: 'afsd' or 'dw_afsd', and after ',input=' what the network reads: 'features', or the frames 'rgb' or 'flow', which
         train the published network from Kinetics weights.
       default_input: without ',input='.
+      systems: all that the config file has, of which these two are made here.
 
     Returns:
       config, system, input.
     """
-    system, options = split_variant(variant, input=default_input)
+    system, options = split_variant(variant, systems, input=default_input)
     stream = options["input"]
     if stream == "features":
         return sequence_config(system), system, stream

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tal_jax.systems.ecm.config import require_valid
+from tal_jax.systems.ecm.config import require_model
 from tal_jax.systems.ecm.model import ECM
 
 
@@ -11,7 +11,7 @@ def build(config, num_classes):
 
     Raises DataError for a bad config.
     """
-    require_valid(config)
+    require_model(config)
     model = config.model
     return ECM(
         num_classes=num_classes,

@@ -3,7 +3,7 @@
 import ml_collections
 import numpy as np
 
-from tal_jax.config import base_config, require_at_least_1, require_choices
+from tal_jax.config import base_config, require_choices, require_shared_fields
 from tal_jax.errors import DataError
 
 CHOICES = {
@@ -25,11 +25,13 @@ TABLE_4 = {
 }
 
 
-def require_valid(config):
-    """Raises DataError for the first field whose value cannot be."""
+def require_model(config):
+    """Raises DataError for the first field of the network whose value cannot be."""
     require_choices(config, CHOICES)
-    require_at_least_1(config)
-    model, loss = config.model, config.loss
+    require_shared_fields(config)
+    model = config.model
+    if config.window.snippets < 1:
+        raise DataError(f"config.window.snippets is {config.window.snippets}; it must be at least 1.")
     for name in ("hidden", "folds"):
         if model[name] < 1:
             raise DataError(f"config.model.{name} is {model[name]}; it must be at least 1.")
@@ -37,6 +39,17 @@ def require_valid(config):
         raise DataError(f"config.model.dropout is {model.dropout}; it must be at least 0 and below 1.")
     if not 0 < model.top_k_ratio <= 1:
         raise DataError(f"config.model.top_k_ratio is {model.top_k_ratio}; it must be above 0 and at most 1.")
+    if not model.shared_classifier and model.streams != "both":
+        raise DataError(
+            f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a classifier of its own "
+            "needs streams 'both'."
+        )
+
+
+def require_valid(config):
+    """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
+    require_model(config)
+    model, loss = config.model, config.loss
     for name in ("c2c_weight", "a2c_weight"):
         if loss[name] < 0:
             raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
@@ -49,11 +62,6 @@ def require_valid(config):
         raise DataError(
             f"config.loss.a2c_weight is {loss.a2c_weight}, but config.model.streams is 'pre', which has no background scores; "
             "set one to 0 or the other to 'both'."
-        )
-    if not model.shared_classifier and model.streams != "both":
-        raise DataError(
-            f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a classifier of its own "
-            "needs streams 'both'."
         )
 
 

@@ -1,5 +1,6 @@
 """What ECM trains on: windows and their labels, these also as a list of fixed length."""
 
+from tal_jax.systems.ecm.config import require_valid
 from tal_jax.systems.ecm.losses import label_slots
 from tal_jax.systems.weak import weak_example, weak_windows
 
@@ -18,6 +19,7 @@ def training_examples(config, dataset):
     Raises:
       DataError: see `weak.weak_windows`.
     """
+    require_valid(config)
     items = weak_windows(config, dataset)
     slots = max(len(item.classes) for item in items)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tal_jax.systems.kt_mgfn.config import require_valid
+from tal_jax.systems.kt_mgfn.config import require_model
 from tal_jax.systems.kt_mgfn.model import KTMGFN
 
 
@@ -11,7 +11,7 @@ def build(config, num_classes):
 
     num_classes: K, there is no background class. Raises DataError for a bad config.
     """
-    require_valid(config)
+    require_model(config)
     model = config.model
     return KTMGFN(
         num_classes=num_classes,

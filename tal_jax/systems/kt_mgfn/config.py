@@ -6,7 +6,7 @@ number is ours. What has no mark is in the report.
 
 import ml_collections
 
-from tal_jax.config import base_config, require_at_least_1, require_choices
+from tal_jax.config import base_config, require_choices, require_shared_fields
 from tal_jax.errors import DataError
 
 ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
@@ -16,7 +16,11 @@ ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the r
     "transfer": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=False),
     "boundary": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=True),
 }
-CHOICES = {"loss.mmd_kernel": ("gaussians", "gaussian", "linear"), "window.sampling": ("linear", "features")}
+CHOICES = {
+    "loss.mmd_kernel": ("gaussians", "gaussian", "linear"),
+    "window.sampling": ("linear", "features"),
+    "train.schedule": ("constant", "cosine"),
+}
 
 
 def training_stages(config):
@@ -36,24 +40,30 @@ def set_epochs(config):
     return config
 
 
-def require_valid(config):
-    """Raises DataError for the first field whose value cannot be."""
+def require_model(config):
+    """Raises DataError for the first field of the network whose value cannot be."""
     model = config.model
     require_choices(config, CHOICES)
-    require_at_least_1(config)
+    require_shared_fields(config)
+    if config.window.snippets < 1:
+        raise DataError(f"config.window.snippets is {config.window.snippets}; it must be at least 1.")
     if not model.dilations or model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
         raise DataError(f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger ones.")
     if model.boundary and (not model.anchors or min(model.anchors) <= 0):
         raise DataError(f"config.model.anchors is {tuple(model.anchors)}; it must hold at least one length, all above 0.")
-    for part, epochs in training_stages(config):
+
+
+def require_valid(config):
+    """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
+    require_model(config)
+    stages = training_stages(config)
+    for part, epochs in stages:
         if epochs < 1:
             raise DataError(f"config.stages.{part}_epochs is {epochs}; it must be at least 1.")
-    total = sum(epochs for _, epochs in training_stages(config))
+    total = sum(epochs for _, epochs in stages)
     if config.train.epochs != total:
-        raise DataError(
-            f"config.train.epochs is {config.train.epochs}, but the stages of config.stages have {total} in all; "
-            f"set config.train.epochs to {total}."
-        )
+        fields = ", ".join(f"config.stages.{part}_epochs={epochs}" for part, epochs in stages)
+        raise DataError(f"config.train.epochs is {config.train.epochs}; it must be the sum of {fields}, which is {total}.")
 
 
 def kt_mgfn_config(row="boundary"):

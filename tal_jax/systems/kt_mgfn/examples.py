@@ -4,6 +4,7 @@ import numpy as np
 
 from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
+from tal_jax.systems.kt_mgfn.config import require_valid
 from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
 
 
@@ -21,6 +22,7 @@ def training_examples(config, dataset):
     Raises:
       DataError: see `weak.weak_windows`; with transfer there is no clip.
     """
+    require_valid(config)
     items = weak_windows(config, dataset)
     clips = trimmed_clips(config, dataset) if config.model.transfer else []
 
@@ -43,7 +45,9 @@ def trimmed_clips(config, dataset):
     """
     subset = config.data.clips_subset or config.data.train_subset
     clips = []
-    for name, recording in dataset.annotations.subset(subset).recordings.items():
+    for name, recording in dataset.annotations.recordings.items():
+        if recording.subset != subset:
+            continue
         num_features, cells = len(dataset.read(name)), dataset.timeline(name).to_cells(recording.segments_sec)
         for (start, end), label in zip(cells, recording.labels):
             if np.isfinite(start + end):
