@@ -209,8 +209,8 @@ def sample_statistics(signal, samples_per_frame, span):
         span: samples described, around the middle of the frame; at the ends of the signal its first and last sample are repeated.
 
     Returns:
-        (T//r, C * 8) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the variance and of `NUM_BANDS` bands
-        of frequency that get wider and wider.
+        (T//r, C * (2 + bands)) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the variance and of bands of
+        frequency that get wider and wider, `NUM_BANDS` of them or as many as the span can tell apart.
     """
     num_frames = len(signal) // samples_per_frame
     before = max((span - samples_per_frame) // 2, 0)
