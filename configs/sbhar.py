@@ -6,7 +6,8 @@ python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of 
 python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM; of the annotations it sees which classes a window of 30 s holds
 python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN, the same, and the training actions cut out as clips
 
-The fields of the last two are not tuned and have no result to expect. Rows of their ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in systems/kt_mgfn/config.py).
+The fields of the last two are not tuned and have no result to expect. Rows of their ablations: `:ecm,row=pre` (TABLE_4 in
+systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in systems/kt_mgfn/config.py).
 """
 
 from tal_jax.config import split_variant
