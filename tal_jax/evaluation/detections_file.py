@@ -25,6 +25,12 @@ def read_detections(path):
     Raises:
         DataError: the file is missing, is not JSON or has another shape; the sentence names recording and field.
     """
+    return {name: [_detection(d, f"{path}: recording '{name}', detection {i}") for i, d in enumerate(found)]
+            for name, found in read_results(path).items()}  # fmt: skip
+
+
+def read_results(path):
+    """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked. Raises DataError."""
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -36,8 +42,7 @@ def read_detections(path):
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise DataError(f'{path}: field "results" must be an object {{recording: [detection, ...]}}; it is not there.')
-    return {name: [_detection(d, f"{path}: recording '{name}', detection {i}") for i, d in enumerate(_list(found, path, name))]
-            for name, found in results.items()}  # fmt: skip
+    return {name: _list(found, path, name) for name, found in results.items()}
 
 
 def write_detections(path, results):

@@ -1,0 +1,106 @@
+"""How many of the annotated actions proposals find: the ActivityNet evaluator's AR@AN and its AUC, and recall at each tIoU.
+
+An action is found if one of the proposals that count overlaps it by at least the tIoU; classes do not matter, and two actions may
+be found by one proposal. Details of `eval_proposal.py` that decide the numbers:
+
+- An average number (AN) of proposals is a share of each recording's, the same share for all: a recording with many proposals has
+  more of them counted. The share is such that all recordings with actions have AN proposals on average.
+- The share of the largest AN is taken of all the subset's proposals, also of those on recordings without actions; numbers are
+  rounded down.
+- Recall is that of actions, so a recording with many actions weighs more; one without proposals finds none.
+
+Equal scores rank in file order, which the evaluator leaves to an unstable sort. It also counts proposals on recordings outside
+the subset, and reversed ones, towards the share; here they are ignored, and dropped when read.
+"""
+
+import numpy as np
+
+from tal_jax.data.annotations import require_times
+from tal_jax.errors import DataError
+from tal_jax.evaluation.detection import AMBIGUOUS
+from tal_jax.ops.segments import tiou_matrix
+
+AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))
+RECALL_TIOUS = tuple(np.arange(1, 10) / 10)
+
+
+def evaluate_proposals(annotations, proposals, *, subset, most=100, ar_tious=AR_TIOUS, recall_tious=RECALL_TIOUS):
+    """Scores proposals against the ground truth of one subset.
+
+    Args:
+        annotations: `tal_jax.data.annotations.Annotations`; its class `Ambiguous`, if any, is left out.
+        proposals: {recording: `tal_jax.data.proposals.Proposals`}; a recording that is not there has none.
+        subset: the recordings to score, for example "test".
+        most: the largest average number of proposals.
+        ar_tious: thresholds over which recall is averaged.
+        recall_tious: thresholds of the recall of all proposals.
+
+    Returns:
+        Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area under this curve over
+        its width), `recall` {tIoU: recall of all proposals}, `ar_tious`, and `counts`: recordings with actions, those of them
+        without a proposal, actions, proposals on recordings with actions and on others of the subset.
+
+    Raises:
+        DataError: the subset has no recordings or no ground truth, or a label without times.
+    """
+    recordings = annotations.subset(subset).recordings
+    truths = _truths(recordings, annotations.classes)
+    if not truths:
+        raise DataError(f"Subset '{subset}' of the annotations has no ground truth to score against; choose another subset.")
+    found = {name: _best_so_far(truths[name], proposals.get(name)) for name in truths}  # (G, N) each
+    scored = sum(best.shape[1] for best in found.values())
+    others = sum(len(proposals[name].scores) for name in recordings if name in proposals and name not in truths)
+    average_numbers, reached = _reached(list(found.values()), scored + others, most)  # (100,), (G of all, 100)
+    average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in ar_tious], axis=0)
+    steps = np.diff(average_numbers)
+    area = np.sum((average_recall[1:] + average_recall[:-1]) / 2 * steps)
+    best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
+    return {
+        "ar": {f"{number:.6g}": float(value) for number, value in zip(average_numbers, average_recall, strict=True)},
+        "auc": float(area / average_numbers[-1]),
+        "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in recall_tious},
+        "ar_tious": [float(tiou) for tiou in ar_tious],
+        "counts": {
+            "recordings": len(truths),
+            "recordings_without_proposals": sum(not best.shape[1] for best in found.values()),
+            "ground_truths": len(best_of_all),
+            "proposals": scored,
+            "proposals_on_recordings_without_ground_truth": others,
+        },
+    }
+
+
+def _truths(recordings, classes):
+    """{recording: (G, 2) seconds} of the recordings with actions."""
+    require_times(recordings, "the recall of proposals")
+    ambiguous = classes.index(AMBIGUOUS) if AMBIGUOUS in classes else -1
+    truths = {name: recording.segments_sec[recording.labels != ambiguous] for name, recording in recordings.items()}
+    return {name: segments_sec for name, segments_sec in truths.items() if len(segments_sec)}
+
+
+def _best_so_far(truths_sec, proposals):
+    """(G, N): the largest tIoU of each action with the first proposal, the first two, and so on, by falling score."""
+    if proposals is None or not len(proposals.scores):
+        return np.zeros((len(truths_sec), 0))
+    order = np.argsort(-proposals.scores, kind="stable")
+    return np.maximum.accumulate(tiou_matrix(truths_sec, proposals.segments_sec[order]), axis=1)
+
+
+def _reached(found, num_proposals, most):
+    """The largest tIoU of each action when the recordings have 1 %, 2 %, ... 100 % of `most` proposals on average.
+
+    Args:
+        found: of each recording `_best_so_far`.
+        num_proposals: of the subset.
+        most: the largest average number.
+
+    Returns:
+        average_numbers (100,), reached (G of all recordings, 100).
+    """
+    # The order of the operations is the evaluator's, since rounding down makes a last digit count.
+    share = most * float(len(found)) / max(num_proposals, 1)
+    kept = [min(int(best.shape[1] * share), best.shape[1]) for best in found]
+    shares = np.arange(1, 101) / 100.0 * (most * float(len(found)) / max(sum(kept), 1))
+    counts = [np.minimum((number * shares).astype(int), number) for number in kept]
+    reached = [np.pad(best, ((0, 0), (1, 0)))[:, count] for best, count in zip(found, counts, strict=True)]
+    return shares * (max(sum(kept), 1) / len(found)), np.concatenate(reached)

@@ -1,0 +1,161 @@
+"""Every field of P-GCN beside those of `base_config`; defaults: the published code on THUMOS14 (docs/pgcn.md)."""
+
+import ml_collections
+
+from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.errors import DataError
+
+BRANCHES = ("gcn", "mlp", "mean")
+WEIGHTED = ("activity", "completeness", "regression")
+CHOICES = {
+    "model.action_branch": BRANCHES,
+    "model.completeness_branch": BRANCHES,
+    "model.edge": ("cos", "embedded_cos"),
+    "pooling.rows": ("clips", "rescaled"),
+    "curriculum.auxiliary": ("branch", "none"),
+    "decode.nms": ("hard",),
+    "decode.final_score": ("times_completeness", "replace_completeness"),
+}
+
+# P-GCN Tables 3-7: row -> the fields that differ from `pgcn_config`. With the published mAP at tIoU 0.5 on THUMOS14, RGB / flow.
+ROWS = {
+    "full": {},  # 37.27 / 46.53
+    "mlp_mlp": {"model.action_branch": "mlp", "model.completeness_branch": "mlp"},  # 34.75 / 43.68
+    "mlp_gcn": {"model.action_branch": "mlp"},  # 35.94 / 44.59
+    "gcn_mlp": {"model.completeness_branch": "mlp"},  # 35.82 / 45.26
+    "mean_mean": {"model.action_branch": "mean", "model.completeness_branch": "mean"},  # 35.32 / 43.97
+    "mean_gcn": {"model.action_branch": "mean"},  # 36.50 / 45.78
+    "gcn_mean": {"model.completeness_branch": "mean"},  # 36.22 / 44.42
+    "no_self_term": {"model.self_term": False},  # 35.55 / 44.83
+    "embedded_cos": {"model.edge": "embedded_cos"},  # 36.81 / 46.89
+    "no_surrounding": {"model.contextual": 10, "model.surrounding": 0},  # 35.84 / 45.89
+    "no_contextual": {"model.contextual": 0, "model.surrounding": 10},  # 36.81 / 45.57
+    "sampled_1": {"model.sampled": 1},  # 36.0 / 46.15
+    "sampled_2": {"model.sampled": 2},  # 36.92 / 45.06
+    "sampled_3": {"model.sampled": 3},  # 35.68 / 45.13
+    "sampled_5": {"model.sampled": 5},  # 36.11 / 46.28
+    "sampled_10": {"model.sampled": 10},  # 36.37 / 46.14
+}
+
+
+def require_model(config):
+    """Raises DataError for the first field of the network or of its graph whose value cannot be."""
+    require_choices(config, CHOICES)
+    require_shared_fields(config)
+    model = config.model
+    for name in ("hidden", "sampled"):
+        if model[name] < 1:
+            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 1.")
+    if min(model.contextual, model.surrounding) < 0 or model.contextual + model.surrounding < model.sampled:
+        raise DataError(
+            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; neither may be "
+            f"negative, and together they must be at least config.model.sampled, which is {model.sampled}."
+        )
+    for name in ("dropout", "branch_dropout"):
+        if not 0 <= model[name] < 1:
+            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 0 and below 1.")
+    weights = config.decode.fusion_weights
+    if len(weights) != 2 or min(weights) < 0 or sum(weights) <= 0:
+        raise DataError(f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, none negative, not both 0.")
+
+
+def require_valid(config):
+    """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
+    require_model(config)
+    pools, curriculum = config.pools, config.curriculum
+    if pools.foreground < 1 or min(pools.incomplete, pools.background) < 0:
+        raise DataError(
+            f"config.pools has {pools.foreground} foreground, {pools.incomplete} incomplete and {pools.background} background "
+            "proposals of a video; it must have at least 1 foreground one, and none negative."
+        )
+    if pools.repeats < 1:
+        raise DataError(f"config.pools.repeats is {pools.repeats}; it must be at least 1.")
+    if not 0 <= config.loss.hard_negative_share <= 1:
+        raise DataError(f"config.loss.hard_negative_share is {config.loss.hard_negative_share}; it must be from 0 to 1.")
+    unknown = [name for name in curriculum.weighted if name not in WEIGHTED]
+    if unknown:
+        raise DataError(f"config.curriculum.weighted names '{unknown[0]}'; it may name {', '.join(WEIGHTED)}.")
+
+
+def pgcn_config(variant="pgcn", row="full"):
+    """A config of P-GCN but for its `name` and `data`: THUMOS14.
+
+    Args:
+      variant: 'pgcn'; 'pgcn_dw', with dynamic weights, auxiliary head and curriculum (DW-AFSD Table 7).
+      row: of `ROWS`.
+
+    Raises:
+      DataError: there is no such row.
+    """
+    if row not in ROWS:
+        raise DataError(f"{variant} has no row '{row}'; its rows are {', '.join(ROWS)}.")
+    config = base_config(variant)
+    config.seed = 777
+    config.window.frames = 0  # whole recordings
+
+    config.pools = pools = ml_collections.ConfigDict()
+    pools.foreground_tiou = 0.7  # foreground: best tIoU above it
+    pools.incomplete_tiou = 0.3  # incomplete: best tIoU below it; ActivityNet: 0.6
+    pools.incomplete_overlap = 0.01  # and more of the proposal than this inside of that action; ActivityNet: 0
+    pools.background_tiou = 0.01  # background: best tIoU below it; ActivityNet: 0.1
+    pools.background_coverage = 0.02  # and longer than this share of the recording; ActivityNet: 0
+    pools.foreground = 1  # proposals of a video in a batch, the centres of their trees
+    pools.incomplete = 6
+    pools.background = 1
+    pools.repeats = 20  # of every video in an epoch; ActivityNet: 5
+
+    config.pooling = pooling = ml_collections.ConfigDict()
+    pooling.rows = "clips"  # features of overlapping clips; ActivityNet: 'rescaled', rows share the video among them
+
+    config.model = model = ml_collections.ConfigDict()
+    model.hidden = 512
+    model.action_branch = "gcn"  # 'mlp': no neighbours; 'mean': an MLP, then the mean over the neighbours
+    model.completeness_branch = "gcn"
+    model.self_term = True  # Eq. 10 adds the proposal itself
+    model.edge = "cos"  # or 'embedded_cos', of learned projections
+    model.contextual = 8  # neighbours that overlap by more than contextual_tiou, the closest ones
+    model.contextual_tiou = 0.7
+    model.surrounding = 2  # neighbours that do not overlap, the nearest ones
+    model.sampled = 4  # N_s: so many of these, drawn at random, in training
+    model.sampled_at_test = False  # True: at test too, as the published script; the paper takes all
+    model.dropout = 0.8  # before the activity head
+    model.branch_dropout = 0.7  # between the two layers of a branch; the paper does not mention it
+
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.completeness_weight = 0.5
+    loss.regression_weight = 0.5
+    loss.hard_negative_share = 0.17  # of the incomplete proposals of a video, those that train: 1 of 6
+
+    config.curriculum = c = ml_collections.ConfigDict()
+    on = variant == "pgcn_dw"
+    c.weights = on  # dynamic weights (DW-AFSD Eq. 6-8)
+    c.schedule = on  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
+    c.auxiliary = "branch" if on else "none"  # DW-AFSD Eq. 10
+    c.alpha_0 = 0.4  # DW-AFSD Table 1
+    c.constant_alpha = 0.5  # the paper is silent
+    # The paper gives P-GCN one line of a table; all that follows is ours, the reasons are in docs/pgcn.md.
+    c.weighted = WEIGHTED  # which losses are weighted
+    c.auxiliary_weight = 1.0
+
+    config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
+    config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100
+    config.decode.nms = "hard"
+    config.decode.nms_tiou = 0.35  # of one stream; ActivityNet: 0.4
+    config.decode.fused_nms_tiou = 0.32  # of two streams; ActivityNet: 0.4
+    config.decode.fusion_weights = (2.0, 3.0)  # of RGB and flow: the paper; the published script: (1.0, 1.2)
+    config.decode.final_score = (
+        "times_completeness"  # with the auxiliary head; 'replace_completeness': without that of completeness
+    )
+    config.decode.recording_classes = 2  # with class scores of whole recordings: all proposals get so many of the best classes
+    config.decode.recording_probability = False  # True: these scores are a factor
+
+    config.train.epochs = 70
+    config.train.batch_size = 32  # videos
+    config.train.learning_rate = 0.01  # flow; RGB: 0.001 (the paper; the published code has one default for both)
+    config.train.schedule = "steps"
+    config.train.decay_epochs = (15, 30, 45)
+    config.train.weight_decay = 5e-4  # not on biases
+
+    config.evaluate.tious = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    config.update_from_flattened_dict(ROWS[row])
+    return config

@@ -1,0 +1,100 @@
+"""From features of a video to features of its proposals: three stretches of time, the largest value of each channel. On the host.
+
+The rounding of frames to whole numbers is that of the published code.
+"""
+
+import numpy as np
+
+
+def training_extents(segments, num_frames):
+    """What a proposal sees in training: itself, and half of its length on both sides.
+
+    Args:
+      segments: (N, 2) int frames; num_frames: of the video.
+
+    Returns:
+      (N, 4) int64 frames: start, end, extended start, extended end. Here a proposal begins one frame later than in its file.
+    """
+    start, end = np.asarray(segments, np.int64).reshape(-1, 2).T + [[1], [0]]
+    half = (end - start + 1) // 2
+    return np.stack([start, end, np.maximum(start - half, 1), np.minimum(end + half, num_frames)], axis=1)
+
+
+def test_extents(segments, num_frames):
+    """The same at test, where times are shares of the video until they are cut down to whole frames.
+
+    Binary fractions can lose a frame: 29 frames of 100 may come back as 28. As published.
+    """
+    start, end = np.asarray(segments, np.float64).reshape(-1, 2).T / num_frames
+    half = (end - start) * 0.5
+    shares = np.stack([start, end, np.maximum(start - half, 0.0), np.minimum(end + half, 1.0)], axis=1)
+    return (shares * num_frames).astype(np.int64)
+
+
+def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
+    """Rows of a feature matrix for stretches of frames, where row i is of the clip of `clip_frames` at frame i * stride_frames.
+
+    Args:
+      frames: (..., 2) int, first and last frame.
+      num_rows: T.
+
+    Returns:
+      (..., 2) int64 first and last row, both counted, within the matrix. A stretch shorter than a clip has one row.
+    """
+    frames = np.asarray(frames, np.int64)
+    first = np.minimum(frames[..., 0] // stride_frames, num_rows - 1)
+    last = np.minimum(-((clip_frames - frames[..., 1]) // stride_frames), num_rows - 2)
+    return np.stack([first, np.maximum(first, last)], axis=-1)
+
+
+def rescaled_rows(frames, num_rows, num_frames):
+    """As `clip_rows`, for features rescaled to T rows that share the video among them (ActivityNet, T = 100)."""
+    frames = np.asarray(frames, np.int64)
+    first = np.minimum(frames[..., 0] * num_rows // num_frames, num_rows - 1)
+    last = np.minimum(-(-(frames[..., 1] + 1) * num_rows // num_frames), num_rows - 2)
+    return np.stack([first, np.maximum(first, last)], axis=-1)
+
+
+def three_parts(extents):
+    """The stretch before a proposal, itself, the stretch behind it. (N, 4) as `training_extents` gives -> (N, 3, 2) frames."""
+    start, end, extended_start, extended_end = np.asarray(extents).reshape(-1, 4).T
+    return np.stack([extended_start, start, start, end, end, extended_end], axis=1).reshape(-1, 3, 2)
+
+
+def interval_max(features, rows):
+    """The largest value of each channel over intervals of rows.
+
+    The table of level k holds the largest values of each 2^k rows in a row; two of its entries cover any interval between 2^k and
+    2^(k+1) rows long. One level is kept at a time.
+
+    Args:
+      features: (T, C) float.
+      rows: (M, 2) int, first and last row, both counted, within [0, T).
+
+    Returns:
+      (M, C) of the same dtype.
+    """
+    features, (first, last) = np.asarray(features), np.asarray(rows).reshape(-1, 2).T
+    levels = np.frexp(last - first + 1)[1] - 1  # the largest k with 2^k <= length
+    found = np.empty((len(first), features.shape[1]), features.dtype)
+    table, width = features, 1
+    for level in range(levels.max(initial=-1) + 1):
+        if level:
+            table, width = np.maximum(table[:-width], table[width:]), 2 * width
+        here = np.flatnonzero(levels == level)
+        left = table[first[here]]
+        found[here] = np.maximum(left, table[last[here] - width + 1], out=left) if level else left
+    return found
+
+
+def proposal_features(features, part_rows):
+    """Extended features of proposals: those of the three parts, one behind the other.
+
+    Args:
+      features: (T, C) float.
+      part_rows: (N, 3, 2) rows of the parts, see `clip_rows`.
+
+    Returns:
+      (N, 3C); the middle third is the inner feature.
+    """
+    return interval_max(features, part_rows).reshape(len(part_rows), 3 * features.shape[1])

@@ -1,0 +1,116 @@
+"""The graph over the proposals of a video: who is whose neighbour, and trees of sampled neighbours. On the host.
+
+Frames of a segment are counted here with both ends: its length is end - start + 1 (the published code).
+"""
+
+import numpy as np
+
+ROWS_AT_ONCE = 256  # of a matrix between all proposals, so that it need not be in memory as a whole
+
+
+def relevance(first, second):
+    """P-GCN Eq. 2: tIoU, both ends counted.
+
+    Args:
+      first, second: (..., 2) frames, leading dimensions as they broadcast.
+
+    Returns:
+      (...) float64 in [0, 1].
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    overlap = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0]) + 1
+    overlap = np.maximum(overlap, 0)
+    lengths = (first[..., 1] - first[..., 0] + 1) + (second[..., 1] - second[..., 0] + 1)
+    return overlap / (lengths - overlap)
+
+
+def distance(first, second):
+    """P-GCN Eq. 3: how far apart the centres are, in lengths of what the two segments span together. As `relevance`."""
+    first, second = np.asarray(first), np.asarray(second)
+    span = np.maximum(first[..., 1], second[..., 1]) - np.minimum(first[..., 0], second[..., 0]) + 1
+    return np.abs(first.sum(-1) - second.sum(-1)) / 2 / span
+
+
+def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
+    """The neighbours of every proposal, of both kinds of edges (P-GCN section 3.3, in the numbers of the published code).
+
+    Too few of a kind are repeated in turn; where there is none, the proposal is its own neighbour.
+
+    Args:
+      segments: (N, 2) int frames.
+      contextual: number of the first kind: of those that overlap by more than contextual_tiou, the closest ones.
+      surrounding: of the second kind: of those that do not overlap, the nearest ones. The paper's limit theta_sur = 1 takes all
+        of these, as any two that are apart are less than 1 apart.
+      contextual_tiou: theta_ctx.
+
+    Returns:
+      (N, contextual + surrounding) int64, contextual ones first, best first; among equal ones the first in order.
+    """
+    segments = np.asarray(segments).reshape(-1, 2)
+    found = [np.zeros((0, contextual + surrounding), np.int64)]
+    for first in range(0, len(segments), ROWS_AT_ONCE):
+        own = np.arange(first, min(first + ROWS_AT_ONCE, len(segments)))
+        tious = relevance(segments[own, None], segments)  # (rows, N)
+        apart = distance(segments[own, None], segments)
+        apart[(tious > 0) | (apart <= 0)] = np.inf
+        tious[tious <= contextual_tiou] = -np.inf
+        tious[np.arange(len(own)), own] = -np.inf
+        found.append(np.concatenate([_smallest(-tious, contextual, own), _smallest(apart, surrounding, own)], axis=1))
+    return np.concatenate(found)
+
+
+def _smallest(costs, count, own):
+    """Columns of the `count` smallest finite costs of each row, ascending, in turn where there are fewer; `own` where none.
+
+    Args:
+      costs: (R, N) float64, changed; own: (R,) int.
+
+    Returns:
+      (R, count) int64.
+    """
+    rows, columns = np.arange(len(costs)), []
+    available = np.minimum(np.isfinite(costs).sum(1), count)
+    for _ in range(count):
+        columns.append(costs.argmin(1))
+        costs[rows, columns[-1]] = np.inf
+    if not columns:
+        return np.zeros((len(costs), 0), np.int64)
+    turn = np.arange(count) % np.maximum(available, 1)[:, None]
+    chosen = np.take_along_axis(np.stack(columns, axis=1), turn, axis=1)
+    return np.where(available[:, None] > 0, chosen, own[:, None])
+
+
+def sample_tree(centre, neighbours, sampled, rng):
+    """The tree of a proposal: itself, S sampled neighbours, and S sampled neighbours of each of these (P-GCN section 3.5).
+
+    A draw shuffles all candidates of a node and takes the first, as the published code does.
+
+    Args:
+      centre: row of `neighbours`.
+      neighbours: (N, M) int, see `candidates`.
+      sampled: S <= M.
+      rng: np.random.Generator, or RandomState to draw what the published code draws.
+
+    Returns:
+      (1 + S + S^2,) int64; the children of node s are the nodes 1 + S * s to S + S * s.
+    """
+    nodes = [centre]
+    for parent in range(1 + sampled):
+        shuffled = neighbours[nodes[parent]].copy()
+        rng.shuffle(shuffled)
+        nodes.extend(shuffled[:sampled])
+    return np.array(nodes, np.int64)
+
+
+def neighbour_counts(neighbours, size):
+    """How many times each proposal is a neighbour of each, of all neighbours at once (at test).
+
+    Args:
+      neighbours: (N, M) int, see `candidates`; M below 256.
+      size: of the matrix, at least N; rows and columns above N are 0.
+
+    Returns:
+      (size, size) uint8; row i sums to M for i < N.
+    """
+    flat = (np.arange(len(neighbours))[:, None] * size + neighbours).ravel()
+    return np.bincount(flat, minlength=size * size).astype(np.uint8).reshape(size, size)

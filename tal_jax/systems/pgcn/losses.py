@@ -1,0 +1,154 @@
+"""The losses of P-GCN (section 4.2 of the paper, in the form of the published code), and their curriculum-weighted forms.
+
+Every loss is a `Term`: a sum and a count of the local batch. The training step divides the sum over all devices by the count over
+all devices, so a batch means the same however many devices share it.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from tal_jax import curriculum
+from tal_jax.systems.interface import Term
+from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
+
+
+def activity_loss(logits, labels):
+    """Cross-entropy of the class, background is class 0. (..., K + 1), (...) int -> (...)."""
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+
+
+def completeness_hinges(logits, labels, num_foreground):
+    """Hinges of the score z of each proposal's class: the first places of a video should have z >= 1, the others z <= -1.
+
+    Args:
+      logits: (..., M, K) of foreground and incomplete places; labels: (..., M) int from 1. A label 0 means the last class (the
+        published code, by an index -1).
+      num_foreground: how many places come first.
+
+    Returns:
+      (..., M).
+    """
+    of_class = jnp.take_along_axis(logits, (labels[..., None] - 1) % logits.shape[-1], axis=-1)[..., 0]
+    sign = jnp.where(jnp.arange(logits.shape[-2]) < num_foreground, -1.0, 1.0)
+    return jnp.maximum(0.0, 1.0 + sign * of_class)
+
+
+def hardest(hinges, share):
+    """Online hard example mining: the largest of each video, int(M * share) of them and at least one. (..., M) -> (..., k)."""
+    if not hinges.shape[-1]:
+        return hinges
+    return jax.lax.top_k(hinges, max(int(hinges.shape[-1] * share), 1))[0]
+
+
+def completeness_count(videos, batch_size, places, num_foreground, share):
+    """What the completeness loss is divided by, of some videos of a batch: their foreground places and kept incomplete ones.
+
+    The published code keeps int(6 * share) places of a video but divides by int(6 * videos * share), rounded down once for the
+    whole batch. The rounding here is that of a full batch, a share of which each device counts: so counts of devices add up.
+
+    Args:
+      videos: scalar array, number of videos counted here; batch_size: of the whole batch, over all devices.
+      places: foreground and incomplete places of a video; num_foreground: of them.
+    """
+    kept = max(int((places - num_foreground) * batch_size * share), 1) if places > num_foreground else 0
+    return videos * (num_foreground + kept / batch_size)
+
+
+def regression_loss(regression, labels, targets):
+    """Smooth L1 (beta 1) of the two numbers of a proposal's class, their sum. (..., K, 2), (...), (..., 2) -> (...)."""
+    error = jnp.abs(of_label(regression, labels) - targets)
+    return jnp.where(error < 1, 0.5 * error**2, error - 0.5).sum(-1)
+
+
+def of_label(values, labels):
+    """The pair of each proposal's class. (..., K, 2), (...) int from 1 -> (..., 2)."""
+    return jnp.take_along_axis(values, (labels[..., None, None] - 1) % values.shape[-2], axis=-2)[..., 0, :]
+
+
+def offset_tiou(offsets, target_offsets):
+    """tIoU of a proposal as it is regressed with where it should go, both as (shift, log ratio of sizes). (..., 2) -> (...)."""
+
+    def ends(pair):
+        half = 0.5 * jnp.exp(pair[..., 1])  # the proposal goes from -0.5 to 0.5
+        return pair[..., 0] - half, pair[..., 0] + half
+
+    (start, end), (target_start, target_end) = ends(offsets), ends(target_offsets)
+    overlap = jnp.minimum(end, target_end) - jnp.maximum(start, target_start)
+    return jnp.maximum(overlap, 0.0) / (jnp.maximum(end, target_end) - jnp.minimum(start, target_start))
+
+
+def curriculum_weights(config, outputs, batch, epoch):
+    """Weights w of foreground proposals (DW-AFSD Eq. 8, 9): class probability and tIoU after regression, mixed. No gradient.
+
+    Args:
+      config: `curriculum`, `train.epochs`.
+      outputs: Outputs of (B, Q) centres; batch: as for `loss`.
+      epoch: scalar, epochs done so far.
+
+    Returns:
+      (B, Q) in [0, 1], meaningful for foreground.
+    """
+    c = config.curriculum
+    alpha = c.constant_alpha
+    if c.schedule:
+        alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0)
+    probability = jnp.exp(-activity_loss(outputs.activity_logits, batch["labels"]))
+    targets = batch["targets"] * batch["target_std"][:, None] + batch["target_mean"][:, None]
+    tiou = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
+    return jax.lax.stop_gradient(curriculum.sample_weight(tiou, probability, alpha))
+
+
+def terms_of(config, outputs, batch, epoch):
+    """All losses of the outputs for the centres of trees. Arguments as for `loss`; returns dict name -> Term."""
+    loss, c, pools = config.loss, config.curriculum, config.pools
+    types, labels, mask = batch["types"], batch["labels"], batch["sample_mask"]
+    foreground = types == FOREGROUND
+    weights = {name: jnp.ones(types.shape) for name in ("activity", "completeness", "regression")}
+    auxiliary_target = curriculum_weights(config, outputs, batch, epoch) if c.weights or c.auxiliary == "branch" else None
+    if c.weights:
+        weights |= {name: jnp.where(foreground, auxiliary_target, 1.0) for name in c.weighted}
+
+    places = pools.foreground + pools.incomplete
+    hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], pools.foreground)
+    positive = curriculum.weighted_localisation(hinges[:, : pools.foreground], weights["completeness"][:, : pools.foreground])
+    negative = hardest(hinges[:, pools.foreground :], loss.hard_negative_share)
+    counts = config.train.batch_size, places, pools.foreground, loss.hard_negative_share
+
+    scored = (foreground | (types == BACKGROUND)) * mask[:, None]
+    activity = weights["activity"] * activity_loss(outputs.activity_logits, labels)
+    regressed = foreground * mask[:, None]
+    regression = weights["regression"] * regression_loss(outputs.regression, labels, batch["targets"])
+    terms = {
+        "activity": Term(1.0, (activity * scored).sum(), scored.sum()),
+        "completeness": Term(
+            loss.completeness_weight,
+            ((positive.sum(1) + negative.sum(1)) * mask).sum(),
+            completeness_count(mask.sum(), *counts),
+        ),
+        "regression": Term(loss.regression_weight, (regression * regressed).sum(), regressed.sum()),
+    }
+    if c.auxiliary == "branch":
+        values = curriculum.auxiliary_loss(outputs.auxiliary_logits, auxiliary_target, foreground)
+        every = jnp.broadcast_to(mask[:, None], types.shape)
+        terms["auxiliary"] = Term(c.auxiliary_weight, (values * every).sum(), every.sum())
+    return terms
+
+
+def loss(config, model, variables, batch, epoch, rng):
+    """All losses of one (local) batch: activity + 0.5 completeness + 0.5 regression, and the auxiliary one.
+
+    Args:
+      config: the run's config (`loss`, `pools`, `curriculum`, `train`).
+      model, variables: the Flax module, and its parameters and other collections.
+      batch: inputs (B, Q, n, 3C) features of trees, types (B, Q), labels (B, Q) and targets (B, Q, 2) of their centres (see
+        `pools.draw_trees`), target_mean (B, 2) and target_std (B, 2), the same in all rows (see `pools.target_statistics`), and
+        sample_mask (B,) float32, 0 for videos that only fill the batch.
+      epoch: scalar, for the curriculum.
+      rng: key of the dropout masks.
+
+    Returns:
+      dict name -> Term, and the collection "target_statistics" for the checkpoint.
+    """
+    statistics = {"target_statistics": {"mean": batch["target_mean"][0], "std": batch["target_std"][0]}}
+    outputs = model.apply({"params": variables["params"], **statistics}, batch["inputs"], train=True, rngs={"dropout": rng})
+    return terms_of(config, outputs, batch, epoch), statistics

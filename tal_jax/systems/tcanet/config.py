@@ -1,0 +1,144 @@
+"""Every field of TCANet beside those of `base_config`; defaults: the published code on HACS."""
+
+import ml_collections
+
+from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.errors import DataError
+
+CHOICES = {
+    "model.attention_scale": ("head", "channels"),
+    "model.residual": ("input", "output"),
+    "model.normalise_by": ("padding", "duration"),
+    "decode.classes": ("recording", "proposals"),
+}
+AT_LEAST_1 = (
+    "window.snippets", "model.channels", "model.groups", "model.heads", "model.window_size", "model.hidden",
+    "decode.keep", "decode.top_classes", "decode.max_detections", "proposals.per_example", "proposals.chunk",
+)  # fmt: skip
+
+
+def require_model(config):
+    """Raises DataError for the first field of the network whose value cannot be."""
+    require_choices(config, CHOICES)
+    require_shared_fields(config)
+    model = config.model
+    for field in AT_LEAST_1:
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
+    for name in ("groups", "heads"):
+        if model.channels % (4 * model[name] if name == "groups" else model[name]):
+            times = "4 times " if name == "groups" else ""
+            raise DataError(
+                f"config.model.channels is {model.channels}; it must be a multiple of {times}config.model.{name}, {model[name]}."
+            )
+    if not 0 <= model.local_heads <= model.heads:
+        raise DataError(
+            f"config.model.local_heads is {model.local_heads}; it must be from 0 to config.model.heads, {model.heads}."
+        )
+    if not model.window_size % 2:
+        raise DataError(f"config.model.window_size is {model.window_size}; it must be odd, with the query in the middle.")
+    if model.encoders < 0:
+        raise DataError(f"config.model.encoders is {model.encoders}; it must not be negative.")
+    if not 0 <= model.dropout < 1:
+        raise DataError(f"config.model.dropout is {model.dropout}; it must be at least 0 and below 1.")
+    if len(model.samples) != 3 or any(count < 4 or count % 4 for count in model.samples):
+        raise DataError(f"config.model.samples is {tuple(model.samples)}; it must be three multiples of 4.")
+    if not 0 <= model.fusion <= 1:
+        raise DataError(f"config.model.fusion is {model.fusion}; it must be from 0 to 1.")
+    stages = len(config.loss.iou_thresholds)
+    if not 1 <= config.decode.confidence_stage <= stages:
+        raise DataError(
+            f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to {stages}, the number of "
+            "config.loss.iou_thresholds."
+        )
+    if config.decode.nms != "soft":
+        raise DataError(f"config.decode.nms is '{config.decode.nms}'; tcanet has 'soft' alone.")
+
+
+def require_valid(config):
+    """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
+    require_model(config)
+    loss, c = config.loss, config.curriculum
+    for threshold in loss.iou_thresholds:
+        if not loss.low_iou < threshold < 1:
+            raise DataError(
+                f"config.loss.iou_thresholds has {threshold}; each must be above config.loss.low_iou, {loss.low_iou}, and below 1."
+            )
+    for name in ("regression_weight", "confidence_weight"):
+        if loss[name] < 0:
+            raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
+    for name in ("alpha_0", "constant_alpha"):
+        if not 0 <= c[name] <= 1:
+            raise DataError(f"config.curriculum.{name} is {c[name]}; it must be from 0 to 1.")
+
+
+def tcanet_config():
+    """A config of TCANet but for its `name` and `data`: HACS, 1000 features of a recording, one every 8/15 s."""
+    config = base_config("tcanet")
+    config.seed = 0
+
+    config.window.frames = 0  # a whole recording
+    config.window.snippets = 1000  # T: shorter recordings are padded with zeros; where features are rescaled: 100
+
+    config.proposals = proposals = ml_collections.ConfigDict()
+    proposals.per_example = 64  # of a training example, the best ones
+    proposals.chunk = 100  # at test time so many in one call; it saves memory and changes nothing
+    proposals.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
+
+    config.model = model = ml_collections.ConfigDict()
+    model.channels = 512
+    model.groups = 4  # of the convolutions
+    model.encoders = 2
+    model.heads = 8  # N of the report
+    model.local_heads = 4  # A of the report
+    model.window_size = 9  # w of the report
+    model.hidden = 256  # of the feed-forward network in an encoder
+    model.dropout = 0.1  # in the encoders
+    model.attention_scale = "head"  # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
+    model.residual = "input"  # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
+    model.padding_mask = False  # published code; True: no attention to padding
+    model.normalise_by = "padding"  # the features cover T steps; 'duration': they were rescaled to cover the recording
+    model.samples = (32, 64, 32)  # of the context before, inside, after
+    model.context_ratio = 0.5  # length of the context on each side, of the proposal's
+    model.g_train = 1.0  # factor on the offsets of the frame level: published code; the report has none
+    model.g_test = 0.2
+    model.centre_step = 0.1  # the same of the segment level, of the centre; 1 in the report
+    model.width_step = 0.2  # and of the width
+    model.fusion = 0.5  # tau, share of the frame level (report Eq. 16)
+    model.detach = False  # published code: gradients pass from a stage to those before; True: they do not
+
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.iou_thresholds = (0.5, 0.6, 0.7)  # of each stage: from which IoU a proposal is positive
+    loss.low_iou = 0.3  # below it is the low band of the confidence loss
+    loss.regression_weight = 1.0
+    loss.confidence_weight = 1.0
+
+    config.curriculum = c = ml_collections.ConfigDict()
+    c.weights = False  # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
+    c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
+    c.alpha_0 = 0.4
+    c.constant_alpha = 0.5
+    c.detach = True  # no gradient through the weights
+
+    config.decode.confidence_stage = (
+        2  # whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests
+    )
+    config.decode.classes = "recording"  # top_classes of a classifier of recordings; 'proposals': each keeps its own label
+    config.decode.nms_sigma = 0.4
+    config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)
+    config.decode.nms_top_k = 101  # picks
+    config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
+    config.decode.keep = 100  # of these picks
+    config.decode.class_sharpness = 2.0  # softmax(2 * logits) of the classifier
+    config.decode.top_classes = 3
+    config.decode.max_detections = 200  # of a recording
+
+    config.train.epochs = 9
+    config.train.batch_size = 16
+    config.train.learning_rate = 4e-4
+    config.train.weight_decay = 1e-5  # decoupled (AdamW)
+    config.train.schedule = "steps"
+    config.train.decay_epochs = (6,)
+    config.train.warmup_steps = 1000  # along a cosine
+    return config

@@ -1,0 +1,107 @@
+"""From refined proposals to detections, as the published post-processing has it. All but `decode` on the host, in float64.
+
+`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of candidates. These are a
+hundred, few enough for the definition itself.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def decode(config, outputs):
+    """What the host needs of each recording, on the device.
+
+    Returns:
+      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`, 0 for padding.
+    """
+    # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
+    stage = outputs.stages[config.decode.confidence_stage - 1]
+    return {
+        "segments_sec": outputs.stages[-1].refined_sec,
+        "confidence": jnp.where(outputs.mask, stage.confidence, 0.0),
+    }
+
+
+def detections(config, segments_sec, scores, duration_sec, class_logits=None, labels=None):
+    """Detections of one recording: suppression, then classes.
+
+    Args:
+      config: the run's config (`decode`).
+      segments_sec: (P, 2) refined proposals, of `decode`.
+      scores: (P,) score of the incoming proposal times the confidence. Proposals with score 0 are left out.
+      duration_sec: of the recording, to which segments are clipped.
+      class_logits: (K,) of the recording, for `decode.classes` = 'recording'.
+      labels: (P,) int class of each incoming proposal, for `decode.classes` = 'proposals'. Then there is no other
+        classification, and those of each class are suppressed by themselves.
+
+    Returns:
+      (segments_sec (M, 2), classes (M,) int, scores (M,)), best first, M at most `decode.max_detections`.
+    """
+    segments_sec, scores = np.asarray(segments_sec, np.float64), np.asarray(scores, np.float64)
+    present = scores > 0
+    if config.decode.classes == "recording":
+        proposals = suppress(config, segments_sec[present], scores[present], duration_sec)
+        return of_recording_classes(config, *proposals, class_logits)
+    found, labels = [], np.asarray(labels)
+    for k in np.unique(labels[present]):
+        rows = present & (labels == k)
+        kept, kept_scores = suppress(config, segments_sec[rows], scores[rows], duration_sec)
+        found.append((kept, np.full(len(kept), k, np.int64), kept_scores))
+    nothing = (np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
+    return _best(config, *(np.concatenate(parts) for parts in zip(nothing, *found)))
+
+
+def suppress(config, segments_sec, scores, duration_sec):
+    """Soft-NMS of the proposals of one recording, whatever their class, the best of them clipped to the recording.
+
+    The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As published there are at
+    most 101 picks, the last proposal left is not picked, but a lone one is.
+
+    Args:
+      config: the run's config (`decode`).
+      segments_sec: (P, 2) float64; scores: (P,) float64.
+
+    Returns:
+      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`.
+    """
+    settings = config.decode
+    least_left = 0 if settings.keep_last or len(scores) == 1 else 1
+    picks, decayed = min(settings.nms_top_k, len(scores) - least_left), np.full(len(scores), -np.inf)
+    left = scores.copy()  # -inf for what was picked
+    for _ in range(max(picks, 0)):
+        best = int(left.argmax())
+        decayed[best], left[best] = left[best], -np.inf
+        left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** settings.nms_power) / settings.nms_sigma)
+    order = np.argsort(-decayed, kind="stable")[: min(settings.keep, max(picks, 0))]
+    return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
+
+
+def _tiou(segments, one):
+    """(P, 2) with (2,) -> (P,), 0 for those without overlap."""
+    shared = np.maximum(np.minimum(segments[:, 1], one[1]) - np.maximum(segments[:, 0], one[0]), 0)
+    union = (segments[:, 1] - segments[:, 0]) + (one[1] - one[0]) - shared
+    return np.divide(shared, union, out=np.zeros(len(shared)), where=shared > 0)
+
+
+def of_recording_classes(config, segments_sec, scores, class_logits):
+    """Every proposal in each of the likeliest classes of the recording; score: probability of the class times its own.
+
+    Args:
+      config: the run's config (`decode`).
+      segments_sec: (P, 2); scores: (P,).
+      class_logits: (K,); probabilities are softmax(2 * logits).
+
+    Returns:
+      As `detections`.
+    """
+    logits = config.decode.class_sharpness * np.asarray(class_logits, np.float64)
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    classes = np.argsort(-probabilities, kind="stable")[: config.decode.top_classes]
+    combined = np.outer(probabilities[classes], scores).ravel()
+    return _best(config, np.tile(segments_sec, (len(classes), 1)), np.repeat(classes, len(scores)), combined)
+
+
+def _best(config, segments_sec, classes, scores):
+    order = np.argsort(-scores, kind="stable")[: config.decode.max_detections]
+    return segments_sec[order], classes[order], scores[order]

@@ -1,0 +1,142 @@
+"""The losses of TCANet: of every stage, regression of the boundaries of good proposals and the confidence in a sample of all.
+
+Every loss is a `Term`, a sum and a count over the proposals of the local batch. Over several devices both are summed, so that
+there the regression is that of the whole batch. Not so the share of a band that the confidence loss takes: it comes from the
+counts of each device. (The published code divides by the counts of each device and takes the mean over devices.)
+"""
+
+import jax
+import jax.numpy as jnp
+
+from tal_jax import curriculum
+from tal_jax.systems.interface import Term
+
+UNION_EPS = 1e-5
+MIN_WIDTH_SEC = 1e-5
+
+
+def tiou(first, second):
+    """Overlap of segments, (..., 2) twice -> (...): intersection / (union + 1e-5), as published."""
+    shared = jnp.minimum(first[..., 1], second[..., 1]) - jnp.maximum(first[..., 0], second[..., 0])
+    shared = jnp.where(shared < 0, 0.0, shared)
+    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - shared
+    return shared / (union + UNION_EPS)
+
+
+def boundary_targets(segments, truths):
+    """What the frame level should say: (gs - s) / w, (ge - e) / w. (..., 2) twice -> (..., 2)."""
+    return (truths - segments) / _width(segments)
+
+
+def segment_targets(segments, truths):
+    """What the segment level should say: (gc - c) / w, ln(gw / w). (..., 2) twice -> (..., 2)."""
+    width = _width(segments)
+    shift = (truths.mean(axis=-1, keepdims=True) - segments.mean(axis=-1, keepdims=True)) / width
+    return jnp.concatenate([shift, jnp.log(_width(truths) / width)], axis=-1)
+
+
+def _width(segments):
+    """(..., 1), at least 1e-5."""
+    return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
+
+
+def smooth_l1(predicted, target):
+    """Huber loss with beta 1, elementwise."""
+    error = jnp.abs(predicted - target)
+    return jnp.where(error < 1, 0.5 * error**2, error - 0.5)
+
+
+def confidence_sample(iou, mask, uniforms, threshold, low_iou=0.3):
+    """Which proposals the confidence loss counts: of the good ones all, of the others about as many of each band.
+
+    Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the low one each
+    proposal is taken with probability min(1, high ones / those of its band), so none where there is no high one.
+
+    Args:
+      iou: (...); mask: (...) bool, proposals that are there.
+      uniforms: (2, ...) in [0, 1), for the middle band and for the low one.
+
+    Returns:
+      (...) bool.
+    """
+    high, low = (iou > threshold) & mask, (iou <= low_iou) & mask
+    chosen = high
+    for band, uniform in zip((mask & ~high & ~low, low), uniforms):
+        share = jnp.minimum(1.0, high.sum() / jnp.maximum(band.sum(), 1))
+        chosen |= band & (uniform > 1.0 - share)
+    return chosen
+
+
+def curriculum_weights(config, stage, truths, epoch):
+    """w of DW-AFSD Eq. 8 for the proposals of a stage, (B, P).
+
+    The reading is ours, as that paper has no proposals: s is the tIoU of the refined proposal with its truth, and p, the score
+    of the classification, the stage's confidence, for TCANet has no classes. w multiplies the regression losses of positives
+    (Eq. 7), whose number they are still divided by; the confidence loss stays as it is.
+    """
+    c = config.curriculum
+    alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0) if c.schedule else c.constant_alpha
+    weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
+    return jax.lax.stop_gradient(weights) if c.detach else weights
+
+
+def stage_terms(config, stage, truths, mask, threshold, uniforms, epoch):
+    """(regression, confidence) Terms of one stage.
+
+    Args:
+      config: the run's config (`loss`, `curriculum`, `train.epochs`).
+      stage: model.Stage of B recordings.
+      truths: (B, P, 2) seconds, the action that belongs to each proposal, the same for all stages.
+      mask: (B, P) bool, proposals that count.
+      threshold: IoU of the proposals that enter the stage, from which they are positive.
+      uniforms: (2, B, P), see `confidence_sample`.
+      epoch: scalar, for the curriculum.
+    """
+    loss, entering = config.loss, stage.entering_sec
+    # As published, targets and IoU pass gradients to the stages before.
+    iou = tiou(entering, truths)
+    positive = (iou >= threshold) & mask
+    regression = smooth_l1(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
+    regression += smooth_l1(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
+    if config.curriculum.weights:
+        regression = curriculum.weighted_localisation(regression, curriculum_weights(config, stage, truths, epoch))
+    chosen = confidence_sample(iou, mask, uniforms, threshold, loss.low_iou)
+    confidence = smooth_l1(stage.confidence, iou)
+    return (
+        Term(loss.regression_weight, jnp.where(positive, regression, 0.0).sum(), positive.sum().astype(jnp.float32)),
+        Term(loss.confidence_weight, jnp.where(chosen, confidence, 0.0).sum(), chosen.sum().astype(jnp.float32)),
+    )
+
+
+def loss(config, model, variables, batch, epoch, rng):
+    """All losses of one (local) batch.
+
+    Args:
+      config: the run's config.
+      model, variables: the Flax module and its parameters.
+      batch: inputs (B, T, C), proposals_sec (B, P, 2), proposal_mask (B, P), truths_sec (B, P, 2), covered_sec (B,),
+        num_features (B,), and sample_mask (B,), 0 for examples that only fill the batch.
+      epoch: scalar, for the curriculum.
+      rng: key of the dropout masks and of what the confidence losses count.
+
+    Returns:
+      dict regression_1, confidence_1, regression_2, ... -> Term; {}, as there are no other collections.
+    """
+    dropout_rng, band_rng = jax.random.split(rng)
+    proposal_mask = batch["proposal_mask"] * batch["sample_mask"][:, None]
+    outputs = model.apply(
+        variables, batch["inputs"], batch["proposals_sec"], proposal_mask, batch["covered_sec"], batch["num_features"],
+        train=True, rngs={"dropout": dropout_rng},
+    )  # fmt: skip
+    uniforms = jax.random.uniform(band_rng, (len(outputs.stages), 2, *outputs.mask.shape))
+    return all_terms(config, outputs, batch["truths_sec"], uniforms, epoch), {}
+
+
+def all_terms(config, outputs, truths, uniforms, epoch):
+    """The Terms of all stages. outputs: model.Outputs; truths (B, P, 2) seconds; uniforms (stages, 2, B, P) in [0, 1)."""
+    terms = {}
+    for i, stage in enumerate(outputs.stages):
+        threshold = config.loss.iou_thresholds[i]
+        pair = stage_terms(config, stage, truths, outputs.mask, threshold, uniforms[i], epoch)
+        terms |= {f"regression_{i + 1}": pair[0], f"confidence_{i + 1}": pair[1]}
+    return terms

@@ -1,0 +1,109 @@
+"""The network of TCANet: it moves the boundaries of given proposals, stage after stage, and says how good they are.
+
+features (B, T, C_in) -> two convolutions -> LGTE layers -> features (B, T, C), which all stages read:
+
+    proposals -> TBR 1 -> proposals -> TBR 2 -> proposals -> TBR 3 -> proposals
+                  confidence            confidence            confidence
+"""
+
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tal_jax.errors import DataError
+from tal_jax.systems.tcanet.convolution import ConvParameters, convolve, join_groups, split_groups
+from tal_jax.systems.tcanet.lgte import Encoder
+from tal_jax.systems.tcanet.tbr import BoundaryRegressor, Stage
+
+
+@flax.struct.dataclass
+class Outputs:
+    """Everything the network computes."""
+
+    base: jax.Array  # (B, T, C) after the convolutions
+    encoded: jax.Array  # (B, T, C) after the encoders
+    mask: jax.Array  # (B, P) bool, proposals that are there; what is computed of the others means nothing
+    stages: tuple[Stage, ...]
+
+
+class TCANet(nn.Module):
+    """The network; attributes as in `config.tcanet_config`, `stages` of them, `dtype` of the products of matrices."""
+
+    channels: int = 512
+    groups: int = 4
+    encoders: int = 2
+    heads: int = 8
+    local_heads: int = 4
+    window_size: int = 9
+    hidden: int = 256
+    dropout: float = 0.1
+    attention_scale: str = "head"
+    residual: str = "input"
+    padding_mask: bool = False
+    stages: int = 3
+    samples: tuple[int, int, int] = (32, 64, 32)
+    context_ratio: float = 0.5
+    g_train: float = 1.0
+    g_test: float = 0.2
+    centre_step: float = 0.1
+    width_step: float = 0.2
+    fusion: float = 0.5
+    detach: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, train=False):
+        """Refines proposals; those of a recording do not meet, so they may come in any order, or in several calls.
+
+        Args:
+          features: (B, T, C_in) float32, C_in a multiple of the groups.
+          proposals_sec: (B, P, 2) start and end.
+          proposal_mask: (B, P), 0 for padding. A proposal with start + end = 0 is padding too, as in the published code.
+          covered_sec: (B,) seconds that the T features stand for, see `sampling.covered_sec`.
+          num_features: (B,) how many are no padding; needed for `padding_mask` alone.
+          train: with dropout, which needs an rng named "dropout", and the offsets of the frame level times `g_train`.
+
+        Returns:
+          Outputs.
+
+        Raises:
+          DataError: the channels do not go into the groups.
+        """
+        if features.shape[-1] % self.groups:
+            raise DataError(
+                f"The features have {features.shape[-1]} channels; they must be a multiple of config.model.groups, {self.groups}."
+            )
+        base, encoded = self._encode(features, num_features, train)
+        mask = (proposal_mask > 0) & (proposals_sec.sum(axis=-1) > 0)
+        found, segments = [], proposals_sec
+        for i in range(self.stages):
+            if self.detach:  # the published code does not: there a stage learns through those that follow
+                segments = jax.lax.stop_gradient(segments)
+            regressor = BoundaryRegressor(
+                self.groups, self.samples, self.context_ratio, self.centre_step, self.width_step, self.fusion, self.dtype,
+                name=f"stage_{i + 1}",
+            )  # fmt: skip
+            found.append(regressor(encoded, segments, covered_sec, self.g_train if train else self.g_test))
+            segments = found[-1].refined_sec
+        return Outputs(base, encoded, mask, tuple(found))
+
+    def _encode(self, features, num_features, train):
+        """(B, T, C_in) -> (base, encoded), (B, T, C) float32 each."""
+        x, channels = split_groups(features.astype(self.dtype), self.groups), features.shape[-1]
+        for name in ("base_1", "base_2"):
+            x = nn.relu(convolve(x, *ConvParameters(self.channels, 3, self.groups, self.dtype, name=name)(channels)))
+            channels = self.channels
+        base = encoded = join_groups(x).astype(jnp.float32)
+        key_mask = jnp.ones(features.shape[:2], bool)
+        if self.padding_mask:  # the published code has such a mask and does not use it
+            key_mask = jnp.arange(features.shape[1]) < num_features[:, None]
+        for i in range(self.encoders):
+            encoder = Encoder(
+                self.heads, self.local_heads, self.window_size, self.hidden, self.dropout, self.attention_scale, self.residual,
+                self.dtype, name=f"encoder_{i + 1}",
+            )  # fmt: skip
+            encoded = encoder(encoded, key_mask, train)
+        return base, encoded

@@ -1,0 +1,132 @@
+"""The Temporal Boundary Regressor (TCANet section 2.2): two views of a proposal, each with a correction of its boundaries."""
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tal_jax.systems.tcanet.convolution import (
+    ConvParameters,
+    convolve_halves,
+    convolve_samples,
+    split_groups,
+    summarise,
+)
+from tal_jax.systems.tcanet.sampling import context_positions
+
+
+@flax.struct.dataclass
+class Stage:
+    """What one stage makes of B recordings with P proposals each."""
+
+    entering_sec: jax.Array  # (B, P, 2) the proposals it is given
+    boundary_offsets: jax.Array  # (B, P, 2) frame level: ds, de
+    segment_offsets: jax.Array  # (B, P, 2) segment level: dx, dw
+    confidence: jax.Array  # (B, P) in (0, 1), of the proposals it is given
+    refined_sec: jax.Array  # (B, P, 2) the proposals it gives
+
+
+def move_boundaries(segments, offsets, g):
+    """Frame level (TCANet Eq. 13, but with the sign of the published code): s + g * ds * w, e + g * de * w. (..., 2) -> (..., 2)."""
+    return segments + g * offsets * (segments[..., 1:] - segments[..., :1])
+
+
+def move_centre_and_width(segments, offsets, centre_step, width_step):
+    """Segment level (TCANet Eq. 14, 15; sign and steps of the published code): c + 0.1 * dx * w, w * exp(0.2 * dw).
+
+    segments (..., 2), offsets (..., 2): dx, dw -> segments (..., 2).
+    """
+    start, end = segments[..., 0], segments[..., 1]
+    width = end - start
+    centre = (start + end) / 2 + centre_step * offsets[..., 0] * width
+    half = width * jnp.exp(width_step * offsets[..., 1]) / 2
+    return jnp.stack([centre - half, centre + half], axis=-1)
+
+
+def fuse(by_boundaries, by_centre, share):
+    """TCANet Eq. 16: share * first + (1 - share) * second, then not below 0. (..., 2) twice -> (..., 2)."""
+    fused = share * by_boundaries + (1.0 - share) * by_centre
+    return jnp.where(fused < 0, 0.0, fused)  # `jnp.maximum` would halve the gradient at 0
+
+
+class FrameLevel(nn.Module):
+    """TCANet Eq. 10: the offset of one boundary from the context around it. (G, B, T, I), (B, P, S) -> (B, P)."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, maps, positions):
+        groups, channels = len(maps), len(maps) * maps.shape[-1]
+        hidden = channels // 4
+        conv_1 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_1")(channels)
+        conv_2 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_2")(hidden)
+        conv_3 = ConvParameters(1, positions.shape[-1] // 4, 1, self.dtype, name="conv_3")(hidden)
+        return summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)[0].reshape(positions.shape[:2])
+
+
+class SegmentLevel(nn.Module):
+    """TCANet Eq. 11, 12: offsets of centre and width, and a confidence logit. (G, B, T, I), (B, P, S) -> (B, P, 3)."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, maps, positions):
+        groups, channels = len(maps), len(maps) * maps.shape[-1]
+        conv_1, conv_2 = (ConvParameters(channels, 3, groups, self.dtype, name=f"conv_{i}")(channels) for i in (1, 2))
+        conv_3 = ConvParameters(channels, positions.shape[-1] // 4, groups, self.dtype, name="conv_3")(channels)
+        conv_4 = ConvParameters(3, 1, 1, self.dtype, name="conv_4")(channels)
+        hidden = nn.relu(summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3))  # (G, B * P, I)
+        return summarise(hidden[:, :, None], *conv_4)[0].reshape(*positions.shape[:2], 3)
+
+
+def _two_convolutions(maps, positions, conv_1, conv_2):
+    """(G, B * P, S / 4, I): both of stride 2, with ReLUs."""
+    even, odd = (
+        nn.relu(half).astype(maps.dtype).reshape(len(maps), -1, *half.shape[-2:])
+        for half in convolve_samples(maps, positions, *conv_1)
+    )
+    return nn.relu(convolve_halves(even, odd, *conv_2))
+
+
+class BoundaryRegressor(nn.Module):
+    """One stage: both levels, and the proposals they make of those given.
+
+    Attributes:
+      groups: of the convolutions.
+      samples: of the context before, inside, after.
+      context_ratio, centre_step, width_step, fusion: see `config.tcanet_config`.
+      dtype: of the products of matrices.
+    """
+
+    groups: int
+    samples: tuple[int, int, int]
+    context_ratio: float
+    centre_step: float
+    width_step: float
+    fusion: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, features, segments_sec, covered_sec, g):
+        """Refines proposals.
+
+        Args:
+          features: (B, T, C).
+          segments_sec: (B, P, 2).
+          covered_sec: (B,) what the features cover.
+          g: factor on the offsets of the frame level.
+
+        Returns:
+          Stage, all float32.
+        """
+        positions = context_positions(segments_sec, covered_sec[:, None], features.shape[1], self.samples, self.context_ratio)
+        maps = split_groups(features.astype(self.dtype), self.groups)
+        before, _, after = self.samples
+        start = FrameLevel(self.dtype, name="start")(maps, positions[..., :before])
+        end = FrameLevel(self.dtype, name="end")(maps, positions[..., -after:])
+        boundary_offsets = jnp.stack([start, end], axis=-1).astype(jnp.float32)
+        segment = SegmentLevel(self.dtype, name="segment")(maps, positions).astype(jnp.float32)
+        by_boundaries = move_boundaries(segments_sec, boundary_offsets, g)
+        by_centre = move_centre_and_width(segments_sec, segment[..., :2], self.centre_step, self.width_step)
+        refined = fuse(by_boundaries, by_centre, self.fusion)
+        return Stage(segments_sec, boundary_offsets, segment[..., :2], nn.sigmoid(segment[..., 2]), refined)
