@@ -54,10 +54,9 @@ def weak_config(system, options):
     config.data.samples_per_frame = 20  # a frame is 0.4 s
     config.data.statistics_samples = 128  # 2.6 s
     config.data.standardised = True
-    config.window.frames = 50  # 20 s
-    config.window.snippets = 50
+    config.window.frames = config.window.snippets = 50 if system == "ecm" else 75  # 20 s, 30 s
     config.window.train_stride_frames = 5
-    config.window.test_stride_frames = 17
+    config.window.test_stride_frames = config.window.frames // 3
     config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.decode.nms_extra_sec = 0.0
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -72,12 +71,13 @@ def weak_config(system, options):
         config.train.epochs = 4
         return config
     config.model.width = 64
+    config.model.erase_threshold = 0.8
     config.model.normalised_fusion = False  # scaled to [0, 1], what the second stage has not found looks like an action
     config.model.predictor_width = 64
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.stages.source_epochs = 2
     config.stages.target_epochs = 4
-    config.stages.boundary_epochs = 2
-    config.stages.boundary_learning_rate = 0.01
+    config.stages.boundary_epochs = 4
+    config.stages.boundary_learning_rate = 0.03
     config.localize.min_probability = 0.1
     return set_epochs(config)
