@@ -56,7 +56,7 @@ def weak_config(system, options):
     config.data.standardised = True
     config.window.frames = config.window.snippets = 50 if system == "ecm" else 75  # 20 s, 30 s
     config.window.train_stride_frames = 5
-    config.window.test_stride_frames = config.window.frames // 3
+    config.window.test_stride_frames = 17 if system == "ecm" else 25
     config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.decode.nms_extra_sec = 0.0
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
