@@ -139,7 +139,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         log.warning("%s; they are left out.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
     if not recordings:
-        raise DataError(f"No recording is in the subsets {subsets} of config.data.train_subset and test_subset.")
+        fields = {name: data[name] for name in ("train_subset", "test_subset", "clips_subset") if data[name]}
+        asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
+        raise DataError(f"No recording is of the subset in {asked}; the annotations have {annotations.subset_names()}.")
 
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
 
@@ -164,7 +166,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
 
     @functools.cache
     def timeline(name):
-        return make_timeline(recordings[name], data, read_raw)
+        unfolded = read if data.samples_per_frame == 1 else read_raw  # `read` keeps what it has read
+        return make_timeline(recordings[name], data, unfolded)
 
     return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
 
