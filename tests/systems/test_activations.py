@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks import ecm_localize as golden
 from tal_jax.systems.activations import find_runs, group_runs, inner_minus_outer, minmax_normalise
-from tal_jax.systems.ecm.decode import localize
+from tal_jax.systems.ecm.config import ecm_config
+from tal_jax.systems.ecm.decode import decode, localize
+from tal_jax.systems.ecm.model import Outputs
 from tests.golden_case import GoldenCase
 
 VIDEOS = ("localize_thumos", "localize_thumos_short_positive", "localize_anet13")
@@ -201,3 +203,13 @@ def test_classes_do_not_see_each_other_and_their_scale_is_nothing():
         ours, theirs = classes == order[label], permuted_classes == label
         np.testing.assert_array_equal(segments_frame[ours], permuted_segments[theirs])
         np.testing.assert_allclose(scores[ours], permuted_scores[theirs])
+
+
+def test_activations_of_ecm_are_logits_or_a_softmax_over_classes():
+    config = ecm_config()
+    cas = np.log([[[1.0, 3.0], [1.0, 1.0]]]).astype(np.float32)
+    outputs = Outputs(cas=cas, recording_logits=cas[:, 0])
+    np.testing.assert_array_equal(decode(config, outputs)["cas"], cas)
+    config.localize.activations = "softmax"
+    np.testing.assert_allclose(decode(config, outputs)["cas"], [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6)
+    np.testing.assert_allclose(decode(config, outputs)["probabilities"], [[0.25, 0.75]], rtol=1e-6)

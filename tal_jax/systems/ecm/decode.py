@@ -6,9 +6,13 @@ from tal_jax.systems.activations import find_runs
 
 
 def decode(config, outputs):
-    """What `localize` needs of each window, on the device: `cas` (B, T, K), raw logits, and `probabilities` (B, K)."""
-    del config
-    return {"cas": outputs.cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
+    """What `localize` needs of each window, on the device.
+
+    Returns:
+      dict: `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; `probabilities` (B, K).
+    """
+    cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
+    return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
 
 
 def localize(config, arrays, num_frames):
