@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.soft_nms import best_ms
 from tal_jax.ops.nms import hard_nms
-from tal_jax.systems.ecm.localize import localize
+from tal_jax.systems.ecm.decode import localize
 from tests.golden_case import GoldenCase
 
 

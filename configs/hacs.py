@@ -4,8 +4,9 @@
     python -m tal_jax.main --config=configs/hacs.py:kt_mgfn,row=cascade …          a row of the report's Table 2, here without clips
 
 FILE is HACS_segments_v1.1.1.json, which has the ActivityNet schema, its subsets "training" and "validation". Clips are further recordings in
-it, of the subset "clips", each with one annotation from its start to its end. FOLDER holds one NAME.npy (T, C) a recording, of any
-encoder: --mode=extract --config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's.
+it, of the subset "clips", each with one annotation from its start to its end; as published it has none. Without clips train the rows up to
+`cascade`, or set --config.data.clips_subset= to nothing: then the training actions are cut out, by their times. FOLDER holds one NAME.npy
+(T, C) a recording, of any encoder: --mode=extract --config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's.
 
 Published, average mAP over tIoU 0.5:0.05:0.95 on validation: simple activation sequences 15.3, with dilations 20.7, cascade 22.6,
 transfer 25.2, boundary regression 28.6 (probably with several encoders). HACS was not at hand and the report leaves many

@@ -51,22 +51,33 @@ def weak_config(system, options):
     config = ecm_config(row) if system == "ecm" else kt_mgfn_config(row)
     config.name = f"sbhar_{system}_{row}"
     config.data = sbhar.data_config()
-    config.data.samples_per_frame = 10  # a frame is 0.2 s
-    config.data.statistics_samples = 64  # 1.3 s
-    config.window.frames = 150  # 30 s
-    config.window.snippets = 150
-    config.window.train_stride_frames = 50
-    config.window.test_stride_frames = 50
+    config.data.samples_per_frame = 20  # a frame is 0.4 s
+    config.data.statistics_samples = 128  # 2.6 s
+    config.data.standardised = True
+    config.window.frames = config.window.snippets = 50 if system == "ecm" else 75  # 20 s, 30 s
+    config.window.train_stride_frames = 5
+    config.window.test_stride_frames = 17 if system == "ecm" else 25
+    config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.decode.nms_extra_sec = 0.0
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.localize.outer_ratio = 0.15
+    config.localize.probability_weight = 1.0
     config.train.batch_size = 32
     config.train.learning_rate = 1e-3
     if system == "ecm":
         config.model.hidden = 256
+        config.model.folds = 1  # with three, each sum holds but a third of a short action
         config.localize.min_probability = 0.05
-        config.train.epochs = 40
+        config.train.epochs = 4
         return config
     config.model.width = 64
+    config.model.erase_threshold = 0.8
+    config.model.normalised_fusion = False  # scaled to [0, 1], what the second stage has not found looks like an action
     config.model.predictor_width = 64
-    config.model.anchors = (10.0, 20.0, 40.0, 80.0, 120.0)
+    config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
+    config.stages.source_epochs = 2
+    config.stages.target_epochs = 4
+    config.stages.boundary_epochs = 4
+    config.stages.boundary_learning_rate = 0.03
+    config.localize.min_probability = 0.1
     return set_epochs(config)

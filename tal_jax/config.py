@@ -22,11 +22,11 @@ def base_config(system):
     config.window.test_stride_frames = 128
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
-    config.window.snippets = 0  # T: so many snippets stand for the features of a window; 0: the features themselves
+    config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves
     config.window.sampling = "features"  # how: features are taken, in training at random; or 'linear': they are rescaled
 
     config.augment = ml_collections.ConfigDict()
-    config.augment.jitter_frames = 0  # training windows move by up to so many frames
+    config.augment.jitter_frames = 0  # training windows move by up to so many frames; not those of weakly supervised systems
     config.augment.scale = 0.0
     config.augment.noise = 0.0
     config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
@@ -53,7 +53,7 @@ def base_config(system):
     train.evaluate_every_epochs = 0  # 0: only at the end
 
     config.decode = decode = ml_collections.ConfigDict()
-    decode.min_score = 0.01  # ActivityNet: 1e-9
+    decode.min_score = 0.01  # ActivityNet: 1e-9; this and the next not for weakly supervised systems, which keep all they find
     decode.max_per_window = 2000  # candidates (location, class) kept of a window
     decode.nms = "soft"  # or 'hard': candidates that overlap a better one by nms_tiou are left out
     decode.nms_tiou = 0.5

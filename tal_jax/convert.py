@@ -111,6 +111,8 @@ def convert_backbone(source, target):
 
 def convert_detector(source, config, workdir):
     """Converts the published checkpoint `source` to a workdir for `config` and says so. Raises DataError."""
+    if SYSTEMS[config.system] is not SYSTEMS["afsd"]:
+        raise DataError(f"--config is of the system '{config.system}'; a published detector is one of afsd or dw_afsd.")
     if config.model.backbone != "i3d":
         raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
     weights = read_weights(source)

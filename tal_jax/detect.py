@@ -53,18 +53,11 @@ def detect(detector, streams, names):
 
 
 def activation_sequences(detector, stream, name):
-    """The class activation sequence of a whole recording, where windows overlap the mean of theirs.
+    """The class activation sequence of a whole recording, where windows overlap the mean of theirs; of a system with `localize`.
 
     Returns:
       (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, as the system scales it.
-
-    Raises:
-      DataError: the system has no such sequences.
     """
-    if SYSTEMS[stream.config.system].localize is None:
-        raise DataError(
-            f"The system '{stream.config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
-        )
     num_features = len(stream.dataset.read(name))
     sums, counts = np.zeros((num_features, len(stream.dataset.annotations.classes)), np.float32), np.zeros((num_features, 1))
     for _, offset, num_cells, arrays in run_windows(detector, [stream], [name]):
@@ -124,10 +117,6 @@ def make_detector(configs, num_classes):
     """The Detector of one config, or of two that are fused; compiles at its first call."""
     config = configs[0]
     system, models = SYSTEMS[config.system], [SYSTEMS[c.system].build(c, num_classes) for c in configs]
-    if len(configs) > 1 and (system.fuse is None or len({c.system for c in configs}) > 1):
-        raise DataError(
-            f"The systems {' and '.join(c.system for c in configs)} cannot be fused; clear config.evaluate.second_workdir."
-        )
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
 
     def body(variables, batch):

@@ -14,6 +14,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
 from tal_jax.evaluation.detections_file import read_detections, write_detections
 from tal_jax.files import replacing
+from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,13 @@ def evaluate(config, workdir, detections_path=""):
 
 
 def _require_fusable(streams):
-    """Raises DataError for two streams of one kind, or whose networks look at other windows."""
+    """Raises DataError for two streams whose systems are not fused, of one kind, or whose networks look at other windows."""
     first, *others = (stream.config for stream in streams)
     for other in others:
+        if SYSTEMS[first.system].fuse is None or other.system != first.system:
+            raise DataError(
+                f"A run of {first.system} and one of {other.system} cannot be fused; clear config.evaluate.second_workdir."
+            )
         if other.data.input == first.data.input:
             raise DataError(
                 f"config.evaluate.second_workdir holds a run on {other.data.input} too; name one on the other stream."

@@ -32,7 +32,10 @@ _INPUT = flags.DEFINE_string(
     "A feature file, a video, a folder of either or, to predict, a recording of the data set.",
 )
 _DRAW = flags.DEFINE_enum(
-    "draw", "detections", ["detections", "cas"], "cas: predict also draws and writes class activation sequences (ecm, kt_mgfn)."
+    "draw",
+    "detections",
+    ["detections", "cas"],
+    "cas: predict also draws and writes class activation sequences: ecm's logits, kt_mgfn's fused and scaled to [0, 1].",
 )
 
 

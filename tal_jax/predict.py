@@ -23,6 +23,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
 from tal_jax.files import replacing
+from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,16 @@ def predict(config, workdir, source, draw="detections"):
       source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
       draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas (T, K),
-        times_sec (T,) the middle of each feature, classes (K,) names.
+        as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.
 
     Raises:
-      DataError: nothing to read, or no checkpoint; at the end, if some files of a folder could not be used.
+      DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be used.
     """
     config, classes = trained_run(config, workdir)
+    if draw == "cas" and SYSTEMS[config.system].localize is None:
+        raise DataError(
+            f"The system '{config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
+        )
     inputs = input_datasets(config, source, classes)
     detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
     folder, failed = pathlib.Path(workdir) / "predictions", []

@@ -15,7 +15,7 @@ VARIANTS = {
     "thumos": ["dw_afsd", "afsd,input=flow", "dw_afsd,input=features", "ecm", "ecm,row=pre"],
     "activitynet": ["dw_afsd", "afsd,input=flow", "ecm", "ecm,version=1.2", "ecm,version=1.2,row=post"],
     "hacs": ["kt_mgfn", "kt_mgfn,row=cascade"],
-    "folder": ["dw_afsd", "afsd,input=rgb"],
+    "folder": ["dw_afsd", "afsd,input=rgb", "ecm", "ecm,row=pre"],
     "shapes": ["dw_afsd", "afsd"],
 }
 
@@ -37,6 +37,14 @@ def test_other_systems_and_options_are_refused(name):
         get_config(name, "foo")
     with pytest.raises(DataError, match="'foo' is no option of the variant"):
         get_config(name, f"{VARIANTS[name][0]},foo=1")
+
+
+@pytest.mark.parametrize("system", ["afsd", "dw_afsd"])
+def test_afsd_has_no_use_for_snippets(system):
+    config = get_config("sbhar", system)
+    config.window.snippets = 100
+    with pytest.raises(DataError, match=f"config.window.snippets is 100; {system} sees the features of a window themselves"):
+        SYSTEMS[system].build(config, 3)
 
 
 @pytest.mark.parametrize("system, rows", [("ecm", TABLE_4), ("kt_mgfn", ABLATION)])

@@ -263,6 +263,8 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
     assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
+    stop, _ = run(*detector, "configs/sbhar.py:ecm")
+    assert stop == "Error: --config is of the system 'ecm'; a published detector is one of afsd or dw_afsd."
     stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
     for wrong in (["configs/missing.py"], ["configs/sbhar.py", "--config.model.backbon=i3d"], ["configs/sbhar.py", "--other=3"]):

@@ -32,10 +32,10 @@ def first_examples(config, count, batch_size):
     return pad_batch({key: np.stack([example[key] for example in examples]) for key in examples[0]}, batch_size)
 
 
-def run_step(config, batch, impl, num_devices, steps=1):
-    """Parameters and loss values after steps of gradient descent; Adam would hide a gradient that is a multiple."""
+def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
+    """State and loss values after steps, one an epoch, of gradient descent; Adam would hide a gradient that is a multiple."""
     system = SYSTEMS[config.system]
-    model, optimizer = system.build(config, 2), optax.sgd(0.1)
+    model, optimizer = system.build(config, 2), optimizer or optax.sgd(0.1)
     parallel = make_parallel(impl, num_devices)
     assert parallel.num_devices == num_devices
     state = parallel.replicate(train.init_state(config, model, optimizer, batch["inputs"][:1]))
@@ -79,7 +79,7 @@ def test_a_step_is_the_gradient_of_the_whole_batch(on_one_device):
     params = train.init_state(config, model, optax.sgd(0.1), batch["inputs"][:1]).params
 
     def total(params):
-        terms, _ = system.loss(config, model, {"params": params}, batch, 0.0)
+        terms, _ = system.loss(config, model, {"params": params}, batch, 0.0, None)
         return sum(term.weight * term.sum / jnp.maximum(term.count, 1) for term in terms.values())
 
     value, gradients = jax.jit(jax.value_and_grad(total))(params)
@@ -125,7 +125,7 @@ def afsd_terms(config, batch, num_devices):
     params = train.init_state(config, model, optax.sgd(0.1), batch["inputs"][:1]).params
 
     def body(params, batch):
-        terms, _ = system.loss(config, model, {"params": params}, batch, 3.0)
+        terms, _ = system.loss(config, model, {"params": params}, batch, 3.0, None)
         summed = jax.lax.psum({name: (term.weight * term.sum, term.count) for name, term in terms.items()}, AXIS)
         return jax.tree.map(lambda value: value[None], summed)
 

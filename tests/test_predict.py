@@ -181,6 +181,11 @@ def test_what_cannot_be_known(run, tiny_data, tmp_path):
         predict.predict(config, workdir, "sunday")
 
 
+def test_activation_sequences_of_a_system_without_are_refused_before_anything_is_read(run):
+    with pytest.raises(DataError, match="The system 'toy' has no class activation sequences; --draw=cas draws those of ecm, kt"):
+        predict.predict(*run, "nothing.npy", draw="cas")
+
+
 def test_the_overrides_of_training_need_not_be_repeated(run, detections_of):
     config, _ = run
     as_trained = detections_of("monday")

@@ -30,7 +30,7 @@ def frame_labels(batch):
     return jnp.where((starts <= frames) & (frames < ends), batch["labels"][..., None], 0).max(axis=1)
 
 
-def loss(config, model, variables, batch, epoch, rng=None):
+def loss(config, model, variables, batch, epoch, rng):
     """Cross-entropy of action frames and of the others, whose numbers differ from device to device."""
     logits, labels = model.apply(variables, batch["inputs"]), frame_labels(batch)
     losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]

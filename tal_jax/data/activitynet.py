@@ -9,6 +9,14 @@ HOW_TO_GET = (
     f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and point at other places with "
     "--config.data.annotations=FILE and --config.data.frames=FOLDER."
 )
+ANNOTATIONS_HINT = (
+    "Get this file from the organisers of ActivityNet, or point at another place with --config.data.annotations=FILE."
+)
+FEATURES_HINT = (
+    "Put one file a video ID into that folder: v_ID.npz with feat_spa and feat_tem (C, T), as published for ECM, or v_ID.npy (T, C), "
+    "or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract --config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's "
+    "of videos. Point at another folder with --config.data.features=FOLDER."
+)
 
 
 def data_config(input="rgb", version="1.3"):
@@ -38,10 +46,11 @@ def data_config(input="rgb", version="1.3"):
 def load(config):
     """Dataset of ActivityNet: (T, 112, 112, C) frames a video, T at most 768, or (T, C) features."""
     if config.data.input == "features":
-        return features.folder_dataset(annotations(config), config.data.features, config.data)
+        return features.folder_dataset(annotations(config), config.data.features, config.data, FEATURES_HINT)
     return frames.load(config, annotations(config), HOW_TO_GET)
 
 
 def annotations(config):
     """Annotations of `config.data.annotations`, or of the official file in its usual place."""
-    return load_annotations(config.data.annotations or ANNOTATIONS, hint=HOW_TO_GET)
+    hint = ANNOTATIONS_HINT if config.data.input == "features" else HOW_TO_GET
+    return load_annotations(config.data.annotations or ANNOTATIONS, hint=hint)

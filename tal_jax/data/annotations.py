@@ -58,12 +58,15 @@ class Annotations:
         one = {name: dataclasses.replace(r, labels=np.zeros_like(r.labels)) for name, r in self.recordings.items()}
         return Annotations(("action",), one)
 
+    def subset_names(self):
+        """The subsets that there are, for messages: "'test', 'train'"."""
+        return ", ".join(sorted({repr(recording.subset) for recording in self.recordings.values()})) or "none"
+
     def subset(self, name):
         """The recordings of one subset, same classes. Raises DataError if there is none."""
         chosen = {key: recording for key, recording in self.recordings.items() if recording.subset == name}
         if not chosen:
-            found = ", ".join(sorted({repr(r.subset) for r in self.recordings.values()})) or "none"
-            raise DataError(f"No recording has the subset '{name}'; the annotations have {found}.")
+            raise DataError(f"No recording has the subset '{name}'; the annotations have {self.subset_names()}.")
         return Annotations(self.classes, chosen)
 
 

@@ -25,9 +25,10 @@ def check_dataset(config):
     recordings = dataset.annotations.recordings
     subsets = {recording.subset for recording in recordings.values()}
     problems = [
-        f"No recording with features has the subset '{config.data[field]}' of config.data.{field}."
-        for field in ("train_subset", "test_subset")
-        if config.data[field] not in subsets
+        f"No recording with features has the subset '{config.data[field]}' of config.data.{field}; the annotations have "
+        f"{data.dataset_annotations(config).subset_names()}."
+        for field in ("train_subset", "test_subset", "clips_subset")
+        if config.data[field] and config.data[field] not in subsets
     ]
     what = "feature file" if config.data.input == "features" else "frames"
     problems += [f"Recording '{name}' has no {what}." for name in dataset.missing]
@@ -91,16 +92,25 @@ def _feature_problems(features, recording, timeline):
 
 
 def annotation_problems(dataset):
-    """The problems of the annotations alone, one sentence each; reads no features."""
-    return [
-        f"Recording '{name}' {sentence}"
-        for name, recording in dataset.annotations.recordings.items()
-        for sentence in _annotation_problems(recording, dataset.annotations.classes, dataset.timeline(name))
-    ]
+    """The problems of the annotations alone, one sentence each.
+
+    Reads no features where durations are annotated and hold the actions. Else the timeline is needed, which some data sets make
+    from the number of features (`features.make_timeline`).
+
+    Raises:
+        DataError: a recording has no timeline.
+    """
+    problems = []
+    for name, recording in dataset.annotations.recordings.items():
+        within = recording.duration_sec is not None and not (recording.segments_sec > recording.duration_sec).any()
+        timeline = None if within else dataset.timeline(name)
+        found = _annotation_problems(recording, dataset.annotations.classes, timeline)
+        problems += [f"Recording '{name}' {sentence}" for sentence in found]
+    return problems
 
 
 def _annotation_problems(recording, classes, timeline, num_features=None):
-    """Segments that are reversed, outside the recording, or there twice."""
+    """Segments that are reversed, outside the recording, or there twice. timeline: None if all ends are within the duration."""
     problems = []
     last_sec = recording.duration_sec
     if last_sec is None and num_features is not None:
@@ -114,7 +124,7 @@ def _annotation_problems(recording, classes, timeline, num_features=None):
             problems.append(f"{here}: the end is not after the start.")
         if start_sec < 0:
             problems.append(f"{here}: it begins before the recording.")
-        if last_sec is not None and end_sec > last_sec + 1 / timeline.fps:
+        if timeline and last_sec is not None and end_sec > last_sec + 1 / timeline.fps:
             problems.append(f"{here}: it ends after the recording, which lasts {last_sec:.2f} s.")
         if (label, start_sec, end_sec) in seen:
             problems.append(f"{here} more than once.")

@@ -81,6 +81,7 @@ def data_config(**fields):
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
+    data.standardised = False  # True: of each channel of a recording its mean is taken away, and what is left is divided by its deviation
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
@@ -138,7 +139,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         log.warning("%s; they are left out.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
     if not recordings:
-        raise DataError(f"No recording is in the subsets {subsets} of config.data.train_subset and test_subset.")
+        fields = {name: data[name] for name in ("train_subset", "test_subset", "clips_subset") if data[name]}
+        asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
+        raise DataError(f"No recording is of the subset in {asked}; the annotations have {annotations.subset_names()}.")
 
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
 
@@ -156,12 +159,15 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
                 "(config.data.samples_per_frame)."
             )
         if data.statistics_samples:
-            return sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
-        return fold_samples(signal, data.samples_per_frame) if data.samples_per_frame > 1 else signal
+            signal = sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
+        elif data.samples_per_frame > 1:
+            signal = fold_samples(signal, data.samples_per_frame)
+        return standardise(signal) if data.standardised else signal
 
     @functools.cache
     def timeline(name):
-        return make_timeline(recordings[name], data, read_raw)
+        unfolded = read if data.samples_per_frame == 1 else read_raw  # `read` keeps what it has read
+        return make_timeline(recordings[name], data, unfolded)
 
     return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
 
@@ -222,6 +228,16 @@ def sample_statistics(signal, samples_per_frame, span):
     bands = np.add.reduceat(power, edges[:-1], axis=-1)  # (T, C, bands)
     rest = np.log10(1 + np.concatenate([power.sum(axis=-1, keepdims=True), bands], axis=-1) / MIN_POWER)
     return np.concatenate([mean[..., None], rest], axis=-1).reshape(num_frames, -1).astype(np.float32)
+
+
+def standardise(features):
+    """Each channel with mean 0 and deviation 1 over the recording; a channel that does not vary is 0, NaN stays where it is.
+
+    (T, C) -> (T, C) float32.
+    """
+    centred = features - np.nanmean(features, axis=0, dtype=np.float64)
+    deviation = np.nanstd(centred, axis=0)
+    return (centred / np.where(deviation > 1e-6, deviation, np.inf)).astype(np.float32)
 
 
 def find_features(folder, name):

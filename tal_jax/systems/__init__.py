@@ -4,8 +4,8 @@ from tal_jax.systems import afsd, ecm, kt_mgfn
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
+from tal_jax.systems.ecm import decode as ecm_decode
 from tal_jax.systems.ecm import examples as ecm_examples
-from tal_jax.systems.ecm import localize as ecm_localize
 from tal_jax.systems.ecm import losses as ecm_losses
 from tal_jax.systems.interface import System
 from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
@@ -19,8 +19,8 @@ ECM = System(
     ecm.build,
     ecm_examples.training_examples,
     ecm_losses.loss,
-    ecm_localize.decode,
-    localize=ecm_localize.localize,
+    ecm_decode.decode,
+    localize=ecm_decode.localize,
 )
 KT_MGFN = System(
     kt_mgfn.build,

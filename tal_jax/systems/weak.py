@@ -28,28 +28,30 @@ def weak_windows(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      list of WeakWindow; recordings without labels are left out. A window that is a whole recording has all its labels, and these need no times. A part of one has those of
-      actions of which `window.min_label_sec` or all is inside.
+      list of WeakWindow; recordings without labels are left out. A window that is a whole recording has all its labels, and these
+      need no times. A part of one has those of actions of which `window.min_label_sec` or all is inside.
 
     Raises:
       DataError: a recording to be cut has labels without times; no window has a label.
     """
-    found = []
+    found, size = [], config.window.frames
     for name, recording in dataset.annotations.subset(config.data.train_subset).recordings.items():
-        num_features, timeline, size = len(dataset.read(name)), dataset.timeline(name), config.window.frames
-        whole = not size or num_features <= size
         if not len(recording.labels):
             log.warning("Recording '%s' of the subset '%s' has no label; it is left out.", name, config.data.train_subset)
             continue
+        offsets, whole = [0], True
+        if size:  # else a window is a recording of any length, and none is read before training
+            num_features = len(dataset.read(name))
+            offsets, whole = windows.window_offsets(num_features, size, config.window.train_stride_frames), num_features <= size
         if not whole and np.isnan(recording.segments_sec).any():
             raise DataError(
                 f"Recording '{name}' has labels without times and {num_features} features, more than a window; set "
                 "config.window.frames to 0, so that windows are whole recordings."
             )
-        for offset in windows.window_offsets(num_features, size, config.window.train_stride_frames):
+        for offset in offsets:
             inside = np.ones(len(recording.labels), bool)
             if not whole:
-                window_sec = timeline.to_seconds([offset, offset + size])
+                window_sec = dataset.timeline(name).to_seconds([offset, offset + size])
                 starts, ends = recording.segments_sec.T
                 shared = np.minimum(ends, window_sec[1]) - np.maximum(starts, window_sec[0])
                 inside = (shared >= np.minimum(ends - starts, config.window.min_label_sec)) & (shared > 0)

@@ -84,15 +84,17 @@ def test_missing_and_damaged_files(check, tmp_path):
     (tmp_path / "first.npy").unlink()
     (tmp_path / "second.npy").write_bytes(b"")
     missing, *problems = check()
-    assert missing == "No recording with features has the subset 'train' of config.data.train_subset."
+    no_training = "No recording with features has the subset 'train' of config.data.train_subset; the annotations have"
+    assert missing == f"{no_training} 'test', 'train'."
     assert problems[0] == "Recording 'first' has no feature file."
     assert problems[1].startswith("Recording 'second'") and "second.npy" in problems[1]
 
 
-def test_subset_that_no_recording_has(check):
-    assert check(test_subset="validation") == [
-        "No recording with features has the subset 'validation' of config.data.test_subset."
-    ]
+@pytest.mark.parametrize("field", ["test_subset", "clips_subset"])
+def test_subset_that_no_recording_has(check, database, field):
+    del database["second"]
+    sentence = f"No recording with features has the subset 'other' of config.data.{field}; the annotations have 'train'."
+    assert check(**{"test_subset": "train", field: "other"}) == [sentence]
 
 
 def test_a_data_set_that_cannot_be_read_is_an_error(check, tmp_path, database):

@@ -31,6 +31,12 @@ def test_fold_samples():
     assert np.shares_memory(features.fold_samples(signal, 3), signal)
 
 
+def test_standardised_channels_have_mean_0_and_deviation_1():
+    array = np.array([[1, 5, 2], [3, 5, np.nan], [5, 5, 4]], np.float32)
+    half = np.sqrt(3 / 2)  # deviations are sqrt(8/3), 0 and 1
+    np.testing.assert_allclose(features.standardise(array), [[-half, 0, -1], [0, 0, np.nan], [half, 0, 1]], rtol=1e-6)
+
+
 @pytest.fixture
 def array():
     return np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -182,7 +188,8 @@ def test_folder_errors(config):
     config.data.train_subset = "other"
     assert "1 of 2 recordings" in error() and "'c'" in error() and "allow_missing" in error()
     config.data.update(train_subset="x", test_subset="y")
-    assert "No recording is in the subsets" in error()
+    asked = "config.data.train_subset ('x'), config.data.test_subset ('y')"
+    assert f"No recording is of the subset in {asked}; the annotations have 'other', 'test', 'train'." in error()
     config.data.features = ""
     assert "--config.data.features=" in error()
     config.data.name = "nothing"

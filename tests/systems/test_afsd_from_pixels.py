@@ -80,7 +80,7 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
     @jax.jit
     def step(params):
         def total(params):
-            terms, _ = system.loss(config, model, {**variables, "params": params}, batch, 0.0)
+            terms, _ = system.loss(config, model, {**variables, "params": params}, batch, 0.0, None)
             values = {name: term.sum / jnp.maximum(term.count, 1) for name, term in terms.items()}
             return sum(terms[name].weight * value for name, value in values.items()), values
 

@@ -12,7 +12,7 @@ from tal_jax import optimizer as shared_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import kt_mgfn
 from tal_jax.systems.kt_mgfn import losses, transfer
-from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
+from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.optimizer import during, make_optimizer
 from tests.golden_case import GoldenCase
 
@@ -62,7 +62,7 @@ def tiny_config(row="boundary"):
     config.model.update(width=4, predictor_width=4, anchors=(2.0, 4.0), dilations=(1, 2))
     config.stages.update(source_epochs=2, target_epochs=3, boundary_epochs=2)
     config.loss.update(second_weight=0.5, transfer_weight=2.0)
-    return set_epochs(config)
+    return config
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def evaluated():
     config, module, variables, _ = problem()
 
     def value(params, batch, epoch):
-        terms, statistics = losses.loss(config, module, {"params": params}, batch, epoch)
+        terms, statistics = losses.loss(config, module, {"params": params}, batch, epoch, None)
         assert statistics == {}
         return total(terms), terms
 
@@ -164,7 +164,7 @@ def test_rows_without_a_stage_have_no_terms_of_it(row, expected):
     config, module, variables, batch = problem(row)
     if row != "transfer":
         batch = {name: value for name, value in batch.items() if not name.startswith("clip")}
-    apply = jax.jit(lambda epoch: losses.loss(config, module, variables, batch, epoch)[0])
+    apply = jax.jit(lambda epoch: losses.loss(config, module, variables, batch, epoch, None)[0])
     assert set(apply(0.0)) == expected
     active = {name for name, term in apply(0.0).items() if term.count > 0}
     assert active == ({"source_first", "source_second"} if row == "transfer" else expected)
@@ -179,7 +179,7 @@ def test_devices_share_a_batch(impl):
 
     def step(state, batch):
         def local(params):
-            terms, _ = losses.loss(config, module, {"params": params}, batch, state["epoch"])
+            terms, _ = losses.loss(config, module, {"params": params}, batch, state["epoch"], None)
             counts = jax.lax.psum({name: term.count for name, term in terms.items()}, AXIS)
             return sum(term.weight * term.sum / jnp.maximum(counts[name], 1) for name, term in terms.items())
 

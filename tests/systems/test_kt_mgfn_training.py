@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from tal_jax.systems import kt_mgfn
-from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
+from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.decode import decode, localize
 from tal_jax.systems.kt_mgfn.losses import loss
 from tal_jax.systems.kt_mgfn.optimizer import make_optimizer
@@ -44,7 +44,6 @@ def overfitted(row):
     config.model.update(width=16, predictor_width=16, anchors=(2.0, 4.0, 8.0), dilations=config.model.dilations[:2])
     config.stages.update({f"{part}_epochs": epochs for part, epochs in STAGES.items()}, boundary_learning_rate=0.1)
     config.train.update(learning_rate=5e-3, batch_size=2)
-    set_epochs(config)
     module, batch, total_steps = kt_mgfn.build(config, 2), two_recordings(), config.train.epochs
     optimizer = make_optimizer(config, total_steps)
     params = jax.jit(module.init)(jax.random.key(0), batch["inputs"])["params"]
@@ -53,7 +52,7 @@ def overfitted(row):
         params, state = carry
 
         def local_loss(params):
-            terms, _ = loss(config, module, {"params": params}, batch, epoch)
+            terms, _ = loss(config, module, {"params": params}, batch, epoch, None)
             values = {name: term.weight * term.sum / jnp.maximum(term.count, 1) for name, term in terms.items()}
             return sum(values.values()), values
 

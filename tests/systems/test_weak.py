@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from tal_jax import predict, train
+from configs import folder as folder_config
+from tal_jax import evaluate, predict, train
 from tal_jax.checkpoints import Checkpoints
-from tal_jax.data import load_dataset
+from tal_jax.data import features, load_dataset
+from tal_jax.data.check import annotation_problems
 from tal_jax.data.features import read_features
 from tal_jax.errors import DataError
 from tal_jax.systems.ecm.config import ecm_config
-from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
-from tal_jax.systems.kt_mgfn.examples import trimmed_clips
+from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
+from tal_jax.systems.kt_mgfn.examples import training_examples, trimmed_clips
 from tal_jax.systems.weak import weak_windows
 from tests import tiny_config
 
@@ -34,7 +36,7 @@ def weak_config(system, folder, **window):
         return config
     config.model.update(width=16, predictor_width=16, anchors=(4.0, 8.0, 16.0))
     config.stages.update(source_epochs=3, target_epochs=6, boundary_epochs=2)
-    return set_epochs(config)
+    return config
 
 
 def test_windows_and_their_labels(tiny_data):
@@ -89,6 +91,44 @@ def test_labels_alone_train_on_whole_recordings_only(tiny_data, tmp_path):
         train.train(config, tmp_path / "run")
 
 
+def one_with_times(database):
+    for day, kept in (("monday", 1), ("tuesday", 0)):
+        for annotation in database[day]["annotations"][kept:]:
+            del annotation["segment"]
+
+
+def test_clips_are_augmented_as_windows_are(tiny_data, tmp_path):
+    config = weak_config("kt_mgfn", rewritten(tiny_data, tmp_path, one_with_times))
+    config.window.frames = 0
+    examples = {}
+    for scale in (0.0, 0.5):
+        config.augment.scale = scale
+        items, make_example = training_examples(config, load_dataset(config))
+        examples[scale] = make_example(items[0], np.random.default_rng(0))
+    assert examples[0.0]["clip_labels"].tolist() == [0, 1]  # the one action with times
+    for name in ("inputs", "clip_inputs"):
+        ratio = (examples[0.5][name] / examples[0.0][name]).ravel()
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+        assert abs(ratio[0] - 1) > 0.01, name
+
+
+def add_clip(database):
+    database["holiday"] = {"subset": "clips", "duration": 3.0, "annotations": [{"label": "slow", "segment": [0, 3]}]}
+
+
+def test_clips_that_are_not_there(tiny_data, tmp_path):
+    config = weak_config("kt_mgfn", tiny_data)
+    config.data.clips_subset = "clips"
+    with pytest.raises(
+        DataError, match="'clips' of config.data.clips_subset; the annotations have 'test', 'train'. Add .*row=cascade"
+    ):
+        training_examples(config, load_dataset(config))
+    config = weak_config("kt_mgfn", rewritten(tiny_data, tmp_path, add_clip))
+    config.data.update(clips_subset="clips", allow_missing=True)
+    with pytest.raises(DataError, match="No recording of the subset 'clips', that of trimmed clips, has features; add them, or"):
+        training_examples(config, load_dataset(config))
+
+
 def test_a_recording_without_labels_is_left_out(tiny_data, tmp_path, caplog):
     config = weak_config("ecm", rewritten(tiny_data, tmp_path, lambda database: database["monday"].update(annotations=[])))
     config.window.frames = 0
@@ -124,9 +164,9 @@ def test_published_feature_files(tmp_path):
     rgb, flow = rng.normal(size=(2, 7, 3)).astype(np.float32)
     np.savez(tmp_path / "ecm.npz", feat_spa=rgb.T, feat_tem=flow.T, cls_label=np.ones(2))
     np.testing.assert_array_equal(read_features(tmp_path / "ecm.npz"), np.concatenate([rgb, flow], axis=1))
-    for stream, features in (("rgb", rgb), ("flow", flow)):
+    for stream, array in (("rgb", rgb), ("flow", flow)):
         (tmp_path / "train" / stream).mkdir(parents=True)
-        np.save(tmp_path / "train" / stream / "v.npy", features)
+        np.save(tmp_path / "train" / stream / "v.npy", array)
     np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy"), np.concatenate([rgb, flow], axis=1))
     np.save(tmp_path / "train" / "flow" / "v.npy", flow[:5])
     with pytest.raises(DataError, match=r"rgb.v.npy: RGB has the shape \(7, 3\) and flow \(5, 3\)"):
@@ -159,3 +199,46 @@ def test_learning_from_labels_of_windows(tiny_data, tmp_path, system, least):
     outside = (times_sec < 0.5) | (times_sec > 8.5)
     assert cas[inside, 1].mean() > cas[outside, 1].mean()
     assert (tmp_path / "predictions" / "sunday.png").exists()
+    config.evaluate.second_workdir = str(tmp_path)
+    with pytest.raises(DataError, match=f"A run of {system} and one of {system} cannot be fused; clear"):
+        evaluate.evaluate(config, tmp_path)
+
+
+def whole_config(folder):
+    """A small ECM on whole recordings, the features of each spread over its frames, 30 a second."""
+    config = folder_config.get_config("ecm")
+    config.data.update(annotations=str(folder / "labels.json"), features=str(folder), stride_frames=0, fps=30.0)
+    config.window.snippets = 24
+    config.model.hidden = 8
+    config.train.update(epochs=2, batch_size=2)
+    config.parallel.max_devices = 1
+    return config
+
+
+def test_whole_recordings_are_not_read_before_they_are_trained_on(tiny_data, monkeypatch):
+    config = whole_config(tiny_data)
+    dataset = load_dataset(config)
+    monkeypatch.setattr(features, "read_features", None)
+    assert [(item.name, item.offset, item.classes) for item in weak_windows(config, dataset)] == [
+        ("monday", 0, (0, 1)),
+        ("tuesday", 0, (0, 1)),
+    ]
+    assert annotation_problems(dataset) == []
+
+
+def test_whole_recordings_of_any_length_and_a_new_one(tiny_data, tmp_path):
+    config = whole_config(tiny_data)
+    result = train.train(config, tmp_path)  # of 22 s and of 20 s, tested on 9 s
+    assert result["counts"]["recordings"] == 1
+    detections = json.loads((tmp_path / "detections.json").read_text())["results"]["sunday"]
+    assert detections and all(0 <= d["segment"][0] < d["segment"][1] <= 9 for d in detections)
+
+    rows = np.random.default_rng(0).standard_normal((130, 3))
+    (tmp_path / "new.csv").write_text("x,y,z\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    with pytest.raises(DataError, match="How long .*new.csv lasts is not known; say how many frames apart its features are"):
+        predict.predict(config, tmp_path, str(tmp_path / "new.csv"))
+    config.data.update(stride_frames=3, snippet_frames=3)
+    predict.predict(config, tmp_path, str(tmp_path / "new.csv"), draw="cas")
+    with np.load(tmp_path / "predictions" / "new.cas.npz") as saved:
+        assert saved["cas"].shape == (130, 2)
+        np.testing.assert_allclose(saved["times_sec"][[0, -1]], [0.05, 12.95])

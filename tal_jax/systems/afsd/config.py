@@ -29,6 +29,11 @@ def require_valid(config):
         raise DataError(
             "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels."
         )
+    if config.window.snippets:
+        raise DataError(
+            f"config.window.snippets is {config.window.snippets}; {config.system} sees the features of a window themselves, so it must "
+            "be 0."
+        )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
             f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level."

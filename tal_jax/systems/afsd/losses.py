@@ -205,7 +205,7 @@ def contrastive_term(config, outputs, batch):
     return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
 
 
-def loss(config, model, variables, batch, epoch, rng=None):
+def loss(config, model, variables, batch, epoch, rng):
     """All losses of one (local) batch.
 
     Args:

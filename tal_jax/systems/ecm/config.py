@@ -11,6 +11,7 @@ CHOICES = {
     "model.background_weights": ("w*(1-w)", "1-w"),
     "loss.a2c_score": ("softmax", "sigmoid"),
     "window.sampling": ("features", "linear"),
+    "localize.activations": ("logits", "softmax"),
 }
 
 # ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on THUMOS14.
@@ -93,6 +94,7 @@ def ecm_config(row="full"):
     loss.a2c_score = "softmax"  # "score" of Eq. 4: over all of action and background (published code); or 'sigmoid' of each
 
     config.localize = localize = ml_collections.ConfigDict()
+    localize.activations = "logits"  # of a snippet; 'softmax': its classes exclude each other
     localize.min_probability = 0.25  # tau; ActivityNet 1.2: 0.12; 1.3: 0.05
     localize.thresholds = tuple(np.arange(0.01, 0.2, 0.025).tolist())  # 0.01 to 0.185; ActivityNet: arange(0, 0.175, 0.025)
     localize.outer_ratio = 0.4  # lambda: how far outside of a segment to look, of its length; ActivityNet: 0.5

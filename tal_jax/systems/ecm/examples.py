@@ -1,8 +1,8 @@
 """What ECM trains on: windows and their labels, these also as a list of fixed length."""
 
 from tal_jax.systems.ecm.config import require_valid
-from tal_jax.systems.ecm.losses import label_slots
-from tal_jax.systems.weak import weak_example, weak_windows
+from tal_jax.systems.ecm.losses import label_slots, num_slots
+from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
 
 
 def training_examples(config, dataset):
@@ -20,8 +20,8 @@ def training_examples(config, dataset):
       DataError: see `weak.weak_windows`.
     """
     require_valid(config)
-    items = weak_windows(config, dataset)
-    slots = max(len(item.classes) for item in items)
+    items, num_classes = weak_windows(config, dataset), len(dataset.annotations.classes)
+    slots = num_slots([multi_hot(item.classes, num_classes) for item in items])
 
     def make_example(item, rng):
         example = weak_example(config, dataset, item, rng)

@@ -142,7 +142,7 @@ class Classifier(nn.Module):
     hidden: int
     dropout: float
     remat: bool
-    formulation: str | None
+    on_cpu: bool
     dtype: Any
 
     def setup(self):
@@ -174,8 +174,7 @@ class Classifier(nn.Module):
         layers = jax.tree.map(lambda parameter: parameter.astype(self.dtype), layers)
         keep = 1.0 - self.dropout
         keys = jax.random.split(self.make_rng("dropout"), len(flat)) if train and keep < 1 else None
-        on_cpu = jax.default_backend() == "cpu"
-        formulation = self.formulation or ("winograd" if on_cpu and length >= WINOGRAD_MIN_SNIPPETS else "products")
+        formulation = "winograd" if self.on_cpu and length >= WINOGRAD_MIN_SNIPPETS else "products"
 
         # What is cheap to do again in the backward pass is not kept for it: activations, masks, sums of neighbours.
         kept = jax.checkpoint_policies.save_only_these_names(*(["conv_2"] if self.remat else layers))
@@ -191,7 +190,7 @@ class Classifier(nn.Module):
                 x = jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0.0)
             return read(x.astype(jnp.float32))
 
-        parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE) if on_cpu else 1
+        parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE) if self.on_cpu else 1
         at_once = -(-len(flat) // parts)  # parts of the same size
         found = jax.lax.map(classify, (flat, keys), batch_size=at_once)
         return found.reshape(*sequences.shape[:-2], *found.shape[1:])
@@ -223,7 +222,7 @@ class ECM(nn.Module):
       background: in training, score the background too.
       background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled one (ECM Eq. 2).
       remat: do the first convolution again in the backward pass instead of keeping it.
-      formulation: of the convolutions, see `conv_over_time`; None: the faster one.
+      on_cpu: compute what is fast on a CPU: Winograd's convolutions of all but short sequences, few sequences at once.
       dtype: of the convolutions; parameters and scores stay float32.
     """
 
@@ -238,12 +237,12 @@ class ECM(nn.Module):
     background: bool = True
     background_weights: str = "w*(1-w)"
     remat: bool = True
-    formulation: str | None = None
+    on_cpu: bool = False
     dtype: Any = jnp.float32
 
     def setup(self):
         classifier = functools.partial(
-            Classifier, self.num_classes, self.hidden, self.dropout, self.remat, self.formulation, self.dtype
+            Classifier, self.num_classes, self.hidden, self.dropout, self.remat, self.on_cpu, self.dtype
         )
         self.classifier = classifier()
         if self.streams != "pre":

@@ -35,8 +35,11 @@ def training_stages(config):
 
 
 def set_epochs(config):
-    """Sets config.train.epochs to the sum of the stages that `config.model` has, and returns the config."""
-    config.train.epochs = sum(epochs for _, epochs in training_stages(config))
+    """Makes config.train.epochs the sum of the stages that `config.model` has, whatever they are set to later. Returns it."""
+    stages, model = config.stages, config.model
+    of_source = stages.get_ref("source_epochs") * model.get_ref("transfer")
+    of_boundary = stages.get_ref("boundary_epochs") * model.get_ref("boundary")
+    config.train.epochs = of_source + stages.get_ref("target_epochs") + of_boundary
     return config
 
 
@@ -62,8 +65,8 @@ def require_valid(config):
             raise DataError(f"config.stages.{part}_epochs is {epochs}; it must be at least 1.")
     total = sum(epochs for _, epochs in stages)
     if config.train.epochs != total:
-        fields = ", ".join(f"config.stages.{part}_epochs={epochs}" for part, epochs in stages)
-        raise DataError(f"config.train.epochs is {config.train.epochs}; it must be the sum of {fields}, which is {total}.")
+        fields = ", ".join(f"config.stages.{part}_epochs ({epochs})" for part, epochs in stages)
+        raise DataError(f"config.train.epochs is {config.train.epochs}, but it is the sum of {fields}; set these instead.")
 
 
 def kt_mgfn_config(row="boundary"):

@@ -3,11 +3,10 @@
 import functools
 
 import jax
-import ml_collections
 import numpy as np
 
 from tal_jax.ops.nms import hard_nms
-from tal_jax.systems.ecm import localize as ecm_localize
+from tal_jax.systems.activations import find_runs
 from tal_jax.systems.kt_mgfn.boundary import best_segments
 
 
@@ -19,8 +18,9 @@ def decode(config, outputs):
       outputs: Outputs of B windows.
 
     Returns:
-      dict: `cas` (B, T, K), `probabilities` (B, K) and, with the boundary module, for each class the best segment at each
-      snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1], lower is better.
+      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K); with the boundary module also, for
+      each class the best segment at each snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in
+      [-1, 1], lower is better.
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
@@ -30,7 +30,7 @@ def decode(config, outputs):
 
 
 def localize(config, arrays, num_frames):
-    """Segments of one window, on the host: of the boundary predictor, or without it runs of high activation, as ECM finds them.
+    """Segments of one window, on the host: of the boundary predictor, or without it runs of high activation.
 
     Args:
       config: the run's config.
@@ -45,8 +45,7 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        settings = config.localize.to_dict() | {"min_probability": min_probability}
-        return ecm_localize.localize(ml_collections.ConfigDict({"localize": settings}), arrays, num_frames)
+        return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
     likely = np.flatnonzero(probabilities >= min_probability)
     rows = [_kept_of_class(config.oic, arrays, k) for k in likely]
     segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])  # (M, 2) snippets

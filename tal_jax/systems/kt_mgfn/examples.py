@@ -2,10 +2,14 @@
 
 import numpy as np
 
+from tal_jax.data import dataset_annotations
+from tal_jax.data.augment import augment_sequence
 from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
 from tal_jax.systems.kt_mgfn.config import require_valid
 from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
+
+WITHOUT_CLIPS = "or train a row without clips, such as ':kt_mgfn,row=cascade' behind the config file"
 
 
 def training_examples(config, dataset):
@@ -30,7 +34,8 @@ def training_examples(config, dataset):
         example = weak_example(config, dataset, item, rng)
         if clips:
             name, first, end, label = clips[rng.integers(len(clips))]
-            example["clip_inputs"] = window_snippets(config.window, dataset.read(name)[first:end], rng)
+            snippets, a = window_snippets(config.window, dataset.read(name)[first:end], rng), config.augment
+            example["clip_inputs"] = augment_sequence(snippets, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
             example["clip_labels"] = multi_hot([label], len(dataset.annotations.classes))
         return example
 
@@ -41,9 +46,10 @@ def trimmed_clips(config, dataset):
     """The annotated actions cut out: list of (recording, first feature, feature after the last, class).
 
     Raises:
-      DataError: no action has times.
+      DataError: no action of `data.clips_subset`, or of the training subset where that is empty, has times.
     """
     subset = config.data.clips_subset or config.data.train_subset
+    _require_subset(config, dataset, subset)
     clips = []
     for name, recording in dataset.annotations.recordings.items():
         if recording.subset != subset:
@@ -56,6 +62,20 @@ def trimmed_clips(config, dataset):
     if not clips:
         raise DataError(
             f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset that has them in "
-            "config.data.clips_subset, or set config.model.transfer to False."
+            f"config.data.clips_subset, {WITHOUT_CLIPS}."
         )
     return clips
+
+
+def _require_subset(config, dataset, subset):
+    """Raises DataError if no recording of the subset of clips is there."""
+    if any(recording.subset == subset for recording in dataset.annotations.recordings.values()):
+        return
+    annotations = dataset_annotations(config)
+    if any(recording.subset == subset for recording in annotations.recordings.values()):
+        raise DataError(f"No recording of the subset '{subset}', that of trimmed clips, has features; add them, {WITHOUT_CLIPS}.")
+    raise DataError(
+        f"No recording has the subset '{subset}' of config.data.clips_subset; the annotations have {annotations.subset_names()}. "
+        "Add trimmed clips to them, name the subset of clips in config.data.clips_subset ('': the actions of the training subset, "
+        f"cut out by their times), {WITHOUT_CLIPS}."
+    )

@@ -57,7 +57,7 @@ def contrast_loss(config, cas, segments, labels):
     return (selection.contrast * counts).sum(axis=(1, 2)) / jnp.maximum(counts.sum(axis=(1, 2)), 1)
 
 
-def loss(config, module, variables, batch, epoch, rng=None):
+def loss(config, module, variables, batch, epoch, rng):
     """All terms; those of parts that do not train at this epoch have sum 0 and count 0, and are not computed.
 
     On several devices `transfer` is the mean of each device's own discrepancy, for it is no sum over recordings.

@@ -1,4 +1,4 @@
-"""ECM's way from class activation sequences to detections: against the published one, by hand, and a plain loop."""
+"""From class activation sequences to segments: against ECM's published way, by hand, and a plain loop."""
 
 import cv2
 import ml_collections
@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from benchmarks import ecm_localize as golden
-from tal_jax.systems.ecm.localize import group_runs, inner_minus_outer, localize, minmax_normalise
+from tal_jax.systems.activations import find_runs, group_runs, inner_minus_outer, minmax_normalise
+from tal_jax.systems.ecm.config import ecm_config
+from tal_jax.systems.ecm.decode import decode, localize
+from tal_jax.systems.ecm.model import Outputs
 from tests.golden_case import GoldenCase
 
 VIDEOS = ("localize_thumos", "localize_thumos_short_positive", "localize_anet13")
 
 
-def make_config(**fields):
-    settings = {"min_probability": 0.2, "thresholds": (0.1, 0.5), "outer_ratio": 0.5, "probability_weight": 0.25} | fields
-    return ml_collections.ConfigDict({"localize": settings})
+def make_settings(**fields):
+    return ml_collections.ConfigDict({"thresholds": (0.1, 0.5), "outer_ratio": 0.5, "probability_weight": 0.25} | fields)
 
 
 def random_arrays(seed, snippets=30, num_classes=5):
@@ -24,11 +26,11 @@ def random_arrays(seed, snippets=30, num_classes=5):
     return {"cas": cas.astype(np.float32), "probabilities": rng.dirichlet(np.ones(num_classes)).astype(np.float32)}
 
 
-def plain_localize(settings, cas, probabilities, num_frames):
+def plain_runs(settings, min_probability, cas, probabilities, num_frames):
     """Rows [class, start, end, score], one frame at a time."""
     rows = []
     for label in range(cas.shape[1]):
-        if probabilities[label] < settings.min_probability:
+        if probabilities[label] < min_probability:
             continue
         values = cas[:, label]
         low, high = max(values.min(), 0), max(values.max(), 0)
@@ -151,17 +153,17 @@ def test_inner_minus_outer_by_hand():
 @pytest.mark.parametrize("seed", range(6))
 def test_same_as_one_frame_at_a_time(seed, num_frames):
     arrays = random_arrays(seed)
-    config = make_config(min_probability=0.1, thresholds=(0.0, 0.2, 0.45, 0.9), outer_ratio=(0.4, 0.25, 1.0)[seed % 3])
-    segments_frame, classes, scores = localize(config, arrays, num_frames)
-    expected = plain_localize(config.localize, **arrays, num_frames=num_frames)
+    settings = make_settings(thresholds=(0.0, 0.2, 0.45, 0.9), outer_ratio=(0.4, 0.25, 1.0)[seed % 3])
+    segments_frame, classes, scores = find_runs(settings, 0.1, **arrays, num_frames=num_frames)
+    expected = plain_runs(settings, 0.1, **arrays, num_frames=num_frames)
     assert len(expected) > 3
     np.testing.assert_allclose(np.column_stack([classes, segments_frame, scores]), expected, rtol=0, atol=1e-6)
 
 
-def test_localize_by_hand():
+def test_runs_of_all_thresholds_by_hand():
     cas = np.array([[0, 2, 4, 2, 0, 1, 0], [0, -1, -1, 0, 0, 0, 0], [9, 0, 9, 0, 9, 0, 9]], np.float32).T  # (T, K)
     arrays = {"cas": cas, "probabilities": np.array([0.5, 0.3, 0.1], np.float32)}
-    segments_frame, classes, scores = localize(make_config(thresholds=(0.25, 0.5)), arrays, 7)
+    segments_frame, classes, scores = find_runs(make_settings(thresholds=(0.25, 0.5)), 0.2, **arrays, num_frames=7)
     # Normalised, class 0 is 0, 0.5, 1, 0.5, 0, 0.25, 0, and what is at the threshold belongs to the run. Class 1 is never active.
     # Three frames reach one and a half: to frame 0 on the left, where the sequence is 0, and to frame 4, which does not count.
     np.testing.assert_array_equal(segments_frame, [[1, 4], [5, 6], [1, 4]])
@@ -171,7 +173,7 @@ def test_localize_by_hand():
 
 def test_shapes_and_range():
     for seed in range(4):
-        segments_frame, classes, scores = localize(make_config(min_probability=0.0), random_arrays(seed), 50)
+        segments_frame, classes, scores = find_runs(make_settings(), 0.0, **random_arrays(seed), num_frames=50)
         assert segments_frame.shape == (len(scores), 2) and classes.shape == scores.shape
         assert segments_frame.dtype == np.float64 and classes.dtype == np.int64
         assert (segments_frame[:, 0] >= 0).all() and (segments_frame[:, 1] <= 50).all()
@@ -180,24 +182,34 @@ def test_shapes_and_range():
 
 def test_no_likely_class_or_no_run_is_no_segment():
     arrays = random_arrays(0)
-    unlikely = localize(make_config(min_probability=1.1), arrays, 50)
-    never_active = localize(make_config(), arrays | {"cas": np.full((30, 5), -1.0, np.float32)}, 50)
+    unlikely = find_runs(make_settings(), 1.1, **arrays, num_frames=50)
+    never_active = find_runs(make_settings(), 0.2, np.full((30, 5), -1.0, np.float32), arrays["probabilities"], 50)
     for segments_frame, classes, scores in (unlikely, never_active):
         assert segments_frame.shape == (0, 2) and classes.shape == scores.shape == (0,)
 
 
 def test_a_class_at_the_least_probability_is_likely():
-    arrays = random_arrays(1) | {"probabilities": np.array([0.25, 0.125, 0.5, 0.0625, 0.0625], np.float32)}
-    _, classes, _ = localize(make_config(min_probability=0.25), arrays, 50)
+    probabilities = np.array([0.25, 0.125, 0.5, 0.0625, 0.0625], np.float32)
+    _, classes, _ = find_runs(make_settings(), 0.25, random_arrays(1)["cas"], probabilities, 50)
     assert set(classes.tolist()) == {0, 2}
 
 
 def test_classes_do_not_see_each_other_and_their_scale_is_nothing():
-    config, arrays, order = make_config(min_probability=0.0), random_arrays(2), np.array([3, 0, 4, 1, 2])
+    settings, arrays, order = make_settings(), random_arrays(2), np.array([3, 0, 4, 1, 2])
     permuted = {"cas": 4 * arrays["cas"][:, order], "probabilities": arrays["probabilities"][order]}
-    segments_frame, classes, scores = localize(config, arrays, 64)
-    permuted_segments, permuted_classes, permuted_scores = localize(config, permuted, 64)
+    segments_frame, classes, scores = find_runs(settings, 0.0, **arrays, num_frames=64)
+    permuted_segments, permuted_classes, permuted_scores = find_runs(settings, 0.0, **permuted, num_frames=64)
     for label in range(5):
         ours, theirs = classes == order[label], permuted_classes == label
         np.testing.assert_array_equal(segments_frame[ours], permuted_segments[theirs])
         np.testing.assert_allclose(scores[ours], permuted_scores[theirs])
+
+
+def test_activations_of_ecm_are_logits_or_a_softmax_over_classes():
+    config = ecm_config()
+    cas = np.log([[[1.0, 3.0], [1.0, 1.0]]]).astype(np.float32)
+    outputs = Outputs(cas=cas, recording_logits=cas[:, 0])
+    np.testing.assert_array_equal(decode(config, outputs)["cas"], cas)
+    config.localize.activations = "softmax"
+    np.testing.assert_allclose(decode(config, outputs)["cas"], [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6)
+    np.testing.assert_allclose(decode(config, outputs)["probabilities"], [[0.25, 0.75]], rtol=1e-6)

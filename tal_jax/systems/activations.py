@@ -1,37 +1,32 @@
-"""From a class activation sequence (CAS) to segments: ECM's inference as its published code has it (docs/ecm.md). On the host.
+"""Segments where activations are high: from a class activation sequence (CAS) to runs, on the host. ECM's inference as published.
 
 A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and above 0. Every
 threshold gives runs of its own, so that those of one action lie inside each other; suppression then keeps the best of them.
 """
 
-import jax
 import numpy as np
 
 from tal_jax.data.snippets import resize_linear
 
 
-def decode(config, outputs):
-    """What `localize` needs of each window, on the device: `cas` (B, T, K) and `probabilities` (B, K)."""
-    del config
-    return {"cas": outputs.cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
-
-
-def localize(config, arrays, num_frames):
+def find_runs(settings, min_probability, cas, probabilities, num_frames):
     """Candidate segments of one window: all runs of all thresholds of its likely classes, before suppression.
 
     Args:
-        config: the run's config, of which `localize` is used.
-        arrays: dict of `cas` (T, K) float32, raw logits, and `probabilities` (K,) float32, those of the whole window.
+        settings: `config.localize`: `thresholds`, `outer_ratio`, `probability_weight`.
+        min_probability: of a likely class.
+        cas: (T, K) float32, any scale.
+        probabilities: (K,) float32, those of the whole window.
         num_frames: F, length of the window in frames.
 
     Returns:
         (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64; (M,) float64.
         Ordered by class, then threshold, then time. Nothing where no class is likely enough.
     """
-    settings, probabilities = config.localize, np.asarray(arrays["probabilities"])
+    probabilities = np.asarray(probabilities)
     thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
-    likely = np.flatnonzero(probabilities >= settings.min_probability)
-    activations = resize_linear(minmax_normalise(arrays["cas"][:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
+    likely = np.flatnonzero(probabilities >= min_probability)
+    activations = resize_linear(minmax_normalise(cas[:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
     thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)  # (likely K * H, F)
     rows, starts, ends = group_runs(thresholded > 0)
     classes = likely[rows // len(thresholds)]
