@@ -15,6 +15,7 @@ from tal_jax.data import sbhar
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
+from tal_jax.systems.pgcn.config import pgcn_config
 
 
 def get_config(variant="dw_afsd"):
@@ -22,7 +23,9 @@ def get_config(variant="dw_afsd"):
     system = variant.split(",")[0]
     if system in ("ecm", "kt_mgfn"):
         return weak_config(*split_variant(variant, (system,), row="full" if system == "ecm" else "boundary"))
-    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn"))
+    if system in ("pgcn", "pgcn_dw"):
+        return proposal_config(*split_variant(variant, (system,), row="full"))
+    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn", "pgcn", "pgcn_dw"))
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
     config.data = sbhar.data_config()
@@ -42,6 +45,24 @@ def get_config(variant="dw_afsd"):
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if variant == "demo":
         config.train.epochs = 10
+    return config
+
+
+def proposal_config(system, options):
+    """P-GCN on the proposals of DW-AFSD, which it trains first; options: `row` of its ablation."""
+    row = options["row"]
+    config = pgcn_config(system, row)
+    config.name = f"sbhar_{system}_{row}"
+    config.first_stage = get_config("dw_afsd")
+    config.data = sbhar.data_config()
+    config.data.samples_per_frame = 10  # a feature every 0.2 s
+    config.data.statistics_samples = 64  # of 1.3 s
+    config.data.standardised = True
+    config.pools.background_coverage = 0.0
+    config.decode.proposals = 300
+    config.model.hidden = 128
+    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.evaluate.batch_size = 1
     return config
 
 

@@ -20,7 +20,7 @@ MODEL_FIELDS = (
     "data.class_agnostic", "window.snippets", "window.sampling", "oic",
 )  # fmt: skip
 FREE_FIELDS = (
-    "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "parallel", "window.test_stride_frames",
+    "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
     "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
 )  # fmt: skip
 
@@ -123,7 +123,7 @@ def trained_run(config, workdir):
     differing = [field for field in trained if trained[field] != asked.get(field)]
     if differing:
         log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))
-    systems = {"dw_afsd": "afsd"}
+    systems = {"dw_afsd": "afsd", "pgcn_dw": "pgcn"}
     if systems.get(trained["system"], trained["system"]) != systems.get(asked["system"], asked["system"]):
         raise DataError(
             f"{workdir} holds a run of {trained['system']}; name it after the config file: --config=….py:{trained['system']}."

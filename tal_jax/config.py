@@ -81,6 +81,10 @@ def base_config(system):
     config.extract.crop_pixels = 224
     config.extract.batch_size = 4  # snippets
 
+    config.propose = ml_collections.ConfigDict()
+    config.propose.most = 300  # proposals of a recording
+    config.propose.nms_tiou = 0.95  # candidates that overlap a better one by so much are left out, whatever their classes
+
     config.predict = ml_collections.ConfigDict()
     config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all
 

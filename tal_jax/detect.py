@@ -11,12 +11,13 @@ import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
-from tal_jax.data.loader import chunks, pad_batch
+from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.ops.nms import hard_nms, soft_nms
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
+from tal_jax.systems.interface import call
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
 
@@ -41,15 +42,26 @@ def detect(detector, streams, names):
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
     config, _, dataset = streams[0]
-    pooled = {name: ([], [], []) for name in names}
-    for name, offset, num_cells, arrays in run_windows(detector, streams, names):
-        timeline = dataset.timeline(name)
-        segments, classes, scores = detector.candidates(arrays, num_cells, timeline.stride_frames)
-        for pool, values in zip(pooled[name], (timeline.to_seconds(segments + offset), classes, scores)):
-            pool.append(values)
-    candidates = {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
-    kept = suppress_hard(config, candidates) if config.decode.nms == "hard" else suppress(config, candidates)
+    kept = candidates = find_candidates(detector, streams, names)
+    if SYSTEMS[config.system].refine is None:
+        kept = suppress_hard(config, candidates) if config.decode.nms == "hard" else suppress(config, candidates)
     return {name: to_results(dataset.annotations, name, *kept[name]) for name in names}
+
+
+def find_candidates(detector, streams, names):
+    """All candidates of the recordings, before suppression; of a system that suppresses by itself what it leaves.
+
+    Args: as for `detect`.
+
+    Returns:
+      dict name -> (segments_sec (M, 2), classes (M,), scores (M,)).
+    """
+    dataset = streams[0].dataset
+    pooled = {name: ([np.zeros((0, 2))], [np.zeros(0, int)], [np.zeros(0)]) for name in names}
+    for name, offset, num_cells, arrays in run_windows(detector, streams, names):
+        for pool, values in zip(pooled[name], detector.candidates(arrays, offset, num_cells, dataset.timeline(name))):
+            pool.append(values)
+    return {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
 
 
 def activation_sequences(detector, stream, name):
@@ -79,17 +91,16 @@ def run_windows(detector, streams, names):
     variables = detector.replicate(tuple(stream.variables for stream in streams))
     windows_of_all = zip(*(_windows(stream, names) for stream in streams), strict=True)
     for batch in chunks(windows_of_all, detector.batch_size):
-        rows = [window[0][0] for window in batch]
-        inputs = {f"inputs_{i}": np.stack([window[i][1] for window in batch]) for i in range(len(streams))}
+        rows = [window[0] for window in batch]  # of the first stream
+        inputs = {f"inputs_{i}": stack([window[i][1] for window in batch]) for i in range(len(streams))}
         try:
             arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
         except flax.errors.ScopeParamShapeError as error:
-            channels = inputs["inputs_0"].shape[-1]
-            raise DataError(
-                f"Recording '{rows[0][0]}' has {channels} channels; the model was trained on another number."
-            ) from error
-        for i, row in enumerate(rows):
-            yield *row, {key: value[i] for key, value in arrays.items()}
+            name = rows[0][0][0]
+            channels = streams[0].dataset.read(name).shape[-1]
+            raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
+        for i, (row, _, known) in enumerate(rows):
+            yield *row, {key: value[i] for key, value in arrays.items()} | known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +113,9 @@ class Detector:
       run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) -> dict of
         NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P),
         in the order of locations; P = at most `config.decode.max_per_window`. Scores up to `config.decode.min_score` are 0. For a
-        system that localizes on the host: what its `decode` gives.
-      candidates: (these arrays of one window, its number of features, video frames from one feature to the next) -> segments (M, 2)
-        in features of the window, classes (M,), scores (M,).
+        system that localizes or refines on the host: what its `decode` gives.
+      candidates: (these arrays of one window, its first feature, its number of features, Timeline of the recording) ->
+        segments_sec (M, 2), classes (M,), scores (M,).
     """
 
     batch_size: int
@@ -120,10 +131,10 @@ def make_detector(configs, num_classes):
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
 
     def body(variables, batch):
-        outputs = [model.apply(v, batch[f"inputs_{i}"]) for i, (model, v) in enumerate(zip(models, variables))]
-        if system.localize:
-            return system.decode(config, *outputs)
+        outputs = [call(model.apply, v, batch[f"inputs_{i}"]) for i, (model, v) in enumerate(zip(models, variables))]
         candidates = system.decode(config, *outputs) if len(outputs) == 1 else system.fuse(config, *outputs)
+        if isinstance(candidates, dict):
+            return candidates
         size, _, num_classes = candidates.scores.shape
         flat = candidates.scores.reshape(size, -1)
         _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
@@ -134,28 +145,37 @@ def make_detector(configs, num_classes):
             segments=segments, classes=best % num_classes, scores=jnp.where(scores > config.decode.min_score, scores, 0.0)
         )
 
-    def candidates(arrays, num_cells, stride_frames):
-        if system.localize is None:
+    def candidates(arrays, offset, num_cells, timeline):
+        if system.refine:
+            return system.refine(config, arrays, len(configs))
+        if system.localize:
+            num_frames = max(round(num_cells * timeline.stride_frames), 1)
+            segments_frame, classes, scores = system.localize(config, arrays, num_frames)
+            segments = segments_frame * (num_cells / num_frames)
+        else:
             kept = arrays["scores"] > 0
-            return arrays["segments"][kept], arrays["classes"][kept], arrays["scores"][kept]
-        num_frames = max(round(num_cells * stride_frames), 1)
-        segments_frame, classes, scores = system.localize(config, arrays, num_frames)
-        return segments_frame * (num_cells / num_frames), classes, scores
+            segments, classes, scores = arrays["segments"][kept], arrays["classes"][kept], arrays["scores"][kept]
+        return timeline.to_seconds(segments + offset), classes, scores
 
     batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
     return Detector(batch_size, parallel.replicate, parallel.compile_map(body), candidates)
 
 
 def _windows(stream, names):
-    """((name, offset, number of features), inputs) of every test window of the recordings, one after the other."""
+    """((name, offset, number of features), inputs, known) of every test window of the recordings, see System.windows."""
     config, _, dataset = stream
+    own_windows = SYSTEMS[config.system].windows
     for name in names:
+        if own_windows:
+            for offset, num_cells, inputs, known in own_windows(config, dataset, name):
+                yield (name, offset, num_cells), inputs, known
+            continue
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
             inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
             if not np.isfinite(inputs).all():
                 row = int(np.argmin(np.isfinite(dataset.read(name)).all(axis=1)))
                 raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
-            yield (name, offset, int(num_cells)), inputs
+            yield (name, offset, int(num_cells)), inputs, {}
 
 
 def suppress(config, candidates):

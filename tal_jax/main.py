@@ -1,4 +1,4 @@
-"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|check_data|extract]."""
+"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|propose|…]."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import evaluate, extract, predict, report, train
+from tal_jax import evaluate, extract, predict, propose, report, train
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, TrainingError, sentence_of
 from tal_jax.systems import SYSTEMS
@@ -20,7 +20,10 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "predict", "check_data", "extract"], "train evaluates at its end."
+    "mode",
+    "train",
+    ["train", "evaluate", "predict", "propose", "check_data", "extract"],
+    "train evaluates at its end; propose writes proposals.json, for two-stage systems.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections."
@@ -44,12 +47,16 @@ def main(_):
     config = _CONFIG.value
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     try:
+        if _MODE.value in ("train", "evaluate") and not propose.with_first_stage(config, workdir):
+            return
         if _MODE.value == "train":
             report.print_evaluation(train.train(config, workdir), workdir)
         elif _MODE.value == "evaluate":
             report.print_evaluation(evaluate.evaluate(config, workdir, _DETECTIONS.value), workdir)
         elif _MODE.value == "predict":
             predict.predict(config, workdir, _INPUT.value, _DRAW.value)
+        elif _MODE.value == "propose":
+            report.print_proposals(propose.propose(config, workdir), propose.path_of(workdir))
         elif _MODE.value == "extract":
             extract.extract(config, workdir, _INPUT.value)
         else:

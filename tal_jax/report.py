@@ -45,6 +45,24 @@ def print_detections(name, detections, most=40):
     Console().print(table)
 
 
+def print_proposals(result, path):
+    """Prints how many actions proposals find; `result` as `evaluate_proposals` gives it, path: where they are."""
+    table = Table(title="actions found by the proposals of the test subset (%)")
+    table.add_column("tIoU")
+    table.add_column("recall", justify="right")
+    for tiou, recall in result["recall"].items():
+        table.add_row(tiou, f"{recall:.1f}")
+    console = Console()
+    console.print(table)
+    (most, best), counts = list(result["ar"].items())[-1], result["counts"]
+    console.print(
+        f"AR@{most} {best:.2f}, AUC {result['auc']:.2f}; {counts['proposals']} proposals in {counts['recordings']} recordings with "
+        f"{counts['ground_truths']} annotated actions. Written: {path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def print_check(summary, lines):
     """Prints what `check_dataset` found, the summary first; returns the exit code, 1 if something is wrong."""
     print(summary)

@@ -26,6 +26,7 @@ from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.published import with_backbone
 from tal_jax.systems import SYSTEMS
+from tal_jax.systems.interface import call
 from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class TrainState:
 
 def init_state(config, model, optimizer, inputs, backbone_weights=""):
     """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone; backbone_weights: see `config.train`."""
-    model_state = jax.jit(model.init)(jax.random.key(config.seed), inputs)
+    model_state = call(jax.jit(model.init), jax.random.key(config.seed), inputs)
     if backbone_weights:
         model_state = with_backbone(model_state, backbone_weights)
     params = model_state.pop("params")
@@ -140,7 +141,7 @@ def train(config, workdir):
 
     model = system.build(config, len(dataset.annotations.classes))
     optimizer = (system.make_optimizer or make_optimizer)(config, total_steps)
-    inputs = make_example(items[0], np.random.default_rng(0))["inputs"][None]
+    inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
     weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
     state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,14 @@
 """
 
 import dataclasses
+import logging
 
 from tal_jax.data import activitynet, folder, sbhar, shapes, thumos14
 from tal_jax.data.annotations import load_annotations
+from tal_jax.data.proposals import read_proposals
 from tal_jax.errors import DataError
+
+log = logging.getLogger(__name__)
 
 DATASETS = {
     "activitynet": activitynet.load,
@@ -31,6 +35,10 @@ def load_dataset(config):
     dataset = DATASETS[config.data.name](config)
     if config.data.class_agnostic:
         dataset = dataclasses.replace(dataset, annotations=dataset.annotations.class_agnostic())
+    if config.get("proposals"):
+        found, held = read_proposals(config.proposals, dataset.annotations)
+        log.info("%s: %s", config.proposals, held)
+        dataset = dataclasses.replace(dataset, proposals=found)
     return dataset
 
 

@@ -60,12 +60,14 @@ class Dataset:
             `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
         timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).
+        proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
     """
 
     annotations: Annotations
     read: Callable[[str], np.ndarray]
     timeline: Callable[[str], Timeline]
     missing: tuple[str, ...] = ()
+    proposals: dict | None = None
 
 
 def data_config(**fields):

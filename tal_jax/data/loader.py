@@ -3,6 +3,7 @@
 import itertools
 
 import grain
+import jax
 import numpy as np
 
 
@@ -50,9 +51,14 @@ def chunks(items, size):
         yield chunk
 
 
+def stack(examples):
+    """One batch of several examples: arrays, or the same trees of arrays."""
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *examples)
+
+
 def pad_batch(batch, batch_size):
     """Repeats the first example until the batch is full; `sample_mask` tells real examples (1) from repeated ones (0)."""
-    size = len(next(iter(batch.values())))
+    size = len(jax.tree.leaves(batch)[0])
     rows = np.where(np.arange(batch_size) < size, np.arange(batch_size), 0)
-    padded = {key: np.asarray(value)[rows] for key, value in batch.items()}
+    padded = jax.tree.map(lambda values: np.asarray(values)[rows], batch)
     return padded | {"sample_mask": (np.arange(batch_size) < size).astype(np.float32)}

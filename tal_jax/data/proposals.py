@@ -110,6 +110,15 @@ def read_proposals(path, annotations):
     return proposals, Report(rows, sum(counts.values()), cut, dropped, tuple(unknown), without, len(counts))
 
 
+def require_proposals(config, dataset):
+    """The dataset's proposals. Raises DataError if it has none."""
+    if dataset.proposals is None:
+        raise DataError(
+            f"{config.system} starts from proposals; set --config.proposals=FILE. --mode=propose makes them with any trained system."
+        )
+    return dataset.proposals
+
+
 def _known_name(name, known):
     """The name under which the annotations know a recording of the file, None if they do not."""
     return next((n for n in (name, name.removeprefix("v_"), f"v_{name}") if n in known), None)

@@ -1,6 +1,6 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
-from tal_jax.systems import afsd, ecm, kt_mgfn
+from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
@@ -12,6 +12,10 @@ from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
 from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
 from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
 from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
+from tal_jax.systems.pgcn import decode as pgcn_decode
+from tal_jax.systems.pgcn import examples as pgcn_examples
+from tal_jax.systems.pgcn import losses as pgcn_losses
+from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
 
 AFSD = System(afsd.build, afsd_examples.training_examples, afsd_losses.loss, afsd_decode.decode, afsd_decode.fuse)
 
@@ -30,5 +34,15 @@ KT_MGFN = System(
     localize=kt_mgfn_decode.localize,
     make_optimizer=kt_mgfn_optimizer.make_optimizer,
 )
+PGCN = System(
+    pgcn.build,
+    pgcn_examples.training_examples,
+    pgcn_losses.loss,
+    pgcn_decode.decode,
+    fuse=pgcn_decode.decode,
+    windows=pgcn_examples.test_windows,
+    refine=pgcn_decode.refine,
+    make_optimizer=pgcn_optimizer.make_optimizer,
+)
 
-SYSTEMS = {"afsd": AFSD, "dw_afsd": AFSD, "ecm": ECM, "kt_mgfn": KT_MGFN}
+SYSTEMS = {"afsd": AFSD, "dw_afsd": AFSD, "ecm": ECM, "kt_mgfn": KT_MGFN, "pgcn": PGCN, "pgcn_dw": PGCN}

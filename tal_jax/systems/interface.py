@@ -21,6 +21,11 @@ class Candidates(NamedTuple):
     scores: jax.Array  # (B, N, K) one score for each class, background left out
 
 
+def call(function, first, inputs):
+    """Calls a module's `init` or `apply` with the inputs of an example or window: one array, or a dict of its arguments."""
+    return function(first, **inputs) if isinstance(inputs, dict) else function(first, inputs)
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """Plain functions.
@@ -33,8 +38,13 @@ class System:
       decode: (config, outputs) -> Candidates(segments (B, N, 2) in frames of the window, scores (B, N, K)); with `localize`: dict of
         arrays (B, ...), among them `cas` (B, T, K), the class activation sequence.
       fuse: (config, outputs of one network, outputs of another) -> Candidates; None where two streams cannot be fused.
+      windows: of a system that does not see windows of features: (config, dataset, recording name) -> iterator of (offset, num_cells,
+        inputs, known): first feature of the window and how many it has; what the module takes, a dict of its arguments; dict of
+        arrays that `localize` or `refine` gets beside those of `decode`. None: windows of features, see data.windows.
       localize: where segments are found on the host: (config, the arrays of one window, F: its length in frames of the video) ->
         segments (M, 2) in those frames, classes (M,), scores (M,), before suppression over the recording. None: `decode` finds them.
+      refine: of a system that suppresses by itself: (config, the arrays of one window, number of streams) -> segments_sec (M, 2),
+        classes (M,), scores (M,), on the host. `fuse` then gives such arrays too.
       make_optimizer: (config, total_steps) -> optax transformation; None: that of all systems.
     """
 
@@ -43,5 +53,7 @@ class System:
     loss: Callable
     decode: Callable
     fuse: Callable | None = None
+    windows: Callable | None = None
     localize: Callable | None = None
+    refine: Callable | None = None
     make_optimizer: Callable | None = None

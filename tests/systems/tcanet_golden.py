@@ -58,13 +58,13 @@ def assert_norms_and_projections(tree, case, prefix="", norm="grad_norm", projec
             np.testing.assert_allclose(ours, case.arrays[projection][i], rtol=0, atol=share * golden_norm + 1e-7, err_msg=name)
 
 
-def random_variables(module, *arrays, seed=0):
+def random_variables(module, *arrays, **named):
     """Variables of a module, drawn by NumPy: that compiles nothing."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
 
     def draw(path, leaf):
         fan_in = np.prod(leaf.shape[-3:-1]) or 1
         value = random.uniform(-1, 1, leaf.shape) / fan_in**0.5
         return np.float32(value + (getattr(path[-1], "key", "") == "scale"))
 
-    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *arrays))
+    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *arrays, **named))

@@ -35,9 +35,8 @@ def stage_of(entering, confidence=0.5, boundary=0.0, segment=0.0, refined=None):
     """Stage of one recording, from (P, 2) proposals."""
     entering = jnp.asarray(entering, jnp.float32)[None]
     refined = entering if refined is None else jnp.asarray(refined, jnp.float32)[None]
-    return Stage(
-        entering, jnp.full(entering.shape, boundary), jnp.full(entering.shape, segment), jnp.full(entering.shape[:2], confidence), refined
-    )  # fmt: skip
+    offsets = [jnp.full(entering.shape, value) for value in (boundary, segment)]
+    return Stage(entering, *offsets, jnp.full(entering.shape[:2], confidence), refined)
 
 
 def test_overlaps_and_targets_are_the_published_ones():
@@ -219,7 +218,7 @@ def test_curriculum_weights_the_regression_of_positives():
 
 
 def small_training(seed=0):
-    """(config, batch, what the network takes of it): two recordings where channel k of the features is high within action k, T = 32, 1 s a step."""
+    """(config, batch): two recordings where channel k of the features is high within action k, T = 32, 1 s a step."""
     config = tcanet_config()
     config.model.update(channels=32, hidden=16, heads=4, local_heads=2, encoders=1, samples=(8, 16, 8), dropout=0.1)
     random = np.random.default_rng(seed)
@@ -229,27 +228,25 @@ def small_training(seed=0):
     proposals = truths + random.uniform(-1.5, 1.5, truths.shape).astype(np.float32)
     proposals[:, 4] = [28, 31]
     proposals[:, 5] = 0
-    batch = dict(
-        inputs=features, proposals_sec=proposals, proposal_mask=np.ones((2, 6)), truths_sec=truths, covered_sec=np.full(2, 32.0),
-        num_features=np.full(2, 32), sample_mask=np.ones(2),
-    )  # fmt: skip
-    batch = {name: jnp.asarray(array, jnp.float32) for name, array in batch.items()}
-    return config, batch, [batch[name] for name in ("inputs", "proposals_sec", "proposal_mask", "covered_sec")]
+    inputs = dict(features=features, proposals_sec=proposals, proposal_mask=np.ones((2, 6)), covered_sec=np.full(2, 32.0))
+    batch = dict(inputs=inputs, truths_sec=truths, sample_mask=np.ones(2))
+    return config, jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), batch)
 
 
 def test_examples_that_only_fill_the_batch_count_nothing():
-    config, batch, arrays = small_training()
+    config, batch = small_training()
     config.model.dropout = 0.0
     config.loss.iou_thresholds = (0.5, 0.6)
     module = tcanet.build(config)
-    variables = random_variables(module, *arrays)
+    variables = random_variables(module, **batch["inputs"])
 
     @jax.jit
     def terms(batch):
         return losses.loss(config, module, variables, batch, 0.0, jax.random.key(3))[0]
 
-    whole, masked = terms(batch), terms(batch | {"sample_mask": jnp.array([1.0, 0.0]), "inputs": batch["inputs"].at[1].set(7.0)})
-    again = terms(batch | {"sample_mask": jnp.array([1.0, 0.0])})
+    masked_batch = batch | {"sample_mask": jnp.array([1.0, 0.0])}
+    other_inputs = batch["inputs"] | {"features": batch["inputs"]["features"].at[1].set(7.0)}
+    whole, again, masked = terms(batch), terms(masked_batch), terms(masked_batch | {"inputs": other_inputs})
     assert set(whole) == {name for name in TERMS if name[-1] < "3"}
     for name in whole:
         np.testing.assert_allclose(masked[name].sum, again[name].sum, rtol=1e-5)
@@ -259,11 +256,12 @@ def test_examples_that_only_fill_the_batch_count_nothing():
 
 def test_it_learns_two_recordings():
     """Boundaries come closer to the truth, and the confidence tells good proposals from the bad one."""
-    config, batch, arrays = small_training()
+    config, batch = small_training()
+    config.loss.iou_thresholds = (0.5, 0.6)
     module = tcanet.build(config)
     config.train.update(warmup_steps=20, schedule="constant", learning_rate=3e-3)
-    optimizer = make_optimizer(config, 200)
-    params = jax.jit(module.init)(jax.random.key(0), *arrays)["params"]
+    optimizer = make_optimizer(config, 120)
+    params = jax.jit(module.init)(jax.random.key(0), **batch["inputs"])["params"]
 
     def step(carry, key):
         params, state = carry
@@ -277,13 +275,13 @@ def test_it_learns_two_recordings():
         return (optax.apply_updates(params, updates), state), found
 
     run = jax.jit(functools.partial(jax.lax.scan, step))
-    (params, _), curve = run((params, optimizer.init(params)), jax.random.split(jax.random.key(1), 200))
+    (params, _), curve = run((params, optimizer.init(params)), jax.random.split(jax.random.key(1), 120))
     assert np.mean(curve[-10:]) < 0.3 * np.mean(curve[:10])
     # Trained with g = 1; 0.2 at test time would leave most of the way to go.
-    outputs = jax.jit(module.clone(g_test=1.0).apply)({"params": params}, *arrays)
+    outputs = jax.jit(module.clone(g_test=1.0).apply)({"params": params}, **batch["inputs"])
     assert isinstance(outputs, Outputs)
     good = slice(0, 4)
-    before = losses.tiou(batch["proposals_sec"], batch["truths_sec"])[:, good]
+    before = losses.tiou(batch["inputs"]["proposals_sec"], batch["truths_sec"])[:, good]
     after = losses.tiou(outputs.stages[-1].refined_sec, batch["truths_sec"])[:, good]
     assert after.min() > 0.85 and after.mean() > before.mean() + 0.05
     confidence = outputs.stages[1].confidence

@@ -70,6 +70,13 @@ def test_every_map_has_its_own_samples():
         column = [np.interp(positions[i] + 3, np.arange(13), rows[i[:2]][:, c]) for c in range(4)]
         np.testing.assert_allclose(together[i], column, atol=1e-5)
 
+    def total(positions):
+        return (interpolate(jnp.asarray(maps), positions) ** 2).sum()
+
+    of_each = jax.jit(jax.grad(total))
+    shared = jnp.asarray(positions[0])  # the same places for the first axis of the maps
+    np.testing.assert_allclose(of_each(shared), of_each(jnp.stack([shared, shared])).sum(0), rtol=1e-5, atol=1e-5)
+
 
 def test_what_a_map_covers():
     config = tcanet_config()

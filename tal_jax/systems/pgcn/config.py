@@ -91,6 +91,7 @@ def pgcn_config(variant="pgcn", row="full"):
         raise DataError(f"{variant} has no row '{row}'; its rows are {', '.join(ROWS)}.")
     config = base_config(variant)
     config.seed = 777
+    config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
     config.window.frames = 0  # whole recordings
 
     config.pools = pools = ml_collections.ConfigDict()

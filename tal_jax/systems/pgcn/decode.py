@@ -112,6 +112,32 @@ def regress(segments, offsets):
     return np.clip(np.stack([centre - half, centre + half], axis=1), 0.0, 1.0)
 
 
+def decode(config, *outputs):
+    """What `refine` needs of a recording, on the device: the fields of ProposalScores, (B, N, ...); of two networks fused."""
+    names = [field.name for field in dataclasses.fields(ProposalScores)]
+    streams = [ProposalScores(*(getattr(output, name) for name in names)) for output in outputs]
+    scores = streams[0] if len(streams) == 1 else fuse(streams, config.decode.fusion_weights)
+    return {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
+
+
+def refine(config, arrays, num_streams):
+    """Detections of a recording, see `localize`.
+
+    Args:
+      config: the run's config.
+      arrays: of one recording, NumPy: those of `decode`, of which rows behind its N proposals are padding; shares (N, 2), the
+        proposals as shares of the recording; duration_sec.
+      num_streams: 1 or 2.
+
+    Returns:
+      (segments_sec (M, 2), classes (M,), scores (M,)).
+    """
+    shares, duration_sec = arrays.pop("shares"), arrays.pop("duration_sec")
+    scores = ProposalScores(**{name: values[: len(shares)] for name, values in arrays.items()})
+    found = localize(config, scores, shares, num_streams)
+    return found.segments * duration_sec, found.classes, found.scores
+
+
 def localize(config, scores, segments, num_streams=1, recording_probabilities=None):
     """Detections of a video.
 

@@ -44,7 +44,7 @@ def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
     frames = np.asarray(frames, np.int64)
     first = np.minimum(frames[..., 0] // stride_frames, num_rows - 1)
     last = np.minimum(-((clip_frames - frames[..., 1]) // stride_frames), num_rows - 2)
-    return np.stack([first, np.maximum(first, last)], axis=-1)
+    return np.stack([first, np.maximum(first, last)], axis=-1).astype(np.int64)  # strides need not be whole
 
 
 def rescaled_rows(frames, num_rows, num_frames):

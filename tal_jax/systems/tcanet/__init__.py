@@ -1,4 +1,4 @@
-"""TCANet, Temporal Context Aggregation Network: refines the boundaries of given proposals and scores them (HACS Challenge 2021)."""
+"""TCANet, Temporal Context Aggregation Network: moves the boundaries of given proposals and scores them (HACS Challenge 2021)."""
 
 import jax.numpy as jnp
 

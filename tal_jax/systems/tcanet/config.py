@@ -63,7 +63,8 @@ def require_valid(config):
     for threshold in loss.iou_thresholds:
         if not loss.low_iou < threshold < 1:
             raise DataError(
-                f"config.loss.iou_thresholds has {threshold}; each must be above config.loss.low_iou, {loss.low_iou}, and below 1."
+                f"config.loss.iou_thresholds has {threshold}; each must be above config.loss.low_iou, "
+                f"{loss.low_iou}, and below 1."
             )
     for name in ("regression_weight", "confidence_weight"):
         if loss[name] < 0:

@@ -82,8 +82,7 @@ def convolve_samples(maps, positions, kernel, bias):
     halves = []
     for parity in (0, 1):
         places = [place[..., parity::2] for place in (before, even, odd)]  # (B, P, S / 4)
-        flat = [jnp.broadcast_to(place.reshape(1, batch, -1), (groups, batch, place[0].size)) for place in places]
-        sampled = sum(interpolate(tap, place) for tap, place in zip(taps, flat))
+        sampled = sum(interpolate(tap, place.reshape(batch, -1)) for tap, place in zip(taps, places))
         halves.append(add_bias(sampled, bias).reshape(groups, *places[0].shape, -1))
     return halves
 

@@ -1,7 +1,7 @@
 """From refined proposals to detections, as the published post-processing has it. All but `decode` on the host, in float64.
 
-`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of candidates. These are a
-hundred, few enough for the definition itself.
+`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of candidates. These
+are a hundred, few enough for the definition itself.
 """
 
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The Local-Global Temporal Encoder (TCANet section 2.1): attention whose first heads see the neighbourhood, the others everything."""
+"""The Local-Global Temporal Encoder (TCANet section 2.1): attention whose first heads see the neighbourhood, the others all."""
 
 import functools
 

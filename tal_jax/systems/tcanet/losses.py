@@ -114,8 +114,8 @@ def loss(config, model, variables, batch, epoch, rng):
     Args:
       config: the run's config.
       model, variables: the Flax module and its parameters.
-      batch: inputs (B, T, C), proposals_sec (B, P, 2), proposal_mask (B, P), truths_sec (B, P, 2), covered_sec (B,),
-        num_features (B,), and sample_mask (B,), 0 for examples that only fill the batch.
+      batch: inputs, a dict of what the module takes (features (B, T, C), proposals_sec (B, P, 2), proposal_mask (B, P), ...);
+        truths_sec (B, P, 2); sample_mask (B,), 0 for examples that only fill the batch.
       epoch: scalar, for the curriculum.
       rng: key of the dropout masks and of what the confidence losses count.
 
@@ -123,11 +123,9 @@ def loss(config, model, variables, batch, epoch, rng):
       dict regression_1, confidence_1, regression_2, ... -> Term; {}, as there are no other collections.
     """
     dropout_rng, band_rng = jax.random.split(rng)
-    proposal_mask = batch["proposal_mask"] * batch["sample_mask"][:, None]
-    outputs = model.apply(
-        variables, batch["inputs"], batch["proposals_sec"], proposal_mask, batch["covered_sec"], batch["num_features"],
-        train=True, rngs={"dropout": dropout_rng},
-    )  # fmt: skip
+    inputs = batch["inputs"]
+    inputs = inputs | {"proposal_mask": inputs["proposal_mask"] * batch["sample_mask"][:, None]}
+    outputs = model.apply(variables, **inputs, train=True, rngs={"dropout": dropout_rng})
     uniforms = jax.random.uniform(band_rng, (len(outputs.stages), 2, *outputs.mask.shape))
     return all_terms(config, outputs, batch["truths_sec"], uniforms, epoch), {}
 

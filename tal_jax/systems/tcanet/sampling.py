@@ -3,6 +3,8 @@
 A *position* counts rows of a feature map: row i is at position i, the map ends at -0.5 and T - 0.5, and rows outside are 0.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -68,20 +70,21 @@ def interpolate(maps, positions):
     """The values of feature maps between their rows: the published `grid_sample`, without a copy of the map for each proposal.
 
     Args:
-      maps: (*L, T, C).
-      positions: (*L, S); outside of [0, T - 1] rows count as 0.
+      maps: (*K, *L, T, C).
+      positions: (*L, S), the same for all K; outside of [0, T - 1] rows count as 0.
 
     Returns:
-      (*L, S, C) float32, differentiable in both.
+      (*K, *L, S, C) float32, differentiable in both.
     """
     flat = maps.reshape(-1, maps.shape[-1])
     return sum(_take(flat, row) * weight[..., None] for row, weight, _ in _neighbours(maps.shape, positions))
 
 
 def _neighbours(shape, positions):
-    """(row, weight, slope) of the two neighbours of each position, (*L, S) each; rows count through all maps of the shape."""
+    """(row, weight, slope) of the two neighbours of each position, (*K, *L, S) each; rows count through all maps of the shape."""
     *leading, num_rows, _ = shape
-    first_rows = (jnp.arange(positions.size // positions.shape[-1]) * num_rows).reshape(*leading, 1)
+    positions = jnp.broadcast_to(positions, (*leading, positions.shape[-1]))
+    first_rows = (jnp.arange(math.prod(leading)) * num_rows).reshape(*leading, 1)
     before = jnp.floor(positions)
     share = positions - before
     found = []
@@ -106,6 +109,7 @@ def _interpolate_backward(saved, gradient):
     slope = sum(_take(flat, row) * slope[..., None] for row, _, slope in neighbours)
     # A product with ones, for XLA sums short rows slowly on a CPU.
     on_positions = (gradient * slope) @ jnp.ones(maps.shape[-1])
+    on_positions = on_positions.sum(axis=range(on_positions.ndim - positions.ndim))
     if maps.shape[-2] <= PRODUCT_MAX_ROWS:
         weights = jnp.maximum(1.0 - jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2])), 0.0)  # (*L, S, T)
         on_maps = jnp.einsum("...st,...sc->...tc", weights, gradient)

@@ -27,7 +27,7 @@ class Stage:
 
 
 def move_boundaries(segments, offsets, g):
-    """Frame level (TCANet Eq. 13, but with the sign of the published code): s + g * ds * w, e + g * de * w. (..., 2) -> (..., 2)."""
+    """Frame level (TCANet Eq. 13, sign and g of the published code): s + g * ds * w, e + g * de * w. (..., 2) twice -> same."""
     return segments + g * offsets * (segments[..., 1:] - segments[..., :1])
 
 

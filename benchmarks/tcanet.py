@@ -1,0 +1,202 @@
+"""TCANet's forward pass here against a plain PyTorch one, on two CPU cores: 100 proposals, features of 2304 channels.
+
+    pip install torch
+    python -m benchmarks.tcanet [--steps=100] [--proposals=100] [--repeats=20]
+
+Each runs in a process of its own, the best and the median of `repeats` after one to warm up. The PyTorch network has the
+published layers, but gathers the two rows of every sample, where the published code copies the feature map for each proposal.
+Prints wall time, CPU time, the peak of resident memory, ratios, and how far apart the refined proposals are.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+CHANNELS, STEP_SEC, STAGES, HEADS, WINDOW = 2304, 8 / 15, 3, 8, 9
+
+
+def make_problem(steps, proposals):
+    """(features (1, C, T), proposals in seconds (1, P, 2))."""
+    random = np.random.default_rng(0)
+    start, length = random.uniform(0, 0.7, proposals), random.uniform(0.02, 0.3, proposals)
+    segments = np.stack([start, start + length], axis=-1)[None] * steps * STEP_SEC
+    return np.abs(random.standard_normal((1, CHANNELS, steps))).astype(np.float32), segments.astype(np.float32)
+
+
+def make_parameters():
+    """Published name -> array in PyTorch's layout, uniform as both initialise; small steps of the proposals."""
+    shapes = {"x_1d_b_f.0": (512, CHANNELS // 4, 3), "x_1d_b_f.2": (512, 128, 3)}
+    for i in range(2):
+        attention = f"lgtes.{i}.self_atten.scale_attention."
+        shapes |= {f"{attention}in_proj": (1536, 512), f"{attention}out_proj": (512, 512)}
+        shapes |= {
+            f"lgtes.{i}.linear1": (256, 512),
+            f"lgtes.{i}.linear2": (512, 256),
+            f"lgtes.{i}.norm1": (512,),
+            f"lgtes.{i}.norm2": (512,),
+        }
+    for i in range(STAGES):
+        for side in ("start", "end"):
+            level = f"tbr{i + 1}.reg1se.{side}_reg_conv."
+            shapes |= {f"{level}0": (128, 128, 3), f"{level}2": (128, 32, 3), f"{level}4": (1, 128, 8)}
+        level = f"tbr{i + 1}.reg1xw.reg_1d_"
+        shapes |= {
+            f"{level}b.0": (512, 128, 3),
+            f"{level}b.2": (512, 128, 3),
+            f"{level}o.0": (512, 128, 32),
+            f"{level}o.2": (3, 512, 1),
+        }
+    random, parameters = np.random.default_rng(1), {}
+    for name, shape in shapes.items():
+        bound = 1 / np.prod(shape[1:]) ** 0.5
+        weight, bias = random.uniform(-bound, bound, shape), random.uniform(-bound, bound, shape[:1])
+        joint = "_" if name.endswith("in_proj") else "."
+        parameters[f"{name}{joint}weight"] = (weight + (len(shape) == 1)).astype(np.float32)
+        parameters[f"{name}{joint}bias"] = bias.astype(np.float32)
+    return parameters
+
+
+def jax_forward(steps, proposals):
+    """Function that gives the refined proposals of the last stage, (P, 2)."""
+    import jax
+    import jax.numpy as jnp
+
+    from tal_jax.systems.tcanet import build
+    from tal_jax.systems.tcanet.config import tcanet_config
+    from tal_jax.systems.tcanet.published import tcanet_from_state_dict
+
+    features, segments = make_problem(steps, proposals)
+    variables = {"params": jax.tree.map(jnp.asarray, tcanet_from_state_dict(make_parameters()))}
+    arrays = [
+        jnp.asarray(array)
+        for array in (
+            np.ascontiguousarray(features.transpose(0, 2, 1)),
+            segments,
+            np.ones((1, proposals)),
+            np.full(1, steps * STEP_SEC),
+        )
+    ]
+    apply = jax.jit(lambda variables, *arrays: build(tcanet_config()).apply(variables, *arrays).stages[-1].refined_sec[0])
+    return lambda: np.asarray(apply(variables, *arrays))
+
+
+def torch_forward(steps, proposals):
+    """The same of a plain PyTorch network."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(2)
+    features, segments = (torch.from_numpy(array) for array in make_problem(steps, proposals))
+    p = {name: torch.from_numpy(value) for name, value in make_parameters().items()}
+    apart = (torch.arange(steps)[:, None] - torch.arange(steps)).abs() > WINDOW // 2
+    hidden_keys = torch.stack([apart] * (HEADS // 2) + [torch.zeros_like(apart)] * (HEADS // 2))  # (H, T, T)
+
+    def conv(x, name, **fields):
+        return F.conv1d(x, p[f"{name}.weight"], p[f"{name}.bias"], groups=x.shape[1] // p[f"{name}.weight"].shape[1], **fields)
+
+    def linear(x, name, joint="."):
+        return F.linear(x, p[f"{name}{joint}weight"], p[f"{name}{joint}bias"])
+
+    def norm(x, name):
+        return F.layer_norm(x, (512,), p[f"{name}.weight"], p[f"{name}.bias"])
+
+    def encode(x, name):  # (T, 512)
+        attention = f"{name}.self_atten.scale_attention."
+        q, k, v = (
+            part.reshape(steps, HEADS, -1).transpose(0, 1) for part in linear(x, attention + "in_proj", "_").chunk(3, dim=1)
+        )
+        scores = (q @ k.transpose(1, 2) * 64**-0.5).masked_fill(hidden_keys, -torch.inf)
+        mixed = (scores.softmax(dim=2) @ v).transpose(0, 1).reshape(steps, 512)
+        x = norm(x + linear(mixed, attention + "out_proj"), f"{name}.norm1")
+        return norm(x + linear(linear(x, f"{name}.linear1").relu(), f"{name}.linear2"), f"{name}.norm2")
+
+    def sample(x, start, end, count):  # (T, 512), (P,), (P,) -> (P, 512, count)
+        low, high = ((bound / (steps * STEP_SEC)).clamp(0, 1)[:, None] for bound in (start, end))
+        places = (low + (high - low) * (torch.arange(count) + 0.5) / count) * steps - 0.5
+        before = places.floor()
+        share, rows = (places - before)[..., None], before.long() + 1
+        padded = F.pad(x, (0, 0, 1, 1))
+        return torch.lerp(padded[rows], padded[rows + 1], share).transpose(1, 2)
+
+    def refine(x, boxes, name):
+        start, end = boxes.unbind(1)
+        width = end - start
+        parts = [sample(x, start - width / 2, start, 32), sample(x, start, end, 64), sample(x, end, end + width / 2, 32)]
+
+        def level(x, name):
+            x = conv(conv(x, f"{name}.0", stride=2, padding=1).relu(), f"{name}.2", stride=2, padding=1).relu()
+            return x
+
+        offsets = [
+            conv(level(part, f"{name}.reg1se.{side}_reg_conv"), f"{name}.reg1se.{side}_reg_conv.4").flatten()
+            for part, side in ((parts[0], "start"), (parts[2], "end"))
+        ]
+        hidden = conv(level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b"), f"{name}.reg1xw.reg_1d_o.0").relu()
+        shift, stretch, _ = conv(hidden, f"{name}.reg1xw.reg_1d_o.2")[..., 0].unbind(1)
+        first = torch.stack([start + 0.2 * offsets[0] * width, end + 0.2 * offsets[1] * width], dim=1)
+        centre, half = (start + end) / 2 + 0.1 * shift * width, width * (0.2 * stretch).exp() / 2
+        return ((first + torch.stack([centre - half, centre + half], dim=1)) / 2).clamp(min=0)
+
+    @torch.inference_mode()
+    def forward():
+        x = conv(conv(features, "x_1d_b_f.0", padding=1).relu(), "x_1d_b_f.2", padding=1).relu()[0].T
+        for i in range(2):
+            x = encode(x, f"lgtes.{i}")
+        boxes = segments[0]
+        for i in range(STAGES):
+            boxes = refine(x, boxes, f"tbr{i + 1}")
+        return boxes.numpy()
+
+    return forward
+
+
+def measure(which, steps, proposals, repeats):
+    """Prints one line of JSON: wall_s, cpu_s, median_s, peak_mib, refined."""
+    forward = {"tal_jax": jax_forward, "torch": torch_forward}[which](steps, proposals)
+    times, refined = [], forward()
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        forward()
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    wall_s, cpu_s = np.min(times, axis=0)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    median_s = np.median(times, axis=0)[0]
+    print(json.dumps(dict(wall_s=wall_s, cpu_s=cpu_s, median_s=median_s, peak_mib=peak_mib, refined=refined.tolist())))
+
+
+def main():
+    """Prints a table for each length of the features."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", default=0, type=int, help="T; 0: 100 and 1000")
+    parser.add_argument("--proposals", default=100, type=int)
+    parser.add_argument("--repeats", default=20, type=int)
+    parser.add_argument("--only", choices=["tal_jax", "torch"], help="measure one, in this process")
+    options = parser.parse_args()
+    if options.only:
+        measure(options.only, options.steps, options.proposals, options.repeats)
+        return
+    keys = ("wall_s", "cpu_s", "median_s", "peak_mib")
+    print("| T | network | wall ms | CPU ms | median wall ms | peak MiB | wall ratio | CPU ratio |")
+    print("|---" * 8 + "|")
+    for steps in [options.steps] if options.steps else [100, 1000]:
+        found = {}
+        for which in ("torch", "tal_jax"):
+            command = [sys.executable, "-m", "benchmarks.tcanet", f"--only={which}", f"--steps={steps}"]
+            command += [f"--proposals={options.proposals}", f"--repeats={options.repeats}"]
+            found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+        for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
+            wall, cpu, median, peak = (found[which][key] for key in keys)
+            ratios = [found[which][key] / found["torch"][key] for key in ("wall_s", "cpu_s")]
+            times = f"{1e3 * wall:.0f} | {1e3 * cpu:.0f} | {1e3 * median:.0f} | {peak:.0f}"
+            print(f"| {steps} | {name} | {times} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+        apart = np.abs(np.subtract(found["torch"]["refined"], found["tal_jax"]["refined"])).max()
+        print(f"\nT = {steps}: refined proposals, largest difference: {apart:.1e} s\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What P-GCN trains and is tested on: the proposals of recordings, with the features of what they cover."""
+
+import functools
+import logging
+import zlib
+
+import numpy as np
+
+from tal_jax.data.proposals import require_proposals
+from tal_jax.errors import DataError
+from tal_jax.systems.pgcn import graph, pools
+from tal_jax.systems.pgcn.config import require_valid
+from tal_jax.systems.pgcn.features import clip_rows, proposal_features, rescaled_rows, test_extents, three_parts, training_extents
+
+log = logging.getLogger(__name__)
+
+
+def training_examples(config, dataset):
+    """The training recordings, each as often as an epoch has it, and the function that draws an example of one.
+
+    Args:
+      config: the run's config (`data`, `pools`, `pooling`, `model`).
+      dataset: data.features.Dataset with proposals; its training subset is used, but for recordings without actions.
+
+    Returns:
+      (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C) float32, features of the
+      trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`; target_mean, target_std (2,) float32.
+
+    Raises:
+      DataError: a bad config; there are no proposals, or no actions.
+    """
+    require_valid(config)
+    proposals = require_proposals(config, dataset)
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    videos = {name: _pools(config, dataset, name, proposals[name]) for name, recording in recordings.items() if len(recording.labels)}
+    if not videos:
+        raise DataError(f"No recording of the subset '{config.data.train_subset}' has an action.")
+    statistics = pools.target_statistics(videos.values())
+    log.info("Offsets of foreground proposals: mean %s, deviation %s.", *(np.round(values, 3) for values in statistics))
+
+    @functools.cache
+    def neighbours_of(name):
+        model = config.model
+        return graph.candidates(videos[name].segments, model.contextual, model.surrounding, model.contextual_tiou)
+
+    def make_example(name, rng):
+        video = videos[name]
+        draw = pools.draw_trees(config.pools, video, neighbours_of(name), config.model.sampled, statistics, rng)
+        nodes, places = np.unique(draw.nodes, return_inverse=True)
+        extents = training_extents(video.segments[nodes], _num_frames(dataset, name))
+        features = _features(config, dataset, name, extents)[places.reshape(draw.nodes.shape)]
+        mean, std = (np.asarray(values, np.float32) for values in statistics)
+        return dict(
+            inputs=features, types=draw.types, labels=draw.labels, targets=draw.targets, target_mean=mean, target_std=std
+        )
+
+    return list(videos) * config.pools.repeats, make_example
+
+
+def test_windows(config, dataset, name):
+    """The one "window" of a recording, its best proposals; none where there are no proposals. See `System.windows`."""
+    proposals = require_proposals(config, dataset)[name].take(slice(config.decode.proposals))
+    count, size = len(proposals.scores), config.decode.proposals
+    if not count:
+        return
+    num_frames, model = _num_frames(dataset, name), config.model
+    segments = _frames(dataset, name, proposals.segments_sec)
+    neighbours = graph.candidates(segments, model.contextual, model.surrounding, model.contextual_tiou)
+    if model.sampled_at_test:
+        rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
+        neighbours = rng.permuted(neighbours, axis=1)[:, : model.sampled]
+    found = _features(config, dataset, name, test_extents(segments, num_frames))
+    features = np.zeros((size, found.shape[1]), np.float32)
+    features[:count] = found
+    inputs = {"inputs": features, "neighbours": graph.neighbour_counts(neighbours, size)}
+    duration_sec = num_frames / dataset.timeline(name).fps
+    yield 0, len(dataset.read(name)), inputs, {"shares": segments / num_frames, "duration_sec": duration_sec}
+
+
+def _pools(config, dataset, name, proposals):
+    """Pools of a recording."""
+    recording = dataset.annotations.recordings[name]
+    truths, labels = _frames(dataset, name, recording.segments_sec), recording.labels + 1
+    segments = _frames(dataset, name, proposals.segments_sec)
+    labelled = pools.label_proposals(segments, truths, labels)
+    return pools.make_pools(config.pools, pools.labelled_video(segments, *labelled, truths, labels, _num_frames(dataset, name)))
+
+
+def _num_frames(dataset, name):
+    """Length of a recording in frames of its video or samples, from the annotations, or from its features."""
+    recording, timeline = dataset.annotations.recordings[name], dataset.timeline(name)
+    if recording.duration_sec:
+        return max(round(recording.duration_sec * timeline.fps), 1)
+    return max(round(len(dataset.read(name)) * timeline.stride_frames), 1)
+
+
+def _frames(dataset, name, segments_sec):
+    """Whole frames within the recording, the end behind the start. (N, 2) seconds -> (N, 2) int64."""
+    num_frames = _num_frames(dataset, name)
+    frames = np.round(np.asarray(segments_sec).reshape(-1, 2) * dataset.timeline(name).fps).astype(np.int64)
+    start = np.clip(frames[:, 0], 0, num_frames - 1)
+    return np.stack([start, np.clip(frames[:, 1], start + 1, num_frames)], axis=1)
+
+
+def _features(config, dataset, name, extents):
+    """(N, 4) frames -> (N, 3C) float32."""
+    features, timeline, parts = dataset.read(name), dataset.timeline(name), three_parts(extents)
+    if config.pooling.rows == "rescaled":
+        rows = rescaled_rows(parts, len(features), _num_frames(dataset, name))
+    else:
+        rows = clip_rows(parts, len(features), timeline.stride_frames, timeline.snippet_frames)
+    return np.asarray(proposal_features(np.asarray(features), rows), np.float32)
