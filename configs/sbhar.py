@@ -16,6 +16,7 @@ from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
 from tal_jax.systems.pgcn.config import pgcn_config
+from tal_jax.systems.tcanet.config import tcanet_config
 
 
 def get_config(variant="dw_afsd"):
@@ -25,7 +26,9 @@ def get_config(variant="dw_afsd"):
         return weak_config(*split_variant(variant, (system,), row="full" if system == "ecm" else "boundary"))
     if system in ("pgcn", "pgcn_dw"):
         return proposal_config(*split_variant(variant, (system,), row="full"))
-    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn", "pgcn", "pgcn_dw"))
+    if system == "tcanet":
+        return proposal_config(*split_variant(variant, (system,)))
+    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn", "pgcn", "pgcn_dw", "tcanet"))
     config = sequence_config("dw_afsd" if variant == "demo" else variant)
     config.name = f"sbhar_{variant}"
     config.data = sbhar.data_config()
@@ -49,20 +52,33 @@ def get_config(variant="dw_afsd"):
 
 
 def proposal_config(system, options):
-    """P-GCN on the proposals of DW-AFSD, which it trains first; options: `row` of its ablation."""
-    row = options["row"]
-    config = pgcn_config(system, row)
-    config.name = f"sbhar_{system}_{row}"
+    """P-GCN or TCANet on the proposals of DW-AFSD, which it trains first; options: `row` of P-GCN's ablation."""
+    config = tcanet_config() if system == "tcanet" else pgcn_config(system, options["row"])
+    config.name = "_".join(["sbhar", system, *options.values()])
     config.first_stage = get_config("dw_afsd")
     config.data = sbhar.data_config()
     config.data.samples_per_frame = 10  # a feature every 0.2 s
     config.data.statistics_samples = 64  # of 1.3 s
     config.data.standardised = True
-    config.pools.background_coverage = 0.0
     config.decode.proposals = 300
-    config.model.hidden = 128
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     config.evaluate.batch_size = 1
+    if system != "tcanet":
+        config.pools.background_coverage = 0.0
+        config.model.hidden = 128
+        return config
+    config.window.snippets = 512
+    config.window.train_stride_frames = 256
+    config.window.test_stride_frames = 256
+    config.window.min_action_sec = 0.0
+    config.model.channels = 64
+    config.model.hidden = 64
+    config.model.groups = 4
+    config.decode.classes = "proposals"
+    config.decode.confidence_stage = 3
+    config.train.epochs = 20
+    config.train.decay_epochs = (14,)
+    config.train.warmup_steps = 50
     return config
 
 

@@ -56,7 +56,14 @@ def find_candidates(detector, streams, names):
     Returns:
       dict name -> (segments_sec (M, 2), classes (M,), scores (M,)).
     """
-    dataset = streams[0].dataset
+    config, _, dataset = streams[0]
+    refine = SYSTEMS[config.system].refine
+    if refine:
+        of_recording = {name: [] for name in names}
+        for name, _, _, arrays in run_windows(detector, streams, names):
+            of_recording[name].append(arrays)
+        nothing = np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)
+        return {name: refine(config, found, len(streams)) if found else nothing for name, found in of_recording.items()}
     pooled = {name: ([np.zeros((0, 2))], [np.zeros(0, int)], [np.zeros(0)]) for name in names}
     for name, offset, num_cells, arrays in run_windows(detector, streams, names):
         for pool, values in zip(pooled[name], detector.candidates(arrays, offset, num_cells, dataset.timeline(name))):
@@ -146,8 +153,6 @@ def make_detector(configs, num_classes):
         )
 
     def candidates(arrays, offset, num_cells, timeline):
-        if system.refine:
-            return system.refine(config, arrays, len(configs))
         if system.localize:
             num_frames = max(round(num_cells * timeline.stride_frames), 1)
             segments_frame, classes, scores = system.localize(config, arrays, num_frames)

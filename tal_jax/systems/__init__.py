@@ -1,6 +1,6 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
-from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn
+from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn, tcanet
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
@@ -16,6 +16,10 @@ from tal_jax.systems.pgcn import decode as pgcn_decode
 from tal_jax.systems.pgcn import examples as pgcn_examples
 from tal_jax.systems.pgcn import losses as pgcn_losses
 from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
+from tal_jax.systems.tcanet import decode as tcanet_decode
+from tal_jax.systems.tcanet import examples as tcanet_examples
+from tal_jax.systems.tcanet import losses as tcanet_losses
+from tal_jax.systems.tcanet import optimizer as tcanet_optimizer
 
 AFSD = System(afsd.build, afsd_examples.training_examples, afsd_losses.loss, afsd_decode.decode, afsd_decode.fuse)
 
@@ -44,5 +48,22 @@ PGCN = System(
     refine=pgcn_decode.refine,
     make_optimizer=pgcn_optimizer.make_optimizer,
 )
+TCANET = System(
+    tcanet.build,
+    tcanet_examples.training_examples,
+    tcanet_losses.loss,
+    tcanet_decode.decode,
+    windows=tcanet_examples.test_windows,
+    refine=tcanet_decode.refine,
+    make_optimizer=tcanet_optimizer.make_optimizer,
+)
 
-SYSTEMS = {"afsd": AFSD, "dw_afsd": AFSD, "ecm": ECM, "kt_mgfn": KT_MGFN, "pgcn": PGCN, "pgcn_dw": PGCN}
+SYSTEMS = {
+    "afsd": AFSD,
+    "dw_afsd": AFSD,
+    "ecm": ECM,
+    "kt_mgfn": KT_MGFN,
+    "pgcn": PGCN,
+    "pgcn_dw": PGCN,
+    "tcanet": TCANET,
+}

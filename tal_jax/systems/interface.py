@@ -43,8 +43,8 @@ class System:
         arrays that `localize` or `refine` gets beside those of `decode`. None: windows of features, see data.windows.
       localize: where segments are found on the host: (config, the arrays of one window, F: its length in frames of the video) ->
         segments (M, 2) in those frames, classes (M,), scores (M,), before suppression over the recording. None: `decode` finds them.
-      refine: of a system that suppresses by itself: (config, the arrays of one window, number of streams) -> segments_sec (M, 2),
-        classes (M,), scores (M,), on the host. `fuse` then gives such arrays too.
+      refine: of a system that suppresses by itself: (config, the arrays of all windows of a recording, number of streams) ->
+        segments_sec (M, 2), classes (M,), scores (M,), on the host. `fuse` then gives such arrays too.
       make_optimizer: (config, total_steps) -> optax transformation; None: that of all systems.
     """
 

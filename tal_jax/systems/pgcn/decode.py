@@ -120,20 +120,22 @@ def decode(config, *outputs):
     return {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
 
 
-def refine(config, arrays, num_streams):
+def refine(config, windows, num_streams):
     """Detections of a recording, see `localize`.
 
     Args:
       config: the run's config.
-      arrays: of one recording, NumPy: those of `decode`, of which rows behind its N proposals are padding; shares (N, 2), the
+      windows: one dict of NumPy arrays: those of `decode`, of which rows behind its N proposals are padding; shares (N, 2), the
         proposals as shares of the recording; duration_sec.
       num_streams: 1 or 2.
 
     Returns:
       (segments_sec (M, 2), classes (M,), scores (M,)).
     """
-    shares, duration_sec = arrays.pop("shares"), arrays.pop("duration_sec")
-    scores = ProposalScores(**{name: values[: len(shares)] for name, values in arrays.items()})
+    (arrays,) = windows
+    shares, duration_sec = arrays["shares"], arrays["duration_sec"]
+    names = [field.name for field in dataclasses.fields(ProposalScores) if field.name in arrays]
+    scores = ProposalScores(**{name: arrays[name][: len(shares)] for name in names})
     found = localize(config, scores, shares, num_streams)
     return found.segments * duration_sec, found.classes, found.scores
 

@@ -13,7 +13,7 @@ CHOICES = {
 }
 AT_LEAST_1 = (
     "window.snippets", "model.channels", "model.groups", "model.heads", "model.window_size", "model.hidden",
-    "decode.keep", "decode.top_classes", "decode.max_detections", "proposals.per_example", "proposals.chunk",
+    "decode.keep", "decode.top_classes", "decode.max_detections", "decode.proposals", "window.proposals",
 )  # fmt: skip
 
 
@@ -80,12 +80,12 @@ def tcanet_config():
     config.seed = 0
 
     config.window.frames = 0  # a whole recording
-    config.window.snippets = 1000  # T: shorter recordings are padded with zeros; where features are rescaled: 100
-
-    config.proposals = proposals = ml_collections.ConfigDict()
-    proposals.per_example = 64  # of a training example, the best ones
-    proposals.chunk = 100  # at test time so many in one call; it saves memory and changes nothing
-    proposals.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
+    config.window.snippets = 1000  # T: shorter recordings are padded with zeros, longer ones cut; where features are rescaled: 100
+    config.window.train_stride_frames = 500
+    config.window.test_stride_frames = 500
+    config.window.proposals = 64  # of a training window, the best ones
+    config.window.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
+    config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
 
     config.model = model = ml_collections.ConfigDict()
     model.channels = 512
@@ -125,6 +125,7 @@ def tcanet_config():
     config.decode.confidence_stage = (
         2  # whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests
     )
+    config.decode.proposals = 100  # of a recording, the best ones
     config.decode.classes = "recording"  # top_classes of a classifier of recordings; 'proposals': each keeps its own label
     config.decode.nms_sigma = 0.4
     config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)

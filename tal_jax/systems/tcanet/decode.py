@@ -22,6 +22,29 @@ def decode(config, outputs):
     }
 
 
+def refine(config, windows, num_streams):
+    """Detections of one recording, see `detections`.
+
+    Args:
+      config: the run's config.
+      windows: of each of its windows the arrays of `decode`, and start_sec of the window, proposal_scores (N,), labels (N,) or None of
+        its proposals, and duration_sec of the recording.
+      num_streams: 1.
+
+    Returns:
+      (segments_sec (M, 2), classes (M,), scores (M,)).
+    """
+    del num_streams
+    segments_sec, scores, labels = [], [], []
+    for window in windows:
+        count = len(window["proposal_scores"])
+        segments_sec.append(window["segments_sec"][:count] + window["start_sec"])
+        scores.append(window["confidence"][:count] * window["proposal_scores"])
+        labels.append(np.zeros(count, np.int64) if window["labels"] is None else window["labels"])
+    segments_sec, scores, labels = (np.concatenate(parts) for parts in (segments_sec, scores, labels))
+    return detections(config, segments_sec, scores, windows[0]["duration_sec"], labels=labels)
+
+
 def detections(config, segments_sec, scores, duration_sec, class_logits=None, labels=None):
     """Detections of one recording: suppression, then classes.
 

@@ -1,0 +1,115 @@
+"""What TCANet trains and is tested on: stretches of features with the proposals in them."""
+
+import numpy as np
+
+from tal_jax.data import windows
+from tal_jax.data.proposals import require_proposals
+from tal_jax.data.snippets import resize_linear
+from tal_jax.errors import DataError
+from tal_jax.ops.segments import tiou_matrix
+from tal_jax.systems.tcanet.config import require_valid
+
+
+def training_examples(config, dataset):
+    """The training windows that have proposals and actions, and the function that makes an example of one.
+
+    Args:
+      config: the run's config (`data`, `window`).
+      dataset: data.features.Dataset with proposals; its training subset is used.
+
+    Returns:
+      (items, make_example): pairs (recording, first feature), and (item, np.random.Generator) -> example: `inputs`, see
+      `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
+
+    Raises:
+      DataError: a bad config; there are no proposals, or no window has actions and proposals.
+    """
+    require_valid(config)
+    proposals = require_proposals(config, dataset)
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    truths = {name: _long(recording.segments_sec, config.window.min_action_sec) for name, recording in recordings.items()}
+    items = [
+        (name, offset)
+        for name in recordings
+        if len(truths[name])
+        for offset in _offsets(config, dataset, name, config.window.train_stride_frames)
+        if _inside(config, dataset, name, offset, proposals[name].segments_sec).any()
+    ]
+    if not items:
+        raise DataError(f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals.")
+
+    def make_example(item, rng):
+        del rng
+        name, offset = item
+        inside = _inside(config, dataset, name, offset, proposals[name].segments_sec)
+        chosen = proposals[name].take(inside).take(slice(config.window.proposals))
+        inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.window.proposals)
+        matched = truths[name][tiou_matrix(chosen.segments_sec, truths[name]).argmax(axis=1)]
+        truths_sec = np.zeros((config.window.proposals, 2), np.float32)
+        truths_sec[: len(matched)] = matched - start_sec
+        return dict(inputs=inputs, truths_sec=truths_sec)
+
+    return items, make_example
+
+
+def test_windows(config, dataset, name):
+    """The windows of a recording, each with the proposals whose centres are nearest to its own. See `System.windows`."""
+    proposals = require_proposals(config, dataset)[name].take(slice(config.decode.proposals))
+    offsets = _offsets(config, dataset, name, config.window.test_stride_frames)
+    size, num_features = config.window.snippets, len(dataset.read(name))
+    centres = dataset.timeline(name).to_seconds([offset + min(size, num_features) / 2 for offset in offsets])
+    nearest = np.abs(proposals.segments_sec.mean(axis=1)[:, None] - centres).argmin(axis=1)
+    duration_sec = dataset.annotations.recordings[name].duration_sec or float(dataset.timeline(name).to_seconds(num_features))
+    for i, offset in enumerate(offsets):
+        chosen = proposals.take(nearest == i)
+        if not len(chosen.scores):
+            continue
+        inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
+        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "labels": chosen.labels, "duration_sec": duration_sec}
+        yield offset, min(num_features - offset, size), inputs, known
+
+
+def _long(segments_sec, min_sec):
+    return segments_sec[segments_sec[:, 1] - segments_sec[:, 0] > min_sec]
+
+
+def _offsets(config, dataset, name, stride):
+    """First features of the windows; one of a recording that is rescaled."""
+    if config.model.normalise_by == "duration":
+        return [0]
+    return windows.window_offsets(len(dataset.read(name)), config.window.snippets, stride)
+
+
+def _inside(config, dataset, name, offset, segments_sec):
+    """(N,) bool: proposals whose centre is in the window."""
+    if config.model.normalise_by == "duration":
+        return np.ones(len(segments_sec), bool)
+    first, last = dataset.timeline(name).to_seconds([offset, offset + config.window.snippets])
+    centres = segments_sec.mean(axis=1)
+    return (centres >= first) & (centres <= last)
+
+
+def _window(config, dataset, name, offset, segments_sec, size):
+    """What the network sees of a window, with room for `size` proposals.
+
+    Returns:
+      (inputs, start_sec): inputs are features (T, C) padded with zeros, proposals_sec (size, 2) from the window's start,
+      proposal_mask (size,), covered_sec () and num_features (), all float32; start_sec of the window in the recording.
+    """
+    features, timeline = dataset.read(name), dataset.timeline(name)
+    rescaled, rows = config.model.normalise_by == "duration", config.window.snippets
+    start_sec = 0.0 if rescaled else float(timeline.to_seconds(offset))
+    seen = resize_linear(features, rows) if rescaled else features[offset : offset + rows]
+    duration_sec = dataset.annotations.recordings[name].duration_sec
+    inputs = {
+        "features": np.zeros((rows, features.shape[1]), np.float32),
+        "proposals_sec": np.zeros((size, 2), np.float32),
+        "proposal_mask": np.zeros(size, np.float32),
+        "covered_sec": np.float32(duration_sec if rescaled else timeline.to_seconds(offset + rows) - start_sec),
+        "num_features": np.float32(len(seen)),
+    }
+    count = min(len(segments_sec), size)
+    inputs["features"][: len(seen)] = seen
+    inputs["proposals_sec"][:count] = segments_sec[:count] - start_sec
+    inputs["proposal_mask"][:count] = 1
+    return inputs, start_sec
