@@ -77,7 +77,7 @@ def weak_config(system, options):
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.stages.source_epochs = 2
     config.stages.target_epochs = 4
-    config.stages.boundary_epochs = 4
-    config.stages.boundary_learning_rate = 0.03
+    config.stages.boundary_epochs = 2
+    config.stages.boundary_learning_rate = 0.01
     config.localize.min_probability = 0.1
     return set_epochs(config)
