@@ -81,7 +81,9 @@ def data_config(**fields):
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
-    data.standardised = False  # True: of each channel of a recording its mean is taken away, and what is left is divided by its deviation
+    data.standardised = (
+        False  # True: of each channel of a recording its mean is taken away, and what is left is divided by its deviation
+    )
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
