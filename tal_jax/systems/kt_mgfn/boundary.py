@@ -77,8 +77,8 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
     return ring / jnp.maximum(ring_length, MIN_LENGTH) - inner_mean
 
 
-def contrasted(config, cas):
-    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time. (..., T, K) -> same."""
+def contrast_activations(config, cas):
+    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time. (B, T, K) -> same."""
     return normalise_over_time(cas) if config.scaled else cas
 
 
