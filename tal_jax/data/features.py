@@ -295,7 +295,7 @@ def _read_npy(path):
 def _side_by_side(streams):
     """Features of two streams, (T, C) each -> (T, 2C)."""
     if any(stream.ndim != 2 for stream in streams) or len(streams[0]) != len(streams[1]):
-        raise ValueError(f"RGB has the shape {streams[0].shape} and flow {streams[1].shape}; both must be (T, C) of one T")
+        raise ValueError(f"its two streams have {streams[0].shape} and {streams[1].shape} features; both must be (T, C) of one T")
     return np.concatenate(streams, axis=1)
 
 
