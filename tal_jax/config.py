@@ -130,7 +130,7 @@ def require_choices(config, choices):
 
 def require_shared_fields(config):
     """Raises DataError for the first field of `base_config` whose value cannot be."""
-    require_choices(config, {"decode.nms": ("soft", "hard")})
+    require_choices(config, {"decode.nms": ("soft", "hard"), "evaluate.checkpoint": ("latest", "best")})
     if config.decode.nms_tiou <= 0:
         raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
     for field in AT_LEAST_1:

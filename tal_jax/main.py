@@ -38,7 +38,7 @@ _DRAW = flags.DEFINE_enum(
     "draw",
     "detections",
     ["detections", "cas"],
-    "cas: predict also draws and writes class activation sequences: ecm's logits, kt_mgfn's fused and scaled to [0, 1].",
+    "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
 
 

@@ -36,11 +36,12 @@ def predict(config, workdir, source, draw="detections"):
       workdir: folder of the trained run.
       source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
-      draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas (T, K),
-        as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.
+      draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas
+        (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.
 
     Raises:
-      DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be used.
+      DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be
+        used.
     """
     config, classes = trained_run(config, workdir)
     if draw == "cas" and SYSTEMS[config.system].localize is None:

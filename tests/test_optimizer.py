@@ -59,7 +59,9 @@ def test_schedules(tiny):
     np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
     np.testing.assert_allclose(rates(12, [2, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
     np.testing.assert_allclose(
-        rates(12, [0, 5, 7, 11], schedule="steps", warmup_steps=0, epochs=4, decay_epochs=(2, 3)), [0.5, 0.5, 0.05, 0.005], rtol=1e-6
+        rates(12, [0, 5, 7, 11], schedule="steps", warmup_steps=0, epochs=4, decay_epochs=(2, 3)),
+        [0.5, 0.5, 0.05, 0.005],
+        rtol=1e-6,
     )
     with pytest.raises(DataError, match="config.train.schedule is 'linear'; it must be 'constant', 'cosine' or 'steps'"):
         rates(8, [0], schedule="linear")

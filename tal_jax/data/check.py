@@ -30,6 +30,10 @@ def check_dataset(config):
         for field in ("train_subset", "test_subset", "clips_subset")
         if config.data[field] and config.data[field] not in subsets
     ]
+    if config.data.train_subset in subsets and not any(
+        len(recording.labels) for recording in recordings.values() if recording.subset == config.data.train_subset
+    ):
+        problems.append(f"No recording of the subset '{config.data.train_subset}' has an annotation to learn from.")
     what = "feature file" if config.data.input == "features" else "frames"
     problems += [f"Recording '{name}' has no {what}." for name in dataset.missing]
     shapes = {}
@@ -42,7 +46,7 @@ def check_dataset(config):
             )
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
-            problems.append(f"Recording '{name}': {error}")
+            problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
         if not len(recording.labels):
             problems.append(f"Note: recording '{name}' has no annotation.")
     return _summary(config, dataset, shapes), problems

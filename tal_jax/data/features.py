@@ -83,7 +83,7 @@ def data_config(**fields):
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
-    data.standardised = False  # True: of each channel of a recording its mean is taken away, and what is left is divided by its deviation
+    data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
@@ -143,7 +143,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     if not recordings:
         fields = {name: data[name] for name in ("train_subset", "test_subset", "clips_subset") if data[name]}
         asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
-        raise DataError(f"No recording is of the subset in {asked}; the annotations have {annotations.subset_names()}.")
+        raise DataError(f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}.")
 
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
 
@@ -233,7 +233,9 @@ def sample_statistics(signal, samples_per_frame, span):
 
 
 def standardise(features):
-    """Each channel with mean 0 and deviation 1 over the recording; a channel that does not vary is 0, NaN stays where it is.
+    """Each channel with mean 0 and deviation 1 over the recording; a channel that does not vary (by 1e-6) is 0, NaN stays where it is.
+
+    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one that holds it too.
 
     (T, C) -> (T, C) float32.
     """
@@ -295,7 +297,7 @@ def _read_npy(path):
 def _side_by_side(streams):
     """Features of two streams, (T, C) each -> (T, 2C)."""
     if any(stream.ndim != 2 for stream in streams) or len(streams[0]) != len(streams[1]):
-        raise ValueError(f"RGB has the shape {streams[0].shape} and flow {streams[1].shape}; both must be (T, C) of one T")
+        raise ValueError(f"its two streams have {streams[0].shape} and {streams[1].shape} features; both must be (T, C) of one T")
     return np.concatenate(streams, axis=1)
 
 

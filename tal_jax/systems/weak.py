@@ -59,8 +59,8 @@ def weak_windows(config, dataset):
                 found.append(WeakWindow(name, offset, tuple(np.unique(recording.labels[inside]).tolist())))
     if not found:
         raise DataError(
-            f"No window of the subset '{config.data.train_subset}' has a label; lower config.window.min_label_sec, or check the "
-            "annotations with --mode=check_data."
+            f"No window of the subset '{config.data.train_subset}' has a label; annotate its recordings, or, where they are cut into "
+            "windows, lower config.window.min_label_sec."
         )
     return found
 

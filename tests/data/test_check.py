@@ -56,6 +56,14 @@ def test_annotations(check, database, name, segments, sentence):
     assert check() == [sentence]
 
 
+def test_training_recordings_without_any_annotation_are_a_problem(check, database):
+    database["first"]["annotations"] = []
+    assert check() == [
+        "No recording of the subset 'train' has an annotation to learn from.",
+        "Note: recording 'first' has no annotation.",
+    ]
+
+
 def test_the_same_segment_with_two_labels_is_fine(check, database):
     database["first"]["annotations"].append({"label": "jump", "segment": [1, 2]})
     assert check() == []

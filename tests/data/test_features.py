@@ -159,6 +159,14 @@ def test_folder(config):
     assert dataset.timeline("b") == features.Timeline(10, 2, 6)
 
 
+def test_a_data_set_may_be_standardised(config, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((4, 3)) * 5 + 2)
+    config.data.standardised = True
+    read = load_dataset(config).read("a")
+    np.testing.assert_allclose(read.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(read.std(axis=0), 1, rtol=1e-6)
+
+
 def test_folding_keeps_the_time(config):
     plain = load_dataset(config).timeline("a")
     config.data.samples_per_frame = 2

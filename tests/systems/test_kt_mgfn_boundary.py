@@ -154,6 +154,13 @@ def test_nothing_is_divided_by_zero():
     assert np.isfinite(jax.grad(lambda segments: contrast(segments).sum())(degenerate)).all()
 
 
+def test_the_contrast_may_be_of_scaled_activations():
+    config, cas = kt_mgfn_config().oic, jnp.array([[[-2.0, 5.0], [2.0, 5.0], [0.0, 5.0]]])  # (B, T, K)
+    np.testing.assert_array_equal(boundary.contrast_activations(config, cas), cas)
+    config.scaled = True
+    np.testing.assert_allclose(boundary.contrast_activations(config, cas), [[[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]])
+
+
 def test_the_integral_is_that_of_steps(precision):
     activation = np.random.default_rng(0).random(7).astype(precision)
     ends = np.array([-3.0, -0.5, 0.0, 0.25, 3.0, 3.5, 6.9, 7.0, 9.5], precision)

@@ -13,6 +13,8 @@ from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import kt_mgfn
 from tal_jax.systems.kt_mgfn import losses, transfer
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
+from tal_jax.systems.kt_mgfn.decode import decode
+from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
 from tal_jax.systems.kt_mgfn.optimizer import during, make_optimizer
 from tests.golden_case import GoldenCase
 
@@ -98,6 +100,20 @@ def evaluated():
 
     compiled = jax.jit(jax.grad(value, has_aux=True))
     return lambda batch, epoch: compiled(variables["params"], batch, jnp.float32(epoch))[::-1]
+
+
+def test_the_contrast_is_of_scaled_activations_in_training_and_at_test():
+    config, module, variables, batch = problem()
+    scaled = config.copy_and_resolve_references()
+    scaled.oic.scaled = True
+    outputs = module.apply(variables, batch["inputs"])
+    classification = outputs.classification.replace(fused_cas=normalise_over_time(outputs.fused_cas))
+    expected = decode(config, outputs.replace(classification=classification))
+    found = decode(scaled, outputs)
+    np.testing.assert_array_equal(found["cas"], expected["cas"])
+    np.testing.assert_array_equal(found["contrast"], expected["contrast"])
+    terms = [losses.loss(c, module, variables, batch, jnp.float32(5), None)[0]["contrast"].sum for c in (config, scaled)]
+    assert terms[0] != terms[1]
 
 
 STAGES = [  # epoch, terms that are active, parts that have a gradient

@@ -125,7 +125,7 @@ def test_clips_that_are_not_there(tiny_data, tmp_path):
         training_examples(config, load_dataset(config))
     config = weak_config("kt_mgfn", rewritten(tiny_data, tmp_path, add_clip))
     config.data.update(clips_subset="clips", allow_missing=True)
-    with pytest.raises(DataError, match="No recording of the subset 'clips', that of trimmed clips, has features; add them, or"):
+    with pytest.raises(DataError, match="No recording of 'clips', the subset of trimmed clips, has features; add them, or"):
         training_examples(config, load_dataset(config))
 
 
@@ -147,7 +147,7 @@ def test_a_recording_without_labels_is_left_out(tiny_data, tmp_path, caplog):
         (
             lambda d: None,
             {"window.frames": 2, "window.min_label_sec": 9.0, "window.train_stride_frames": 109},
-            "has a label; lower",
+            "has a label; annotate its recordings",
         ),
         (lambda d: d["monday"]["annotations"][0].update(label=3), {}, "annotation 0: field 'label'"),
     ],
@@ -169,10 +169,10 @@ def test_published_feature_files(tmp_path):
         np.save(tmp_path / "train" / stream / "v.npy", array)
     np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy"), np.concatenate([rgb, flow], axis=1))
     np.save(tmp_path / "train" / "flow" / "v.npy", flow[:5])
-    with pytest.raises(DataError, match=r"rgb.v.npy: RGB has the shape \(7, 3\) and flow \(5, 3\)"):
+    with pytest.raises(DataError, match=r"rgb.v.npy: its two streams have \(7, 3\) and \(5, 3\) features"):
         read_features(tmp_path / "train" / "rgb" / "v.npy")
     np.savez(tmp_path / "bad.npz", feat_spa=rgb.T, feat_tem=flow[:5].T)
-    with pytest.raises(DataError, match=r"bad.npz: RGB has the shape \(7, 3\) and flow \(5, 3\)"):
+    with pytest.raises(DataError, match=r"bad.npz: its two streams have \(7, 3\) and \(5, 3\) features"):
         read_features(tmp_path / "bad.npz")
 
 

@@ -31,8 +31,8 @@ def require_valid(config):
         )
     if config.window.snippets:
         raise DataError(
-            f"config.window.snippets is {config.window.snippets}; {config.system} sees the features of a window themselves, so it must "
-            "be 0."
+            f"config.window.snippets is {config.window.snippets}; {config.system} sees the features of a window themselves, so it "
+            "must be 0."
         )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
+
 MIN_LENGTH = 1e-6  # what lengths are divided by at least: an empty piece has mean 0
 
 
@@ -73,6 +75,11 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
     ring = (inner_at[..., 0] - outer_at[..., 0]) + (outer_at[..., 1] - inner_at[..., 1])
     inner_mean = (inner_at[..., 1] - inner_at[..., 0]) / jnp.maximum(length, MIN_LENGTH)
     return ring / jnp.maximum(ring_length, MIN_LENGTH) - inner_mean
+
+
+def contrast_activations(config, cas):
+    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time. (B, T, K) -> same."""
+    return normalise_over_time(cas) if config.scaled else cas
 
 
 def best_segments(config, activation, segments):

@@ -91,6 +91,7 @@ def kt_mgfn_config(row="boundary"):
     model.anchor_centre = 0.5  # of the anchors in their snippet [none]; AutoLoc: 0, its start
 
     config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments, and which of them count
+    oic.scaled = False  # True: of activations scaled to [0, 1] over time, for where normalised_fusion is False [none]
     oic.outer_ratio = 0.25  # gamma: the outer segment is so much of the length longer on each side [A]
     oic.outer_min = 0.0  # but at least so many snippets [none]; AutoLoc: 1
     oic.min_activation = 0.1  # only positions above it are regressed [A]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems.activations import find_runs
-from tal_jax.systems.kt_mgfn.boundary import best_segments
+from tal_jax.systems.kt_mgfn.boundary import best_segments, contrast_activations
 
 
 def decode(config, outputs):
@@ -18,14 +18,15 @@ def decode(config, outputs):
       outputs: Outputs of B windows.
 
     Returns:
-      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K); with the boundary module also, for
-      each class the best segment at each snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in
-      [-1, 1], lower is better.
+      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K). With the boundary module `cas` is
+      that of which OIC is (`boundary.contrast_activations`), and for each class there is the best segment at each snippet:
+      `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1] for a `cas` in [0, 1], lower is better.
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
+        arrays["cas"] = contrast_activations(config.oic, outputs.fused_cas)
         of_class = jax.vmap(functools.partial(best_segments, config.oic), in_axes=(1, None))
-        arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(outputs.fused_cas, outputs.segments)
+        arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(arrays["cas"], outputs.segments)
     return arrays
 
 

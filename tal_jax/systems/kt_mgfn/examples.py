@@ -73,7 +73,7 @@ def _require_subset(config, dataset, subset):
         return
     annotations = dataset_annotations(config)
     if any(recording.subset == subset for recording in annotations.recordings.values()):
-        raise DataError(f"No recording of the subset '{subset}', that of trimmed clips, has features; add them, {WITHOUT_CLIPS}.")
+        raise DataError(f"No recording of '{subset}', the subset of trimmed clips, has features; add them, {WITHOUT_CLIPS}.")
     raise DataError(
         f"No recording has the subset '{subset}' of config.data.clips_subset; the annotations have {annotations.subset_names()}. "
         "Add trimmed clips to them, name the subset of clips in config.data.clips_subset ('': the actions of the training subset, "

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from tal_jax.curriculum import binary_cross_entropy
 from tal_jax.systems.interface import Term
-from tal_jax.systems.kt_mgfn.boundary import select
+from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
 from tal_jax.systems.kt_mgfn.config import training_stages
 from tal_jax.systems.kt_mgfn.transfer import mean_discrepancy
 
@@ -136,5 +136,6 @@ def _boundary_sums(config, module, variables, batch):
     labels, mask = batch["labels"], batch["sample_mask"]
     classification = module.apply(variables, batch["inputs"], labels, method="classify")
     _, segments = module.apply(variables, batch["inputs"], method="regress")
-    losses = contrast_loss(config.oic, classification.fused_cas, segments, labels)
+    cas = contrast_activations(config.oic, classification.fused_cas)
+    losses = contrast_loss(config.oic, cas, segments, labels)
     return {"contrast": ((losses * mask).sum(), mask.sum())}
