@@ -197,7 +197,7 @@ def test_folder_errors(config):
     assert "1 of 2 recordings" in error() and "'c'" in error() and "allow_missing" in error()
     config.data.update(train_subset="x", test_subset="y")
     asked = "config.data.train_subset ('x'), config.data.test_subset ('y')"
-    assert f"No recording is of the subset in {asked}; the annotations have 'other', 'test', 'train'." in error()
+    assert f"No recording has a subset of {asked}; the annotations have 'other', 'test', 'train'." in error()
     config.data.features = ""
     assert "--config.data.features=" in error()
     config.data.name = "nothing"
