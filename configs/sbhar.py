@@ -15,7 +15,7 @@ from tal_jax.config import split_variant
 from tal_jax.data import sbhar
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
-from tal_jax.systems.kt_mgfn.config import kt_mgfn_config, set_epochs
+from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.tcanet.config import tcanet_config
 
@@ -122,4 +122,4 @@ def weak_config(system, options):
     config.stages.boundary_epochs = 20
     config.stages.boundary_learning_rate = 0.01
     config.localize.min_probability = 0.1
-    return set_epochs(config)
+    return config

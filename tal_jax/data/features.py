@@ -233,14 +233,17 @@ def sample_statistics(signal, samples_per_frame, span):
 
 
 def standardise(features):
-    """Each channel with mean 0 and deviation 1 over the recording; a channel that does not vary (by 1e-6) is 0, NaN stays where it is.
+    """Each channel with mean 0 and deviation 1 over the recording; one that does not vary (by 1e-6) is 0.
+
+    NaN and infinite values do not count and stay where they are.
 
     What is the same all over a recording is lost: a short one of a single activity looks unlike a long one that holds it too.
 
     (T, C) -> (T, C) float32.
     """
-    centred = features - np.nanmean(features, axis=0, dtype=np.float64)
-    deviation = np.nanstd(centred, axis=0)
+    finite = np.isfinite(features)
+    centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
+    deviation = np.std(centred, axis=0, where=finite)
     return (centred / np.where(deviation > 1e-6, deviation, np.inf)).astype(np.float32)
 
 

@@ -1,4 +1,6 @@
-"""Segments where activations are high: from a class activation sequence (CAS) to runs, on the host. The rule is that of ECM's published code.
+"""Segments where activations are high: from a class activation sequence (CAS) to runs, on the host.
+
+The rule is that of ECM's published code.
 
 A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and above 0. Every
 threshold gives runs of its own, so that those of one action lie inside each other; suppression then keeps the best of them.
