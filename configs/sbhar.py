@@ -53,10 +53,10 @@ def get_config(variant="dw_afsd"):
 
 
 def proposal_config(system, options):
-    """P-GCN or TCANet on the proposals of DW-AFSD, which it trains first; options: `row` of P-GCN's ablation."""
+    """P-GCN or TCANet on the proposals of a short DW-AFSD, which it trains first; options: `row` of P-GCN's ablation."""
     config = tcanet_config() if system == "tcanet" else pgcn_config(system, options["row"])
     config.name = "_".join(["sbhar", system, *options.values()])
-    config.first_stage = get_config("dw_afsd")
+    config.first_stage = get_config("demo")
     config.data = sbhar.data_config()
     config.data.samples_per_frame = 10  # a feature every 0.2 s
     config.data.statistics_samples = 64  # of 1.3 s
@@ -67,18 +67,24 @@ def proposal_config(system, options):
     if system != "tcanet":
         config.pools.background_coverage = 0.0
         config.model.hidden = 128
+        config.model.dropout = 0.0  # with those of the paper a branch has too little of 48 channels left
+        config.model.branch_dropout = 0.0
+        config.train.learning_rate = 0.02
+        config.train.epochs = 20
+        config.train.decay_epochs = (8, 14, 18)
         return config
-    config.window.snippets = 512
+    config.window.snippets = 512  # 102 s
     config.window.train_stride_frames = 256
     config.window.test_stride_frames = 256
+    config.window.proposals = 32
     config.window.min_action_sec = 0.0
     config.model.channels = 64
     config.model.hidden = 64
-    config.model.groups = 4
+    config.model.samples = (8, 16, 8)  # a transition is a few seconds long, 5 features a second
     config.decode.classes = "proposals"
-    config.decode.confidence_stage = 3
-    config.train.epochs = 20
-    config.train.decay_epochs = (14,)
+    config.train.learning_rate = 1e-3
+    config.train.epochs = 14
+    config.train.decay_epochs = (10,)
     config.train.warmup_steps = 50
     return config
 

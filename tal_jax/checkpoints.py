@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
     "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
-    "data.samples_per_frame", "data.statistics_samples", "data.standardised",
-    "data.class_agnostic", "window.snippets", "window.sampling", "oic",
+    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels",
+    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic",
 )  # fmt: skip
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",

@@ -6,7 +6,7 @@ from tal_jax.errors import DataError
 
 AT_LEAST_1 = (
     "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
-    "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window",
+    "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window", "propose.most",
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def base_config(system):
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
-    config.evaluate.recording_scores = ""  # file with class scores of whole recordings, for a class-agnostic detector
+    config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet
     config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
     config.evaluate.checkpoint = "latest"  # or 'best'
@@ -83,6 +83,7 @@ def base_config(system):
 
     config.propose = ml_collections.ConfigDict()
     config.propose.most = 300  # proposals of a recording
+    config.propose.grouping = False  # True: of ecm and kt_mgfn groups of the class activations, not the candidates
     config.propose.nms_tiou = 0.95  # candidates that overlap a better one by so much are left out, whatever their classes
 
     config.predict = ml_collections.ConfigDict()

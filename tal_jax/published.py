@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from typing import Any, NamedTuple
 
 import flax.traverse_util
 import jax
@@ -14,6 +15,16 @@ from tal_jax.errors import DataError
 from tal_jax.weight_files import read_weights
 
 DETECTOR_PREFIX = "coarse_pyramid_detection."
+
+
+class PublishedDetector(NamedTuple):
+    """A whole detector of a checkpoint, its shapes not checked yet."""
+
+    kind: str  # for the terminal
+    variables: dict  # collection -> nested dict of arrays
+    inputs: Any  # what the network takes, as shapes: one, or a dict of its arguments
+    fields: dict  # "section.field" of the config -> what the checkpoint says of it
+
 
 # (their name, our name): the block or convolution that the rest of the name belongs to.
 _AFSD_MODULES = [
@@ -63,6 +74,37 @@ def afsd_from_state_dict(state_dict, top_down=True):
         raise DataError(f"These names are not of a published AFSD checkpoint: {', '.join(unknown)}.")
     flat["scales"] = np.concatenate([scales[level] for level in sorted(scales)] or [np.zeros(0, np.float32)])
     return flax.traverse_util.unflatten_dict(flat, sep="/")
+
+
+def is_afsd(weights):
+    """Whether there is an AFSD detector among the names, not only its backbone."""
+    return any(name.startswith(DETECTOR_PREFIX) for name in weights)
+
+
+def afsd_detector(source, config):
+    """The PublishedDetector of an AFSD checkpoint, backbone included; the first kernel tells the stream.
+
+    Args:
+      source: the file.
+      config: of a run on frames.
+
+    Raises:
+      DataError: the config is not of such a detector, or the file holds none.
+    """
+    if config.model.backbone != "i3d":
+        raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
+    weights = read_weights(source)
+    if not is_afsd(weights):
+        raise DataError(
+            f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted without --config."
+        )
+    kind, stream, _ = recognise(weights, source)
+    variables = {name: {"backbone": tree} for name, tree in i3d_from_state_dict(weights).items()}
+    variables["params"]["backbone"].pop("logits", None)  # the classes of Kinetics
+    variables["params"] |= afsd_from_state_dict(weights, config.model.top_down)
+    crop = config.data.crop_pixels
+    clip = jax.ShapeDtypeStruct((1, config.window.frames, crop, crop, STREAMS[stream]), np.float32)
+    return PublishedDetector(f"{kind}, {stream}", variables, clip, {"data.input": stream})
 
 
 def _afsd_path(name, top_down):
@@ -261,6 +303,32 @@ def backbone_variables(weights, source):
     network = I3D(("Mixed_5c",), num_classes=num_classes)
     require_same_shapes(variables, jax.eval_shape(network.init, jax.random.key(0), clip), source)
     return variables
+
+
+def first_kernel_shape(weights, name, num_axes, system, source):
+    """Shape of the kernel that takes the features, by which a checkpoint of a system is known.
+
+    Args:
+      weights: name -> array, as `read_weights` gives it.
+      name: of the kernel.
+      num_axes: that it must have.
+      system, source: names of the system and of the file, for messages.
+
+    Raises:
+      DataError: it is not there, or can be no such kernel.
+    """
+    if name not in weights:
+        raise DataError(f"{source} holds no {system}, or not as published: nothing in it is called {name}.")
+    shape = weights[name].shape
+    if len(shape) != num_axes or 0 in shape:
+        raise DataError(f"{source}: {name} has the shape {shape}; it must have {num_axes} axes, none of them 0.")
+    return shape
+
+
+def channel_field(data, num_channels):
+    """The field of `config.data` that follows from the channels a network takes: those of the files, unless these are folded."""
+    in_files = 2 * num_channels if data.stream else num_channels
+    return {"data.num_channels": in_files} if data.samples_per_frame == 1 else {}
 
 
 def require_same_shapes(found, expected, source):

@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def print_evaluation(result, workdir):
-    """Prints mAP and the AP of every class; `result` as evaluation.json holds it, None prints nothing."""
+    """Prints mAP, the AP of every class, and what proposals find; `result` as evaluation.json holds it, None prints nothing."""
     if result is None:
         return
     tious = list(result["map"])
@@ -30,6 +30,8 @@ def print_evaluation(result, workdir):
     for why, number in counts["detections_ignored"].items():
         if number:
             console.print(f"{number} detections ignored: {why.replace('_', ' ')}.", highlight=False)
+    if "proposals" in result:
+        console.print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 
 
 def print_detections(name, detections, most=40):
@@ -46,21 +48,30 @@ def print_detections(name, detections, most=40):
 
 
 def print_proposals(result, path):
-    """Prints how many actions proposals find; `result` as `evaluate_proposals` gives it, path: where they are."""
-    table = Table(title="actions found by the proposals of the test subset (%)")
-    table.add_column("tIoU")
-    table.add_column("recall", justify="right")
-    for tiou, recall in result["recall"].items():
-        table.add_row(tiou, f"{recall:.1f}")
-    console = Console()
-    console.print(table)
-    (most, best), counts = list(result["ar"].items())[-1], result["counts"]
-    console.print(
-        f"AR@{most} {best:.2f}, AUC {result['auc']:.2f}; {counts['proposals']} proposals in {counts['recordings']} recordings with "
-        f"{counts['ground_truths']} annotated actions. Written: {path}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    """Prints how many actions proposals find; `result` as `evaluate_proposals` gives it, or None; path: where they are."""
+    console, counted = Console(), ""
+    if result:
+        console.print(_found_table("actions found by the proposals of the test subset (%)", {"proposals": result}))
+        counts = result["counts"]
+        counted = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
+    console.print(f"{counted}Written: {path}", highlight=False, soft_wrap=True)
+
+
+def _found_table(title, results):
+    """Table with a column for each of `results` {heading: as `evaluate_proposals` gives it, of the same numbers of proposals}."""
+    table = Table(title=title)
+    table.add_column("")
+    for heading in results:
+        table.add_column(heading, justify="right")
+    first = next(iter(results.values()))
+    for number in dict.fromkeys([*(n for n in ("1", "5", "10", "50", "100") if n in first["ar"]), list(first["ar"])[-1]]):
+        table.add_row(f"AR@{number}", *(f"{result['ar'][number]:.2f}" for result in results.values()))
+    table.add_row("AUC", *(f"{result['auc']:.2f}" for result in results.values()))
+    table.add_section()
+    for tiou in first["recall"]:
+        table.add_row(f"recall at tIoU {tiou}", *(f"{result['recall'][tiou]:.1f}" for result in results.values()))
+    table.add_row("number of proposals", *(str(result["counts"]["proposals"]) for result in results.values()))
+    return table
 
 
 def print_check(summary, lines):

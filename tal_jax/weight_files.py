@@ -39,6 +39,8 @@ _CONSTRUCTORS = {
 }
 _MENTIONED = {("torch", name): ("type", dtype) for name, dtype in _STORAGE_TYPES.items()} | {("numpy", "ndarray"): ("ndarray",)}
 
+_WRAPPERS = ("model", "model_state", "state_dict")  # what the state_dict of a checkpoint may be called
+
 
 class _Refused(Exception):
     """The rest of a sentence that begins with the path."""
@@ -67,10 +69,13 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file):
         super().__init__(file)
         self.storage_types = {}
+        self.latin1 = functools.cache(lambda text: str.encode(text, "latin1"))  # one copy, however often a pickle asks for it
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
             return lambda *items: _Dict(*items)
+        if (module, name) == ("_codecs", "encode"):  # how pickles of protocol 2, PyTorch's among them, have bytes
+            return lambda text, _: self.latin1(text)
         if kind := _CONSTRUCTORS.get((module, name)):
             return lambda *args: _Part(kind, *args)
         if (module, name) in _MENTIONED:
@@ -86,12 +91,13 @@ class _Unpickler(pickle.Unpickler):
         return _Part("storage", key, *storage_type.args, count, *(view[0][1:] if any(view) else (0, count)))
 
 
-def read_weights(path):
+def read_weights(path, beside=()):
     """Reads the arrays of a weight file.
 
     Args:
-      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict" or "model"), a pickle
-        of nested dicts of NumPy arrays, an .npz or an .npy file; told apart by content.
+      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict", "model" or
+        "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy file; told apart by content.
+      beside: names of arrays that are wanted too if they lie beside the state_dict; all others there are let go.
 
     Returns:
       dict name -> np.ndarray (perhaps read-only). Names of nested dicts are joined with "/", a "module." before all names is
@@ -104,7 +110,7 @@ def read_weights(path):
     path = pathlib.Path(path)
     with path.open("rb") as file:
         try:
-            return _named_arrays(*_parse(file, path.stem))
+            return _named_arrays(*_parse(file, path.stem), beside)
         except _Refused as refusal:
             raise DataError(f"{path} {refusal}") from None
         except Exception as error:  # whatever a damaged file leads the parsers to, MemoryError included
@@ -158,18 +164,21 @@ def _parse_legacy_torch(file):
     return tree, raw.__getitem__
 
 
-def _named_arrays(tree, read_bytes):
+def _named_arrays(tree, read_bytes, beside):
     """The tree of a file -> dict name -> array, without the wrappers that checkpoints have."""
     if not isinstance(tree, dict):
         raise _Refused(f"holds one {type(tree).__name__}, not arrays by name.")
-    for wrapper in ("model", "state_dict"):
+    others = {}
+    for wrapper in _WRAPPERS:
+        others |= {name: dict.get(tree, name) for name in beside if name in tree}
         if isinstance(dict.get(tree, wrapper), dict):
             tree = tree[wrapper]
-    storage = functools.cache(lambda key, dtype: _widened(read_bytes(key), dtype))
-    arrays = {name: _array(name, leaf, storage) for name, leaf in _flatten(tree)}
-    if not arrays:
+    leaves = {name: leaf for name, leaf in _flatten(tree) if name not in others}
+    if not leaves:
         raise _Refused("holds no arrays.")
-    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
+    prefix = "module." if all(name.startswith("module.") for name in leaves) else ""
+    storage = functools.cache(lambda key, dtype: _widened(read_bytes(key), dtype))
+    arrays = {name: _array(name, leaf, storage) for name, leaf in (leaves | others).items()}
     return {name.removeprefix(prefix): array for name, array in arrays.items()}
 
 

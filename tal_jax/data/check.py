@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 from tal_jax import data
+from tal_jax.data.proposals import read_proposals
 from tal_jax.errors import DataError
 
 
@@ -21,6 +22,9 @@ def check_dataset(config):
     """
     config = config.copy_and_resolve_references()
     config.data.allow_missing = True
+    proposals = config.get("proposals")
+    if proposals:
+        config.proposals = ""  # they are read below
     dataset = data.load_dataset(config)
     recordings = dataset.annotations.recordings
     subsets = {recording.subset for recording in recordings.values()}
@@ -41,7 +45,7 @@ def check_dataset(config):
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
-            found = _feature_problems(features, recording, timeline) + _annotation_problems(
+            found = feature_problems(features, recording, timeline) + _annotation_problems(
                 recording, dataset.annotations.classes, timeline, len(features)
             )
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
@@ -49,7 +53,12 @@ def check_dataset(config):
             problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
         if not len(recording.labels):
             problems.append(f"Note: recording '{name}' has no annotation.")
-    return _summary(config, dataset, shapes), problems
+    summary = _summary(config, dataset, shapes)
+    try:
+        summary += f"\n{proposals}: {read_proposals(proposals, dataset.annotations)[1]}" if proposals else ""
+    except DataError as error:
+        problems.append(str(error))
+    return summary, problems
 
 
 def _summary(config, dataset, shapes):
@@ -77,7 +86,8 @@ def _summary(config, dataset, shapes):
     return "\n".join(lines)
 
 
-def _feature_problems(features, recording, timeline):
+def feature_problems(features, recording, timeline):
+    """What is wrong with the features (T, C) of a recording: NaN, and a T that does not fit its duration. Ends of sentences."""
     problems = []
     bad_rows = np.flatnonzero(~np.isfinite(features).all(axis=1)) if features.dtype.kind == "f" else np.zeros(0)
     if bad_rows.size:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".npy", ".npz", ".csv")
 KEPT_RECORDINGS = 256
 NUM_BANDS = 6
+STREAMS = ("rgb", "flow")
 MIN_POWER = 1e-5  # of a channel that stands still
 
 
@@ -61,6 +62,7 @@ class Dataset:
         timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).
         proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
+        recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
     """
 
     annotations: Annotations
@@ -68,6 +70,7 @@ class Dataset:
     timeline: Callable[[str], Timeline]
     missing: tuple[str, ...] = ()
     proposals: dict | None = None
+    recording_scores: dict | None = None
 
 
 def data_config(**fields):
@@ -85,11 +88,13 @@ def data_config(**fields):
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
+    data.stream = ""  # 'rgb', 'flow': the first, the second half of the channels, of files that hold both; "": all of them
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
     data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
     data.class_agnostic = False  # True: all actions are of one class, "action"
     data.allow_missing = False  # True: recordings without features are left out; False: they are an error
+    data.left_out = ()  # recordings that are used for nothing, whether their features are there or not
     data.update(fields)
     return data
 
@@ -129,8 +134,14 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
 
     Returns, Raises: as `folder_dataset`.
     """
+    if data.stream and data.stream not in STREAMS:
+        raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {', '.join(STREAMS)}, or empty.")
     subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.clips_subset)))
-    wanted = {name: recording for name, recording in annotations.recordings.items() if recording.subset in subsets}
+    wanted = {
+        name: recording
+        for name, recording in annotations.recordings.items()
+        if recording.subset in subsets and name not in data.left_out
+    }
     missing = tuple(name for name in wanted if name not in available)
     if missing:
         what = "feature file" if data.input == "features" else "frames"
@@ -155,6 +166,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             num_channels, expected_by = signal.shape[-1], f"recording '{name}' has"
         if signal.shape[-1] != num_channels:
             raise DataError(f"Recording '{name}' {place} has {signal.shape[-1]} channels, but {expected_by} {num_channels}.")
+        if data.stream:
+            signal = np.array_split(signal, 2, axis=-1)[STREAMS.index(data.stream)]
         if len(signal) < data.samples_per_frame:
             raise DataError(
                 f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "

@@ -15,6 +15,7 @@ from tal_jax.data.annotations import Annotations, load_annotations
 FILES = pathlib.Path(__file__).parent / "files" / "thumos14"
 ANNOTATIONS = FILES / "thumos_gt.json"
 FEATURES = "data/thumos14/i3d"
+CLIP_FRAMES = 64  # that a feature of P-GCN has seen
 FRAMES_FPS = 10.0  # of the frames that tal_jax.prepare stores
 HOW_TO_GET = {}
 HOW_TO_GET["frames"] = (
@@ -27,10 +28,23 @@ HOW_TO_GET["features"] = (
     "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one folder, and point "
     "at it with --config.data.features=FOLDER."
 )
+HOW_TO_GET["clips"] = (
+    "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy of shape (T, 1024) for each "
+    "video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as --mode=extract --input=VIDEOS with the same config writes it, "
+    "and point at it with --config.data.features=FOLDER."
+)
 
 
 def data_config(input="rgb"):
-    """`config.data` for THUMOS14. input: 'rgb' or 'flow', frames at 10 a second; or 'features', the shared I3D features."""
+    """`config.data` for THUMOS14.
+
+    Args:
+      input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', those of P-GCN.
+    """
+    if input == "clips":
+        data = features.data_config(name="thumos14", fps=30.0, stride_frames=8, snippet_frames=CLIP_FRAMES, num_channels=2048)
+        data.features = "data/thumos14/i3d_clips"
+        return data
     if input == "features":
         return features.data_config(name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048)
     return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")
@@ -48,7 +62,8 @@ def load(config):
     else:
         annotations = bundled_annotations() if data.input == "features" else _with_published_frames(bundled_annotations())
     if data.input == "features":
-        return features.folder_dataset(annotations, data.features or FEATURES, data, HOW_TO_GET["features"])
+        hint = HOW_TO_GET["clips" if data.snippet_frames == CLIP_FRAMES else "features"]
+        return features.folder_dataset(annotations, data.features or FEATURES, data, hint)
     return frames.load(config, annotations, HOW_TO_GET["frames"])
 
 

@@ -105,6 +105,24 @@ def test_subset_that_no_recording_has(check, database, field):
     assert check(**{"test_subset": "train", field: "other"}) == [sentence]
 
 
+def test_proposals(tmp_path, database, check):
+    check()
+    config = ml_collections.ConfigDict(dict(data=sbhar.data_config(), window=dict(frames=64), proposals=f"{tmp_path}/proposals.json"))
+    config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
+    config.data.update(samples_per_frame=1, num_channels=2)
+    summary, problems = check_dataset(config)
+    assert problems == [f"Cannot read the detections file {tmp_path}/proposals.json: No such file or directory."]
+    results = {"first": [{"segment": [1, 2]}, {"segment": [2, 1]}], "nobody": [{"segment": [1, 2]}]}
+    (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
+    told, problems = check_dataset(config)
+    assert problems == []
+    assert told == (
+        f"{summary}\n{tmp_path}/proposals.json: 3 proposals read, 1 kept, in 1 of 2 recordings; dropped: 1 of recordings that the "
+        "annotations lack, 1 empty or reversed; cut at an end of their recording: 0."
+    )
+    assert config.proposals == f"{tmp_path}/proposals.json"
+
+
 def test_a_data_set_that_cannot_be_read_is_an_error(check, tmp_path, database):
     database["first"]["annotations"][0]["segment"] = [1]
     with pytest.raises(DataError, match="recording 'first', annotation 0"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tal_jax.data.loader import TrainingBatches, chunks, pad_batch
+from tal_jax.data.loader import TrainingBatches, chunks, pad_batch, stack
 from tal_jax.errors import DataError
 
 
@@ -97,3 +97,16 @@ def test_pad_batch():
     assert padded["a"].dtype == np.int32
     np.testing.assert_array_equal(padded["sample_mask"], [1, 1, 0, 0])
     np.testing.assert_array_equal(pad_batch({"a": np.zeros(3)}, 3)["sample_mask"], [1, 1, 1])
+
+
+def test_examples_of_several_inputs():
+    examples = [{"inputs": {"a": np.full(2, i), "b": np.float32(i)}, "label": i} for i in range(3)]
+    batch = stack(examples)
+    np.testing.assert_array_equal(batch["inputs"]["a"], [[0, 0], [1, 1], [2, 2]])
+    assert batch["inputs"]["b"].shape == batch["label"].shape == (3,) and batch["inputs"]["b"].dtype == np.float32
+    padded = pad_batch(batch, 4)
+    np.testing.assert_array_equal(padded["inputs"]["a"], [[0, 0], [1, 1], [2, 2], [0, 0]])
+    np.testing.assert_array_equal(padded["sample_mask"], [1, 1, 1, 0])
+    np.testing.assert_array_equal(stack([np.zeros(2), np.ones(2)]), [[0, 0], [1, 1]])
+    drawn = next(TrainingBatches(range(3), lambda item, rng: examples[item], batch_size=2, seed=0))
+    assert drawn["inputs"]["a"].shape == (2, 2) and drawn["inputs"]["b"].shape == (2,)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.features import data_config
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.systems.pgcn import decode
 from tal_jax.systems.pgcn.config import pgcn_config
@@ -150,6 +151,27 @@ def test_classes_of_the_recording():
     np.testing.assert_allclose(scaled.scores[4:], 0.4 * found.scores[4:])
     config.decode.recording_classes = 1
     assert set(decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4])).classes) == {1}
+
+
+def test_refine_uses_the_class_scores_of_the_recording():
+    config, scores = pgcn_config(), some_scores(2, 3)
+    arrays = {name: getattr(scores, name) for name in ("activity_logits", "completeness_logits", "offsets")}
+    arrays |= {"shares": np.array([[0.0, 0.1], [0.2, 0.3]]), "duration_sec": 50.0}
+    assert len(decode.refine(config, [arrays], 1)[1]) == 6
+    segments_sec, classes, _ = decode.refine(config, [arrays | {"recording_scores": np.array([0.1, 0.5, 0.4])}], 1)
+    np.testing.assert_array_equal(classes, [1, 1, 2, 2])
+    np.testing.assert_allclose(np.sort(segments_sec[:2], axis=0), [[0, 5], [10, 15]], atol=1e-9)
+
+
+@pytest.mark.parametrize("stream, shares", [("rgb", (0.4, 0.6)), ("flow", (0.6, 0.4)), ("", (0.4, 0.6))])
+def test_rgb_and_flow_keep_their_weights_in_any_order(stream, shares):
+    config = pgcn_config()
+    config.data = data_config(stream=stream)
+    first, second = some_scores(seed=0), some_scores(seed=1)
+    fused = decode.decode(config, first, second)
+    np.testing.assert_allclose(fused["offsets"], shares[0] * first.offsets + shares[1] * second.offsets)
+    np.testing.assert_allclose(fused["activity_logits"], shares[0] * first.activity_logits + shares[1] * second.activity_logits)
+    assert decode.decode(config, first)["activity_logits"] is first.activity_logits
 
 
 def test_a_permutation_of_proposals_changes_nothing():

@@ -1,11 +1,19 @@
-"""Post-processing of TCANet against the published one, and by hand."""
+"""Post-processing of TCANet against the published one, and by hand; where its classes come from."""
+
+import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.systems.tcanet.config import tcanet_config
-from tal_jax.systems.tcanet.decode import decode, detections, suppress
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.features import build_dataset, data_config
+from tal_jax.data.proposals import Proposals
+from tal_jax.errors import DataError
+from tal_jax.systems.tcanet import examples
+from tal_jax.systems.tcanet.config import require_model, tcanet_config
+from tal_jax.systems.tcanet.decode import decode, detections, refine, suppress
+from tal_jax.systems.tcanet.examples import training_examples
 from tal_jax.systems.tcanet.model import Outputs
 from tal_jax.systems.tcanet.tbr import Stage
 from tests.golden import recipe
@@ -21,7 +29,7 @@ def test_proposals_and_detections_are_the_published_ones():
     kept, kept_scores = suppress(config, segments, scores, duration)
     np.testing.assert_allclose(np.column_stack([kept, kept_scores]), case.arrays["proposals_out"], **close)
     logits = 2 * recipe.array("class_logits", [200])
-    found, classes, found_scores = detections(config, segments, scores, duration, class_logits=logits)
+    found, classes, found_scores = detections(config, segments, scores, duration, class_scores=logits)
     np.testing.assert_allclose(np.column_stack([classes, found, found_scores]), case.arrays["detections"], **close)
     single, single_score = suppress(config, np.array([[1.0, 5.0]]), np.array([0.6 * 0.7]), 10.0)
     np.testing.assert_allclose([*single[0], single_score[0]], case.arrays["single_out"], **close)
@@ -50,21 +58,17 @@ def test_at_most_101_picks_of_which_100_are_kept():
     np.testing.assert_array_equal(kept[:, 0], start[::-1][:100])
 
 
-@pytest.mark.parametrize("classes", ["recording", "proposals"])
-def test_without_proposals_there_are_no_detections(classes):
-    config = tcanet_config()
-    config.decode.classes = classes
+def test_without_proposals_there_are_no_detections():
     for segments, scores in ((np.zeros((0, 2)), np.zeros(0)), (np.ones((3, 2)), np.zeros(3))):
-        found = detections(config, segments, scores, 9.0, class_logits=np.zeros(5), labels=np.zeros(len(scores), int))
-        assert [array.shape for array in found] == [(0, 2), (0,), (0,)]
+        for classes in ({"class_scores": np.zeros(5)}, {"labels": np.zeros(len(scores), int)}):
+            found = detections(tcanet_config(), segments, scores, 9.0, **classes)
+            assert [array.shape for array in found] == [(0, 2), (0,), (0,)]
 
 
 def test_proposals_keep_their_labels():
     """Each class is suppressed by itself: the same segment of two classes stays as it is."""
-    config = tcanet_config()
-    config.decode.classes = "proposals"
     segments = np.array([[0, 10], [0, 10], [0, 10.0], [20, 30]])
-    found, classes, scores = detections(config, segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7])
+    found, classes, scores = detections(tcanet_config(), segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7])
     np.testing.assert_array_equal(classes, [2, 7, 7])
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])  # the doubled one of class 7 fell below and was the last
     np.testing.assert_array_equal(found, [[0, 10], [0, 10], [20, 25]])
@@ -75,11 +79,99 @@ def test_classes_of_a_recording():
     config = tcanet_config()
     config.decode.max_detections = 4
     logits = np.log([0.1, 0.4, 0.2, 0.3])
-    found, classes, scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_logits=logits)
+    found, classes, scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=logits)
     shares = np.array([0.16, 0.09, 0.04]) / 0.3
     np.testing.assert_allclose(scores, [0.5 * shares[0], 0.4 * shares[0], 0.5 * shares[1], 0.4 * shares[1]], rtol=1e-6)
     np.testing.assert_array_equal(classes, [1, 1, 3, 3])
     np.testing.assert_array_equal(found[:, 0], [0, 5, 0, 5])
+    config.decode.class_sharpness = 0.0  # the scores are probabilities
+    scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3])[2]
+    np.testing.assert_allclose(scores, [0.5 * 0.4, 0.4 * 0.4, 0.5 * 0.3, 0.4 * 0.3])
+    config.decode.class_sharpness = -1.0
+    with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must not be negative"):
+        require_model(config)
+
+
+def window(start_sec, segments, confidence, **known):
+    """Arrays of a window as `refine` gets them, with a row of padding."""
+    count = len(segments)
+    rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.0])}
+    return rows | {"start_sec": start_sec, "proposal_scores": np.ones(count), "duration_sec": 50.0} | known
+
+
+def test_the_windows_of_a_recording_come_together():
+    config = tcanet_config()
+    config.decode.keep_last = True
+    labelled = [
+        window(0.0, [[1, 2], [4, 5]], [0.9, 0.3], labels=np.array([1, 0])),
+        window(20.0, [[1, 2]], [0.5], labels=np.array([1])),
+    ]
+    segments, classes, scores = refine(config, labelled, 1)
+    np.testing.assert_array_equal(segments, [[1, 2], [21, 22], [4, 5]])
+    np.testing.assert_array_equal(classes, [1, 1, 0])
+    np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])
+    config.decode.update(class_sharpness=0.0, top_classes=1)
+    shared = {"recording_scores": np.array([0.1, 0.2, 0.6])}
+    segments, classes, scores = refine(
+        config, [window(0.0, [[1, 2]], [0.5], **shared), window(20.0, [[1, 2]], [1.0], **shared)], 1
+    )
+    np.testing.assert_array_equal(segments, [[21, 22], [1, 2]])
+    np.testing.assert_array_equal(classes, [2, 2])
+    np.testing.assert_allclose(scores, [0.6, 0.3])
+
+
+def dataset_of(labels, recording_scores=None):
+    """20 s of noise to train on and as much to test on, each with two proposals of these labels."""
+    recordings = {
+        name: Recording(name, name, 20.0, np.array([[2.0, 6.0]]), np.zeros(1, np.int32), fps=1.0) for name in ("train", "test")
+    }
+    data = data_config()
+    features = np.random.default_rng(0).standard_normal((20, 4))
+    dataset = build_dataset(Annotations(("run", "jump"), recordings), lambda name: features, set(recordings), data, "here")
+    labels = None if labels is None else np.array(labels, np.int32)
+    found = Proposals(np.array([[2.0, 5.0], [8.0, 9.0]]), np.array([0.9, 0.8]), labels)
+    return dataclasses.replace(dataset, proposals=dict.fromkeys(recordings, found), recording_scores=recording_scores)
+
+
+def known_of(config, dataset):
+    """What is known of the one window of the test recording, once training has begun."""
+    training_examples(config, dataset)
+    ((_, _, _, known),) = examples.test_windows(config, dataset, "test")
+    return known
+
+
+def test_where_classes_come_from():
+    config = tcanet_config()
+    config.data = data_config()
+    config.window.snippets = 20
+    scores = {"test": np.array([0.3, 0.7])}
+    np.testing.assert_array_equal(known_of(config, dataset_of([1, 0], scores))["recording_scores"], [0.3, 0.7])
+    config.decode.classes = "proposals"
+    np.testing.assert_array_equal(known_of(config, dataset_of([1, 0], scores))["labels"], [1, 0])
+    config.data.class_agnostic = True
+    for classes in ("recording", "proposals"):
+        config.decode.classes = classes
+        np.testing.assert_array_equal(known_of(config, dataset_of(None))["labels"], [0, 0])
+
+
+@pytest.mark.parametrize(
+    "classes, labels, scores, sentence",
+    [
+        ("recording", [0, 1], None, "set --config.evaluate.recording_scores=FILE .* or --config.decode.classes=proposals"),
+        ("recording", [0, 1], {"train": np.ones(2)}, "recording_scores lacks 1 of 1 recordings; the first is 'test'"),
+        ("proposals", None, None, "2 of the 2 proposals of recording 'test' name no class of the annotations; set --config"),
+        ("proposals", [1, -1], None, "1 of the 2 proposals of recording 'test' name no class of the annotations; set --config"),
+    ],
+)
+def test_without_classes_training_does_not_begin(classes, labels, scores, sentence):
+    config = tcanet_config()
+    config.data = data_config()
+    config.window.snippets = 20
+    config.decode.classes = classes
+    with pytest.raises(DataError, match=sentence):
+        training_examples(config, dataset_of(labels, scores))
+    with pytest.raises(DataError, match=sentence):
+        list(examples.test_windows(config, dataset_of(labels, scores), "test"))
 
 
 def test_the_confidence_is_that_of_the_asked_stage_and_0_for_padding():

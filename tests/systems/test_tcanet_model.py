@@ -330,7 +330,7 @@ def test_unknown_names_and_masks_of_a_checkpoint():
         ("loss.iou_thresholds", (0.2, 0.5), "above config.loss.low_iou"),
         ("loss.confidence_weight", -1.0, "must not be negative"),
         ("curriculum.alpha_0", 2.0, "from 0 to 1"),
-        ("proposals.chunk", 0, "at least 1"),
+        ("window.proposals", 0, "at least 1"),
     ],
 )
 def test_bad_fields_have_a_sentence(field, value, sentence):

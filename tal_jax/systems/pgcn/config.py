@@ -77,22 +77,26 @@ def require_valid(config):
         raise DataError(f"config.curriculum.weighted names '{unknown[0]}'; it may name {', '.join(WEIGHTED)}.")
 
 
-def pgcn_config(variant="pgcn", row="full"):
+def pgcn_config(variant="pgcn", row="full", stream=""):
     """A config of P-GCN but for its `name` and `data`: THUMOS14.
 
     Args:
       variant: 'pgcn'; 'pgcn_dw', with dynamic weights, auxiliary head and curriculum (DW-AFSD Table 7).
       row: of `ROWS`.
+      stream: what the features are of, 'rgb' or 'flow', which set the learning rate; "": neither.
 
     Raises:
-      DataError: there is no such row.
+      DataError: there is no such row or stream.
     """
     if row not in ROWS:
         raise DataError(f"{variant} has no row '{row}'; its rows are {', '.join(ROWS)}.")
+    if stream not in ("rgb", "flow", ""):
+        raise DataError(f"{variant} has no input '{stream}'; it learns from the features of 'rgb' or of 'flow'.")
     config = base_config(variant)
     config.seed = 777
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
     config.window.frames = 0  # whole recordings
+    config.window.snippets = 0  # ActivityNet: 100
 
     config.pools = pools = ml_collections.ConfigDict()
     pools.foreground_tiou = 0.7  # foreground: best tIoU above it
@@ -106,7 +110,8 @@ def pgcn_config(variant="pgcn", row="full"):
     pools.repeats = 20  # of every video in an epoch; ActivityNet: 5
 
     config.pooling = pooling = ml_collections.ConfigDict()
-    pooling.rows = "clips"  # features of overlapping clips; ActivityNet: 'rescaled', rows share the video among them
+    # Features of overlapping clips; ActivityNet: 'rescaled' to window.snippets rows, which share the video among them.
+    pooling.rows = "clips"
 
     config.model = model = ml_collections.ConfigDict()
     model.hidden = 512
@@ -152,7 +157,7 @@ def pgcn_config(variant="pgcn", row="full"):
 
     config.train.epochs = 70
     config.train.batch_size = 32  # videos
-    config.train.learning_rate = 0.01  # flow; RGB: 0.001 (the paper; the published code has one default for both)
+    config.train.learning_rate = 0.001 if stream == "rgb" else 0.01  # the paper; the published code has one default, 0.01
     config.train.schedule = "steps"
     config.train.decay_epochs = (15, 30, 45)
     config.train.weight_decay = 5e-4  # not on biases

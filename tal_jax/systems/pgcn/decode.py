@@ -116,7 +116,8 @@ def decode(config, *outputs):
     """What `refine` needs of a recording, on the device: the fields of ProposalScores, (B, N, ...); of two networks fused."""
     names = [field.name for field in dataclasses.fields(ProposalScores)]
     streams = [ProposalScores(*(getattr(output, name) for name in names)) for output in outputs]
-    scores = streams[0] if len(streams) == 1 else fuse(streams, config.decode.fusion_weights)
+    weights = config.decode.fusion_weights if config.data.stream != "flow" else config.decode.fusion_weights[::-1]
+    scores = streams[0] if len(streams) == 1 else fuse(streams, weights)
     return {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
 
 
@@ -126,7 +127,7 @@ def refine(config, windows, num_streams):
     Args:
       config: the run's config.
       windows: one dict of NumPy arrays: those of `decode`, of which rows behind its N proposals are padding; shares (N, 2), the
-        proposals as shares of the recording; duration_sec.
+        proposals as shares of the recording; duration_sec; recording_scores (K,), where there are any.
       num_streams: 1 or 2.
 
     Returns:
@@ -136,7 +137,7 @@ def refine(config, windows, num_streams):
     shares, duration_sec = arrays["shares"], arrays["duration_sec"]
     names = [field.name for field in dataclasses.fields(ProposalScores) if field.name in arrays]
     scores = ProposalScores(**{name: arrays[name][: len(shares)] for name in names})
-    found = localize(config, scores, shares, num_streams)
+    found = localize(config, scores, shares, num_streams, arrays.get("recording_scores"))
     return found.segments * duration_sec, found.classes, found.scores
 
 

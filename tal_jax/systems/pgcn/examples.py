@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 
 from tal_jax.data.proposals import require_proposals
+from tal_jax.data.recording_scores import require_recordings
+from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.systems.pgcn import graph, pools
 from tal_jax.systems.pgcn.config import require_valid
@@ -32,7 +34,9 @@ def training_examples(config, dataset):
     require_valid(config)
     proposals = require_proposals(config, dataset)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    videos = {name: _pools(config, dataset, name, proposals[name]) for name, recording in recordings.items() if len(recording.labels)}
+    videos = {
+        name: _pools(config, dataset, name, proposals[name]) for name, recording in recordings.items() if len(recording.labels)
+    }
     if not videos:
         raise DataError(f"No recording of the subset '{config.data.train_subset}' has an action.")
     statistics = pools.target_statistics(videos.values())
@@ -50,9 +54,7 @@ def training_examples(config, dataset):
         extents = training_extents(video.segments[nodes], _num_frames(dataset, name))
         features = _features(config, dataset, name, extents)[places.reshape(draw.nodes.shape)]
         mean, std = (np.asarray(values, np.float32) for values in statistics)
-        return dict(
-            inputs=features, types=draw.types, labels=draw.labels, targets=draw.targets, target_mean=mean, target_std=std
-        )
+        return dict(inputs=features, types=draw.types, labels=draw.labels, targets=draw.targets, target_mean=mean, target_std=std)
 
     return list(videos) * config.pools.repeats, make_example
 
@@ -73,8 +75,11 @@ def test_windows(config, dataset, name):
     features = np.zeros((size, found.shape[1]), np.float32)
     features[:count] = found
     inputs = {"inputs": features, "neighbours": graph.neighbour_counts(neighbours, size)}
-    duration_sec = num_frames / dataset.timeline(name).fps
-    yield 0, len(dataset.read(name)), inputs, {"shares": segments / num_frames, "duration_sec": duration_sec}
+    known = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
+    if dataset.recording_scores is not None:
+        require_recordings(dataset.recording_scores, [name])
+        known["recording_scores"] = dataset.recording_scores[name]
+    yield 0, len(dataset.read(name)), inputs, known
 
 
 def _pools(config, dataset, name, proposals):
@@ -106,6 +111,7 @@ def _features(config, dataset, name, extents):
     """(N, 4) frames -> (N, 3C) float32."""
     features, timeline, parts = dataset.read(name), dataset.timeline(name), three_parts(extents)
     if config.pooling.rows == "rescaled":
+        features = resize_linear(features, config.window.snippets or len(features))
         rows = rescaled_rows(parts, len(features), _num_frames(dataset, name))
     else:
         rows = clip_rows(parts, len(features), timeline.stride_frames, timeline.snippet_frames)

@@ -52,6 +52,8 @@ def require_model(config):
             f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to {stages}, the number of "
             "config.loss.iou_thresholds."
         )
+    if config.decode.class_sharpness < 0:
+        raise DataError(f"config.decode.class_sharpness is {config.decode.class_sharpness}; it must not be negative.")
     if config.decode.nms != "soft":
         raise DataError(f"config.decode.nms is '{config.decode.nms}'; tcanet has 'soft' alone.")
 
@@ -80,7 +82,7 @@ def tcanet_config():
     config.seed = 0
 
     config.window.frames = 0  # a whole recording
-    config.window.snippets = 1000  # T: shorter recordings are padded with zeros, longer ones cut; where features are rescaled: 100
+    config.window.snippets = 1000  # T: shorter recordings are padded with zeros, longer ones cut; of rescaled features: 100
     config.window.train_stride_frames = 500
     config.window.test_stride_frames = 500
     config.window.proposals = 64  # of a training window, the best ones
@@ -122,17 +124,18 @@ def tcanet_config():
     c.constant_alpha = 0.5
     c.detach = True  # no gradient through the weights
 
-    config.decode.confidence_stage = (
-        2  # whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests
-    )
+    config.decode.refined = True  # False: the proposals as they were given, to compare with
+    # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
+    config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
-    config.decode.classes = "recording"  # top_classes of a classifier of recordings; 'proposals': each keeps its own label
+    # Top_classes of config.evaluate.recording_scores; 'proposals': each keeps its own class. Not read with data.class_agnostic.
+    config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4
     config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)
     config.decode.nms_top_k = 101  # picks
     config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
     config.decode.keep = 100  # of these picks
-    config.decode.class_sharpness = 2.0  # softmax(2 * logits) of the classifier
+    config.decode.class_sharpness = 2.0  # softmax(2 * logits) of the classifier; 0: its file holds probabilities, not logits
     config.decode.top_classes = 3
     config.decode.max_detections = 200  # of a recording
 

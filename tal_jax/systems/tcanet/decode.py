@@ -13,7 +13,10 @@ def decode(config, outputs):
 
     Returns:
       dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`, 0 for padding.
+      Without `decode.refined` the proposals as they were given, with confidence 1.
     """
+    if not config.decode.refined:
+        return {"segments_sec": outputs.stages[0].entering_sec, "confidence": outputs.mask.astype(jnp.float32)}
     # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
     stage = outputs.stages[config.decode.confidence_stage - 1]
     return {
@@ -27,25 +30,22 @@ def refine(config, windows, num_streams):
 
     Args:
       config: the run's config.
-      windows: of each of its windows the arrays of `decode`, and start_sec of the window, proposal_scores (N,), labels (N,) or None of
-        its proposals, and duration_sec of the recording.
+      windows: of each of its windows the arrays of `decode`, and what `examples.test_windows` knows.
       num_streams: 1.
 
     Returns:
       (segments_sec (M, 2), classes (M,), scores (M,)).
     """
     del num_streams
-    segments_sec, scores, labels = [], [], []
-    for window in windows:
-        count = len(window["proposal_scores"])
-        segments_sec.append(window["segments_sec"][:count] + window["start_sec"])
-        scores.append(window["confidence"][:count] * window["proposal_scores"])
-        labels.append(np.zeros(count, np.int64) if window["labels"] is None else window["labels"])
-    segments_sec, scores, labels = (np.concatenate(parts) for parts in (segments_sec, scores, labels))
-    return detections(config, segments_sec, scores, windows[0]["duration_sec"], labels=labels)
+    counted = [(window, len(window["proposal_scores"])) for window in windows]
+    segments_sec = np.concatenate([window["segments_sec"][:count] + window["start_sec"] for window, count in counted])
+    scores = np.concatenate([window["confidence"][:count] * window["proposal_scores"] for window, count in counted])
+    class_scores = windows[0].get("recording_scores")
+    labels = np.concatenate([window["labels"] for window in windows]) if class_scores is None else None
+    return detections(config, segments_sec, scores, windows[0]["duration_sec"], class_scores=class_scores, labels=labels)
 
 
-def detections(config, segments_sec, scores, duration_sec, class_logits=None, labels=None):
+def detections(config, segments_sec, scores, duration_sec, *, class_scores=None, labels=None):
     """Detections of one recording: suppression, then classes.
 
     Args:
@@ -53,18 +53,17 @@ def detections(config, segments_sec, scores, duration_sec, class_logits=None, la
       segments_sec: (P, 2) refined proposals, of `decode`.
       scores: (P,) score of the incoming proposal times the confidence. Proposals with score 0 are left out.
       duration_sec: of the recording, to which segments are clipped.
-      class_logits: (K,) of the recording, for `decode.classes` = 'recording'.
-      labels: (P,) int class of each incoming proposal, for `decode.classes` = 'proposals'. Then there is no other
-        classification, and those of each class are suppressed by themselves.
+      class_scores: (K,) of the recording, see `of_recording_classes`; or else
+      labels: (P,) int class of each incoming proposal. Then those of each class are suppressed by themselves.
 
     Returns:
       (segments_sec (M, 2), classes (M,) int, scores (M,)), best first, M at most `decode.max_detections`.
     """
     segments_sec, scores = np.asarray(segments_sec, np.float64), np.asarray(scores, np.float64)
     present = scores > 0
-    if config.decode.classes == "recording":
+    if class_scores is not None:
         proposals = suppress(config, segments_sec[present], scores[present], duration_sec)
-        return of_recording_classes(config, *proposals, class_logits)
+        return of_recording_classes(config, *proposals, class_scores)
     found, labels = [], np.asarray(labels)
     for k in np.unique(labels[present]):
         rows = present & (labels == k)
@@ -106,20 +105,22 @@ def _tiou(segments, one):
     return np.divide(shared, union, out=np.zeros(len(shared)), where=shared > 0)
 
 
-def of_recording_classes(config, segments_sec, scores, class_logits):
+def of_recording_classes(config, segments_sec, scores, class_scores):
     """Every proposal in each of the likeliest classes of the recording; score: probability of the class times its own.
 
     Args:
       config: the run's config (`decode`).
       segments_sec: (P, 2); scores: (P,).
-      class_logits: (K,); probabilities are softmax(2 * logits).
+      class_scores: (K,) logits, probabilities are softmax(2 * logits); with `decode.class_sharpness` 0 they are the probabilities.
 
     Returns:
       As `detections`.
     """
-    logits = config.decode.class_sharpness * np.asarray(class_logits, np.float64)
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
+    probabilities = np.asarray(class_scores, np.float64)
+    if config.decode.class_sharpness:
+        logits = config.decode.class_sharpness * probabilities
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
     classes = np.argsort(-probabilities, kind="stable")[: config.decode.top_classes]
     combined = np.outer(probabilities[classes], scores).ravel()
     return _best(config, np.tile(segments_sec, (len(classes), 1)), np.repeat(classes, len(scores)), combined)

@@ -4,6 +4,7 @@ import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.data.proposals import require_proposals
+from tal_jax.data.recording_scores import require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
@@ -22,10 +23,13 @@ def training_examples(config, dataset):
       `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no window has actions and proposals.
+      DataError: a bad config; there are no proposals, or no window has actions and proposals; detections would have no class.
     """
     require_valid(config)
     proposals = require_proposals(config, dataset)
+    for name, recording in dataset.annotations.recordings.items():
+        if recording.subset == config.data.test_subset:
+            _known_classes(config, dataset, name, proposals[name].take(slice(config.decode.proposals)))
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     truths = {name: _long(recording.segments_sec, config.window.min_action_sec) for name, recording in recordings.items()}
     items = [
@@ -36,7 +40,9 @@ def training_examples(config, dataset):
         if _inside(config, dataset, name, offset, proposals[name].segments_sec).any()
     ]
     if not items:
-        raise DataError(f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals.")
+        raise DataError(
+            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals."
+        )
 
     def make_example(item, rng):
         del rng
@@ -53,20 +59,53 @@ def training_examples(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """The windows of a recording, each with the proposals whose centres are nearest to its own. See `System.windows`."""
+    """The windows of a recording, each with the proposals whose centres are nearest to its own. See `System.windows`.
+
+    Known of each are start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
+    in place of these, and duration_sec of the recording.
+    """
     proposals = require_proposals(config, dataset)[name].take(slice(config.decode.proposals))
     offsets = _offsets(config, dataset, name, config.window.test_stride_frames)
     size, num_features = config.window.snippets, len(dataset.read(name))
     centres = dataset.timeline(name).to_seconds([offset + min(size, num_features) / 2 for offset in offsets])
     nearest = np.abs(proposals.segments_sec.mean(axis=1)[:, None] - centres).argmin(axis=1)
-    duration_sec = dataset.annotations.recordings[name].duration_sec or float(dataset.timeline(name).to_seconds(num_features))
     for i, offset in enumerate(offsets):
         chosen = proposals.take(nearest == i)
         if not len(chosen.scores):
             continue
         inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
-        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "labels": chosen.labels, "duration_sec": duration_sec}
-        yield offset, min(num_features - offset, size), inputs, known
+        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": _duration_sec(dataset, name)}
+        yield offset, min(num_features - offset, size), inputs, known | _known_classes(config, dataset, name, chosen)
+
+
+def _known_classes(config, dataset, name, proposals):
+    """What tells the classes of a recording's detections: {"recording_scores": (K,)} or {"labels": (N,) of the proposals}.
+
+    Raises:
+      DataError: nothing tells them.
+    """
+    if config.data.class_agnostic:
+        return {"labels": np.zeros(len(proposals.scores), np.int64)}
+    if config.decode.classes == "recording":
+        if dataset.recording_scores is None:
+            raise DataError(
+                "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
+                "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
+            )
+        require_recordings(dataset.recording_scores, [name])
+        return {"recording_scores": dataset.recording_scores[name]}
+    labels = np.full(len(proposals.scores), -1) if proposals.labels is None else proposals.labels
+    if (labels < 0).any():
+        raise DataError(
+            f"config.decode.classes is 'proposals', but {(labels < 0).sum()} of the {len(labels)} proposals of recording '{name}' name no "
+            "class of the annotations; set --config.decode.classes=recording, with --config.evaluate.recording_scores=FILE, or "
+            "--config.data.class_agnostic=True."
+        )
+    return {"labels": labels}
+
+
+def _duration_sec(dataset, name):
+    return dataset.annotations.recordings[name].duration_sec or float(dataset.timeline(name).to_seconds(len(dataset.read(name))))
 
 
 def _long(segments_sec, min_sec):
@@ -100,12 +139,11 @@ def _window(config, dataset, name, offset, segments_sec, size):
     rescaled, rows = config.model.normalise_by == "duration", config.window.snippets
     start_sec = 0.0 if rescaled else float(timeline.to_seconds(offset))
     seen = resize_linear(features, rows) if rescaled else features[offset : offset + rows]
-    duration_sec = dataset.annotations.recordings[name].duration_sec
     inputs = {
         "features": np.zeros((rows, features.shape[1]), np.float32),
         "proposals_sec": np.zeros((size, 2), np.float32),
         "proposal_mask": np.zeros(size, np.float32),
-        "covered_sec": np.float32(duration_sec if rescaled else timeline.to_seconds(offset + rows) - start_sec),
+        "covered_sec": np.float32(_duration_sec(dataset, name) if rescaled else timeline.to_seconds(offset + rows) - start_sec),
         "num_features": np.float32(len(seen)),
     }
     count = min(len(segments_sec), size)

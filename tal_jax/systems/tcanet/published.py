@@ -3,9 +3,12 @@
 import re
 
 import flax.traverse_util
+import jax
 import numpy as np
 
 from tal_jax.errors import DataError
+from tal_jax.published import PublishedDetector, channel_field, first_kernel_shape
+from tal_jax.weight_files import read_weights
 
 _ENCODER = {
     "self_atten.scale_attention.in_proj_": "query_key_value",
@@ -74,8 +77,34 @@ def to_ours(path, value, groups=GROUPS):
     """(out, in) -> (in, out); (out, in / groups, taps) -> (groups, taps, in / groups, out / groups); other shapes stay."""
     if value.ndim == 2:
         return value.T
-    if value.ndim < 3:
-        return value
     if path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel")):
         groups = 1  # the last convolution of each level has none
+    if value.ndim != 3 or len(value) % groups:
+        return value
     return value.reshape(groups, -1, *value.shape[1:]).transpose(0, 3, 2, 1)
+
+
+def tcanet_detector(source, config):
+    """The PublishedDetector of a TCANet checkpoint.
+
+    Args:
+      source: the file.
+      config: of a run of TCANet.
+
+    Raises:
+      DataError: the file holds none.
+    """
+    weights = read_weights(source)
+    groups = config.model.groups
+    _, channels_of_group, _ = first_kernel_shape(weights, "x_1d_b_f.0.weight", 3, "TCANet", source)
+    channels = groups * channels_of_group
+    shapes = {
+        "features": (1, config.window.snippets, channels),
+        "proposals_sec": (1, 1, 2),
+        "proposal_mask": (1, 1),
+        "covered_sec": (1,),
+        "num_features": (1,),
+    }
+    inputs = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+    variables = {"params": tcanet_from_state_dict(weights, groups)}
+    return PublishedDetector("TCANet", variables, inputs, channel_field(config.data, channels))
