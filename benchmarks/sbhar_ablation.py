@@ -18,9 +18,9 @@ import sys
 
 import numpy as np
 
+from tal_jax.data.proposals import read_proposals
 from tal_jax.data.sbhar import bundled_annotations
 from tal_jax.evaluation.detection import evaluate_detections
-from tal_jax.data.proposals import read_proposals
 from tal_jax.evaluation.detections_file import read_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.systems.ecm.config import TABLE_4
@@ -64,7 +64,10 @@ ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fiel
         **{row: (NAMES[row], f"pgcn,row={row}", []) for row in PGCN_ROWS},
         "dw": ("P-GCN with dynamic weights", "pgcn_dw", []),
     },
-    "tcanet": {"full": ("TCANet", "tcanet", []), "given": ("the proposals it is given", "tcanet", ["decode.refined=False", "train.epochs=1"])},
+    "tcanet": {
+        "full": ("TCANet", "tcanet", []),
+        "given": ("the proposals it is given", "tcanet", ["decode.refined=False", "train.epochs=1"]),
+    },
 }
 FIRST_STAGE = "demo"  # variant of configs/sbhar.py, as configs/sbhar.py:pgcn and :tcanet have it
 STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))

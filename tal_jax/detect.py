@@ -172,15 +172,22 @@ def _windows(stream, names):
     own_windows = SYSTEMS[config.system].windows
     for name in names:
         if own_windows:
+            _require_finite(dataset, name)
             for offset, num_cells, inputs, known in own_windows(config, dataset, name):
                 yield (name, offset, num_cells), inputs, known
             continue
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
             inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
             if not np.isfinite(inputs).all():
-                row = int(np.argmin(np.isfinite(dataset.read(name)).all(axis=1)))
-                raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {row}; mend the file.")
+                _require_finite(dataset, name)
             yield (name, offset, int(num_cells)), inputs, {}
+
+
+def _require_finite(dataset, name):
+    """Raises DataError for features that are not."""
+    finite = np.isfinite(dataset.read(name)).all(axis=1)
+    if not finite.all():
+        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; mend the file.")
 
 
 def suppress(config, candidates):

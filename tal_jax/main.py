@@ -32,7 +32,7 @@ _DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score 
 _INPUT = flags.DEFINE_string(
     "input",
     "",
-    "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a folder of actionness.",
+    "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a folder of actionness, or proposals of others.",
 )
 _DRAW = flags.DEFINE_enum(
     "draw",

@@ -131,6 +131,7 @@ def with_proposals(config, workdir, source, inputs):
     if config.proposals != str(propose.path_of(folder)):
         return {name: functools.partial(_with_read_proposals, config, make) for name, make in inputs.items()}
     first, classes = trained_run(config.first_stage, folder)
+    first.parallel.update(config.parallel)
     detector, variables = make_detector([first], len(classes)), evaluate.load_variables(first, folder)
     seen_first = input_datasets(first, source, classes)
 

@@ -11,6 +11,7 @@ from tal_jax.config import require_shared_fields
 from tal_jax.data import dataset_annotations, proposals
 from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
+from tal_jax.data.proposal_files import holds_proposals
 from tal_jax.detect import activation_sequences, find_candidates, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
@@ -27,7 +28,8 @@ def propose(config, workdir, source=""):
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
       workdir: folder of a trained run, whose best candidates before suppression are the proposals, or with
         `config.propose.grouping` the groups of its class activations.
-      source: folder with a sequence of actionness for each recording, whose groups are the proposals; then there need be no run.
+      source: folder with a sequence of actionness for each recording, whose groups are the proposals; or anyone's proposals, of which
+        those that can be used are written. Then there need be no run.
 
     Returns:
       The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if it has no times.
@@ -36,12 +38,19 @@ def propose(config, workdir, source=""):
       DataError: a sentence for the user.
     """
     require_shared_fields(config)
-    candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
     settings = config.propose
-    found = proposals.propose(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+    if source and not pathlib.Path(source).exists():
+        raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
+    if source and holds_proposals(source):
+        annotations = dataset_annotations(config)
+        found, held = proposals.read_proposals(source, annotations)
+        log.info("%s: %s", source, held)
+    else:
+        candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        found = proposals.propose(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
     proposals.write_proposals(path_of(workdir), found, annotations)
     try:
-        return evaluate_proposals(annotations, found, subset=config.data.test_subset, most=settings.most)
+        return evaluate_proposals(annotations, found, subset=config.data.test_subset)
     except DataError as error:
         log.warning("The proposals are not scored: %s", error)
         return None

@@ -101,11 +101,11 @@ SENTENCES = {
     "predict an empty folder": "holds no .npy, .npz, .csv file.",
     "workdir is a file": "File exists: '",
     "propose without run": "holds no trained run (there is no config.json); train first with --mode=train.",
-    "no proposals file": "Cannot read the detections file nothing.json: No such file or directory.",
+    "no proposals file": "Cannot read the proposals file nothing.json: No such file or directory.",
     "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
     "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
-    "actionness nowhere": "3 of 3 recordings have no feature file in nowhere, a folder that does not exist",
+    "actionness nowhere": "--input=nowhere is not there",
     "no proposals wanted": "config.propose.most is 0; it must be at least 1.",
 }
 
@@ -215,7 +215,10 @@ def test_thumos_says_how_to_get_the_data(outcomes):
         (
             "check proposals",
             0,
-            ["odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their", ": 1."],
+            [
+                "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their",
+                ": 1.",
+            ],
         ),
         ("check no proposals", 1, ["nothing.json: No such file or directory."]),
     ],

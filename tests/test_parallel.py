@@ -1,4 +1,5 @@
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import pytest
 
 from tal_jax import train
 from tal_jax.data import load_dataset
-from tal_jax.data.loader import pad_batch
+from tal_jax.data.loader import pad_batch, stack
 from tal_jax.errors import DataError
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
@@ -29,7 +30,7 @@ def first_examples(config, count, batch_size):
     items, make_example = SYSTEMS[config.system].examples(config, load_dataset(config))
     examples = [make_example(item, np.random.default_rng(0)) for item in items[:count]]
     assert len(examples) == count
-    return pad_batch({key: np.stack([example[key] for example in examples]) for key in examples[0]}, batch_size)
+    return pad_batch(stack(examples), batch_size)
 
 
 def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
@@ -38,7 +39,8 @@ def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
     model, optimizer = system.build(config, 2), optimizer or optax.sgd(0.1)
     parallel = make_parallel(impl, num_devices)
     assert parallel.num_devices == num_devices
-    state = parallel.replicate(train.init_state(config, model, optimizer, batch["inputs"][:1]))
+    inputs = jax.tree.map(lambda array: array[:1], batch["inputs"])
+    state = parallel.replicate(train.init_state(config, model, optimizer, inputs))
     step = parallel.compile(train.make_step(config, system, model, optimizer, batches_per_epoch=1))
     for _ in range(steps):
         state, values = step(state, parallel.shard(batch))
@@ -88,6 +90,17 @@ def test_a_step_is_the_gradient_of_the_whole_batch(on_one_device):
     assert_close(values["gradient_norm"], optax.tree.norm(gradients))
     assert_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients))
     assert state.step == 1
+
+
+def test_a_batch_of_proposals_means_the_same_on_four_devices(tiny, tmp_path):
+    segments = [[start, start + length] for length in (2, 3, 5) for start in range(12)]
+    results = {name: [{"segment": segment, "label": "slow"} for segment in segments] for name in ("monday", "tuesday", "sunday")}
+    (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
+    config = tiny("pgcn")
+    config.proposals = str(tmp_path / "proposals.json")
+    config.model.update(dropout=0.0, branch_dropout=0.0)  # what is random differs from device to device
+    batch = first_examples(config, 3, 4)
+    assert_close(run_step(config, batch, "pmap", devices(4)), run_step(config, batch, "pmap", 1))
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)

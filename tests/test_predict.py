@@ -161,11 +161,13 @@ def test_hours_are_read_window_by_window(run, tmp_path):
 )
 def test_features_that_do_not_fit(run, tmp_path, num_channels, features, message):
     config, workdir = run
-    config = config.copy_and_resolve_references()
-    config.data.num_channels = num_channels
+    shutil.copytree(workdir, tmp_path / "run")
+    trained = json.loads((workdir / "config.json").read_text())
+    trained["config"]["data"]["num_channels"] = num_channels
+    (tmp_path / "run" / "config.json").write_text(json.dumps(trained))
     np.save(tmp_path / "new.npy", features)
     with pytest.raises(DataError, match=message):
-        predict.predict(config, workdir, str(tmp_path / "new.npy"))
+        predict.predict(config, tmp_path / "run", str(tmp_path / "new.npy"))
 
 
 def test_what_cannot_be_known(run, tiny_data, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from tal_jax import evaluate, propose, report, train
+from tal_jax import evaluate, predict, propose, report, train
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset, proposals
 from tal_jax.data.annotations import load_annotations
@@ -144,11 +144,32 @@ def assert_same(found, expected):
 def proposed(monkeypatch):
     """List that gets what is proposed, as it is before it is written."""
     written, write = [], proposals.write_proposals
-    monkeypatch.setattr(proposals, "write_proposals", lambda path, found, *rest: (written.append(found), write(path, found, *rest)))
+    monkeypatch.setattr(
+        proposals, "write_proposals", lambda path, found, *rest: (written.append(found), write(path, found, *rest))
+    )
     return written
 
 
-# From a run
+# From a run, and from others
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_proposals_of_others_are_read_told_and_scored(form, tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "tal_jax")
+    source = tmp_path / "theirs.json"
+    if form == "json":
+        source.write_text(json.dumps({"results": {"sunday": [{"segment": [1.0, 5.0]}, {"segment": [5.0, 1.0]}]}}))
+    else:
+        source = tmp_path / "theirs"
+        source.mkdir()
+        (source / "sunday.csv").write_text("xmin,xmax,score\n1.0,5.0,0.9\n5.0,1.0,0.8\n")
+    scores = propose.propose(tiny("toy"), tmp_path / "read", str(source))
+    assert scores["counts"]["proposals"] == 1
+    assert "2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed" in caplog.messages[0]
+    read, _ = read_proposals(tmp_path / "read" / "proposals.json", load_dataset(tiny("toy")).annotations)
+    assert read["sunday"].segments_sec.tolist() == [[1.0, 5.0]]
+    with pytest.raises(DataError, match="--input=.*nowhere is not there"):
+        propose.propose(tiny("toy"), tmp_path / "read", str(tmp_path / "nowhere"))
 
 
 def test_the_proposals_of_afsd_are_read_as_they_were_made(tiny, tmp_path, monkeypatch, proposed, capsys):
@@ -190,7 +211,9 @@ def test_the_first_stage_is_trained_once(tiny, tmp_path, monkeypatch, proposed):
         assert propose.with_first_stage(again, tmp_path, may_train) and again.proposals == config.proposals
     changed = tiny("pgcn")
     changed.first_stage.train.epochs = 3
-    with pytest.raises(DataError, match="first_stage holds a run with another config: config.train.epochs was 2, is now 3. Choose"):
+    with pytest.raises(
+        DataError, match="first_stage holds a run with another config: config.train.epochs was 2, is now 3. Choose"
+    ):
         propose.with_first_stage(changed, tmp_path, may_train=True)
     other = tiny("pgcn")
     other.proposals = "mine.json"
@@ -214,6 +237,32 @@ def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog)
     assert found == expected
 
 
+def test_predict_runs_both_stages(tiny, tmp_path):
+    config = tiny("pgcn")
+    assert propose.with_first_stage(config, tmp_path, may_train=True)
+    train.train(config, tmp_path)
+    np.save(tmp_path / "new.npy", signal(150, [("slow", 30, 70)], seed=9))
+    for source in ("sunday", tmp_path / "new.npy"):
+        predict.predict(config, tmp_path, str(source))
+    found = {
+        name: json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["results"][name] for name in ("sunday", "new")
+    }
+    assert found["sunday"] == detections(tmp_path)["sunday"]
+    assert found["new"] and all(0 <= row["segment"][0] < row["segment"][1] <= 15 for row in found["new"])
+
+
+def test_predict_takes_proposals_of_a_file(odd_run, odd_data):
+    config, workdir, _ = odd_run
+    predict.predict(config, workdir, str(odd_data / "rgb" / "test_one.npy"))
+    found = json.loads((workdir / "predictions" / "test_one.json").read_text())["results"]
+    assert found["test_one"]
+    with pytest.raises(
+        DataError, match="none of its recordings is in the annotations. Its first is 'many', that of the annotations 'new'"
+    ):
+        np.save(workdir / "new.npy", signal(150, [], seed=9))
+        predict.predict(config, workdir, str(workdir / "new.npy"))
+
+
 def test_a_two_stage_system_without_proposals_is_one_sentence(tiny):
     config = tiny("tcanet")
     with pytest.raises(DataError, match="^tcanet starts from proposals; set --config.proposals=FILE. --mode=propose makes them"):
@@ -226,7 +275,11 @@ def test_a_two_stage_system_without_proposals_is_one_sentence(tiny):
 def test_bad_rows_are_dropped_and_counted(tiny, tmp_path, caplog):
     caplog.set_level(logging.INFO, "tal_jax")
     good, bad = [1.0, 3.0], [[3.0, 1.0], [2.0, 2.0], [30.0, 40.0], [float("nan"), 2.0]]
-    results = {"monday": [{"segment": s} for s in (good, *bad)], "nobody": [{"segment": good}], "tuesday": [{"segment": [19, 25]}]}
+    results = {
+        "monday": [{"segment": s} for s in (good, *bad)],
+        "nobody": [{"segment": good}],
+        "tuesday": [{"segment": [19, 25]}],
+    }
     (tmp_path / "odd.json").write_text(json.dumps({"results": results}))
     config = tiny("pgcn")
     config.proposals = str(tmp_path / "odd.json")
@@ -238,7 +291,8 @@ def test_bad_rows_are_dropped_and_counted(tiny, tmp_path, caplog):
     }
     assert caplog.messages[-1] == (
         f"{tmp_path}/odd.json: 7 proposals read, 2 kept, in 2 of 3 recordings; dropped: 1 of recordings that the annotations lack, "
-        "1 not finite, 2 empty or reversed, 1 outside their recording; cut at an end of their recording: 1."
+        "1 not finite, 2 empty or reversed, 1 outside their recording; cut at an end of their recording: 1. "
+        "Not in the annotations: nobody."
     )
 
 
@@ -366,7 +420,7 @@ def test_what_is_no_actionness_is_one_sentence(tiny, tmp_path, sequence, sentenc
 
 
 def test_an_empty_folder_has_no_actionness(tiny, tmp_path):
-    with pytest.raises(DataError, match="3 of 3 recordings have no feature file in .*nowhere, a folder that does not exist"):
+    with pytest.raises(DataError, match="nowhere is not there; name a folder of actionness"):
         propose.propose(tiny("toy"), tmp_path, str(tmp_path / "nowhere"))
 
 

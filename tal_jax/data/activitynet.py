@@ -9,7 +9,9 @@ HOW_TO_GET = (
     f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and point at other places with "
     "--config.data.annotations=FILE and --config.data.frames=FOLDER."
 )
-ANNOTATIONS_HINT = "Get this file from the organisers of ActivityNet, or point at another place with --config.data.annotations=FILE."
+ANNOTATIONS_HINT = (
+    "Get this file from the organisers of ActivityNet, or point at another place with --config.data.annotations=FILE."
+)
 FEATURES_HINT = (
     "Put one file a video ID into that folder: v_ID.npz with feat_spa and feat_tem (C, T), as published for ECM, or v_ID.npy (T, C), "
     "or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract --config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's "

@@ -40,13 +40,20 @@ class Block(NamedTuple):
     extent: Callable
 
 
+def holds_proposals(path):
+    """Whether a path is a file, or a folder of CSV files with the columns of proposals."""
+    path = pathlib.Path(path)
+    first = next(iter(sorted(path.glob("*.csv"))), None) if path.is_dir() else None
+    return path.is_file() or (first is not None and "xmin" in _text(first).split("\n")[0])
+
+
 def read_blocks(path):
     """The Blocks of a JSON file, of a text list (.xz too) or of a folder of CSV files. Raises DataError."""
     path = pathlib.Path(path)
     if path.is_dir():
         return _csv_blocks(path)
     if path.suffix == ".json":
-        return [_json_block(path, name, rows) for name, rows in read_results(path).items()]
+        return [_json_block(path, name, rows) for name, rows in read_results(path, "proposals").items()]
     lines = [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: the proposal file is empty.")

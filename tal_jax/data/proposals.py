@@ -40,7 +40,7 @@ class Proposals:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a file of proposals held; as text, one sentence.
+    """What a file of proposals held; as text, a sentence or two.
 
     Attributes:
         rows: proposals in the file.
@@ -63,9 +63,12 @@ class Report:
     def __str__(self):
         dropped = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items() if number) or "none"
         with_some = self.recordings - len(self.without_proposals)
+        lacking = (
+            f" Not in the annotations: {', '.join(self.unknown[:3])}{', …' * (len(self.unknown) > 3)}." if self.unknown else ""
+        )
         return (
             f"{self.rows} proposals read, {self.kept} kept, in {with_some} of {self.recordings} recordings; "
-            f"dropped: {dropped}; cut at an end of their recording: {self.cut}."
+            f"dropped: {dropped}; cut at an end of their recording: {self.cut}.{lacking}"
         )
 
 

@@ -29,19 +29,19 @@ def read_detections(path):
             for name, found in read_results(path).items()}  # fmt: skip
 
 
-def read_results(path):
+def read_results(path, what="detections"):
     """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked. Raises DataError."""
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"Cannot read the detections file {path}: {error.strerror}.") from error
+        raise DataError(f"Cannot read the {what} file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file, so not a detections file in JSON.") from error
+        raise DataError(f"{path}: not a text file, so not a {what} file in JSON.") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from error
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise DataError(f'{path}: field "results" must be an object {{recording: [detection, ...]}}; it is not there.')
+        raise DataError(f'{path}: field "results" must be an object {{recording: [{what[:-1]}, ...]}}; it is not there.')
     return {name: _list(found, path, name) for name, found in results.items()}
 
 

@@ -107,7 +107,9 @@ def test_subset_that_no_recording_has(check, database, field):
 
 def test_proposals(tmp_path, database, check):
     check()
-    config = ml_collections.ConfigDict(dict(data=sbhar.data_config(), window=dict(frames=64), proposals=f"{tmp_path}/proposals.json"))
+    config = ml_collections.ConfigDict(
+        dict(data=sbhar.data_config(), window=dict(frames=64), proposals=f"{tmp_path}/proposals.json")
+    )
     config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
     config.data.update(samples_per_frame=1, num_channels=2)
     summary, problems = check_dataset(config)

@@ -34,7 +34,9 @@ def test_fold_samples():
 def test_standardised_channels_have_mean_0_and_deviation_1():
     array = np.array([[1, 5, 2, 0], [3, 5, np.nan, np.inf], [5, 5, 4, 2]], np.float32)
     half = np.sqrt(3 / 2)  # deviations are sqrt(8/3), 0, 1 and 1
-    np.testing.assert_allclose(features.standardise(array), [[-half, 0, -1, -1], [0, 0, np.nan, np.inf], [half, 0, 1, 1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        features.standardise(array), [[-half, 0, -1, -1], [0, 0, np.nan, np.inf], [half, 0, 1, 1]], rtol=1e-6
+    )
 
 
 @pytest.fixture

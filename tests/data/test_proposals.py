@@ -80,7 +80,7 @@ def test_rows_that_make_no_sense_are_dropped_and_counted(tmp_path):
     assert (report.rows, report.kept, report.cut, report.unknown) == (12, 3, 2, ("elsewhere",))
     assert str(report) == (
         "12 proposals read, 3 kept, in 1 of 1 recordings; dropped: 2 of recordings that the annotations lack, 3 not finite, "
-        "2 empty or reversed, 2 outside their recording; cut at an end of their recording: 2."
+        "2 empty or reversed, 2 outside their recording; cut at an end of their recording: 2. Not in the annotations: elsewhere."
     )
 
 
