@@ -5,10 +5,15 @@ python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
 python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
 python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM: mAP 46 to 58 in 1.5 minutes
 python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN: mAP 48 to 52 in 3 minutes; its row simple: 58 to 60 in half a minute
+python -m tal_jax.main --config=configs/sbhar.py:tcanet   TCANet on the proposals of the demo: mAP 92 to 95 in 5 minutes, after the demo's 2
+python -m tal_jax.main --config=configs/sbhar.py:pgcn     P-GCN on the same: PGCN_FIGURES
+python -m tal_jax.main --config=configs/sbhar.py:pgcn_dw  P-GCN with dynamic weights by curriculum learning
 
-The last two see of the annotations which classes a window of 20 s or 30 s holds; the whole KT-MGFN also sees the training actions
-cut out as clips. Rows of their ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in
-systems/kt_mgfn/config.py).
+ECM and KT-MGFN see of the annotations which classes a window of 20 s or 30 s holds; the whole KT-MGFN also sees the training actions
+cut out as clips. Rows of ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in
+systems/kt_mgfn/config.py), `:pgcn,row=mlp_mlp` (ROWS in systems/pgcn/config.py).
+
+TCANet and P-GCN train their first stage in the folder first_stage of their workdir, or take --config.proposals=FILE.
 """
 
 from tal_jax.config import split_variant
@@ -21,7 +26,7 @@ from tal_jax.systems.tcanet.config import tcanet_config
 
 
 def get_config(variant="dw_afsd"):
-    """variant: 'dw_afsd', 'afsd', 'demo' (DW-AFSD in a fifth of the time), or 'ecm', 'kt_mgfn', with ',row=' one of an ablation."""
+    """variant: 'dw_afsd', 'afsd', 'demo' (DW-AFSD in a fifth of the time), 'tcanet', or 'ecm', 'kt_mgfn', 'pgcn', 'pgcn_dw', with ',row=' one of an ablation."""
     system = variant.split(",")[0]
     if system in ("ecm", "kt_mgfn"):
         return weak_config(*split_variant(variant, (system,), row="full" if system == "ecm" else "boundary"))
