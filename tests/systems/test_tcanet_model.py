@@ -159,6 +159,8 @@ def test_updates_are_the_published_ones():
     close(tbr.move_centre_and_width(proposals, offsets, 0.1, 0.2), case.arrays["inv_xw"])
     fused = tbr.fuse(jnp.array([-3.0, 10.0]), jnp.array([1.0, 20.0]), 0.25)
     np.testing.assert_allclose(fused, [0.0, 17.5])
+    crossing = jnp.array([-5.0, 8.0])  # begins before the window, but not before the recording
+    np.testing.assert_array_equal(tbr.fuse(crossing, crossing, 0.5, earliest=-20.0), crossing)
 
 
 def test_grouped_convolutions_are_those_of_jax():

@@ -133,7 +133,8 @@ def _window(config, dataset, name, offset, segments_sec, size):
 
     Returns:
       (inputs, start_sec): inputs are features (T, C) padded with zeros, proposals_sec (size, 2) from the window's start,
-      proposal_mask (size,), covered_sec () and num_features (), all float32; start_sec of the window in the recording.
+      proposal_mask (size,), covered_sec (), num_features () and earliest_sec (), the start of the recording, all float32; start_sec of
+      the window in the recording.
     """
     features, timeline = dataset.read(name), dataset.timeline(name)
     rescaled, rows = config.model.normalise_by == "duration", config.window.snippets
@@ -145,6 +146,7 @@ def _window(config, dataset, name, offset, segments_sec, size):
         "proposal_mask": np.zeros(size, np.float32),
         "covered_sec": np.float32(_duration_sec(dataset, name) if rescaled else timeline.to_seconds(offset + rows) - start_sec),
         "num_features": np.float32(len(seen)),
+        "earliest_sec": np.float32(-start_sec),
     }
     count = min(len(segments_sec), size)
     inputs["features"][: len(seen)] = seen

@@ -55,7 +55,7 @@ class TCANet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, train=False):
+    def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, earliest_sec=0.0, train=False):
         """Refines proposals; those of a recording do not meet, so they may come in any order, or in several calls.
 
         Args:
@@ -64,6 +64,8 @@ class TCANet(nn.Module):
           proposal_mask: (B, P), 0 for padding. A proposal with start + end = 0 is padding too, as in the published code.
           covered_sec: (B,) seconds that the T features stand for, see `sampling.covered_sec`.
           num_features: (B,) how many are no padding; needed for `padding_mask` alone.
+          earliest_sec: (B,) start of the recording, in the time of the proposals: 0 where the features are those of all of it, as in the
+            published code.
           train: with dropout, which needs an rng named "dropout", and the offsets of the frame level times `g_train`.
 
         Returns:
@@ -86,7 +88,7 @@ class TCANet(nn.Module):
                 self.groups, self.samples, self.context_ratio, self.centre_step, self.width_step, self.fusion, self.dtype,
                 name=f"stage_{i + 1}",
             )  # fmt: skip
-            found.append(regressor(encoded, segments, covered_sec, self.g_train if train else self.g_test))
+            found.append(regressor(encoded, segments, covered_sec, self.g_train if train else self.g_test, earliest_sec))
             segments = found[-1].refined_sec
         return Outputs(base, encoded, mask, tuple(found))
 

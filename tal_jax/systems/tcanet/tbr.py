@@ -43,10 +43,10 @@ def move_centre_and_width(segments, offsets, centre_step, width_step):
     return jnp.stack([centre - half, centre + half], axis=-1)
 
 
-def fuse(by_boundaries, by_centre, share):
-    """TCANet Eq. 16: share * first + (1 - share) * second, then not below 0. (..., 2) twice -> (..., 2)."""
+def fuse(by_boundaries, by_centre, share, earliest=0.0):
+    """TCANet Eq. 16: share * first + (1 - share) * second, then not before the recording. (..., 2) twice -> (..., 2)."""
     fused = share * by_boundaries + (1.0 - share) * by_centre
-    return jnp.where(fused < 0, 0.0, fused)  # `jnp.maximum` would halve the gradient at 0
+    return jnp.where(fused < earliest, earliest, fused)  # `jnp.maximum` would halve the gradient there
 
 
 class FrameLevel(nn.Module):
@@ -107,7 +107,7 @@ class BoundaryRegressor(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, features, segments_sec, covered_sec, g):
+    def __call__(self, features, segments_sec, covered_sec, g, earliest_sec=0.0):
         """Refines proposals.
 
         Args:
@@ -115,6 +115,7 @@ class BoundaryRegressor(nn.Module):
           segments_sec: (B, P, 2).
           covered_sec: (B,) what the features cover.
           g: factor on the offsets of the frame level.
+          earliest_sec: (B,) start of the recording, before which no proposal begins.
 
         Returns:
           Stage, all float32.
@@ -128,5 +129,5 @@ class BoundaryRegressor(nn.Module):
         segment = SegmentLevel(self.dtype, name="segment")(maps, positions).astype(jnp.float32)
         by_boundaries = move_boundaries(segments_sec, boundary_offsets, g)
         by_centre = move_centre_and_width(segments_sec, segment[..., :2], self.centre_step, self.width_step)
-        refined = fuse(by_boundaries, by_centre, self.fusion)
+        refined = fuse(by_boundaries, by_centre, self.fusion, jnp.reshape(earliest_sec, (-1, 1, 1)))
         return Stage(segments_sec, boundary_offsets, segment[..., :2], nn.sigmoid(segment[..., 2]), refined)
