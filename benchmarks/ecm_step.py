@@ -11,12 +11,12 @@ time, CPU time, the peak of resident memory and their ratios, and how far apart 
 import argparse
 import functools
 import json
-import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
+
+from benchmarks.measure import figures
 
 SNIPPETS, CHANNELS, CLASSES, FOLDS, TOP_K = 750, 2048, 20, 3, 93
 CHECKED = 2  # recordings whose loss without dropout is compared
@@ -159,16 +159,9 @@ def torch_step(batch_size):
 
 
 def measure(which, batch_size, repeats):
-    """Prints one line of JSON: wall_s, cpu_s, peak_mib, checked."""
+    """Prints one line of JSON: the `figures`, checked."""
     step, check = {"tal_jax": jax_step, "torch": torch_step}[which](batch_size)
-    times = []
-    for number in range(repeats + 1):
-        wall, cpu = time.perf_counter(), time.process_time()
-        step(number)
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    wall_s, cpu_s = np.min(times[1:], axis=0)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(dict(wall_s=wall_s, cpu_s=cpu_s, peak_mib=peak_mib, checked=check())))
+    print(json.dumps(figures(step, repeats) | dict(checked=check())))
 
 
 def main():
@@ -188,9 +181,9 @@ def main():
         found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
     print("| network | wall s | CPU s | peak MiB | wall ratio | CPU ratio | memory ratio |\n|---|---|---|---|---|---|---|")
     for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
-        figures = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-        ratios = [figure / found["torch"][key] for figure, key in zip(figures, ("wall_s", "cpu_s", "peak_mib"))]
-        row = [f"{figures[0]:.2f}", f"{figures[1]:.2f}", f"{figures[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
+        measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
+        ratios = [figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))]
+        row = [f"{measured[0]:.2f}", f"{measured[1]:.2f}", f"{measured[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
         print(f"| {name} | {' | '.join(row)} |")
     apart = abs(found["tal_jax"]["checked"] / found["torch"]["checked"] - 1)
     print(f"\nTotal loss without dropout, relative difference: {apart:.1e}")

@@ -12,12 +12,12 @@ their ratios, and how far apart the losses of both are without dropout, and the 
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
+
+from benchmarks.measure import figures
 
 CHANNELS, HIDDEN, CLASSES, CENTRES, SAMPLED, NODES = 1024, 512, 20, 8, 4, 21
 SHAPES = {
@@ -191,16 +191,9 @@ def pytorch(task, size):
 
 
 def measure(which, task, size, repeats):
-    """Prints one line of JSON: wall_s, cpu_s, peak_mib, checked."""
+    """Prints one line of JSON: the `figures`, checked."""
     step, check = {"here": here, "torch": pytorch}[which](task, size)
-    times = []
-    for number in range(repeats + 1):
-        wall, cpu = time.perf_counter(), time.process_time()
-        step(number)
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    wall_s, cpu_s = np.min(times[1:], axis=0)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(dict(wall_s=wall_s, cpu_s=cpu_s, peak_mib=peak_mib, checked=check())))
+    print(json.dumps(figures(step, repeats) | dict(checked=check())))
 
 
 def main():
@@ -225,9 +218,9 @@ def main():
             command = [sys.executable, "-m", "benchmarks.pgcn", f"--repeats={options.repeats}"]
             command += [f"--videos={options.videos}", f"--proposals={options.proposals}", "--only", which, task]
             found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
-            figures = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-            ratios = [figure / found["torch"][key] for figure, key in zip(figures, ("wall_s", "cpu_s", "peak_mib"))]
-            row = [f"{figures[0]:.3f}", f"{figures[1]:.3f}", f"{figures[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
+            measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
+            ratios = [figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))]
+            row = [f"{measured[0]:.3f}", f"{measured[1]:.3f}", f"{measured[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
             print(f"| {task} | {name} | {' | '.join(row)} |")
         apart[task] = abs(found["here"]["checked"] / found["torch"]["checked"] - 1)
     print(f"\nRelative difference without dropout: of the loss {apart['train']:.1e}, of the scores' sum {apart['test']:.1e}")

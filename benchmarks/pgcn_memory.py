@@ -14,7 +14,7 @@ import tempfile
 import numpy as np
 
 from tal_jax.data import features
-from tal_jax.evaluation.detections_file import write_detections
+from tal_jax.data.detections_file import write_detections
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.train import train
 
@@ -57,7 +57,6 @@ def main():
         config.data.update(annotations=str(folder / "annotations.json"), features=str(folder / "features"))
         config.proposals = str(folder / "proposals.json")
         config.decode.proposals = arguments.proposals
-        config.evaluate.batch_size = 1
         config.train.epochs = 1
         train(config, folder / "run")
     print(f"peak of resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

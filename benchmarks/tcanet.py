@@ -10,12 +10,12 @@ Prints wall time, CPU time, the peak of resident memory, ratios, and how far apa
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
+
+from benchmarks.measure import figures
 
 CHANNELS, STEP_SEC, STAGES, HEADS, WINDOW = 2304, 8 / 15, 3, 8, 9
 
@@ -156,17 +156,9 @@ def torch_forward(steps, proposals):
 
 
 def measure(which, steps, proposals, repeats):
-    """Prints one line of JSON: wall_s, cpu_s, median_s, peak_mib, refined."""
+    """Prints one line of JSON: the `figures`, refined."""
     forward = {"tal_jax": jax_forward, "torch": torch_forward}[which](steps, proposals)
-    times, refined = [], forward()
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        forward()
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    wall_s, cpu_s = np.min(times, axis=0)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    median_s = np.median(times, axis=0)[0]
-    print(json.dumps(dict(wall_s=wall_s, cpu_s=cpu_s, median_s=median_s, peak_mib=peak_mib, refined=refined.tolist())))
+    print(json.dumps(figures(lambda _: forward(), repeats) | dict(refined=forward().tolist())))
 
 
 def main():

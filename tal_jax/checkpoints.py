@@ -17,11 +17,15 @@ log = logging.getLogger(__name__)
 MODEL_FIELDS = (
     "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
     "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels",
-    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic",
+    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
 )  # fmt: skip
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
     "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
+)  # fmt: skip
+# Those of these on which the proposals of a run depend: of a first stage they are not free, its second stage learns from them.
+PROPOSAL_FIELDS = (
+    "decode", "localize", "propose", "window.test_stride_frames", "evaluate.checkpoint", "evaluate.second_workdir",
 )  # fmt: skip
 
 
@@ -90,19 +94,26 @@ class Checkpoints:
 
 
 def remember_run(config, classes, workdir):
-    """Writes the config and the class names to `<workdir>/config.json`.
+    """Writes the config and the class names to `<workdir>/config.json`; proposals within the workdir as a path from there.
 
     Raises:
       DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "config": json.loads(config.to_json())}
+    if new["config"].get("proposals"):
+        new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
     if Checkpoints.exist(workdir):
         old = _read_run(path)
         _require_same(path, "classes", old["classes"], new["classes"])
-        _require_same(path, "config", *(_without(run["config"], FREE_FIELDS) for run in (old, new)))
+        _require_same(path, "config", *(_lasting(run["config"]) for run in (old, new)))
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(new, indent=1))
+
+
+def proposal_settings(config):
+    """{"propose.most": 300, …}: the fields of a config on which the proposals of its run depend."""
+    return _only(json.loads(config.to_json()), PROPOSAL_FIELDS)
 
 
 def trained_run(config, workdir):
@@ -160,6 +171,19 @@ def _only(config, fields):
 def _without(config, fields):
     chosen = _only(config, fields)
     return {key: value for key, value in _flat(config).items() if key not in chosen}
+
+
+def _lasting(config):
+    """The fields that may not change while a run goes on: all but FREE_FIELDS, of its first stage too."""
+    first = config.get("first_stage", {})
+    below = _without(first, FREE_FIELDS) | _only(first, PROPOSAL_FIELDS)
+    return _without(config, (*FREE_FIELDS, "first_stage")) | {f"first_stage.{key}": value for key, value in below.items()}
+
+
+def _from_workdir(workdir, path):
+    """A path within the workdir as seen from there, so that the workdir may be moved and spelt in any way; others as they are."""
+    absolute, folder = pathlib.Path(path).resolve(), pathlib.Path(workdir).resolve()
+    return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else path
 
 
 def _require_same(path, what, old, new):

@@ -1,6 +1,7 @@
 """From trained networks to detections: windows -> candidates -> suppression over each recording and class."""
 
 import dataclasses
+import itertools
 from typing import Callable, NamedTuple
 
 import flax
@@ -59,11 +60,10 @@ def find_candidates(detector, streams, names):
     config, _, dataset = streams[0]
     refine = SYSTEMS[config.system].refine
     if refine:
-        of_recording = {name: [] for name in names}
-        for name, _, _, arrays in run_windows(detector, streams, names):
-            of_recording[name].append(arrays)
-        nothing = np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)
-        return {name: refine(config, found, len(streams)) if found else nothing for name, found in of_recording.items()}
+        found = {name: (np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)) for name in names}
+        for name, windows_of_one in itertools.groupby(run_windows(detector, streams, names), key=lambda window: window[0]):
+            found[name] = refine(config, [arrays for *_, arrays in windows_of_one], len(streams))
+        return found
     pooled = {name: ([np.zeros((0, 2))], [np.zeros(0, int)], [np.zeros(0)]) for name in names}
     for name, offset, num_cells, arrays in run_windows(detector, streams, names):
         for pool, values in zip(pooled[name], detector.candidates(arrays, offset, num_cells, dataset.timeline(name))):

@@ -9,12 +9,12 @@ import numpy as np
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.data.proposals import Proposals
 from tal_jax.data.recording_scores import best_classes, require_recordings
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
-from tal_jax.evaluation.detections_file import read_detections, write_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing
 from tal_jax.systems import SYSTEMS
@@ -37,16 +37,20 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     if not detections_path:
-        workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
-        streams = [load_stream(config, folder) for folder in workdirs]
-        _require_fusable(streams)
-        detector = make_detector([stream.config for stream in streams], len(streams[0].dataset.annotations.classes))
-        return evaluate_streams(workdir, detector, streams)
+        return evaluate_streams(workdir, *load_detector(config, workdir))
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
     annotations, results = _scored_annotations(config), read_detections(detections_path)
     write_detections(pathlib.Path(workdir) / "detections.json", results)
     return _score(config, workdir, annotations, results)
+
+
+def load_detector(config, workdir):
+    """(Detector, Streams) of the run in a workdir, fused with that in `config.evaluate.second_workdir` if it is set. Raises DataError."""
+    workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
+    streams = [load_stream(config, folder) for folder in workdirs]
+    _require_fusable(streams)
+    return make_detector([stream.config for stream in streams], len(streams[0].dataset.annotations.classes)), streams
 
 
 def _require_fusable(streams):
@@ -117,15 +121,16 @@ def score_proposals(config, dataset, results):
       results: detections of the test recordings, as `detect` returns them.
 
     Returns:
-      {"given", "refined": see `evaluate_proposals`}.
+      {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression, which by itself raises the
+      recall of few proposals.
     """
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
     scored = Annotations(classes, {name: recordings[name] for name in results if name not in config.evaluate.left_out})
-    given = {name: found.take(slice(config.decode.proposals)) for name, found in dataset.proposals.items()}
-    refined = {name: as_proposals(found) for name, found in results.items()}
+    proposals = {name: found.take(slice(config.decode.proposals)) for name, found in dataset.proposals.items()}
+    detections = {name: as_proposals(found) for name, found in results.items()}
     return {
         what: evaluate_proposals(scored, found, subset=config.data.test_subset)
-        for what, found in (("given", given), ("refined", refined))
+        for what, found in (("proposals", proposals), ("detections", detections))
     }
 
 

@@ -47,7 +47,7 @@ def main(_):
     config = _CONFIG.value
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     try:
-        if not propose.with_first_stage(config, workdir, may_train=_MODE.value == "train"):
+        if not propose.with_first_stage(config, workdir, _MODE.value):
             return
         if _MODE.value == "train":
             report.print_evaluation(train.train(config, workdir), workdir)

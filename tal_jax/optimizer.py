@@ -50,14 +50,20 @@ def scale_by_adam(b1=0.9, b2=0.999, eps=1e-8):
 def make_optimizer(config, total_steps):
     """Adam with L2 decay added to the gradient (not AdamW), as the published systems train."""
     train = config.train
-    steps = [
-        optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity(),
+    return clipped_and_accumulated(
+        config,
         optax.add_decayed_weights(train.weight_decay),
         scale_by_adam(),
         optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
         optax.masked(optax.scale(train.backbone_learning_rate_factor), _is_backbone),
-    ]
-    optimizer = optax.chain(*steps)
+    )
+
+
+def clipped_and_accumulated(config, *steps):
+    """These steps behind `gradient_clip`, all of it once for every `accumulate_steps` batches."""
+    train = config.train
+    clip = optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity()
+    optimizer = optax.chain(clip, *steps)
     if train.accumulate_steps > 1:
         optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
     return optimizer

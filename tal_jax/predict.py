@@ -12,15 +12,16 @@ from tqdm import tqdm
 
 from tal_jax import evaluate, propose, report
 from tal_jax.checkpoints import trained_run
-from tal_jax.data import dataset_annotations, load_dataset, proposals
+from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.detections_file import write_detections
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
 from tal_jax.data.frames import read_frames
+from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
-from tal_jax.detect import Stream, activation_sequences, detect, find_candidates, make_detector
+from tal_jax.detect import Stream, activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.plots import draw_timeline
 from tal_jax.files import replacing
 from tal_jax.systems import SYSTEMS
@@ -50,7 +51,7 @@ def predict(config, workdir, source, draw="detections"):
         )
     inputs = input_datasets(config, source, classes)
     if SYSTEMS[config.system].windows:
-        inputs = with_proposals(config, workdir, source, inputs)
+        inputs = with_proposals(config, workdir, source, inputs, classes)
     detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
     folder, failed = pathlib.Path(workdir) / "predictions", []
     for name, make_dataset in tqdm(inputs.items(), unit="recording", disable=len(inputs) == 1):
@@ -88,7 +89,7 @@ def predict(config, workdir, source, draw="detections"):
 
 
 def input_datasets(config, source, classes):
-    """What `--input` names: dict recording name -> function that makes its Dataset, of one recording.
+    """What `--input` names: dict recording name -> function that makes its Dataset, of one recording and without proposals.
 
     Recordings that the config's annotations know keep their ground truth.
 
@@ -109,13 +110,16 @@ def input_datasets(config, source, classes):
         return {file.stem: functools.partial(_file_dataset, config, file, classes, known) for file in files}
     if source not in known:
         raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
-    dataset = load_dataset(config)
+    alone = config.copy_and_resolve_references()
+    if "proposals" in alone:
+        alone.proposals = ""
+    dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))}
 
 
-def with_proposals(config, workdir, source, inputs):
+def with_proposals(config, workdir, source, inputs, classes):
     """`input_datasets` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
 
     Args:
@@ -123,33 +127,53 @@ def with_proposals(config, workdir, source, inputs):
       workdir: of the run; its first stage, if it has one of its own, is in the folder first_stage there.
       source: what `--input` names.
       inputs: as `input_datasets` returns them.
+      classes: the run's.
 
     Raises:
-      DataError: the first stage cannot see the input; the functions raise it for a file of proposals that cannot be used.
+      DataError: the first stage cannot see the input, the proposals or the scores of recordings cannot be read; the functions raise
+        it for an input that has no proposals.
     """
-    folder = propose.first_stage_folder(workdir)
-    if config.proposals != str(propose.path_of(folder)):
-        return {name: functools.partial(_with_read_proposals, config, make) for name, make in inputs.items()}
-    first, classes = trained_run(config.first_stage, folder)
-    first.parallel.update(config.parallel)
-    detector, variables = make_detector([first], len(classes)), evaluate.load_variables(first, folder)
-    seen_first = input_datasets(first, source, classes)
+    if not config.proposals:
+        return inputs  # the system says what it needs
+    folder, scores = propose.first_stage_folder(workdir), recording_scores(config, classes)
+    of_first_stage = config.proposals == str(propose.path_of(folder))
+    find = _proposals_of_first_stage(config, folder, source, classes) if of_first_stage else _proposals_of_file(config.proposals)
 
     def make_dataset(name):
-        dataset = seen_first[name]()
-        candidates = find_candidates(detector, [Stream(first, variables, dataset)], [name])
-        settings = first.propose
-        found = proposals.propose(candidates, dataset.annotations, most=settings.most, nms_tiou=settings.nms_tiou)
-        return dataclasses.replace(inputs[name](), proposals=found)
+        dataset = inputs[name]()
+        return dataclasses.replace(dataset, proposals=find(name, dataset.annotations), recording_scores=scores)
 
     return {name: functools.partial(make_dataset, name) for name in inputs}
 
 
-def _with_read_proposals(config, make_dataset):
-    dataset = make_dataset()
-    if not config.proposals:
-        return dataset
-    return dataclasses.replace(dataset, proposals=proposals.read_proposals(config.proposals, dataset.annotations)[0])
+def _proposals_of_first_stage(config, folder, source, classes):
+    """Function (name of an input, its annotations) -> {name: Proposals}, their labels in the classes of the second stage."""
+    first, first_classes = trained_run(config.first_stage, folder)
+    first.parallel.update(config.parallel)
+    detector, variables = make_detector([first], len(first_classes)), evaluate.load_variables(first, folder)
+    inputs, settings = input_datasets(first, source, first_classes), first.propose
+    index = _class_index(first_classes, classes)
+
+    def find(name, _):
+        dataset = inputs[name]()
+        candidates = propose.candidates_of(detector, [Stream(first, variables, dataset)], [name])
+        found = proposals.from_candidates(candidates, dataset.annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+        return {name: dataclasses.replace(found[name], labels=index[found[name].labels])}
+
+    return find
+
+
+def _proposals_of_file(path):
+    """The same of a file of proposals, read once."""
+    blocks = read_blocks(path)
+
+    def find(name, annotations):
+        found, report = proposals.match_blocks(blocks, annotations)
+        if len(report.unknown) == len(blocks):
+            raise DataError(f"{path} has no proposals of '{name}'.")
+        return found
+
+    return find
 
 
 def _known_recordings(config, classes):
@@ -165,12 +189,16 @@ def _known_recordings(config, classes):
 
 def _in_classes(annotations, classes):
     """The annotated recordings, their labels as indices into the run's classes; actions of other classes left out."""
-    index = np.array([classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32)
-    known = {}
+    index, known = _class_index(annotations.classes, classes), {}
     for name, recording in annotations.recordings.items():
         labels = index[recording.labels]
         known[name] = dataclasses.replace(recording, segments_sec=recording.segments_sec[labels >= 0], labels=labels[labels >= 0])
     return known
+
+
+def _class_index(names, classes):
+    """(len(names),) int32: the place of each name in `classes`, -1 of one that is not there."""
+    return np.array([classes.index(name) if name in classes else -1 for name in names], np.int32)
 
 
 def _file_dataset(config, file, classes, known):

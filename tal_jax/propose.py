@@ -1,20 +1,22 @@
 """Proposals for two-stage systems: made by a trained run, or of actionness; and the first stage of a config that has none."""
 
+import json
 import logging
 import pathlib
 
 import numpy as np
 
 from tal_jax import evaluate, train
-from tal_jax.checkpoints import remember_run, trained_run
+from tal_jax.checkpoints import proposal_settings, remember_run, trained_run
 from tal_jax.config import require_shared_fields
 from tal_jax.data import dataset_annotations, proposals
 from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
 from tal_jax.data.proposal_files import holds_proposals
-from tal_jax.detect import activation_sequences, find_candidates, make_detector
+from tal_jax.detect import activation_sequences, find_candidates
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
+from tal_jax.files import replacing
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.systems import SYSTEMS
 
@@ -22,11 +24,12 @@ log = logging.getLogger(__name__)
 
 
 def propose(config, workdir, source=""):
-    """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set.
+    """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set, and beside it the settings that made them.
 
     Args:
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
-      workdir: folder of a trained run, whose best candidates before suppression are the proposals, or with
+      workdir: folder of a trained run, whose best candidates are the proposals: before suppression, but of pgcn and tcanet, which
+        suppress by themselves, the detections. With `config.evaluate.second_workdir` those of two streams that are fused, with
         `config.propose.grouping` the groups of its class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or anyone's proposals, of which
         those that can be used are written. Then there need be no run.
@@ -47,8 +50,10 @@ def propose(config, workdir, source=""):
         log.info("%s: %s", source, held)
     else:
         candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
-        found = proposals.propose(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+        found = proposals.from_candidates(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
     proposals.write_proposals(path_of(workdir), found, annotations)
+    with replacing(_settings_path(workdir)) as temporary:
+        temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
     try:
         return evaluate_proposals(annotations, found, subset=config.data.test_subset)
     except DataError as error:
@@ -61,18 +66,23 @@ def path_of(workdir):
     return pathlib.Path(workdir) / "proposals.json"
 
 
+def _settings_path(workdir):
+    return pathlib.Path(workdir) / "proposals_made_with.json"
+
+
 def first_stage_folder(workdir):
     """Where the first stage of the run in a workdir is trained."""
     return pathlib.Path(workdir) / "first_stage"
 
 
-def with_first_stage(config, workdir, may_train):
+def with_first_stage(config, workdir, mode):
     """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said and they are there.
 
     Args:
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
-      may_train: to train the first stage, or to go on with it, where its proposals are not there yet.
+      mode: 'train' trains the first stage, or goes on with it, where its proposals are not there yet; this, 'evaluate' and 'propose'
+        make those anew that were made with other settings.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -84,31 +94,50 @@ def with_first_stage(config, workdir, may_train):
         return True
     folder, first = first_stage_folder(workdir), config.first_stage.copy_and_resolve_references()
     first.parallel.update(config.parallel)  # of the machine, not of the run
-    if may_train and path_of(folder).exists():
+    there = path_of(folder).exists()
+    if mode == "train" and there:
         remember_run(first, trained_run(first, folder)[1], folder)
-    elif may_train:
+    elif mode == "train":
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
         if train.train(first, folder) is None:
             return False
+        propose(first, folder)
+    if there and mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
+        log.info("%s is of other settings than config.first_stage; making proposals anew.", path_of(folder))
         propose(first, folder)
     if path_of(folder).exists():
         config.proposals = str(path_of(folder))
     return True
 
 
+def _made_with(config, workdir):
+    """Whether the proposals in a workdir are those that `propose` would make of its run."""
+    path = _settings_path(workdir)
+    return path.exists() and json.loads(path.read_text()) == proposal_settings(config) | {"input": ""}
+
+
 def _candidates_of_run(config, workdir):
     """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Annotations) of the run in the workdir."""
-    stream = evaluate.load_stream(config, workdir)
-    config, _, dataset = stream
-    detector, names = make_detector([config], len(dataset.annotations.classes)), list(dataset.annotations.recordings)
+    detector, streams = evaluate.load_detector(config, workdir)
+    annotations = streams[0].dataset.annotations
+    names = [name for name in annotations.recordings if all(name in s.dataset.annotations.recordings for s in streams)]
     log.info("Making proposals on %d recordings.", len(names))
+    return candidates_of(detector, streams, names), annotations
+
+
+def candidates_of(detector, streams, names):
+    """What `from_candidates` makes proposals of, as `config.propose` says: candidates, or groups of class activations.
+
+    Args, Returns: as for `detect.find_candidates`.
+    """
+    config = streams[0].config
     if not config.propose.grouping:
-        return find_candidates(detector, [stream], names), dataset.annotations
+        return find_candidates(detector, streams, names)
     if SYSTEMS[config.system].localize is None:
         raise DataError(
             f"The system '{config.system}' has no class activation sequences; config.propose.grouping groups those of ecm, kt_mgfn."
         )
-    return {name: _groups_of_activations(detector, stream, name) for name in names}, dataset.annotations
+    return {name: _groups_of_activations(detector, streams[0], name) for name in names}
 
 
 def _groups_of_activations(detector, stream, name):

@@ -10,8 +10,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import json
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from tests import tiny_config
 
@@ -64,3 +66,18 @@ def tiny(tiny_data):
         return config
 
     return make
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """What one run has compiled another one of the same shapes reads, which is most of the time of tests that train much."""
+
+    def keep(folder, min_seconds):
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", min_seconds)
+        compilation_cache.reset_cache()  # so that it looks at these again
+
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    keep(str(tmp_path_factory.mktemp("compiled")), 0)
+    yield
+    keep(*before)

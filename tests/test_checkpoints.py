@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +114,67 @@ def test_what_may_change_while_a_run_goes_on(trained, tmp_path):
     trained.parallel.max_devices = 2
     remember_run(trained, ("fast", "slow"), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["save_every_steps"] == 3
+
+
+def begin(config, workdir):
+    """Makes the workdir that of a run with a checkpoint."""
+    remember_run(config, ("fast", "slow"), workdir)
+    (workdir / "checkpoints" / "latest" / "1").mkdir(parents=True)
+
+
+def test_a_workdir_may_be_moved_and_spelt_in_any_way(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny("pgcn")
+    config.proposals = "run/first_stage/proposals.json"
+    begin(config, tmp_path / "run")
+    shutil.move("run", "moved")
+    for folder in ("moved", tmp_path / "moved", "moved/../moved"):
+        config.proposals = f"{folder}/first_stage/proposals.json"
+        remember_run(config, ("fast", "slow"), folder)
+    assert json.loads((tmp_path / "moved" / "config.json").read_text())["config"]["proposals"] == "first_stage/proposals.json"
+    config.proposals = "run/first_stage/proposals.json"
+    with pytest.raises(
+        DataError, match="config.proposals was first_stage/proposals.json, is now run/first_stage/proposals.json. Ch"
+    ):
+        remember_run(config, ("fast", "slow"), "moved")
+
+
+@pytest.mark.parametrize(
+    "field, value, free",
+    [
+        ("train.log_every_steps", 7, True),
+        ("parallel.max_devices", 2, True),
+        ("evaluate.tious", (0.5,), True),
+        ("data.features", "elsewhere", True),
+        ("train.epochs", 9, False),
+        ("propose.most", 7, False),  # the second stage learns from these
+        ("decode.min_score", 0.5, False),
+        ("evaluate.checkpoint", "best", False),
+    ],
+)
+def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
+    config = tiny("pgcn")
+    config.first_stage.data.features = "here"
+    begin(config, tmp_path)
+    config.first_stage.update_from_flattened_dict({field: value})
+    if free:
+        remember_run(config, ("fast", "slow"), tmp_path)
+        return
+    with pytest.raises(DataError, match=f"another config: config.first_stage.{field} was [^;]*, is now {value}. Choose"):
+        remember_run(config, ("fast", "slow"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "system, field, value", [("tcanet", "loss.iou_thresholds", (0.5, 0.6)), ("pgcn", "pooling.rows", "rescaled")]
+)
+def test_the_model_fields_of_two_stage_systems(tiny, tmp_path, system, field, value):
+    """A TCANet has a stage of refinement for each threshold, and a P-GCN has learned from features that were pooled in one way."""
+    config = tiny(system)
+    config.update_from_flattened_dict({field: value})
+    remember_run(config, ("fast", "slow"), tmp_path)
+    found, _ = trained_run(tiny(system), tmp_path)
+    section, name = field.split(".")
+    assert found[section][name] == value
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):

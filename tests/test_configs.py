@@ -1,4 +1,4 @@
-"""Every variant that a config file offers can be built, other ones are refused; published files are trained and tested on."""
+"""Every variant that a config file offers can be built, other ones are refused; published files make examples and detections."""
 
 import importlib
 import json
@@ -68,6 +68,16 @@ def test_a_run_of_any_row_is_used_with_the_default_config(tmp_path, system, rows
         SYSTEMS[system].build(config, len(classes))
     with pytest.raises(DataError, match=f"holds a run of {system}; name it after the config file"):
         trained_run(get_config("sbhar"), tmp_path / row)
+
+
+def test_what_only_a_test_reads_may_change_after_training(tmp_path):
+    found = {}
+    for system, field, value in (("pgcn", "sampled", True), ("tcanet", "g_test", 1.0)):
+        remember_run(get_config("sbhar", system), ("a", "b"), tmp_path / system)
+        config = get_config("sbhar", system)
+        config.decode[field] = value
+        found[system], _ = trained_run(config, tmp_path / system)
+    assert found["pgcn"].decode.sampled and SYSTEMS["tcanet"].build(found["tcanet"], 2).g_test == 1.0
 
 
 def test_streams_have_their_learning_rates_and_no_other_names():
@@ -181,14 +191,14 @@ def hacs_tcanet(folder):
 @pytest.mark.parametrize(
     "corpus, inputs, length_sec, labels",
     [
-        (thumos_pgcn, (8, 21, 3072), None, None),
+        (thumos_pgcn, (8, 21, 3072), None, set(thumos14.bundled_annotations().classes)),  # each proposal in all of them
         (thumos_tcanet, (256, 2048), 256 * 4 / 30, {"VolleyballSpiking", "ThrowDiscus"}),
         (activitynet_pgcn, (8, 21, 3072), None, {"Clean and jerk", "Waxing skis"}),
         (activitynet_tcanet, (100, 400), 31.649, {"Clean and jerk"}),
         (hacs_tcanet, (1000, 2304), 1000 * 8 / 15, {"action"}),
     ],
 )
-def test_published_files_are_trained_and_tested_on(corpus, inputs, length_sec, labels, tmp_path):
+def test_published_files_make_examples_and_detections(corpus, inputs, length_sec, labels, tmp_path):
     """inputs: their shape; length_sec: covered by the features of TCANet; labels: of the detections on the test video."""
     config = corpus(tmp_path)
     config.data.update(features=str(tmp_path), allow_missing=True)
@@ -217,7 +227,7 @@ def test_published_files_are_trained_and_tested_on(corpus, inputs, length_sec, l
     detections = detect(detector, [Stream(config, variables, dataset)], [name])[name]
     assert detections and all(0 <= d["segment"][0] < d["segment"][1] for d in detections)
     assert max(d["segment"][1] for d in detections) <= dataset.annotations.recordings[name].duration_sec
-    assert labels is None or {d["label"] for d in detections} == labels
+    assert {d["label"] for d in detections} == labels
 
 
 def test_features_have_two_streams(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 
 from tal_jax import evaluate, report, train
 from tal_jax.data import load_dataset, shapes
+from tal_jax.data.detections_file import write_detections
 from tal_jax.data.proposals import Proposals, write_proposals
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tests import tiny_config
 
@@ -118,14 +118,14 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
     segments = [[1.5, 4.2], [0.0, 8.0]]
     results = {"sunday": [{"label": "action", "segment": segment, "score": 0.5} for segment in segments]}
     found = evaluate.score_proposals(config, dataset, results)
-    assert found["given"] == evaluate_proposals(annotations, given, subset="test")
-    assert found["given"]["recall"]["0.6"] == 100 and found["given"]["recall"]["0.7"] == 0
-    assert found["refined"]["recall"]["0.6"] == 50 and found["refined"]["counts"]["proposals"] == 2
-    assert result["proposals"].keys() == found.keys() and result["proposals"]["given"]["counts"]["proposals"] == 3
+    assert found["proposals"] == evaluate_proposals(annotations, given, subset="test")
+    assert found["proposals"]["recall"]["0.6"] == 100 and found["proposals"]["recall"]["0.7"] == 0
+    assert found["detections"]["recall"]["0.6"] == 50 and found["detections"]["counts"]["proposals"] == 2
+    assert result["proposals"].keys() == found.keys() and result["proposals"]["proposals"]["counts"]["proposals"] == 3
 
     report.print_evaluation(result, tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    for line in ("given", "AR@1 ", "AR@100", "AUC", "recall at tIoU 0.5", "number of proposals"):
+    for line in ("detections", "AR@1 ", "AR@100", "AUC", "recall at tIoU 0.5", "number of proposals"):
         assert any(line in printed for printed in lines), line
     report.print_proposals(None, "proposals.json")
     assert capsys.readouterr().out == "Written: proposals.json\n"

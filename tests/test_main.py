@@ -9,7 +9,7 @@ import pytest
 
 from tal_jax.checkpoints import remember_run
 from tal_jax.data import thumos14
-from tal_jax.evaluation.detections_file import write_detections
+from tal_jax.data.detections_file import write_detections
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"
@@ -216,8 +216,8 @@ def test_thumos_says_how_to_get_the_data(outcomes):
             "check proposals",
             0,
             [
-                "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their",
-                ": 1.",
+                "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their "
+                "recording: 1.\n"
             ],
         ),
         ("check no proposals", 1, ["nothing.json: No such file or directory."]),

@@ -1,15 +1,13 @@
-"""Proposals at the front door: made by a run or of actionness, by the first stage of a config, and used by two-stage systems."""
+"""Proposals at the front door: made by a run or of actionness, and by the first stage of a config."""
 
 import json
 import logging
-import math
 
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from tal_jax import evaluate, predict, propose, report, train
+from tal_jax import evaluate, propose, report, train
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset, proposals
 from tal_jax.data.annotations import load_annotations
@@ -19,85 +17,9 @@ from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
-from tests import tiny_config
-from tests.conftest import FPS, signal
 from tests.systems.test_weak import weak_config
-from tests.test_train import last_state, metrics
 
-# name -> subset, length in frames, actions, proposals (first and last frame)
-ODD = {
-    "many": ("train", 220, [("slow", 12, 44), ("fast", 60, 84), ("slow", 110, 150)], None),
-    "none": ("train", 100, [("fast", 20, 60)], []),
-    "one": ("train", 90, [("slow", 30, 60)], [(28, 63)]),
-    "test_many": ("test", 200, [("fast", 8, 40), ("slow", 62, 86)], None),
-    "test_none": ("test", 90, [("slow", 10, 40)], []),
-    "test_one": ("test", 90, [("fast", 50, 80)], [(45, 78)]),
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """What one run has compiled another one of the same shapes reads, which is most of the time of these tests."""
-
-    def keep(folder, min_seconds):
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", min_seconds)
-        compilation_cache.reset_cache()  # so that it looks at these again
-
-    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    keep(str(tmp_path_factory.mktemp("compiled")), 0)
-    yield
-    keep(*before)
-
-
-@pytest.fixture(scope="module")
-def odd_data(tmp_path_factory):
-    """Folder with recordings of two streams, their labels, and proposals.json: many, one or none for a recording."""
-    folder, database, results = tmp_path_factory.mktemp("odd"), {}, {}
-    for seed, (name, (subset, num_frames, actions, segments)) in enumerate(ODD.items()):
-        for stream in ("rgb", "flow"):
-            (folder / stream).mkdir(exist_ok=True)
-            np.save(folder / stream / f"{name}.npy", signal(num_frames, actions, seed + 10 * (stream == "flow")))
-        found = [(label, start / FPS, end / FPS) for label, start, end in actions]
-        database[name] = {"subset": subset, "duration": num_frames / FPS}
-        database[name]["annotations"] = [{"label": label, "segment": times} for label, *times in found]
-        if segments is None:  # each action, moved by a share of its length
-            moves = [(a / 5, b / 5) for a in range(-2, 3) for b in range(-2, 3)]
-            segments = [(s + a * (e - s), e + b * (e - s)) for a, b in moves for _, s, e in actions]
-        scores = np.random.default_rng(seed).uniform(0.1, 1, len(segments))
-        if segments:
-            rows = [{"segment": [s / FPS, e / FPS], "score": score, "label": "slow"} for (s, e), score in zip(segments, scores)]
-            results[name] = rows
-    (folder / "labels.json").write_text(json.dumps({"database": database}))
-    (folder / "proposals.json").write_text(json.dumps({"results": results}))
-    return folder
-
-
-def odd_config(system, odd_data, stream="rgb"):
-    config = tiny_config.get_config(system)
-    config.data.update(annotations=str(odd_data / "labels.json"), features=str(odd_data), num_channels=6, stream=stream)
-    config.proposals = str(odd_data / "proposals.json")
-    return config
-
-
-@pytest.fixture(scope="module", params=["pgcn", "tcanet"])
-def odd_run(request, odd_data, tmp_path_factory):
-    """(config, workdir, evaluation) of a two-stage system trained on these."""
-    config, workdir = odd_config(request.param, odd_data), tmp_path_factory.mktemp(f"odd_{request.param}")
-    return config, workdir, train.train(config, workdir)
-
-
-def numbers_in(tree):
-    """All numbers in a tree of dicts and lists."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        return [number for branch in tree for number in numbers_in(branch)]
-    return [tree] if isinstance(tree, (int, float)) else []
-
-
-def detections(workdir):
-    return json.loads((workdir / "detections.json").read_text())["results"]
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def stop_at(monkeypatch, step):
@@ -191,164 +113,90 @@ def test_the_proposals_of_afsd_are_read_as_they_were_made(tiny, tmp_path, monkey
     assert scores["counts"]["proposals"] == len(read["sunday"].scores)
 
 
+def test_the_proposals_of_two_streams_are_of_both(tiny, tmp_path, proposed):
+    for stream in ("rgb", "flow"):  # the first two of the three channels, and the third
+        config = tiny("toy")
+        config.data.stream = stream
+        saved_run(config, tmp_path / stream)
+        propose.propose(config, tmp_path / stream)
+    config.evaluate.second_workdir = str(tmp_path / "rgb")
+    propose.propose(config, tmp_path / "flow")
+    rgb, flow, fused = ([*found["sunday"].scores] for found in proposed)
+    assert fused != rgb and fused != flow and rgb != flow
+    config.evaluate.second_workdir = str(tmp_path / "flow")
+    with pytest.raises(DataError, match="second_workdir holds a run on flow too; name one on the other stream"):
+        propose.propose(config, tmp_path / "flow")
+
+
 # The first stage of a config
 
 
-def test_the_first_stage_is_trained_once(tiny, tmp_path, monkeypatch, proposed):
-    config = tiny("pgcn")
-    assert propose.with_first_stage(config, tmp_path, may_train=True)
-    assert config.proposals == str(tmp_path / "first_stage" / "proposals.json")
-    assert json.loads((tmp_path / "first_stage" / "config.json").read_text())["config"]["system"] == "toy"
-    assert_same(load_dataset(config).proposals, *proposed)
-    assert all(len(found.scores) for found in proposed[0].values())
+@pytest.fixture
+def no_training(monkeypatch):
+    """Function after whose call nothing may be trained."""
 
     def fail(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(train, "train", fail)
-    for may_train in (True, False):
+    return lambda: monkeypatch.setattr(train, "train", fail)
+
+
+def test_the_first_stage_is_trained_once(tiny, tmp_path, no_training, proposed):
+    config = tiny("pgcn")
+    assert propose.with_first_stage(config, tmp_path, "train")
+    assert config.proposals == str(tmp_path / "first_stage" / "proposals.json")
+    assert json.loads((tmp_path / "first_stage" / "config.json").read_text())["config"]["system"] == "toy"
+    assert_same(load_dataset(config).proposals, *proposed)
+    assert all(len(found.scores) for found in proposed[0].values())
+    no_training()
+    for mode in ("train", "evaluate", "predict"):
         again = tiny("pgcn")
-        assert propose.with_first_stage(again, tmp_path, may_train) and again.proposals == config.proposals
+        assert propose.with_first_stage(again, tmp_path, mode) and again.proposals == config.proposals
+    assert len(proposed) == 1
     changed = tiny("pgcn")
     changed.first_stage.train.epochs = 3
     with pytest.raises(
         DataError, match="first_stage holds a run with another config: config.train.epochs was 2, is now 3. Choose"
     ):
-        propose.with_first_stage(changed, tmp_path, may_train=True)
+        propose.with_first_stage(changed, tmp_path, "train")
     other = tiny("pgcn")
     other.proposals = "mine.json"
-    assert propose.with_first_stage(other, tmp_path / "other", may_train=True) and other.proposals == "mine.json"
+    assert propose.with_first_stage(other, tmp_path / "other", "train") and other.proposals == "mine.json"
     later = tiny("tcanet")
-    assert propose.with_first_stage(later, tmp_path / "other", may_train=False) and later.proposals == ""
-    assert propose.with_first_stage(tiny("toy"), tmp_path / "other", may_train=True)
+    assert propose.with_first_stage(later, tmp_path / "other", "evaluate") and later.proposals == ""
+    assert propose.with_first_stage(tiny("toy"), tmp_path / "other", "train")
     assert not (tmp_path / "other").exists()
+
+
+def test_other_settings_make_proposals_anew_without_training(tiny, tmp_path, no_training, proposed):
+    first = tiny("pgcn").first_stage
+    saved_run(first, tmp_path / "first_stage")
+    propose.propose(first, tmp_path / "first_stage")
+    no_training()
+    for mode, made in (("predict", 1), ("train", 2), ("evaluate", 2)):  # to predict the first stage itself is run
+        changed = tiny("pgcn")
+        changed.first_stage.propose.most = 3
+        changed.first_stage.train.log_every_steps = 7
+        assert propose.with_first_stage(changed, tmp_path, mode) and len(proposed) == made
+    assert {len(found.scores) for found in load_dataset(changed).proposals.values()} == {3}
+    changed.proposals, changed.first_stage.decode.min_score = "", 0.9
+    assert propose.with_first_stage(changed, tmp_path, "evaluate") and len(proposed) == 3
+    assert not any(len(found.scores) for found in proposed[2].values())
+    assert propose.with_first_stage(tiny("pgcn"), tmp_path, "train")
+    assert_same(proposed[3], proposed[0])
 
 
 def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tal_jax")
     stop_at(monkeypatch, 3)
     config = tiny("tcanet")
-    assert not propose.with_first_stage(config, tmp_path / "stopped", may_train=True)
+    assert not propose.with_first_stage(config, tmp_path / "stopped", "train")
     assert config.proposals == "" and not (tmp_path / "stopped" / "first_stage" / "proposals.json").exists()
     for folder in ("stopped", "whole"):
-        assert propose.with_first_stage(tiny("tcanet"), tmp_path / folder, may_train=True)
+        assert propose.with_first_stage(tiny("tcanet"), tmp_path / folder, "train")
     assert "Resuming from step 3 of 8." in caplog.messages
     found, expected = ((tmp_path / folder / "first_stage" / "proposals.json").read_text() for folder in ("stopped", "whole"))
     assert found == expected
-
-
-def test_predict_runs_both_stages(tiny, tmp_path):
-    config = tiny("pgcn")
-    assert propose.with_first_stage(config, tmp_path, may_train=True)
-    train.train(config, tmp_path)
-    np.save(tmp_path / "new.npy", signal(150, [("slow", 30, 70)], seed=9))
-    for source in ("sunday", tmp_path / "new.npy"):
-        predict.predict(config, tmp_path, str(source))
-    found = {
-        name: json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["results"][name] for name in ("sunday", "new")
-    }
-    assert found["sunday"] == detections(tmp_path)["sunday"]
-    assert found["new"] and all(0 <= row["segment"][0] < row["segment"][1] <= 15 for row in found["new"])
-
-
-def test_predict_takes_proposals_of_a_file(odd_run, odd_data):
-    config, workdir, _ = odd_run
-    predict.predict(config, workdir, str(odd_data / "rgb" / "test_one.npy"))
-    found = json.loads((workdir / "predictions" / "test_one.json").read_text())["results"]
-    assert found["test_one"]
-    with pytest.raises(
-        DataError, match="none of its recordings is in the annotations. Its first is 'many', that of the annotations 'new'"
-    ):
-        np.save(workdir / "new.npy", signal(150, [], seed=9))
-        predict.predict(config, workdir, str(workdir / "new.npy"))
-
-
-def test_a_two_stage_system_without_proposals_is_one_sentence(tiny):
-    config = tiny("tcanet")
-    with pytest.raises(DataError, match="^tcanet starts from proposals; set --config.proposals=FILE. --mode=propose makes them"):
-        SYSTEMS["tcanet"].examples(config, load_dataset(config))
-
-
-# What the second stage makes of odd proposals
-
-
-def test_bad_rows_are_dropped_and_counted(tiny, tmp_path, caplog):
-    caplog.set_level(logging.INFO, "tal_jax")
-    good, bad = [1.0, 3.0], [[3.0, 1.0], [2.0, 2.0], [30.0, 40.0], [float("nan"), 2.0]]
-    results = {
-        "monday": [{"segment": s} for s in (good, *bad)],
-        "nobody": [{"segment": good}],
-        "tuesday": [{"segment": [19, 25]}],
-    }
-    (tmp_path / "odd.json").write_text(json.dumps({"results": results}))
-    config = tiny("pgcn")
-    config.proposals = str(tmp_path / "odd.json")
-    found = load_dataset(config).proposals
-    assert {name: p.segments_sec.tolist() for name, p in found.items()} == {
-        "monday": [[1.0, 3.0]],
-        "tuesday": [[19.0, 20.0]],
-        "sunday": [],
-    }
-    assert caplog.messages[-1] == (
-        f"{tmp_path}/odd.json: 7 proposals read, 2 kept, in 2 of 3 recordings; dropped: 1 of recordings that the annotations lack, "
-        "1 not finite, 2 empty or reversed, 1 outside their recording; cut at an end of their recording: 1. "
-        "Not in the annotations: nobody."
-    )
-
-
-def test_recordings_with_no_proposal_and_with_one(odd_run):
-    config, workdir, result = odd_run
-    numbers = numbers_in(result) + numbers_in(metrics(workdir)) + numbers_in(detections(workdir))
-    assert len(numbers) > 100 and all(math.isfinite(number) for number in numbers)
-    assert all(np.isfinite(leaf).all() for leaf in last_state(workdir).values())
-    found = {name: len(rows) for name, rows in detections(workdir).items()}
-    assert found["test_none"] == 0 < found["test_one"] <= 2 < found["test_many"]  # of one proposal at most one a class
-    assert result["counts"]["recordings"] == 3 and result["counts"]["ground_truths"] == 4
-    for row in (row for rows in detections(workdir).values() for row in rows):
-        assert 0 <= row["segment"][0] < row["segment"][1] <= 20
-
-
-def test_no_recording_of_the_test_subset_has_a_proposal(odd_run, tmp_path):
-    config, workdir, _ = odd_run
-    config = config.copy_and_resolve_references()
-    config.proposals = str(tmp_path / "training.json")
-    (tmp_path / "training.json").write_text(json.dumps({"results": {"many": [{"segment": [1, 2], "label": "slow"}]}}))
-    before = (workdir / "detections.json").read_text()
-    result = evaluate.evaluate(config, workdir)
-    assert result["map_avg"] == 0 and all(math.isfinite(number) for number in numbers_in(result))
-    assert not any(detections(workdir).values())
-    (workdir / "detections.json").write_text(before)
-
-
-def test_a_stopped_run_on_proposals_goes_on_as_if_nothing_had_been(odd_run, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, "tal_jax")
-    config, expected, _ = odd_run
-    stop_at(monkeypatch, 3)
-    assert train.train(config, tmp_path) is None
-    assert train.train(config, tmp_path)
-    assert any(message.startswith("Resuming from step 3 of ") for message in caplog.messages)
-    found, wanted = last_state(tmp_path), last_state(expected)
-    assert found.keys() == wanted.keys()
-    for name in wanted:
-        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
-    assert detections(tmp_path) == detections(expected)
-
-
-def test_two_streams_are_trained_apart_and_fused(odd_data, tmp_path):
-    runs = {stream: odd_config("pgcn", odd_data, stream) for stream in ("rgb", "flow")}
-    for stream, config in runs.items():
-        train.train(config, tmp_path / stream)
-    alone = [detections(tmp_path / stream) for stream in runs]
-    assert alone[0] != alone[1]
-    config = runs["rgb"]
-    config.evaluate.second_workdir = str(tmp_path / "flow")
-    result = evaluate.evaluate(config, tmp_path / "rgb")
-    assert all(math.isfinite(number) for number in numbers_in(result))
-    fused = detections(tmp_path / "rgb")
-    assert fused not in alone and fused["test_none"] == [] and len(fused["test_one"])
-    config.evaluate.second_workdir = str(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"nowhere holds no trained run \(there is no config.json\); train first"):
-        evaluate.evaluate(config, tmp_path / "rgb")
 
 
 # From actionness

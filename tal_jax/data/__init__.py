@@ -39,18 +39,18 @@ def load_dataset(config):
     if config.get("proposals"):
         found, held = read_proposals(config.proposals, dataset.annotations)
         log.info("%s: %s", config.proposals, held)
-        dataset = dataclasses.replace(dataset, proposals=found, recording_scores=_recording_scores(config, dataset.annotations))
+        scores, recordings = recording_scores(config, dataset.annotations.classes), dataset.annotations.recordings
+        if scores is not None:
+            require_recordings(scores, [name for name in recordings if recordings[name].subset == config.data.test_subset])
+        dataset = dataclasses.replace(dataset, proposals=found, recording_scores=scores)
     return dataset
 
 
-def _recording_scores(config, annotations):
-    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class."""
+def recording_scores(config, classes):
+    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class. Raises DataError."""
     if config.data.class_agnostic or not config.evaluate.recording_scores:
         return None
-    scores = read_recording_scores(config.evaluate.recording_scores, annotations.classes)
-    tested = [name for name, recording in annotations.recordings.items() if recording.subset == config.data.test_subset]
-    require_recordings(scores, tested)
-    return scores
+    return read_recording_scores(config.evaluate.recording_scores, classes)
 
 
 def dataset_annotations(config):

@@ -22,6 +22,8 @@ import numpy as np
 
 from tal_jax.errors import DataError
 
+AMBIGUOUS = "Ambiguous"  # the label of THUMOS14's intervals that are neither action nor background
+
 
 @dataclasses.dataclass(frozen=True)
 class Recording:

@@ -12,10 +12,9 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
-from tal_jax.data.annotations import require_times
+from tal_jax.data.annotations import AMBIGUOUS, require_times
+from tal_jax.data.detections_file import read_results
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detection import AMBIGUOUS
-from tal_jax.evaluation.detections_file import read_results
 from tal_jax.files import replacing
 from tal_jax.ops.segments import intersections, tiou_matrix
 
@@ -62,7 +61,7 @@ def read_blocks(path):
 
 def _text(path):
     try:
-        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as file:
+        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8-sig") as file:
             return file.read()
     except OSError as error:
         raise DataError(f"Cannot read the proposals {path}: {error.strerror}.") from error
@@ -89,7 +88,7 @@ def _in_own_frames(recording):
     """Frames at the recording's own rate."""
     if recording.num_frames and recording.duration_sec:
         return recording.num_frames, recording.duration_sec / recording.num_frames
-    return recording.fps and ((recording.duration_sec or np.inf) * recording.fps, 1 / recording.fps)
+    return recording.fps and (recording.num_frames or (recording.duration_sec or np.inf) * recording.fps, 1 / recording.fps)
 
 
 def _json_block(path, name, rows):
@@ -172,7 +171,7 @@ def _number(value, where):
     """The number, perhaps not a finite one, that a value or a text is."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{where} must be a number, found {value!r:.60}.") from None
 
 

@@ -1,6 +1,6 @@
 """Proposals: segments in which something may happen, what two-stage systems start from; read, checked, written, and made.
 
-Any system's candidates can be the proposals of another (`propose`), and so can the groups of an actionness sequence
+Any system's candidates can be the proposals of another (`from_candidates`), and so can the groups of an actionness sequence
 (`ops.grouping`). `evaluation.proposals` scores them.
 """
 
@@ -10,8 +10,8 @@ import pathlib
 import numpy as np
 
 from tal_jax.data import proposal_files
+from tal_jax.data.detections_file import write_detections
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detections_file import write_detections
 from tal_jax.ops.nms import hard_nms
 
 LACKING, NO_LENGTH = "of recordings that the annotations lack", "of recordings without length or frame rate"
@@ -88,6 +88,17 @@ def read_proposals(path, annotations):
         DataError: the file is missing or of another form, or all of its recordings are unknown.
     """
     blocks = proposal_files.read_blocks(path)
+    proposals, report = match_blocks(blocks, annotations)
+    if blocks and len(report.unknown) == len(blocks):
+        raise DataError(
+            f"{path}: none of its recordings is in the annotations. Its first is '{blocks[0].name}', that of the annotations "
+            f"'{next(iter(proposals), '')}'; correct the names or choose other annotations."
+        )
+    return proposals, report
+
+
+def match_blocks(blocks, annotations):
+    """`read_proposals` of the Blocks of a file, read already; all of its recordings may be unknown."""
     parts = {name: [] for name in annotations.recordings}
     dropped = dict.fromkeys((LACKING, NO_LENGTH, NOT_FINITE, EMPTY, OUTSIDE), 0)
     unknown, cut = [], 0
@@ -101,11 +112,6 @@ def read_proposals(path, annotations):
         keep = _what_to_keep(block, extent[0], dropped)
         cut += int(np.sum((block.segments[keep] < 0) | (block.segments[keep] > extent[0])))
         parts[name].append(_in_seconds(block, keep, *extent, annotations.recordings[name].duration_sec, annotations.classes))
-    if blocks and len(unknown) == len(blocks):
-        raise DataError(
-            f"{path}: none of its recordings is in the annotations. Its first is '{unknown[0]}', that of the annotations "
-            f"'{next(iter(parts), '')}'; correct the names or choose other annotations."
-        )
     proposals = {name: _joined(found) for name, found in parts.items()}
     counts = {name: len(found.scores) for name, found in proposals.items()}
     without = tuple(name for name, count in counts.items() if not count)
@@ -196,14 +202,14 @@ def _results(found, classes):
     ]
 
 
-def propose(candidates, annotations, *, most, nms_tiou=0.95):
+def from_candidates(candidates, annotations, *, most, nms_tiou=0.95):
     """Proposals of a trained system's candidates, or of groups of actionness: NMS over all classes together.
 
     A segment that several classes claim stays once, with the best score and its class.
 
     Args:
-        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, before suppression. Those that are not
-            finite or have no length within the recording are left out.
+        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as `detect.find_candidates` returns them.
+            Those that are not finite or have no length within the recording are left out.
         annotations: their `Annotations`.
         most: at most so many proposals of a recording.
         nms_tiou: a candidate whose tIoU with a better one is at least that is left out.

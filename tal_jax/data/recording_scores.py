@@ -40,6 +40,8 @@ def read_recording_scores(path, classes):
 def best_classes(path):
     """The best class of each recording: {recording: (class name, its score)}. Raises DataError as `read_recording_scores`."""
     names, rows = _read(path)
+    if not names:
+        raise DataError(f'{path} names no class; "class" must have the name of each score.')
     return {name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()}
 
 

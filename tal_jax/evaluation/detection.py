@@ -21,9 +21,8 @@ import dataclasses
 
 import numpy as np
 
+from tal_jax.data.annotations import AMBIGUOUS
 from tal_jax.errors import DataError
-
-AMBIGUOUS = "Ambiguous"  # the label of THUMOS14's intervals that are neither action nor background
 
 
 @dataclasses.dataclass(frozen=True)

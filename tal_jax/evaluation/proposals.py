@@ -15,9 +15,8 @@ the subset, and reversed ones, towards the share; here they are ignored, and dro
 
 import numpy as np
 
-from tal_jax.data.annotations import require_times
+from tal_jax.data.annotations import AMBIGUOUS, require_times
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detection import AMBIGUOUS
 from tal_jax.ops.segments import tiou_matrix
 
 AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))

@@ -113,14 +113,14 @@ def test_proposals(tmp_path, database, check):
     config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
     config.data.update(samples_per_frame=1, num_channels=2)
     summary, problems = check_dataset(config)
-    assert problems == [f"Cannot read the detections file {tmp_path}/proposals.json: No such file or directory."]
+    assert problems == [f"Cannot read the proposals file {tmp_path}/proposals.json: No such file or directory."]
     results = {"first": [{"segment": [1, 2]}, {"segment": [2, 1]}], "nobody": [{"segment": [1, 2]}]}
     (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
     told, problems = check_dataset(config)
     assert problems == []
     assert told == (
         f"{summary}\n{tmp_path}/proposals.json: 3 proposals read, 1 kept, in 1 of 2 recordings; dropped: 1 of recordings that the "
-        "annotations lack, 1 empty or reversed; cut at an end of their recording: 0."
+        "annotations lack, 1 empty or reversed; cut at an end of their recording: 0. Not in the annotations: nobody."
     )
     assert config.proposals == f"{tmp_path}/proposals.json"
 

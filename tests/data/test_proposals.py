@@ -8,7 +8,7 @@ import pytest
 
 from tal_jax.data import thumos14
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.proposals import Proposals, propose, read_proposals, write_proposals
+from tal_jax.data.proposals import Proposals, from_candidates, read_proposals, write_proposals
 from tal_jax.errors import DataError
 from tests.golden_case import GOLDEN, GoldenCase
 
@@ -119,6 +119,9 @@ def test_plain_rows_are_frames_at_the_rate_of_the_recording(tmp_path):
     np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2], [0, 0.5], [9.75, 10]])  # 40 frames in 10 s
     np.testing.assert_array_equal(found["b"].segments_sec, [[0, 2]])
     assert dropped(report) == {"recording": 1} and report.cut == 1
+    found, report = read_proposals(path, annotations_of(recording(duration_sec=None)))  # 40 frames at 4 a second
+    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2], [0, 0.5], [9.75, 10]])
+    assert dropped(report) == {"recording": 1, "lack": 1} and report.cut == 1
 
 
 def test_a_list_tells_its_own_number_of_frames(tmp_path):
@@ -148,6 +151,15 @@ def test_a_folder_of_csv_is_in_fractions_or_in_seconds(tmp_path, rows, expected)
     np.testing.assert_allclose(found["a"].segments_sec, np.reshape(expected, (-1, 2)), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "name, text", [("p.txt", "a 4 8\n"), ("p.txt", "# 1\na\n40\n1\n0\n1\n0 0 0 4 8\n"), ("csv/a.csv", "xmin,xmax\n1,2\n")]
+)
+def test_a_byte_order_mark_is_not_part_of_a_file(tmp_path, name, text):
+    path = write((tmp_path / name).parent, (tmp_path / name).name, "\ufeff" + text)
+    found, _ = read_proposals(path if name == "p.txt" else path.parent, annotations_of(recording()))
+    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2]])
+
+
 LIST = "# 1\na\n40\n1\n{}\n"
 
 
@@ -157,6 +169,7 @@ LIST = "# 1\na\n40\n1\n{}\n"
         ("p.json", "{", "not valid JSON"),
         ("p.json", '{"results": {"a": [{"score": 1}]}}', "'a', proposal 0 must be an object whose 'segment'"),
         ("p.json", '{"results": {"a": [{"segment": [1, null]}]}}', "'a', proposal 0 must be a number, found None"),
+        ("p.json", f'{{"results": {{"a": [{{"segment": [0, 1{"0" * 400}]}}]}}}}', "'a', proposal 0 must be a number, found 1000"),
         ("p.json", '{"results": {"z": [{"segment": [1, 2]}]}}', "none of its recordings .* 'z', that of the annotations 'a'"),
         ("p.txt", "\n", "is empty"),
         ("p.txt", "a 1 2\na 1\n", "line 2: must be 'recording start end'"),
@@ -292,12 +305,12 @@ def test_candidates_of_all_classes_become_proposals():
         "b": (np.zeros((0, 2)), np.zeros(0), np.zeros(0)),
     }
     annotations = annotations_of(recording(), recording("b"))
-    found = propose(candidates, annotations, most=10)
+    found = from_candidates(candidates, annotations, most=10)
     np.testing.assert_array_equal(found["a"].segments_sec, [[1, 3], [8, 10], [5, 7]])  # tIoU of the first and the third: 0.976
     np.testing.assert_array_equal(found["a"].scores, [0.6, 0.4, 0.3])
     np.testing.assert_array_equal(found["a"].labels, [1, 0, 1])
     assert found["b"].segments_sec.shape == (0, 2)
-    assert_same(propose(candidates, annotations, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
-    assert len(propose(candidates, annotations, most=10, nms_tiou=0.99)["a"].scores) == 4
-    without_classes = propose({"a": (candidates["a"][0], None, candidates["a"][2])}, annotations, most=10)
+    assert_same(from_candidates(candidates, annotations, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
+    assert len(from_candidates(candidates, annotations, most=10, nms_tiou=0.99)["a"].scores) == 4
+    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, annotations, most=10)
     assert_same(without_classes, {"a": dataclasses.replace(found["a"], labels=None)})

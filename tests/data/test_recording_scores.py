@@ -30,6 +30,11 @@ def test_the_best_class_is_that_of_all_in_the_file(tmp_path):
     assert best_classes(written(tmp_path, CONTENT)) == {"a": ("jump", 0.7), "b": ("run", 3.0)}
 
 
+def test_a_file_without_classes_has_no_best_one(tmp_path):
+    with pytest.raises(DataError, match="scores.json names no class"):
+        best_classes(written(tmp_path, {"class": [], "results": {"a": []}}))
+
+
 def test_what_the_file_lacks_is_named(tmp_path):
     path = written(tmp_path, CONTENT)
     with pytest.raises(DataError, match="scores.json has no scores of 2 of the 3 classes; the first is 'sit'"):

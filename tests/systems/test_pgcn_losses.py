@@ -14,7 +14,6 @@ from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.pgcn.decode import ProposalScores, localize, regress
-from tal_jax.systems.pgcn.model import PGCN
 from tal_jax.systems.pgcn.optimizer import make_optimizer
 from tal_jax.systems.pgcn.published import NAMES
 from tests.golden import recipe
@@ -67,7 +66,7 @@ def test_golden_training_steps():
     inputs = recipe.array("train_comp_ft", [4, 168, 3072], seed, -0.3, 1).reshape(4, 8, 21, 3072)
     inner = np.concatenate([0 * action, action, 0 * action], axis=-1)  # drawn apart from the completeness features
     batch = dict(types=arrays["type"], labels=arrays["label"], targets=arrays["reg"], sample_mask=np.ones(4, np.float32))
-    module, variables = PGCN(20), golden_variables()
+    module, variables = pgcn.build(config, 20), golden_variables()
     optimizer = make_optimizer(config, total_steps=700)
 
     @jax.jit

@@ -11,7 +11,7 @@ from tal_jax.errors import DataError
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph
 from tal_jax.systems.pgcn.config import ROWS, pgcn_config, require_model, require_valid
-from tal_jax.systems.pgcn.model import PGCN, cosines, tree_neighbours
+from tal_jax.systems.pgcn.model import cosines, tree_neighbours
 from tal_jax.systems.pgcn.published import pgcn_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
@@ -26,6 +26,11 @@ def golden_inputs(case, action, completeness, signed=False):
     return recipe.array(*action, seed, *low), recipe.array(*completeness, seed, *low)
 
 
+def published(classes):
+    """The module of the published config."""
+    return pgcn.build(pgcn_config(), classes)
+
+
 @functools.cache
 def compiled(module):
     return jax.jit(module.apply)
@@ -33,7 +38,7 @@ def compiled(module):
 
 def run_branches(action_features, completeness_features, neighbours=None, sampled=4):
     """Outputs of the action branch on the one, of the completeness branch on the other: two passes."""
-    run = functools.partial(compiled(PGCN(20, sampled=sampled)), golden_variables())
+    run = functools.partial(compiled(published(20).clone(sampled=sampled)), golden_variables())
     rest = np.zeros_like(action_features)
     inner = np.concatenate([rest, action_features, rest], axis=-1)
     return run(inner, neighbours), run(completeness_features, neighbours)
@@ -105,7 +110,7 @@ def test_trees_of_all_neighbours_are_the_full_graph(full):
 def test_number_of_parameters():
     def count(classes):
         inputs = jax.ShapeDtypeStruct((1, 1, 21, 3072), jnp.float32)
-        params = jax.eval_shape(PGCN(classes).init, jax.random.key(0), inputs)["params"]
+        params = jax.eval_shape(published(classes).init, jax.random.key(0), inputs)["params"]
         return sum(leaf.size for leaf in jax.tree.leaves(params))
 
     assert count(20) == 4_611_153 and count(200) == 8_298_273
@@ -115,7 +120,7 @@ def test_published_names_and_target_statistics():
     parameters = golden_parameters()
     variables = pgcn_from_state_dict(parameters, [[1, 2], [3, 4]])
     inputs = jax.ShapeDtypeStruct((1, 1, 21, 3072), jnp.float32)
-    expected = jax.eval_shape(PGCN(20).init, jax.random.key(0), inputs)
+    expected = jax.eval_shape(published(20).init, jax.random.key(0), inputs)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected)
     np.testing.assert_array_equal(variables["target_statistics"]["mean"], [1, 2])
     np.testing.assert_array_equal(variables["target_statistics"]["std"], [3, 4])
@@ -342,6 +347,14 @@ def test_every_row_is_valid(variant):
         ("model.action_branch", "cnn", "config.model.action_branch is 'cnn'; it must be one of gcn, mlp, mean."),
         ("model.hidden", 0, "config.model.hidden is 0; it must be at least 1."),
         ("model.sampled", 11, "together they must be at least config.model.sampled, which is 11"),
+        ("model.surrounding", 248, "config.model.surrounding is 248; together they may be at most 255"),
+        ("model.contextual", -1, "config.model.contextual is -1 .*; neither may be negative"),
+        ("decode.proposals", 0, "config.decode.proposals is 0; it must be at least 1"),
+        ("decode.recording_classes", 0, "config.decode.recording_classes is 0; it must be at least 1"),
+        ("decode.nms_tiou", 1.5, "config.decode.nms_tiou is 1.5; it must be above 0 and at most 1"),
+        ("decode.fused_nms_tiou", 0.0, "config.decode.fused_nms_tiou is 0.0; it must be above 0 and at most 1"),
+        ("curriculum.alpha_0", -0.1, "config.curriculum.alpha_0 is -0.1; it must be from 0 to 1"),
+        ("curriculum.constant_alpha", 2.0, "config.curriculum.constant_alpha is 2.0; it must be from 0 to 1"),
         ("model.dropout", 1.0, "config.model.dropout is 1.0; it must be at least 0 and below 1"),
         ("decode.fusion_weights", (0.0, 0.0), "config.decode.fusion_weights is .0.0, 0.0.; it must be two numbers"),
         ("pools.foreground", 0, "config.pools has 0 foreground"),

@@ -59,10 +59,28 @@ def test_at_most_101_picks_of_which_100_are_kept():
 
 
 def test_without_proposals_there_are_no_detections():
-    for segments, scores in ((np.zeros((0, 2)), np.zeros(0)), (np.ones((3, 2)), np.zeros(3))):
-        for classes in ({"class_scores": np.zeros(5)}, {"labels": np.zeros(len(scores), int)}):
-            found = detections(tcanet_config(), segments, scores, 9.0, **classes)
-            assert [array.shape for array in found] == [(0, 2), (0,), (0,)]
+    for classes in ({"class_scores": np.zeros(5)}, {"labels": np.zeros(0, int)}):
+        found = detections(tcanet_config(), np.zeros((0, 2)), np.zeros(0), 9.0, **classes)
+        assert [array.shape for array in found] == [(0, 2), (0,), (0,)]
+
+
+@pytest.mark.parametrize("classes", [{"class_scores": np.zeros(1)}, {"labels": np.zeros(3, int)}])
+def test_a_proposal_of_score_0_is_the_last_one(classes):
+    config = tcanet_config()
+    config.decode.keep_last = True
+    segments, scores = np.array([[0, 1], [2, 3], [4, 5.0]]), np.array([0.0, 0.9, 0.8])
+    found, _, found_scores = detections(config, segments, scores, 9.0, **classes)
+    np.testing.assert_array_equal(found, segments[[1, 2, 0]])
+    np.testing.assert_allclose(found_scores, [0.9, 0.8, 0.0])
+
+
+def test_a_hard_decay_picks_every_proposal_once():
+    config = tcanet_config()
+    config.decode.update(nms_sigma=1e-9, keep_last=True)
+    segments = np.array([[0, 10], [0, 9], [0, 8], [20, 30.0]])
+    kept, scores = suppress(config, segments, np.array([0.9, 0.8, 0.7, 0.6]), 50.0)
+    np.testing.assert_array_equal(kept, segments[[0, 3, 1, 2]])
+    np.testing.assert_array_equal(scores, [0.9, 0.6, 0, 0])
 
 
 def test_proposals_keep_their_labels():
@@ -95,7 +113,8 @@ def test_classes_of_a_recording():
 def window(start_sec, segments, confidence, **known):
     """Arrays of a window as `refine` gets them, with a row of padding."""
     count = len(segments)
-    rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.0])}
+    rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.7])}
+    rows["mask"] = np.arange(count + 1) < count
     return rows | {"start_sec": start_sec, "proposal_scores": np.ones(count), "duration_sec": 50.0} | known
 
 
@@ -174,7 +193,24 @@ def test_without_classes_training_does_not_begin(classes, labels, scores, senten
         list(examples.test_windows(config, dataset_of(labels, scores), "test"))
 
 
-def test_the_confidence_is_that_of_the_asked_stage_and_0_for_padding():
+def test_negative_scores_and_labels_without_times_are_refused():
+    config = tcanet_config()
+    config.data, config.window.snippets, config.decode.classes = data_config(), 20, "proposals"
+    dataset = dataset_of([0, 1])
+    proposals = dataset.proposals["test"]
+    logarithms = dataclasses.replace(proposals, scores=np.log(proposals.scores))
+    for name in ("train", "test"):
+        given = dataclasses.replace(dataset, proposals=dataset.proposals | {name: logarithms})
+        with pytest.raises(DataError, match=f"of recording '{name}' have negative scores, the lowest -0.223144; tcanet needs"):
+            training_examples(config, given)
+    with pytest.raises(DataError, match="Write their exponentials to the file"):
+        list(examples.test_windows(config, given, "test"))
+    dataset.annotations.recordings["train"].segments_sec[:] = np.nan
+    with pytest.raises(DataError, match="'train' has a label without times .*; training tcanet needs times"):
+        training_examples(config, dataset)
+
+
+def test_the_confidence_is_that_of_the_asked_stage():
     def stage(i):
         two = jnp.full((1, 2, 2), float(i))
         return Stage(two, two, two, jnp.full((1, 2), 0.1 * i), two)
@@ -183,6 +219,11 @@ def test_the_confidence_is_that_of_the_asked_stage_and_0_for_padding():
     config = tcanet_config()
     found = decode(config, outputs)
     np.testing.assert_array_equal(found["segments_sec"], 3.0)
-    np.testing.assert_allclose(found["confidence"], [[0.2, 0]])
+    np.testing.assert_allclose(found["confidence"], [[0.2, 0.2]])
+    np.testing.assert_array_equal(found["mask"], [[True, False]])  # the second is padding
     config.decode.confidence_stage = 3
-    np.testing.assert_allclose(decode(config, outputs)["confidence"], [[0.3, 0]])
+    np.testing.assert_allclose(decode(config, outputs)["confidence"], [[0.3, 0.3]])
+    config.decode.refined = False
+    found = decode(config, outputs)
+    np.testing.assert_array_equal(found["segments_sec"], 1.0)
+    np.testing.assert_array_equal(found["confidence"], 1.0)

@@ -14,6 +14,7 @@ from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.model import Outputs
 from tal_jax.systems.tcanet.optimizer import make_optimizer, make_schedule
 from tal_jax.systems.tcanet.tbr import Stage
+from tal_jax.systems.torch_defaults import smooth_l1
 from tests.golden import recipe
 from tests.systems.tcanet_golden import assert_norms_and_projections, load, parameters, random_variables, tolerance
 
@@ -57,7 +58,7 @@ def test_the_confidence_loss_is_the_published_one(tenths):
 
     def confidence_loss(predicted, iou):
         chosen = losses.confidence_sample(iou, np.ones(240, bool), uniforms, threshold)
-        return jnp.where(chosen, losses.smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1), chosen
+        return jnp.where(chosen, smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1), chosen
 
     (found, chosen), gradients = jax.jit(jax.value_and_grad(confidence_loss, (0, 1), has_aux=True))(predicted, iou)
     np.testing.assert_allclose(found, case.arrays[f"loss_{tenths}"], **tolerance(case, "loss"))
@@ -76,7 +77,7 @@ def test_the_confidence_loss_of_few_proposals():
     @jax.jit
     def confidence_loss(iou, threshold):
         chosen = losses.confidence_sample(iou, np.ones(10, bool), uniforms, threshold)
-        return jnp.where(chosen, losses.smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1)
+        return jnp.where(chosen, smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1)
 
     close = functools.partial(np.testing.assert_allclose, **tolerance(case, "losses"))
     for tenths in (5, 6, 7):

@@ -13,7 +13,6 @@ from tal_jax.systems.tcanet import losses, tbr
 from tal_jax.systems.tcanet.config import require_valid, tcanet_config
 from tal_jax.systems.tcanet.convolution import convolve, convolve_halves, convolve_samples, split_groups
 from tal_jax.systems.tcanet.lgte import Encoder, in_window
-from tal_jax.systems.tcanet.model import TCANet
 from tal_jax.systems.tcanet.published import tcanet_from_state_dict
 from tal_jax.systems.tcanet.sampling import interpolate
 from tests.golden import recipe
@@ -36,10 +35,15 @@ def small_problem(channels=8):
     return tuple(jnp.asarray(array, jnp.float32) for array in arrays)
 
 
+def small(**fields):
+    """The module with the fields of SMALL, and others in place of these."""
+    return tcanet.build(tcanet_config()).clone(**SMALL | fields)
+
+
 @functools.cache
 def compiled(**fields):
     """(variables, compiled apply) of the small network."""
-    return random_variables(TCANet(**SMALL), *small_problem()), jax.jit(TCANet(**SMALL | fields).apply)
+    return random_variables(small(), *small_problem()), jax.jit(small(**fields).apply)
 
 
 def run(*arrays, **fields):
@@ -221,7 +225,7 @@ def test_odd_proposals_make_no_nan():
     """Of no width, empty, behind the end, longer than the recording, reversed, padding: outputs and gradients."""
     features, _, mask, covered = small_problem()
     proposals = jnp.array([[[5, 5], [0, 0], [30, 40], [0, 100], [6, 4], [1, 1]]] * 2, jnp.float32)
-    module, config = TCANet(**SMALL | dict(encoders=0)), tcanet_config()
+    module, config = small(encoders=0), tcanet_config()
     variables = random_variables(module, *small_problem())
 
     @jax.jit
@@ -271,9 +275,9 @@ def test_fields_of_the_report():
 
 def test_stages_learn_through_those_that_follow_unless_detached():
     problem = small_problem()
-    variables, sizes = random_variables(TCANet(**SMALL | dict(encoders=0)), *problem), []
+    variables, sizes = random_variables(small(encoders=0), *problem), []
     for detach in (False, True):
-        module = TCANet(**SMALL | dict(encoders=0, detach=detach))
+        module = small(encoders=0, detach=detach)
 
         def last(params, module=module):
             stages = module.apply({"params": variables["params"] | {"stage_1": params}}, *problem).stages
@@ -286,7 +290,7 @@ def test_stages_learn_through_those_that_follow_unless_detached():
 
 def test_dropout_and_bfloat16():
     problem = small_problem()
-    model = TCANet(**SMALL | dict(dropout=0.3, stages=0))
+    model = small(dropout=0.3, stages=0)
     apply = jax.jit(lambda key: model.apply(compiled()[0], *problem, train=True, rngs={"dropout": key}).encoded)
     first, again, other = apply(jax.random.key(0)), apply(jax.random.key(0)), apply(jax.random.key(1))
     np.testing.assert_array_equal(first, again)
@@ -328,6 +332,8 @@ def test_unknown_names_and_masks_of_a_checkpoint():
         ("model.dropout", 1.0, "below 1"),
         ("model.fusion", 1.5, "from 0 to 1"),
         ("decode.confidence_stage", 4, "from 1 to 3"),
+        ("decode.nms_sigma", 0.0, "config.decode.nms_sigma is 0.0; it must be above 0"),
+        ("decode.nms_power", -1.0, "config.decode.nms_power is -1.0; it must be above 0"),
         ("decode.nms", "hard", "tcanet has 'soft' alone"),
         ("loss.iou_thresholds", (0.2, 0.5), "above config.loss.low_iou"),
         ("loss.confidence_weight", -1.0, "must not be negative"),
@@ -345,4 +351,4 @@ def test_bad_fields_have_a_sentence(field, value, sentence):
 
 def test_channels_must_go_into_the_groups():
     with pytest.raises(DataError, match="have 6 channels; they must be a multiple of config.model.groups, 4"):
-        jax.eval_shape(TCANet(**SMALL).init, jax.random.key(0), *small_problem(channels=6))
+        jax.eval_shape(small().init, jax.random.key(0), *small_problem(channels=6))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tal_jax.systems.tcanet import sampling
-from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.sampling import context_positions, interpolate, segment_positions
 from tests.golden import recipe
 from tests.systems.tcanet_golden import load, tolerance
@@ -76,13 +75,6 @@ def test_every_map_has_its_own_samples():
     of_each = jax.jit(jax.grad(total))
     shared = jnp.asarray(positions[0])  # the same places for the first axis of the maps
     np.testing.assert_allclose(of_each(shared), of_each(jnp.stack([shared, shared])).sum(0), rtol=1e-5, atol=1e-5)
-
-
-def test_what_a_map_covers():
-    config = tcanet_config()
-    assert sampling.covered_sec(config, 1000, 0.5, 60.0) == 500.0
-    config.model.normalise_by = "duration"
-    assert sampling.covered_sec(config, 100, 0.5, 60.0) == 60.0
 
 
 def test_nothing_covered_makes_no_nan():

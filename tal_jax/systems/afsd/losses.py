@@ -13,6 +13,7 @@ from tal_jax.ops.segments import distance_iou
 from tal_jax.systems.afsd.model import boundary_regions
 from tal_jax.systems.afsd.targets import assign
 from tal_jax.systems.interface import Term
+from tal_jax.systems.torch_defaults import smooth_l1
 
 FOCAL_EPS = 1e-6
 
@@ -36,9 +37,7 @@ def focal_loss(logits, labels, alpha, gamma):
 
 def offset_loss(predicted, target, smooth):
     """L1 (THUMOS) or smooth L1 with beta 1 (ActivityNet) of refined offsets, summed over both sides. (..., 2) -> (...)."""
-    error = jnp.abs(predicted - target)
-    if smooth:
-        error = jnp.where(error < 1, 0.5 * error**2, error - 0.5)
+    error = smooth_l1(predicted, target) if smooth else jnp.abs(predicted - target)
     return error.sum(-1)
 
 

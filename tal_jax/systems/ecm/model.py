@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from tal_jax.systems.torch_defaults import uniform_by_fan_in
+
 NEGATIVE_SLOPE = 0.01  # of both leaky ReLUs
 WINOGRAD_MIN_SNIPPETS = 8  # of shorter sequences, the ends that 'products' leaves out are worth more
 CPU_SNIPPETS_AT_ONCE = 1500  # of all sequences together: enough for fast products, few enough for little memory
@@ -41,15 +43,6 @@ class Outputs:
     aggregated: jax.Array | None = None  # (B, G, F, D) weighted sums of the snippets
     post_logits: jax.Array | None = None  # (B, K) post-classification stream
     background_logits: jax.Array | None = None  # (B, K) the same, of what the labelled classes leave over
-
-
-def uniform_by_fan_in(fan_in):
-    """Initialiser: uniform in +-1 / sqrt(fan_in), PyTorch's default for weights and biases of convolutions."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -1.0, 1.0) / fan_in**0.5
-
-    return init
 
 
 def top_k_mean(cas, ratio):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tal_jax.optimizer import make_schedule, scale_by_adam
+from tal_jax.optimizer import clipped_and_accumulated, make_schedule, scale_by_adam
 from tal_jax.systems.kt_mgfn.config import training_stages
 
 
@@ -82,7 +82,9 @@ def _classification_optimizer(config, steps):
     """Adam of one stage of `steps` batches."""
     train = config.train
     schedule = make_schedule(config, steps // train.accumulate_steps)
-    return _complete(config, train.weight_decay, optax.chain(scale_by_adam(), optax.scale_by_learning_rate(schedule)))
+    return clipped_and_accumulated(
+        config, optax.add_decayed_weights(train.weight_decay), scale_by_adam(), optax.scale_by_learning_rate(schedule)
+    )
 
 
 def _boundary_optimizer(config, steps):
@@ -92,14 +94,6 @@ def _boundary_optimizer(config, steps):
     rate = stages.boundary_learning_rate
     if stages.boundary_decay_steps:
         rate = optax.exponential_decay(rate, stages.boundary_decay_steps, stages.boundary_decay_factor, staircase=True)
-    return _complete(config, stages.boundary_weight_decay, optax.scale_by_learning_rate(rate))
-
-
-def _complete(config, weight_decay, descend):
-    """Clipping and L2 decay before `descend`, all of it once for every `accumulate_steps` batches."""
-    train = config.train
-    clip = optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity()
-    optimizer = optax.chain(clip, optax.add_decayed_weights(weight_decay), descend)
-    if train.accumulate_steps > 1:
-        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
-    return optimizer
+    return clipped_and_accumulated(
+        config, optax.add_decayed_weights(stages.boundary_weight_decay), optax.scale_by_learning_rate(rate)
+    )

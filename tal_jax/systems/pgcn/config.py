@@ -7,6 +7,8 @@ from tal_jax.errors import DataError
 
 BRANCHES = ("gcn", "mlp", "mean")
 WEIGHTED = ("activity", "completeness", "regression")
+AT_LEAST_1 = ("model.hidden", "model.sampled", "decode.proposals", "decode.recording_classes")
+MOST_NEIGHBOURS = 255  # of a proposal, see `graph.neighbour_counts`
 CHOICES = {
     "model.action_branch": BRANCHES,
     "model.completeness_branch": BRANCHES,
@@ -43,17 +45,26 @@ def require_model(config):
     require_choices(config, CHOICES)
     require_shared_fields(config)
     model = config.model
-    for name in ("hidden", "sampled"):
-        if model[name] < 1:
-            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 1.")
+    for field in AT_LEAST_1:
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
     if min(model.contextual, model.surrounding) < 0 or model.contextual + model.surrounding < model.sampled:
         raise DataError(
             f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; neither may be "
             f"negative, and together they must be at least config.model.sampled, which is {model.sampled}."
         )
+    if model.contextual + model.surrounding > MOST_NEIGHBOURS:
+        raise DataError(
+            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they may "
+            f"be at most {MOST_NEIGHBOURS}."
+        )
     for name in ("dropout", "branch_dropout"):
         if not 0 <= model[name] < 1:
             raise DataError(f"config.model.{name} is {model[name]}; it must be at least 0 and below 1.")
+    for name in ("nms_tiou", "fused_nms_tiou"):
+        if not 0 < config.decode[name] <= 1:
+            raise DataError(f"config.decode.{name} is {config.decode[name]}; it must be above 0 and at most 1.")
     weights = config.decode.fusion_weights
     if len(weights) != 2 or min(weights) < 0 or sum(weights) <= 0:
         raise DataError(f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, none negative, not both 0.")
@@ -72,6 +83,9 @@ def require_valid(config):
         raise DataError(f"config.pools.repeats is {pools.repeats}; it must be at least 1.")
     if not 0 <= config.loss.hard_negative_share <= 1:
         raise DataError(f"config.loss.hard_negative_share is {config.loss.hard_negative_share}; it must be from 0 to 1.")
+    for name in ("alpha_0", "constant_alpha"):
+        if not 0 <= curriculum[name] <= 1:
+            raise DataError(f"config.curriculum.{name} is {curriculum[name]}; it must be from 0 to 1.")
     unknown = [name for name in curriculum.weighted if name not in WEIGHTED]
     if unknown:
         raise DataError(f"config.curriculum.weighted names '{unknown[0]}'; it may name {', '.join(WEIGHTED)}.")
@@ -123,7 +137,6 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     model.contextual_tiou = 0.7
     model.surrounding = 2  # neighbours that do not overlap, the nearest ones
     model.sampled = 4  # N_s: so many of these, drawn at random, in training
-    model.sampled_at_test = False  # True: at test too, as the published script; the paper takes all
     model.dropout = 0.8  # before the activity head
     model.branch_dropout = 0.7  # between the two layers of a branch; the paper does not mention it
 
@@ -143,6 +156,9 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     c.weighted = WEIGHTED  # which losses are weighted
     c.auxiliary_weight = 1.0
 
+    # Shared fields that P-GCN does not read: config.augment; of config.decode min_score, nms_extra_sec, nms_sigma, nms_floor,
+    # nms_top_k and keep_last.
+    config.decode.sampled = False  # True: model.sampled neighbours at test too, as the published script; the paper takes all
     config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
     config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100
     config.decode.nms = "hard"
@@ -162,6 +178,7 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.train.decay_epochs = (15, 30, 45)
     config.train.weight_decay = 5e-4  # not on biases
 
+    config.evaluate.batch_size = 1  # recordings: a graph of 2,000 proposals takes 170 MB
     config.evaluate.tious = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     config.update_from_flattened_dict(ROWS[row])
     return config

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 
+from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import require_proposals
 from tal_jax.data.recording_scores import require_recordings
 from tal_jax.data.snippets import resize_linear
@@ -22,23 +23,26 @@ def training_examples(config, dataset):
 
     Args:
       config: the run's config (`data`, `pools`, `pooling`, `model`).
-      dataset: data.features.Dataset with proposals; its training subset is used, but for recordings without actions.
+      dataset: data.features.Dataset with proposals; its training subset is used, but for recordings that hold no action.
 
     Returns:
       (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C) float32, features of the
       trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`; target_mean, target_std (2,) float32.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no actions.
+      DataError: a bad config; there are no proposals, or no actions; a label has no times.
     """
     require_valid(config)
     proposals = require_proposals(config, dataset)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    videos = {
-        name: _pools(config, dataset, name, proposals[name]) for name, recording in recordings.items() if len(recording.labels)
-    }
+    require_times(recordings, f"training {config.system}")
+    labelled = {name: _labelled_video(dataset, name, proposals[name]) for name in recordings}
+    videos = {name: pools.make_pools(config.pools, video) for name, video in labelled.items() if len(video.truth_labels)}
     if not videos:
-        raise DataError(f"No recording of the subset '{config.data.train_subset}' has an action.")
+        raise DataError(
+            f"No recording of the subset '{config.data.train_subset}' holds an action; check the annotations with "
+            "--mode=check_data."
+        )
     statistics = pools.target_statistics(videos.values())
     log.info("Offsets of foreground proposals: mean %s, deviation %s.", *(np.round(values, 3) for values in statistics))
 
@@ -68,7 +72,7 @@ def test_windows(config, dataset, name):
     num_frames, model = _num_frames(dataset, name), config.model
     segments = _frames(dataset, name, proposals.segments_sec)
     neighbours = graph.candidates(segments, model.contextual, model.surrounding, model.contextual_tiou)
-    if model.sampled_at_test:
+    if config.decode.sampled:
         rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
         neighbours = rng.permuted(neighbours, axis=1)[:, : model.sampled]
     found = _features(config, dataset, name, test_extents(segments, num_frames))
@@ -82,13 +86,14 @@ def test_windows(config, dataset, name):
     yield 0, len(dataset.read(name)), inputs, known
 
 
-def _pools(config, dataset, name, proposals):
-    """Pools of a recording."""
-    recording = dataset.annotations.recordings[name]
-    truths, labels = _frames(dataset, name, recording.segments_sec), recording.labels + 1
+def _labelled_video(dataset, name, proposals):
+    """The LabelledVideo of a recording."""
+    recording, num_frames = dataset.annotations.recordings[name], _num_frames(dataset, name)
+    # Reversed actions stay so, those outside of the recording have no length then: `labelled_video` drops both.
+    truths, labels = np.clip(_whole_frames(dataset, name, recording.segments_sec), 0, num_frames), recording.labels + 1
     segments = _frames(dataset, name, proposals.segments_sec)
     labelled = pools.label_proposals(segments, truths, labels)
-    return pools.make_pools(config.pools, pools.labelled_video(segments, *labelled, truths, labels, _num_frames(dataset, name)))
+    return pools.labelled_video(segments, *labelled, truths, labels, num_frames)
 
 
 def _num_frames(dataset, name):
@@ -99,10 +104,14 @@ def _num_frames(dataset, name):
     return max(round(len(dataset.read(name)) * timeline.stride_frames), 1)
 
 
+def _whole_frames(dataset, name, segments_sec):
+    """(N, 2) seconds -> (N, 2) int64 frames, the nearest ones."""
+    return np.round(np.asarray(segments_sec).reshape(-1, 2) * dataset.timeline(name).fps).astype(np.int64)
+
+
 def _frames(dataset, name, segments_sec):
-    """Whole frames within the recording, the end behind the start. (N, 2) seconds -> (N, 2) int64."""
-    num_frames = _num_frames(dataset, name)
-    frames = np.round(np.asarray(segments_sec).reshape(-1, 2) * dataset.timeline(name).fps).astype(np.int64)
+    """The same of proposals, within the recording and at least one frame long."""
+    num_frames, frames = _num_frames(dataset, name), _whole_frames(dataset, name, segments_sec)
     start = np.clip(frames[:, 0], 0, num_frames - 1)
     return np.stack([start, np.clip(frames[:, 1], start + 1, num_frames)], axis=1)
 

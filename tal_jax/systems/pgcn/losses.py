@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
+from tal_jax.systems.torch_defaults import smooth_l1
 
 
 def activity_loss(logits, labels):
@@ -56,8 +57,7 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
 
 def regression_loss(regression, labels, targets):
     """Smooth L1 (beta 1) of the two numbers of a proposal's class, their sum. (..., K, 2), (...), (..., 2) -> (...)."""
-    error = jnp.abs(of_label(regression, labels) - targets)
-    return jnp.where(error < 1, 0.5 * error**2, error - 0.5).sum(-1)
+    return smooth_l1(of_label(regression, labels), targets).sum(-1)
 
 
 def of_label(values, labels):

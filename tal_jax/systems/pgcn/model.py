@@ -172,16 +172,16 @@ class PGCN(nn.Module):
     """
 
     num_classes: int
-    hidden: int = 512
-    action_branch: str = "gcn"
-    completeness_branch: str = "gcn"
-    self_term: bool = True
-    edge: str = "cos"
-    sampled: int = 4
-    dropout: float = 0.8
-    branch_dropout: float = 0.7
-    auxiliary: bool = False
-    dtype: Any = jnp.float32
+    hidden: int
+    action_branch: str
+    completeness_branch: str
+    self_term: bool
+    edge: str
+    sampled: int
+    dropout: float
+    branch_dropout: float
+    auxiliary: bool
+    dtype: Any
 
     @nn.compact
     def __call__(self, inputs, neighbours=None, train=False):

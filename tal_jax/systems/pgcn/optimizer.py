@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from tal_jax.optimizer import make_schedule
+from tal_jax.optimizer import clipped_and_accumulated, make_schedule
 
 MOMENTUM = 0.9
 BIAS_FACTOR = 2.0  # on the learning rate
@@ -20,17 +20,13 @@ def make_optimizer(config, total_steps):
       An optax transformation.
     """
     train = config.train
-    steps = [
-        optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity(),
+    return clipped_and_accumulated(
+        config,
         optax.add_decayed_weights(train.weight_decay, mask=lambda params: jax.tree.map(lambda bias: not bias, _is_bias(params))),
         optax.trace(MOMENTUM),
         optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
         optax.masked(optax.scale(BIAS_FACTOR), _is_bias),
-    ]
-    optimizer = optax.chain(*steps)
-    if train.accumulate_steps > 1:
-        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
-    return optimizer
+    )
 
 
 def _is_bias(params):

@@ -52,6 +52,9 @@ def require_model(config):
             f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to {stages}, the number of "
             "config.loss.iou_thresholds."
         )
+    for name in ("nms_sigma", "nms_power"):
+        if config.decode[name] <= 0:
+            raise DataError(f"config.decode.{name} is {config.decode[name]}; it must be above 0.")
     if config.decode.class_sharpness < 0:
         raise DataError(f"config.decode.class_sharpness is {config.decode.class_sharpness}; it must not be negative.")
     if config.decode.nms != "soft":
@@ -104,8 +107,7 @@ def tcanet_config():
     model.normalise_by = "padding"  # the features cover T steps; 'duration': they were rescaled to cover the recording
     model.samples = (32, 64, 32)  # of the context before, inside, after
     model.context_ratio = 0.5  # length of the context on each side, of the proposal's
-    model.g_train = 1.0  # factor on the offsets of the frame level: published code; the report has none
-    model.g_test = 0.2
+    model.g_train = 1.0  # factor on the offsets of the frame level, at test decode.g_test: published code; the report has none
     model.centre_step = 0.1  # the same of the segment level, of the centre; 1 in the report
     model.width_step = 0.2  # and of the width
     model.fusion = 0.5  # tau, share of the frame level (report Eq. 16)
@@ -124,11 +126,15 @@ def tcanet_config():
     c.constant_alpha = 0.5
     c.detach = True  # no gradient through the weights
 
+    # Shared fields that TCANet does not read: config.augment; of config.decode min_score, max_per_window, nms_tiou, nms_extra_sec and
+    # nms_floor.
+    config.decode.g_test = 0.2  # as model.g_train
     config.decode.refined = True  # False: the proposals as they were given, to compare with
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
-    # Top_classes of config.evaluate.recording_scores; 'proposals': each keeps its own class. Not read with data.class_agnostic.
+    # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. With data.class_agnostic it
+    # is not read.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4
     config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)

@@ -6,8 +6,8 @@ Inside the network the groups come first: (G, ..., C / G), so that a convolution
 import flax.linen as nn
 import jax.numpy as jnp
 
-from tal_jax.systems.ecm.model import uniform_by_fan_in
 from tal_jax.systems.tcanet.sampling import OUTSIDE, interpolate
+from tal_jax.systems.torch_defaults import uniform_by_fan_in
 
 
 class ConvParameters(nn.Module):

@@ -12,17 +12,15 @@ def decode(config, outputs):
     """What the host needs of each recording, on the device.
 
     Returns:
-      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`, 0 for padding.
-      Without `decode.refined` the proposals as they were given, with confidence 1.
+      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`; `mask` (B, P) bool,
+      False for padding. Without `decode.refined` the proposals as they were given, with confidence 1.
     """
     if not config.decode.refined:
-        return {"segments_sec": outputs.stages[0].entering_sec, "confidence": outputs.mask.astype(jnp.float32)}
+        segments_sec = outputs.stages[0].entering_sec
+        return {"segments_sec": segments_sec, "confidence": jnp.ones(outputs.mask.shape), "mask": outputs.mask}
     # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
-    stage = outputs.stages[config.decode.confidence_stage - 1]
-    return {
-        "segments_sec": outputs.stages[-1].refined_sec,
-        "confidence": jnp.where(outputs.mask, stage.confidence, 0.0),
-    }
+    confidence = outputs.stages[config.decode.confidence_stage - 1].confidence
+    return {"segments_sec": outputs.stages[-1].refined_sec, "confidence": confidence, "mask": outputs.mask}
 
 
 def refine(config, windows, num_streams):
@@ -37,11 +35,11 @@ def refine(config, windows, num_streams):
       (segments_sec (M, 2), classes (M,), scores (M,)).
     """
     del num_streams
-    counted = [(window, len(window["proposal_scores"])) for window in windows]
-    segments_sec = np.concatenate([window["segments_sec"][:count] + window["start_sec"] for window, count in counted])
-    scores = np.concatenate([window["confidence"][:count] * window["proposal_scores"] for window, count in counted])
+    present = [(window, np.flatnonzero(window["mask"])) for window in windows]
+    segments_sec = np.concatenate([window["segments_sec"][rows] + window["start_sec"] for window, rows in present])
+    scores = np.concatenate([window["confidence"][rows] * window["proposal_scores"][rows] for window, rows in present])
     class_scores = windows[0].get("recording_scores")
-    labels = np.concatenate([window["labels"] for window in windows]) if class_scores is None else None
+    labels = np.concatenate([window["labels"][rows] for window, rows in present]) if class_scores is None else None
     return detections(config, segments_sec, scores, windows[0]["duration_sec"], class_scores=class_scores, labels=labels)
 
 
@@ -51,7 +49,7 @@ def detections(config, segments_sec, scores, duration_sec, *, class_scores=None,
     Args:
       config: the run's config (`decode`).
       segments_sec: (P, 2) refined proposals, of `decode`.
-      scores: (P,) score of the incoming proposal times the confidence. Proposals with score 0 are left out.
+      scores: (P,) score of the incoming proposal times the confidence, not negative.
       duration_sec: of the recording, to which segments are clipped.
       class_scores: (K,) of the recording, see `of_recording_classes`; or else
       labels: (P,) int class of each incoming proposal. Then those of each class are suppressed by themselves.
@@ -60,13 +58,11 @@ def detections(config, segments_sec, scores, duration_sec, *, class_scores=None,
       (segments_sec (M, 2), classes (M,) int, scores (M,)), best first, M at most `decode.max_detections`.
     """
     segments_sec, scores = np.asarray(segments_sec, np.float64), np.asarray(scores, np.float64)
-    present = scores > 0
     if class_scores is not None:
-        proposals = suppress(config, segments_sec[present], scores[present], duration_sec)
-        return of_recording_classes(config, *proposals, class_scores)
+        return of_recording_classes(config, *suppress(config, segments_sec, scores, duration_sec), class_scores)
     found, labels = [], np.asarray(labels)
-    for k in np.unique(labels[present]):
-        rows = present & (labels == k)
+    for k in np.unique(labels):
+        rows = labels == k
         kept, kept_scores = suppress(config, segments_sec[rows], scores[rows], duration_sec)
         found.append((kept, np.full(len(kept), k, np.int64), kept_scores))
     nothing = (np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
@@ -81,7 +77,7 @@ def suppress(config, segments_sec, scores, duration_sec):
 
     Args:
       config: the run's config (`decode`).
-      segments_sec: (P, 2) float64; scores: (P,) float64.
+      segments_sec: (P, 2) float64; scores: (P,) float64, not negative.
 
     Returns:
       (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`.
@@ -89,10 +85,10 @@ def suppress(config, segments_sec, scores, duration_sec):
     settings = config.decode
     least_left = 0 if settings.keep_last or len(scores) == 1 else 1
     picks, decayed = min(settings.nms_top_k, len(scores) - least_left), np.full(len(scores), -np.inf)
-    left = scores.copy()  # -inf for what was picked
+    left = scores.copy()
     for _ in range(max(picks, 0)):
-        best = int(left.argmax())
-        decayed[best], left[best] = left[best], -np.inf
+        best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
+        decayed[best] = left[best]
         left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** settings.nms_power) / settings.nms_sigma)
     order = np.argsort(-decayed, kind="stable")[: min(settings.keep, max(picks, 0))]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]

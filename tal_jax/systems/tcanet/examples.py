@@ -3,6 +3,7 @@
 import numpy as np
 
 from tal_jax.data import windows
+from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import require_proposals
 from tal_jax.data.recording_scores import require_recordings
 from tal_jax.data.snippets import resize_linear
@@ -23,14 +24,16 @@ def training_examples(config, dataset):
       `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no window has actions and proposals; detections would have no class.
+      DataError: a bad config; there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
+        negative score; detections would have no class.
     """
     require_valid(config)
-    proposals = require_proposals(config, dataset)
+    proposals = {name: _proposals_of(config, dataset, name) for name in dataset.annotations.recordings}
     for name, recording in dataset.annotations.recordings.items():
         if recording.subset == config.data.test_subset:
             _known_classes(config, dataset, name, proposals[name].take(slice(config.decode.proposals)))
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    require_times(recordings, f"training {config.system}")
     truths = {name: _long(recording.segments_sec, config.window.min_action_sec) for name, recording in recordings.items()}
     items = [
         (name, offset)
@@ -64,7 +67,7 @@ def test_windows(config, dataset, name):
     Known of each are start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
     in place of these, and duration_sec of the recording.
     """
-    proposals = require_proposals(config, dataset)[name].take(slice(config.decode.proposals))
+    proposals = _proposals_of(config, dataset, name).take(slice(config.decode.proposals))
     offsets = _offsets(config, dataset, name, config.window.test_stride_frames)
     size, num_features = config.window.snippets, len(dataset.read(name))
     centres = dataset.timeline(name).to_seconds([offset + min(size, num_features) / 2 for offset in offsets])
@@ -76,6 +79,17 @@ def test_windows(config, dataset, name):
         inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
         known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": _duration_sec(dataset, name)}
         yield offset, min(num_features - offset, size), inputs, known | _known_classes(config, dataset, name, chosen)
+
+
+def _proposals_of(config, dataset, name):
+    """The proposals of a recording. Raises DataError for negative scores, which a confidence would rank the wrong way round."""
+    proposals = require_proposals(config, dataset)[name]
+    if (proposals.scores < 0).any():
+        raise DataError(
+            f"The proposals of recording '{name}' have negative scores, the lowest {proposals.scores.min():g}; {config.system} "
+            "needs scores from 0 on, to multiply them by its confidence. Write their exponentials to the file in their place."
+        )
+    return proposals
 
 
 def _known_classes(config, dataset, name, proposals):

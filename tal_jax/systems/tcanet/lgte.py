@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tal_jax.systems.ecm.model import uniform_by_fan_in
+from tal_jax.systems.torch_defaults import uniform_by_fan_in
 
 MASKED = -1e30  # a score; finite, so that a query without any key makes no NaN
 

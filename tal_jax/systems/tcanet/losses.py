@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
+from tal_jax.systems.torch_defaults import smooth_l1
 
 UNION_EPS = 1e-5
 MIN_WIDTH_SEC = 1e-5
@@ -38,12 +39,6 @@ def segment_targets(segments, truths):
 def _width(segments):
     """(..., 1), at least 1e-5."""
     return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
-
-
-def smooth_l1(predicted, target):
-    """Huber loss with beta 1, elementwise."""
-    error = jnp.abs(predicted - target)
-    return jnp.where(error < 1, 0.5 * error**2, error - 0.5)
 
 
 def confidence_sample(iou, mask, uniforms, threshold, low_iou=0.3):

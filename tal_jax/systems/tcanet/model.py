@@ -32,27 +32,27 @@ class Outputs:
 class TCANet(nn.Module):
     """The network; attributes as in `config.tcanet_config`, `stages` of them, `dtype` of the products of matrices."""
 
-    channels: int = 512
-    groups: int = 4
-    encoders: int = 2
-    heads: int = 8
-    local_heads: int = 4
-    window_size: int = 9
-    hidden: int = 256
-    dropout: float = 0.1
-    attention_scale: str = "head"
-    residual: str = "input"
-    padding_mask: bool = False
-    stages: int = 3
-    samples: tuple[int, int, int] = (32, 64, 32)
-    context_ratio: float = 0.5
-    g_train: float = 1.0
-    g_test: float = 0.2
-    centre_step: float = 0.1
-    width_step: float = 0.2
-    fusion: float = 0.5
-    detach: bool = False
-    dtype: Any = jnp.float32
+    channels: int
+    groups: int
+    encoders: int
+    heads: int
+    local_heads: int
+    window_size: int
+    hidden: int
+    dropout: float
+    attention_scale: str
+    residual: str
+    padding_mask: bool
+    stages: int
+    samples: tuple[int, int, int]
+    context_ratio: float
+    g_train: float
+    g_test: float
+    centre_step: float
+    width_step: float
+    fusion: float
+    detach: bool
+    dtype: Any
 
     @nn.compact
     def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, earliest_sec=0.0, train=False):
@@ -62,7 +62,7 @@ class TCANet(nn.Module):
           features: (B, T, C_in) float32, C_in a multiple of the groups.
           proposals_sec: (B, P, 2) start and end.
           proposal_mask: (B, P), 0 for padding. A proposal with start + end = 0 is padding too, as in the published code.
-          covered_sec: (B,) seconds that the T features stand for, see `sampling.covered_sec`.
+          covered_sec: (B,) seconds that the T features stand for, see `examples._window`.
           num_features: (B,) how many are no padding; needed for `padding_mask` alone.
           earliest_sec: (B,) start of the recording, in the time of the proposals: 0 where the features are those of all of it, as in the
             published code.

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from tal_jax import optimizer as shared
-from tal_jax.optimizer import scale_by_adam
+from tal_jax.optimizer import clipped_and_accumulated, scale_by_adam
 
 RISE_EPS = 1e-6  # of the published warm-up
 
@@ -30,12 +30,9 @@ def make_schedule(config, total_steps):
 def make_optimizer(config, total_steps):
     """AdamW: the decay is not part of the gradient. total_steps: batches of the whole run."""
     train = config.train
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity(),
+    return clipped_and_accumulated(
+        config,
         scale_by_adam(),
         optax.add_decayed_weights(train.weight_decay),
         optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
     )
-    if train.accumulate_steps > 1:
-        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
-    return optimizer

@@ -14,16 +14,6 @@ MIN_COVERED_SEC = 1e-6
 PRODUCT_MAX_ROWS = 512
 
 
-def covered_sec(config, num_rows, step_sec, duration_sec):
-    """Seconds that the T rows of a map stand for: T steps, padding included, or the recording (`model.normalise_by`).
-
-    Args:
-      config: the run's config.
-      num_rows: T; step_sec: from one row to the next; duration_sec: of the recording.
-    """
-    return duration_sec if config.model.normalise_by == "duration" else num_rows * step_sec
-
-
 def segment_positions(start_sec, end_sec, covered_sec, num_rows, count):
     """`count` positions in the middle of as many equal parts of a segment, which is first cut off where the map ends.
 

@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
+from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detections_file import read_detections, write_detections
 from tal_jax.files import replacing
 
 GOOD = {"label": "run", "segment": [1.25, 2.1], "score": 0.1 + 0.2}
