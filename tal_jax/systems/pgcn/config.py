@@ -56,8 +56,8 @@ def require_model(config):
         )
     if model.contextual + model.surrounding > MOST_NEIGHBOURS:
         raise DataError(
-            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they may "
-            f"be at most {MOST_NEIGHBOURS}."
+            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they "
+            f"may be at most {MOST_NEIGHBOURS}."
         )
     for name in ("dropout", "branch_dropout"):
         if not 0 <= model[name] < 1:

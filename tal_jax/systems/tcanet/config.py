@@ -126,15 +126,15 @@ def tcanet_config():
     c.constant_alpha = 0.5
     c.detach = True  # no gradient through the weights
 
-    # Shared fields that TCANet does not read: config.augment; of config.decode min_score, max_per_window, nms_tiou, nms_extra_sec and
-    # nms_floor.
+    # Shared fields that TCANet does not read: config.augment; of config.decode min_score, max_per_window, nms_tiou, nms_extra_sec
+    # and nms_floor.
     config.decode.g_test = 0.2  # as model.g_train
     config.decode.refined = True  # False: the proposals as they were given, to compare with
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
-    # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. With data.class_agnostic it
-    # is not read.
+    # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not read with
+    # data.class_agnostic.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4
     config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)
