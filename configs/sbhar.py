@@ -77,6 +77,7 @@ def proposal_config(system, options):
         config.train.learning_rate = 0.02
         config.train.epochs = 20
         config.train.decay_epochs = (8, 14, 18)
+        config.predict.min_score = 3.0  # probability times exp(completeness), without bound
         return config
     config.window.snippets = 512  # 102 s
     config.window.train_stride_frames = 256
