@@ -63,6 +63,8 @@ def main(_):
             sys.exit(report.print_check(*check_dataset(config)))
     except (DataError, TrainingError, OSError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:  # while training the loop sees to it
+        sys.exit("Interrupted. The same command begins again, or goes on from what was saved.")
 
 
 def _parse(argv):
