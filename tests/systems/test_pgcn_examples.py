@@ -46,6 +46,13 @@ def test_labels_without_times_are_refused():
         examples.training_examples(*small(monday=[[1, 5], [np.nan, np.nan]]))
 
 
+def test_there_must_be_proposals_to_train_on():
+    config, dataset = small(monday=[[1, 5]])
+    nothing = Proposals(np.zeros((0, 2)), np.zeros(0))
+    with pytest.raises(DataError, match="has actions and proposals; check config.proposals"):
+        examples.training_examples(config, dataclasses.replace(dataset, proposals={"monday": nothing}))
+
+
 def test_sampled_neighbours_at_test():
     config, dataset = small(monday=[[1, 5]])
     ((_, _, inputs, known),) = examples.test_windows(config, dataset, "monday")

@@ -43,6 +43,10 @@ def training_examples(config, dataset):
             f"No recording of the subset '{config.data.train_subset}' holds an action; check the annotations with "
             "--mode=check_data."
         )
+    if not any(len(proposals[name].scores) for name in videos):
+        raise DataError(
+            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals."
+        )
     statistics = pools.target_statistics(videos.values())
     log.info("Offsets of foreground proposals: mean %s, deviation %s.", *(np.round(values, 3) for values in statistics))
 
