@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from tal_jax import distributed
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
@@ -52,22 +53,27 @@ class Checkpoints:
         return self._latest.latest_step()
 
     def save(self, step, state):
-        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as it is."""
+        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as it is.
+
+        Of several processes all call this and the next three; the first one writes. The arrays are saved as NumPy arrays, which any
+        number of devices and processes reads.
+        """
         if self._latest.latest_step() != step:
-            self._latest.save(step, args=ocp.args.StandardSave(state))
+            self._latest.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
             self._latest.wait_until_finished()
 
     def save_if_best(self, step, state, map_avg):
         """Keeps the state as the best one if its average mAP is higher than that of the best so far."""
         best = self._best.best_step()
         if best is None or map_avg > self._best.metrics(best)["map_avg"]:
-            self._best.save(step, args=ocp.args.StandardSave(state), metrics={"map_avg": map_avg})
+            self._best.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg})
             self._best.wait_until_finished()
 
     def restore(self, like):
-        """The latest state, in the structure, shapes and dtypes of `like`."""
+        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays."""
         step = self._latest.latest_step()
-        return self._latest.restore(step, args=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+        return self._latest.restore(step, args=ocp.args.StandardRestore(like))
 
     def restore_variables(self, which):
         """The variables to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
@@ -97,7 +103,8 @@ def remember_run(config, classes, workdir):
     """Writes the config and the class names to `<workdir>/config.json`; proposals within the workdir as a path from there.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; several processes
+        do not see the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "config": json.loads(config.to_json())}
@@ -107,8 +114,15 @@ def remember_run(config, classes, workdir):
         old = _read_run(path)
         _require_same(path, "classes", old["classes"], new["classes"])
         _require_same(path, "config", *(_lasting(run["config"]) for run in (old, new)))
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(new, indent=1))
+    if distributed.is_first():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(new, indent=1))
+    distributed.wait()
+    if not path.exists():
+        raise DataError(
+            f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be on a file system that all "
+            "processes share."
+        )
 
 
 def proposal_settings(config):

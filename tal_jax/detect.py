@@ -1,6 +1,7 @@
 """From trained networks to detections: windows -> candidates -> suppression over each recording and class."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Callable, NamedTuple
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from tal_jax import distributed
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
 from tal_jax.data.loader import chunks, pad_batch, stack
@@ -61,12 +63,17 @@ def find_candidates(detector, streams, names):
     refine = SYSTEMS[config.system].refine
     if refine:
         found = {name: (np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)) for name in names}
-        for name, windows_of_one in itertools.groupby(run_windows(detector, streams, names), key=lambda window: window[0]):
-            found[name] = refine(config, [arrays for *_, arrays in windows_of_one], len(streams))
+        all_arrays = run_windows(detector, streams, names, lambda name, offset, num_cells, arrays: arrays)
+        for name, of_one in itertools.groupby(all_arrays, key=lambda window: window[0]):
+            found[name] = refine(config, [arrays for _, arrays in of_one], len(streams))
         return found
+
+    def candidates(name, offset, num_cells, arrays):
+        return list(detector.candidates(arrays, offset, num_cells, dataset.timeline(name)))
+
     pooled = {name: ([np.zeros((0, 2))], [np.zeros(0, int)], [np.zeros(0)]) for name in names}
-    for name, offset, num_cells, arrays in run_windows(detector, streams, names):
-        for pool, values in zip(pooled[name], detector.candidates(arrays, offset, num_cells, dataset.timeline(name))):
+    for name, found in run_windows(detector, streams, names, candidates):
+        for pool, values in zip(pooled[name], found):
             pool.append(values)
     return {name: [np.concatenate(pool) for pool in pools] for name, pools in pooled.items()}
 
@@ -79,35 +86,52 @@ def activation_sequences(detector, stream, name):
     """
     num_features = len(stream.dataset.read(name))
     sums, counts = np.zeros((num_features, len(stream.dataset.annotations.classes)), np.float32), np.zeros((num_features, 1))
-    for _, offset, num_cells, arrays in run_windows(detector, [stream], [name]):
-        sums[offset : offset + num_cells] += resize_linear(arrays["cas"], num_cells)
-        counts[offset : offset + num_cells] += 1
+
+    def sequence(name, offset, num_cells, arrays):
+        return [offset, resize_linear(arrays["cas"], num_cells)]
+
+    for _, (offset, cas) in run_windows(detector, [stream], [name], sequence):
+        sums[offset : offset + len(cas)] += cas
+        counts[offset : offset + len(cas)] += 1
     times_sec = stream.dataset.timeline(name).to_seconds(np.arange(num_features) + 0.5)
     return times_sec, (sums / counts).astype(np.float32)
 
 
-def run_windows(detector, streams, names):
+def run_windows(detector, streams, names, finish):
     """Runs the networks over all windows of the recordings.
 
-    Args: as for `detect`.
+    Args:
+      detector, streams, names: as for `detect`.
+      finish: (name, offset, num_cells, arrays) -> what is wanted of a window, see `distributed.gather`: the recording; first feature of
+        the window and how many it has; what the detector's `run` gives of it, NumPy arrays without the leading dimension.
 
     Yields:
-      (name, offset, num_cells, arrays): the recording; first feature of the window and how many it has; what the detector's `run`
-      gives of it, NumPy arrays without the leading dimension.
+      (name, what `finish` gives) of each window in order.
+
+    Of several processes that share the detector each runs and finishes every n-th batch, and all get all of it. A batch holds the same
+    windows whatever their number, so that they find the same to the last bit.
     """
     variables = detector.replicate(tuple(stream.variables for stream in streams))
     windows_of_all = zip(*(_windows(stream, names) for stream in streams), strict=True)
-    for batch in chunks(windows_of_all, detector.batch_size):
-        rows = [window[0] for window in batch]  # of the first stream
-        inputs = {f"inputs_{i}": stack([window[i][1] for window in batch]) for i in range(len(streams))}
-        try:
-            arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
-        except flax.errors.ScopeParamShapeError as error:
-            name = rows[0][0][0]
-            channels = streams[0].dataset.read(name).shape[-1]
-            raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
-        for i, (row, _, known) in enumerate(rows):
-            yield *row, {key: value[i] for key, value in arrays.items()} | known
+    index, count = (distributed.index(), distributed.count()) if detector.shared else (0, 1)
+    for batches in chunks(chunks(windows_of_all, detector.batch_size), count):
+        own = _run_batch(detector, variables, streams, batches[index], finish) if index < len(batches) else []
+        for windows_of_one in distributed.gather(own) if detector.shared else [own]:
+            yield from windows_of_one
+
+
+def _run_batch(detector, variables, streams, batch, finish):
+    """See `run_windows`: [[name, what `finish` gives], …] of the windows of one batch."""
+    made = [[make() for make in window] for window in batch]
+    inputs = {f"inputs_{i}": stack([window[i][1] for window in made]) for i in range(len(streams))}
+    rows = [window[0] for window in made]  # of the first stream
+    try:
+        arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
+    except flax.errors.ScopeParamShapeError as error:
+        name = rows[0][0][0]
+        channels = streams[0].dataset.read(name).shape[-1]
+        raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
+    return [[row[0], finish(*row, {key: value[i] for key, value in arrays.items()} | known)] for i, (row, _, known) in enumerate(rows)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +140,7 @@ class Detector:
 
     Attributes:
       batch_size: windows in a call.
+      shared: whether all processes run it over the same recordings together; else each by itself.
       replicate: variables -> the form in which `run` takes them.
       run: (replicated variables of each stream, {"inputs_0": (batch_size, window, ...), "inputs_1": of a second stream}) -> dict of
         NumPy arrays: segments (batch_size, P, 2) in frames of the window, classes (batch_size, P) 0-based, scores (batch_size, P),
@@ -126,16 +151,17 @@ class Detector:
     """
 
     batch_size: int
+    shared: bool
     replicate: Callable
     run: Callable
     candidates: Callable
 
 
-def make_detector(configs, num_classes):
-    """The Detector of one config, or of two that are fused; compiles at its first call."""
+def make_detector(configs, num_classes, *, shared=False):
+    """The Detector of one config, or of two that are fused; compiles at its first call. shared: see Detector."""
     config = configs[0]
     system, models = SYSTEMS[config.system], [SYSTEMS[c.system].build(c, num_classes) for c in configs]
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices, alone=True)
 
     def body(variables, batch):
         outputs = [call(model.apply, v, batch[f"inputs_{i}"]) for i, (model, v) in enumerate(zip(models, variables))]
@@ -163,24 +189,29 @@ def make_detector(configs, num_classes):
         return timeline.to_seconds(segments + offset), classes, scores
 
     batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
-    return Detector(batch_size, parallel.replicate, parallel.compile_map(body), candidates)
+    return Detector(batch_size, shared, parallel.replicate, parallel.compile_map(body), candidates)
 
 
 def _windows(stream, names):
-    """((name, offset, number of features), inputs, known) of every test window of the recordings, see System.windows."""
+    """For every test window of the recordings a function that makes what `_window` does; see System.windows."""
     config, _, dataset = stream
     own_windows = SYSTEMS[config.system].windows
     for name in names:
         if own_windows:
             _require_finite(dataset, name)
             for offset, num_cells, inputs, known in own_windows(config, dataset, name):
-                yield (name, offset, num_cells), inputs, known
+                yield functools.partial(tuple, ((name, offset, num_cells), inputs, known))
             continue
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
-            inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
-            if not np.isfinite(inputs).all():
-                _require_finite(dataset, name)
-            yield (name, offset, int(num_cells)), inputs, {}
+            yield functools.partial(_window, config, dataset, name, offset)
+
+
+def _window(config, dataset, name, offset):
+    """((name, first feature, number of features), inputs, {}) of a window. Raises DataError for features that are not finite."""
+    inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
+    if not np.isfinite(inputs).all():
+        _require_finite(dataset, name)
+    return (name, offset, int(num_cells)), inputs, {}
 
 
 def _require_finite(dataset, name):

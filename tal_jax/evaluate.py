@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import Annotations, require_times
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 def evaluate(config, workdir, detections_path=""):
     """Scores a workdir's checkpoint on the test subset, or, without any model, a file of detections.
 
+    Several processes share the work, all have the result, the first one writes it.
+
     Args:
       config: the run's config.
       workdir: where the checkpoint is and detections.json and evaluation.json go.
@@ -41,7 +44,7 @@ def evaluate(config, workdir, detections_path=""):
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
     annotations, results = _scored_annotations(config), read_detections(detections_path)
-    write_detections(pathlib.Path(workdir) / "detections.json", results)
+    _write_detections(workdir, results)
     return _score(config, workdir, annotations, results)
 
 
@@ -50,7 +53,8 @@ def load_detector(config, workdir):
     workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
     streams = [load_stream(config, folder) for folder in workdirs]
     _require_fusable(streams)
-    return make_detector([stream.config for stream in streams], len(streams[0].dataset.annotations.classes)), streams
+    classes = streams[0].dataset.annotations.classes
+    return make_detector([stream.config for stream in streams], len(classes), shared=True), streams
 
 
 def _require_fusable(streams):
@@ -91,9 +95,14 @@ def evaluate_streams(workdir, detector, streams):
     results = detect(detector, streams, names)
     if config.evaluate.recording_scores and dataset.recording_scores is None:  # else the system has used them
         results = label_recordings(results, best_classes(config.evaluate.recording_scores))
-    write_detections(pathlib.Path(workdir) / "detections.json", results)
+    _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
     return _score(config, workdir, _scored_annotations(config), results, missing, proposals)
+
+
+def _write_detections(workdir, results):
+    if distributed.is_first():
+        write_detections(pathlib.Path(workdir) / "detections.json", results)
 
 
 def _scored_annotations(config):
@@ -157,8 +166,9 @@ def _score(config, workdir, annotations, results, left_out=(), proposals=None):
     )
     if proposals:
         result["proposals"] = proposals
-    with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
+    if distributed.is_first():
+        with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
+            temporary.write_text(json.dumps(result, indent=1))
     return result
 
 

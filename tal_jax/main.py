@@ -8,10 +8,11 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import absl.logging
+import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import evaluate, extract, predict, propose, report, train
+from tal_jax import distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, TrainingError, sentence_of
 from tal_jax.systems import SYSTEMS
@@ -40,31 +41,58 @@ _DRAW = flags.DEFINE_enum(
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. A TPU pod and Slurm need no flags: docs/launch.md."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
+_JOIN_TIMEOUT_SEC = flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1)
 
 
 def main(_):
-    """Runs one mode; a sentence and exit code 1 for what the user can mend."""
-    config = _CONFIG.value
-    workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
+    """Runs one mode, as one of several processes if there are; a sentence and exit code 1 for what the user can mend.
+
+    Of several processes one that is left alone ends with distributed.LOST: all are to be started again.
+    """
     try:
-        if not propose.with_first_stage(config, workdir, _MODE.value):
-            return
-        if _MODE.value == "train":
-            report.print_evaluation(train.train(config, workdir), workdir)
-        elif _MODE.value == "evaluate":
-            report.print_evaluation(evaluate.evaluate(config, workdir, _DETECTIONS.value), workdir)
-        elif _MODE.value == "predict":
-            predict.predict(config, workdir, _INPUT.value, _DRAW.value)
-        elif _MODE.value == "propose":
-            report.print_proposals(propose.propose(config, workdir, _INPUT.value), propose.path_of(workdir))
-        elif _MODE.value == "extract":
-            extract.extract(config, workdir, _INPUT.value)
-        else:
-            sys.exit(report.print_check(*check_dataset(config)))
+        distributed.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _JOIN_TIMEOUT_SEC.value)
+        if not distributed.is_first():  # the first one says what concerns all
+            logging.getLogger("tal_jax").setLevel(logging.CRITICAL)
+        code = run_mode(_CONFIG.value)
+        distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        distributed.leave(1, f"Error: {error}")
     except KeyboardInterrupt:  # while training the loop sees to it
-        sys.exit("Interrupted. The same command begins again, or goes on from what was saved.")
+        distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
+    except jax.errors.JaxRuntimeError as error:
+        if not distributed.is_loss(error):
+            raise
+        distributed.leave(distributed.LOST, "Error: another process was lost. Start all of them again: they go on from what was saved.")
+    sys.exit(code)
+
+
+def run_mode(config):
+    """Runs --mode; returns the exit code."""
+    workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
+    first = distributed.is_first()
+    if not propose.with_first_stage(config, workdir, _MODE.value):
+        return 0
+    if _MODE.value in ("train", "evaluate"):
+        training = _MODE.value == "train"
+        result = train.train(config, workdir) if training else evaluate.evaluate(config, workdir, _DETECTIONS.value)
+        if first:
+            report.print_evaluation(result, workdir)
+    elif _MODE.value == "predict":
+        predict.predict(config, workdir, _INPUT.value, _DRAW.value)
+    elif _MODE.value == "propose":
+        result = propose.propose(config, workdir, _INPUT.value)
+        if first:
+            report.print_proposals(result, propose.path_of(workdir))
+    elif _MODE.value == "extract":
+        extract.extract(config, workdir, _INPUT.value)
+    elif first:
+        return report.print_check(*check_dataset(config))
+    return 0
 
 
 def _parse(argv):

@@ -1,7 +1,8 @@
 """Data parallelism: a step body written once, per device, and run on all devices through `jax.pmap` or `jax.shard_map`.
 
 A body sees its own slice of the batch and the whole state, and meets the other devices through collectives over the axis
-"data". Everything outside the body sees plain (host) arrays: state without a device axis, batches of the global size.
+"data". Everything outside the body sees plain (host) arrays: state without a device axis, and of a batch the rows of this process:
+all, unless there are several processes, which have one equal part each, in their order.
 """
 
 import dataclasses
@@ -21,10 +22,10 @@ class Parallel:
     """How to run step bodies on several devices.
 
     Attributes:
-      num_devices: how many share a batch; its size must be a multiple of it.
+      num_devices: how many share a batch, those of all processes; its size must be a multiple of it.
       replicate: host pytree -> the form in which compiled steps take state.
       unreplicate: back to arrays without a device axis, as checkpoints hold them.
-      shard: batch pytree of (B, ...) -> the form in which compiled steps take batches.
+      shard: batch pytree of (B, ...), the rows of this process -> the form in which compiled steps take batches.
       compile: (body(state, batch) -> (state, metrics)) -> compiled step; the given state's buffers are reused.
       compile_map: (body(params, batch) -> outputs (B, ...)) -> compiled function whose outputs are NumPy arrays (B, ...).
     """
@@ -37,31 +38,41 @@ class Parallel:
     compile_map: Callable
 
 
-def make_parallel(impl="pmap", max_devices=0):
-    """Parallel over the local devices (the first `max_devices` of them, 0 = all).
+def make_parallel(impl="pmap", max_devices=0, *, alone=False):
+    """Parallel over the devices of all processes (the first `max_devices` of each, 0 = all).
+
+    Args:
+      impl: 'pmap' or 'shard_map'.
+      max_devices: see above.
+      alone: True: over those of this process alone, which then waits for no other.
 
     Raises:
-      DataError: `impl` is neither 'pmap' nor 'shard_map'.
+      DataError: `impl` is neither; the processes have different numbers of devices.
     """
-    devices = jax.local_devices()[: max_devices or None]
+    local = jax.local_devices()[: max_devices or None]
+    processes = [jax.process_index()] if alone else range(jax.process_count())
+    devices = [device for process in processes for device in jax.local_devices(process)[: max_devices or None]]
+    if len(devices) != len(local) * len(processes):
+        raise DataError(
+            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give each the same number, or set "
+            "config.parallel.max_devices."
+        )
     if impl == "pmap":
-        return _pmap(devices)
+        return _pmap(devices, len(local))
     if impl == "shard_map":
         return _shard_map(devices)
     raise DataError(f"config.parallel.impl is '{impl}'; it must be 'pmap' or 'shard_map'.")
 
 
-def _pmap(devices):
-    count = len(devices)
-
+def _pmap(devices, num_local):
     def replicate(tree):
-        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(count), tree)
+        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(num_local), tree)
 
     def first(x):
         return x.addressable_shards[0].data[0]
 
     def shard(batch):
-        return jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
+        return jax.tree.map(lambda x: x.reshape(num_local, x.shape[0] // num_local, *x.shape[1:]), batch)
 
     def compile_step(body):
         step = jax.pmap(body, axis_name=AXIS, donate_argnums=0, devices=devices)
@@ -76,7 +87,7 @@ def _pmap(devices):
         mapped = jax.pmap(body, axis_name=AXIS, devices=devices)
         return lambda params, batch: jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch)))
 
-    return Parallel(count, replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map)
+    return Parallel(len(devices), replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map)
 
 
 def _shard_map(devices):
@@ -91,12 +102,16 @@ def _shard_map(devices):
         mapped = jax.jit(wrap(body, split))
         return lambda params, batch: jax.tree.map(np.asarray, mapped(params, shard(batch)))
 
+    def spread(tree, spec):
+        sharding = NamedSharding(mesh, spec)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
+
     def shard(batch):
-        return jax.device_put(batch, NamedSharding(mesh, split))
+        return spread(batch, split)
 
     return Parallel(
         num_devices=len(devices),
-        replicate=lambda tree: jax.device_put(tree, NamedSharding(mesh, everywhere)),
+        replicate=lambda tree: spread(jax.device_get(tree), everywhere),
         unreplicate=lambda tree: jax.tree.map(lambda x: x.addressable_shards[0].data, tree),
         shard=shard,
         compile=lambda body: jax.jit(wrap(body, (everywhere, everywhere)), donate_argnums=0),

@@ -10,13 +10,14 @@ import tempfile
 import numpy as np
 from tqdm import tqdm
 
-from tal_jax import evaluate, propose, report
+from tal_jax import distributed, evaluate, propose, report
 from tal_jax.checkpoints import trained_run
 from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.features import SUFFIXES, build_dataset, read_features
 from tal_jax.data.frames import read_frames
+from tal_jax.data.loader import chunks
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 def predict(config, workdir, source, draw="detections"):
     """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
+
+    Several processes see one recording each, the first one writes.
 
     Args:
       config: the run's config.
@@ -54,38 +57,58 @@ def predict(config, workdir, source, draw="detections"):
         inputs = with_proposals(config, workdir, source, inputs, classes)
     detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
     folder, failed = pathlib.Path(workdir) / "predictions", []
-    for name, make_dataset in tqdm(inputs.items(), unit="recording", disable=len(inputs) == 1):
-        try:
-            dataset = make_dataset()
-            stream = Stream(config, variables, dataset)
-            detections = detect(detector, [stream], [name])[name]
-            cas = activation_sequences(detector, stream, name) if draw == "cas" else None
-        except DataError as error:
-            if len(inputs) == 1:
-                raise
-            log.error("%s", error)
-            failed.append(name)
-            continue
-        recording = dataset.annotations.recordings[name]
-        write_detections(folder / f"{name}.json", {name: detections})
-        draw_timeline(
-            folder / f"{name}.png",
-            name,
-            detections,
-            truths=recording if len(recording.labels) else None,
-            duration_sec=recording.duration_sec,
-            classes=classes,
-            min_score=config.predict.min_score,
-            key_frames=key_frames(dataset.read(name)) if config.data.input == "rgb" else None,
-            cas=cas,
-        )
-        if cas:
-            with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(classes))
-        report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
-        log.info("Written: %s.json, .png", folder / name)
+    with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
+        for turn in chunks(inputs.items(), distributed.count()):
+            own = turn[distributed.index()] if distributed.index() < len(turn) else None
+            all_found = distributed.gather(own and _find(config, variables, detector, *own, draw))
+            for (name, _), found in zip(turn, all_found):
+                if "error" in found and len(inputs) == 1:
+                    raise DataError(found["error"])
+                if "error" in found:
+                    log.error("%s", found["error"])
+                    failed.append(name)
+                elif distributed.is_first():
+                    _write(config, folder, name, classes, found)
+                progress.update()
     if failed:
         raise DataError(f"{len(failed)} of {len(inputs)} recordings could not be used, see above: {', '.join(failed)}.")
+
+
+def _find(config, variables, detector, name, make_dataset, draw):
+    """All that is to be written of one recording, or "error": the sentence why there is nothing; as `distributed.gather` takes it."""
+    try:
+        dataset = make_dataset()
+        stream = Stream(config, variables, dataset)
+        return {
+            "recording": dataclasses.asdict(dataset.annotations.recordings[name]),
+            "detections": detect(detector, [stream], [name])[name],
+            "cas": list(activation_sequences(detector, stream, name)) if draw == "cas" else None,
+            "key_frames": np.asarray(key_frames(dataset.read(name))) if config.data.input == "rgb" else None,
+        }
+    except DataError as error:
+        return {"error": str(error)}
+
+
+def _write(config, folder, name, classes, found):
+    """Writes and prints what `_find` has found."""
+    recording, detections, cas = Recording(**found["recording"]), found["detections"], found["cas"]
+    write_detections(folder / f"{name}.json", {name: detections})
+    draw_timeline(
+        folder / f"{name}.png",
+        name,
+        detections,
+        truths=recording if len(recording.labels) else None,
+        duration_sec=recording.duration_sec,
+        classes=classes,
+        min_score=config.predict.min_score,
+        key_frames=found["key_frames"],
+        cas=cas,
+    )
+    if cas:
+        with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(classes))
+    report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
+    log.info("Written: %s.json, .png", folder / name)
 
 
 def input_datasets(config, source, classes):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from tal_jax import evaluate, train
+from tal_jax import distributed, evaluate, train
 from tal_jax.checkpoints import proposal_settings, remember_run, trained_run
 from tal_jax.config import require_shared_fields
 from tal_jax.data import dataset_annotations, proposals
@@ -51,9 +51,11 @@ def propose(config, workdir, source=""):
     else:
         candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
         found = proposals.from_candidates(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
-    proposals.write_proposals(path_of(workdir), found, annotations)
-    with replacing(_settings_path(workdir)) as temporary:
-        temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
+    if distributed.is_first():
+        proposals.write_proposals(path_of(workdir), found, annotations)
+        with replacing(_settings_path(workdir)) as temporary:
+            temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
+    distributed.wait()  # the others may read them next
     try:
         return evaluate_proposals(annotations, found, subset=config.data.test_subset)
     except DataError as error:

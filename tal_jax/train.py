@@ -15,7 +15,7 @@ from clu import metrics as clu_metrics
 from clu import parameter_overview
 from tqdm import tqdm
 
-from tal_jax import evaluate
+from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
@@ -61,10 +61,12 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
     """The body of a training step, for one device of those that share the axis "data" (see parallel.py).
 
     Returns:
-      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`.
+      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the sum
+      of the batch's, which is above 0 on all devices if one process was told to stop.
     """
 
     def step(state, batch):
+        batch, stop = {key: value for key, value in batch.items() if key != "stop"}, batch["stop"]
         epoch = (state.step // batches_per_epoch).astype(jnp.float32)
         rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), state.step), jax.lax.axis_index(AXIS))
 
@@ -75,7 +77,7 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
             return sum(values.values()), (values, model_state)
 
         (total, (values, model_state)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
-        gradients, values = jax.lax.psum((gradients, values | {"total": total}), AXIS)
+        gradients, values = jax.lax.psum((gradients, values | {"total": total, "stop": stop.sum()}), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -103,7 +105,7 @@ def require_finite(step, values):
 
 
 class StopSignal:
-    """Turns SIGTERM and Ctrl-C into a flag that the loop reads between two steps."""
+    """Turns SIGTERM and Ctrl-C into a flag, which the loop gives to the next step: of several processes all stop behind the same one."""
 
     def __init__(self):
         self.received = False
@@ -123,7 +125,7 @@ def train(config, workdir):
 
     Args:
       config: the run's config.
-      workdir: folder for checkpoints, metrics.jsonl, detections.json, evaluation.json.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json, evaluation.json; of several processes the same.
 
     Returns:
       The evaluation (a dict), or None if a signal stopped the run before its end (its state is saved).
@@ -136,6 +138,7 @@ def train(config, workdir):
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     _require_usable(config, dataset, parallel)
     items, make_example = system.examples(config, dataset)
+    distributed.require_same("The number of training windows", len(items))
     batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
     total_steps = config.train.epochs * batches_per_epoch
 
@@ -149,6 +152,7 @@ def train(config, workdir):
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     state = _resumed(checkpoints, state, total_steps)
     start = int(state.step)
+    distributed.require_same(f"The step of the last checkpoint in {workdir}", start)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
     log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).", *sizes)
@@ -160,10 +164,11 @@ def train(config, workdir):
         seed=config.seed,
         threads=config.train.loader_threads,
         start=start,
+        process=(distributed.index(), distributed.count()),
     )
     log.info("Compiling the first step, about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
-    detector = make_detector([config], len(dataset.annotations.classes))
+    detector = make_detector([config], len(dataset.annotations.classes), shared=True)
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
 
@@ -215,17 +220,21 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
     evaluate_every = train.evaluate_every_epochs * batches.batches_per_epoch
     average = _Averages()
     pending = None  # values of the step before: read one step late, so that the device is never waited for
+    stopped = False
 
     def settle(step, values):
+        nonlocal stopped
         values = {name: float(value) for name, value in values.items()}
+        stopped = values.pop("stop") > 0
         require_finite(step, values)
         average.add(values)
 
-    stopped = False
-    with tqdm(total=total_steps, initial=steps.start - 1, unit="step", mininterval=1.0, dynamic_ncols=True) as progress:
+    look = dict(unit="step", mininterval=1.0, dynamic_ncols=True, disable=not distributed.is_first())
+    with tqdm(total=total_steps, initial=steps.start - 1, **look) as progress:
         for step in steps:
             before = time.perf_counter()
-            batch = parallel.shard(next(batches))
+            batch = next(batches)
+            batch = parallel.shard(batch | {"stop": np.full(len(batch["sample_mask"]), stop.received, np.float32)})
             waited = time.perf_counter() - before
             state, values = step_fn(state, batch)
             if pending:
@@ -233,23 +242,20 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
             pending = step, values
             average.time(waited, time.perf_counter() - before)
             progress.update()
-            stopped = stop.received  # read once, for a signal may come at any moment
-            last = step == total_steps or stopped
-            if step % train.log_every_steps == 0 or last:
+            log_now, save_now = (step % every == 0 or step == total_steps for every in (train.log_every_steps, train.save_every_steps))
+            if log_now or save_now or stopped:
                 settle(*pending)
                 pending = None
+            if log_now or stopped:
                 summary = average.compute_and_reset()
                 summary["epoch"] = step / batches.batches_per_epoch
                 writer.write(step, summary)
                 progress.set_postfix(loss=f"{summary['total']:.3f}", waiting=f"{summary['data_wait_share']:.1%}")
-            if step % train.save_every_steps == 0 or last:
-                if pending:
-                    settle(*pending)
-                    pending = None
+            if save_now or stopped:
                 checkpoints.save(step, parallel.unreplicate(state))
             if stopped:
                 break
-            if evaluate_every and step % evaluate_every == 0 and not last:
+            if evaluate_every and step % evaluate_every == 0 and step < total_steps:
                 evaluate_now(parallel.unreplicate(state))
     if stopped:
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)

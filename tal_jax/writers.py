@@ -4,6 +4,7 @@ import json
 import logging
 import pathlib
 
+from tal_jax import distributed
 from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
@@ -12,11 +13,13 @@ log = logging.getLogger(__name__)
 class MetricWriter:
     """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}.
 
-    Lines after `start_step` of an earlier try are dropped; none is written twice.
+    Lines after `start_step` of an earlier try are dropped; none is written twice. Of several processes the first one writes.
     """
 
     def __init__(self, workdir, start_step=0):
-        self._path = pathlib.Path(workdir) / "metrics.jsonl"
+        self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
+        if not distributed.is_first():
+            return
         self._kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(self._kept))
@@ -24,6 +27,8 @@ class MetricWriter:
 
     def write(self, step, values):
         """Writes scalars (name -> float) of one step."""
+        if not distributed.is_first():
+            return
         line = json.dumps({"step": step, **values}) + "\n"
         if line in self._kept:  # a finished run, started once more
             return

@@ -44,14 +44,12 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     checkpoints.close()
 
 
-def test_parameters_are_restored_without_the_devices_they_came_from(tmp_path):
+def test_a_checkpoint_does_not_know_the_devices_it_came_from(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, make_state(1, ema=7))
     checkpoints.close()
-    path = tmp_path / "checkpoints" / "latest" / "1" / "default" / "_sharding"
-    on_gpu = path.read_text().replace("cpu:0", "cuda:0")
-    assert "cuda:0" in on_gpu
-    path.write_text(on_gpu)
+    files = [path for path in (tmp_path / "checkpoints" / "latest" / "1").rglob("*") if path.is_file()]
+    assert files and not any(b"cpu:0" in path.read_bytes() for path in files)  # so that a CPU reads what a GPU has trained
     variables = Checkpoints(tmp_path).restore_variables("latest")
     params = variables["params"]
     assert variables["batch_stats"]["mean"].tolist() == [1, 1, 1]

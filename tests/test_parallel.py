@@ -26,11 +26,11 @@ def devices(count):
 
 
 def first_examples(config, count, batch_size):
-    """The first training examples, padded to a batch with `sample_mask` 0."""
+    """The first training examples, padded to a batch with `sample_mask` 0, and nobody told to stop."""
     items, make_example = SYSTEMS[config.system].examples(config, load_dataset(config))
     examples = [make_example(item, np.random.default_rng(0)) for item in items[:count]]
     assert len(examples) == count
-    return pad_batch(stack(examples), batch_size)
+    return pad_batch(stack(examples), batch_size) | {"stop": np.zeros(batch_size, np.float32)}
 
 
 def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):

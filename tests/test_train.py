@@ -156,17 +156,17 @@ def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
         batches_per_epoch = 4
 
         def __next__(self):
-            return {}
+            return {"sample_mask": np.ones(1)}
+
+    def step(state, batch):
+        return state + 1, {"total": 0.0, "stop": batch["stop"].sum()}
 
     saved = []
     parallel = types.SimpleNamespace(shard=lambda batch: batch, unreplicate=lambda state: state)
     checkpoints = types.SimpleNamespace(save=lambda step, state: saved.append((step, state)))
     writer = types.SimpleNamespace(write=lambda step, values: None)
     config = tiny("toy", log_every_steps=100, save_every_steps=100)
-    state, done = train._loop(
-        config, parallel, lambda state, batch: (state + 1, {"total": 0.0}), 0, Batches(), range(1, 51),
-        checkpoints, writer, Stop(), None,
-    )  # fmt: skip
+    state, done = train._loop(config, parallel, step, 0, Batches(), range(1, 51), checkpoints, writer, Stop(), None)
     assert saved == [(state, state)] and state < 50 and not done
 
 

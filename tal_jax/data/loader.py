@@ -1,5 +1,6 @@
 """Batches for training: shuffled, augmented, of fixed size, ready before they are asked for, and the same after a restart."""
 
+import copy
 import itertools
 
 import grain
@@ -12,25 +13,37 @@ class TrainingBatches:
 
     An epoch visits every item once in a new order; its last batch, where short, is padded with repeated examples whose
     `sample_mask` is 0. Examples are made in background threads while the accelerator works on earlier batches.
+
+    Of several processes each makes its own rows of every batch; together they are the rows that one process makes alone.
     """
 
-    def __init__(self, items, make_example, *, batch_size, seed, threads=2, start=0):
+    def __init__(self, items, make_example, *, batch_size, seed, threads=2, start=0, process=(0, 1)):
         """
         Args:
           items: sequence of what `make_example` takes.
           make_example: (item, np.random.Generator) -> dict of arrays, of the same shapes for all items.
           batch_size: examples in a batch; dict entries get this leading dimension, `sample_mask` (batch_size,) float32 is added.
+            With N processes, of which it must be a multiple, batch_size / N.
           seed: of order and augmentation.
           threads: that make examples; 0 makes them in the caller.
           start: batches to skip, for resuming.
+          process: (i, N), which of how many processes this is.
         """
+        index, count = process
+        rows = range(batch_size * index // count, batch_size * (index + 1) // count)
+
+        def make_rows(drawn):
+            """Of the batch only the rows of this process; where it has none, the first one stands for them."""
+            own = [make_example(*drawn[row]) for row in rows if row < len(drawn)] or [make_example(*drawn[0])]
+            return pad_batch(stack(own), len(rows), max(0, min(len(rows), len(drawn) - rows.start)))
+
         batches = (
             grain.MapDataset.source(items)
             .seed(seed)
             .shuffle()
-            .random_map(make_example)
-            .batch(batch_size, drop_remainder=False)
-            .map(lambda batch: pad_batch(batch, batch_size))
+            .random_map(lambda item, rng: (item, copy.deepcopy(rng)))  # for grain uses the generator again
+            .batch(batch_size, drop_remainder=False, batch_fn=list)
+            .map(make_rows)
         )
         self.batches_per_epoch = len(batches)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -56,9 +69,9 @@ def stack(examples):
     return jax.tree.map(lambda *arrays: np.stack(arrays), *examples)
 
 
-def pad_batch(batch, batch_size):
-    """Repeats the first example until the batch is full; `sample_mask` tells real examples (1) from repeated ones (0)."""
-    size = len(jax.tree.leaves(batch)[0])
+def pad_batch(batch, batch_size, size=None):
+    """Repeats the first example until the batch is full; `sample_mask` tells the first `size` ones, all, from repeated ones (0)."""
+    size = len(jax.tree.leaves(batch)[0]) if size is None else size
     rows = np.where(np.arange(batch_size) < size, np.arange(batch_size), 0)
     padded = jax.tree.map(lambda values: np.asarray(values)[rows], batch)
     return padded | {"sample_mask": (np.arange(batch_size) < size).astype(np.float32)}

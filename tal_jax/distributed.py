@@ -1,0 +1,209 @@
+"""Several processes as one run: how they find each other, and what they tell each other. With one process all of it does nothing."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+from flax import serialization
+from jax.experimental import multihost_utils
+
+from tal_jax.errors import DataError
+
+HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
+LOST = 70  # exit code where another process was lost: start all of them again
+_SIGNS_OF_LOSS = ("Gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Barrier", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+
+def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
+    """Makes this process one of several. To be called before anything else of JAX.
+
+    Args:
+      coordinator: HOST:PORT of process 0, which listens there; "" where the surroundings say all: on a TPU pod, under Slurm (one task a
+        GPU) and Open MPI. Elsewhere this process is the only one.
+      num_processes: how many there are.
+      process_id: which of them this is, from 0.
+      timeout_sec: how long to wait for the others.
+
+    Raises:
+      DataError: the processes did not find each other.
+    """
+    if not coordinator:
+        if num_processes > 1 or process_id > 0:
+            raise DataError("--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0.")
+        _join_what_is_there(timeout_sec)
+        return
+    if num_processes < 1 or not 0 <= process_id < num_processes:
+        raise DataError(
+            f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 to N - 1."
+        )
+    meet(coordinator, num_processes, process_id, timeout_sec)
+    jax.distributed.initialize(
+        coordinator,
+        num_processes,
+        process_id,
+        cluster_detection_method="deactivate",
+        initialization_timeout=timeout_sec,
+        heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC,
+    )
+
+
+def _join_what_is_there(timeout_sec):
+    try:
+        jax.distributed.initialize(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
+    except ValueError as error:
+        if "should be defined" not in str(error):  # what JAX says where no such surroundings are
+            raise
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"This seems to be one of several processes, but they did not find each other: {error} "
+            "Say --coordinator=HOST:PORT --num_processes=N --process_id=I."
+        ) from error
+
+
+def meet(coordinator, num_processes, process_id, timeout_sec):
+    """Returns when all processes have called it; JAX, which meets them next, would abort without a sentence if one is wrong or missing.
+
+    Process 0 listens at the coordinator's address for the time being, the others and itself call there.
+
+    Args: as for `join`.
+
+    Raises:
+      DataError: the same in all processes that were heard of.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise DataError(f"--coordinator is '{coordinator}'; it must be HOST:PORT, for example 10.0.0.1:1234.")
+    deadline = time.monotonic() + timeout_sec
+    if process_id == 0:
+        family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        try:
+            server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6)
+        except OSError as error:
+            raise DataError(
+                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with --process_id=0, or "
+                "another run? If not, choose another port, in all processes."
+            ) from error
+        listener = threading.Thread(target=_receive_all, args=(server, num_processes, deadline), daemon=True)
+        listener.start()
+    verdict = _call(host.strip("[]"), int(port), {"process_id": process_id, "num_processes": num_processes}, deadline)
+    if process_id == 0:
+        listener.join()
+    if verdict:
+        raise DataError(verdict)
+
+
+def _receive_all(server, num_processes, deadline):
+    """Process 0: hears of the processes until all are there or something is wrong, and tells all of them which."""
+    calls, ids, verdict = [], [], ""
+    with server, contextlib.ExitStack() as stack:
+        while len(set(ids)) < num_processes and not verdict:
+            server.settimeout(max(deadline - time.monotonic(), 0.01))
+            try:
+                call = stack.enter_context(server.accept()[0])
+                call.settimeout(5)
+                said = json.loads(call.makefile().readline())
+                number, count = said["process_id"], said["num_processes"]
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    missing = ", ".join(str(i) for i in range(num_processes) if i not in ids)
+                    verdict = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
+                continue
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # somebody else, who only looks whether the port is open
+            if number in ids:
+                verdict = f"Two processes say that they are process {number}; give each its own --process_id."
+            elif count != num_processes:
+                verdict = f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
+            ids.append(number)
+            calls.append(call)
+        for call in calls:
+            with contextlib.suppress(OSError):
+                call.sendall(json.dumps({"verdict": verdict}).encode() + b"\n")
+
+
+def _call(host, port, said, deadline):
+    """Tells process 0 who this is and returns what it says then, "" if all is well."""
+    reason = "no answer"
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((host, port), timeout=max(deadline - time.monotonic(), 0.1)) as call:
+                call.sendall(json.dumps(said).encode() + b"\n")
+                call.settimeout(max(deadline - time.monotonic(), 0) + 5)  # process 0 waits as long, and then says so
+                return json.loads(call.makefile().readline())["verdict"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or reason
+            time.sleep(0.2)
+    return (
+        f"Process {said['process_id']} does not reach process 0 at {host}:{port} ({reason}). Is it running, is --coordinator its "
+        f"address, is the port open, and is there no other process {said['process_id']}?"
+    )
+
+
+def count():
+    """How many processes there are."""
+    return jax.process_count()
+
+
+def index():
+    """Which of them this is."""
+    return jax.process_index()
+
+
+def is_first():
+    """Whether this is the process that writes and prints."""
+    return index() == 0
+
+
+def gather(value):
+    """What every process has given, in their order; all must call it.
+
+    Args:
+      value: dicts with str keys, lists, str, numbers, NumPy arrays. Less than 2 GB.
+
+    Returns:
+      list of `count()` values.
+    """
+    if count() == 1:
+        return [value]
+    data = np.frombuffer(serialization.msgpack_serialize({"value": value}), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(data)))
+    padded = np.zeros(1 << int(sizes.max() - 1).bit_length(), np.uint8)  # few sizes, for each is compiled
+    padded[: len(data)] = data
+    rows = multihost_utils.process_allgather(padded)
+    return [serialization.msgpack_restore(row[:size].tobytes())["value"] for row, size in zip(rows, sizes)]
+
+
+def wait():
+    """Returns when all processes have called it."""
+    if count() > 1:
+        multihost_utils.process_allgather(np.int32(0))
+
+
+def require_same(what, value):
+    """Raises DataError in all processes if one of them has another value (see `gather`) than the first."""
+    values = gather(value)
+    for number, other in enumerate(values):
+        if other != values[0]:
+            raise DataError(f"{what} must be the same in all processes; in process 0 it is {values[0]}, in process {number} {other}.")
+
+
+def is_loss(error):
+    """Whether an error of JAX says that another process was lost."""
+    return count() > 1 and any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+
+
+def leave(code, sentence):
+    """Ends this process with a sentence. One of several goes at once: JAX would first wait for the others, which wait for this one."""
+    logging.shutdown()
+    if count() == 1:
+        sys.exit(sentence if code == 1 else code)
+    print(sentence, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)
