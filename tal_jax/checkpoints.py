@@ -103,10 +103,14 @@ def remember_run(config, classes, workdir):
     """Writes the config and the class names to `<workdir>/config.json`; proposals within the workdir as a path from there.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; several processes
-        do not see the same workdir.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; its checkpoints
+        are gone; several processes do not see the same workdir.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path, folder = pathlib.Path(workdir) / "config.json", pathlib.Path(workdir) / "checkpoints"
+    if path.exists() and not folder.exists():
+        raise DataError(
+            f"{workdir} holds a run whose folder {folder.name} is gone. Put it back to go on, or choose another --workdir to begin again."
+        )
     new = {"classes": list(classes), "config": json.loads(config.to_json())}
     if new["config"].get("proposals"):
         new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
@@ -115,6 +119,7 @@ def remember_run(config, classes, workdir):
         _require_same(path, "classes", old["classes"], new["classes"])
         _require_same(path, "config", *(_lasting(run["config"]) for run in (old, new)))
     if distributed.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(new, indent=1))
     distributed.wait()

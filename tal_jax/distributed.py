@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import socket
 import sys
@@ -172,7 +171,7 @@ def gather(value):
     """
     if count() == 1:
         return [value]
-    data = np.frombuffer(serialization.msgpack_serialize({"value": value}), np.uint8)
+    data = np.frombuffer(serialization.msgpack_serialize({"value": value}, in_place=True), np.uint8)  # else it sorts the keys
     sizes = multihost_utils.process_allgather(np.int32(len(data)))
     padded = np.zeros(1 << int(sizes.max() - 1).bit_length(), np.uint8)  # few sizes, for each is compiled
     padded[: len(data)] = data
@@ -195,15 +194,17 @@ def require_same(what, value):
 
 
 def is_loss(error):
-    """Whether an error of JAX says that another process was lost."""
-    return count() > 1 and any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+    """Whether an error of JAX or Orbax says that another process was lost."""
+    return any(sign in str(error) for sign in _SIGNS_OF_LOSS)
 
 
 def leave(code, sentence):
-    """Ends this process with a sentence. One of several goes at once: JAX would first wait for the others, which wait for this one."""
-    logging.shutdown()
+    """Ends this process with a sentence; alone with exit code 1.
+
+    One of several goes at once: JAX would first wait for the others, which wait for this one.
+    """
     if count() == 1:
-        sys.exit(sentence if code == 1 else code)
+        sys.exit(sentence)
     print(sentence, file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)

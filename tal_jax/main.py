@@ -4,11 +4,11 @@ import logging
 import os
 import re
 import sys
+import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import absl.logging
-import jax
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -64,10 +64,12 @@ def main(_):
         distributed.leave(1, f"Error: {error}")
     except KeyboardInterrupt:  # while training the loop sees to it
         distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
-    except jax.errors.JaxRuntimeError as error:
-        if not distributed.is_loss(error):
+    except Exception as error:
+        if distributed.count() == 1:
             raise
-        distributed.leave(distributed.LOST, "Error: another process was lost. Start all of them again: they go on from what was saved.")
+        if distributed.is_loss(error):
+            distributed.leave(distributed.LOST, "Error: another process was lost. Start all again: they go on from what was saved.")
+        distributed.leave(1, traceback.format_exc())
     sys.exit(code)
 
 

@@ -8,15 +8,14 @@ from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.tcanet.config import tcanet_config
-from tests.toy_system import TOY
+from tests.toy_system import TOY, TOY_SGD
 
 
 def get_config(system="afsd"):
-    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy', which is put into the table of systems here."""
+    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy' and 'toy_sgd', which are put into the table of systems here."""
     if system in ("pgcn", "pgcn_dw", "tcanet"):
         return two_stage_config(system)
-    if system == "toy":
-        SYSTEMS["toy"] = TOY
+    SYSTEMS.update(toy=TOY, toy_sgd=TOY_SGD)
     config = sequence_config(system)
     config.name = f"tiny_{system}"
     config.data = sbhar.data_config()

@@ -1,8 +1,11 @@
 """A system that compiles in a moment: says of each frame what happens in it. For tests of all that knows no system by name."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 from tal_jax.backbones.i3d import scale_pixels
 from tal_jax.systems.afsd.examples import training_examples
@@ -59,3 +62,5 @@ def fuse(config, first, second):
 
 
 TOY = System(lambda config, num_classes: Toy(num_classes), training_examples, loss, decode, fuse)
+# Adam makes of the last bit of a gradient the first one of a step.
+TOY_SGD = dataclasses.replace(TOY, make_optimizer=lambda config, total_steps: optax.sgd(0.1))

@@ -110,3 +110,37 @@ def test_examples_of_several_inputs():
     np.testing.assert_array_equal(stack([np.zeros(2), np.ones(2)]), [[0, 0], [1, 1]])
     drawn = next(TrainingBatches(range(3), lambda item, rng: examples[item], batch_size=2, seed=0))
     assert drawn["inputs"]["a"].shape == (2, 2) and drawn["inputs"]["b"].shape == (2,)
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("num_items", [1, 7, 25, 36])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_every_item_once_an_epoch_for_any_number_of_processes(count, num_items):
+    def draw_from(process):
+        batches = TrainingBatches(range(num_items), make_example, batch_size=12, seed=3, process=process)
+        return [next(batches) for _ in range(3 * batches.batches_per_epoch)]
+
+    alone, parts = draw_from((0, 1)), [draw_from((i, count)) for i in range(count)]
+    for number, whole in enumerate(alone):
+        shares = [part[number] for part in parts]
+        assert all(len(share["item"]) == len(share["sample_mask"]) == 12 // count for share in shares)
+        assert_same([{key: np.concatenate([share[key] for share in shares])[whole["sample_mask"] > 0] for key in whole}],
+                    [{key: value[whole["sample_mask"] > 0] for key, value in whole.items()}])  # fmt: skip
+        np.testing.assert_array_equal(np.concatenate([share["sample_mask"] for share in shares]), whole["sample_mask"])
+    per_epoch = len(alone) // 3
+    for first in range(0, len(alone), per_epoch):
+        seen = [item for part in parts for item in items_of(part[first : first + per_epoch])]
+        assert sorted(seen) == list(range(num_items))
+
+
+def test_a_process_makes_only_its_own_rows():
+    made = []
+
+    def remember(item, rng):
+        made.append(item)
+        return make_example(item, rng)
+
+    next(TrainingBatches(range(8), remember, batch_size=8, seed=0, threads=0, process=(1, 4)))
+    assert len(made) == 2
