@@ -13,7 +13,7 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, ProcessLost
 
 HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
 LOST = 70  # exit code where another process was lost: start all of them again
@@ -31,7 +31,8 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
       timeout_sec: how long to wait for the others.
 
     Raises:
-      DataError: the processes did not find each other.
+      ProcessLost: one of them did not come.
+      DataError: their numbers do not go together.
     """
     if not coordinator:
         if num_processes > 1 or process_id > 0:
@@ -60,7 +61,7 @@ def _join_what_is_there(timeout_sec):
         if "should be defined" not in str(error):  # what JAX says where no such surroundings are
             raise
     except (RuntimeError, OSError) as error:
-        raise DataError(
+        raise ProcessLost(
             f"This seems to be one of several processes, but they did not find each other: {error} "
             "Say --coordinator=HOST:PORT --num_processes=N --process_id=I."
         ) from error
@@ -71,10 +72,7 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
 
     Process 0 listens at the coordinator's address for the time being, the others and itself call there.
 
-    Args: as for `join`.
-
-    Raises:
-      DataError: the same in all processes that were heard of.
+    Args, Raises: as for `join`; the same in all processes that were heard of.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
@@ -94,15 +92,15 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
     verdict = _call(host.strip("[]"), int(port), {"process_id": process_id, "num_processes": num_processes}, deadline)
     if process_id == 0:
         listener.join()
-    if verdict:
-        raise DataError(verdict)
+    if verdict["sentence"]:
+        raise (ProcessLost if verdict["lost"] else DataError)(verdict["sentence"])
 
 
 def _receive_all(server, num_processes, deadline):
     """Process 0: hears of the processes until all are there or something is wrong, and tells all of them which."""
-    calls, ids, verdict = [], [], ""
+    calls, ids, lost, sentence = [], [], False, ""
     with server, contextlib.ExitStack() as stack:
-        while len(set(ids)) < num_processes and not verdict:
+        while len(set(ids)) < num_processes and not sentence:
             server.settimeout(max(deadline - time.monotonic(), 0.01))
             try:
                 call = stack.enter_context(server.accept()[0])
@@ -111,38 +109,40 @@ def _receive_all(server, num_processes, deadline):
                 number, count = said["process_id"], said["num_processes"]
             except TimeoutError:
                 if time.monotonic() >= deadline:
-                    missing = ", ".join(str(i) for i in range(num_processes) if i not in ids)
-                    verdict = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
+                    lost, missing = True, ", ".join(str(i) for i in range(num_processes) if i not in ids)
+                    sentence = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
                 continue
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # somebody else, who only looks whether the port is open
             if number in ids:
-                verdict = f"Two processes say that they are process {number}; give each its own --process_id."
+                sentence = f"Two processes say that they are process {number}; give each its own --process_id."
             elif count != num_processes:
-                verdict = f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
+                sentence = f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
             ids.append(number)
             calls.append(call)
         for call in calls:
             with contextlib.suppress(OSError):
-                call.sendall(json.dumps({"verdict": verdict}).encode() + b"\n")
+                call.sendall(json.dumps({"lost": lost, "sentence": sentence}).encode() + b"\n")
 
 
 def _call(host, port, said, deadline):
-    """Tells process 0 who this is and returns what it says then, "" if all is well."""
+    """Tells process 0 who this is and returns what it says then: "sentence", empty if all is well, and whether one is "lost"."""
     reason = "no answer"
     while time.monotonic() < deadline:
         try:
             with socket.create_connection((host, port), timeout=max(deadline - time.monotonic(), 0.1)) as call:
                 call.sendall(json.dumps(said).encode() + b"\n")
                 call.settimeout(max(deadline - time.monotonic(), 0) + 5)  # process 0 waits as long, and then says so
-                return json.loads(call.makefile().readline())["verdict"]
+                verdict = json.loads(call.makefile().readline())
+                return {"lost": bool(verdict["lost"]), "sentence": verdict["sentence"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or reason
             time.sleep(0.2)
-    return (
+    sentence = (
         f"Process {said['process_id']} does not reach process 0 at {host}:{port} ({reason}). Is it running, is --coordinator its "
         f"address, is the port open, and is there no other process {said['process_id']}?"
     )
+    return {"lost": True, "sentence": sentence}
 
 
 def count():
@@ -199,12 +199,12 @@ def is_loss(error):
 
 
 def leave(code, sentence):
-    """Ends this process with a sentence; alone with exit code 1.
+    """Ends this process with a sentence.
 
     One of several goes at once: JAX would first wait for the others, which wait for this one.
     """
-    if count() == 1:
-        sys.exit(sentence)
     print(sentence, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(code)
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

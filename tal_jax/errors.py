@@ -9,6 +9,10 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and why."""
 
 
+class ProcessLost(RuntimeError):
+    """Another process of the run did not come or is gone; if all are started again they go on from what was saved."""
+
+
 def sentence_of(error):
     """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone."""
     return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())

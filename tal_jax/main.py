@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from tal_jax import distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.data.check import check_dataset
-from tal_jax.errors import DataError, TrainingError, sentence_of
+from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
 from tal_jax.systems import SYSTEMS
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -52,7 +52,7 @@ _JOIN_TIMEOUT_SEC = flags.DEFINE_integer("join_timeout_sec", 50, "How long the p
 def main(_):
     """Runs one mode, as one of several processes if there are; a sentence and exit code 1 for what the user can mend.
 
-    Of several processes one that is left alone ends with distributed.LOST: all are to be started again.
+    Of several processes one that is left alone ends with distributed.LOST: all are worth starting again.
     """
     try:
         distributed.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _JOIN_TIMEOUT_SEC.value)
@@ -62,6 +62,8 @@ def main(_):
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
         distributed.leave(1, f"Error: {error}")
+    except ProcessLost as error:
+        distributed.leave(distributed.LOST, f"Error: {error}")
     except KeyboardInterrupt:  # while training the loop sees to it
         distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
     except Exception as error:

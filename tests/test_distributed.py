@@ -11,7 +11,7 @@ import pytest
 
 from tal_jax import distributed
 from tal_jax.distributed import meet
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, ProcessLost
 from tests.processes import end, free_port, run, start
 from tests.test_train import last_state, metrics, saved_steps
 
@@ -38,7 +38,7 @@ def meet_all(calls, timeout_sec=5):
     def heard(call):
         try:
             meet(*call, timeout_sec)
-        except DataError as error:
+        except (DataError, ProcessLost) as error:
             return str(error)
         return ""
 
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_one_sentence_in_a_minute(tiny_data, tmp_path):
     assert first.code in (1, distributed.LOST) and second.code == 1
     assert f"Process 1 does not see {tmp_path}/1/config.json, which process 0 has written" in second.err
     (ended,) = errors["alone"]
-    assert ended.code == 1 and f"Error: Process 1 does not reach process 0 at 127.0.0.1:{ports[0]}" in ended.err
+    assert ended.code == distributed.LOST and f"Error: Process 1 does not reach process 0 at 127.0.0.1:{ports[0]}" in ended.err
     assert not any("Traceback" in ended.err for all_ended in errors.values() for ended in all_ended)
 
 
@@ -211,6 +211,16 @@ def test_two_processes_go_on_from_what_one_has_saved(alone, tiny_data, tmp_path)
     first, _ = run(fields(tiny_data, tmp_path, **{"train.epochs": 25, "train.batch_size": 4}), 2)
     assert "Resuming from step 40 of 50" in first.err
     assert_same_state(last_state(tmp_path), last_state(alone), tolerance=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_both_stages(tiny_data, tmp_path):
+    arguments = [argument for argument in fields(tiny_data, tmp_path, "pgcn") if "max_devices" not in argument]
+    first, second = run([*arguments, "--config.train.batch_size=2"], 2)
+    assert "Making proposals on 3 recordings." in first.err and "mAP" in first.out and not second.out.replace("[Gloo]", "").count("mAP")
+    found = (tmp_path / "detections.json").read_text()
+    run([*arguments, "--config.train.batch_size=2", "--mode=evaluate"], 1)
+    assert (tmp_path / "detections.json").read_text() == found
 
 
 # Evaluation and prediction
