@@ -121,11 +121,11 @@ def run(program, processes, restarts=10, devices=0):
     Raises:
       LaunchError: a sentence; there are fewer GPUs than processes.
     """
-    environments = _environments(processes, devices, os.environ)
+    each = environments(processes, devices, os.environ)
     stop, failures = StopSignal(), 0
     while True:
         begin = time.monotonic()
-        code = _one_try(program, environments, stop)
+        code = _one_try(program, each, stop)
         if code == 0 or stop.received:
             return code
         if code == FATAL_CODE:
@@ -190,7 +190,7 @@ def _free_port():
         return free.getsockname()[1]
 
 
-def _environments(processes, devices, environment):
+def environments(processes, devices, environment):
     """The environment variables of each process: its own GPUs, or its fake CPU devices."""
     columns = shutil.get_terminal_size().columns - len("[0] ")  # tables are as wide as fits behind the prefix
     shared = {**environment, "PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)}
