@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
+import sys
 import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+SHELLCHECK = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 class Fakes:
