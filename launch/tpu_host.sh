@@ -39,8 +39,8 @@ run() { # a peer that was lost ends the program on all hosts, and here each star
   echo lost > run.code
   trap stopped=1 TERM # stop signals the whole process group; this script stays to write down how the program ended
   while true; do
-    begin=$SECONDS
-    launch/stoppable.sh .venv/bin/python -m tal_jax.main "$@"
+    begin=$SECONDS # after a loss some hosts are here sooner than others, and wait for them
+    launch/stoppable.sh .venv/bin/python -m tal_jax.main --join_timeout_sec=300 "$@"
     code=$?
     case $code in 0 | 1 | 143) break ;; esac
     ((SECONDS - begin > LONG_TRY_SEC)) && failures=0

@@ -49,7 +49,7 @@ def end(process):
 def test_a_finished_job_and_one_to_mend_do_not_go_back(fakes, slurm, code):
     assert end(slurm(str(code)))[0] == code
     assert fakes.calls == [
-        "srun --kill-on-bad-exit=0 launch/stoppable.sh program -m tal_jax.main --config=a b --workdir=c"
+        "srun --kill-on-bad-exit=0 launch/stoppable.sh program -m tal_jax.main --join_timeout_sec=300 --config=a b --workdir=c"
     ]
 
 

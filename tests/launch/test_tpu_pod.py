@@ -98,7 +98,7 @@ def verbs(pod):
 
 
 def run(host, arguments="<--config=configs/sbhar.py><--workdir=/mnt/a b>"):
-    return f"host{host}: <-m><tal_jax.main>{arguments}"
+    return f"host{host}: <-m><tal_jax.main><--join_timeout_sec=300>{arguments}"
 
 
 # Dry runs
