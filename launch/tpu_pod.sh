@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Trains on all hosts of a Cloud TPU pod. Run it in the project's folder, on a machine with gcloud.
+# Trains on all hosts of a Cloud TPU pod. Runs on a machine with gcloud, in a clone of the project.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 USAGE='Usage: launch/tpu_pod.sh COMMAND --name=NAME --zone=ZONE [OPTION…] [-- ARGUMENT of tal_jax.main…]
 
@@ -55,7 +56,7 @@ create() {
 
 copy() { # the files that git tracks, as they are now; no runs, no data, no environment
   local folder copied=0
-  git rev-parse --is-inside-work-tree > /dev/null 2>&1 || fail "copy takes the files that git tracks; run it in a clone of the project."
+  git ls-files > /dev/null 2>&1 || fail "copy takes the files that git tracks, and $PWD is not a clone of the project."
   folder=$(mktemp -d)
   git ls-files -z > "$folder/files"
   { [[ -z $setup ]] || on_all_hosts "$setup"; } &&
@@ -99,7 +100,6 @@ train() {
       PREEMPTED | TERMINATED)
         say "The pod was preempted; a new one takes over from the last checkpoint."
         tpu_vm delete "$name" --quiet || say "It could not be deleted, see above; trying again in $poll_sec s."
-        continue
         ;;
     esac
     sleep "$poll_sec"
@@ -109,6 +109,13 @@ train() {
 watch_hosts() { # looks once at the hosts of a pod that is ready; ends the script if there is no more to do
   local found code
   found=$(statuses)
+  # How a program ended that an earlier train started says nothing about this training, so the first look is different:
+  if [[ -n $first_look && $found == *" running "* ]]; then
+    [[ ${found// running/} == " " ]] || return 0 # some hosts are about to end
+    first_look=''
+  elif [[ -n $first_look && -n $found ]]; then
+    first_look='' found=" none "
+  fi
   case $found in
     "") ;; # a host that does not answer may be about to be preempted
     *" none "* | *" lost "*) # a host that went down has lost what --setup mounted, too
@@ -133,7 +140,7 @@ watch_hosts() { # looks once at the hosts of a pod that is ready; ends the scrip
   esac
 }
 
-name='' zone='' project='' type='' version='' spot='' setup='' poll_sec=30 dry_run='' arguments=()
+name='' zone='' project='' type='' version='' spot='' setup='' poll_sec=30 dry_run='' first_look=yes arguments=()
 command=${1-}
 case $command in
   create | copy | run | logs | stop | delete | train) shift ;;
@@ -155,7 +162,8 @@ while (($#)); do
 done
 [[ -n $name ]] || fail "say which pod: --name=NAME."
 [[ -n $zone ]] || fail "say in which zone: --zone=ZONE."
-[[ -n $dry_run ]] || command -v gcloud > /dev/null || fail "gcloud is not installed; see https://cloud.google.com/sdk/docs/install, or add --dry_run."
+[[ -n $dry_run ]] || command -v gcloud > /dev/null ||
+  fail "gcloud is not installed; see https://cloud.google.com/sdk/docs/install, or add --dry_run."
 
 case $command in
   create | copy | run) "$command" ;;

@@ -189,7 +189,7 @@ def test_no_process_outlives_a_killed_launcher(launch):
     launcher = launch("deaf")
     started = launcher.ready()
     launcher.process.kill()
-    wait_until(lambda: not any(is_running(pid) for pid in started), seconds=5)
+    assert wait_until(lambda: not any(is_running(pid) for pid in started), seconds=5)
 
 
 # Devices

@@ -173,7 +173,8 @@ def test_what_is_missing_is_a_sentence(pod, arguments, sentence):
 
 
 def test_without_gcloud_it_says_so(fakes, tmp_path):
-    (tmp_path / "bash").symlink_to(shutil.which("bash"))
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
     code, output = fakes.run("bash", "launch/tpu_pod.sh", "logs", *POD, env={"PATH": str(tmp_path)})
     assert code == 1 and output.startswith("Error: gcloud is not installed;")
 
@@ -205,12 +206,16 @@ def test_a_preempted_pod_is_replaced_until_the_training_is_finished(pod):
 
 
 def test_what_the_user_must_mend_ends_it_and_stops_the_others(pod):
-    pod.what("1", host=".host1")
+    pod.what("1", ".host1")
     process = pod.tpu(*TRAIN)
     code, output = end(process)
     assert code == 1 and "a process ended with a sentence that says what to mend" in output
     wait_until(lambda: read(pod.folder / "host0" / "tal_jax" / "run.code") == "143\n")
     assert "saved" in read(pod.folder / "host0" / "tal_jax" / "run.log")
+    for host in ("", ".host1"):  # mended
+        pod.what("0", host)
+    code, output = end(pod.tpu(*TRAIN))
+    assert code == 0 and pod.programs()[2:] == [run(0), run(1)] and verbs(pod).count("create") == 1
 
 
 def test_a_lost_process_is_started_again_on_its_host_and_not_forever(pod):
