@@ -9,7 +9,6 @@ save and end; a second Ctrl-C kills them. On Linux no process outlives the launc
 import argparse
 import ctypes
 import os
-import selectors
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ GRACE_SEC = 5  # after one process is lost, for the others to end by themselves:
 SAVE_SEC = 120  # after Ctrl-C or SIGTERM, until processes that have not ended are killed
 LONG_TRY_SEC = 600  # a try that went well for so long: failures are counted afresh
 LONGEST_PAUSE_SEC = 60
+TICK_SEC = 0.05
 BAR_SEC = 10  # a progress bar, which redraws itself all the time, becomes a line this often
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -47,7 +47,7 @@ class Process:
     """A running process. What it writes is printed line by line, its progress bars now and then."""
 
     def __init__(self, number, command, environment):
-        self._number, self._unfinished, self._bar, self._printed = number, b"", b"", time.monotonic()
+        self.number, self._unfinished, self._bar, self._printed = number, b"", b"", time.monotonic()
         self._popen = subprocess.Popen(
             command,
             env=environment,
@@ -57,8 +57,8 @@ class Process:
             start_new_session=True,  # else Ctrl-C would come twice: from the terminal and from the launcher
             preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
         )
-        self.pid, self.output, self.send_signal = self._popen.pid, self._popen.stdout, self._popen.send_signal
-        os.set_blocking(self.output.fileno(), False)
+        self.pid, self.send_signal, self._output = self._popen.pid, self._popen.send_signal, self._popen.stdout
+        os.set_blocking(self._output.fileno(), False)
 
     def exit_code(self):
         """As shells count, 137 after SIGKILL; None while the process runs."""
@@ -68,7 +68,7 @@ class Process:
     def read(self):
         """Prints what has come since; False if that was nothing."""
         try:
-            data = os.read(self.output.fileno(), 1 << 16)
+            data = os.read(self._output.fileno(), 1 << 16)
         except BlockingIOError:
             return False
         *lines, self._unfinished = (self._unfinished + data).replace(b"\r\n", b"\n").split(b"\n")
@@ -84,13 +84,13 @@ class Process:
         """Prints the rest."""
         while self.read():
             pass
-        self.output.close()
+        self._output.close()
         if self._unfinished or self._bar:
             self._print(self._unfinished or self._bar)
 
     def _print(self, line):
         text = line.rpartition(b"\r")[2] or self._bar  # of a bar only how it looks at the end
-        print(f"[{self._number}] {text.decode(errors='replace')}", flush=True)
+        print(f"[{self.number}] {text.decode(errors='replace')}", flush=True)
         self._bar, self._printed = b"", time.monotonic()
 
 
@@ -139,7 +139,7 @@ def run(program, processes, restarts=10, devices=0):
         _say(f"Failure {failures}; all processes are started again in {pause_sec} s ({restarts - failures} more if that fails).")
         end = time.monotonic() + pause_sec
         while time.monotonic() < end:
-            time.sleep(0.05)
+            time.sleep(TICK_SEC)
             if stop.received:
                 return code
 
@@ -149,26 +149,22 @@ def _one_try(program, environments, stop):
     port = _free_port()
     flags = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={len(environments)}"]
     running, codes, deadline, told = [], [], None, False
-    selector = selectors.DefaultSelector()
     try:
         for number, environment in enumerate(environments):
             running.append(Process(number, [*program, *flags, f"--process_id={number}"], environment))
-            selector.register(running[-1].output, selectors.EVENT_READ, running[-1])
         pids = ", ".join(f"[{number}] is {process.pid}" for number, process in enumerate(running))
         _say(f"{len(running)} process(es), coordinator 127.0.0.1:{port}; process ids: {pids}.")
         while running:
-            for key, _ in selector.select(timeout=0.1):
-                if not key.data.read():  # the end of its output
-                    selector.unregister(key.fileobj)
+            time.sleep(TICK_SEC)
+            for process in running:
+                process.read()
             for process in [process for process in running if process.exit_code() is not None]:
                 running.remove(process)
-                if process.output in selector.get_map():
-                    selector.unregister(process.output)
                 process.close()
                 codes.append(process.exit_code())
                 if codes[-1] and running and deadline is None:
                     deadline = time.monotonic() + GRACE_SEC
-                    _say(f"Process {process.pid} ended with {codes[-1]}; the others have {GRACE_SEC} s to end too.")
+                    _say(f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s to end too.")
             if stop.received and not told:
                 told, deadline = True, time.monotonic() + SAVE_SEC
                 _say("Stopping: all processes save and end. Ctrl-C kills them.")

@@ -121,7 +121,7 @@ def test_a_killed_process_has_all_started_again(launch):
     os.kill(first[1], signal.SIGKILL)
     code, text = launcher.wait()
     assert code == 0
-    assert f"Process {first[1]} ended with 137" in text and "started again in 1 s" in text
+    assert f"Process 1 ({first[1]}) ended with 137" in text and "started again in 1 s" in text
     assert "[0] try 2 of 2" in text and "[1] try 2 of 2" in text
     assert len(set(pids(text))) == 4 and not any(is_running(pid) for pid in pids(text))
 
