@@ -64,6 +64,10 @@ def _pipeline(beam, options):
             given = settings.get_all_options(retain_unknown_options=True)
             known = settings.get_all_options()
         unknown = sorted(given.keys() - known.keys())
+        before = ["=", *words]
+        stray = [word for last, word in zip(before, words) if not word.startswith("-") and ("=" in last or not last.startswith("-"))]
+        if stray:
+            raise ValueError(f"'{stray[0]}' is no option.")
         if unknown and given["runner"] == LOCAL_RUNNER:  # the servers of other runners have options of their own
             raise ValueError(f"there is no option {', '.join(f'--{name}' for name in unknown)}.")
         return beam.Pipeline(options=settings)

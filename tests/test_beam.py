@@ -24,6 +24,7 @@ def test_reasons_come_back_by_the_name_that_was_given(tmp_path, monkeypatch):
         ("--runner=Nobody", "Unexpected pipeline runner: Nobody"),
         ("--direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'."),
         ("--direct_num_worker=2", "there is no option --direct_num_worker."),
+        ("--direct_num_workers 2 x", "'x' is no option."),
         ('--job_name="x', "No closing quotation"),
     ],
 )
