@@ -14,6 +14,9 @@ from tal_jax.data import windows
 from tal_jax.data.thumos14 import bundled_annotations, frame_annotations_10fps
 
 
+HOUR = 3600.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """What a job runs on."""
@@ -32,15 +35,15 @@ MACHINES = {
     "8 H100 or H200": Machine(8, 495e12, 450e9, 128, 3.0),
     "TPU v5e-16": Machine(16, 197e12, 100e9, 224, 1.2),
 }
-UTILISATION = (0.15, 0.40)  # ASSUMED: share of the peak that 3-D convolutions reach
-STEP_SEC = 0.01  # ASSUMED: the least that a training step takes, however small its network
+UTILISATION = (0.05, 0.40)  # ASSUMED: share of the peak that 3-D convolutions reach, with a window or a few at a time
+STEP_SEC = 0.01  # ASSUMED: the least that a step takes, however small its network
 CORE_PRICE = 0.04  # ASSUMED: USD an hour and core, for preparation on machines without accelerators
 VIDEO_FPS = 30  # ASSUMED, where annotations have no number of frames
 HACS_SEC = 150  # ASSUMED: mean length of a HACS video
 
 # MEASURED on one core, python -m benchmarks.prepare, a video of 340 x 256; other sizes take time as they have pixels.
-PREPARED_FRAMES_PER_SEC = 1063
-READ_FRAMES_PER_SEC = 1384
+PREPARED_FRAMES_PER_SEC = 1109
+READ_FRAMES_PER_SEC = 1373
 # MEASURED, docs/performance.md: TV-L1 of a frame of 112 x 112, a core, 0.3 to 0.5 s.
 FLOW_SEC = 0.4
 FLOW_PIXELS = 112
@@ -111,18 +114,34 @@ def extract_sec(machine, utilisation, num_frames, stride_frames, streams, snippe
     return max(reading, network)
 
 
+def step_sec(machine, utilisation, batch, flops_of_window):
+    """Computation of a batch, its windows spread over the chips."""
+    return max(batch / machine.chips * flops_of_window / (machine.peak_flops * utilisation), STEP_SEC)
+
+
+def all_reduce_sec(machine, num_parameters):
+    """Float32 gradients summed over the chips, in a ring; not hidden behind the computation."""
+    return 2 * (1 - 1 / machine.chips) * 4 * num_parameters / machine.bytes_per_sec
+
+
 def train_sec(machine, utilisation, config, num_windows, cost):
-    """Epochs x steps x (computation of a chip's windows + all-reduce of the gradients); at least one window a chip and step."""
+    """Epochs x steps x (computation + all-reduce); at least one window a chip and step."""
     batch = max(config.train.batch_size, machine.chips)
-    compute = max(batch / machine.chips * cost["train_flops"] / (machine.peak_flops * utilisation), STEP_SEC)
-    reduce = 2 * (1 - 1 / machine.chips) * 4 * cost["num_parameters"] / machine.bytes_per_sec
-    return config.train.epochs * num_windows / batch * (compute + reduce)
+    one = step_sec(machine, utilisation, batch, cost["train_flops"]) + all_reduce_sec(machine, cost["num_parameters"])
+    return config.train.epochs * num_windows / batch * one
 
 
-def hours(seconds):
-    """'1.2' or '1.2 to 3.4' of the two ends of a range; '–' of nothing."""
-    low, high = (f"{value / 3600:.3g}" for value in (max(seconds), min(seconds)))
-    return "–" if not any(seconds) else low if low == high else f"{low} to {high}"
+def evaluate_sec(machine, utilisation, config, num_windows, cost):
+    """The network over all test windows; suppression and scoring take seconds (docs/performance.md) and are left out."""
+    batch = max(config.evaluate.batch_size, machine.chips)
+    return num_windows / batch * step_sec(machine, utilisation, batch, cost["test_flops"])
+
+
+def span(values, unit=1.0):
+    """'3.4 to 1.2' of the ends of a range, in the unit; '1.2' if they are the same, '–' of nothing."""
+    texts = [f"{value / unit:,.0f}" if value >= 10 * unit else f"{value / unit:.2g}" for value in (max(values), min(values))]
+    texts = ["< 0.01" if value < 0.01 * unit else text for value, text in zip((max(values), min(values)), texts)]
+    return "–" if not any(values) else texts[0] if texts[0] == texts[1] else " to ".join(texts)
 
 
 def main():
@@ -145,21 +164,21 @@ def main():
                 stride = job.config.data.stride_frames
                 extract = job.streams and extract_sec(machine, use, job.source_frames, stride, job.streams, snippet_flops)
                 train = train_sec(machine, use, job.config, job.num_windows[0], found[name])
-                evaluate = job.num_windows[1] * found[name]["test_flops"] / (machine.chips * machine.peak_flops * use)
+                evaluate = evaluate_sec(machine, use, job.config, job.num_windows[1], found[name])
                 parts.append((extract, train, evaluate))
             on_chips = [sum(part) for part in parts]
-            usd = [prepare_core_sec(job) / 3600 * CORE_PRICE + s / 3600 * machine.chips * machine.price for s in on_chips]
-            columns = [hours([prepare]), *map(hours, zip(*parts)), hours([prepare + s for s in on_chips])]
-            print(f"| {name} | {label} | {' | '.join(columns)} | {max(usd):.2g} to {min(usd):.2g} |")
+            usd = [(prepare * machine.cores * CORE_PRICE + s * machine.chips * machine.price) / HOUR for s in on_chips]
+            columns = [span(values, HOUR) for values in ([prepare], *zip(*parts), [prepare + s for s in on_chips])]
+            print(f"| {name} | {label} | {' | '.join(columns)} | {span(usd)} |")
 
-    million = 1e6 * 3600 * VIDEO_FPS
+    million = 1e6 * HOUR * VIDEO_FPS
     print("\n| features of 10^6 hours of video, RGB, stride 16 | reading, h | network, h | longer, h | USD |\n|" + "---|" * 5)
     for label, machine in MACHINES.items():
         reading = million / READ_FRAMES_PER_SEC / machine.cores
         network = [million / 16 * snippet_flops / (machine.chips * machine.peak_flops * use) for use in UTILISATION]
         longer = [extract_sec(machine, use, million, 16, 1, snippet_flops) for use in UTILISATION]
-        usd = [seconds / 3600 * machine.chips * machine.price for seconds in longer]
-        print(f"| {label} | {hours([reading])} | {hours(network)} | {hours(longer)} | {max(usd):,.0f} to {min(usd):,.0f} |")
+        usd = [seconds / HOUR * machine.chips * machine.price for seconds in longer]
+        print(f"| {label} | {' | '.join(span(values, HOUR) for values in ([reading], network, longer))} | {span(usd)} |")
     print(f"\nThe features: {million / 16 * 1024 * 4 / 1e12:.3g} TB of float32.")
 
 
