@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import estimate, flops, scale
-from configs import sbhar
+from configs import hacs, sbhar
 from tal_jax.backbones.i3d import conv3d
 
 
@@ -27,13 +27,12 @@ def test_a_convolution_is_counted_as_by_hand():
 
 
 def test_a_training_step_costs_about_three_times_its_forward_pass():
-    config = sbhar.get_config("ecm")
-    config.model.update(hidden=512, remat=False)
-    counted = flops.of_system(config, 12, 48)
-    assert 2 < counted["train_flops"] / counted["test_flops"] < 5
-    twice = config.copy_and_resolve_references()
-    twice.train.batch_size = 2 * config.train.batch_size
-    assert flops.of_system(twice, 12, 48)["test_flops"] == pytest.approx(counted["test_flops"], rel=0.01)
+    config = hacs.get_config("kt_mgfn,row=simple")
+    counted = flops.of_system(config, 200, 256)
+    assert 2 < counted["train_flops"] / counted["test_flops"] < 3.5
+    config.train.batch_size *= 2
+    assert flops.of_system(config, 200, 256)["test_flops"] == pytest.approx(counted["test_flops"], rel=0.01)
+    assert flops.of_system(config, 200, 256)["num_parameters"] == counted["num_parameters"] > 256 * 256
 
 
 def test_times_by_hand():
