@@ -109,8 +109,8 @@ def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path
     assert len(pickle.dumps(functools.partial(_reason, settings=settings))) < 1000
 
 
-@pytest.mark.parametrize("options", ["", "--direct_num_workers=2 --direct_running_mode=multi_processing"])
-def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config, tmp_path, caplog, options):
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
+def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config, tmp_path, caplog, mode):
     pytest.importorskip("apache_beam")
     config, videos = config.copy_and_resolve_references(), tmp_path / "videos"
     videos.mkdir()
@@ -126,7 +126,7 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     folder.mkdir(parents=True)
     (folder / "a.npy").write_bytes(b"made before")  # as a killed run leaves it: one video whole, one half done
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
-    config.extract.update(beam=True, beam_options=options)
+    config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
     caplog.clear()
     with pytest.raises(DataError, match="1 of 4 videos could not be read"):
         extract(config, tmp_path / "beam", str(videos))
