@@ -68,7 +68,7 @@ def table(times):
     times: dict label -> seconds of each turn.
     """
     first = next(iter(times.values()))
-    rows = ["| setup | a step, ms | ratio | least to most |", "|---|---|---|---|"]
+    rows = ["| setup | a step, ms | ratio, median | least to most |", "|---|---|---|---|"]
     for label, seconds in times.items():
         ratios = [one / reference for one, reference in zip(seconds, first)]
         median, spread = statistics.median(ratios), f"{min(ratios):.2f} to {max(ratios):.2f}"

@@ -9,7 +9,7 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
-from tal_jax.extract import Extraction, _reason, _view, extract, snippets
+from tal_jax.extract import Extraction, _network, _reason, _view, extract, snippets
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 
@@ -128,8 +128,10 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
     config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
     caplog.clear()
+    built = _network.cache_info().misses
     with pytest.raises(DataError, match="1 of 4 videos could not be read"):
         extract(config, tmp_path / "beam", str(videos))
+    assert _network.cache_info().misses == built  # threads take what is there
     assert "c.mkv" in caplog.text
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert found == expected | {"a.npy": b"made before"}
