@@ -2,8 +2,8 @@
 
     python -m benchmarks.estimate                  about two minutes: XLA counts the operations of every network
 
-What is assumed stands in the tables right below; replace it by your own figures and run this again. What is counted (operations, windows)
-comes from the configs and annotations themselves. A range is that of UTILISATION, first the slow end.
+What is assumed stands in the tables right below; replace it by your own figures and run this again. What is counted (operations,
+windows) comes from the configs and annotations themselves. A range is that of UTILISATION, first the slow end.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ class Machine:
     price: float  # USD an hour and chip
 
 
-# ASSUMED. Peaks: vendors' data sheets, without sparsity: H100 and H200 SXM 495 TFLOP/s in TF32 (989 in bfloat16), NVLink 450 GB/s each
-# way; TPU v5e 197 TFLOP/s in bfloat16, links of 200 GB/s in all, here half. Prices and cores: replace them by those of your provider.
+# Peaks: vendors' data sheets, without sparsity: H100 and H200 SXM 495 TFLOP/s in TF32 (989 in bfloat16), NVLink 450 GB/s each
+# way; TPU v5e 197 TFLOP/s in bfloat16, links of 200 GB/s in all, here half. ASSUMED: prices and cores; put in your provider's.
 MACHINES = {
     "1 H100 or H200": Machine(1, 495e12, 450e9, 16, 3.0),
     "8 H100 or H200": Machine(8, 495e12, 450e9, 128, 3.0),
@@ -90,12 +90,13 @@ def jobs():
     weak, of_hacs = hacs.get_config("kt_mgfn,row=cascade"), int(sum(HACS_VIDEOS) * HACS_SEC * VIDEO_FPS)
     weak.data.update(stride_frames=16, snippet_frames=16)
     of_activitynet = {name: activitynet.get_config(f"dw_afsd,input={name}") for name in ("rgb", "flow")}
+    sizes = ACTIVITYNET_VIDEOS, ACTIVITYNET_FRAMES, squeezed
     return {
         "THUMOS14, RGB frames": Job(rgb, 20, on_frames, frames, stored),
         "THUMOS14, flow frames": Job(flow, 20, on_frames, frames, stored, flow=True),
         "THUMOS14, features of both": Job(features, 20, on_features, frames, streams=2, flow=True),
-        "ActivityNet 1.3, RGB frames": Job(of_activitynet["rgb"], 1, ACTIVITYNET_VIDEOS, ACTIVITYNET_FRAMES, squeezed),
-        "ActivityNet 1.3, flow frames": Job(of_activitynet["flow"], 1, ACTIVITYNET_VIDEOS, ACTIVITYNET_FRAMES, squeezed, flow=True),
+        "ActivityNet 1.3, RGB frames": Job(of_activitynet["rgb"], 1, *sizes),
+        "ActivityNet 1.3, flow frames": Job(of_activitynet["flow"], 1, *sizes, flow=True),
         "HACS, RGB features, KT-MGFN": Job(weak, 200, HACS_VIDEOS, of_hacs, streams=1),
     }
 
@@ -147,7 +148,8 @@ def span(values, unit=1.0):
 def main():
     """Prints the tables."""
     found = {name: flops.of_system(job.config, job.num_classes, 1024 * job.streams) for name, job in jobs().items()}
-    print("| experiment | GFLOP a training window | a test window | parameters, 10^6 | windows, train + test | epochs |\n|" + "---|" * 6)
+    print("| experiment | GFLOP a training window | a test window | parameters, 10^6 | windows, train + test | epochs |")
+    print("|" + "---|" * 6)
     for name, job in jobs().items():
         cost, (train, test) = found[name], job.num_windows
         counted = f"{cost['train_flops'] / 1e9:.4g} | {cost['test_flops'] / 1e9:.4g} | {cost['num_parameters'] / 1e6:.3g}"

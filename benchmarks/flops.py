@@ -1,6 +1,7 @@
 """Floating point operations of the real networks at the real shapes, counted by XLA: nothing is compiled or computed.
 
-A multiplication and an addition are two. Of a loop whose length XLA does not see, it counts one turn; no network here spends much in one.
+A multiplication and an addition are two. Of a loop whose length XLA does not see, it counts one turn; no network here spends much
+in one.
 """
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Dataset, Timeline
+from tal_jax.data.frames import STREAMS
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
@@ -30,12 +32,12 @@ def of_system(config, num_classes, num_channels):
       num_channels: of feature vectors; not read for frames.
 
     Returns:
-      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters, which the gradient has too.
+      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters.
     """
     system, batch_size = SYSTEMS[config.system], config.train.batch_size
     items, make_example = system.examples(config, _one_recording(config, num_classes, num_channels))
     example = make_example(items[0], np.random.default_rng(0)) | {"sample_mask": np.float32(1)}
-    batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((batch_size, *np.shape(array)), np.asarray(array).dtype), example)
+    batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), example)
     model = system.build(config, num_classes)
     if isinstance(getattr(model, "backbone", None), I3D):
         model = model.clone(backbone=model.backbone.clone(conv="native"))  # as on an accelerator
@@ -60,7 +62,7 @@ def of_snippet(frames, pixels, channels=3):
 def _one_recording(config, num_classes, num_channels):
     """A Dataset of one recording as long as a window, of nothing, with one action in its middle."""
     data, length = config.data, config.window.frames or config.window.snippets
-    shape = (num_channels,) if data.input == "features" else (data.frame_pixels, data.frame_pixels, {"rgb": 3, "flow": 2}[data.input])
+    shape = (num_channels,) if data.input == "features" else (data.frame_pixels, data.frame_pixels, STREAMS[data.input])
     recording = Recording("one", data.train_subset, float(length), np.array([[0.25, 0.75]]) * length, np.zeros(1, np.int32), 1.0)
     annotations = Annotations(tuple(map(str, range(num_classes))), {"one": recording})
     return Dataset(annotations, lambda name: np.zeros((length, *shape), np.uint8), lambda name: Timeline(1.0, 1, 1))

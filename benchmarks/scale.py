@@ -4,9 +4,10 @@
     python -m benchmarks.scale processes   1, 2, 4 processes of one device each, which meet at --coordinator
     python -m benchmarks.scale overhead    one process with --coordinator … --num_processes=1 against one without
 
-Every run is the front door on SBHAR, the same global batch; what is taken is the median `seconds_per_step` of its metrics.jsonl, the first
-line, which holds the compilation, left out. The setups take turns, in alternating order, and each is divided by the first of its turn,
-so that the noise of a shared machine cancels. Processes and devices share the cores of one machine: this shows overhead, not speed.
+Every run is the front door on SBHAR, the same global batch; what is taken is the median `seconds_per_step` of its metrics.jsonl,
+the first line, which holds the compilation, left out. The setups take turns, in alternating order, and each is divided by the first
+of its turn, so that the noise of a shared machine cancels. Processes and devices share the cores of one machine: this shows
+overhead, not speed. Any --config.field=value is passed on.
 """
 
 import argparse

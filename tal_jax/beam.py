@@ -1,7 +1,7 @@
 """A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any runner.
 
-What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see the same
-file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
+What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see the
+same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
 """
 
 import contextlib
@@ -64,8 +64,8 @@ def _pipeline(beam, options):
             given = settings.get_all_options(retain_unknown_options=True)
             known = settings.get_all_options()
         unknown = sorted(given.keys() - known.keys())
-        before = ["=", *words]
-        stray = [word for last, word in zip(before, words) if not word.startswith("-") and ("=" in last or not last.startswith("-"))]
+        pairs = zip(["", *words], words)  # a word without "-" is the value of an option before it that has none
+        stray = [word for last, word in pairs if not word.startswith("-") and (last[:1] != "-" or "=" in last)]
         if stray:
             raise ValueError(f"'{stray[0]}' is no option.")
         if unknown and given["runner"] == LOCAL_RUNNER:  # the servers of other runners have options of their own

@@ -15,7 +15,7 @@ def sentence_of(error):
 
 
 def reason_of_failure(path, work):
-    """Why work() on the video `path` failed, in a sentence; "" if it did not. A full disk is not the video's fault: OSError is raised."""
+    """Why work() on the video `path` failed, "" if it did not. OSError is raised: a full disk is not the video's fault."""
     try:
         work()
     except OSError:

@@ -46,11 +46,11 @@ class Extraction:
 def extract(config, workdir, source):
     """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
 
-    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of Kinetics-400.
-    Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames` apart, so that the
-    same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set. Files that
-    are there stay; a folder of features that were made otherwise is refused. With `config.extract.beam` the videos are spread over the
-    workers of an Apache Beam pipeline.
+    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of
+    Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames`
+    apart, so that the same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set.
+    Files that are there stay; a folder of features that were made otherwise is refused. With `config.extract.beam` the videos are
+    spread over the workers of an Apache Beam pipeline.
 
     Args:
       config: the run's config (`data`, `extract`).
