@@ -80,6 +80,8 @@ def base_config(system):
     config.extract.short_side_pixels = 256  # of a frame, before its centre is cut out
     config.extract.crop_pixels = 224
     config.extract.batch_size = 4  # snippets
+    config.extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
+    config.extract.beam_options = ""  # of that pipeline, as on a command line; without --runner it runs on this machine
 
     config.propose = ml_collections.ConfigDict()
     config.propose.most = 300  # proposals of a recording

@@ -1,21 +1,25 @@
 """--mode=extract: I3D features of videos, for every system that works on features."""
 
 import collections
+import dataclasses
 import functools
 import itertools
 import json
 import logging
 import pathlib
+import threading
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from tal_jax import distributed
 from tal_jax.backbones.i3d import I3D
+from tal_jax.beam import run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, reason_of_failure
 from tal_jax.files import replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
@@ -23,15 +27,31 @@ from tal_jax.weight_files import read_weights
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+_building = threading.Lock()  # the threads of a Beam worker share the networks
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """What a worker has to know to make the features of a video; the networks it builds itself."""
+
+    folder: str
+    weights: tuple  # of (stream, file)
+    end_point: str
+    snippet_frames: int
+    stride_frames: int
+    short_side_pixels: int
+    crop_pixels: int
+    batch_size: int
 
 
 def extract(config, workdir, source):
     """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
 
-    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of Kinetics-400.
-    Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames` apart, so that the
-    same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set. Files that
-    are there stay; a folder of features that were made otherwise is refused.
+    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of
+    Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames`
+    apart, so that the same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set.
+    Files that are there stay; a folder of features that were made otherwise is refused. Several processes share the videos; with
+    `config.extract.beam` the workers of an Apache Beam pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -44,6 +64,10 @@ def extract(config, workdir, source):
     end_point = config.extract.end_point
     if end_point not in FEWEST_FRAMES:
         raise DataError(f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}.")
+    if config.extract.beam_options and not config.extract.beam:
+        raise DataError("config.extract.beam_options needs config.extract.beam=True.")
+    if config.extract.beam and distributed.count() > 1:
+        raise DataError("config.extract.beam spreads the videos by itself; start one process.")
     paths = _videos(source)
     if config.data.snippet_frames < FEWEST_FRAMES[end_point]:
         raise DataError(
@@ -55,28 +79,66 @@ def extract(config, workdir, source):
             f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets begin, for example 16."
         )
     weights = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS if config.extract[f"{stream}_weights"]}
-    networks = {stream: _network(path, stream, end_point) for stream, path in weights.items()}
-    if not networks:
+    if not weights:
         raise DataError("Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or both.")
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
     timing = dict(stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
+    settings = Extraction(
+        folder=str(folder.absolute()),
+        weights=tuple((stream, str(pathlib.Path(path).absolute())) for stream, path in weights.items()),
+        end_point=end_point,
+        **timing,
+        **{name: config.extract[name] for name in ("short_side_pixels", "crop_pixels", "batch_size")},
+    )
+    _networks(settings)  # raises DataError now, not once a video
     _require_same_settings(folder, weights | timing | dict(end_point=end_point))
-    failed = 0
-    for path in tqdm(paths, unit="video"):
-        file = folder / f"{path.stem}.npy"
-        if file.exists():
-            continue
-        try:
-            features = np.concatenate([_features(config, path, stream, run) for stream, run in networks.items()], axis=1)
-        except DataError as error:
-            log.error("%s", error)
-            failed += 1
-            continue
-        with replacing(file) as temporary, temporary.open("wb") as out:
-            np.save(out, features)
+    if distributed.is_first():
+        for leftover in folder.glob(".*.npy.*"):  # of a killed run
+            leftover.unlink()
+    distributed.wait()
+    job = functools.partial(_reason, settings=settings)
+    own = paths[distributed.index() :: distributed.count()]
+    waiting = [path for path in own if not _file(settings, path).exists()]
+    if config.extract.beam:
+        log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
+        reasons = run_in_beam(job, waiting, folder / "beam", config.extract.beam_options)
+    else:
+        progress = tqdm(
+            waiting, total=len(own), initial=len(own) - len(waiting), unit="video", disable=not distributed.is_first()
+        )
+        parts = distributed.gather({str(path): job(path) for path in progress})
+        reasons = dict(itertools.chain.from_iterable(part.items() for part in parts))
+    failed = [reason for _, reason in sorted(reasons.items()) if reason]
+    for reason in failed:
+        log.error("%s", reason)
     log.info("Features are in %s.", folder)
     if failed:
-        raise DataError(f"{failed} of {len(paths)} videos could not be read, see above.")
+        raise DataError(f"{len(failed)} of {len(paths)} videos could not be read, see above.")
+
+
+def _reason(path, settings):
+    """Why a video's features could not be made, "" if they are there."""
+    return reason_of_failure(path, lambda: _write_features(path, settings))
+
+
+def _write_features(path, settings):
+    """Makes the file of a video, unless it is there."""
+    if _file(settings, path).exists():
+        return
+    features = [_features(settings, path, stream, run) for stream, run in _networks(settings).items()]
+    with replacing(_file(settings, path)) as temporary, temporary.open("wb") as out:
+        np.save(out, np.concatenate(features, axis=1))
+
+
+def _file(settings, path):
+    """The feature file of a video."""
+    return pathlib.Path(settings.folder) / f"{pathlib.Path(path).stem}.npy"
+
+
+def _networks(settings):
+    """dict stream -> network, built once in a process."""
+    with _building:
+        return {stream: _network(file, stream, settings.end_point) for stream, file in settings.weights}
 
 
 def _videos(source):
@@ -95,6 +157,7 @@ def _require_same_settings(folder, settings):
         temporary.write_text(json.dumps(settings))
 
 
+@functools.cache
 def _network(path, stream, end_point):
     """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024), or (B, classes) for "Logits"."""
     if not pathlib.Path(path).exists():
@@ -118,14 +181,14 @@ def _network(path, stream, end_point):
     return functools.partial(jax.jit(run), variables)
 
 
-def _features(config, path, stream, run):
+def _features(settings, path, stream, run):
     """Features (T, 1024) of one stream of a video, read snippet by snippet."""
-    e, rows = config.extract, []
-    frames = (_view(frame, e.short_side_pixels, e.crop_pixels) for frame in video.read_frames(path))
+    rows, size = [], settings.batch_size
+    frames = (_view(frame, settings.short_side_pixels, settings.crop_pixels) for frame in video.read_frames(path))
     if stream == "flow":
         frames = video.flows(frames)
-    for batch in chunks(snippets(frames, config.data.snippet_frames, config.data.stride_frames), e.batch_size):
-        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), e.batch_size)  # one compiled size
+    for batch in chunks(snippets(frames, settings.snippet_frames, settings.stride_frames), size):
+        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), size)  # one compiled size
         rows.append(np.asarray(run(np.stack(list(full))))[: len(batch)])
     return np.concatenate(rows)
 

@@ -15,8 +15,6 @@ import json
 import multiprocessing.pool
 import os
 import pathlib
-import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -28,13 +26,12 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
+from tal_jax.beam import run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, reason_of_failure
 from tal_jax.files import replacing
 
-# Beam's own default, DirectRunner, would first download another one from GitHub.
-LOCAL_RUNNER = "--runner=FnApiRunner"
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
 _DATASET = flags.DEFINE_enum("dataset", None, list(SAMPLED_FPS), "activitynet: at most 768 frames a video; others: 10 a second.")
@@ -75,9 +72,10 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, frame_p
     _start(pathlib.Path(out), dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset]))
     waiting = [path for path in paths if not all(file.exists() for file in video.stored_files(out, path, flow))]
     print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
+    out = pathlib.Path(out).absolute()
     job = functools.partial(_reason, out=out, fps=SAMPLED_FPS[dataset], frame_pixels=frame_pixels, flow=flow)
     if beam_options is not None:
-        reasons = _run_in_beam(job, waiting, pathlib.Path(out) / "beam", beam_options)
+        reasons = run_in_beam(job, waiting, out / "beam", beam_options)
     else:
         reasons = _run_in_processes(job, waiting, workers, len(paths))
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
@@ -121,15 +119,7 @@ def _start(out, settings):
 def _reason(path, **settings):
     """Why a video could not be prepared, "" if it could. OpenCV takes one thread, for there is a process on each core."""
     cv2.setNumThreads(1)
-    try:
-        video.store_video(path, **settings)
-    except OSError:  # a full disk is not the video's fault
-        raise
-    except DataError as error:
-        return str(error)
-    except Exception as error:  # whatever a library makes of a damaged file costs this video alone
-        return f"The video {path} cannot be prepared: {type(error).__name__}: {error}"
-    return ""
+    return reason_of_failure(path, functools.partial(video.store_video, path, **settings))
 
 
 def _run_in_processes(job, paths, workers, total):
@@ -164,26 +154,6 @@ def _start_worker():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=lambda: os._exit(multiprocessing.parent_process().join() or 1), daemon=True).start()
-
-
-def _run_in_beam(job, paths, folder, options):
-    """{path: job(path)}, as an Apache Beam pipeline, whose workers see the same file system; passes through `folder`."""
-    try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise DataError("--beam needs Apache Beam: pip install -r requirements-prep.txt.") from error
-    with beam.Pipeline(options=PipelineOptions([LOCAL_RUNNER, *shlex.split(options)])) as pipeline:
-        (
-            pipeline
-            | beam.Create([str(path) for path in paths])
-            | beam.Reshuffle()  # spreads the videos over the workers
-            | beam.Map(lambda path: json.dumps([path, job(path)]))
-            | beam.io.WriteToText(str(folder / "reasons"), shard_name_template="")
-        )
-    reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
-    shutil.rmtree(folder)
-    return reasons
 
 
 def main(_):

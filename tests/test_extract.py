@@ -1,3 +1,6 @@
+import functools
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
-from tal_jax.extract import _view, extract, snippets
+from tal_jax.extract import Extraction, _network, _reason, _view, extract, snippets
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 
@@ -88,6 +91,7 @@ def test_class_probabilities(config, tmp_path):
         ({"extract.rgb_weights": ""}, ".", "Say which weights"),
         ({"data.snippet_frames": 4}, ".", "config.data.snippet_frames is 4; Mixed_5c of I3D needs at least 8"),
         ({"extract.end_point": "Logits"}, ".", "config.data.snippet_frames is 8; Logits of I3D needs at least 9"),
+        ({"extract.beam_options": "--streaming"}, ".", "config.extract.beam_options needs config.extract.beam=True"),
         ({"extract.end_point": "Mixed_9"}, ".", "config.extract.end_point is 'Mixed_9'; it must be one of Mixed_5c, Logits"),
     ],
 )
@@ -98,3 +102,36 @@ def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence)
     config.update_from_flattened_dict(fields)
     with pytest.raises(DataError, match=sentence):
         extract(config, tmp_path, source)
+
+
+def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path):
+    settings = Extraction(str(tmp_path), (("rgb", config.extract.rgb_weights),), "Mixed_5c", 8, 6, 32, 32, 2)
+    assert len(pickle.dumps(functools.partial(_reason, settings=settings))) < 1000
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
+def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config, tmp_path, caplog, mode):
+    pytest.importorskip("apache_beam")
+    config, videos = config.copy_and_resolve_references(), tmp_path / "videos"
+    videos.mkdir()
+    for name, num_frames in (("a.mp4", 30), ("b.avi", 5), ("d.mp4", 20)):
+        write_video(videos / name, numbered(num_frames))
+    (videos / "c.mkv").write_bytes(b"no video")
+    with pytest.raises(DataError, match="1 of 4 videos could not be read"):
+        extract(config, tmp_path / "plain", str(videos))
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "plain" / "features").iterdir()}
+    assert sorted(expected) == ["a.npy", "b.npy", "d.npy", "settings.json"]
+
+    folder = tmp_path / "beam" / "features"
+    folder.mkdir(parents=True)
+    (folder / "a.npy").write_bytes(b"made before")  # as a killed run leaves it: one video whole, one half done
+    (folder / ".b.npy.0123abcd").write_bytes(b"half")
+    config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
+    caplog.clear()
+    built = _network.cache_info().misses
+    with pytest.raises(DataError, match="1 of 4 videos could not be read"):
+        extract(config, tmp_path / "beam", str(videos))
+    assert _network.cache_info().misses == built  # threads take what is there
+    assert "c.mkv" in caplog.text
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert found == expected | {"a.npy": b"made before"}

@@ -258,7 +258,14 @@ def test_beam_that_is_not_installed_is_one_sentence(videos, tmp_path):
     (tmp_path / "apache_beam.py").write_text("raise ImportError")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     code, text = run("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}", "--beam", PYTHONPATH=paths)
-    assert code == 1 and "Error: --beam needs Apache Beam: pip install -r requirements-prep.txt." in text
+    assert code == 1 and "Error: Apache Beam is not installed: pip install -r requirements-prep.txt." in text
+
+
+def test_beam_options_that_cannot_be_are_one_sentence(videos, tmp_path):
+    pytest.importorskip("apache_beam")
+    arguments = ("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}")
+    code, text = run(*arguments, "--beam", "--beam_options=--runner=Nobody")
+    assert code == 1 and "Error: The Beam options '--runner=Nobody' cannot be: " in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize("options", ["", "--direct_num_workers=2 --direct_running_mode=multi_processing"])

@@ -1,0 +1,84 @@
+"""A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any runner.
+
+What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see the
+same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
+"""
+
+import contextlib
+import io
+import json
+import pathlib
+import shlex
+import shutil
+
+from tal_jax.errors import DataError
+
+# Beam's own default, DirectRunner, would first download another one from GitHub.
+LOCAL_RUNNER = "FnApiRunner"
+
+
+def run_in_beam(job, paths, folder, options=""):
+    """Runs job(path) for each path.
+
+    Args:
+      job: picklable function of a path (str), made absolute, to text: "" where all is well, else why it is not.
+      paths: files; workers see them under the same absolute paths.
+      folder: for what passes through the pipeline; workers see it too, and it is removed at the end.
+      options: of the pipeline, as on a command line; without --runner it runs on this machine.
+
+    Returns:
+      dict str(path) -> job(path).
+
+    Raises:
+      DataError: Beam is not installed, an option cannot be, or the pipeline failed.
+    """
+    try:
+        import apache_beam as beam
+    except ImportError as error:
+        raise DataError("Apache Beam is not installed: pip install -r requirements-prep.txt.") from error
+    folder, absolute = pathlib.Path(folder).absolute(), {str(pathlib.Path(path).absolute()): str(path) for path in paths}
+    pipeline = _pipeline(beam, options)
+    (
+        pipeline
+        | beam.Create(list(absolute))
+        | beam.Reshuffle()  # spreads the files over the workers
+        | beam.Map(lambda path: json.dumps([path, job(path)]))
+        | beam.io.WriteToText(str(folder / "reasons"), shard_name_template="")
+    )
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # whatever the runner makes of it
+        raise DataError(f"The Beam pipeline with the options '{options}' failed: {_last_line(error)}") from error
+    reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
+    shutil.rmtree(folder)
+    return {absolute[path]: reason for path, reason in reasons.items()}
+
+
+def _pipeline(beam, options):
+    """An empty pipeline. Raises DataError for options that Beam does not take, or that nobody would read."""
+    said = io.StringIO()
+    try:
+        words = shlex.split(options)
+        settings = beam.options.pipeline_options.PipelineOptions([f"--runner={LOCAL_RUNNER}", *words])
+        with contextlib.redirect_stderr(said):  # argparse says what is wrong there
+            given = settings.get_all_options(retain_unknown_options=True)
+            known = settings.get_all_options()
+        unknown = sorted(given.keys() - known.keys())
+        pairs = zip(["", *words], words)  # a word without "-" is the value of an option before it that has none
+        stray = [word for last, word in pairs if not word.startswith("-") and (last[:1] != "-" or "=" in last)]
+        if stray:
+            raise ValueError(f"'{stray[0]}' is no option.")
+        if unknown and given["runner"] == LOCAL_RUNNER:  # the servers of other runners have options of their own
+            raise ValueError(f"there is no option {', '.join(f'--{name}' for name in unknown)}.")
+        return beam.Pipeline(options=settings)
+    except SystemExit as error:
+        reason = said.getvalue().strip().rpartition(" error: ")[2]
+        raise DataError(f"The Beam options '{options}' cannot be: {reason}.") from error
+    except Exception as error:
+        raise DataError(f"The Beam options '{options}' cannot be: {' '.join(str(error).split())}") from error
+
+
+def _last_line(error):
+    """What went wrong, of a message that may hold the traceback of a worker."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
