@@ -36,7 +36,7 @@ def of_system(config, num_classes, num_channels):
     """
     system, batch_size = SYSTEMS[config.system], config.train.batch_size
     items, make_example = system.examples(config, _one_recording(config, num_classes, num_channels))
-    example = make_example(items[0], np.random.default_rng(0)) | {"sample_mask": np.float32(1)}
+    example = make_example(items[0], np.random.default_rng(0)) | {"sample_mask": np.float32(1), "stop": np.float32(0)}
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), example)
     model = system.build(config, num_classes)
     if isinstance(getattr(model, "backbone", None), I3D):
