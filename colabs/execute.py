@@ -5,13 +5,17 @@
 What they write goes to a temporary folder. Of the outputs only pictures are kept: text holds times, paths and progress bars.
 """
 
+import base64
+import io
 import pathlib
 import sys
 import tempfile
 
 import nbclient
 import nbformat
+from PIL import Image
 
+MOST_BYTES = 150_000  # of a picture
 FOLDER = pathlib.Path(__file__).resolve().parent
 NOTEBOOKS = ("train_on_real_recordings.ipynb", "detect_in_your_video.ipynb", "add_your_own_system.ipynb")
 
@@ -39,9 +43,22 @@ def keep_pictures(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             pictures = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
-            cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": picture}) for picture in pictures]
+            cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": small(picture)}) for picture in pictures]
             cell.execution_count = None
             cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+
+
+def small(picture):
+    """A PNG picture in base64: itself, or where it is large 1,000 pixels wide and with 64 colours."""
+    content = base64.b64decode(picture)
+    if len(content) <= MOST_BYTES:
+        return picture
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    width = min(image.width, 1000)
+    image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.quantize(64, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def main(names):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from colabs.execute import FOLDER, NOTEBOOKS, execute, keep_pictures
+from colabs.execute import FOLDER, MOST_BYTES, NOTEBOOKS, execute, keep_pictures
 from tal_jax.data import shapes
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
@@ -77,7 +77,7 @@ def test_only_pictures_are_committed(name):
     assert kept == notebook
     assert set(notebook.metadata) == {"kernelspec", "language_info"} and set(notebook.metadata.language_info) == {"name"}
     sizes = [len(picture) for picture in pictures(notebook)]
-    assert len(sizes) == NUM_PICTURES[name] and max(sizes) < 150_000
+    assert len(sizes) == NUM_PICTURES[name] and max(sizes) <= MOST_BYTES
     text = "\n".join(cell.source for cell in notebook.cells)
     assert not re.search(r"(^|[\s\"'(=])/\w+/", text), "an absolute path"
     assert max(map(len, text.split("\n"))) <= 130
@@ -134,7 +134,7 @@ def test_pictures_alone_are_kept():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, least_map", [(REAL, 88.0), (VIDEO, 65.0), (OWN, 85.0)])
+@pytest.mark.parametrize("name, least_map", [(REAL, 88.0), (VIDEO, 80.0), (OWN, 85.0)])
 def test_as_it_is(name, least_map, kernel, tmp_path):
     notebook = committed(name)
     execute(notebook, tmp_path)
