@@ -49,7 +49,7 @@ def keep_pictures(notebook):
 
 
 def small(picture):
-    """A PNG picture in base64: itself, or where it is large 1,000 pixels wide and with 64 colours."""
+    """A PNG picture in base64: itself, or where it is large 1,000 pixels wide and with 128 colours."""
     content = base64.b64decode(picture)
     if len(content) <= MOST_BYTES:
         return picture
@@ -57,7 +57,7 @@ def small(picture):
     width = min(image.width, 1000)
     image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.quantize(64, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+    image.quantize(128, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

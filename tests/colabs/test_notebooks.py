@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import copy
 import importlib
 import json
 import re
@@ -72,7 +73,7 @@ def test_all_notebooks_are_known():
 def test_only_pictures_are_committed(name):
     notebook = committed(name)
     nbformat.validate(notebook)
-    kept = nbformat.from_dict(json.loads(nbformat.writes(notebook)))
+    kept = copy.deepcopy(notebook)
     keep_pictures(kept)
     assert kept == notebook
     assert set(notebook.metadata) == {"kernelspec", "language_info"} and set(notebook.metadata.language_info) == {"name"}
@@ -134,7 +135,7 @@ def test_pictures_alone_are_kept():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, least_map", [(REAL, 88.0), (VIDEO, 80.0), (OWN, 85.0)])
+@pytest.mark.parametrize("name, least_map", [(REAL, 91.0), (VIDEO, 80.0), (OWN, 88.0)])
 def test_as_it_is(name, least_map, kernel, tmp_path):
     notebook = committed(name)
     execute(notebook, tmp_path)
