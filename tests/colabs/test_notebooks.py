@@ -95,7 +95,8 @@ def test_cells_compile_and_the_first_installs(name):
 @every_notebook
 def test_what_the_text_names_exists(name):
     text = "\n".join(sources(name, "markdown"))
-    files = set(re.findall(r"[\w/]+\.(?:md|py|ipynb)\b", text)) - {"configs/my_system.py"}  # which is for the reader to write
+    files = set(re.findall(r"[\w/-]+\.(?:md|py|ipynb|txt)\b", text))
+    files.discard("configs/my_system.py")  # which is for the reader to write
     assert files and not [file for file in files if not (ROOT / file).exists() and not (FOLDER / file).exists()]
     modules = {}
     for cell in sources(name, "code"):
@@ -122,7 +123,8 @@ def test_short(name, kernel, compiled_fast, tmp_path):
 
 def test_pictures_alone_are_kept():
     picture = {"image/png": "aaaa", "text/plain": "<Figure>"}
-    cell = nbformat.v4.new_code_cell("1", execution_count=3, metadata={"tags": ["parameters"], "execution": {"iopub.status.busy": "2026"}})
+    metadata = {"tags": ["parameters"], "execution": {"iopub.status.busy": "2026"}}
+    cell = nbformat.v4.new_code_cell("1", execution_count=3, metadata=metadata)
     cell.outputs = [
         nbformat.v4.new_output("stream", text="/root"),
         nbformat.v4.new_output("display_data", picture),
