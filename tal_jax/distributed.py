@@ -1,7 +1,9 @@
 """Several processes as one run: how they find each other, and what they tell each other. With one process all of it does nothing."""
 
 import contextlib
+import importlib.util
 import json
+import logging
 import os
 import socket
 import sys
@@ -14,6 +16,8 @@ from flax import serialization
 from jax.experimental import multihost_utils
 
 from tal_jax.errors import DataError, ProcessLost
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
 LOST = 70  # exit code where another process was lost: start all of them again
@@ -55,12 +59,17 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
 
 
 def _join_what_is_there(timeout_sec):
+    several = os.environ.get("SLURM_NTASKS", "1") != "1" or "OMPI_MCA_orte_hnp_uri" in os.environ
+    if not several and not importlib.util.find_spec("libtpu"):  # JAX would also ask Kubernetes, whose pods get flags
+        return
     try:
         jax.distributed.initialize(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
     except ValueError as error:
         if "should be defined" not in str(error):  # what JAX says where no such surroundings are
             raise
-    except (RuntimeError, OSError) as error:
+    except OSError as error:  # the server that every TPU pod asks who it is
+        log.warning("No other processes: %s", error)
+    except RuntimeError as error:
         raise ProcessLost(
             f"This seems to be one of several processes, but they did not find each other: {error} "
             "Say --coordinator=HOST:PORT --num_processes=N --process_id=I."

@@ -155,7 +155,8 @@ def train(config, workdir):
     distributed.require_same(f"The step of the last checkpoint in {workdir}", start)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
-    log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s).", *sizes)
+    processes = f" of {distributed.count()} processes" if distributed.count() > 1 else ""
+    log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s)%s.", *sizes, processes)
 
     batches = TrainingBatches(
         items,
