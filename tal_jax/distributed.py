@@ -20,7 +20,8 @@ from tal_jax.errors import DataError, ProcessLost
 log = logging.getLogger(__name__)
 
 HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
-LOST = 70  # exit code where another process was lost: start all of them again
+LATE_SEC = 5  # for which a process that comes late still hears what is wrong
+LOST = 70  # exit code where another process was lost, or this one crashed: all are worth starting again
 _SIGNS_OF_LOSS = ("Gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Barrier", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
@@ -28,56 +29,63 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
     """Makes this process one of several. To be called before anything else of JAX.
 
     Args:
-      coordinator: HOST:PORT of process 0, which listens there; "" where the surroundings say all: on a TPU pod, under Slurm (one task a
-        GPU) and Open MPI. Elsewhere this process is the only one.
+      coordinator: HOST:PORT of process 0, which listens there; "" where the surroundings say all: on a TPU pod, under Slurm (one
+        task a GPU) and Open MPI. Elsewhere this process is the only one.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
       timeout_sec: how long to wait for the others.
 
     Raises:
       ProcessLost: one of them did not come.
-      DataError: their numbers do not go together.
+      DataError: their numbers do not go together, or this one has no device.
     """
-    if not coordinator:
-        if num_processes > 1 or process_id > 0:
-            raise DataError("--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0.")
-        _join_what_is_there(timeout_sec)
-        return
-    if num_processes < 1 or not 0 <= process_id < num_processes:
-        raise DataError(
-            f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 to N - 1."
-        )
-    meet(coordinator, num_processes, process_id, timeout_sec)
-    jax.distributed.initialize(
-        coordinator,
-        num_processes,
-        process_id,
-        cluster_detection_method="deactivate",
-        initialization_timeout=timeout_sec,
-        heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC,
-    )
-
-
-def _join_what_is_there(timeout_sec):
-    several = os.environ.get("SLURM_NTASKS", "1") != "1" or "OMPI_MCA_orte_hnp_uri" in os.environ
-    if not several and not importlib.util.find_spec("libtpu"):  # JAX would also ask Kubernetes, whose pods get flags
-        return
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    waiting = dict(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
     try:
-        jax.distributed.initialize(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
-    except ValueError as error:
-        if "should be defined" not in str(error):  # what JAX says where no such surroundings are
-            raise
-    except OSError as error:  # the server that every TPU pod asks who it is
-        log.warning("No other processes: %s", error)
+        if coordinator:
+            if num_processes < 1 or not 0 <= process_id < num_processes:
+                raise DataError(
+                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 to "
+                    "N - 1."
+                )
+            meet(coordinator, num_processes, process_id, timeout_sec)
+            jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting)
+        elif num_processes > 1 or process_id > 0:
+            raise DataError("--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0.")
+        elif surroundings := _surroundings():
+            _join_what_is_there(surroundings, waiting)
+        jax.local_devices()
+    except ProcessLost:
+        raise
     except RuntimeError as error:
-        raise ProcessLost(
-            f"This seems to be one of several processes, but they did not find each other: {error} "
-            "Say --coordinator=HOST:PORT --num_processes=N --process_id=I."
-        ) from error
+        if is_loss(error):
+            raise ProcessLost(f"The processes did not find each other: {first_line(error)}") from error
+        raise DataError(f"JAX cannot use its devices: {first_line(error)}") from error
+
+
+def _surroundings():
+    """The name that JAX has for what says of several processes which one this is; "" where there is but one."""
+    if os.environ.get("SLURM_NTASKS", "1") != "1":
+        return "slurm"
+    if "OMPI_MCA_orte_hnp_uri" in os.environ:
+        return "ompi"
+    if importlib.util.find_spec("libtpu") is None:
+        return ""
+    return "gketpu" if {"TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES"} & os.environ.keys() else "gcetpu"
+
+
+def _join_what_is_there(surroundings, waiting):
+    try:
+        jax.distributed.initialize(cluster_detection_method=surroundings, **waiting)
+    except OSError as error:  # of the server that tells every host of a TPU pod which one it is
+        log.warning("No other processes: %s", error)
+    except ValueError as error:
+        if "defined" not in str(error):  # what JAX says if there are no such surroundings, after all
+            raise
 
 
 def meet(coordinator, num_processes, process_id, timeout_sec):
-    """Returns when all processes have called it; JAX, which meets them next, would abort without a sentence if one is wrong or missing.
+    """Returns when all processes have called it. JAX, which meets them next, would abort without a sentence if one is missing.
 
     Process 0 listens at the coordinator's address for the time being, the others and itself call there.
 
@@ -92,9 +100,9 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
         try:
             server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6)
         except OSError as error:
-            raise DataError(
-                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with --process_id=0, or "
-                "another run? If not, choose another port, in all processes."
+            raise ProcessLost(
+                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with --process_id=0, "
+                "or another run? If not, choose another port, in all processes."
             ) from error
         listener = threading.Thread(target=_receive_all, args=(server, num_processes, deadline), daemon=True)
         listener.start()
@@ -107,31 +115,56 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
 
 def _receive_all(server, num_processes, deadline):
     """Process 0: hears of the processes until all are there or something is wrong, and tells all of them which."""
-    calls, ids, lost, sentence = [], [], False, ""
+    calls, verdict = {}, {"lost": False, "sentence": ""}  # process -> its connection
     with server, contextlib.ExitStack() as stack:
-        while len(set(ids)) < num_processes and not sentence:
+        while time.monotonic() < deadline:
             server.settimeout(max(deadline - time.monotonic(), 0.01))
             try:
                 call = stack.enter_context(server.accept()[0])
                 call.settimeout(5)
                 said = json.loads(call.makefile().readline())
                 number, count = said["process_id"], said["num_processes"]
-            except TimeoutError:
-                if time.monotonic() >= deadline:
-                    lost, missing = True, ", ".join(str(i) for i in range(num_processes) if i not in ids)
-                    sentence = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
-                continue
+                call.setblocking(False)
             except (OSError, ValueError, KeyError, TypeError):
-                continue  # somebody else, who only looks whether the port is open
-            if number in ids:
-                sentence = f"Two processes say that they are process {number}; give each its own --process_id."
+                continue  # nobody, or somebody else, who only looks whether the port is open
+            if verdict["sentence"]:  # for this one, too
+                _tell([call], verdict)
+                continue
+            calls = {other: connection for other, connection in calls.items() if not _has_hung_up(connection)}
+            if number in calls:
+                verdict["sentence"] = f"Two processes say that they are process {number}; give each its own --process_id."
             elif count != num_processes:
-                sentence = f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
-            ids.append(number)
-            calls.append(call)
-        for call in calls:
-            with contextlib.suppress(OSError):
-                call.sendall(json.dumps({"lost": lost, "sentence": sentence}).encode() + b"\n")
+                verdict["sentence"] = (
+                    f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
+                )
+            if verdict["sentence"]:
+                _tell([call, *calls.values()], verdict)
+                deadline = min(deadline, time.monotonic() + LATE_SEC)
+                continue
+            calls[number] = call
+            if len(calls) == num_processes:
+                _tell(calls.values(), verdict)
+                return
+        if not verdict["sentence"]:
+            missing = ", ".join(str(i) for i in range(num_processes) if i not in calls)
+            sentence = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
+            _tell(calls.values(), {"lost": True, "sentence": sentence})
+
+
+def _has_hung_up(connection):
+    """Whether the process at the other end is gone."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _tell(connections, verdict):
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.sendall(json.dumps(verdict).encode() + b"\n")
 
 
 def _call(host, port, said, deadline):
@@ -205,6 +238,11 @@ def require_same(what, value):
 def is_loss(error):
     """Whether an error of JAX or Orbax says that another process was lost."""
     return any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+
+
+def first_line(error):
+    """The first line of an error's text, and its type."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def leave(code, sentence):

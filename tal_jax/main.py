@@ -9,6 +9,7 @@ import traceback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import absl.logging
+import jax
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -52,7 +53,7 @@ _JOIN_TIMEOUT_SEC = flags.DEFINE_integer("join_timeout_sec", 50, "How long the p
 def main(_):
     """Runs one mode, as one of several processes if there are; a sentence and exit code 1 for what the user can mend.
 
-    Of several processes one that is left alone ends with distributed.LOST: all are worth starting again.
+    Of several processes one that is left alone, or crashes, ends with distributed.LOST: all are worth starting again.
     """
     try:
         distributed.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _JOIN_TIMEOUT_SEC.value)
@@ -67,11 +68,12 @@ def main(_):
     except KeyboardInterrupt:  # while training the loop sees to it
         distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
     except Exception as error:
-        if distributed.count() == 1:
+        if not jax.distributed.is_initialized():
             raise
-        if distributed.is_loss(error):
-            distributed.leave(distributed.LOST, "Error: another process was lost. Start all again: they go on from what was saved.")
-        distributed.leave(1, traceback.format_exc())
+        if not distributed.is_loss(error):
+            distributed.leave(distributed.LOST, traceback.format_exc())
+        sentence = "Error: another process was lost. Start all again: they go on from what was saved."
+        distributed.leave(distributed.LOST, f"{sentence} ({distributed.first_line(error)})")
     sys.exit(code)
 
 
