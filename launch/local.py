@@ -133,7 +133,7 @@ def run(program, processes, restarts=10, devices=0):
             return code
         failures = 1 if time.monotonic() - begin > LONG_TRY_SEC else failures + 1
         if failures > restarts:
-            _say(f"Given up after {failures} failures in a row; --restarts={restarts}. The same command goes on from the last checkpoint.")
+            _say(f"Given up after {failures} failures in a row (--restarts={restarts}). The same command goes on.")
             return code
         pause_sec = min(2 ** (failures - 1), LONGEST_PAUSE_SEC)
         _say(f"Failure {failures}; all processes are started again in {pause_sec} s ({restarts - failures} more if that fails).")
@@ -145,7 +145,7 @@ def run(program, processes, restarts=10, devices=0):
 
 
 def _one_try(program, environments, stop):
-    """Starts all processes and waits until all have ended. Returns 1 if that is the code of one, else the first code that is not 0."""
+    """Starts all processes and waits for them. Returns 1 if that is the exit code of one, else the first that is not 0."""
     port = _free_port()
     flags = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={len(environments)}"]
     running, codes, deadline, told = [], [], None, False
@@ -164,7 +164,7 @@ def _one_try(program, environments, stop):
                 codes.append(process.exit_code())
                 if codes[-1] and running and deadline is None:
                     deadline = time.monotonic() + GRACE_SEC
-                    _say(f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s to end too.")
+                    _say(f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s.")
             if stop.received and not told:
                 told, deadline = True, time.monotonic() + SAVE_SEC
                 _say("Stopping: all processes save and end. Ctrl-C kills them.")
@@ -199,7 +199,7 @@ def environments(processes, devices, environment):
     share = len(gpus) // processes  # the same for all, as pmap needs it; a remainder stays unused
     if share == 0:
         raise LaunchError(
-            f"There are {len(gpus)} GPU(s) for {processes} processes, and each needs its own; start fewer, or set JAX_PLATFORMS=cpu."
+            f"There are {len(gpus)} GPU(s) for {processes} processes; start fewer, for each needs one, or set JAX_PLATFORMS=cpu."
         )
     return [shared | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * share : (i + 1) * share])} for i in range(processes)]
 

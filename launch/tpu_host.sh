@@ -14,8 +14,8 @@ cd "$(dirname "$0")/.." || exit
 MOST_FAILURES=10 # in a row
 LONG_TRY_SEC=600 # a try that went well for so long: failures are counted afresh
 
-is_running() {
-  [[ -e run.pid ]] && kill -0 "$(< run.pid)" 2> /dev/null
+is_running() { # after a reboot the number in run.pid may be that of another program
+  [[ -e run.pid ]] && grep -qs tpu_host.sh "/proc/$(< run.pid)/cmdline"
 }
 
 install() { # a new host is busy with updates of its own, so apt-get waits for them
@@ -77,5 +77,5 @@ stop() {
 
 case ${1-} in
   install | start | run | status | logs | stop) "$@" ;;
-  *) sed -n 's/^# \{0,1\}//p' "$0"; exit 1 ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' launch/tpu_host.sh; exit 1 ;;
 esac

@@ -111,7 +111,7 @@ watch_hosts() { # looks once at the hosts of a pod that is ready; ends the scrip
   found=$(statuses)
   # How a program ended that an earlier train started says nothing about this training, so the first look is different:
   if [[ -n $first_look && $found == *" running "* ]]; then
-    [[ ${found// running/} == " " ]] || return 0 # some hosts are about to end
+    [[ ${found// running/} == " " || $found == *" none "* || $found == *" lost "* ]] || return 0 # some hosts are about to end
     first_look=''
   elif [[ -n $first_look && -n $found ]]; then
     first_look='' found=" none "

@@ -1,7 +1,7 @@
 """A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any runner.
 
-What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see the
-same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
+What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see
+the same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
 """
 
 import contextlib
@@ -15,6 +15,19 @@ from tal_jax.errors import DataError
 
 # Beam's own default, DirectRunner, would first download another one from GitHub.
 LOCAL_RUNNER = "FnApiRunner"
+
+
+def reason_of_failure(path, work):
+    """Why work() on the video `path` failed, "" if it did not. OSError is raised: a full disk is not the video's fault."""
+    try:
+        work()
+    except OSError:
+        raise
+    except DataError as error:
+        return str(error)
+    except Exception as error:  # whatever a library makes of a damaged file costs this video alone
+        return f"The video {path} cannot be used: {type(error).__name__}: {error}"
+    return ""
 
 
 def run_in_beam(job, paths, folder, options=""):
@@ -47,10 +60,11 @@ def run_in_beam(job, paths, folder, options=""):
     )
     try:
         pipeline.run().wait_until_finish()
+        reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
     except Exception as error:  # whatever the runner makes of it
         raise DataError(f"The Beam pipeline with the options '{options}' failed: {_last_line(error)}") from error
-    reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
-    shutil.rmtree(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return {absolute[path]: reason for path, reason in reasons.items()}
 
 

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -13,6 +15,8 @@ from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
+
+APPEAR_SEC = 10  # until what one process has written on a shared file system is there for all
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
@@ -31,7 +35,11 @@ PROPOSAL_FIELDS = (
 
 
 class Checkpoints:
-    """The checkpoints of one run. Writes are atomic: a run killed at any moment leaves the last whole checkpoint."""
+    """The checkpoints of one run. Writes are atomic: a run killed at any moment leaves the last whole checkpoint.
+
+    Of several processes all do the same with it; the first one writes. Checkpoints hold NumPy arrays, which any number of devices
+    and processes reads.
+    """
 
     def __init__(self, workdir, keep=2):
         """workdir: the run's folder; keep: how many of the latest checkpoints stay."""
@@ -53,11 +61,7 @@ class Checkpoints:
         return self._latest.latest_step()
 
     def save(self, step, state):
-        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as it is.
-
-        Of several processes all call this and the next three; the first one writes. The arrays are saved as NumPy arrays, which any
-        number of devices and processes reads.
-        """
+        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as it is."""
         if self._latest.latest_step() != step:
             self._latest.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
             self._latest.wait_until_finished()
@@ -65,13 +69,16 @@ class Checkpoints:
     def save_if_best(self, step, state, map_avg):
         """Keeps the state as the best one if its average mAP is higher than that of the best so far."""
         best = self._best.best_step()
-        if best is None or map_avg > self._best.metrics(best)["map_avg"]:
+        better = best is None or map_avg > self._best.metrics(best)["map_avg"]
+        if distributed.gather(better)[0]:
             self._best.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg})
             self._best.wait_until_finished()
 
     def restore(self, like):
-        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays."""
-        step = self._latest.latest_step()
+        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is none."""
+        step = _same_step(self._latest)
+        if step is None:
+            return None
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
         return self._latest.restore(step, args=ocp.args.StandardRestore(like))
 
@@ -84,7 +91,7 @@ class Checkpoints:
         managers = {"latest": self._latest, "best": self._best}
         if which not in managers:
             raise DataError(f"config.evaluate.checkpoint is '{which}'; it must be 'latest' or 'best'.")
-        step = managers[which].latest_step()
+        step = _same_step(managers[which])
         if step is None:
             raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
@@ -99,35 +106,53 @@ class Checkpoints:
         self._best.close()
 
 
+def _same_step(manager):
+    """The last step that all processes find, or None. Raises DataError if they find different ones."""
+    step = manager.latest_step()
+    distributed.require_same(f"The last checkpoint in {manager.directory}", "none" if step is None else step)
+    return step
+
+
 def remember_run(config, classes, workdir):
     """Writes the config and the class names to `<workdir>/config.json`; proposals within the workdir as a path from there.
 
     Raises:
       DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; its checkpoints
-        are gone; several processes do not see the same workdir.
+        are gone; several processes have different configs, or do not see the same workdir.
     """
-    path, folder = pathlib.Path(workdir) / "config.json", pathlib.Path(workdir) / "checkpoints"
-    if path.exists() and not folder.exists():
-        raise DataError(
-            f"{workdir} holds a run whose folder {folder.name} is gone. Put it back to go on, or choose another --workdir to begin again."
-        )
+    path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "config": json.loads(config.to_json())}
     if new["config"].get("proposals"):
         new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
-    if Checkpoints.exist(workdir):
+    distributed.require_same("The config", _lasting(new["config"]))
+    if distributed.is_first():
+        _write_run(path, new)
+    distributed.wait()
+    for _ in range(APPEAR_SEC):
+        if path.parent.is_dir() and path.name in os.listdir(path.parent):
+            return
+        time.sleep(1)
+    raise DataError(
+        f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be on a file system "
+        "that all processes share."
+    )
+
+
+def _write_run(path, new):
+    """Writes config.json. Raises DataError if it would be of another run than the checkpoints beside it, or these are gone."""
+    latest = path.parent / "checkpoints" / "latest"
+    if path.exists() and not latest.exists():
+        raise DataError(
+            f"{path.parent} holds a run, but its folder {latest.relative_to(path.parent)} is gone. Put it back to go on, or "
+            "choose another --workdir to begin again."
+        )
+    if Checkpoints.exist(path.parent):
         old = _read_run(path)
         _require_same(path, "classes", old["classes"], new["classes"])
         _require_same(path, "config", *(_lasting(run["config"]) for run in (old, new)))
-    if distributed.is_first():
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(new, indent=1))
-    distributed.wait()
-    if not path.exists():
-        raise DataError(
-            f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be on a file system that all "
-            "processes share."
-        )
+    latest.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(new, indent=1))
 
 
 def proposal_settings(config):

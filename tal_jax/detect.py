@@ -102,18 +102,20 @@ def run_windows(detector, streams, names, finish):
 
     Args:
       detector, streams, names: as for `detect`.
-      finish: (name, offset, num_cells, arrays) -> what is wanted of a window, see `distributed.gather`: the recording; first feature of
-        the window and how many it has; what the detector's `run` gives of it, NumPy arrays without the leading dimension.
+      finish: (name, offset, num_cells, arrays) -> what is wanted of a window, as `distributed.gather` takes it: the recording;
+        first feature of the window and how many it has; what the detector's `run` gives of it, without the leading dimension.
 
     Yields:
       (name, what `finish` gives) of each window in order.
 
-    Of several processes that share the detector each runs and finishes every n-th batch, and all get all of it. A batch holds the same
-    windows whatever their number, so that they find the same to the last bit.
+    Of several processes that share the detector each runs and finishes every n-th batch, and all get all of it. A batch holds the
+    same windows whatever their number, so that they find the same to the last bit.
     """
     variables = detector.replicate(tuple(stream.variables for stream in streams))
     windows_of_all = zip(*(_windows(stream, names) for stream in streams), strict=True)
     index, count = (distributed.index(), distributed.count()) if detector.shared else (0, 1)
+    if detector.shared:
+        distributed.require_same("The list of recordings", dict.fromkeys(names, "there"))
     for batches in chunks(chunks(windows_of_all, detector.batch_size), count):
         own = _run_batch(detector, variables, streams, batches[index], finish) if index < len(batches) else []
         for windows_of_one in distributed.gather(own) if detector.shared else [own]:
@@ -124,14 +126,15 @@ def _run_batch(detector, variables, streams, batch, finish):
     """See `run_windows`: [[name, what `finish` gives], …] of the windows of one batch."""
     made = [[make() for make in window] for window in batch]
     inputs = {f"inputs_{i}": stack([window[i][1] for window in made]) for i in range(len(streams))}
-    rows = [window[0] for window in made]  # of the first stream
+    rows = [window[0][0] for window in made]  # of the first stream
     try:
         arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
     except flax.errors.ScopeParamShapeError as error:
-        name = rows[0][0][0]
+        name = rows[0][0]
         channels = streams[0].dataset.read(name).shape[-1]
         raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
-    return [[row[0], finish(*row, {key: value[i] for key, value in arrays.items()} | known)] for i, (row, _, known) in enumerate(rows)]
+    of_one = [{key: value[i] for key, value in arrays.items()} | window[0][2] for i, window in enumerate(made)]
+    return [[row[0], finish(*row, one)] for row, one in zip(rows, of_one)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Several processes as one run: how they find each other, and what they tell each other. With one process all of it does nothing."""
+"""Several processes as one run: how they find each other, and what they tell each other. A single process is never kept waiting."""
 
 import contextlib
 import importlib.util
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
 LATE_SEC = 5  # for which a process that comes late still hears what is wrong
 LOST = 70  # exit code where another process was lost, or this one crashed: all are worth starting again
-_SIGNS_OF_LOSS = ("Gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Barrier", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+_SIGNS_OF_LOSS = (
+    "Gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Barrier", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+)  # fmt: skip
 
 
 def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
@@ -45,8 +47,8 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
         if coordinator:
             if num_processes < 1 or not 0 <= process_id < num_processes:
                 raise DataError(
-                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 to "
-                    "N - 1."
+                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 "
+                    "to N - 1."
                 )
             meet(coordinator, num_processes, process_id, timeout_sec)
             jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting)
@@ -101,8 +103,8 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
             server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6)
         except OSError as error:
             raise ProcessLost(
-                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with --process_id=0, "
-                "or another run? If not, choose another port, in all processes."
+                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with "
+                "--process_id=0, or another run? If not, choose another port, in all processes."
             ) from error
         listener = threading.Thread(target=_receive_all, args=(server, num_processes, deadline), daemon=True)
         listener.start()
@@ -228,11 +230,15 @@ def wait():
 
 
 def require_same(what, value):
-    """Raises DataError in all processes if one of them has another value (see `gather`) than the first."""
-    values = gather(value)
-    for number, other in enumerate(values):
-        if other != values[0]:
-            raise DataError(f"{what} must be the same in all processes; in process 0 it is {values[0]}, in process {number} {other}.")
+    """Raises DataError in all processes if one has another value (see `gather`) than the first; of dicts it names the key."""
+    first, *others = gather(value)
+    for number, other in enumerate(others, 1):
+        if other == first:
+            continue
+        if isinstance(first, dict):
+            key = min(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))
+            what, first, other = f"{what}'s {key}", first.get(key), other.get(key)
+        raise DataError(f"{what} must be the same in all processes; in process 0 it is {first}, in process {number} {other}.")
 
 
 def is_loss(error):

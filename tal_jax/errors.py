@@ -16,16 +16,3 @@ class ProcessLost(RuntimeError):
 def sentence_of(error):
     """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone."""
     return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())
-
-
-def reason_of_failure(path, work):
-    """Why work() on the video `path` failed, "" if it did not. OSError is raised: a full disk is not the video's fault."""
-    try:
-        work()
-    except OSError:
-        raise
-    except DataError as error:
-        return str(error)
-    except Exception as error:  # whatever a library makes of a damaged file costs this video alone
-        return f"The video {path} cannot be used: {type(error).__name__}: {error}"
-    return ""

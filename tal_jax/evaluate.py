@@ -114,6 +114,8 @@ def _scored_annotations(config):
 
 def load_variables(config, workdir):
     """Variables for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
+    if not Checkpoints.exist(workdir):  # and none of its folders is made
+        raise DataError(f"No checkpoint in {pathlib.Path(workdir) / 'checkpoints' / 'latest'}; train first with --mode=train.")
     checkpoints = Checkpoints(workdir)
     try:
         return checkpoints.restore_variables(config.evaluate.checkpoint)

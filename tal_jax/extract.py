@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from tal_jax import distributed
 from tal_jax.backbones.i3d import I3D
-from tal_jax.beam import run_in_beam
+from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
-from tal_jax.errors import DataError, reason_of_failure
+from tal_jax.errors import DataError
 from tal_jax.files import replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
@@ -49,9 +49,9 @@ def extract(config, workdir, source):
 
     With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of
     Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames`
-    apart, so that the same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not set.
-    Files that are there stay; a folder of features that were made otherwise is refused. Several processes share the videos; with
-    `config.extract.beam` the workers of an Apache Beam pipeline do.
+    apart, so that the same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not
+    set. Files that are there stay; a folder of features that were made otherwise is refused. One run at a time writes to a folder;
+    its processes share the videos, or with `config.extract.beam` the workers of an Apache Beam pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -91,8 +91,8 @@ def extract(config, workdir, source):
         **{name: config.extract[name] for name in ("short_side_pixels", "crop_pixels", "batch_size")},
     )
     _networks(settings)  # raises DataError now, not once a video
-    _require_same_settings(folder, weights | timing | dict(end_point=end_point))
     if distributed.is_first():
+        _require_same_settings(folder, weights | timing | dict(end_point=end_point))
         for leftover in folder.glob(".*.npy.*"):  # of a killed run
             leftover.unlink()
     distributed.wait()

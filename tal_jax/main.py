@@ -43,7 +43,7 @@ _DRAW = flags.DEFINE_enum(
     "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. A TPU pod and Slurm need no flags: docs/launch.md."
+    "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: docs/launch.md."
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")

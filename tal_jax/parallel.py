@@ -1,8 +1,8 @@
 """Data parallelism: a step body written once, per device, and run on all devices through `jax.pmap` or `jax.shard_map`.
 
 A body sees its own slice of the batch and the whole state, and meets the other devices through collectives over the axis
-"data". Everything outside the body sees plain (host) arrays: state without a device axis, and of a batch the rows of this process:
-all, unless there are several processes, which have one equal part each, in their order.
+"data". Everything outside the body sees plain (host) arrays: state without a device axis, and of a batch the rows of this
+process: all, unless there are several processes, which have one equal part each, in their order.
 """
 
 import dataclasses
@@ -54,8 +54,8 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
     devices = [device for process in processes for device in jax.local_devices(process)[: max_devices or None]]
     if len(devices) != len(local) * len(processes):
         raise DataError(
-            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give each the same number, or set "
-            "config.parallel.max_devices."
+            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give each the same number, or "
+            "set config.parallel.max_devices."
         )
     if impl == "pmap":
         return _pmap(devices, len(local))

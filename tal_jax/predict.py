@@ -75,7 +75,7 @@ def predict(config, workdir, source, draw="detections"):
 
 
 def _find(config, variables, detector, name, make_dataset, draw):
-    """All that is to be written of one recording, or "error": the sentence why there is nothing; as `distributed.gather` takes it."""
+    """All that is to be written of one recording, or "error", the sentence why there is nothing: as `distributed.gather` takes it."""
     try:
         dataset = make_dataset()
         stream = Stream(config, variables, dataset)

@@ -26,10 +26,10 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from tal_jax.beam import run_in_beam
+from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
-from tal_jax.errors import DataError, reason_of_failure
+from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`

@@ -61,8 +61,8 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
     """The body of a training step, for one device of those that share the axis "data" (see parallel.py).
 
     Returns:
-      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the sum
-      of the batch's, which is above 0 on all devices if one process was told to stop.
+      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the
+      sum of the batch's, which is above 0 on all devices if one process was told to stop.
     """
 
     def step(state, batch):
@@ -105,7 +105,7 @@ def require_finite(step, values):
 
 
 class StopSignal:
-    """Turns SIGTERM and Ctrl-C into a flag, which the loop gives to the next step: of several processes all stop behind the same one."""
+    """Turns SIGTERM and Ctrl-C into a flag, which the loop gives to the next step: all processes stop behind the same one."""
 
     def __init__(self):
         self.received = False
@@ -152,7 +152,6 @@ def train(config, workdir):
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     state = _resumed(checkpoints, state, total_steps)
     start = int(state.step)
-    distributed.require_same(f"The step of the last checkpoint in {workdir}", start)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
     processes = f" of {distributed.count()} processes" if distributed.count() > 1 else ""
@@ -194,12 +193,12 @@ def train(config, workdir):
 
 def _resumed(checkpoints, state, total_steps):
     """The state of the latest checkpoint, or the fresh one if there is none."""
-    step = checkpoints.latest_step()
-    if step is None:
+    restored = checkpoints.restore(state)
+    if restored is None:
         log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
         return state
-    log.info("Resuming from step %d of %d.", step, total_steps)
-    return checkpoints.restore(state)
+    log.info("Resuming from step %d of %d.", restored.step, total_steps)
+    return restored
 
 
 def _require_usable(config, dataset, parallel):
@@ -243,7 +242,8 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
             pending = step, values
             average.time(waited, time.perf_counter() - before)
             progress.update()
-            log_now, save_now = (step % every == 0 or step == total_steps for every in (train.log_every_steps, train.save_every_steps))
+            last = step == total_steps
+            log_now, save_now = (last or step % every == 0 for every in (train.log_every_steps, train.save_every_steps))
             if log_now or save_now or stopped:
                 settle(*pending)
                 pending = None
@@ -256,7 +256,7 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
                 checkpoints.save(step, parallel.unreplicate(state))
             if stopped:
                 break
-            if evaluate_every and step % evaluate_every == 0 and step < total_steps:
+            if evaluate_every and step % evaluate_every == 0 and not last:
                 evaluate_now(parallel.unreplicate(state))
     if stopped:
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)

@@ -1,7 +1,7 @@
 import pytest
 
-from tal_jax.beam import run_in_beam
-from tal_jax.errors import DataError, reason_of_failure
+from tal_jax.beam import reason_of_failure, run_in_beam
+from tal_jax.errors import DataError
 
 
 def _job(path):

@@ -12,7 +12,7 @@ from tests.toy_system import TOY, TOY_SGD
 
 
 def get_config(system="afsd"):
-    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy' and 'toy_sgd', which are put into the table of systems here."""
+    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy', 'toy_sgd', which are put into the table of systems here."""
     if system in ("pgcn", "pgcn_dw", "tcanet"):
         return two_stage_config(system)
     SYSTEMS.update(toy=TOY, toy_sgd=TOY_SGD)

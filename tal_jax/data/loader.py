@@ -70,7 +70,7 @@ def stack(examples):
 
 
 def pad_batch(batch, batch_size, size=None):
-    """Repeats the first example until the batch is full; `sample_mask` tells the first `size` ones, all, from repeated ones (0)."""
+    """Repeats the first example until the batch is full; `sample_mask` is 1 of the first `size` (None: of all that were given)."""
     size = len(jax.tree.leaves(batch)[0]) if size is None else size
     rows = np.where(np.arange(batch_size) < size, np.arange(batch_size), 0)
     padded = jax.tree.map(lambda values: np.asarray(values)[rows], batch)

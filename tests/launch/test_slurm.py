@@ -15,6 +15,8 @@ trap 'echo "srun killed its task"; kill -KILL $task' TERM  # as the real one at 
 task=$!
 echo $task > "$FAKES/task"
 wait $task
+code=$?
+exit $((code > ${OTHER_TASK-0} ? code : ${OTHER_TASK-0}))
 """
 PROGRAM = """
 case $WHAT in
@@ -51,6 +53,11 @@ def test_a_finished_job_and_one_to_mend_do_not_go_back(fakes, slurm, code):
     assert fakes.calls == [
         "srun --kill-on-bad-exit=0 launch/stoppable.sh program -m tal_jax.main --join_timeout_sec=300 --config=a b --workdir=c"
     ]
+
+
+def test_a_sentence_of_one_task_counts_for_more_than_the_loss_that_others_see(fakes, slurm):
+    assert end(slurm("1", OTHER_TASK="134"))[0] == 1
+    assert not any(call.startswith("scontrol") for call in fakes.calls)
 
 
 def stopped(process):
