@@ -26,11 +26,16 @@ def devices(count):
 
 
 def first_examples(config, count, batch_size):
-    """The first training examples, padded to a batch with `sample_mask` 0, and nobody told to stop."""
+    """The first training examples, padded to a batch with `sample_mask` 0."""
     items, make_example = SYSTEMS[config.system].examples(config, load_dataset(config))
     examples = [make_example(item, np.random.default_rng(0)) for item in items[:count]]
     assert len(examples) == count
-    return pad_batch(stack(examples), batch_size) | {"stop": np.zeros(batch_size, np.float32)}
+    return pad_batch(stack(examples), batch_size)
+
+
+def nobody_stops(batch):
+    """The batch as the loop gives it to a step."""
+    return batch | {"stop": np.zeros(len(batch["sample_mask"]), np.float32)}
 
 
 def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
@@ -43,7 +48,7 @@ def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
     state = parallel.replicate(train.init_state(config, model, optimizer, inputs))
     step = parallel.compile(train.make_step(config, system, model, optimizer, batches_per_epoch=1))
     for _ in range(steps):
-        state, values = step(state, parallel.shard(batch))
+        state, values = step(state, parallel.shard(nobody_stops(batch)))
     return jax.device_get((parallel.unreplicate(state), values))
 
 
