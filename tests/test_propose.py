@@ -31,7 +31,7 @@ def stop_at(monkeypatch, step):
         @property
         def received(self):
             self.looks += 1
-            return self.looks >= step
+            return self.looks >= step - 1  # it goes into that step, whose values are read behind the next one
 
         def restore(self):
             monkeypatch.setattr(train, "StopSignal", original)
