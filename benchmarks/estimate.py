@@ -13,7 +13,6 @@ from configs import activitynet, hacs, thumos
 from tal_jax.data import windows
 from tal_jax.data.thumos14 import bundled_annotations, frame_annotations_10fps
 
-
 HOUR = 3600.0
 
 

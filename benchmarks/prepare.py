@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from tal_jax.data.video import read_frames, store_video
-from tal_jax.extract import _view
+from tal_jax.extract import cropped
 
 FPS, DURATION_SEC, HEIGHT, WIDTH, SIZE = 30, 30, 256, 340, 112
 REPEATS = 5
@@ -66,7 +66,7 @@ def reading_sec(video_file):
     """CPU seconds of reading every frame as --mode=extract does."""
     start_sec = time.process_time()
     for frame in read_frames(video_file):
-        _view(frame, 256, 224)
+        cropped(frame, 256, 224)
     return time.process_time() - start_sec
 
 

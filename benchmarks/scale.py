@@ -14,11 +14,12 @@ import argparse
 import json
 import os
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+
+from launch.local import free_port
 
 ROOT = pathlib.Path(__file__).parents[1]
 SETUPS = {  # what -> label -> (devices of a process, processes, 0: without the flags of the distributed path)
@@ -46,7 +47,7 @@ def seconds_per_step(devices, processes, options, folder):
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
     }
-    coordinator = f"--coordinator=127.0.0.1:{_free_port()}"
+    coordinator = f"--coordinator=127.0.0.1:{free_port()}"
     flags = [[coordinator, f"--num_processes={processes}", f"--process_id={i}"] for i in range(processes)] or [[]]
     with (folder / "log").open("w") as log:
         running = [subprocess.Popen(command + part, cwd=ROOT, env=environment, stdout=log, stderr=log) for part in flags]
@@ -55,12 +56,6 @@ def seconds_per_step(devices, processes, options, folder):
         sys.exit(f"{' '.join(command + flags[0])} ended with {codes}:\n{(folder / 'log').read_text()[-2000:]}")
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return statistics.median([line["seconds_per_step"] for line in lines if "seconds_per_step" in line][1:])
-
-
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def table(times):

@@ -146,7 +146,7 @@ def run(program, processes, restarts=10, devices=0):
 
 def _one_try(program, environments, stop):
     """Starts all processes and waits for them. Returns 1 if that is the exit code of one, else the first that is not 0."""
-    port = _free_port()
+    port = free_port()
     flags = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={len(environments)}"]
     running, codes, deadline, told = [], [], None, False
     try:
@@ -179,7 +179,7 @@ def _one_try(program, environments, stop):
     return FATAL_CODE if FATAL_CODE in codes else next((code for code in codes if code), 0)
 
 
-def _free_port():
+def free_port():
     """A port that nobody uses now: a new one at each try, for the last one may still be taken."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

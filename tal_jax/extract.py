@@ -184,7 +184,7 @@ def _network(path, stream, end_point):
 def _features(settings, path, stream, run):
     """Features (T, 1024) of one stream of a video, read snippet by snippet."""
     rows, size = [], settings.batch_size
-    frames = (_view(frame, settings.short_side_pixels, settings.crop_pixels) for frame in video.read_frames(path))
+    frames = (cropped(frame, settings.short_side_pixels, settings.crop_pixels) for frame in video.read_frames(path))
     if stream == "flow":
         frames = video.flows(frames)
     for batch in chunks(snippets(frames, settings.snippet_frames, settings.stride_frames), size):
@@ -204,7 +204,7 @@ def snippets(frames, snippet_frames, stride_frames):
         yield np.stack([*window, *[window[-1]] * (snippet_frames - count)])
 
 
-def _view(frame, short_side_pixels, crop_pixels):
+def cropped(frame, short_side_pixels, crop_pixels):
     """(H, W, 3) -> (crop, crop, 3): the centre, after the shorter side was made `short_side_pixels` long."""
     scale = short_side_pixels / min(frame.shape[:2])
     height, width = (max(round(size * scale), crop_pixels) for size in frame.shape[:2])

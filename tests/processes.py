@@ -2,10 +2,11 @@
 
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 from typing import NamedTuple
+
+from launch.local import free_port
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -16,12 +17,6 @@ class Ended(NamedTuple):
     code: int
     out: str
     err: str
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def start(arguments, count, devices=1):

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from launch.local import free_port
 from tal_jax import distributed
 from tal_jax.distributed import meet
 from tal_jax.errors import DataError, ProcessLost
-from tests.processes import end, free_port, run, start
+from tests.processes import end, run, start
 from tests.test_train import last_state, metrics, saved_steps
 
 

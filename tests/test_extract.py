@@ -9,7 +9,7 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
-from tal_jax.extract import Extraction, _network, _reason, _view, extract, snippets
+from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 
@@ -24,9 +24,9 @@ def test_snippets_by_hand():
 def test_the_centre_is_seen():
     frame = np.zeros((60, 100, 3), np.uint8)
     frame[20:40, 40:60] = 255
-    seen = _view(frame, 30, 10)
+    seen = cropped(frame, 30, 10)
     assert seen.shape == (10, 10, 3) and seen.min() > 200
-    assert _view(np.zeros((10, 10, 3), np.uint8), 10, 10).shape == (10, 10, 3)
+    assert cropped(np.zeros((10, 10, 3), np.uint8), 10, 10).shape == (10, 10, 3)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_features_of_a_folder(config, tmp_path):
         for parent in parents:
             node = node.setdefault(parent, {})
         node[leaf] = value
-    clip = np.stack([_view(frame, 32, 32) for frame in video.read_frames(tmp_path / "videos" / "a.mp4")])[6:14]
+    clip = np.stack([cropped(frame, 32, 32) for frame in video.read_frames(tmp_path / "videos" / "a.mp4")])[6:14]
     (expected,) = jax.jit(I3D(outputs=("Mixed_5c",)).apply)(variables, clip[None])
     np.testing.assert_allclose(features[1], expected[0].mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
     before = (tmp_path / "features" / "a.npy").stat().st_mtime_ns
