@@ -167,7 +167,7 @@ def _one_try(program, environments, stop):
                     _say(f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s.")
             if stop.received and not told:
                 told, deadline = True, time.monotonic() + SAVE_SEC
-                _say("Stopping: all processes save and end. Ctrl-C kills them.")
+                _say("Stopping: all processes save and end, behind a step that is being compiled first. Ctrl-C kills them.")
                 for process in running:
                     process.send_signal(signal.SIGTERM)
             if stop.impatient or (deadline and time.monotonic() > deadline):

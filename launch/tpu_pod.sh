@@ -162,6 +162,7 @@ while (($#)); do
 done
 [[ -n $name ]] || fail "say which pod: --name=NAME."
 [[ -n $zone ]] || fail "say in which zone: --zone=ZONE."
+[[ $poll_sec =~ ^[0-9]*\.?[0-9]+$ ]] || fail "--poll_sec is '$poll_sec'; it must be a number of seconds."
 [[ -n $dry_run ]] || command -v gcloud > /dev/null ||
   fail "gcloud is not installed; see https://cloud.google.com/sdk/docs/install, or add --dry_run."
 

@@ -20,6 +20,7 @@ from tal_jax.errors import DataError, ProcessLost
 log = logging.getLogger(__name__)
 
 HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts as lost
+FAREWELL_SEC = 2
 LATE_SEC = 5  # for which a process that comes late still hears what is wrong
 LOST = 70  # exit code where another process was lost, or this one crashed: all are worth starting again
 _SIGNS_OF_LOSS = (
@@ -45,18 +46,20 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
     waiting = dict(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
     try:
         if coordinator:
-            if num_processes < 1 or not 0 <= process_id < num_processes:
+            if num_processes < 1 and process_id < 0:
+                raise DataError("--coordinator also needs --num_processes=N and --process_id=I.")
+            if not 0 <= process_id < num_processes:
                 raise DataError(
                     f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 "
                     "to N - 1."
                 )
             meet(coordinator, num_processes, process_id, timeout_sec)
             jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting)
-        elif num_processes > 1 or process_id > 0:
+        elif num_processes > 0 or process_id >= 0:
             raise DataError("--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0.")
         elif surroundings := _surroundings():
             _join_what_is_there(surroundings, waiting)
-        jax.local_devices()
+        wait()  # until all have found their devices
     except ProcessLost:
         raise
     except RuntimeError as error:
@@ -254,10 +257,13 @@ def first_line(error):
 def leave(code, sentence):
     """Ends this process with a sentence.
 
-    One of several goes at once: JAX would first wait for the others, which wait for this one.
+    One of several goes at once: JAX would first wait for the others, which wait for this one. The first one waits a moment, as JAX
+    aborts the others behind it, and they may have the same sentence to say.
     """
     print(sentence, file=sys.stderr, flush=True)
     if jax.distributed.is_initialized():
         sys.stdout.flush()
+        with contextlib.suppress(RuntimeError):  # of devices that could not be used
+            time.sleep(FAREWELL_SEC * is_first())
         os._exit(code)
     sys.exit(code)

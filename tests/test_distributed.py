@@ -143,7 +143,12 @@ def test_numbers_that_cannot_be(numbers):
         distributed.join("127.0.0.1:1", *numbers)
 
 
-@pytest.mark.parametrize("numbers", [(2, 1), (0, 1)])
+def test_an_address_without_numbers():
+    with pytest.raises(DataError, match="^--coordinator also needs --num_processes=N and --process_id=I.$"):
+        distributed.join("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("numbers", [(2, 1), (0, 1), (0, 0), (2, -1)])
 def test_numbers_without_an_address(numbers):
     with pytest.raises(DataError, match="need --coordinator=HOST:PORT"):
         distributed.join("", *numbers)

@@ -46,19 +46,22 @@ class Launch:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_data, tmp_path_factory):
-    """(workdir, seconds) of a run that nobody disturbs."""
-    workdir, begin = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    """Workdir of a run that nobody disturbs."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
     launch = Launch(tiny_data, workdir)
     assert launch.end() == 0, launch.lines
     assert saved_steps(workdir)[-1] == 80
-    return workdir, time.monotonic() - begin
+    return workdir
 
 
-def kill_one(data, workdir, undisturbed, moment_sec, victim):
-    """Kills one process so long after the start, and requires that the run ends as the undisturbed one did, bit by bit."""
+def kill_one(data, workdir, undisturbed, victim, after_step, after_sec):
+    """Kills one process so long after that step was saved, and requires that the run ends as the undisturbed one did, bit by bit."""
     launch = Launch(data, workdir)
     ids = launch.process_ids()
-    time.sleep(moment_sec)
+    while after_step and saved_steps(workdir)[-1:] < [after_step]:
+        assert launch.process.poll() is None, launch.lines
+        time.sleep(0.01)
+    time.sleep(after_sec)
     os.kill(ids[victim], signal.SIGKILL)
     assert launch.end() == 0, launch.lines
     assert any("ended with 137" in line for line in launch.lines), "the kill came too late to test anything"
@@ -70,13 +73,13 @@ def kill_one(data, workdir, undisturbed, moment_sec, victim):
 
 
 def test_a_killed_process_costs_nothing(undisturbed, tiny_data, tmp_path):
-    workdir, seconds = undisturbed
-    kill_one(tiny_data, tmp_path, workdir, 0.5 * seconds, victim=1)
+    kill_one(tiny_data, tmp_path, undisturbed, victim=1, after_step=20, after_sec=0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 def test_a_process_killed_at_a_random_moment_costs_nothing(undisturbed, tiny_data, tmp_path, number):
-    workdir, seconds = undisturbed
     draw = random.Random(number)
-    kill_one(tiny_data, tmp_path, workdir, draw.uniform(0, 0.8) * seconds, victim=draw.randrange(2))
+    after_step = draw.choice([0, 0, 0, *range(10, 70, 10)])  # 0: while they start, meet and compile
+    after_sec = draw.uniform(0, 0.2 if after_step else 4)
+    kill_one(tiny_data, tmp_path, undisturbed, draw.randrange(2), after_step, after_sec)
