@@ -34,7 +34,12 @@ def test_flags_of_the_launchers_are_flags_of_the_program():
 
 SAVES = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print("saved", flush=True), sys.exit(int(sys.argv[1]))))
+def save(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one, while Python ends, would kill it
+    time.sleep(0.3)
+    print("saved", flush=True)
+    sys.exit(int(sys.argv[1]))
+signal.signal(signal.SIGTERM, save)
 print("ready", flush=True)
 time.sleep(60)
 """
