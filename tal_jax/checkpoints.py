@@ -183,11 +183,11 @@ def trained_run(config, workdir):
         raise DataError(
             f"{workdir} holds a run of {trained['system']}; name it after the config file: --config=….py:{trained['system']}."
         )
-    unknown = trained.keys() - asked.keys()
-    if unknown:
-        raise DataError(
-            f"{path} is of another version of tal_jax: it has config.{min(unknown)}. Train again in another --workdir."
-        )
+    for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
+        if fields:
+            raise DataError(
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields)}. Train again in another --workdir."
+            )
     config.update_from_flattened_dict({field: trained[field] for field in differing})
     return config, tuple(run["classes"])
 

@@ -27,6 +27,7 @@ def base_config(system):
 
     config.augment = ml_collections.ConfigDict()
     config.augment.jitter_frames = 0  # training windows move by up to so many frames; not those of weakly supervised systems
+    config.augment.crop = 0.0  # probability that a training window of AFSD is cut to a part that holds a whole action
     config.augment.scale = 0.0
     config.augment.noise = 0.0
     config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples

@@ -210,11 +210,14 @@ def _windows(stream, names):
 
 
 def _window(config, dataset, name, offset):
-    """((name, first feature, number of features), inputs, {}) of a window. Raises DataError for features that are not finite."""
-    inputs, num_cells = windows.window_inputs(config, dataset.read(name), offset).values()
-    if not np.isfinite(inputs).all():
+    """((name, first feature, number of features), inputs, {}) of a window. Raises DataError for features that are not finite.
+
+    A module whose windows may be padded gets the length of the recording in each, `num_frames`, beside `inputs`.
+    """
+    window = windows.window_inputs(config, dataset.read(name), offset)
+    if not np.isfinite(window["inputs"]).all():
         _require_finite(dataset, name)
-    return (name, offset, int(num_cells)), inputs, {}
+    return (name, offset, int(window["num_frames"])), window["inputs"] if config.window.snippets else window, {}
 
 
 def _require_finite(dataset, name):

@@ -104,6 +104,11 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(run))
     with pytest.raises(DataError, match="config.json is of another version of tal_jax: it has config.model.layers"):
         trained_run(trained, tmp_path)
+    run["config"]["model"].pop("layers")
+    run["config"]["model"].pop("masked")  # a network that was trained before there was a choice is another one
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match="config.json is of another version of tal_jax: it lacks config.model.masked"):
+        trained_run(trained, tmp_path)
 
 
 def test_what_may_change_while_a_run_goes_on(trained, tmp_path):

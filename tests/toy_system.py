@@ -20,10 +20,14 @@ class Toy(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, inputs):
+    def __call__(self, inputs, num_frames=None):
         if inputs.ndim == 5:
             inputs = scale_pixels(inputs).mean(axis=(2, 3))
-        return nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(8, (9,))(inputs)))
+        logits = nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(8, (9,))(inputs)))
+        if num_frames is None:
+            return logits
+        background = jnp.where(jnp.arange(self.num_classes + 1) == 0, 0.0, -jnp.inf)
+        return jnp.where((jnp.arange(logits.shape[1]) < num_frames[:, None])[..., None], logits, background)
 
 
 def frame_labels(batch):

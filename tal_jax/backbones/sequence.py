@@ -20,12 +20,13 @@ class SequenceBackbone(nn.Module):
     block: Any = None
 
     @nn.compact
-    def __call__(self, x):
-        x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32))
+    def __call__(self, x, num_frames=None):
+        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`; None: all."""
+        x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32), num_frames)
         maps = []
         for stage, channels in enumerate((self.width, 2 * self.width, 4 * self.width)):
-            x = self.block(channels, 3, 2, name=f"down_{stage}")(x)
+            x = self.block(channels, 3, 2, name=f"down_{stage}")(x, num_frames)
             for i in range(self.depth - 1):
-                x = self.block(channels, 3, name=f"stage_{stage}_{i}")(x)
+                x = self.block(channels, 3, name=f"stage_{stage}_{i}")(x, num_frames)
             maps.append(x[:, :, None, None, :])
         return maps[1], maps[2]

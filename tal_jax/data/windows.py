@@ -96,7 +96,7 @@ def boundary_labels(segments, window):
     return frame_labels
 
 
-def window_inputs(config, recording, offset, rng=None):
+def window_inputs(config, recording, offset, rng=None, num_frames=None):
     """What the network sees of one window.
 
     Args:
@@ -105,13 +105,15 @@ def window_inputs(config, recording, offset, rng=None):
         recording: (T, C) features or (T, H, W, C) uint8 frames.
         offset: first frame.
         rng: np.random.Generator for training, which augments; None: not.
+        num_frames: how many frames from `offset` on are used; None: as many as the window and the recording have.
 
     Returns:
         dict of `inputs`, (window, C) float32 padded with zeros at the end, or (T, C) without padding, or a clip (see
         `frames.cut_clip`), and `num_frames` () int32, those that are not padding.
     """
     data, size = config.data, config.window.frames or len(recording)
-    num_frames = np.int32(min(len(recording) - offset, size))
+    num_frames = np.int32(min(len(recording) - offset, size) if num_frames is None else num_frames)
+    recording = recording[: offset + num_frames]
     if data.input != "features":
         crop = data.crop_pixels
         if rng is None:
@@ -119,14 +121,14 @@ def window_inputs(config, recording, offset, rng=None):
         else:
             view, padding = frames.random_view(recording.shape, crop, config.augment.flip, rng), data.train_padding
         return dict(inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames)
+    inputs = recording[offset : offset + size]
     if config.window.snippets:
-        inputs = window_snippets(config.window, recording[offset : offset + size], rng)
-    else:
-        inputs = np.zeros((size, recording.shape[1]), np.float32)
-        inputs[:num_frames] = recording[offset : offset + size]
+        inputs = window_snippets(config.window, inputs, rng)
     if rng is not None:
         a = config.augment
-        inputs = augment_sequence(inputs, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+        inputs = augment_sequence(np.asarray(inputs, np.float32), rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+    if not config.window.snippets:  # padding is zero, augmented or not
+        inputs = np.pad(np.asarray(inputs, np.float32), ((0, size - num_frames), (0, 0)))
     return dict(inputs=inputs, num_frames=num_frames)
 
 

@@ -17,8 +17,8 @@ class Term(NamedTuple):
 class Candidates(NamedTuple):
     """Candidates of B windows, before suppression."""
 
-    segments: jax.Array  # (B, N, 2) frames of the window, within [0, window]
-    scores: jax.Array  # (B, N, K) one score for each class, background left out
+    segments: jax.Array  # (B, N, 2) frames of the window, within the recording
+    scores: jax.Array  # (B, N, K) one score for each class, background left out; 0 where there is no candidate
 
 
 def call(function, first, inputs):
@@ -31,7 +31,9 @@ class System:
     """Plain functions.
 
     Attributes:
-      build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
+      build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs. To detect in
+        windows that are padded behind the end of a recording it also gets `num_frames` (B,), the length of the recording in each:
+        no candidate may come from behind it.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
       loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term(weight, sum, count), the module's collections
         beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in the network.

@@ -18,7 +18,7 @@ def build(config, num_classes):
     require_valid(config)
     model = config.model
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
-    block = functools.partial(Block, groups=model.groups, dtype=dtype)
+    block = functools.partial(Block, window=config.window.frames, groups=model.groups, dtype=dtype)
     if model.backbone == "i3d":
         backbone = I3D(width=model.i3d_width, frozen_norm=model.frozen_norm, remat=model.remat, dtype=dtype)
     else:
@@ -33,6 +33,7 @@ def build(config, num_classes):
         normal_heads=model.normal_heads,
         auxiliary=config.curriculum.auxiliary == "branch",
         boundary_pool_grad=model.boundary_pool_grad,
+        masked=model.masked,
         backbone=backbone,
         dtype=dtype,
     )

@@ -29,6 +29,8 @@ def require_valid(config):
         raise DataError(
             "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels."
         )
+    if config.model.masked and config.model.backbone == "i3d":
+        raise DataError("config.model.masked is True; I3D sees padding as it was published, set it to False.")
     if config.window.snippets:
         raise DataError(
             f"config.window.snippets is {config.window.snippets}; {config.system} sees the features of a window themselves, so it "
@@ -55,6 +57,7 @@ def afsd_config(system="dw_afsd"):
     model.top_down = True  # ActivityNet: False
     model.normal_heads = False  # ActivityNet: True
     model.boundary_pool_grad = "exact"  # 'reference': the gradient that the published CUDA code computes
+    model.masked = False  # as published; True: what stands behind a short recording changes nothing in it
     model.backbone = "sequence"  # 'i3d' for frames
     model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
     model.backbone_depth = 1
@@ -104,6 +107,8 @@ def sequence_config(system="dw_afsd"):
     """
     config = afsd_config(system)
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
+    config.model.masked = True
+    config.augment.crop = 0.5
     config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
     config.loss.contrastive_weight = 0.0  # costs a second forward pass
     config.train.epochs = 48

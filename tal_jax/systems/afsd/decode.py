@@ -14,6 +14,7 @@ def decode(config, outputs):
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its score takes the
     place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`), or is the score of the most
     probable class by itself (`'aux_only'`). Without `decode.refined` the coarse heads speak alone: coarse segments, coarse softmax.
+    A location behind the end of the recording has score 0, and no segment reaches behind it.
 
     Args:
       config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
@@ -25,22 +26,30 @@ def decode(config, outputs):
     distances = outputs.coarse_distances
     if config.decode.refined:
         distances = refine_distances(distances, outputs.refined_offsets)
-    segments = jnp.clip(anchors_to_segments(outputs.anchors, distances), 0, config.window.frames)
+    segments, scores = anchors_to_segments(outputs.anchors, distances), _scores(config, outputs)
+    if outputs.num_frames is None:
+        return Candidates(jnp.clip(segments, 0, config.window.frames), scores)
+    # Training leaves out the locations in the padding: whatever they say is no candidate.
+    inside = outputs.anchors < outputs.num_frames[:, None]  # (B, N)
+    segments = jnp.clip(segments, 0, outputs.num_frames[:, None, None])
+    return Candidates(segments, jnp.where(inside[..., None], scores, 0.0))
+
+
+def _scores(config, outputs):
+    """Scores (B, N, K) of every location, see `decode`."""
     if not config.decode.refined:
-        return Candidates(segments, jax.nn.softmax(outputs.coarse_logits)[..., 1:])
+        return jax.nn.softmax(outputs.coarse_logits)[..., 1:]
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
     quality = jax.nn.sigmoid(outputs.quality_logits)[..., None]
     if config.curriculum.auxiliary != "branch":
-        return Candidates(segments, classes * quality)
+        return classes * quality
     auxiliary = jax.nn.sigmoid(outputs.auxiliary_logits)[..., None]
     final_score = config.decode.final_score
     if final_score == "replace_quality":
-        scores = classes * auxiliary
-    elif final_score == "times_quality":
-        scores = classes * auxiliary * quality
-    else:  # "aux_only"
-        scores = jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)
-    return Candidates(segments, scores)
+        return classes * auxiliary
+    if final_score == "times_quality":
+        return classes * auxiliary * quality
+    return jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)  # "aux_only"
 
 
 def fuse(config, first, second):

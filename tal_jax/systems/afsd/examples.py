@@ -44,7 +44,9 @@ def training_examples(config, dataset):
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
         segments = dataset.timeline(name).to_cells(recording.segments_sec)
-        if num_frames <= size:  # one window, in which an action that is annotated to a little behind the last frame is whole too
+        # Features may not reach to the ends of a recording: an action is whole where what they cover of it is. As published, so
+        # is an action of frames only in a recording of one window.
+        if num_frames <= size or config.data.input == "features":
             segments = np.clip(segments, 0, num_frames)
         truths[name] = segments, recording.labels + 1
         grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
@@ -60,8 +62,11 @@ def training_examples(config, dataset):
 
     def make_example(item, rng):
         offset = jittered_offset(item, config.augment.jitter_frames, size, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, size, config.window.first_frame)
-        example = windows.window_inputs(config, dataset.read(item.name), offset, rng)
+        num_frames = min(item.num_frames - offset, size)
+        if config.augment.crop and rng.random() < config.augment.crop:
+            offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
+        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.first_frame)
+        example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
         example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
         example["segments_frame"][: len(segments)] = segments
         example["labels"] = np.zeros(max_segments, np.int32)
@@ -70,13 +75,38 @@ def training_examples(config, dataset):
         if config.loss.contrastive_weight:
             activitynet = config.loss.contrastive_rule == "activitynet"
             block = contrastive.min_action_length(shortest[item.name], activitynet)
-            new_clip = contrastive.rearrange(segments, block, size, rng, activitynet)
-            example["frame_map"] = new_clip["frame_map"]
+            # As published, background may come from the padding; a masked network does not see that.
+            length = num_frames if config.model.masked else size
+            new_clip = contrastive.rearrange(segments, block, length, rng, activitynet)
+            example["frame_map"] = np.concatenate([new_clip["frame_map"], np.arange(length, size, dtype=np.int32)])
             example["proposals_frame"] = new_clip["proposals"]
             example["rearranged"] = np.float32(new_clip["valid"])
         return example
 
     return items, make_example
+
+
+def random_crop(segments_frame, offset, num_frames, rng):
+    """A part of a window that holds a whole action: what a short recording looks like.
+
+    The action is drawn first, then the length of the part, then its place.
+
+    Args:
+      segments_frame: (G, 2) float, actions in frames of the recording.
+      offset, num_frames: the window's first frame, and how many it has of the recording.
+      rng: np.random.Generator.
+
+    Returns:
+      (offset, num_frames) of the part; those of the window where it holds no whole action.
+    """
+    first, last = np.floor(segments_frame[:, 0]).astype(int), np.ceil(segments_frame[:, 1]).astype(int)
+    whole = np.flatnonzero((first >= offset) & (last <= offset + num_frames) & (first < last))
+    if not len(whole):
+        return offset, num_frames
+    chosen = rng.choice(whole)
+    length = int(rng.integers(last[chosen] - first[chosen], num_frames, endpoint=True))
+    start = rng.integers(max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length), endpoint=True)
+    return int(start), length
 
 
 def jittered_offset(item, jitter, size, rng):

@@ -219,12 +219,13 @@ def loss(config, model, variables, batch, epoch, rng):
     """
     del rng
     others = [name for name in variables if name != "params"]
-    outputs, model_state = model.apply(variables, batch["inputs"], mutable=others)
+    outputs, model_state = model.apply(variables, batch["inputs"], batch["num_frames"], mutable=others)
     targets = assign(config.loss, outputs, batch)
     terms = detection_terms(config, outputs, targets, batch, epoch)
     if config.loss.activation_weight:
         terms |= activation_terms(config, outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        terms["triplet"] = contrastive_term(config, model.apply(variables, rearranged, mutable=others)[0], batch)
+        rearranged_outputs, _ = model.apply(variables, rearranged, batch["num_frames"], mutable=others)
+        terms["triplet"] = contrastive_term(config, rearranged_outputs, batch)
     return terms, model_state

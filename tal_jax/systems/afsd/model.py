@@ -41,6 +41,27 @@ class Outputs:
     level_regions: jax.Array  # (B, N, 4) pooling regions in cells of each location's own level
     frame_regions: jax.Array  # (B, N, 4) the same in frames
     pyramid: Sequence[jax.Array]  # (B, T_l, C) each
+    num_frames: jax.Array | None = None  # (B,) frames of the window that the recording fills; None: all
+
+
+def real_cells(num_frames, cells, window):
+    """Which cells hold some of the recording, and not only the padding behind its end.
+
+    Args:
+      num_frames: (B,) frames of the window that the recording fills.
+      cells: T, number of cells in which the window is divided.
+      window: frames in a window.
+
+    Returns:
+      (B, T, 1) bool: True where a cell begins before the recording's end.
+    """
+    first_frames = jnp.arange(cells) * (window / cells)
+    return (first_frames < num_frames[:, None])[..., None]
+
+
+def without_padding(x, num_frames, window):
+    """A feature (B, T, C) with 0 in all but its `real_cells`; as it is where `num_frames` is None."""
+    return x if num_frames is None else jnp.where(real_cells(num_frames, x.shape[1], window), x, 0)
 
 
 class Conv(nn.Module):
@@ -60,19 +81,34 @@ class Conv(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolution, GroupNorm, ReLU: the unit that AFSD is made of. (B, T, C) -> (B, ceil(T / stride), features)."""
+    """Convolution, GroupNorm, ReLU: the unit that AFSD is made of."""
 
     features: int
     kernel: int = 1
     stride: int = 1
+    window: int = 0  # frames in a window, needed with `num_frames`
     groups: int = 32
     kernel_init: Any = nn.initializers.glorot_uniform()
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, num_frames=None):
+        """One unit.
+
+        Args:
+          x: (B, T, C).
+          num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the `real_cells` alone, and the
+            other cells become 0, as the padding of a convolution is. None: all cells count.
+
+        Returns:
+          (B, ceil(T / stride), features).
+        """
         x = Conv(self.features, self.kernel, self.stride, self.kernel_init, self.dtype, name="conv")(x)
-        return nn.relu(nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name="norm")(x))
+        norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name="norm")
+        mask = None
+        if num_frames is not None:
+            mask = jnp.broadcast_to(real_cells(num_frames, x.shape[1], self.window), x.shape)
+        return without_padding(nn.relu(norm(x, mask=mask)), num_frames, self.window)
 
 
 def spatial_glorot(height, width):
@@ -116,16 +152,16 @@ class Pyramid(nn.Module):
     block: Any
 
     @nn.compact
-    def __call__(self, finer, coarser):
+    def __call__(self, finer, coarser, num_frames=None):
         def project(x, name):  # a kernel as large as the map is a product with the flattened map
             init = spatial_glorot(*x.shape[2:4])
-            return self.block(self.channels, kernel_init=init, name=name)(x.reshape(*x.shape[:2], -1))
+            return self.block(self.channels, kernel_init=init, name=name)(x.reshape(*x.shape[:2], -1), num_frames)
 
         levels = (
             [project(finer, "project_0"), project(coarser, "project_1")] if self.top_down else [project(coarser, "project_0")]
         )
         while len(levels) < NUM_LEVELS:
-            levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1]))
+            levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1], num_frames))
         if self.top_down:
             levels[0] = levels[0] + upsample_nearest(levels[1], levels[0].shape[1])
         return levels
@@ -139,17 +175,22 @@ class RefinementBranch(nn.Module):
     block: Any
 
     @nn.compact
-    def __call__(self, tower, frame_pooled, level_regions):
-        """One level: tower (B, T_l, C), frame-level feature pooled for each cell (B, T_l, C), regions (B, T_l, 4) in cells.
+    def __call__(self, tower, frame_pooled, level_regions, num_frames=None):
+        """One level.
+
+        Args:
+          tower: (B, T_l, C); frame_pooled: (B, T_l, C), the frame-level feature pooled for each cell.
+          level_regions: (B, T_l, 4) in cells.
+          num_frames: see `Block`.
 
         Returns:
           feature (B, T_l, C), sides (B, T_l, 2C): start-sensitive and end-sensitive halves before pooling.
         """
-        current = self.block(self.channels, name="current")(tower)
-        sides = self.block(2 * self.channels, name="sides")(tower)
-        region = self.block(self.channels, name="region")(frame_pooled)
-        merged = jnp.concatenate([region, self.pool(sides, level_regions), current], axis=-1)
-        return self.block(self.channels, name="merge")(merged), sides
+        current = self.block(self.channels, name="current")(tower, num_frames)
+        sides = self.block(2 * self.channels, name="sides")(tower, num_frames)
+        region = self.block(self.channels, name="region")(frame_pooled, num_frames)
+        merged = jnp.concatenate([region, self.pool(sides, level_regions, num_frames), current], axis=-1)
+        return self.block(self.channels, name="merge")(merged, num_frames), sides
 
 
 class AFSD(nn.Module):
@@ -165,7 +206,9 @@ class AFSD(nn.Module):
       normal_heads: draw everything but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
       auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
       boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
-      backbone: module turning inputs into the two maps; None if the maps are given.
+      masked: what stands behind the end of a recording changes nothing before it: convolutions see zeros there, GroupNorm counts
+        the recording's cells alone, and boundary pooling stays among them. False: padding is seen like a recording (as published).
+      backbone: module turning inputs into the two maps, with `masked` from (inputs, num_frames); None if the maps are given.
       dtype: of the computation; parameters and outputs that losses read stay float32.
     """
 
@@ -178,11 +221,12 @@ class AFSD(nn.Module):
     normal_heads: bool = False
     auxiliary: bool = False
     boundary_pool_grad: str = "exact"
+    masked: bool = False
     backbone: nn.Module | None = None
     dtype: Any = jnp.float32
 
     def setup(self):
-        block = functools.partial(Block, groups=self.groups, dtype=self.dtype)
+        block = functools.partial(Block, window=self.window, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
         head = functools.partial(Conv, kernel_init=init)  # float32: distances of 100 frames need more digits than bfloat16 has
@@ -200,22 +244,44 @@ class AFSD(nn.Module):
         if self.auxiliary:
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
-    def __call__(self, inputs):
-        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs."""
-        maps = self.backbone(inputs) if self.backbone is not None else inputs
-        levels = self.pyramid(*maps)
-        frame_feature = _apply(self.frame, upsample_nearest(levels[0], self.window))
-        towers = [(_apply(self.loc_tower, feature), _apply(self.cls_tower, feature)) for feature in levels]
+    def __call__(self, inputs, num_frames=None):
+        """Detects in windows.
+
+        Args:
+          inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
+          num_frames: (B,) frames of the window that the recording fills; None: all.
+
+        Returns:
+          Outputs.
+        """
+        lengths = num_frames if self.masked else None
+        maps = inputs
+        if self.backbone is not None and self.masked:
+            maps = self.backbone(without_padding(inputs, lengths, self.window), lengths)
+        elif self.backbone is not None:
+            maps = self.backbone(inputs)
+        levels = self.pyramid(*maps, lengths)
+        levels[0] = without_padding(levels[0], lengths, self.window)  # the sum with level 1, whose cells are longer
+        frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)
+        frame_feature = _apply(self.frame, frames, lengths)
+        towers = [(_apply(self.loc_tower, feature, lengths), _apply(self.cls_tower, feature, lengths)) for feature in levels]
         rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
-        pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows])
+        pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows], lengths)
         sides = []
         for row, features, frame_pooled in zip(rows, towers, pooled):
-            refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"])
+            refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"], lengths)
             row |= refined
             sides.append(level_sides)
         joined = {k: jnp.concatenate([row[k] for row in rows], axis=min(1, rows[0][k].ndim - 1)) for k in rows[0]}
         joined = {"auxiliary_logits": None} | {k: v.astype(jnp.float32) for k, v in joined.items()}
-        return Outputs(frame_feature=frame_feature, pyramid=tuple(levels), loc_sides=sides[0][0], cls_sides=sides[0][1], **joined)
+        return Outputs(
+            frame_feature=frame_feature,
+            pyramid=tuple(levels),
+            loc_sides=sides[0][0],
+            cls_sides=sides[0][1],
+            num_frames=num_frames,
+            **joined,
+        )
 
     def _coarse(self, level, loc_feature, cls_feature):
         """Coarse prediction of one level from its two towers (B, T_l, C), and the regions that its refinement looks at."""
@@ -231,10 +297,10 @@ class AFSD(nn.Module):
             frame_regions=boundary_regions(fixed, anchors, plus_one=True),
         )
 
-    def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions):
+    def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions, lengths):
         """Refined prediction of one level (both branches read the same frame-level feature), and both branches' sides."""
-        loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions)
-        cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions)
+        loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions, lengths)
+        cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions, lengths)
         row = dict(
             refined_offsets=self.refined_loc_head(loc_refined),
             refined_logits=self.refined_cls_head(cls_refined),
@@ -242,22 +308,25 @@ class AFSD(nn.Module):
         )
         if self.auxiliary:
             both = jnp.concatenate([cls_refined, loc_refined], axis=-1)
-            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(both))[..., 0]
+            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(both, lengths))[..., 0]
         return row, (loc_sides, cls_sides)
 
-    def _pool(self, features, regions):
+    def _pool(self, features, regions, lengths=None):
+        if lengths is not None:
+            last_cell = real_cells(lengths, features.shape[1], self.window).sum(axis=1, keepdims=True) - 1  # (B, 1, 1)
+            regions = jnp.minimum(regions, last_cell)
         return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
 
-    def _pool_frame_feature(self, frame_feature, regions):
+    def _pool_frame_feature(self, frame_feature, regions, lengths):
         """The frame-level feature pooled for the regions of each level: list of (B, T_l, 4) -> list of (B, T_l, C)."""
         if self.boundary_pool_grad == "reference":  # the imitated gradient depends on the number of regions in a call
-            return [self._pool(frame_feature, level) for level in regions]
+            return [self._pool(frame_feature, level, lengths) for level in regions]
         ends = np.cumsum([level.shape[1] for level in regions])[:-1]
-        return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1)), ends, axis=1)
+        return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1), lengths), ends, axis=1)
 
 
-def _apply(blocks, x):
+def _apply(blocks, x, lengths):
     """x through the blocks, one after the other."""
     for block in blocks:
-        x = block(x)
+        x = block(x, lengths)
     return x

@@ -1,0 +1,114 @@
+"""How well short recordings are searched: pieces of SBHAR's recordings, given to --mode=predict as files of their own.
+
+    python -m benchmarks.short_recordings [--split=test|validation] [--seeds=1,2,3] [--fields=train.epochs=48,…] \
+      [--out=runs/short_recordings]
+
+A piece of 20, 40, 60 or 80 s of each recording begins at a third of it. Its truths are the actions of which at least half is in
+it, clipped to it. The detector is that of `make demo`, or with --fields another, one for each seed. With --split=validation it
+learns from three quarters of the training persons, and the others' recordings are searched: for choices such as
+`config.augment.crop`, which must not be made on the test recordings.
+
+Prints mAP over tIoU 0.3 to 0.7 as a table of docs/results.md, whole recordings beside the pieces. Runs that are finished are not
+trained again.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from tal_jax.data import sbhar
+from tal_jax.data.annotations import Annotations
+from tal_jax.data.detections_file import read_detections
+from tal_jax.data.windows import cut_window
+from tal_jax.evaluation.detection import evaluate_detections
+
+SECONDS = (20, 40, 60, 80)
+TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+FPS = 50
+
+
+def split_annotations(split, path):
+    """Writes SBHAR's annotations with subsets "train" and "test" of a split.
+
+    Args:
+      split: 'test', as bundled; 'validation': "test" are every fourth of the training persons, "train" the others.
+      path: of the file.
+    """
+    content = json.loads((sbhar.FILES / "annotations.json").read_text())
+    if split == "validation":
+        database = {name: entry for name, entry in content["database"].items() if entry["subset"] == "train"}
+        persons = sorted({name.split("_")[1] for name in database})
+        held_out = set(persons[::4])
+        for name, entry in database.items():
+            entry["subset"] = "test" if name.split("_")[1] in held_out else "train"
+        content["database"] = database
+    path.write_text(json.dumps(content))
+
+
+def write_pieces(annotations, seconds, folder):
+    """Writes the pieces of `seconds` of all test recordings, NAME_20s.npy (T, 6).
+
+    Returns:
+      Annotations of the pieces, subset "test".
+    """
+    pieces = {}
+    for name, recording in annotations.subset("test").recordings.items():
+        signal, first = sbhar.read_signal(name), round(recording.duration_sec / 3 * FPS)
+        piece, key = signal[first : first + seconds * FPS], f"{name}_{seconds}s"
+        np.save(folder / f"{key}.npy", piece)
+        segments, labels = cut_window(recording.segments_sec * FPS, recording.labels, first, len(piece))
+        duration_sec = len(piece) / FPS
+        pieces[key] = dataclasses.replace(
+            recording, name=key, duration_sec=duration_sec, num_frames=None, segments_sec=segments / FPS, labels=labels
+        )
+    return Annotations(annotations.classes, pieces)
+
+
+def score(annotations, detections):
+    """mAP over TIOUS, in percent."""
+    return evaluate_detections(annotations, detections, subset="test", tious=TIOUS)["map_avg"]
+
+
+def main():
+    """Trains what is missing, searches the pieces, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", default="test", choices=("test", "validation"))
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--fields", default="", help="of the config, separated by commas; another --out with other fields")
+    parser.add_argument("--out", default="runs/short_recordings", type=pathlib.Path)
+    arguments = parser.parse_args()
+    out = arguments.out / arguments.split
+    folder = out / "pieces"
+    folder.mkdir(parents=True, exist_ok=True)
+    split_annotations(arguments.split, out / "annotations.json")
+    annotations = sbhar.load_annotations(out / "annotations.json")
+    pieces = {seconds: write_pieces(annotations, seconds, folder) for seconds in SECONDS}
+    rows = []
+    for seed in arguments.seeds.split(","):
+        workdir = out / f"demo_{seed}"
+        fields = [f"seed={seed}", f"data.annotations={out / 'annotations.json'}", *filter(None, arguments.fields.split(","))]
+        command = [sys.executable, "-m", "tal_jax.main", "--config=configs/sbhar.py:demo", f"--workdir={workdir}"]
+        command += [f"--config.{field}" for field in fields]
+        if not (workdir / "evaluation.json").exists():
+            subprocess.run(command, check=True)
+        subprocess.run([*command, "--mode=predict", f"--input={folder}"], check=True, stdout=subprocess.DEVNULL)
+        row = []
+        for of_length in pieces.values():
+            found = {}
+            for name in of_length.recordings:
+                found |= read_detections(workdir / "predictions" / f"{name}.json")
+            row.append(score(of_length, found))
+        rows.append([*row, score(annotations, read_detections(workdir / "detections.json"))])
+        print(seed, np.round(rows[-1], 2), flush=True)
+    cells = zip(np.mean(rows, 0), np.std(rows, 0, ddof=1) if len(rows) > 1 else np.zeros(len(rows[0])))
+    print(f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings |\n{'|---' * (len(SECONDS) + 1)}|")
+    print(f"| {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |")
+
+
+if __name__ == "__main__":
+    main()
