@@ -235,7 +235,13 @@ def _require_same(path, what, old, new):
     if old == new:
         return
     if isinstance(new, dict):
-        keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
+            if fields:
+                raise DataError(
+                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields)}. Go on with that version, or choose "
+                    "another --workdir."
+                )
+        keys = [key for key in sorted(new) if old[key] != new[key]]
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new.get(key)}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"

@@ -41,11 +41,11 @@ def base_config(system):
     train.backbone_learning_rate_factor = 1.0  # the backbone learns with so many times the learning rate; ActivityNet: 0.1
     train.schedule = "constant"  # or 'cosine', 'steps': a tenth after each of decay_epochs
     train.decay_epochs = ()
-    train.warmup_steps = 0
+    train.warmup_steps = 0  # updates
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
-    train.accumulate_steps = 1  # batches whose gradients are averaged for one update
+    train.accumulate_steps = 1  # so many batches make one update, as one batch of their size would, in the memory of one
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
     train.loader_threads = 2
     train.log_every_steps = 20

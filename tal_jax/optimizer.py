@@ -1,4 +1,4 @@
-"""The optimizer of all systems: Adam with L2 decay, warm-up, a schedule, clipping and accumulation."""
+"""The optimizer of all systems: Adam with L2 decay, warm-up, a schedule and clipping."""
 
 import math
 
@@ -10,18 +10,27 @@ from tal_jax.errors import DataError
 
 
 def make_schedule(config, total_steps):
-    """Learning rate by optimizer step: linear warm-up over `warmup_steps`, then constant, cosine decay to 0, or falling in steps."""
+    """Learning rate by optimizer step, from 0 on: linear warm-up, then constant, cosine decay to 0, or falling in steps.
+
+    Step i of the W = `warmup_steps` has (i + 1) / W of the full rate, so that the first step learns and the last one has all of it.
+    Each of `decay_epochs` divides the rate by ten, at the step nearest to its end; during the warm-up it waits for its end.
+    """
     train = config.train
     if train.schedule == "constant":
         after = optax.constant_schedule(train.learning_rate)
     elif train.schedule == "steps":
-        ends = {round(epoch * total_steps / train.epochs) - train.warmup_steps: 0.1 for epoch in train.decay_epochs}
-        after = optax.piecewise_constant_schedule(train.learning_rate, ends)
+        falls = {}  # optimizer step behind the warm-up -> factor, of all decay epochs that round to it
+        for epoch in train.decay_epochs:
+            step = round(epoch * total_steps / train.epochs) - train.warmup_steps
+            falls[step] = falls.get(step, 1.0) * 0.1
+        after = optax.piecewise_constant_schedule(train.learning_rate, falls)
     elif train.schedule == "cosine":
         after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
     else:
         raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant', 'cosine' or 'steps'.")
-    warmup = optax.linear_schedule(0.0, train.learning_rate, max(train.warmup_steps, 1))
+    if not train.warmup_steps:
+        return after
+    warmup = optax.linear_schedule(train.learning_rate / train.warmup_steps, train.learning_rate, train.warmup_steps - 1)
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
 
@@ -50,23 +59,19 @@ def scale_by_adam(b1=0.9, b2=0.999, eps=1e-8):
 def make_optimizer(config, total_steps):
     """Adam with L2 decay added to the gradient (not AdamW), as the published systems train."""
     train = config.train
-    return clipped_and_accumulated(
+    return clipped(
         config,
         optax.add_decayed_weights(train.weight_decay),
         scale_by_adam(),
-        optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
+        optax.scale_by_learning_rate(make_schedule(config, total_steps)),
         optax.masked(optax.scale(train.backbone_learning_rate_factor), _is_backbone),
     )
 
 
-def clipped_and_accumulated(config, *steps):
-    """These steps behind `gradient_clip`, all of it once for every `accumulate_steps` batches."""
-    train = config.train
-    clip = optax.clip_by_global_norm(train.gradient_clip) if train.gradient_clip else optax.identity()
-    optimizer = optax.chain(clip, *steps)
-    if train.accumulate_steps > 1:
-        optimizer = optax.MultiSteps(optimizer, train.accumulate_steps).gradient_transformation()
-    return optimizer
+def clipped(config, *steps):
+    """These steps behind `gradient_clip`."""
+    limit = config.train.gradient_clip
+    return optax.chain(optax.clip_by_global_norm(limit) if limit else optax.identity(), *steps)
 
 
 def _is_backbone(params):

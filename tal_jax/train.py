@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class TrainState:
     """All that changes during training, and the constants of the network."""
 
-    step: jax.Array  # () int32, batches seen
+    step: jax.Array  # () int32, updates made
     params: dict
     model_state: dict  # the network's other collections: statistics of BatchNorms, frozen or not
     ema: dict | None  # exponential moving average of the parameters, None if switched off
@@ -58,7 +58,10 @@ def init_state(config, model, optimizer, inputs, backbone_weights=""):
 
 
 def make_step(config, system, model, optimizer, batches_per_epoch):
-    """The body of a training step, for one device of those that share the axis "data" (see parallel.py).
+    """The body of a training step, one update, for one device of those that share the axis "data" (see parallel.py).
+
+    With `train.accumulate_steps` = n the rows of the device are dealt into n small batches. A first pass counts what each loss term
+    is divided by, over all of them and all devices; a second one adds up gradients. So the update is that of the whole batch.
 
     Returns:
       (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the
@@ -70,21 +73,42 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         epoch = (state.step // batches_per_epoch).astype(jnp.float32)
         rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), state.step), jax.lax.axis_index(AXIS))
 
-        def local_loss(params):
-            terms, model_state = system.loss(config, model, {"params": params, **state.model_state}, batch, epoch, rng)
-            counts = jax.lax.psum({name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}, AXIS)
+        def terms_of(params, model_state, rows, rng):
+            return system.loss(config, model, {"params": params, **model_state}, rows, epoch, rng)
+
+        def counts_of(terms):
+            return {name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}
+
+        def local_loss(params, model_state, rows, rng, counts=None):
+            terms, model_state = terms_of(params, model_state, rows, rng)
+            counts = counts or jax.lax.psum(counts_of(terms), AXIS)
             values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
             return sum(values.values()), (values, model_state)
 
-        (total, (values, model_state)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        gradients_of = jax.value_and_grad(local_loss, has_aux=True)
+        number = config.train.accumulate_steps
+        if number == 1:
+            (total, (values, model_state)), gradients = gradients_of(state.params, state.model_state, batch, rng)
+        else:
+            dealt = jax.tree.map(lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), batch)
+            small_batches = dealt, jax.random.split(rng, number)
+            counts = jax.lax.map(lambda rows: counts_of(terms_of(state.params, state.model_state, *rows)[0]), small_batches)
+            counts = jax.lax.psum(jax.tree.map(lambda count: count.sum(axis=0), counts), AXIS)
+
+            def add(carry, small_batch):
+                model_state, gradients = carry
+                (total, (values, model_state)), more = gradients_of(state.params, model_state, *small_batch, counts)
+                return (model_state, jax.tree.map(jnp.add, gradients, more)), (total, values)
+
+            start = state.model_state, jax.tree.map(jnp.zeros_like, state.params)
+            (model_state, gradients), sums = jax.lax.scan(add, start, small_batches)
+            total, values = jax.tree.map(lambda value: value.sum(axis=0), sums)
         gradients, values = jax.lax.psum((gradients, values | {"total": total, "stop": stop.sum()}), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
-        if ema is not None:  # the average is young at first, and waits where the parameters do
-            update = (state.step + 1) // config.train.accumulate_steps
-            decay = jnp.minimum(config.train.ema_decay, update / (9.0 + update))
-            decay = jnp.where((state.step + 1) % config.train.accumulate_steps == 0, decay, 1.0)
+        if ema is not None:  # the average is young at first
+            decay = jnp.minimum(config.train.ema_decay, (state.step + 1) / (10.0 + state.step))
             ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, ema, params)
         values["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, params, model_state, ema, optimizer_state), values
@@ -139,7 +163,8 @@ def train(config, workdir):
     _require_usable(config, dataset, parallel)
     items, make_example = system.examples(config, dataset)
     distributed.require_same("The number of training windows", len(items))
-    batches_per_epoch = math.ceil(len(items) / config.train.batch_size)
+    batch_size = config.train.batch_size * config.train.accumulate_steps  # of an update
+    batches_per_epoch = math.ceil(len(items) / batch_size)
     total_steps = config.train.epochs * batches_per_epoch
 
     model = system.build(config, len(dataset.annotations.classes))
@@ -160,7 +185,7 @@ def train(config, workdir):
     batches = TrainingBatches(
         items,
         make_example,
-        batch_size=config.train.batch_size,
+        batch_size=batch_size,
         seed=config.seed,
         threads=config.train.loader_threads,
         start=start,

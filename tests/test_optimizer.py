@@ -10,7 +10,7 @@ from tests.golden_case import GoldenCase
 
 @pytest.fixture
 def adam(tiny):
-    """Function (fields of config.train) -> optimizer without warm-up, decay, clipping and accumulation, unless asked for."""
+    """Function (fields of config.train) -> optimizer without warm-up, decay and clipping, unless asked for."""
 
     def make(total_steps=100, **fields):
         plain = dict(schedule="constant", warmup_steps=0, weight_decay=0.0, gradient_clip=0.0)
@@ -54,30 +54,23 @@ def test_schedules(tiny):
         return [float(schedule(step)) for step in steps]
 
     np.testing.assert_allclose(rates(10, [0, 1, 9], schedule="constant", warmup_steps=0), [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(rates(10, [0, 1, 2, 4, 9], schedule="constant", warmup_steps=4), [0, 0.125, 0.25, 0.5, 0.5])
+    np.testing.assert_allclose(rates(10, [0, 1, 3, 4, 9], schedule="constant", warmup_steps=4), [0.125, 0.25, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(rates(10, [0, 1], schedule="constant", warmup_steps=1), [0.5, 0.5])
     half_way, quarter = 0.25, 0.25 * (1 + np.cos(np.pi / 4))
     np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
-    np.testing.assert_allclose(rates(12, [2, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
+    np.testing.assert_allclose(rates(12, [1, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
     np.testing.assert_allclose(
         rates(12, [0, 5, 7, 11], schedule="steps", warmup_steps=0, epochs=4, decay_epochs=(2, 3)),
         [0.5, 0.5, 0.05, 0.005],
         rtol=1e-6,
     )
+    # Both decay epochs end nearest to update 2; the one that ends in the warm-up waits for its end.
+    falling = dict(schedule="steps", warmup_steps=0, epochs=100, decay_epochs=(48, 52))
+    np.testing.assert_allclose(rates(4, [1, 2, 3], **falling), [0.5, 0.005, 0.005], rtol=1e-6)
+    waiting = dict(schedule="steps", warmup_steps=4, epochs=5, decay_epochs=(1,))
+    np.testing.assert_allclose(rates(10, [2, 3, 4, 9], **waiting), [0.375, 0.5, 0.05, 0.05], rtol=1e-6)
     with pytest.raises(DataError, match="config.train.schedule is 'linear'; it must be 'constant', 'cosine' or 'steps'"):
         rates(8, [0], schedule="linear")
-
-
-def test_accumulated_batches_count_as_their_mean(adam):
-    gradients = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
-    params = jnp.ones(5)
-    fields = dict(learning_rate=0.1, weight_decay=0.1, gradient_clip=1.0, schedule="cosine")
-    found = updated(adam(total_steps=4, accumulate_steps=2, **fields), params, gradients)
-    expected = updated(adam(total_steps=2, **fields), params, [gradients[:2].mean(0), gradients[2:].mean(0)])
-    np.testing.assert_array_equal(found[0], params)
-    np.testing.assert_allclose(found[1], expected[0], rtol=1e-6)
-    np.testing.assert_array_equal(found[2], found[1])
-    np.testing.assert_allclose(found[3], expected[1], rtol=1e-6)
-    assert np.abs(found[3] - found[1]).max() > 1e-2
 
 
 def test_gradients_are_clipped_by_their_norm(adam):

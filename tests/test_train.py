@@ -9,25 +9,28 @@ import sys
 import time
 import types
 
+import flax.linen as nn
 import jax
 import numpy as np
+import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from tal_jax import train
+from tal_jax import evaluate, train
+from tal_jax.data import load_dataset
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
+from tal_jax.systems.interface import System, Term
 from tal_jax.writers import MetricWriter
-from tests.test_parallel import first_examples, nobody_stops
+from tests.test_parallel import first_examples, nobody_stops, run_step
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("accumulate_steps", [1, 3])
-def test_the_average_of_parameters(tiny, accumulate_steps):
-    config = tiny("toy", ema_decay=0.35, accumulate_steps=accumulate_steps, warmup_steps=0, schedule="constant")
+def test_the_average_of_parameters(tiny):
+    config = tiny("toy", ema_decay=0.35, warmup_steps=0, schedule="constant")
     system = SYSTEMS["toy"]
     model, optimizer, parallel = system.build(config, 2), make_optimizer(config, 100), make_parallel("pmap", 1)
     batch = first_examples(config, 1, 1)
@@ -35,8 +38,7 @@ def test_the_average_of_parameters(tiny, accumulate_steps):
     average = state.params
     state, step = parallel.replicate(state), parallel.compile(train.make_step(config, system, model, optimizer, 1))
     for decay in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 0.35, 0.35):  # a young average forgets faster
-        for _ in range(accumulate_steps):
-            state, _ = step(state, parallel.shard(nobody_stops(batch)))
+        state, _ = step(state, parallel.shard(nobody_stops(batch)))
         found = parallel.unreplicate(state)
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, found.params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.ema, average)
@@ -45,6 +47,62 @@ def test_the_average_of_parameters(tiny, accumulate_steps):
     config.train.ema_decay = 0.0
     state = train.init_state(config, model, optimizer, batch["inputs"])
     assert state.ema is None and state.inference_variables() == {"params": state.params}
+
+
+# Small batches that make one update
+
+
+class Scale(nn.Module):
+    """One number w."""
+
+    @nn.compact
+    def __call__(self, inputs):
+        return self.param("w", nn.initializers.zeros, ()) * inputs
+
+
+def weighted_sum(config, model, variables, batch, epoch, rng):
+    """A loss whose gradient is that of each example's positives: their number times their unit gradient."""
+    values = model.apply(variables, batch["inputs"]) * batch["positives"] * batch["sample_mask"]
+    return {"loc": Term(1.0, values.sum(), (batch["positives"] * batch["sample_mask"]).sum())}, {}
+
+
+@pytest.mark.parametrize("accumulate_steps, batch_size", [(1, 2), (2, 1)])
+def test_positives_count_alike_in_all_small_batches(tiny, accumulate_steps, batch_size):
+    config = tiny("toy", accumulate_steps=accumulate_steps, batch_size=batch_size)
+    batch = {"inputs": np.array([1.0, 5.0]), "positives": np.array([99.0, 1.0]), "sample_mask": np.ones(2)}
+    system = System(None, None, weighted_sum, None)
+    parallel, optimizer = make_parallel("pmap", 1), optax.sgd(1.0)
+    state = parallel.replicate(train.init_state(config, Scale(), optimizer, batch["inputs"]))
+    step = parallel.compile(train.make_step(config, system, Scale(), optimizer, 1))
+    state, values = step(state, parallel.shard(nobody_stops(batch)))
+    np.testing.assert_allclose(parallel.unreplicate(state).params["w"], -1.04, rtol=1e-6)
+    np.testing.assert_allclose(values["gradient_norm"], 1.04, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_devices, accumulate_steps", [(1, 4), (2, 2), (2, 4)])
+def test_accumulated_batches_are_the_large_batch(tiny, num_devices, accumulate_steps):
+    found = []
+    for number in (1, accumulate_steps):  # 5 examples in a batch of 8: with 4 small batches some are but filled up
+        config = tiny("toy", accumulate_steps=number, batch_size=8 // number)
+        found.append(run_step(config, first_examples(config, 5, 8), "pmap", num_devices, steps=3))
+    (state, values), (accumulated, accumulated_values) = found
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, accumulated.params)
+    assert values.keys() == accumulated_values.keys()
+    for name, value in values.items():
+        np.testing.assert_allclose(accumulated_values[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_a_run_of_accumulated_batches_learns_what_large_ones_teach(tiny, tmp_path):
+    params = []
+    for number in (1, 3):
+        config = tiny("toy_sgd", epochs=2, accumulate_steps=number, batch_size=6 // number, ema_decay=0.0)
+        examples = len(SYSTEMS["toy"].examples(config, load_dataset(config))[0])
+        train.train(config, tmp_path / str(number))
+        params.append(evaluate.load_variables(config, tmp_path / str(number))["params"])
+        steps = [json.loads(line)["step"] for line in (tmp_path / str(number) / "metrics.jsonl").read_text().splitlines()]
+        assert max(steps) == 2 * math.ceil(examples / 6)
+    assert examples % 6  # the last group of an epoch is incomplete
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *params)
 
 
 # A run that is interrupted

@@ -264,14 +264,6 @@ def test_parts_learn_by_adam_and_by_sgd():
         np.testing.assert_allclose(trace[step]["boundary"], w, rtol=1e-6)
 
 
-def test_accumulated_batches_of_a_stage():
-    config = tiny_config()
-    config.train.accumulate_steps = 2
-    trace = trained(config, 14, 14)
-    moved = [{part for part in before if (before[part] != after[part]).any()} for before, after in zip(trace, trace[1:])]
-    assert moved == 2 * [set(), {"source"}] + 3 * [set(), {"target"}] + 2 * [set(), {"boundary"}]
-
-
 def test_a_schedule_begins_with_its_stage():
     config = tiny_config()
     config.train.update(schedule="cosine", weight_decay=0.0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tal_jax.optimizer import clipped_and_accumulated, make_schedule, scale_by_adam
+from tal_jax.optimizer import clipped, make_schedule, scale_by_adam
 from tal_jax.systems.kt_mgfn.config import training_stages
 
 
@@ -63,7 +63,7 @@ def make_optimizer(config, total_steps):
 
     Args:
       config: the run's config, whose train.epochs are those of its stages.
-      total_steps: batches of the whole run.
+      total_steps: updates of the whole run.
 
     Returns:
       An optax transformation of a tree with the parts "target" and, as the config has them, "source" and "boundary".
@@ -79,10 +79,10 @@ def make_optimizer(config, total_steps):
 
 
 def _classification_optimizer(config, steps):
-    """Adam of one stage of `steps` batches."""
+    """Adam of one stage of `steps` updates."""
     train = config.train
-    schedule = make_schedule(config, steps // train.accumulate_steps)
-    return clipped_and_accumulated(
+    schedule = make_schedule(config, steps)
+    return clipped(
         config, optax.add_decayed_weights(train.weight_decay), scale_by_adam(), optax.scale_by_learning_rate(schedule)
     )
 
@@ -94,6 +94,6 @@ def _boundary_optimizer(config, steps):
     rate = stages.boundary_learning_rate
     if stages.boundary_decay_steps:
         rate = optax.exponential_decay(rate, stages.boundary_decay_steps, stages.boundary_decay_factor, staircase=True)
-    return clipped_and_accumulated(
+    return clipped(
         config, optax.add_decayed_weights(stages.boundary_weight_decay), optax.scale_by_learning_rate(rate)
     )

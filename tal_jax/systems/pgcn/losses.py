@@ -48,7 +48,7 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
     whole batch. The rounding here is that of a full batch, a share of which each device counts: so counts of devices add up.
 
     Args:
-      videos: scalar array, number of videos counted here; batch_size: of the whole batch, over all devices.
+      videos: scalar array, number of videos counted here; batch_size: of the whole batch, over all devices, of which an update is made.
       places: foreground and incomplete places of a video; num_foreground: of them.
     """
     kept = max(int((places - num_foreground) * batch_size * share), 1) if places > num_foreground else 0
@@ -112,7 +112,7 @@ def terms_of(config, outputs, batch, epoch):
     hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], pools.foreground)
     positive = curriculum.weighted_localisation(hinges[:, : pools.foreground], weights["completeness"][:, : pools.foreground])
     negative = hardest(hinges[:, pools.foreground :], loss.hard_negative_share)
-    counts = config.train.batch_size, places, pools.foreground, loss.hard_negative_share
+    counts = config.train.batch_size * config.train.accumulate_steps, places, pools.foreground, loss.hard_negative_share
 
     scored = (foreground | (types == BACKGROUND)) * mask[:, None]
     activity = weights["activity"] * activity_loss(outputs.activity_logits, labels)

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from tal_jax.optimizer import clipped_and_accumulated, make_schedule
+from tal_jax.optimizer import clipped, make_schedule
 
 MOMENTUM = 0.9
 BIAS_FACTOR = 2.0  # on the learning rate
@@ -14,17 +14,17 @@ def make_optimizer(config, total_steps):
 
     Args:
       config: the run's config (`train`).
-      total_steps: batches of the whole run.
+      total_steps: updates of the whole run.
 
     Returns:
       An optax transformation.
     """
     train = config.train
-    return clipped_and_accumulated(
+    return clipped(
         config,
         optax.add_decayed_weights(train.weight_decay, mask=lambda params: jax.tree.map(lambda bias: not bias, _is_bias(params))),
         optax.trace(MOMENTUM),
-        optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
+        optax.scale_by_learning_rate(make_schedule(config, total_steps)),
         optax.masked(optax.scale(BIAS_FACTOR), _is_bias),
     )
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from tal_jax import optimizer as shared
-from tal_jax.optimizer import clipped_and_accumulated, scale_by_adam
+from tal_jax.optimizer import clipped, scale_by_adam
 
 RISE_EPS = 1e-6  # of the published warm-up
 
@@ -28,11 +28,11 @@ def make_schedule(config, total_steps):
 
 
 def make_optimizer(config, total_steps):
-    """AdamW: the decay is not part of the gradient. total_steps: batches of the whole run."""
+    """AdamW: the decay is not part of the gradient. total_steps: updates of the whole run."""
     train = config.train
-    return clipped_and_accumulated(
+    return clipped(
         config,
         scale_by_adam(),
         optax.add_decayed_weights(train.weight_decay),
-        optax.scale_by_learning_rate(make_schedule(config, total_steps // train.accumulate_steps)),
+        optax.scale_by_learning_rate(make_schedule(config, total_steps)),
     )
