@@ -9,8 +9,7 @@ import numpy as np
 def sample_indices(length, num_snippets, rng=None):
     """Which of the L features of a recording stand for its T snippets, one of each of T equal parts.
 
-    Feature j is the cell from j to j + 1 of the feature axis, snippet i the part from i L / T to (i + 1) L /
-    T.
+    Feature j is the cell from j to j + 1 of time, snippet i the part from i L / T to (i + 1) L / T.
 
     Args:
         length: L, at least 1.
@@ -43,8 +42,8 @@ def published_indices(length, num_snippets, rng=None):
             both included; the last one from floor((T - 1) L / T) to the end. None: floor(i L / T) itself.
 
     Returns:
-        (T,) int64 in [0, L), not falling. Training may take a feature twice. If L < T features repeat, if L =
-        T every feature comes once.
+        (T,) int64 in [0, L), not falling. Training may take a feature twice. If L < T features repeat; if
+        L = T every feature comes once.
     """
     first = np.arange(num_snippets) * length // num_snippets
     if rng is None or length == num_snippets:

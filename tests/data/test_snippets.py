@@ -43,7 +43,7 @@ def test_a_snippet_is_the_middle_of_its_part(length, num_snippets):
     middles = (np.arange(num_snippets) + 0.5) * length / num_snippets
     shift = middles - (sample_indices(length, num_snippets) + 0.5)
     assert np.abs(shift).max() <= 0.5 + 1e-9
-    np.testing.assert_allclose(shift.mean(), 0, atol=0.51 / num_snippets)  # of an odd number one has no partner
+    np.testing.assert_allclose(shift.mean(), 0, atol=0.51 / num_snippets)  # an odd one has no partner
     rng = np.random.default_rng(0)
     drawn = np.stack([sample_indices(length, num_snippets, rng) for _ in range(2000)])
     np.testing.assert_allclose((middles - drawn - 0.5).mean(), 0, atol=0.02)
