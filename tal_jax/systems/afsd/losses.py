@@ -219,12 +219,14 @@ def loss(config, model, variables, batch, epoch, rng):
     """
     del rng
     others = [name for name in variables if name != "params"]
-    outputs, model_state = model.apply(variables, batch["inputs"], mutable=others)
+    mask = batch["sample_mask"]
+    outputs, model_state = model.apply(variables, batch["inputs"], sample_mask=mask, mutable=others)
     targets = assign(config.loss, outputs, batch)
     terms = detection_terms(config, outputs, targets, batch, epoch)
     if config.loss.activation_weight:
         terms |= activation_terms(config, outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        terms["triplet"] = contrastive_term(config, model.apply(variables, rearranged, mutable=others)[0], batch)
+        of_rearranged, _ = model.apply(variables, rearranged, sample_mask=mask, mutable=others)
+        terms["triplet"] = contrastive_term(config, of_rearranged, batch)
     return terms, model_state

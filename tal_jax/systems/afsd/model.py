@@ -200,9 +200,12 @@ class AFSD(nn.Module):
         if self.auxiliary:
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
-    def __call__(self, inputs):
-        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs."""
-        maps = self.backbone(inputs) if self.backbone is not None else inputs
+    def __call__(self, inputs, sample_mask=None):
+        """inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps -> Outputs.
+
+        sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
+        """
+        maps = self.backbone(inputs, sample_mask) if self.backbone is not None else inputs
         levels = self.pyramid(*maps)
         frame_feature = _apply(self.frame, upsample_nearest(levels[0], self.window))
         towers = [(_apply(self.loc_tower, feature), _apply(self.cls_tower, feature)) for feature in levels]
