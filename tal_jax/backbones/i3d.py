@@ -69,8 +69,8 @@ class I3D(nn.Module):
 
         Args:
           clips: (B, T, H, W, C), numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16.
-          sample_mask: (B,) 0 for clips that only fill the batch, which statistics of BatchNorms leave out; None:
-            there are none.
+          sample_mask: (B,) 0 for clips that only fill the batch: they are in no statistics of BatchNorms.
+            None: all clips count.
 
         Returns:
           tuple, as `outputs`.
@@ -161,11 +161,11 @@ class Conv3D(nn.Module):
 class BatchNorm(nn.Module):
     """BatchNorm whose scale and bias are trained. (B, ..., C), mask (B,) 1 = counts -> (B, ..., C).
 
-    Where "batch_stats" is mutable, mean and variance are those of the clips of all devices that count, and the
-    running ones move towards them. Elsewhere they are the running ones.
+    Where "batch_stats" is mutable, mean and variance are those of the clips of all devices that count, and
+    the running ones move towards them. Elsewhere they are the running ones.
 
-    `nn.BatchNorm` with a mask averages the masked means of the devices. That is another number where devices have
-    different numbers of clips, and NaN where one has none.
+    `nn.BatchNorm` with a mask averages the masked means of the devices. That is another number where devices
+    have different numbers of clips, and NaN where one has none.
     """
 
     dtype: Any
@@ -182,7 +182,7 @@ class BatchNorm(nn.Module):
             mask = jnp.ones(len(x)) if sample_mask is None else sample_mask
             share = mask / jax.lax.psum(mask.sum(), AXIS)  # of each clip in the statistics
             exact = x.astype(jnp.float32)
-            moments = [power.mean(axis=range(1, x.ndim - 1)) for power in (exact, jnp.square(exact))]  # (B, C) each
+            moments = [power.mean(axis=range(1, x.ndim - 1)) for power in (exact, exact**2)]  # (B, C)
             mean, mean_square = jax.lax.psum(share @ jnp.stack(moments), AXIS)
             var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
             running_mean.value = BN_MOMENTUM * running_mean.value + (1 - BN_MOMENTUM) * mean

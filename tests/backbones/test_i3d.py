@@ -109,7 +109,7 @@ def test_trained_norms_learn_their_statistics_from_all_devices(stem):
 
 
 def test_clips_that_fill_the_batch_are_not_in_the_statistics():
-    """Three clips and one that fills the batch, on one device, on two, and each on its own, one of them with padding."""
+    """Three clips and one that only fills the batch, on one device, on two and on four."""
     norm = BatchNorm(jnp.float32)
     clips = jnp.asarray(np.random.default_rng(0).normal(3.0, 2.0, (3, 4, 2, 2, 5)), jnp.float32)
     variables = norm.init(jax.random.key(0), clips)
@@ -126,7 +126,8 @@ def test_clips_that_fill_the_batch_are_not_in_the_statistics():
 
         shared = [x.reshape(devices, -1, *x.shape[1:]) for x in (padded, mask)]
         gradient, (out, state) = jax.jit(step)(*shared)
-        return [x.reshape(4, *x.shape[2:])[:3] for x in (gradient, out)], jax.tree.map(lambda x: x[-1], state["batch_stats"])
+        first_three = [x.reshape(4, *x.shape[2:])[:3] for x in (gradient, out)]
+        return first_three, jax.tree.map(lambda x: x[-1], state["batch_stats"])
 
     mean, var = clips.mean((0, 1, 2, 3)), clips.var((0, 1, 2, 3))
     expected = (clips - mean) / np.sqrt(var + 1e-3)

@@ -22,7 +22,7 @@ from tests.test_parallel import devices, first_examples, run_step
 
 
 def assert_padding_changes_nothing(config, batch, num_devices=2, steps=1):
-    """Terms, parameters and statistics after steps of gradient descent: of 3 rows, and of these filled up to 4."""
+    """Terms, parameters and statistics after steps of gradient descent, of 3 rows and of 3 filled up to 4."""
     expected = run_step(config, pad_batch(batch, 3), "pmap", 1, steps)
     assert_same(run_step(config, pad_batch(batch, 4), "pmap", devices(num_devices), steps), expected)
 
@@ -32,15 +32,17 @@ def assert_same(found, expected):
 
     def close(path, one, other):
         assert np.isfinite(other).all()
-        largest = np.abs(other).max()
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * largest, err_msg=jax.tree_util.keystr(path))
+        atol = 1e-4 * np.abs(other).max()
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=atol, err_msg=jax.tree_util.keystr(path))
 
     jax.tree_util.tree_map_with_path(close, found, expected)
 
 
 def three_recordings():
     """(inputs, labels, ...) of three recordings and clips, (3, ...) each."""
-    return {name: np.asarray(values[:3]) for name, values in four_recordings().items() if name != "sample_mask"}
+    batch = {name: np.asarray(values[:3]) for name, values in four_recordings().items()}
+    del batch["sample_mask"]
+    return batch
 
 
 def test_ecm():
@@ -60,7 +62,7 @@ def test_kt_mgfn(kernel):
 
 
 def test_tcanet():
-    """With as many good proposals as others, the confidence loss takes all, so that nothing depends on a draw."""
+    """With as many good proposals as others, the confidence loss takes all, and nothing depends on a draw."""
     config, two = small_training()
     batch = jax.tree.map(lambda values: np.concatenate([values, values[:1]]), two)
     batch["inputs"]["features"][2] += 0.3
@@ -73,7 +75,8 @@ def test_tcanet():
 
 def test_pgcn(tiny, tmp_path):
     segments = [[start, start + length] for length in (2, 3, 5) for start in range(12)]
-    results = {name: [{"segment": segment, "label": "slow"} for segment in segments] for name in ("monday", "tuesday", "sunday")}
+    rows = [{"segment": segment, "label": "slow"} for segment in segments]
+    results = dict.fromkeys(("monday", "tuesday", "sunday"), rows)
     (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
     config = tiny("pgcn_dw")
     config.proposals = str(tmp_path / "proposals.json")
@@ -84,7 +87,7 @@ def test_pgcn(tiny, tmp_path):
 
 
 class TwoUnits(nn.Module):
-    """As I3D, but two of its units: clips (B, T, 16, 16, 3) -> maps at strides 4 and 8, with trained BatchNorms."""
+    """Two units of I3D, their BatchNorms trained: clips (B, T, 16, 16, 3) -> maps at strides 4 and 8."""
 
     @nn.compact
     def __call__(self, clips, sample_mask=None):
@@ -116,7 +119,7 @@ def test_afsd_with_statistics_of_the_batch(monkeypatch):
     variables = random_variables(model, batch["inputs"])
 
     def evaluate(batch, num_devices):
-        """(sum and count of each term, statistics after it), without gradients, which take long to compile."""
+        """(sum and count of each term, statistics afterwards). Gradients would take long to compile."""
 
         def body(variables, batch):
             terms, model_state = losses.loss(config, model, variables, batch, 0.0, None)

@@ -65,8 +65,8 @@ def loss(config, module, variables, batch, epoch, rng):
     Args:
       config: the run's config.
       module: KTMGFN; variables: its parameters.
-      batch: dict: `inputs` (B, T, C), `labels` (B, K); with transfer also `clip_inputs` (B, T, C), `clip_labels`
-        (B, K); `sample_mask` (B,), 0 for examples that only fill the batch, with their clips.
+      batch: dict: `inputs` (B, T, C), `labels` (B, K); with transfer also `clip_inputs` (B, T, C) and
+        `clip_labels` (B, K); `sample_mask` (B,), 0 for examples that only fill the batch, with their clips.
       epoch: scalar float array, epochs done so far.
       rng: not used, nothing here is random.
 
