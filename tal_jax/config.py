@@ -23,7 +23,10 @@ def base_config(system):
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
     config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves
-    config.window.sampling = "features"  # how: features are taken, in training at random; or 'linear': they are rescaled
+    # How: 'features', one is taken of each of T equal parts, in its middle, in training anywhere in it;
+    # 'published', at its left edge, which places all that is found too late; 'linear', the features are
+    # rescaled.
+    config.window.sampling = "features"
 
     config.augment = ml_collections.ConfigDict()
     config.augment.jitter_frames = 0  # training windows move by up to so many frames; not those of weakly supervised systems

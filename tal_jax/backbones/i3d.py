@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from tal_jax.parallel import AXIS
 
 BN_EPS = 1e-3
+BN_MOMENTUM = 0.99  # share of the running statistics that a training step keeps
 MAX_PIXEL = 255.0
 FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
 
@@ -63,8 +64,18 @@ class I3D(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, clips):
-        """clips (B, T, H, W, C): numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16. Returns a tuple, as `outputs`."""
+    def __call__(self, clips, num_frames=None, sample_mask=None):
+        """The end points of clips.
+
+        Args:
+          clips: (B, T, H, W, C), numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16.
+          num_frames: None: padding is seen like a recording, as published.
+          sample_mask: (B,) 0 for clips that only fill the batch: they are in no statistics of BatchNorms.
+            None: all clips count.
+
+        Returns:
+          tuple, as `outputs`.
+        """
         if clips.dtype in (jnp.uint8, jnp.float16):
             clips = scale_pixels(clips)
         conv = self.conv or ("folded" if jax.default_backend() == "cpu" else "native")
@@ -76,9 +87,10 @@ class I3D(nn.Module):
                 x = nn.max_pool(x, *layer, padding="SAME")
             elif len(layer) == 3:
                 kernel, stride, channels = layer
-                x = unit(self._scaled(channels), kernel, stride, **settings, name=name)(x)
+                x = unit(self._scaled(channels), kernel, stride, **settings, name=name)(x, sample_mask)
             else:
-                x = inception(tuple(map(self._scaled, layer)), functools.partial(Unit, **settings), name=name)(x)
+                channels = tuple(map(self._scaled, layer))
+                x = inception(channels, functools.partial(Unit, **settings), name=name)(x, sample_mask)
             found[name] = x
             if set(self.outputs) <= found.keys() and not self.num_classes:
                 break
@@ -91,7 +103,7 @@ class I3D(nn.Module):
 
 
 class Unit(nn.Module):
-    """Convolution without bias, BatchNorm, ReLU. (B, T, H, W, C) -> (B, T', H', W', features)."""
+    """Convolution without bias, BatchNorm, ReLU. (B, T, H, W, C), mask (B,) -> (B, T', H', W', features)."""
 
     features: int
     kernel: tuple = (1, 1, 1)
@@ -101,15 +113,11 @@ class Unit(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, sample_mask=None):
         x = Conv3D(self.features, self.kernel, self.stride, self.conv, self.dtype, name="conv")(x)
         if self.frozen_norm:
             return nn.relu(FrozenBatchNorm(self.dtype, name="bn")(x))
-        training = self.is_mutable_collection("batch_stats")
-        norm = nn.BatchNorm(
-            not training, momentum=0.99, epsilon=BN_EPS, dtype=self.dtype, axis_name=AXIS if training else None, name="bn"
-        )
-        return nn.relu(norm(x))
+        return nn.relu(BatchNorm(self.dtype, name="bn")(x, sample_mask))
 
 
 class Inception(nn.Module):
@@ -119,14 +127,18 @@ class Inception(nn.Module):
     unit: Any
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, sample_mask=None):
         b0, b1a, b1b, b2a, b2b, b3b = self.channels
-        cube = (3, 3, 3)
+        point, cube = (1, 1, 1), (3, 3, 3)
+
+        def apply(x, channels, kernel, name):
+            return self.unit(channels, kernel, name=name)(x, sample_mask)
+
         branches = [
-            self.unit(b0, name="b0")(x),
-            self.unit(b1b, cube, name="b1b")(self.unit(b1a, name="b1a")(x)),
-            self.unit(b2b, cube, name="b2b")(self.unit(b2a, name="b2a")(x)),
-            self.unit(b3b, name="b3b")(nn.max_pool(x, cube, padding="SAME")),
+            apply(x, b0, point, "b0"),
+            apply(apply(x, b1a, point, "b1a"), b1b, cube, "b1b"),
+            apply(apply(x, b2a, point, "b2a"), b2b, cube, "b2b"),
+            apply(nn.max_pool(x, cube, padding="SAME"), b3b, point, "b3b"),
         ]
         return jnp.concatenate(branches, axis=-1)
 
@@ -145,6 +157,40 @@ class Conv3D(nn.Module):
         shape = (*self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(in_axis=(0, 1, 2, 3)), shape)
         return conv3d(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.formulation)
+
+
+class BatchNorm(nn.Module):
+    """BatchNorm whose scale and bias are trained. (B, ..., C), mask (B,) 1 = counts -> (B, ..., C).
+
+    Where "batch_stats" is mutable, mean and variance are those of the clips of all devices that count, and
+    the running ones move towards them. Elsewhere they are the running ones.
+
+    `nn.BatchNorm` with a mask averages the masked means of the devices. That is another number where devices
+    have different numbers of clips, and NaN where one has none.
+    """
+
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x, sample_mask=None):
+        channels = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        mean, var = running_mean.value, running_var.value
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            mask = jnp.ones(len(x)) if sample_mask is None else sample_mask
+            count = jax.lax.psum(mask.sum(), AXIS)
+            share = mask / jnp.maximum(count, 1.0)  # of each clip in the statistics
+            exact = x.astype(jnp.float32)
+            moments = [power.mean(axis=range(1, x.ndim - 1)) for power in (exact, exact**2)]  # (B, C)
+            mean, mean_square = jax.lax.psum(share @ jnp.stack(moments), AXIS)
+            var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
+            kept = jnp.where(count > 0, BN_MOMENTUM, 1.0)  # a small batch may have no clip that counts
+            running_mean.value = kept * running_mean.value + (1 - kept) * mean
+            running_var.value = kept * running_var.value + (1 - kept) * var
+        return ((x - mean) * (jax.lax.rsqrt(var + BN_EPS) * scale) + bias).astype(self.dtype)
 
 
 class FrozenBatchNorm(nn.Module):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 class SequenceBackbone(nn.Module):
     """(B, T, C_in) -> maps at strides 4 and 8: (B, T/4, 1, 1, 2*width), (B, T/8, 1, 1, 4*width).
 
+    It has no statistics over a batch, so it does not read the sample_mask that every backbone is given.
+
     Attributes:
       width: channels at full resolution.
       depth: residual-free kernel-3 blocks at each of the three lower resolutions.
@@ -20,8 +22,9 @@ class SequenceBackbone(nn.Module):
     block: Any = None
 
     @nn.compact
-    def __call__(self, x, num_frames=None):
-        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`; None: all."""
+    def __call__(self, x, num_frames=None, sample_mask=None):
+        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`, None: all; sample_mask: see above."""
+        del sample_mask
         x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32), num_frames)
         maps = []
         for stage, channels in enumerate((self.width, 2 * self.width, 4 * self.width)):

@@ -7,19 +7,43 @@ import numpy as np
 
 
 def sample_indices(length, num_snippets, rng=None):
-    """Which of the L features of a recording stand for its T snippets, as the published code of BaSNet samples them.
+    """Which of the L features of a recording stand for its T snippets, one of each of T equal parts.
 
-    ECM's own code samples nothing: its feature files hold T snippets already.
+    Feature j is the cell from j to j + 1 of time, snippet i the part from i L / T to (i + 1) L / T.
 
     Args:
         length: L, at least 1.
         num_snippets: T, at least 1.
-        rng: np.random.Generator for training: feature i is drawn from those between feature floor(i L / T) and the next such,
-            both included; the last one from those to the end. None: floor(i L / T) itself.
+        rng: np.random.Generator for training: the feature at a place that is drawn uniformly from the part.
+            None: the feature in the middle of the part. Where the middle is the border of two features, an
+            even part has the earlier one and an odd part the later one.
 
     Returns:
-        (T,) int64 in [0, L), not falling. Training may take a feature twice; if L < T both repeat features, if L = T both
-        give every feature once.
+        (T,) int64 in [0, L), not falling. If L < T features repeat, if L = T every feature comes once.
+    """
+    part = np.arange(num_snippets)
+    if rng is not None:
+        return (part * length + rng.integers(length, size=num_snippets)) // num_snippets
+    feature, rest = np.divmod((2 * part + 1) * length, 2 * num_snippets)
+    # The later feature of every border would move all actions by half a feature.
+    return feature - ((rest == 0) & (part % 2 == 0))
+
+
+def published_indices(length, num_snippets, rng=None):
+    """Which of the L features stand for the T snippets in the code of BaSNet: the first one of each part.
+
+    It is earlier than the middle of the part, so what is found in it is placed too late: by (L / T - 1) / 2
+    features where T divides L. ECM's own code samples nothing: its feature files hold T snippets already.
+
+    Args:
+        length: L, at least 1.
+        num_snippets: T, at least 1.
+        rng: np.random.Generator for training: feature i is drawn from floor(i L / T) to floor((i + 1) L / T),
+            both included; the last one from floor((T - 1) L / T) to the end. None: floor(i L / T) itself.
+
+    Returns:
+        (T,) int64 in [0, L), not falling. Training may take a feature twice. If L < T features repeat; if
+        L = T every feature comes once.
     """
     first = np.arange(num_snippets) * length // num_snippets
     if rng is None or length == num_snippets:
@@ -53,7 +77,8 @@ def window_snippets(window, features, rng=None):
     """The T snippets of a window.
 
     Args:
-        window: `config.window`: `snippets`, T; `sampling`, 'features' (see `sample_indices`) or 'linear' (see `resize_linear`).
+        window: `config.window`: `snippets`, T; `sampling`, 'features' (see `sample_indices`), 'published'
+            (see `published_indices`) or 'linear' (see `resize_linear`).
         features: (L, C) float.
         rng: np.random.Generator for training, None for testing; 'linear' is the same for both.
 
@@ -62,4 +87,5 @@ def window_snippets(window, features, rng=None):
     """
     if window.sampling == "linear":
         return resize_linear(features, window.snippets)
-    return np.asarray(features[sample_indices(len(features), window.snippets, rng)], np.float32)
+    choose = {"features": sample_indices, "published": published_indices}[window.sampling]
+    return np.asarray(features[choose(len(features), window.snippets, rng)], np.float32)

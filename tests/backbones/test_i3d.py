@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.backbones.i3d import I3D, LAYERS, conv3d, scale_pixels
+from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, conv3d, scale_pixels
 from tal_jax.published import i3d_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
@@ -106,6 +106,37 @@ def test_trained_norms_learn_their_statistics_from_all_devices(stem):
         assert np.abs(learned["mean"][0]).max() > 0 and np.abs(learned["var"][0] - 1).max() > 0
     (running,) = jax.jit(model.apply)(variables, clips)  # statistics as they were at the start
     assert np.abs(running - together[0]).max() > 1e-3
+
+
+def test_clips_that_fill_the_batch_are_not_in_the_statistics():
+    """Three clips and one that only fills the batch, on one device, on two and on four."""
+    norm = BatchNorm(jnp.float32)
+    clips = jnp.asarray(np.random.default_rng(0).normal(3.0, 2.0, (3, 4, 2, 2, 5)), jnp.float32)
+    variables = norm.init(jax.random.key(0), clips)
+    padded, mask = jnp.concatenate([clips, 100 * clips[:1]]), jnp.float32([1, 1, 1, 0])
+
+    def train(devices):
+        @functools.partial(jax.vmap, axis_name="data")
+        def step(clips, mask):
+            def loss(clips):
+                out, state = norm.apply(variables, clips, mask, mutable=["batch_stats"])
+                return (out**3 * mask[:, None, None, None, None]).sum(), (out, state)
+
+            return jax.grad(loss, has_aux=True)(clips)
+
+        shared = [x.reshape(devices, -1, *x.shape[1:]) for x in (padded, mask)]
+        gradient, (out, state) = jax.jit(step)(*shared)
+        first_three = [x.reshape(4, *x.shape[2:])[:3] for x in (gradient, out)]
+        return first_three, jax.tree.map(lambda x: x[-1], state["batch_stats"])
+
+    mean, var = clips.mean((0, 1, 2, 3)), clips.var((0, 1, 2, 3))
+    expected = (clips - mean) / np.sqrt(var + 1e-3)
+    for devices in (1, 2, 4):
+        (gradient, out), state = train(devices)
+        np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(state["mean"], 0.01 * mean, rtol=1e-4)
+        np.testing.assert_allclose(state["var"], 0.99 + 0.01 * var, rtol=1e-4)
+        np.testing.assert_allclose(gradient, train(1)[0][0], rtol=1e-3, atol=1e-3)
 
 
 def test_bfloat16_is_near(stem):

@@ -1,8 +1,9 @@
 import cv2
+import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data.snippets import resize_linear, sample_indices
+from tal_jax.data.snippets import published_indices, resize_linear, sample_indices, window_snippets
 from tests.golden_case import GoldenCase
 
 SAMPLING = GoldenCase.load("ecm/feature_sampling")
@@ -18,7 +19,7 @@ def sampling_cases(kind, ending=""):
 
 @pytest.mark.parametrize("num_snippets, length, expected", sampling_cases("uniform"))
 def test_published_sampling(num_snippets, length, expected):
-    np.testing.assert_array_equal(sample_indices(length, num_snippets), expected)
+    np.testing.assert_array_equal(published_indices(length, num_snippets), expected)
 
 
 def test_training_draws_are_those_that_the_published_code_can_make():
@@ -26,24 +27,58 @@ def test_training_draws_are_those_that_the_published_code_can_make():
     assert len(lowest) == len(highest) == 8
     for (num_snippets, length, low), (*_, high) in zip(lowest, highest, strict=True):
         rng = np.random.default_rng(length)
-        drawn = np.stack([sample_indices(length, num_snippets, rng) for _ in range(1000)])
+        drawn = np.stack([published_indices(length, num_snippets, rng) for _ in range(1000)])
         # 300 draws of the published code and 1000 here: both see the ends of ranges of up to 28 features.
         np.testing.assert_array_equal(drawn.min(axis=0), low, err_msg=f"{num_snippets} of {length}")
         np.testing.assert_array_equal(drawn.max(axis=0), high, err_msg=f"{num_snippets} of {length}")
 
 
-def test_training_draws_are_uniform():
-    drawn = [sample_indices(8, 2, np.random.default_rng(seed)) for seed in range(4000)]
-    first, second = np.stack(drawn).T
-    np.testing.assert_allclose(np.bincount(first) / 4000, [1 / 5] * 5, atol=0.02)  # 0 to 4
-    np.testing.assert_allclose(np.bincount(second)[4:] / 4000, [1 / 4] * 4, atol=0.02)  # 4 to 7
+SIZES = [(3000, 750), (1500, 750), (2250, 750), (400, 100), (1000, 100), (1001, 100), (777, 100), (100, 100)]
+SHORTER = [(37, 100), (3, 4), (1, 9)]
+
+
+@pytest.mark.parametrize("length, num_snippets", SIZES + SHORTER)
+def test_a_snippet_is_the_middle_of_its_part(length, num_snippets):
+    """Centres of features and of equal parts: at most half a feature apart, on average 0."""
+    middles = (np.arange(num_snippets) + 0.5) * length / num_snippets
+    shift = middles - (sample_indices(length, num_snippets) + 0.5)
+    assert np.abs(shift).max() <= 0.5 + 1e-9
+    np.testing.assert_allclose(shift.mean(), 0, atol=0.51 / num_snippets)  # an odd one has no partner
+    rng = np.random.default_rng(0)
+    drawn = np.stack([sample_indices(length, num_snippets, rng) for _ in range(2000)])
+    np.testing.assert_allclose((middles - drawn - 0.5).mean(), 0, atol=0.02)
+
+
+def test_published_sampling_comes_too_late():
+    cases = (3000, 750, 1.5), (1500, 750, 0.5), (400, 100, 1.5), (1000, 100, 4.5), (100, 100, 0)
+    for length, num_snippets, expected in cases:
+        middles = (np.arange(num_snippets) + 0.5) * length / num_snippets
+        np.testing.assert_allclose(middles - (published_indices(length, num_snippets) + 0.5), expected)
+
+
+@pytest.mark.parametrize("sampling, late", [("features", 0), ("published", 1.5), ("linear", 0)])
+def test_what_snippets_show_comes_back_in_its_place(sampling, late):
+    """400 features that say where they are go to 100 snippets and back. A late one says an earlier place."""
+    places = np.arange(400) + 0.5
+    window = ml_collections.ConfigDict({"snippets": 100, "sampling": sampling})
+    back = resize_linear(window_snippets(window, places[:, None]), 400)[:, 0]
+    np.testing.assert_allclose((places - back)[4:-4].mean(), late, atol=1e-3)
+
+
+def test_training_draws_are_uniform_in_their_part():
+    rng = np.random.default_rng(0)
+    drawn = np.stack([sample_indices(9, 2, rng) for _ in range(4000)])
+    first, second = drawn.T  # parts 0 to 4.5 and 4.5 to 9: feature 4 belongs to both, half each
+    np.testing.assert_allclose(np.bincount(first) / 4000, np.divide([2, 2, 2, 2, 1], 9), atol=0.02)
+    np.testing.assert_allclose(np.bincount(second)[4:] / 4000, np.divide([1, 2, 2, 2, 2], 9), atol=0.02)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize("length", [1, 2, 9, 10, 11, 35])
-def test_samples_are_in_order_and_in_the_recording(length):
+@pytest.mark.parametrize("sample", [sample_indices, published_indices])
+@pytest.mark.parametrize("length", [1, 2, 9, 10, 11, 20, 35])
+def test_samples_are_in_order_and_in_the_recording(sample, length):
     for rng in (None, np.random.default_rng(1)):
-        indices = sample_indices(length, 10, rng)
+        indices = sample(length, 10, rng)
         assert indices.shape == (10,) and indices.dtype == np.int64
         assert indices.min() >= 0 and indices.max() < length
         assert (np.diff(indices) >= 0).all()

@@ -52,8 +52,12 @@ def test_discrepancy_of_equal_and_of_other_batches(kernel):
     np.testing.assert_allclose(discrepancy(source, target), discrepancy(target, source), rtol=1e-5)
     np.testing.assert_allclose(discrepancy(source, target), discrepancy(source[::-1], target[::-1]), rtol=1e-5)
     masked = np.concatenate([target, 100 * np.ones((3, 4), np.float32)])
-    np.testing.assert_allclose(discrepancy(source, masked, np.float32([1] * 6 + [0] * 3)), discrepancy(source, target), rtol=1e-4)
-    assert discrepancy(source, target, np.zeros(6, np.float32)) == 0
+    first_six = np.float32([1] * 6 + [0] * 3)
+    expected = discrepancy(source, target)
+    np.testing.assert_allclose(discrepancy(source, masked, None, first_six), expected, rtol=1e-4)
+    np.testing.assert_allclose(discrepancy(masked, source, first_six, None), expected, rtol=1e-4)
+    for masks in ((None, np.zeros(6, np.float32)), (np.zeros(6, np.float32), None)):
+        assert discrepancy(source, target, *masks) == 0
     alike = discrepancy(np.ones((2, 4), np.float32), np.ones((3, 4), np.float32))
     np.testing.assert_allclose(alike, 0, atol=1e-6)
 
@@ -158,14 +162,12 @@ def test_terms_are_sums_over_recordings_with_their_weights():
 def test_masked_recordings_do_not_count(epoch):
     batch = problem()[3]
     changed = batch | {"sample_mask": jnp.array([1.0, 0, 1])}
-    changed = changed | {name: changed[name].at[1].set(value) for name, value in (("inputs", 7.0), ("labels", 1.0))}
-    if epoch < 2:  # clips are always there
-        expected = evaluated()(batch, epoch)
-    else:
-        expected = evaluated()(batch | {"sample_mask": changed["sample_mask"]}, epoch)
-        assert {float(term.count) for term in expected[0].values()} == {0.0, 2.0}
+    for name, value in (("inputs", 7.0), ("labels", 1.0), ("clip_inputs", 7.0), ("clip_labels", 1.0)):
+        changed[name] = changed[name].at[1].set(value)
+    expected = evaluated()(batch | {"sample_mask": changed["sample_mask"]}, epoch)
+    assert {float(term.count) for term in expected[0].values()} == {0.0, 2.0}
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), evaluated()(changed, epoch), expected)
-    terms, gradients = evaluated()(batch | {"sample_mask": jnp.zeros(3)}, max(epoch, 2.0))
+    terms, gradients = evaluated()(batch | {"sample_mask": jnp.zeros(3)}, epoch)
     assert total(terms) == 0 and not any(leaf.any() for leaf in jax.tree.leaves(gradients))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import build_dataset, data_config
+from tal_jax.data.features import Timeline, build_dataset, data_config
 from tal_jax.data.proposals import Proposals
 from tal_jax.errors import DataError
+from tal_jax.systems import tcanet
 from tal_jax.systems.tcanet import examples
 from tal_jax.systems.tcanet.config import require_model, tcanet_config
 from tal_jax.systems.tcanet.decode import decode, detections, refine, suppress
@@ -17,7 +18,7 @@ from tal_jax.systems.tcanet.examples import training_examples
 from tal_jax.systems.tcanet.model import Outputs
 from tal_jax.systems.tcanet.tbr import Stage
 from tests.golden import recipe
-from tests.systems.tcanet_golden import load, tolerance
+from tests.systems.tcanet_golden import load, random_variables, tolerance
 
 
 def test_proposals_and_detections_are_the_published_ones():
@@ -208,6 +209,40 @@ def test_negative_scores_and_labels_without_times_are_refused():
     dataset.annotations.recordings["train"].segments_sec[:] = np.nan
     with pytest.raises(DataError, match="'train' has a label without times .*; training tcanet needs times"):
         training_examples(config, dataset)
+
+
+@pytest.mark.parametrize("snippets", [20, 10])
+def test_proposals_beside_the_features_are_seen(snippets):
+    """A feature sees 5 s and stands for its middle, so that 16 of them go from 2 s to 18 s of 20 s."""
+    config, dataset = tcanet_config(), dataset_of([0, 1])
+    config.data, config.decode.classes, config.decode.refined = data_config(), "proposals", False
+    config.window.update(snippets=snippets, train_stride_frames=6, test_stride_frames=6, proposals=4)
+    segments_sec = np.array([[0.0, 0.25], [0.0, 1.5], [8.0, 9.0], [18.5, 20.0]])
+    found = Proposals(segments_sec, np.ones(4), np.arange(4))
+    dataset = dataclasses.replace(
+        dataset,
+        read=lambda name: np.zeros((16, 8), np.float32),
+        timeline=lambda name: Timeline(1.0, 1.0, 5.0),
+        proposals=dict.fromkeys(dataset.proposals, found),
+    )
+    items, make_example = training_examples(config, dataset)
+    assert [offset for _, offset in items] == [0, 6][: 20 // snippets]
+    trained = set()
+    for item in items:
+        inputs = make_example(item, None)["inputs"]
+        present = inputs["proposal_mask"] > 0
+        trained |= {tuple(row) for row in (inputs["proposals_sec"][present] + 2 + item[1]).tolist()}
+    assert trained == {tuple(row) for row in segments_sec.tolist()}
+
+    config.model.update(channels=8, groups=1, heads=2, local_heads=1, hidden=8, samples=(4, 8, 4), encoders=0)
+    config.loss.iou_thresholds = (0.5, 0.6)
+    module, seen = tcanet.build(config), []
+    for _, _, inputs, known in examples.test_windows(config, dataset, "test"):
+        batch = {name: array[None] for name, array in inputs.items()}
+        outputs = module.apply(random_variables(module, **batch), **batch)
+        seen.append({name: array[0] for name, array in decode(config, outputs).items()} | known)
+    config.decode.update(keep_last=True)
+    np.testing.assert_allclose(np.unique(refine(config, seen, 1)[0], axis=0), segments_sec, atol=1e-5)
 
 
 def test_the_confidence_is_that_of_the_asked_stage():

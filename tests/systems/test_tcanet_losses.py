@@ -103,7 +103,7 @@ def test_a_training_step_is_the_published_one():
     covered = jnp.full(2, 100 * case.info["hyper"]["temporal_interval"])
 
     def total(params, features, uniforms):
-        outputs = module.apply({"params": params}, features, proposals, np.ones((2, 20)), covered, train=True)
+        outputs = module.apply({"params": params}, features, proposals, mask, covered, train=True)
         terms = losses.all_terms(config, outputs, gt, uniforms, 0)
         values = jnp.stack([value(terms[name]) for name in TERMS])
         return values.sum(), (values, outputs.stages)
@@ -228,8 +228,9 @@ def small_training(seed=0):
     features[0, 6:14, 0], features[1, 12:26, 1] = 2.0, 2.0
     proposals = truths + random.uniform(-1.5, 1.5, truths.shape).astype(np.float32)
     proposals[:, 4] = [28, 31]
-    proposals[:, 5] = 0
-    inputs = dict(features=features, proposals_sec=proposals, proposal_mask=np.ones((2, 6)), covered_sec=np.full(2, 32.0))
+    mask = np.array([[1, 1, 1, 1, 1, 0]] * 2)
+    inputs = dict(features=features, proposals_sec=proposals, proposal_mask=mask)
+    inputs["covered_sec"] = np.full(2, 32.0)
     batch = dict(inputs=inputs, truths_sec=truths, sample_mask=np.ones(2))
     return config, jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), batch)
 

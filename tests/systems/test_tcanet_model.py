@@ -105,7 +105,8 @@ def test_the_whole_network_is_the_published_one():
     covered = jnp.full(2, 100 * case.info["hyper"]["temporal_interval"])
     config = tcanet_config()
     module = tcanet.build(config)
-    outputs = jax.jit(module.apply)({"params": parameters(case)}, features, proposals, jnp.ones((2, 12)), covered)
+    mask = proposals.sum(-1) > 0  # what the published code does not drop
+    outputs = jax.jit(module.apply)({"params": parameters(case)}, features, proposals, mask, covered)
     close = functools.partial(np.testing.assert_allclose, **tolerance(case, "values"))
     close(outputs.base[..., ::16], case.arrays["base"].transpose(0, 2, 1))
     close(outputs.encoded[..., ::16], case.arrays["encoded"].transpose(0, 2, 1))
@@ -197,19 +198,18 @@ def test_grouped_convolutions_are_those_of_jax():
 
 
 def test_proposals_do_not_meet():
-    """In another order, in chunks, and beside padding and empty ones, each comes out the same."""
+    """In another order, in chunks, and beside padding, each comes out the same."""
     features, proposals, mask, covered = small_problem()
     whole = run(features, proposals, mask, covered)
     order = np.array([3, 0, 4, 5, 1, 2])
     assert_same_proposals(run(features, proposals[:, order], mask, covered), whole, order, rtol=1e-5, atol=1e-5)
     for rows in (slice(0, 3), slice(3, 6)):
         assert_same_proposals(run(features, proposals[:, rows], mask[:, rows], covered), whole, rows, rtol=1e-5, atol=1e-5)
-    more = [jnp.pad(proposals, ((0, 0), (0, 2), (0, 0))), jnp.pad(mask, ((0, 0), (0, 2)))]
-    for padded_mask in (more[1], jnp.ones_like(more[1])):  # an empty proposal is padding, whatever the mask says
-        padded = run(features, more[0], padded_mask, covered)
-        np.testing.assert_array_equal(padded.mask, [[True] * 6 + [False] * 2] * 2)
-        stages = jax.tree.map(lambda x: x[:, :6], padded.stages)
-        assert_same_proposals(padded.replace(stages=stages), whole, rtol=1e-5, atol=1e-5)
+    more = jnp.pad(proposals, ((0, 0), (0, 2), (0, 0))), jnp.pad(mask, ((0, 0), (0, 2)))
+    padded = run(features, *more, covered)
+    np.testing.assert_array_equal(padded.mask, [[True] * 6 + [False] * 2] * 2)
+    stages = jax.tree.map(lambda x: x[:, :6], padded.stages)
+    assert_same_proposals(padded.replace(stages=stages), whole, rtol=1e-5, atol=1e-5)
     stage = whole.stages[0]
     assert np.abs(stage.refined_sec - stage.entering_sec).max() > 0.01
 
@@ -240,8 +240,16 @@ def test_odd_proposals_make_no_nan():
     (_, outputs), found = gradients(variables, proposals)
     for array in jax.tree.leaves((outputs, found)):
         assert np.isfinite(array).all()
-    np.testing.assert_array_equal(outputs.mask[0], [True, False, True, True, True, False])
-    np.testing.assert_array_equal(found[1][:, [1, 5]], 0)
+    np.testing.assert_array_equal(outputs.mask[0], [True] * 5 + [False])
+    np.testing.assert_array_equal(found[1][:, 5], 0)
+
+
+def test_the_mask_alone_says_what_is_padding():
+    """Times count from the start of the features: what lies before it is a proposal like any other."""
+    features, proposals, mask, covered = small_problem()
+    early = proposals.at[:, 1].set(jnp.array([-0.9, -0.6])).at[:, 3].set(jnp.array([-0.5, 0.5]))
+    outputs = run(features, early, mask.at[:, 4].set(0), covered, None, -0.9)
+    np.testing.assert_array_equal(outputs.mask, [[True] * 4 + [False, True]] * 2)
 
 
 def test_the_padding_mask_hides_padding():

@@ -219,13 +219,14 @@ def loss(config, model, variables, batch, epoch, rng):
     """
     del rng
     others = [name for name in variables if name != "params"]
-    outputs, model_state = model.apply(variables, batch["inputs"], batch["num_frames"], mutable=others)
+    known = dict(num_frames=batch["num_frames"], sample_mask=batch["sample_mask"])
+    outputs, model_state = model.apply(variables, batch["inputs"], **known, mutable=others)
     targets = assign(config.loss, outputs, batch)
     terms = detection_terms(config, outputs, targets, batch, epoch)
     if config.loss.activation_weight:
         terms |= activation_terms(config, outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        rearranged_outputs, _ = model.apply(variables, rearranged, batch["num_frames"], mutable=others)
-        terms["triplet"] = contrastive_term(config, rearranged_outputs, batch)
+        of_rearranged, _ = model.apply(variables, rearranged, **known, mutable=others)
+        terms["triplet"] = contrastive_term(config, of_rearranged, batch)
     return terms, model_state

@@ -244,22 +244,20 @@ class AFSD(nn.Module):
         if self.auxiliary:
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
-    def __call__(self, inputs, num_frames=None):
+    def __call__(self, inputs, num_frames=None, sample_mask=None):
         """Detects in windows.
 
         Args:
           inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
           num_frames: (B,) frames of the window that the recording fills; None: all.
+          sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
 
         Returns:
           Outputs.
         """
-        lengths = num_frames if self.masked else None
-        maps = inputs
-        if self.backbone is not None and self.masked:
-            maps = self.backbone(without_padding(inputs, lengths, self.window), lengths)
-        elif self.backbone is not None:
-            maps = self.backbone(inputs)
+        lengths, maps = num_frames if self.masked else None, inputs
+        if self.backbone is not None:
+            maps = self.backbone(without_padding(inputs, lengths, self.window), lengths, sample_mask)
         levels = self.pyramid(*maps, lengths)
         levels[0] = without_padding(levels[0], lengths, self.window)  # the sum with level 1, whose cells are longer
         frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)

@@ -30,12 +30,12 @@ def transfer_loss(config, source, target, mask):
     Args:
       config: `config.loss`.
       source: (B, N, D) of clips, a constant; target: (B, N, D) of recordings; N branches of all stages.
-      mask: (B,) 1 = the recording counts.
+      mask: (B,) 1 = the example counts, its clip and its recording.
 
     Returns:
       Scalar.
     """
-    discrepancy = functools.partial(mean_discrepancy, config, target_mask=mask)
+    discrepancy = functools.partial(mean_discrepancy, config, source_mask=mask, target_mask=mask)
     return jax.vmap(discrepancy, in_axes=1)(jax.lax.stop_gradient(source), target).mean()
 
 
@@ -65,8 +65,8 @@ def loss(config, module, variables, batch, epoch, rng):
     Args:
       config: the run's config.
       module: KTMGFN; variables: its parameters.
-      batch: dict: `inputs` (B, T, C), `labels` (B, K), `sample_mask` (B,); with transfer also `clip_inputs` (B, T, C) and
-        `clip_labels` (B, K), whatever the mask says.
+      batch: dict: `inputs` (B, T, C), `labels` (B, K); with transfer also `clip_inputs` (B, T, C) and
+        `clip_labels` (B, K); `sample_mask` (B,), 0 for examples that only fill the batch, with their clips.
       epoch: scalar float array, epochs done so far.
       rng: not used, nothing here is random.
 
@@ -116,7 +116,7 @@ def _source_sums(config, module, variables, batch):
     """Trimmed clips alone."""
     labels = batch["clip_labels"]
     classification = module.apply(variables, batch["clip_inputs"], labels, method="classify_clips")
-    return _stage_sums("source", classification, labels, jnp.ones(len(labels), jnp.float32))
+    return _stage_sums("source", classification, labels, batch["sample_mask"])
 
 
 def _target_sums(config, module, variables, batch):

@@ -29,29 +29,29 @@ def bandwidths(distances, mask, count, multiplier):
     return mean / multiplier ** (count // 2) * multiplier ** jnp.arange(count, dtype=distances.dtype)
 
 
-def mean_discrepancy(config, source, target, target_mask=None):
+def mean_discrepancy(config, source, target, source_mask=None, target_mask=None):
     """MMD^2 of two batches of vectors.
 
     Args:
       config: `config.loss`: mmd_kernel 'gaussians' k = sum_i exp(-d / b_i) with the `bandwidths` b_i, 'gaussian'
         k = exp(-d / (2 * mmd_variance)), or 'linear', the squared distance of the two means; d is a squared distance.
       source: (N, D); target: (M, D).
-      target_mask: (M,) 1 = the vector counts; None: all.
+      source_mask: (N,), target_mask: (M,) 1 = the vector counts; None: all.
 
     Returns:
-      Scalar, at least 0; 0 if no target counts.
+      Scalar, at least 0; 0 if no vector of one of them counts.
     """
-    target_mask = jnp.ones(len(target), target.dtype) if target_mask is None else target_mask
-    target_weights = target_mask / jnp.maximum(target_mask.sum(), 1.0)
+    given = (source, source_mask), (target, target_mask)
+    masks = [jnp.ones(len(vectors), vectors.dtype) if mask is None else mask for vectors, mask in given]
+    source_weights, target_weights = (mask / jnp.maximum(mask.sum(), 1.0) for mask in masks)
+    both_count = (masks[0].sum() > 0) & (masks[1].sum() > 0)
     if config.mmd_kernel == "linear":
-        squared = jnp.square(source.mean(axis=0) - target_weights @ target).sum()
-        return squared * (target_mask.sum() > 0)
-    mask = jnp.concatenate([jnp.ones(len(source), target.dtype), target_mask])
+        return jnp.square(source_weights @ source - target_weights @ target).sum() * both_count
     distances = squared_distances(jnp.concatenate([source, target]))
     if config.mmd_kernel == "gaussians":
-        widths = bandwidths(distances, mask, config.mmd_gaussians, config.mmd_multiplier)
+        widths = bandwidths(distances, jnp.concatenate(masks), config.mmd_gaussians, config.mmd_multiplier)
     else:
         widths = jnp.asarray([2.0 * config.mmd_variance], distances.dtype)
     kernel = jnp.exp(-distances[..., None] / widths).sum(-1)
-    signs = jnp.concatenate([jnp.full(len(source), 1.0 / len(source), target.dtype), -target_weights])
-    return (signs[:, None] * kernel * signs).sum() * (target_mask.sum() > 0)
+    signs = jnp.concatenate([source_weights, -target_weights])
+    return (signs[:, None] * kernel * signs).sum() * both_count

@@ -134,12 +134,11 @@ def _offsets(config, dataset, name, stride):
 
 
 def _inside(config, dataset, name, offset, segments_sec):
-    """(N,) bool: proposals whose centre is in the window."""
+    """(N,) bool: proposals whose centre, or the feature nearest to it, is in the window."""
     if config.model.normalise_by == "duration":
         return np.ones(len(segments_sec), bool)
-    first, last = dataset.timeline(name).to_seconds([offset, offset + config.window.snippets])
-    centres = segments_sec.mean(axis=1)
-    return (centres >= first) & (centres <= last)
+    centres = dataset.timeline(name).to_cells(segments_sec.mean(axis=1)).clip(0, len(dataset.read(name)))
+    return (centres >= offset) & (centres <= offset + config.window.snippets)
 
 
 def _window(config, dataset, name, offset, segments_sec, size):

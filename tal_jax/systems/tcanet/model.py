@@ -60,8 +60,8 @@ class TCANet(nn.Module):
 
         Args:
           features: (B, T, C_in) float32, C_in a multiple of the groups.
-          proposals_sec: (B, P, 2) start and end.
-          proposal_mask: (B, P), 0 for padding. A proposal with start + end = 0 is padding too, as in the published code.
+          proposals_sec: (B, P, 2) start and end, counted from the start of the features; may be negative.
+          proposal_mask: (B, P), 0 for padding. In the published code padding is what has start + end = 0.
           covered_sec: (B,) seconds that the T features stand for, see `examples._window`.
           num_features: (B,) how many are no padding; needed for `padding_mask` alone.
           earliest_sec: (B,) start of the recording, in the time of the proposals: 0 where the features are those of all of it, as in the
@@ -79,7 +79,7 @@ class TCANet(nn.Module):
                 f"The features have {features.shape[-1]} channels; they must be a multiple of config.model.groups, {self.groups}."
             )
         base, encoded = self._encode(features, num_features, train)
-        mask = (proposal_mask > 0) & (proposals_sec.sum(axis=-1) > 0)
+        mask = proposal_mask > 0
         found, segments = [], proposals_sec
         for i in range(self.stages):
             if self.detach:  # the published code does not: there a stage learns through those that follow
