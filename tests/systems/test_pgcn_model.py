@@ -361,6 +361,10 @@ def test_every_row_is_valid(variant):
         ("pools.repeats", 0, "config.pools.repeats is 0"),
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
         ("curriculum.weighted", ("foo",), "config.curriculum.weighted names 'foo'"),
+        ("curriculum.first_epoch", 3, "config.curriculum.first_epoch is 3; it must be 0 or 1"),
+        ("curriculum.auxiliary_features", "towers", "auxiliary_features is 'towers'; it must be one of both, cls, loc"),
+        ("curriculum.auxiliary_normaliser", "none", "auxiliary_normaliser is 'none'; it must be one of positives, all"),
+        ("decode.final_score", "best", "one of times_completeness, replace_completeness, aux_only"),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):
