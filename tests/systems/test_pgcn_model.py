@@ -281,6 +281,22 @@ def test_videos_of_a_batch_do_not_meet():
         np.testing.assert_allclose(together.activity_logits[i], alone.activity_logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "features, channels, read",
+    [("both", 8 * CHANNELS, {"action", "completeness"}), ("cls", 2 * CHANNELS, {"action"}), ("loc", 6 * CHANNELS, {"completeness"})],
+)
+def test_what_the_auxiliary_head_reads(features, channels, read):
+    config, trees = pgcn_config("pgcn_dw"), features_of(1, 2, 21)
+    config.model.hidden = 8
+    config.curriculum.auxiliary_features = features
+    module = pgcn.build(config, CLASSES)
+    variables = jax.jit(module.init)(jax.random.key(0), trees)
+    assert variables["params"]["auxiliary_hidden"]["kernel"].shape == (channels, 512)
+    slopes = jax.jit(jax.grad(lambda v: module.apply(v, trees).auxiliary_logits.sum()))(variables)["params"]
+    reached = {name for name in ("action", "completeness") if np.abs(slopes[f"{name}_branch"]["layer_2_kernel"]).max() > 0}
+    assert reached == read
+
+
 def test_dropout_acts_in_training_alone_and_where_it_should():
     module, variables, apply = small("full", "pgcn_dw")
     trees = features_of(2, 3, 21)
