@@ -2,7 +2,8 @@
 
 A detector that localises and classifies gives each positive sample two scores; their mix weights the sample's losses and
 is the target of an auxiliary score. Where the paper leaves a choice open, the caller's config decides (docs/afsd.md).
-The equations are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the caller's.
+The equations are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the
+caller's.
 """
 
 import jax

@@ -158,13 +158,14 @@ def small_config(**curriculum_fields):
 
 @functools.cache
 def compiled_terms(batch_size=2, **curriculum_fields):
-    """Of a small config, (outputs, batch, epoch) -> terms, with the weights of the same outputs."""
+    """A small config's (outputs, batch, epoch) -> terms, with the weights of these outputs."""
     config = small_config(**curriculum_fields)
     config.train.batch_size = batch_size
 
     @jax.jit
     def run(outputs, batch, epoch):
-        return losses.terms_of(config, outputs, batch, losses.curriculum_weights(config, outputs, batch, epoch))
+        weights = losses.curriculum_weights(config, outputs, batch, epoch)
+        return losses.terms_of(config, outputs, batch, weights)
 
     return run
 
@@ -275,7 +276,7 @@ def test_switches_of_the_curriculum():
 
 @pytest.mark.parametrize("alpha, scores", [(1.0, "activity_logits"), (0.0, "offsets")])
 def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
-    """Of a video with one foreground proposal, weighted by plain regression is the w of that pass, and so is the gradient's."""
+    """One foreground proposal: the regression loss and its gradient are w times the plain ones."""
     variables, batch = one_video()
     fields = dict(schedule=False, constant_alpha=alpha, auxiliary="none")
 
@@ -284,12 +285,14 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
         module = pgcn.build(config, CLASSES)
 
         def value(variables, seed):
-            return losses.loss(config, module, variables, batch, 0.0, jax.random.key(seed))[0]["regression"].sum
+            terms, _ = losses.loss(config, module, variables, batch, 0.0, jax.random.key(seed))
+            return terms["regression"].sum
 
         return module, jax.jit(jax.value_and_grad(value))
 
     (module, weighted), (_, plain) = regression(True), regression(False)
-    still = jax.jit(module.apply)(variables, batch["inputs"])
+    statistics = {"mean": batch["target_mean"][0], "std": batch["target_std"][0]}
+    still = jax.jit(module.apply)(variables | {"target_statistics": statistics}, batch["inputs"])
     by_hand = {
         "activity_logits": jax.nn.softmax(still.activity_logits[0, 0])[2],
         "offsets": losses.offset_tiou(still.offsets[0, 0, 1], batch["targets"][0, 0]),
@@ -303,7 +306,7 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
 
 
 def one_video():
-    """(variables, batch) of one video: a foreground proposal of class 2, seven others; logits far from even."""
+    """(variables, batch) of one video: a foreground proposal of class 2, seven others; parameters are large."""
     rng = np.random.default_rng(0)
     batch = dict(
         inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),
@@ -311,9 +314,10 @@ def one_video():
         targets=np.tile(np.float32([0.3, -0.2]), (1, 8, 1)), sample_mask=np.ones(1, np.float32),
         target_mean=np.zeros((1, 2), np.float32), target_std=np.ones((1, 2), np.float32),
     )  # fmt: skip
-    variables = jax.jit(pgcn.build(small_config(weights=True), CLASSES).init)(jax.random.key(0), batch["inputs"])
-    variables["params"] = jax.tree.map(lambda leaf: 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), variables["params"])
-    return variables, batch
+    module = pgcn.build(small_config(weights=True), CLASSES)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), batch["inputs"])["params"]
+    params = jax.tree.map(lambda leaf: 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), shapes)
+    return {"params": params}, batch
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_videos_of_a_batch_do_not_meet():
 
 @pytest.mark.parametrize(
     "features, channels, read",
-    [("both", 8 * CHANNELS, {"action", "completeness"}), ("cls", 2 * CHANNELS, {"action"}), ("loc", 6 * CHANNELS, {"completeness"})],
+    [("both", 8, {"action", "completeness"}), ("cls", 2, {"action"}), ("loc", 6, {"completeness"})],
 )
 def test_what_the_auxiliary_head_reads(features, channels, read):
     config, trees = pgcn_config("pgcn_dw"), features_of(1, 2, 21)
@@ -291,10 +291,10 @@ def test_what_the_auxiliary_head_reads(features, channels, read):
     config.curriculum.auxiliary_features = features
     module = pgcn.build(config, CLASSES)
     variables = jax.jit(module.init)(jax.random.key(0), trees)
-    assert variables["params"]["auxiliary_hidden"]["kernel"].shape == (channels, 512)
+    assert variables["params"]["auxiliary_hidden"]["kernel"].shape == (channels * CHANNELS, 512)
     slopes = jax.jit(jax.grad(lambda v: module.apply(v, trees).auxiliary_logits.sum()))(variables)["params"]
-    reached = {name for name in ("action", "completeness") if np.abs(slopes[f"{name}_branch"]["layer_2_kernel"]).max() > 0}
-    assert reached == read
+    for name in ("action", "completeness"):
+        assert slopes[f"{name}_branch"]["layer_2_kernel"].any() == (name in read)
 
 
 def test_dropout_acts_in_training_alone_and_where_it_should():
@@ -378,8 +378,8 @@ def test_every_row_is_valid(variant):
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
         ("curriculum.weighted", ("foo",), "config.curriculum.weighted names 'foo'"),
         ("curriculum.first_epoch", 3, "config.curriculum.first_epoch is 3; it must be 0 or 1"),
-        ("curriculum.auxiliary_features", "towers", "auxiliary_features is 'towers'; it must be one of both, cls, loc"),
-        ("curriculum.auxiliary_normaliser", "none", "auxiliary_normaliser is 'none'; it must be one of positives, all"),
+        ("curriculum.auxiliary_features", "towers", "is 'towers'; it must be one of both, cls, loc"),
+        ("curriculum.auxiliary_normaliser", "none", "is 'none'; it must be one of positives, all"),
         ("decode.final_score", "best", "one of times_completeness, replace_completeness, aux_only"),
     ],
 )

@@ -225,12 +225,12 @@ def test_curriculum_weights_the_regression_of_positives():
 
 
 def test_dynamic_weights_are_of_a_pass_without_dropout():
-    """Of each stage with one positive proposal, weighted by plain regression is the w of that pass, and so is the gradient's."""
+    """One proposal: the regression loss of a stage and its gradient are w times the plain ones."""
     config, batch = small_training()
     config.loss.iou_thresholds = (0.5, 0.6)
     config.model.dropout = 0.5
     keep = jnp.zeros((2, 6)).at[0, 0].set(1.0)
-    batch = batch | {"inputs": batch["inputs"] | {"proposal_mask": keep}, "sample_mask": jnp.array([1.0, 0.0])}
+    batch["inputs"]["proposal_mask"], batch["sample_mask"] = keep, jnp.array([1.0, 0.0])
     module = tcanet.build(config)
     variables = random_variables(module, **batch["inputs"])
     names = ("regression_1", "regression_2")
@@ -247,10 +247,9 @@ def test_dynamic_weights_are_of_a_pass_without_dropout():
 
     still = module.clone(dropout=0.0).apply(variables, **batch["inputs"], train=True).stages
     alpha = 0.6 * np.exp(-2 / 3) + 0.4
-    by_hand = [
-        (1 - alpha) * losses.tiou(stage.refined_sec, batch["truths_sec"])[0, 0] + alpha * stage.confidence[0, 0]
-        for stage in still
-    ]
+    overlaps = [losses.tiou(stage.refined_sec, batch["truths_sec"]) for stage in still]
+    pairs = zip(overlaps, still, strict=True)
+    by_hand = [(1 - alpha) * overlap[0, 0] + alpha * stage.confidence[0, 0] for overlap, stage in pairs]
     weighted, plain = regressions(True), regressions(False)
     for seed in (0, 1):
         (found, found_slope), (expected, slope) = weighted(variables, seed), plain(variables, seed)

@@ -89,15 +89,15 @@ def afsd_config(system="dw_afsd"):
     c.auxiliary = "branch" if on else "none"  # Eq. 10; 'classification': on the refined class scores instead (Table 6)
     c.alpha_0 = 0.4  # Table 1
     c.constant_alpha = 0.5  # the paper is silent
-    # The paper is silent on all that follows; docs/afsd.md has the reasons for the defaults and what a change costs.
+    # The paper is silent on all that follows; docs/afsd.md has the reasons and what a change costs.
     c.first_epoch = 0  # t of Eq. 9 in the first epoch: 0 or 1
     c.loc_score = "tiou"  # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
-    c.stage_weights = "own"  # w of a stage: of its 'own' scores; 'shared': all have that of the auxiliary target
-    c.weighted = WEIGHTED  # which losses are weighted; without 'refined_loc' Eq. 7 leaves the refined offsets out
+    c.stage_weights = "own"  # w of a stage is of its 'own' scores; 'shared': it is the auxiliary target
+    c.weighted = WEIGHTED  # which losses are weighted; 'refined_loc': Eq. 7 on the refined offsets too
     c.detach = True  # no gradient through the weights
-    c.auxiliary_features = "both"  # the branch reads both refined features, 'cls' or 'loc' alone, or both 'towers'
+    c.auxiliary_features = "both"  # the branch reads both refined features, 'cls', 'loc', or both 'towers'
     c.auxiliary_positives = "refined"  # positives of Eq. 10: 'refined' or 'coarse'
-    c.auxiliary_normaliser = "positives"  # N of Eq. 10: the number of these 'positives', or of 'all' locations
+    c.auxiliary_normaliser = "positives"  # N of Eq. 10: number of its positives, or of 'all' locations
     c.auxiliary_weight = 1.0
 
     config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds

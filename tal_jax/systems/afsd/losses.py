@@ -4,6 +4,8 @@ Every loss is a `Term`: a local sum and a local count. The training step divides
 over all devices, so that a batch means the same however many devices share it.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -97,8 +99,8 @@ def contrastive_features(outputs, proposals, grad="exact"):
 def curriculum_weights(config, outputs, targets, epoch):
     """Weights w of the coarse and of the refined stage (DW-AFSD Eq. 8, 9), and the auxiliary target.
 
-    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the mean of both
-    probabilities, what inference ranks by. `curriculum.stage_weights='shared'` makes it the w of both stages too.
+    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the mean
+    of both probabilities, what inference ranks by. With `curriculum.stage_weights='shared'` it is the w of all.
 
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
@@ -136,14 +138,15 @@ def detection_terms(config, outputs, targets, batch, epoch):
       dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
     """
     loss, c = config.loss, config.curriculum
+    focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
     coarse_weights, refined_weights, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
     losses = dict(
         loc=1.0 - distance_iou(outputs.coarse_distances, targets.distances),
-        cls=focal_loss(outputs.coarse_logits, targets.coarse_labels, loss.focal_alpha, loss.focal_gamma),
+        cls=focal(outputs.coarse_logits, targets.coarse_labels),
         refined_loc=offset_loss(outputs.refined_offsets, targets.offsets, loss.smooth_l1),
-        refined_cls=focal_loss(outputs.refined_logits, targets.refined_labels, loss.focal_alpha, loss.focal_gamma),
+        refined_cls=focal(outputs.refined_logits, targets.refined_labels),
     )
     if c.weights:
         localisation, classification = curriculum.weighted_localisation, curriculum.weighted_classification

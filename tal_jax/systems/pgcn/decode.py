@@ -57,8 +57,8 @@ def fuse(scores, weights):
 def class_scores(scores, final_score="times_completeness"):
     """Score of every proposal for every class: softmax, background left out after it, times exp(completeness).
 
-    With an auxiliary score c: times c; with 'replace_completeness' c takes the place of the exponential; with 'aux_only' the
-    score of every class is c.
+    With an auxiliary score c: times c. With 'replace_completeness' c takes the place of the exponential; with
+    'aux_only' the score of every class is c.
 
     Args:
       scores: ProposalScores; final_score: `config.decode.final_score`.
@@ -71,7 +71,8 @@ def class_scores(scores, final_score="times_completeness"):
     found = (exponentials / exponentials.sum(-1, keepdims=True))[:, 1:]
     if scores.auxiliary_logits is None:
         return found * np.exp(scores.completeness_logits)
-    auxiliary = (0.5 * (1.0 + np.tanh(0.5 * scores.auxiliary_logits)))[:, None]  # a sigmoid that cannot overflow
+    # A sigmoid that cannot overflow.
+    auxiliary = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(scores.auxiliary_logits)[:, None]))
     if final_score == "aux_only":
         return np.broadcast_to(auxiliary, found.shape)
     found = found * auxiliary

@@ -101,7 +101,7 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     Args:
       config: the run's config (`loss`, `pools`, `curriculum`, `train`).
       outputs: Outputs of (B, Q) centres; batch: as for `loss`.
-      dynamic_weights: (B, Q) of `curriculum_weights`; None only where the config has neither weights nor auxiliary head.
+      dynamic_weights: (B, Q) of `curriculum_weights`; None without weights and auxiliary head.
 
     Returns:
       dict name -> Term.

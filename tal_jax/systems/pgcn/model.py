@@ -166,7 +166,7 @@ class PGCN(nn.Module):
       dropout: before the activity head.
       branch_dropout: inside the branches.
       auxiliary: whether there is an auxiliary head (DW-AFSD).
-      auxiliary_features: what it reads: 'both' branches, 'cls', the action branch, or 'loc', the completeness branch.
+      auxiliary_features: it reads 'both' branches, that of action ('cls') or of completeness ('loc').
       dtype: of the branches; parameters, cosines and heads stay float32.
 
     Beside "params" there is the collection "target_statistics", of the regression targets of training: mean (2,), std (2,).

@@ -109,7 +109,9 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weight
 
 
 def loss(config, model, variables, batch, epoch, rng):
-    """All losses of one (local) batch. The dynamic weights, if they are on, are of a second pass without dropout.
+    """All losses of one (local) batch.
+
+    The dynamic weights, if they are on, are of a second pass without dropout.
 
     Args:
       config: the run's config.
@@ -132,8 +134,10 @@ def loss(config, model, variables, batch, epoch, rng):
         without_dropout = outputs
         if model.dropout and model.encoders:
             given = jax.lax.stop_gradient(variables) if config.curriculum.detach else variables
-            without_dropout = model.clone(dropout=0.0).apply(given, **inputs, train=True)  # with the steps of training
-        dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in without_dropout.stages]
+            # train=True: with the offsets times `g_train`, as in the pass that learns.
+            without_dropout = model.clone(dropout=0.0).apply(given, **inputs, train=True)
+        stages = without_dropout.stages
+        dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]
     return all_terms(config, outputs, truths, uniforms, dynamic_weights), {}
 
 
