@@ -306,7 +306,7 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
 
 
 def one_video():
-    """(variables, batch) of one video: a foreground proposal of class 2, seven others; parameters are large."""
+    """(variables, batch) of one video: a foreground proposal of class 2, and seven others; large parameters."""
     rng = np.random.default_rng(0)
     batch = dict(
         inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),

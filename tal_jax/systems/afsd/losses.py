@@ -99,8 +99,8 @@ def contrastive_features(outputs, proposals, grad="exact"):
 def curriculum_weights(config, outputs, targets, epoch):
     """Weights w of the coarse and of the refined stage (DW-AFSD Eq. 8, 9), and the auxiliary target.
 
-    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the mean
-    of both probabilities, what inference ranks by. With `curriculum.stage_weights='shared'` it is the w of all.
+    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the
+    mean of both probabilities, what inference ranks by. With `curriculum.stage_weights='shared'` it is every w.
 
     Args:
       config: the whole config: `curriculum` and `train.epochs`.

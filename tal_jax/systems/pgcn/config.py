@@ -153,7 +153,7 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     # The paper gives P-GCN one line of a table; all that follows is ours, the reasons are in docs/pgcn.md.
     c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
     c.weighted = WEIGHTED  # which losses are weighted
-    c.auxiliary_features = "both"  # the head reads both branches, that of action ('cls') or completeness ('loc')
+    c.auxiliary_features = "both"  # the head reads both branches, action ('cls') or completeness ('loc')
     c.auxiliary_normaliser = "positives"  # N of DW-AFSD Eq. 10: foreground proposals, or 'all' centres
     c.auxiliary_weight = 1.0
 
