@@ -20,7 +20,8 @@ APPEAR_SEC = 10  # until what one process has written on a shared file system is
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
-    "system", "window.frames", "model", "curriculum.auxiliary", "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
+    "system", "window.frames", "model", "curriculum.auxiliary", "curriculum.auxiliary_features",
+    "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
     "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels",
     "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
 )  # fmt: skip

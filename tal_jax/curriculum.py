@@ -2,16 +2,48 @@
 
 A detector that localises and classifies gives each positive sample two scores; their mix weights the sample's losses and
 is the target of an auxiliary score. Where the paper leaves a choice open, the caller's config decides (docs/afsd.md).
-All functions are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the caller's.
+The equations are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the
+caller's.
 """
 
 import jax
 import jax.numpy as jnp
 
+from tal_jax.errors import DataError
+
+
+def require_valid(config, losses=()):
+    """Raises DataError for the first share, epoch or name of a loss in `config.curriculum` that cannot be.
+
+    losses: the names that `curriculum.weighted` may hold.
+    """
+    c = config.curriculum
+    for name in ("alpha_0", "constant_alpha"):
+        if not 0 <= c[name] <= 1:
+            raise DataError(f"config.curriculum.{name} is {c[name]}; it must be from 0 to 1.")
+    if c.first_epoch not in (0, 1):
+        raise DataError(f"config.curriculum.first_epoch is {c.first_epoch}; it must be 0 or 1.")
+    unknown = [name for name in c.get("weighted", ()) if name not in losses]
+    if unknown:
+        raise DataError(f"config.curriculum.weighted names '{unknown[0]}'; it may name {', '.join(losses)}.")
+
 
 def classification_share(epoch, num_epochs, alpha_0):
     """DW-AFSD Eq. 9: alpha, the share of the classification score, falling from 1 at epoch 0 towards alpha_0."""
     return (1.0 - alpha_0) * jnp.exp(-epoch / jnp.sqrt(num_epochs)) + alpha_0
+
+
+def share_of_epoch(config, epoch):
+    """alpha of an epoch: DW-AFSD Eq. 9 with the curriculum, a constant without it.
+
+    Args:
+      config: the whole config (`curriculum`, `train.epochs`).
+      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by `curriculum.first_epoch`.
+    """
+    c = config.curriculum
+    if not c.schedule:
+        return c.constant_alpha
+    return classification_share(epoch + c.first_epoch, config.train.epochs, c.alpha_0)
 
 
 def sample_weight(loc_score, cls_score, alpha):

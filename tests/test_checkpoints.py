@@ -168,10 +168,15 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
 
 
 @pytest.mark.parametrize(
-    "system, field, value", [("tcanet", "loss.iou_thresholds", (0.5, 0.6)), ("pgcn", "pooling.rows", "rescaled")]
+    "system, field, value",
+    [
+        ("tcanet", "loss.iou_thresholds", (0.5, 0.6)),  # a stage of refinement for each threshold
+        ("pgcn", "pooling.rows", "rescaled"),  # how the features were pooled that it has learned from
+        ("pgcn_dw", "curriculum.auxiliary_features", "cls"),  # what the auxiliary head reads
+        ("dw_afsd", "curriculum.auxiliary_features", "towers"),
+    ],
 )
-def test_the_model_fields_of_two_stage_systems(tiny, tmp_path, system, field, value):
-    """A TCANet has a stage of refinement for each threshold, and a P-GCN has learned from features that were pooled in one way."""
+def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field, value):
     config = tiny(system)
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)

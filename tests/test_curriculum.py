@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tal_jax import curriculum
-from tal_jax.systems.afsd.config import afsd_config
+from tal_jax.errors import DataError
+from tal_jax.systems.afsd.config import WEIGHTED, afsd_config, require_valid
 from tal_jax.systems.afsd.losses import detection_terms
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.afsd.targets import Targets
@@ -194,7 +195,13 @@ def test_all_switches_off_is_plain_afsd():
         np.testing.assert_array_equal(terms_of(dw_afsd(**SWITCHES_OFF))[name], value)
 
 
-@pytest.mark.parametrize("unused", [dict(alpha_0=0.9), dict(constant_alpha=0.1), dict(stages="coarse"), dict(detach=False)])
+@pytest.mark.parametrize(
+    "unused",
+    [
+        dict(alpha_0=0.9), dict(constant_alpha=0.1), dict(first_epoch=1), dict(weighted=("loc",)),
+        dict(detach=False), dict(stage_weights="shared"), dict(auxiliary_normaliser="all"),
+    ],
+)  # fmt: skip
 def test_all_switches_off_the_other_fields_do_nothing(unused):
     assert_terms(terms_of(dw_afsd(**SWITCHES_OFF, **unused)), expected_terms())
 
@@ -244,18 +251,65 @@ def test_without_schedule_alpha_is_constant(constant_alpha):
         assert_terms(terms_of(config, epoch), expected)
 
 
-@pytest.mark.parametrize("stages", ["coarse", "refined", "both"])
-def test_weighted_stages(stages):
-    coarse, refined = mix(COARSE_S, COARSE_P, 0.5), mix(REFINED_S, REFINED_P, 0.5)
-    expected = expected_terms(ONES if stages == "refined" else coarse, ONES if stages == "coarse" else refined)
-    assert_terms(terms_of(dw_afsd(schedule=False, auxiliary="none", stages=stages)), expected)
+LOSSES = [(), ("loc", "cls"), ("refined_loc", "refined_cls"), ("loc", "cls", "refined_cls"), WEIGHTED]
 
 
-@pytest.mark.parametrize("stages", ["coarse", "refined", "both"])
-def test_the_auxiliary_target_does_not_depend_on_the_weighted_stages(stages):
+@pytest.mark.parametrize("names", LOSSES)
+def test_weighted_losses(names):
+    all_weighted = expected_terms(mix(COARSE_S, COARSE_P, 0.5), mix(REFINED_S, REFINED_P, 0.5))
+    expected = expected_terms() | {name: all_weighted[name] for name in names}
+    assert_terms(terms_of(dw_afsd(schedule=False, auxiliary="none", weighted=names)), expected)
+
+
+@pytest.mark.parametrize("names", LOSSES)
+def test_the_auxiliary_target_does_not_depend_on_the_weighted_losses(names):
     expected = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, 0.5), positives=1)
-    terms = terms_of(dw_afsd(schedule=False, stages=stages))
+    terms = terms_of(dw_afsd(schedule=False, weighted=names))
     np.testing.assert_allclose(terms["auxiliary"], expected, rtol=1e-4)
+
+
+def test_one_weight_for_both_stages_and_the_auxiliary_target():
+    shared = mix(REFINED_S, MEAN_P, 0.5)
+    expected = expected_terms(shared, shared)
+    expected["auxiliary"] = expected_auxiliary(AUXILIARY, shared, positives=1)
+    assert_terms(terms_of(dw_afsd(schedule=False, stage_weights="shared")), expected)
+
+
+@pytest.mark.parametrize("epoch, alpha", [(0, 0.8673), (3, 0.6207), (15, 0.4110)])
+def test_epochs_counted_from_1(epoch, alpha):
+    expected = expected_terms(mix(COARSE_S, COARSE_P, alpha), mix(REFINED_S, REFINED_P, alpha))
+    assert_terms(terms_of(dw_afsd(first_epoch=1, auxiliary="none"), epoch), expected)
+    assert_terms(terms_of(dw_afsd(auxiliary="none"), epoch + 1), expected)
+
+
+@pytest.mark.parametrize("positives, count", [("refined", 1), ("coarse", 2)])
+def test_the_auxiliary_loss_divided_by_all_locations(positives, count):
+    """Three of the four locations are valid."""
+    by_positives = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, 0.5), count)
+    terms = terms_of(dw_afsd(schedule=False, auxiliary_positives=positives, auxiliary_normaliser="all"))
+    np.testing.assert_allclose(terms["auxiliary"], by_positives * count / 3, rtol=1e-4)
+
+
+def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
+    config, (outputs, targets, batch) = dw_afsd(schedule=False, auxiliary_normaliser="all"), problem()
+    config.loss.per_recording = True
+    term = detection_terms(config, outputs, targets, batch, 0)["auxiliary"]
+    by_positives = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, 0.5), 1)
+    np.testing.assert_allclose([term.sum, term.count], [by_positives / 3, 1], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "field, value, sentence",
+    [
+        ("alpha_0", 1.5, "config.curriculum.alpha_0 is 1.5; it must be from 0 to 1."),
+        ("constant_alpha", -0.5, "config.curriculum.constant_alpha is -0.5; it must be from 0 to 1."),
+        ("first_epoch", 2, "config.curriculum.first_epoch is 2; it must be 0 or 1."),
+        ("weighted", ("quality",), "names 'quality'; it may name loc, cls, refined_loc, refined_cls."),
+    ],
+)
+def test_a_bad_field_is_named(field, value, sentence):
+    with pytest.raises(DataError, match=sentence):
+        require_valid(dw_afsd(**{field: value}))
 
 
 @pytest.mark.parametrize("loc_score", ["tiou", "quality"])

@@ -1,5 +1,7 @@
 """The AFSD network against the published one, and properties of its parts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +59,48 @@ def assert_published_outputs(case, ours, window):
     for level, feature in enumerate(ours.pyramid):
         if f"pyramid_{level}" in case.arrays:
             close(feature.transpose(0, 2, 1), f"pyramid_{level}")
+
+
+def small(features="both"):
+    """AFSD of 8 channels with an auxiliary branch that reads `features`."""
+    return AFSD(num_classes=2, window=128, channels=8, groups=4, auxiliary=True, auxiliary_features=features)
+
+
+@functools.cache
+def small_problem():
+    """Maps of a recording, and random parameters of `small`."""
+    rng = np.random.default_rng(0)
+    maps = tuple(rng.standard_normal((1, length, 1, 1, 8)).astype(np.float32) for length in (32, 16))
+    shapes = jax.eval_shape(small().init, jax.random.key(0), maps)["params"]
+    return maps, jax.tree.map(lambda leaf: 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), shapes)
+
+
+READS = {  # auxiliary_features -> the modules whose parameters change the auxiliary logits
+    "both": ({"loc_branch", "cls_branch"}, set()),
+    "cls": ({"cls_branch"}, {"loc_branch"}),
+    "loc": ({"loc_branch"}, {"cls_branch"}),
+    "towers": ({"loc_tower_1", "cls_tower_1"}, {"loc_branch", "cls_branch"}),
+}
+
+
+@pytest.mark.parametrize("features", READS)
+def test_what_the_auxiliary_branch_reads(features):
+    maps, params = small_problem()
+    channels = 16 if features in ("both", "towers") else 8
+    params = jax.tree.map(lambda leaf: leaf, params)  # a copy
+    reduce = params["auxiliary_reduce"]["conv"]["conv"]
+    reduce["kernel"] = reduce["kernel"][:, :channels]
+    model = small(features)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), maps)["params"]
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, shapes)
+
+    def size(params):
+        return jnp.square(model.apply({"params": params}, maps).auxiliary_logits).sum()
+
+    slopes = jax.jit(jax.grad(size))(params)
+    reached = {name for name, tree in slopes.items() if any(leaf.any() for leaf in jax.tree.leaves(tree))}
+    read, not_read = READS[features]
+    assert read <= reached and not not_read & reached
 
 
 def test_regions_reach_a_quarter_inside_and_a_tenth_outside():

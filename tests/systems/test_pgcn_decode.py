@@ -85,6 +85,7 @@ def test_scores_by_hand():
     helped = ProposalScores(scores.activity_logits, scores.completeness_logits, scores.offsets, np.log([0.25]))  # c = 0.2
     np.testing.assert_allclose(decode.class_scores(helped), [[0.15, 0.025]])
     np.testing.assert_allclose(decode.class_scores(helped, "replace_completeness"), [[0.05, 0.05]])
+    np.testing.assert_allclose(decode.class_scores(helped, "aux_only"), [[0.2, 0.2]])
 
 
 def test_fusion_is_of_logits_by_weight():
@@ -101,6 +102,27 @@ def test_best_pairs_by_hand():
     proposals, classes = decode.best_pairs(np.array([[0.1, 0.9], [0.5, 0.2], [0.9, 0.3]]), 3)
     np.testing.assert_array_equal(np.stack([proposals, classes], 1), [[0, 1], [2, 0], [1, 0]])
     assert len(decode.best_pairs(np.zeros((0, 2)), 3)[0]) == 0
+
+
+def test_the_auxiliary_score_alone_goes_to_the_most_probable_class():
+    logits = np.array([[9.0, 1, 2, 0], [0, 3, 1, 2], [0, 1, 0, 4]])
+    auxiliary = np.log([0.25, 1.0, 4.0])  # c = 0.2, 0.5, 0.8
+    scores = ProposalScores(logits, np.array([[5.0, -5, 5]] * 3), np.zeros((3, 3, 2)), auxiliary)
+    segments, config = np.array([[0.0, 0.1], [0.2, 0.3], [0.4, 0.5]]), pgcn_config("pgcn_dw")
+    config.decode.final_score = "aux_only"
+    found = decode.localize(config, scores, segments)
+    np.testing.assert_array_equal(found.classes, [0, 1, 2])
+    np.testing.assert_allclose(found.scores, [0.5, 0.2, 0.8])
+    np.testing.assert_allclose(found.segments, segments[[1, 0, 2]], atol=1e-12)
+    config.decode.max_per_window = 1
+    assert decode.localize(config, scores, segments).classes.tolist() == [2]
+    # With classes of the whole video c is the score of each of them.
+    config.decode.recording_probability = True
+    found = decode.localize(config, scores, segments, recording_probabilities=np.array([0.6, 0.1, 0.3]))
+    np.testing.assert_array_equal(found.classes, [0, 0, 0, 2, 2, 2])
+    np.testing.assert_allclose(found.scores, np.outer([0.6, 0.3], [0.8, 0.5, 0.2]).ravel())
+    without_head = ProposalScores(logits, scores.completeness_logits, scores.offsets)
+    assert len(decode.localize(pgcn_config(), without_head, segments).scores) == 9
 
 
 def test_regression_by_hand():

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from tal_jax import curriculum
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
@@ -74,7 +73,7 @@ def test_golden_training_steps():
         def local_loss(params):
             given = variables | {"params": params}
             outputs = module.apply(given, inputs).replace(activity_logits=module.apply(given, inner).activity_logits)
-            terms = losses.terms_of(config, outputs, batch, 0)
+            terms = losses.terms_of(config, outputs, batch)
             return total(terms), (terms, outputs)
 
         (value, (terms, outputs)), gradient = jax.value_and_grad(local_loss, has_aux=True)(params)
@@ -159,10 +158,16 @@ def small_config(**curriculum_fields):
 
 @functools.cache
 def compiled_terms(batch_size=2, **curriculum_fields):
-    """`losses.terms_of` of a small config: (outputs, batch, epoch) -> terms."""
+    """A small config's (outputs, batch, epoch) -> terms, with the weights of these outputs."""
     config = small_config(**curriculum_fields)
     config.train.batch_size = batch_size
-    return jax.jit(functools.partial(losses.terms_of, config))
+
+    @jax.jit
+    def run(outputs, batch, epoch):
+        weights = losses.curriculum_weights(config, outputs, batch, epoch)
+        return losses.terms_of(config, outputs, batch, weights)
+
+    return run
 
 
 def example(seed=0):
@@ -233,9 +238,10 @@ def test_weights_and_auxiliary_loss_by_hand():
     terms = compiled_terms(weights=True)(outputs, batch, epoch)
     values, c = values_of(terms), jax.nn.sigmoid(outputs.auxiliary_logits)
     cross_entropy = -w * np.log(c) - (1 - w) * np.log(1 - c)
-    np.testing.assert_allclose(
-        values["auxiliary"], np.where(foreground, np.abs(c - w) * cross_entropy, -c * np.log(1 - c)).mean(), rtol=1e-5
-    )
+    auxiliary = np.where(foreground, np.abs(c - w) * cross_entropy, -c * np.log(1 - c)).sum()
+    np.testing.assert_allclose(values["auxiliary"], auxiliary / 3, rtol=1e-5)  # N: foreground proposals
+    of_all = compiled_terms(weights=True, auxiliary_normaliser="all")(outputs, batch, epoch)
+    np.testing.assert_allclose(values_of(of_all)["auxiliary"], auxiliary / 16, rtol=1e-5)
     regression = losses.regression_loss(outputs.regression, batch["labels"], batch["targets"])
     np.testing.assert_allclose(values["regression"], (w * regression)[foreground].sum() / 3, rtol=1e-5)
     entropies = losses.activity_loss(outputs.activity_logits, batch["labels"])
@@ -264,8 +270,81 @@ def test_switches_of_the_curriculum():
     constant = [run(epoch, weights=True, schedule=False)["regression"] for epoch in (0, 60)]
     assert constant[0] == constant[1] != everything["regression"]
     assert everything["regression"] != run(60, weights=True)["regression"]
-    at_first = curriculum.classification_share(0, 70, 0.4)
-    assert at_first == 1.0
+    later = run(1, weights=True), run(0, weights=True, first_epoch=1)
+    assert later[0] == later[1] != everything
+
+
+@pytest.mark.parametrize("alpha, scores", [(1.0, "activity_logits"), (0.0, "offsets")])
+def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
+    """One foreground proposal: the regression loss and its gradient are w times the plain ones."""
+    variables, batch = one_video()
+    fields = dict(schedule=False, constant_alpha=alpha, auxiliary="none")
+
+    def regression(weights):
+        config = small_config(weights=weights, **fields)
+        module = pgcn.build(config, CLASSES)
+
+        def value(variables, seed):
+            terms, _ = losses.loss(config, module, variables, batch, 0.0, jax.random.key(seed))
+            return terms["regression"].sum
+
+        return module, jax.jit(jax.value_and_grad(value))
+
+    (module, weighted), (_, plain) = regression(True), regression(False)
+    statistics = {"mean": batch["target_mean"][0], "std": batch["target_std"][0]}
+    still = jax.jit(module.apply)(variables | {"target_statistics": statistics}, batch["inputs"])
+    by_hand = {
+        "activity_logits": jax.nn.softmax(still.activity_logits[0, 0])[2],
+        "offsets": losses.offset_tiou(still.offsets[0, 0, 1], batch["targets"][0, 0]),
+    }[scores]
+    assert 0.05 < by_hand < 0.95
+    for seed in (0, 1):
+        (found, found_slope), (expected, slope) = weighted(variables, seed), plain(variables, seed)
+        np.testing.assert_allclose(found / expected, by_hand, rtol=1e-5)
+        for ours, theirs in zip(jax.tree.leaves(found_slope), jax.tree.leaves(slope), strict=True):
+            np.testing.assert_allclose(ours, by_hand * theirs, rtol=1e-4, atol=1e-6)
+
+
+def one_video():
+    """(variables, batch) of one video: a foreground proposal of class 2, and seven others; large parameters."""
+    rng = np.random.default_rng(0)
+    batch = dict(
+        inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),
+        types=np.array([[0, 1, 1, 1, 1, 1, 1, 2]]), labels=np.array([[2, 1, 1, 1, 1, 1, 1, 0]]),
+        targets=np.tile(np.float32([0.3, -0.2]), (1, 8, 1)), sample_mask=np.ones(1, np.float32),
+        target_mean=np.zeros((1, 2), np.float32), target_std=np.ones((1, 2), np.float32),
+    )  # fmt: skip
+    module = pgcn.build(small_config(weights=True), CLASSES)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), batch["inputs"])["params"]
+    params = jax.tree.map(lambda leaf: 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), shapes)
+    return {"params": params}, batch
+
+
+@pytest.mark.parametrize(
+    "curriculum_fields, model, passes",
+    [
+        (dict(weights=True), {}, [True, False]),
+        (dict(weights=False), {}, [True, False]),  # the auxiliary head needs its target
+        (dict(weights=False, auxiliary="none"), {}, [True]),
+        (dict(weights=True), dict(dropout=0.0), [True, False]),
+        (dict(weights=True), dict(branch_dropout=0.0), [True, False]),
+        (dict(weights=True), dict(dropout=0.0, branch_dropout=0.0), [True]),
+    ],
+)
+def test_a_second_pass_only_where_the_weights_need_it(monkeypatch, curriculum_fields, model, passes):
+    config, (_, batch) = small_config(**curriculum_fields), one_video()
+    config.model.update(model)
+    module, made = pgcn.build(config, CLASSES), []
+    variables = jax.eval_shape(module.init, jax.random.key(0), batch["inputs"])
+    apply = pgcn.PGCN.apply
+
+    def counted(self, *arguments, train=False, **named):
+        made.append(train)
+        return apply(self, *arguments, train=train, **named)
+
+    monkeypatch.setattr(pgcn.PGCN, "apply", counted)
+    jax.eval_shape(lambda v: losses.loss(config, module, v, batch, 0.0, jax.random.key(0)), variables)
+    assert made == passes
 
 
 def test_no_gradient_flows_through_the_weights():

@@ -281,6 +281,22 @@ def test_videos_of_a_batch_do_not_meet():
         np.testing.assert_allclose(together.activity_logits[i], alone.activity_logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "features, channels, read",
+    [("both", 8, {"action", "completeness"}), ("cls", 2, {"action"}), ("loc", 6, {"completeness"})],
+)
+def test_what_the_auxiliary_head_reads(features, channels, read):
+    config, trees = pgcn_config("pgcn_dw"), features_of(1, 2, 21)
+    config.model.hidden = 8
+    config.curriculum.auxiliary_features = features
+    module = pgcn.build(config, CLASSES)
+    variables = jax.jit(module.init)(jax.random.key(0), trees)
+    assert variables["params"]["auxiliary_hidden"]["kernel"].shape == (channels * CHANNELS, 512)
+    slopes = jax.jit(jax.grad(lambda v: module.apply(v, trees).auxiliary_logits.sum()))(variables)["params"]
+    for name in ("action", "completeness"):
+        assert slopes[f"{name}_branch"]["layer_2_kernel"].any() == (name in read)
+
+
 def test_dropout_acts_in_training_alone_and_where_it_should():
     module, variables, apply = small("full", "pgcn_dw")
     trees = features_of(2, 3, 21)
@@ -361,6 +377,10 @@ def test_every_row_is_valid(variant):
         ("pools.repeats", 0, "config.pools.repeats is 0"),
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
         ("curriculum.weighted", ("foo",), "config.curriculum.weighted names 'foo'"),
+        ("curriculum.first_epoch", 3, "config.curriculum.first_epoch is 3; it must be 0 or 1"),
+        ("curriculum.auxiliary_features", "towers", "is 'towers'; it must be one of both, cls, loc"),
+        ("curriculum.auxiliary_normaliser", "none", "is 'none'; it must be one of positives, all"),
+        ("decode.final_score", "best", "one of times_completeness, replace_completeness, aux_only"),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):

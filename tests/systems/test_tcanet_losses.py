@@ -25,10 +25,10 @@ def value(term):
     return term.weight * term.sum / jnp.maximum(term.count, 1)
 
 
-def stage_terms(config, stage, truths, mask, uniforms, epoch=0.0):
+def stage_terms(config, stage, truths, mask, uniforms, dynamic_weights=None):
     """Of threshold 0.5, compiled."""
     return jax.jit(functools.partial(losses.stage_terms, config, threshold=0.5))(
-        stage, truths, mask, uniforms=uniforms, epoch=epoch
+        stage, truths, mask, uniforms=uniforms, dynamic_weights=dynamic_weights
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_a_training_step_is_the_published_one():
 
     def total(params, features, uniforms):
         outputs = module.apply({"params": params}, features, proposals, mask, covered, train=True)
-        terms = losses.all_terms(config, outputs, gt, uniforms, 0)
+        terms = losses.all_terms(config, outputs, gt, uniforms)
         values = jnp.stack([value(terms[name]) for name in TERMS])
         return values.sum(), (values, outputs.stages)
 
@@ -159,12 +159,12 @@ def test_terms_by_hand():
     truths = jnp.array([[[0, 10], [20, 30], [50, 60], [0, 1]]], jnp.float32)
     stage = stage_of([[0, 10], [20, 28], [54, 64], [90, 91]])  # IoU 1, 0.8, 6/14, 0
     config, mask = tcanet_config(), jnp.ones((1, 4), bool)
-    terms = stage_terms(config, stage, truths, mask, jnp.ones((2, 1, 4)), 0)
+    terms = stage_terms(config, stage, truths, mask, jnp.ones((2, 1, 4)))
     # Of the second: boundaries 0 and 2/8, centre 1/8, width ln(10/8).
     np.testing.assert_allclose(terms[0].sum, 0.5 * (0.25**2 + 0.125**2 + np.log(1.25) ** 2), rtol=1e-5)
     np.testing.assert_allclose(terms[1].sum, 0.5 * (0.5**2 + 0.3**2 + (0.5 - 6 / 14) ** 2 + 0.5**2), rtol=1e-4)
     assert terms[0].count == 2 and terms[1].count == 4
-    masked = stage_terms(config, stage, truths, mask.at[0, 1].set(False), jnp.zeros((2, 1, 4)), 0)
+    masked = stage_terms(config, stage, truths, mask.at[0, 1].set(False), jnp.zeros((2, 1, 4)))
     assert [float(term.count) for term in masked] == [1, 1]
     np.testing.assert_allclose(masked[0].sum, 0, atol=1e-8)
     np.testing.assert_allclose(masked[1].sum, 0.125, rtol=1e-4)
@@ -186,7 +186,7 @@ def test_without_high_proposals_there_is_no_loss_and_no_nan():
     def total(stage, truths):
         return sum(
             value(t)
-            for t in losses.stage_terms(tcanet_config(), stage, truths, jnp.ones((1, 3), bool), 0.5, jnp.ones((2, 1, 3)), 0)
+            for t in losses.stage_terms(tcanet_config(), stage, truths, jnp.ones((1, 3), bool), 0.5, jnp.ones((2, 1, 3)))
         )
 
     found, gradients = jax.jit(jax.value_and_grad(total))(stage, truths)
@@ -198,17 +198,23 @@ def test_curriculum_weights_the_regression_of_positives():
     config = tcanet_config()
     truths, mask, uniforms = jnp.array([[[0, 10], [20, 30]]], jnp.float32), jnp.ones((1, 2), bool), jnp.ones((2, 1, 2))
     stage = stage_of([[0, 8], [20, 27]], confidence=0.25, refined=[[0, 10], [20, 25]])
-    plain = stage_terms(config, stage, truths, mask, uniforms, 3.0)
-    rows = [stage_terms(config, stage, truths, mask.at[0, i].set(False), uniforms, 3.0)[0].sum for i in (1, 0)]
-    config.curriculum.weights = True
-    weighted = stage_terms(config, stage, truths, mask, uniforms, 3.0)
-    alpha = 0.6 * np.exp(-3 / np.sqrt(9)) + 0.4
-    weights = (1 - alpha) * np.array([1.0, 0.5]) + alpha * 0.25
-    np.testing.assert_allclose(weighted[0].sum, np.dot(weights, rows), rtol=1e-4)
+    plain = stage_terms(config, stage, truths, mask, uniforms)
+    rows = [stage_terms(config, stage, truths, mask.at[0, i].set(False), uniforms)[0].sum for i in (1, 0)]
+    given = jnp.array([[0.5, 0.25]])
+    weighted = stage_terms(config, stage, truths, mask, uniforms, given)
+    np.testing.assert_allclose(weighted[0].sum, np.dot(given[0], rows), rtol=1e-4)
     assert weighted[0].count == plain[0].count and weighted[1] == plain[1]
+
+    def weights(epoch):
+        return losses.curriculum_weights(config, stage, truths, epoch)[0]
+
+    tiou, confidence = np.array([1.0, 0.5]), 0.25
+    alpha = 0.6 * np.exp(-3 / np.sqrt(9)) + 0.4
+    np.testing.assert_allclose(weights(3.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
+    config.curriculum.first_epoch = 1
+    np.testing.assert_allclose(weights(2.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
     config.curriculum.schedule = False
-    constant = stage_terms(config, stage, truths, mask, uniforms, 3.0)[0].sum
-    np.testing.assert_allclose(constant, np.dot(0.5 * np.array([1.0, 0.5]) + 0.125, rows), rtol=1e-4)
+    np.testing.assert_allclose(weights(3.0), 0.5 * tiou + 0.5 * confidence, rtol=1e-5)
 
     def through_weights(refined):
         return losses.curriculum_weights(config, stage.replace(refined_sec=refined), truths, 0.0).sum()
@@ -216,6 +222,64 @@ def test_curriculum_weights_the_regression_of_positives():
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() == 0
     config.curriculum.detach = False
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() > 0
+
+
+def test_dynamic_weights_are_of_a_pass_without_dropout():
+    """One proposal: the regression loss of a stage and its gradient are w times the plain ones."""
+    config, batch = small_training()
+    config.loss.iou_thresholds = (0.5, 0.6)
+    config.model.dropout = 0.5
+    keep = jnp.zeros((2, 6)).at[0, 0].set(1.0)
+    batch["inputs"]["proposal_mask"], batch["sample_mask"] = keep, jnp.array([1.0, 0.0])
+    module = tcanet.build(config)
+    variables = random_variables(module, **batch["inputs"])
+    names = ("regression_1", "regression_2")
+
+    def regressions(weights):
+        run = config.copy_and_resolve_references()
+        run.curriculum.weights = weights
+
+        def sums(variables, seed):
+            terms, _ = losses.loss(run, module, variables, batch, 2.0, jax.random.key(seed))
+            return jnp.stack([terms[name].sum for name in names])
+
+        return jax.jit(lambda variables, seed: (sums(variables, seed), jax.jacrev(sums)(variables, seed)))
+
+    still = module.clone(dropout=0.0).apply(variables, **batch["inputs"], train=True).stages
+    alpha = 0.6 * np.exp(-2 / 3) + 0.4
+    overlaps = [losses.tiou(stage.refined_sec, batch["truths_sec"]) for stage in still]
+    pairs = zip(overlaps, still, strict=True)
+    by_hand = [(1 - alpha) * overlap[0, 0] + alpha * stage.confidence[0, 0] for overlap, stage in pairs]
+    weighted, plain = regressions(True), regressions(False)
+    for seed in (0, 1):
+        (found, found_slope), (expected, slope) = weighted(variables, seed), plain(variables, seed)
+        assert (expected > 0).all()
+        np.testing.assert_allclose(found / expected, by_hand, rtol=1e-4)
+        for ours, theirs in zip(jax.tree.leaves(found_slope), jax.tree.leaves(slope), strict=True):
+            scaled = theirs * np.reshape(by_hand, (2,) + (1,) * (theirs.ndim - 1))
+            np.testing.assert_allclose(ours, scaled, rtol=1e-3, atol=1e-5 * np.abs(scaled).max() + 1e-8)
+
+
+@pytest.mark.parametrize(
+    "weights, model, passes",
+    [(True, {}, 2), (False, {}, 1), (True, {"dropout": 0.0}, 1), (True, {"encoders": 0}, 1)],
+)
+def test_a_second_pass_only_where_the_weights_need_it(monkeypatch, weights, model, passes):
+    config, batch = small_training()
+    config.loss.iou_thresholds = (0.5, 0.6)
+    config.model.update(model)
+    config.curriculum.weights = weights
+    module, made = tcanet.build(config), []
+    variables = jax.eval_shape(module.init, jax.random.key(0), **batch["inputs"])
+    apply = tcanet.TCANet.apply
+
+    def counted(self, *arguments, **named):
+        made.append(self.dropout)
+        return apply(self, *arguments, **named)
+
+    monkeypatch.setattr(tcanet.TCANet, "apply", counted)
+    jax.eval_shape(lambda v: losses.loss(config, module, v, batch, 0.0, jax.random.key(0)), variables)
+    assert made == [config.model.dropout, 0.0][:passes]
 
 
 def small_training(seed=0):

@@ -133,7 +133,7 @@ def test_a_stage_is_the_published_one():
     def run(params, features, proposals):
         def total(params, features, proposals):
             stage = apply(params, features, proposals, 1.0)
-            terms = losses.stage_terms(tcanet_config(), stage, gt, jnp.ones((10, 1), bool), 0.5, uniforms, 0)
+            terms = losses.stage_terms(tcanet_config(), stage, gt, jnp.ones((10, 1), bool), 0.5, uniforms)
             values = jnp.stack([term.sum / jnp.maximum(term.count, 1) for term in terms])
             return values.sum() + 0.1 * (stage.refined_sec * cotangent).sum(), (values, stage)
 
@@ -232,7 +232,7 @@ def test_odd_proposals_make_no_nan():
     def gradients(variables, proposals):
         def total(variables, proposals):
             outputs = module.apply(variables, features, proposals, mask.at[:, 5].set(0), covered, train=True)
-            terms = losses.all_terms(config, outputs, jnp.zeros((2, 6, 2)), jnp.ones((2, 2, 2, 6)), 0)
+            terms = losses.all_terms(config, outputs, jnp.zeros((2, 6, 2)), jnp.ones((2, 2, 2, 6)))
             return sum(term.sum for term in terms.values()), outputs
 
         return jax.value_and_grad(total, (0, 1), has_aux=True)(variables, proposals)
@@ -346,6 +346,7 @@ def test_unknown_names_and_masks_of_a_checkpoint():
         ("loss.iou_thresholds", (0.2, 0.5), "above config.loss.low_iou"),
         ("loss.confidence_weight", -1.0, "must not be negative"),
         ("curriculum.alpha_0", 2.0, "from 0 to 1"),
+        ("curriculum.first_epoch", 2, "config.curriculum.first_epoch is 2; it must be 0 or 1"),
         ("window.proposals", 0, "at least 1"),
     ],
 )

@@ -32,6 +32,7 @@ def build(config, num_classes):
         top_down=model.top_down,
         normal_heads=model.normal_heads,
         auxiliary=config.curriculum.auxiliary == "branch",
+        auxiliary_features=config.curriculum.auxiliary_features,
         boundary_pool_grad=model.boundary_pool_grad,
         masked=model.masked,
         backbone=backbone,

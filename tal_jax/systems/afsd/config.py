@@ -2,17 +2,21 @@
 
 import ml_collections
 
+from tal_jax import curriculum
 from tal_jax.config import base_config, require_choices, require_shared_fields, split_variant
 from tal_jax.errors import DataError
 
+WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
 CHOICES = {
     "model.boundary_pool_grad": ("exact", "reference"),
     "model.backbone": ("sequence", "i3d"),
     "loss.contrastive_rule": ("thumos14", "activitynet"),
     "curriculum.auxiliary": ("branch", "classification", "none"),
     "curriculum.loc_score": ("tiou", "quality"),
-    "curriculum.stages": ("both", "coarse", "refined"),
+    "curriculum.stage_weights": ("own", "shared"),
+    "curriculum.auxiliary_features": ("both", "cls", "loc", "towers"),
     "curriculum.auxiliary_positives": ("refined", "coarse"),
+    "curriculum.auxiliary_normaliser": ("positives", "all"),
     "decode.fusion": ("outputs", "segments"),
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
 }
@@ -22,6 +26,7 @@ def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
     require_choices(config, CHOICES)
     require_shared_fields(config)
+    curriculum.require_valid(config, WEIGHTED)
     for field in ("channels", "backbone_width"):
         if config.model[field] % config.model.groups:
             raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
@@ -87,11 +92,15 @@ def afsd_config(system="dw_afsd"):
     c.auxiliary = "branch" if on else "none"  # Eq. 10; 'classification': on the refined class scores instead (Table 6)
     c.alpha_0 = 0.4  # Table 1
     c.constant_alpha = 0.5  # the paper is silent
-    # The paper is silent on all that follows; the reasons for the defaults are in docs/afsd.md.
+    # The paper is silent on all that follows; docs/afsd.md has the reasons and what a change costs.
+    c.first_epoch = 0  # t of Eq. 9 in the first epoch: 0 or 1
     c.loc_score = "tiou"  # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
-    c.stages = "both"  # which losses are weighted: 'coarse', 'refined', 'both'
+    c.stage_weights = "own"  # w of a stage is of its 'own' scores; 'shared': it is the auxiliary target
+    c.weighted = WEIGHTED  # which losses are weighted; 'refined_loc': Eq. 7 on the refined offsets too
     c.detach = True  # no gradient through the weights
+    c.auxiliary_features = "both"  # the branch reads both refined features, 'cls', 'loc', or both 'towers'
     c.auxiliary_positives = "refined"  # positives of Eq. 10: 'refined' or 'coarse'
+    c.auxiliary_normaliser = "positives"  # N of Eq. 10: number of its positives, or of 'all' locations
     c.auxiliary_weight = 1.0
 
     config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds

@@ -4,6 +4,8 @@ Every loss is a `Term`: a local sum and a local count. The training step divides
 over all devices, so that a batch means the same however many devices share it.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -97,6 +99,9 @@ def contrastive_features(outputs, proposals, grad="exact"):
 def curriculum_weights(config, outputs, targets, epoch):
     """Weights w of the coarse and of the refined stage (DW-AFSD Eq. 8, 9), and the auxiliary target.
 
+    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the
+    mean of both probabilities, what inference ranks by. With `curriculum.stage_weights='shared'` it is every w.
+
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
       epoch: scalar, epochs done so far.
@@ -104,10 +109,7 @@ def curriculum_weights(config, outputs, targets, epoch):
     Returns:
       (coarse, refined, auxiliary), each (B, N); meaningful at positives.
     """
-    c = config.curriculum
-    alpha = c.constant_alpha
-    if c.schedule:
-        alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0)
+    c, alpha = config.curriculum, curriculum.share_of_epoch(config, epoch)
     coarse_iou = distance_iou(outputs.coarse_distances, targets.distances)
     refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
     refined_iou = distance_iou(refined, targets.distances)
@@ -122,6 +124,8 @@ def curriculum_weights(config, outputs, targets, epoch):
         curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha)
         for iou, p in ((coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, 0.5 * (coarse_p + refined_p)))
     ]
+    if c.stage_weights == "shared":
+        stages = [stages[-1]] * 3
     return [jax.lax.stop_gradient(w) for w in stages] if c.detach else stages
 
 
@@ -134,19 +138,25 @@ def detection_terms(config, outputs, targets, batch, epoch):
       dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
     """
     loss, c = config.loss, config.curriculum
+    focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
     coarse_weights, refined_weights, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
-    coarse_loc = 1.0 - distance_iou(outputs.coarse_distances, targets.distances)
-    coarse_cls = focal_loss(outputs.coarse_logits, targets.coarse_labels, loss.focal_alpha, loss.focal_gamma)
-    refined_loc = offset_loss(outputs.refined_offsets, targets.offsets, loss.smooth_l1)
-    refined_cls = focal_loss(outputs.refined_logits, targets.refined_labels, loss.focal_alpha, loss.focal_gamma)
-    if c.weights and c.stages in ("both", "coarse"):
-        coarse_loc = curriculum.weighted_localisation(coarse_loc, coarse_weights)
-        coarse_cls = curriculum.weighted_classification(coarse_cls, positive, coarse_weights)
-    if c.weights and c.stages in ("both", "refined"):
-        refined_loc = curriculum.weighted_localisation(refined_loc, refined_weights)
-        refined_cls = curriculum.weighted_classification(refined_cls, refined_positive, refined_weights)
+    losses = dict(
+        loc=1.0 - distance_iou(outputs.coarse_distances, targets.distances),
+        cls=focal(outputs.coarse_logits, targets.coarse_labels),
+        refined_loc=offset_loss(outputs.refined_offsets, targets.offsets, loss.smooth_l1),
+        refined_cls=focal(outputs.refined_logits, targets.refined_labels),
+    )
+    if c.weights:
+        localisation, classification = curriculum.weighted_localisation, curriculum.weighted_classification
+        weighted = dict(
+            loc=localisation(losses["loc"], coarse_weights),
+            cls=classification(losses["cls"], positive, coarse_weights),
+            refined_loc=localisation(losses["refined_loc"], refined_weights),
+            refined_cls=classification(losses["refined_cls"], refined_positive, refined_weights),
+        )
+        losses |= {name: weighted[name] for name in c.weighted}
 
     refined_distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
     quality_target = jnp.maximum(distance_iou(refined_distances, targets.distances), 0.0)
@@ -155,10 +165,10 @@ def detection_terms(config, outputs, targets, batch, epoch):
     quality = curriculum.binary_cross_entropy(outputs.quality_logits, quality_target)
 
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
-        loc=(loss.loc_weight, coarse_loc, positive, positive),
-        cls=(loss.cls_weight, coarse_cls, targets.valid, positive),
-        refined_loc=(loss.loc_weight, refined_loc, refined_positive, refined_positive),
-        refined_cls=(loss.cls_weight, refined_cls, targets.valid, refined_positive),
+        loc=(loss.loc_weight, losses["loc"], positive, positive),
+        cls=(loss.cls_weight, losses["cls"], targets.valid, positive),
+        refined_loc=(loss.loc_weight, losses["refined_loc"], refined_positive, refined_positive),
+        refined_cls=(loss.cls_weight, losses["refined_cls"], targets.valid, refined_positive),
         quality=(loss.cls_weight, quality, positive, positive),
     )
     if c.auxiliary != "none":
@@ -168,7 +178,8 @@ def detection_terms(config, outputs, targets, batch, epoch):
             logits = jax.nn.logsumexp(outputs.refined_logits[..., 1:], axis=-1) - outputs.refined_logits[..., 0]
         good = refined_positive if c.auxiliary_positives == "refined" else positive
         auxiliary = curriculum.auxiliary_loss(logits, auxiliary_target, good)
-        rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, good)
+        counted = good if c.auxiliary_normaliser == "positives" else targets.valid
+        rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, counted)
 
     return {name: _term(*row, per_recording=loss.per_recording, sample_mask=batch["sample_mask"]) for name, row in rows.items()}
 

@@ -205,6 +205,7 @@ class AFSD(nn.Module):
       top_down: see `Pyramid`.
       normal_heads: draw everything but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
       auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
+      auxiliary_features: what it reads, see `afsd_config`.
       boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
       masked: what stands behind the end of a recording changes nothing before it: convolutions see zeros there, GroupNorm counts
         the recording's cells alone, and boundary pooling stays among them. False: padding is seen like a recording (as published).
@@ -220,6 +221,7 @@ class AFSD(nn.Module):
     top_down: bool = True
     normal_heads: bool = False
     auxiliary: bool = False
+    auxiliary_features: str = "both"
     boundary_pool_grad: str = "exact"
     masked: bool = False
     backbone: nn.Module | None = None
@@ -305,8 +307,10 @@ class AFSD(nn.Module):
             quality_logits=self.quality_head(loc_refined)[..., 0],
         )
         if self.auxiliary:
-            both = jnp.concatenate([cls_refined, loc_refined], axis=-1)
-            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(both, lengths))[..., 0]
+            refined, towers = [cls_refined, loc_refined], [cls_feature, loc_feature]
+            choices = {"both": refined, "cls": refined[:1], "loc": refined[1:], "towers": towers}
+            read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
+            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(read, lengths))[..., 0]
         return row, (loc_sides, cls_sides)
 
     def _pool(self, features, regions, lengths=None):

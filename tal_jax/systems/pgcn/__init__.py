@@ -24,5 +24,6 @@ def build(config, num_classes):
         dropout=model.dropout,
         branch_dropout=model.branch_dropout,
         auxiliary=config.curriculum.auxiliary == "branch",
+        auxiliary_features=config.curriculum.auxiliary_features,
         dtype=jnp.bfloat16 if config.train.mixed_precision else jnp.float32,
     )

@@ -57,7 +57,8 @@ def fuse(scores, weights):
 def class_scores(scores, final_score="times_completeness"):
     """Score of every proposal for every class: softmax, background left out after it, times exp(completeness).
 
-    With an auxiliary score c: times c; with 'replace_completeness' c takes the place of the exponential.
+    With an auxiliary score c: times c. With 'replace_completeness' c takes the place of the exponential; with
+    'aux_only' the score of every class is c.
 
     Args:
       scores: ProposalScores; final_score: `config.decode.final_score`.
@@ -70,7 +71,11 @@ def class_scores(scores, final_score="times_completeness"):
     found = (exponentials / exponentials.sum(-1, keepdims=True))[:, 1:]
     if scores.auxiliary_logits is None:
         return found * np.exp(scores.completeness_logits)
-    found = found * (0.5 * (1.0 + np.tanh(0.5 * scores.auxiliary_logits)))[:, None]  # a sigmoid that cannot overflow
+    # A sigmoid that cannot overflow.
+    auxiliary = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(scores.auxiliary_logits)[:, None]))
+    if final_score == "aux_only":
+        return np.broadcast_to(auxiliary, found.shape)
+    found = found * auxiliary
     return found if final_score == "replace_completeness" else found * np.exp(scores.completeness_logits)
 
 
@@ -86,6 +91,21 @@ def best_pairs(values, count):
     """
     best = np.argsort(-values.ravel(), kind="stable")[:count]
     return best // values.shape[1], best % values.shape[1]
+
+
+def most_probable_pairs(values, logits, count):
+    """The best proposals of a video, each with its most probable class alone.
+
+    Args:
+      values: (N, K) scores; logits: (N, K + 1), background first.
+      count: at most so many.
+
+    Returns:
+      proposals (M,), classes (M,) int64, by falling score; among equal scores the first comes first.
+    """
+    classes = np.asarray(logits)[:, 1:].argmax(-1)
+    best = np.argsort(-values[np.arange(len(values)), classes], kind="stable")[:count]
+    return best, classes[best]
 
 
 def pairs_of_recording(values, probabilities, count):
@@ -156,12 +176,14 @@ def localize(config, scores, segments, num_streams=1, recording_probabilities=No
     """
     decode = config.decode
     values = class_scores(scores, decode.final_score)
-    if recording_probabilities is None:
-        proposals, classes = best_pairs(values, decode.max_per_window)
-    else:
+    if recording_probabilities is not None:
         proposals, classes = pairs_of_recording(values, recording_probabilities, decode.recording_classes)
         if decode.recording_probability:
             values = values * np.asarray(recording_probabilities)
+    elif decode.final_score == "aux_only" and scores.auxiliary_logits is not None:  # c names no class
+        proposals, classes = most_probable_pairs(values, scores.activity_logits, decode.max_per_window)
+    else:
+        proposals, classes = best_pairs(values, decode.max_per_window)
     threshold = decode.nms_tiou if num_streams == 1 else decode.fused_nms_tiou
     # Published: what overlaps by more than the threshold is dropped; `hard_nms` drops at its threshold too.
     threshold = np.nextafter(threshold, np.inf)

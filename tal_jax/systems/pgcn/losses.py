@@ -82,31 +82,36 @@ def curriculum_weights(config, outputs, batch, epoch):
 
     Args:
       config: `curriculum`, `train.epochs`.
-      outputs: Outputs of (B, Q) centres; batch: as for `loss`.
+      outputs: Outputs of (B, Q) centres, of a pass without dropout; batch: as for `loss`.
       epoch: scalar, epochs done so far.
 
     Returns:
       (B, Q) in [0, 1], meaningful for foreground.
     """
-    c = config.curriculum
-    alpha = c.constant_alpha
-    if c.schedule:
-        alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0)
+    alpha = curriculum.share_of_epoch(config, epoch)
     probability = jnp.exp(-activity_loss(outputs.activity_logits, batch["labels"]))
     targets = batch["targets"] * batch["target_std"][:, None] + batch["target_mean"][:, None]
     tiou = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
     return jax.lax.stop_gradient(curriculum.sample_weight(tiou, probability, alpha))
 
 
-def terms_of(config, outputs, batch, epoch):
-    """All losses of the outputs for the centres of trees. Arguments as for `loss`; returns dict name -> Term."""
+def terms_of(config, outputs, batch, dynamic_weights=None):
+    """All losses of the outputs for the centres of trees.
+
+    Args:
+      config: the run's config (`loss`, `pools`, `curriculum`, `train`).
+      outputs: Outputs of (B, Q) centres; batch: as for `loss`.
+      dynamic_weights: (B, Q) of `curriculum_weights`; None without weights and auxiliary head.
+
+    Returns:
+      dict name -> Term.
+    """
     loss, c, pools = config.loss, config.curriculum, config.pools
     types, labels, mask = batch["types"], batch["labels"], batch["sample_mask"]
     foreground = types == FOREGROUND
     weights = {name: jnp.ones(types.shape) for name in ("activity", "completeness", "regression")}
-    auxiliary_target = curriculum_weights(config, outputs, batch, epoch) if c.weights or c.auxiliary == "branch" else None
     if c.weights:
-        weights |= {name: jnp.where(foreground, auxiliary_target, 1.0) for name in c.weighted}
+        weights |= {name: jnp.where(foreground, dynamic_weights, 1.0) for name in c.weighted}
 
     places = pools.foreground + pools.incomplete
     hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], pools.foreground)
@@ -128,14 +133,17 @@ def terms_of(config, outputs, batch, epoch):
         "regression": Term(loss.regression_weight, (regression * regressed).sum(), regressed.sum()),
     }
     if c.auxiliary == "branch":
-        values = curriculum.auxiliary_loss(outputs.auxiliary_logits, auxiliary_target, foreground)
+        values = curriculum.auxiliary_loss(outputs.auxiliary_logits, dynamic_weights, foreground)
         every = jnp.broadcast_to(mask[:, None], types.shape)
-        terms["auxiliary"] = Term(c.auxiliary_weight, (values * every).sum(), every.sum())
+        counted = regressed if c.auxiliary_normaliser == "positives" else every
+        terms["auxiliary"] = Term(c.auxiliary_weight, (values * every).sum(), counted.sum())
     return terms
 
 
 def loss(config, model, variables, batch, epoch, rng):
     """All losses of one (local) batch: activity + 0.5 completeness + 0.5 regression, and the auxiliary one.
+
+    The dynamic weights are of a second pass without dropout: with it, they would be mostly noise.
 
     Args:
       config: the run's config (`loss`, `pools`, `curriculum`, `train`).
@@ -150,5 +158,12 @@ def loss(config, model, variables, batch, epoch, rng):
       dict name -> Term, and the collection "target_statistics" for the checkpoint.
     """
     statistics = {"target_statistics": {"mean": batch["target_mean"][0], "std": batch["target_std"][0]}}
-    outputs = model.apply({"params": variables["params"], **statistics}, batch["inputs"], train=True, rngs={"dropout": rng})
-    return terms_of(config, outputs, batch, epoch), statistics
+    variables = {"params": variables["params"], **statistics}
+    outputs = model.apply(variables, batch["inputs"], train=True, rngs={"dropout": rng})
+    dynamic_weights = None
+    if config.curriculum.weights or config.curriculum.auxiliary == "branch":
+        without_dropout = outputs
+        if model.dropout or model.branch_dropout:
+            without_dropout = model.apply(jax.lax.stop_gradient(variables), batch["inputs"])
+        dynamic_weights = curriculum_weights(config, without_dropout, batch, epoch)
+    return terms_of(config, outputs, batch, dynamic_weights), statistics

@@ -166,6 +166,7 @@ class PGCN(nn.Module):
       dropout: before the activity head.
       branch_dropout: inside the branches.
       auxiliary: whether there is an auxiliary head (DW-AFSD).
+      auxiliary_features: it reads 'both' branches, that of action ('cls') or of completeness ('loc').
       dtype: of the branches; parameters, cosines and heads stay float32.
 
     Beside "params" there is the collection "target_statistics", of the regression targets of training: mean (2,), std (2,).
@@ -181,6 +182,7 @@ class PGCN(nn.Module):
     dropout: float
     branch_dropout: float
     auxiliary: bool
+    auxiliary_features: str
     dtype: Any
 
     @nn.compact
@@ -228,9 +230,10 @@ class PGCN(nn.Module):
         auxiliary_logits = None
         if self.auxiliary:
             init = nn.initializers.lecun_normal()
-            both = jnp.concatenate([action, completeness], axis=-1)
-            both = nn.relu(nn.Dense(AUXILIARY_HIDDEN, kernel_init=init, name="auxiliary_hidden")(both))
-            auxiliary_logits = head(1, "auxiliary_head", both)[..., 0]
+            choices = {"both": [action, completeness], "cls": [action], "loc": [completeness]}
+            read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
+            hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, kernel_init=init, name="auxiliary_hidden")(read))
+            auxiliary_logits = head(1, "auxiliary_head", hidden)[..., 0]
         return Outputs(
             activity_logits=head(self.num_classes + 1, "activity_head", dropped),
             completeness_logits=head(self.num_classes, "completeness_head", completeness),

@@ -2,6 +2,7 @@
 
 import ml_collections
 
+from tal_jax import curriculum
 from tal_jax.config import base_config, require_choices, require_shared_fields
 from tal_jax.errors import DataError
 
@@ -64,7 +65,8 @@ def require_model(config):
 def require_valid(config):
     """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
     require_model(config)
-    loss, c = config.loss, config.curriculum
+    curriculum.require_valid(config)
+    loss = config.loss
     for threshold in loss.iou_thresholds:
         if not loss.low_iou < threshold < 1:
             raise DataError(
@@ -74,9 +76,6 @@ def require_valid(config):
     for name in ("regression_weight", "confidence_weight"):
         if loss[name] < 0:
             raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
-    for name in ("alpha_0", "constant_alpha"):
-        if not 0 <= c[name] <= 1:
-            raise DataError(f"config.curriculum.{name} is {c[name]}; it must be from 0 to 1.")
 
 
 def tcanet_config():
@@ -124,6 +123,7 @@ def tcanet_config():
     c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
     c.alpha_0 = 0.4
     c.constant_alpha = 0.5
+    c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
     c.detach = True  # no gradient through the weights
 
     # Shared fields that TCANet does not read: config.augment; of config.decode min_score, max_per_window, nms_tiou, nms_extra_sec

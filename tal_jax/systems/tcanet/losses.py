@@ -68,24 +68,29 @@ def curriculum_weights(config, stage, truths, epoch):
     The reading is ours, as that paper has no proposals: s is the tIoU of the refined proposal with its truth, and p, the score
     of the classification, the stage's confidence, for TCANet has no classes. w multiplies the regression losses of positives
     (Eq. 7), whose number they are still divided by; the confidence loss stays as it is.
+
+    Args:
+      config: the run's config (`curriculum`, `train.epochs`).
+      stage: model.Stage of a pass without dropout.
+      truths: (B, P, 2) seconds.
+      epoch: scalar, epochs done so far.
     """
-    c = config.curriculum
-    alpha = curriculum.classification_share(epoch, config.train.epochs, c.alpha_0) if c.schedule else c.constant_alpha
+    alpha = curriculum.share_of_epoch(config, epoch)
     weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
-    return jax.lax.stop_gradient(weights) if c.detach else weights
+    return jax.lax.stop_gradient(weights) if config.curriculum.detach else weights
 
 
-def stage_terms(config, stage, truths, mask, threshold, uniforms, epoch):
+def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weights=None):
     """(regression, confidence) Terms of one stage.
 
     Args:
-      config: the run's config (`loss`, `curriculum`, `train.epochs`).
+      config: the run's config (`loss`).
       stage: model.Stage of B recordings.
       truths: (B, P, 2) seconds, the action that belongs to each proposal, the same for all stages.
       mask: (B, P) bool, proposals that count.
       threshold: IoU of the proposals that enter the stage, from which they are positive.
       uniforms: (2, B, P), see `confidence_sample`.
-      epoch: scalar, for the curriculum.
+      dynamic_weights: (B, P) of `curriculum_weights`; None: the regression is not weighted.
     """
     loss, entering = config.loss, stage.entering_sec
     # As published, targets and IoU pass gradients to the stages before.
@@ -93,8 +98,8 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, epoch):
     positive = (iou >= threshold) & mask
     regression = smooth_l1(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
     regression += smooth_l1(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
-    if config.curriculum.weights:
-        regression = curriculum.weighted_localisation(regression, curriculum_weights(config, stage, truths, epoch))
+    if dynamic_weights is not None:
+        regression = curriculum.weighted_localisation(regression, dynamic_weights)
     chosen = confidence_sample(iou, mask, uniforms, threshold, loss.low_iou)
     confidence = smooth_l1(stage.confidence, iou)
     return (
@@ -105,6 +110,8 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, epoch):
 
 def loss(config, model, variables, batch, epoch, rng):
     """All losses of one (local) batch.
+
+    The dynamic weights, if they are on, are of a second pass without dropout.
 
     Args:
       config: the run's config.
@@ -122,14 +129,35 @@ def loss(config, model, variables, batch, epoch, rng):
     inputs = inputs | {"proposal_mask": inputs["proposal_mask"] * batch["sample_mask"][:, None]}
     outputs = model.apply(variables, **inputs, train=True, rngs={"dropout": dropout_rng})
     uniforms = jax.random.uniform(band_rng, (len(outputs.stages), 2, *outputs.mask.shape))
-    return all_terms(config, outputs, batch["truths_sec"], uniforms, epoch), {}
+    truths, dynamic_weights = batch["truths_sec"], None
+    if config.curriculum.weights:
+        without_dropout = outputs
+        if model.dropout and model.encoders:
+            given = jax.lax.stop_gradient(variables) if config.curriculum.detach else variables
+            # train=True: with the offsets times `g_train`, as in the pass that learns.
+            without_dropout = model.clone(dropout=0.0).apply(given, **inputs, train=True)
+        stages = without_dropout.stages
+        dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]
+    return all_terms(config, outputs, truths, uniforms, dynamic_weights), {}
 
 
-def all_terms(config, outputs, truths, uniforms, epoch):
-    """The Terms of all stages. outputs: model.Outputs; truths (B, P, 2) seconds; uniforms (stages, 2, B, P) in [0, 1)."""
+def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
+    """The Terms of all stages.
+
+    Args:
+      config: the run's config (`loss`).
+      outputs: model.Outputs of B recordings.
+      truths: (B, P, 2) seconds.
+      uniforms: (stages, 2, B, P) in [0, 1).
+      dynamic_weights: of each stage (B, P), see `curriculum_weights`; None: nothing is weighted.
+
+    Returns:
+      dict regression_1, confidence_1, regression_2, ... -> Term.
+    """
     terms = {}
     for i, stage in enumerate(outputs.stages):
         threshold = config.loss.iou_thresholds[i]
-        pair = stage_terms(config, stage, truths, outputs.mask, threshold, uniforms[i], epoch)
+        weights = None if dynamic_weights is None else dynamic_weights[i]
+        pair = stage_terms(config, stage, truths, outputs.mask, threshold, uniforms[i], weights)
         terms |= {f"regression_{i + 1}": pair[0], f"confidence_{i + 1}": pair[1]}
     return terms
