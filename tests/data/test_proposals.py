@@ -304,13 +304,13 @@ def test_candidates_of_all_classes_become_proposals():
         ),
         "b": (np.zeros((0, 2)), np.zeros(0), np.zeros(0)),
     }
-    annotations = annotations_of(recording(), recording("b"))
-    found = from_candidates(candidates, annotations, most=10)
+    duration_sec = {"a": 10.0, "b": 10.0}.get
+    found = from_candidates(candidates, duration_sec, most=10)
     np.testing.assert_array_equal(found["a"].segments_sec, [[1, 3], [8, 10], [5, 7]])  # tIoU of the first and the third: 0.976
     np.testing.assert_array_equal(found["a"].scores, [0.6, 0.4, 0.3])
     np.testing.assert_array_equal(found["a"].labels, [1, 0, 1])
     assert found["b"].segments_sec.shape == (0, 2)
-    assert_same(from_candidates(candidates, annotations, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
-    assert len(from_candidates(candidates, annotations, most=10, nms_tiou=0.99)["a"].scores) == 4
-    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, annotations, most=10)
+    assert_same(from_candidates(candidates, duration_sec, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
+    assert len(from_candidates(candidates, duration_sec, most=10, nms_tiou=0.99)["a"].scores) == 4
+    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, duration_sec, most=10)
     assert_same(without_classes, {"a": dataclasses.replace(found["a"], labels=None)})
