@@ -132,6 +132,21 @@ def test_the_proposals_of_two_streams_are_of_both(tiny, tmp_path, proposed):
         propose.propose(config, tmp_path / "flow")
 
 
+def test_proposals_end_with_the_recording_whose_duration_nobody_says(tiny, tiny_data, tmp_path):
+    database = json.loads((tiny_data / "labels.json").read_text())["database"]
+    for row in database.values():
+        del row["duration"]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    config = tiny("toy")
+    config.data.annotations = str(tmp_path / "labels.json")
+    saved_run(config, tmp_path)
+    propose.propose(config, tmp_path)
+    results = json.loads((tmp_path / "proposals.json").read_text())["results"]
+    assert {name: max(p["segment"][1] for p in rows) for name, rows in results.items()} == {
+        "monday": 22, "tuesday": 20, "sunday": 9
+    }  # fmt: skip
+
+
 # The first stage of a config
 
 
