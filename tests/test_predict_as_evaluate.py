@@ -110,6 +110,7 @@ def test_a_first_stage_of_two_streams(folder, tmp_path, system):
     config.first_stage.evaluate.second_workdir = str(tmp_path / "second")
     propose.propose(config.first_stage, tmp_path / "first_stage")
     config.proposals = str(propose.path_of(tmp_path / "first_stage"))
+    config.decode.proposals = 2  # which of them are the best depends on both streams
     saved_run(config, tmp_path)
     assert_found_as_evaluated(config, tmp_path, ("sunday", folder / "rgb" / "v_sunday.npy"))
 
@@ -152,6 +153,31 @@ def test_frames_from_a_video(tmp_path, fused):
         config.evaluate.second_workdir = str(tmp_path / "rgb")
     found = assert_found_as_evaluated(config, tmp_path / stream, ("film", tmp_path / "v_film.mp4"), "film", 1.65)
     assert max(d["segment"][1] for d in found) == 1.65
+
+
+@pytest.mark.parametrize("first, second", [("rgb", "flow"), ("flow", "rgb")])
+def test_frames_of_two_lengths_are_fused_row_by_row(tmp_path, first, second):
+    """Windows of 128 frames begin at 0, 64 and 71 in both: what one stream has more than the other plays no part."""
+    rng, folder = np.random.default_rng(0), tmp_path / "frames"
+    pixels = {stream: rng.integers(0, 256, (200, 8, 8, channels), np.uint8) for stream, channels in frames.STREAMS.items()}
+    for name in ("rgb", "flow", "info"):
+        (folder / name).mkdir(parents=True)
+    np.save(folder / "flow" / "film.npy", pixels["flow"][:199])
+    (folder / "info" / "film.json").write_text(json.dumps({"fps": 10.0}))
+    labels = [{"label": "fast", "segment": [2, 8]}, {"label": "slow", "segment": [10, 14]}]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": {"film": {"subset": "test", "annotations": labels}}}))
+    found = []
+    for rgb in (pixels["rgb"], pixels["rgb"][:199]):
+        np.save(folder / "rgb" / "film.npy", rgb)
+        for stream in (second, first):
+            config = tiny_config.get_config("toy")
+            config.data = frames.data_config(input=stream, frame_pixels=8, crop_pixels=8, train_subset="test")
+            config.data.update(annotations=str(tmp_path / "labels.json"), frames=str(folder))
+            if not found:
+                saved_run(config, tmp_path / stream)
+        config.evaluate.second_workdir = str(tmp_path / second)
+        found.append(assert_found_as_evaluated(config, tmp_path / first, ("film",), "film", 19.9))
+    assert found[0] == found[1]
 
 
 def test_a_file_that_nobody_has_annotated_is_as_long_as_its_features(folder, tmp_path):
