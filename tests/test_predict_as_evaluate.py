@@ -104,13 +104,13 @@ def test_two_streams(folder, tmp_path, system, fusion, two_levels):
 @pytest.mark.parametrize("system", ["pgcn", "tcanet"])
 def test_a_first_stage_of_two_streams(folder, tmp_path, system):
     config = config_of(folder, system)
-    for stream, place in (("rgb", tmp_path / "first_stage"), ("flow", tmp_path / "second")):
+    for stream, place in (("flow", tmp_path / "first_stage"), ("rgb", tmp_path / "second")):
         saved_run(as_in(folder, config.first_stage.copy_and_resolve_references(), stream), place)
     as_in(folder, config.first_stage)
     config.first_stage.evaluate.second_workdir = str(tmp_path / "second")
     propose.propose(config.first_stage, tmp_path / "first_stage")
     config.proposals = str(propose.path_of(tmp_path / "first_stage"))
-    config.decode.proposals = 2  # which of them are the best depends on both streams
+    config.decode.proposals = 1  # the best, which another one would be of one stream
     saved_run(config, tmp_path)
     assert_found_as_evaluated(config, tmp_path, ("sunday", folder / "rgb" / "v_sunday.npy"))
 
