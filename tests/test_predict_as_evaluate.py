@@ -32,7 +32,8 @@ def folder(tmp_path_factory):
     for seed, (name, (num_frames, actions)) in enumerate(RECORDINGS.items()):
         for stream, rows in (("rgb", num_frames), ("flow", num_frames - 1)):
             (folder / stream).mkdir(exist_ok=True)
-            np.save(folder / stream / f"v_{name}.npy", signal(num_frames, actions, seed + 10 * (stream == "flow"))[:rows])
+            array = signal(num_frames, actions, seed + 10 * (stream == "flow"))
+            np.save(folder / stream / f"v_{name}.npy", array[:rows])
         rows = [{"label": label, "segment": [start / FPS, end / FPS]} for label, start, end in actions]
         database[name] = {"subset": "test" if name == "sunday" else "train", "annotations": rows}
         results[name] = [{**rows[0], "score": 0.9}, {"segment": [7, 30], "score": 0.8, "label": "slow"}]
@@ -88,7 +89,9 @@ def test_one_stream(folder, tmp_path, system, two_levels):
     assert_found_as_evaluated(config, tmp_path, ("sunday", folder / "rgb" / "v_sunday.npy"))
 
 
-@pytest.mark.parametrize("system, fusion", [("afsd", "outputs"), ("dw_afsd", "segments"), ("pgcn", ""), ("pgcn_dw", "")])
+@pytest.mark.parametrize(
+    "system, fusion", [("afsd", "outputs"), ("dw_afsd", "segments"), ("pgcn", ""), ("pgcn_dw", "")]
+)
 def test_two_streams(folder, tmp_path, system, fusion, two_levels):
     for stream in ("rgb", "flow"):
         config = config_of(folder, system, stream)
@@ -133,7 +136,7 @@ def test_streams_of_other_classes_are_not_fused(folder, tmp_path):
         config.data.class_agnostic = agnostic
         saved_run(config, tmp_path / stream)
     config.evaluate.second_workdir = str(tmp_path / "rgb")
-    with pytest.raises(DataError, match="second_workdir holds a run on the classes action, and .*flow one on fast, slow; train"):
+    with pytest.raises(DataError, match="a run on the classes action, and .*flow one on fast, slow; train"):
         predict.predict(config, tmp_path / "flow", "sunday")
 
 
@@ -143,29 +146,33 @@ def test_frames_from_a_video(tmp_path, fused):
     write_video(tmp_path / "v_film.mp4", numbered(33), fps=20)
     store_video(tmp_path / "v_film.mp4", tmp_path / "frames", fps=10.0, frame_pixels=24, flow=fused)
     labels = [{"label": "fast", "segment": [0.2, 0.8]}, {"label": "slow", "segment": [1.0, 1.4]}]
-    (tmp_path / "labels.json").write_text(json.dumps({"database": {"film": {"subset": "test", "annotations": labels}}}))
+    database = {"film": {"subset": "test", "annotations": labels}}
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     for stream in ("rgb", "flow")[: 1 + fused]:
         config = tiny_config.get_config("toy")
-        config.data = frames.data_config(input=stream, frame_pixels=24, crop_pixels=16, file_prefix="v_", train_subset="test")
+        config.data = frames.data_config(input=stream, frame_pixels=24, crop_pixels=16, train_subset="test")
+        config.data.file_prefix = "v_"
         config.data.update(annotations=str(tmp_path / "labels.json"), frames=str(tmp_path / "frames"))
         saved_run(config, tmp_path / stream)
     if fused:
         config.evaluate.second_workdir = str(tmp_path / "rgb")
-    found = assert_found_as_evaluated(config, tmp_path / stream, ("film", tmp_path / "v_film.mp4"), "film", 1.65)
+    sources = "film", tmp_path / "v_film.mp4"
+    found = assert_found_as_evaluated(config, tmp_path / stream, sources, "film", 1.65)
     assert max(d["segment"][1] for d in found) == 1.65
 
 
 @pytest.mark.parametrize("first, second", [("rgb", "flow"), ("flow", "rgb")])
 def test_frames_of_two_lengths_are_fused_row_by_row(tmp_path, first, second):
-    """Windows of 128 frames begin at 0, 64 and 71 in both: what one stream has more than the other plays no part."""
+    """Windows of 128 frames begin at 0, 64 and 71 in both: the last row of the longer stream plays no part."""
     rng, folder = np.random.default_rng(0), tmp_path / "frames"
-    pixels = {stream: rng.integers(0, 256, (200, 8, 8, channels), np.uint8) for stream, channels in frames.STREAMS.items()}
+    pixels = {stream: rng.integers(0, 256, (200, 8, 8, c), np.uint8) for stream, c in frames.STREAMS.items()}
     for name in ("rgb", "flow", "info"):
         (folder / name).mkdir(parents=True)
     np.save(folder / "flow" / "film.npy", pixels["flow"][:199])
     (folder / "info" / "film.json").write_text(json.dumps({"fps": 10.0}))
     labels = [{"label": "fast", "segment": [2, 8]}, {"label": "slow", "segment": [10, 14]}]
-    (tmp_path / "labels.json").write_text(json.dumps({"database": {"film": {"subset": "test", "annotations": labels}}}))
+    database = {"film": {"subset": "test", "annotations": labels}}
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     found = []
     for rgb in (pixels["rgb"], pixels["rgb"][:199]):
         np.save(folder / "rgb" / "film.npy", rgb)

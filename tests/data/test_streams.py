@@ -15,7 +15,8 @@ from tests import tiny_config
 
 
 @pytest.mark.parametrize(
-    "lengths, common", [((7, 7), 7), ((7, 5), 5), ((5, 7), 5), ((300, 299), 299), ((300, 297), 297), ((1000, 990), 990)]
+    "lengths, common",
+    [((7, 7), 7), ((7, 5), 5), ((5, 7), 5), ((300, 299), 299), ((300, 297), 297), ((1000, 990), 990)],
 )
 def test_two_rows_or_one_percent_are_cut(lengths, common):
     assert common_length(lengths, "a", "here") == common
@@ -23,7 +24,8 @@ def test_two_rows_or_one_percent_are_cut(lengths, common):
 
 @pytest.mark.parametrize("lengths", [(7, 4), (4, 7), (299, 296), (1000, 989)])
 def test_more_is_another_recording(lengths):
-    with pytest.raises(DataError, match=f"recording 'a' in here have {lengths[0]} and {lengths[1]} rows, .*; make both of the same"):
+    found = f"recording 'a' in here have {lengths[0]} and {lengths[1]} rows"
+    with pytest.raises(DataError, match=f"{found}, .*; make both of the same"):
         common_length(lengths, "a", "here")
 
 
@@ -32,7 +34,8 @@ def test_a_place_is_told_once(caplog):
         common_length((5, 5) if name == "equal" else (5, 4), name, "a place")
     (message,) = caplog.messages
     assert message == (
-        "The two streams of a recording in a place differ in length and are cut to the shorter; the first is 'first', 5 and 4 rows."
+        "The two streams of a recording in a place differ in length and are cut to the shorter; the first is 'first', "
+        "5 and 4 rows."
     )
 
 
@@ -75,7 +78,8 @@ def test_a_file_of_two_recordings_is_refused(tmp_path, form):
 def dataset_of(length, **fields):
     recording = Recording("a", "train", 30.0, np.zeros((0, 2)), np.zeros(0, np.int32))
     array = np.arange(length, dtype=np.float32)[:, None]
-    return build_dataset(Annotations(("x",), {"a": recording}), lambda name: array, {"a"}, data_config(**fields), "here")
+    annotations = Annotations(("x",), {"a": recording})
+    return build_dataset(annotations, lambda name: array, {"a"}, data_config(**fields), "here")
 
 
 @pytest.mark.parametrize("lengths", [(300, 299), (299, 300)])
