@@ -1,4 +1,4 @@
-"""What predict finds in a recording is what evaluate finds: of every system, of one stream and of two, from every input.
+"""Predict finds in a recording what evaluate finds: every system, one stream and two, every input.
 
 The recordings have no annotated duration, their files have a prefix, and flow is a row shorter than RGB.
 """
@@ -163,7 +163,7 @@ def test_frames_from_a_video(tmp_path, fused):
 
 @pytest.mark.parametrize("first, second", [("rgb", "flow"), ("flow", "rgb")])
 def test_frames_of_two_lengths_are_fused_row_by_row(tmp_path, first, second):
-    """Windows of 128 frames begin at 0, 64 and 71 in both: the last row of the longer stream plays no part."""
+    """Windows of 128 frames begin at 0, 64 and 71 in both: the last row of the longer plays no part."""
     rng, folder = np.random.default_rng(0), tmp_path / "frames"
     pixels = {stream: rng.integers(0, 256, (200, 8, 8, c), np.uint8) for stream, c in frames.STREAMS.items()}
     for name in ("rgb", "flow", "info"):

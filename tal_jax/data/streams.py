@@ -1,4 +1,4 @@
-"""Two streams of a recording, RGB and optical flow, as one length: published flow is often a frame shorter."""
+"""Two streams of a recording, RGB and optical flow, cut to one length: flow is often a frame shorter."""
 
 import dataclasses
 import functools
@@ -17,16 +17,16 @@ _places_told = set()  # where streams were cut, each told once
 def aligned(datasets, place):
     """The datasets of two streams of the same recordings, so that row i of both is of the same time.
 
-    Both are read up to the end of the shorter. Both have the timeline of the longer, whose rows are all there: where
-    features are spread evenly over a recording, the shorter stream would be stretched by the rows that it lacks.
+    Both are read up to the end of the shorter. Both have the timeline of the longer, which lacks no row.
+    Where features are spread evenly over a recording, the shorter stream would otherwise be stretched.
 
     Args:
         datasets: a Dataset of each stream. One alone stays as it is.
         place: where they are from, for messages.
 
     Returns:
-        list of Dataset. `read` and `timeline` raise DataError for streams whose lengths differ by too much, see
-        `common_length`.
+        list of Dataset. `read` and `timeline` raise DataError for streams whose lengths differ too much (see
+        `common_length`).
     """
     if len(datasets) == 1:
         return list(datasets)
@@ -59,14 +59,14 @@ def common_length(lengths, name, place):
     shorter, longer = min(lengths), max(lengths)
     if longer - shorter > max(MOST_ROWS_CUT, MOST_SHARE_CUT * longer):
         raise DataError(
-            f"The two streams of recording '{name}' in {place} have {lengths[0]} and {lengths[1]} rows, which is not "
-            "one length; make both of the same video."
+            f"The two streams of recording '{name}' in {place} have {lengths[0]} and {lengths[1]} rows, "
+            "which is not one length; make both of the same video."
         )
     if longer > shorter and place not in _places_told:
         _places_told.add(place)
         log.warning(
-            "The two streams of a recording in %s differ in length and are cut to the shorter; the first is '%s', "
-            "%d and %d rows.",
+            "The two streams of a recording in %s differ in length and are cut to the shorter; "
+            "the first is '%s', %d and %d rows.",
             *(place, name, *lengths),
         )
     return shorter
