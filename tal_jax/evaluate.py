@@ -53,27 +53,24 @@ def evaluate(config, workdir, detections_path=""):
 
 
 class Run(NamedTuple):
-    """A trained network, without what it is to see."""
+    """A trained run: its folder, the config to use it with, and its classes in index order."""
 
     workdir: str
     config: ml_collections.ConfigDict
     classes: tuple[str, ...]
-    variables: dict
 
 
-def load_runs(config, workdir):
+def find_runs(config, workdir):
     """The Run in a workdir, and that in `config.evaluate.second_workdir`, if it is set, to be fused with it. Raises DataError."""
-    runs = []
-    for folder in filter(None, (workdir, config.evaluate.second_workdir)):
-        own, classes = trained_run(config, folder)
-        runs.append(Run(str(folder), own, classes, load_variables(own, folder)))
+    folders = filter(None, (workdir, config.evaluate.second_workdir))
+    runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
     _require_fusable(runs)
     return runs
 
 
 def load_detector(config, workdir):
-    """(Detector, Streams) of `load_runs` on the config's data set. Raises DataError also for a run of other classes than it has."""
-    runs = load_runs(config, workdir)
+    """(Detector, Streams) of `find_runs` on the config's data set. Raises DataError also for a run of other classes than it has."""
+    runs = find_runs(config, workdir)
     datasets = [load_dataset(run.config) for run in runs]
     for run, dataset in zip(runs, datasets):
         if dataset.annotations.classes != run.classes:
@@ -81,13 +78,19 @@ def load_detector(config, workdir):
                 f"The run in {run.workdir} was trained on the classes {', '.join(run.classes)}; the annotations have "
                 f"{', '.join(dataset.annotations.classes)}."
             )
-    return make_detector([run.config for run in runs], len(runs[0].classes), shared=True), make_streams(runs, datasets)
+    streams = make_streams(runs, load_all_variables(runs), datasets)
+    return make_detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
 
-def make_streams(runs, datasets):
-    """The Streams of runs, each with what it is to see; two read to one length, see `data.streams.aligned`."""
+def load_all_variables(runs):
+    """The variables of each Run, see `load_variables`."""
+    return [load_variables(run.config, run.workdir) for run in runs]
+
+
+def make_streams(runs, variables, datasets):
+    """A Stream of each Run, its variables and what it is to see; two are read to one length, see `data.streams.aligned`."""
     datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
-    return [Stream(run.config, run.variables, dataset) for run, dataset in zip(runs, datasets, strict=True)]
+    return [Stream(run.config, *rest) for run, *rest in zip(runs, variables, datasets, strict=True)]
 
 
 def _require_fusable(runs):

@@ -45,21 +45,22 @@ def predict(config, workdir, source, draw="detections"):
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be
         used.
     """
-    runs = evaluate.load_runs(config, workdir)
+    runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
         raise DataError(
             f"The system '{config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
         )
-    inputs = input_streams(runs, source)
+    inputs = inputs_of(runs, source)
     if SYSTEMS[config.system].windows:
         inputs = with_proposals(config, workdir, source, inputs, classes)
     detector, label = make_detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
+    make_streams = functools.partial(evaluate.make_streams, runs, evaluate.load_all_variables(runs))
     folder, failed = pathlib.Path(workdir) / "predictions", []
     with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            all_found = distributed.gather(own and _find(detector, label, *own, draw))
+            all_found = distributed.gather(own and _find(detector, make_streams, label, *own, draw))
             for (name, _), found in zip(turn, all_found):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -73,10 +74,10 @@ def predict(config, workdir, source, draw="detections"):
         raise DataError(f"{len(failed)} of {len(inputs)} recordings could not be used, see above: {', '.join(failed)}.")
 
 
-def _find(detector, label, name, make_streams, draw):
+def _find(detector, make_streams, label, name, make_datasets, draw):
     """All that is to be written of one recording, or "error", the sentence why there is nothing: as `distributed.gather` takes it."""
     try:
-        streams = make_streams()
+        streams = make_streams(make_datasets())
         dataset = streams[0].dataset
         recording = dataset.annotations.recordings[name]
         pictures = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
@@ -145,27 +146,32 @@ def input_datasets(config, source, classes):
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
 
 
-def input_streams(runs, source):
-    """What `--input` names, for one run or two that are fused: dict recording name -> function that makes its Streams.
+def inputs_of(runs, source):
+    """What `--input` names, for one run or two that are fused: dict recording name -> function that makes a Dataset for each.
 
-    Args, Raises: see `evaluate.Run`; `input_datasets`.
+    Args:
+      runs: see `evaluate.find_runs`.
+      source: what `--input` names.
+
+    Raises:
+      DataError: see `input_datasets`.
     """
     of_runs = [input_datasets(run.config, source, run.classes) for run in runs]
 
     def make(name):
-        return evaluate.make_streams(runs, [inputs[name]() for inputs in of_runs])
+        return [inputs[name]() for inputs in of_runs]
 
     return {name: functools.partial(make, name) for name in of_runs[0]}
 
 
 def with_proposals(config, workdir, source, inputs, classes):
-    """`input_streams` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
+    """`inputs_of` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
 
     Args:
       config: the run's config.
       workdir: of the run; its first stage, if it has one of its own, is in the folder first_stage there.
       source: what `--input` names.
-      inputs: as `input_streams` returns them.
+      inputs: as `inputs_of` returns them.
       classes: the run's.
 
     Raises:
@@ -179,12 +185,9 @@ def with_proposals(config, workdir, source, inputs, classes):
     find = _proposals_of_first_stage(config, folder, source, classes) if of_first_stage else _proposals_of_file(config, classes)
 
     def make(name):
-        streams = inputs[name]()
-        found = find(name, streams[0].dataset.annotations)
-        return [
-            stream._replace(dataset=dataclasses.replace(stream.dataset, proposals=found, recording_scores=scores))
-            for stream in streams
-        ]
+        datasets = inputs[name]()
+        found = find(name, datasets[0].annotations)
+        return [dataclasses.replace(dataset, proposals=found, recording_scores=scores) for dataset in datasets]
 
     return {name: functools.partial(make, name) for name in inputs}
 
@@ -193,13 +196,13 @@ def _proposals_of_first_stage(config, folder, source, classes):
     """Function (name of an input, its annotations) -> {name: Proposals}, their labels in the classes of the second stage."""
     first = config.first_stage.copy_and_resolve_references()
     first.parallel.update(config.parallel)
-    runs = evaluate.load_runs(first, folder)
-    detector = make_detector([run.config for run in runs], len(runs[0].classes))
-    inputs, settings = input_streams(runs, source), first.propose
+    runs = evaluate.find_runs(first, folder)
+    detector, variables = make_detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
+    inputs, settings = inputs_of(runs, source), first.propose
     index = _class_index(runs[0].classes, classes)
 
     def find(name, _):
-        streams = inputs[name]()
+        streams = evaluate.make_streams(runs, variables, inputs[name]())
         candidates, duration_sec = propose.candidates_of(detector, streams, [name]), streams[0].dataset.duration_sec
         found = proposals.from_candidates(candidates, duration_sec, most=settings.most, nms_tiou=settings.nms_tiou)
         return {name: dataclasses.replace(found[name], labels=index[found[name].labels])}
