@@ -69,7 +69,7 @@ def find_runs(config, workdir):
 
 
 def load_detector(config, workdir):
-    """(Detector, Streams) of `find_runs` on the config's data set. Raises DataError also for a run of other classes than it has."""
+    """(Detector, Streams) of `find_runs` on the config's data set. Raises DataError also where their classes differ."""
     runs = find_runs(config, workdir)
     datasets = [load_dataset(run.config) for run in runs]
     for run, dataset in zip(runs, datasets):
@@ -213,9 +213,10 @@ def require_scorable(config, annotations):
 
 
 def labelling(config):
-    """Function (dataset, results of `detect`) -> results, labelled by `config.evaluate.recording_scores` as `label_recordings` does.
+    """Function (dataset, results of `detect`) -> results with the labels of `config.evaluate.recording_scores`.
 
-    It gives results as they are where no file is set, and where the system has used the scores itself. It reads the file once.
+    It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
+    used the scores itself. It reads the file once.
     """
     best = functools.cache(functools.partial(best_classes, config.evaluate.recording_scores))
 

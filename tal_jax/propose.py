@@ -163,7 +163,7 @@ def actionness_of(cas):
 
 
 def _groups_of_folder(config, folder):
-    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences with the timeline of the config's features."""
+    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the features."""
     data = config.data.copy_and_resolve_references()
     # A value stands where a frame of the detector does, made of several samples or not, and is taken as it is.
     data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
