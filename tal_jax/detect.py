@@ -48,7 +48,7 @@ def detect(detector, streams, names):
     kept = candidates = find_candidates(detector, streams, names)
     if SYSTEMS[config.system].refine is None:
         kept = suppress_hard(config, candidates) if config.decode.nms == "hard" else suppress(config, candidates)
-    return {name: to_results(dataset.annotations, name, *kept[name]) for name in names}
+    return {name: to_results(dataset, name, *kept[name]) for name in names}
 
 
 def find_candidates(detector, streams, names):
@@ -290,15 +290,14 @@ def suppress_hard(config, candidates):
     return result
 
 
-def to_results(annotations, name, segments_sec, classes, scores):
+def to_results(dataset, name, segments_sec, classes, scores):
     """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left out.
 
     As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
     """
-    duration = annotations.recordings[name].duration_sec
-    segments_sec = np.clip(segments_sec, 0, duration)
+    segments_sec = np.clip(segments_sec, 0, dataset.duration_sec(name))
     return [
-        {"label": annotations.classes[k], "segment": [float(start), float(end)], "score": float(score)}
+        {"label": dataset.annotations.classes[k], "segment": [float(start), float(end)], "score": float(score)}
         for (start, end), k, score in zip(segments_sec, classes, scores)
         if end > start
     ]

@@ -1,9 +1,12 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
+import functools
 import json
 import logging
 import pathlib
+from typing import NamedTuple
 
+import ml_collections
 import numpy as np
 
 from tal_jax import distributed
@@ -11,8 +14,9 @@ from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import Annotations, require_times
 from tal_jax.data.detections_file import read_detections, write_detections
-from tal_jax.data.proposals import Proposals
+from tal_jax.data.proposals import Proposals, proposals_of
 from tal_jax.data.recording_scores import best_classes, require_recordings
+from tal_jax.data.streams import aligned
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections, require_protocol
@@ -48,18 +52,50 @@ def evaluate(config, workdir, detections_path=""):
     return _score(config, workdir, annotations, results)
 
 
+class Run(NamedTuple):
+    """A trained run: its folder, the config to use it with, and its classes in index order."""
+
+    workdir: str
+    config: ml_collections.ConfigDict
+    classes: tuple[str, ...]
+
+
+def find_runs(config, workdir):
+    """The Run in a workdir, and that in `config.evaluate.second_workdir`, if it is set, to be fused with it. Raises DataError."""
+    folders = filter(None, (workdir, config.evaluate.second_workdir))
+    runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
+    _require_fusable(runs)
+    return runs
+
+
 def load_detector(config, workdir):
-    """(Detector, Streams) of the run in a workdir, fused with that in `config.evaluate.second_workdir` if it is set. Raises DataError."""
-    workdirs = [workdir] + [config.evaluate.second_workdir] * bool(config.evaluate.second_workdir)
-    streams = [load_stream(config, folder) for folder in workdirs]
-    _require_fusable(streams)
-    classes = streams[0].dataset.annotations.classes
-    return make_detector([stream.config for stream in streams], len(classes), shared=True), streams
+    """(Detector, Streams) of `find_runs` on the config's data set. Raises DataError also where their classes differ."""
+    runs = find_runs(config, workdir)
+    datasets = [load_dataset(run.config) for run in runs]
+    for run, dataset in zip(runs, datasets):
+        if dataset.annotations.classes != run.classes:
+            raise DataError(
+                f"The run in {run.workdir} was trained on the classes {', '.join(run.classes)}; the annotations have "
+                f"{', '.join(dataset.annotations.classes)}."
+            )
+    streams = make_streams(runs, load_all_variables(runs), datasets)
+    return make_detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
 
-def _require_fusable(streams):
-    """Raises DataError for two streams whose systems are not fused, of one kind, or whose networks look at other windows."""
-    first, *others = (stream.config for stream in streams)
+def load_all_variables(runs):
+    """The variables of each Run, see `load_variables`."""
+    return [load_variables(run.config, run.workdir) for run in runs]
+
+
+def make_streams(runs, variables, datasets):
+    """A Stream of each Run, its variables and what it is to see; two are read to one length, see `data.streams.aligned`."""
+    datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
+    return [Stream(run.config, *rest) for run, *rest in zip(runs, variables, datasets, strict=True)]
+
+
+def _require_fusable(runs):
+    """Raises DataError for two runs whose systems are not fused, of one kind, of other classes, or that look at other windows."""
+    first, *others = (run.config for run in runs)
     for other in others:
         if SYSTEMS[first.system].fuse is None or other.system != first.system:
             raise DataError(
@@ -72,18 +108,12 @@ def _require_fusable(streams):
             raise DataError(
                 "config.evaluate.second_workdir holds a run of another window length or auxiliary branch; train it as the first."
             )
-
-
-def load_stream(config, workdir):
-    """The Stream of the run in a workdir. Raises DataError for a run of other classes than the annotations have."""
-    config, classes = trained_run(config, workdir)
-    dataset = load_dataset(config)
-    if dataset.annotations.classes != classes:
-        raise DataError(
-            f"The run in {workdir} was trained on the classes {', '.join(classes)}; the annotations have "
-            f"{', '.join(dataset.annotations.classes)}."
-        )
-    return Stream(config, load_variables(config, workdir), dataset)
+    for run in runs[1:]:
+        if run.classes != runs[0].classes:
+            raise DataError(
+                f"config.evaluate.second_workdir holds a run on the classes {', '.join(run.classes)}, and {runs[0].workdir} "
+                f"one on {', '.join(runs[0].classes)}; train both on the same annotations."
+            )
 
 
 def evaluate_streams(workdir, detector, streams):
@@ -92,9 +122,7 @@ def evaluate_streams(workdir, detector, streams):
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
     log.info("Evaluating on %d recordings.", len(names))
-    results = detect(detector, streams, names)
-    if config.evaluate.recording_scores and dataset.recording_scores is None:  # else the system has used them
-        results = label_recordings(results, best_classes(config.evaluate.recording_scores))
+    results = labelling(config)(dataset, detect(detector, streams, names))
     _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
     return _score(config, workdir, _scored_annotations(config), results, missing, proposals)
@@ -137,7 +165,8 @@ def score_proposals(config, dataset, results):
     """
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
     scored = Annotations(classes, {name: recordings[name] for name in results if name not in config.evaluate.left_out})
-    proposals = {name: found.take(slice(config.decode.proposals)) for name, found in dataset.proposals.items()}
+    most = slice(config.decode.proposals)
+    proposals = {name: proposals_of(config, dataset, name).take(most) for name in scored.recordings}
     detections = {name: as_proposals(found) for name, found in results.items()}
     return {
         what: evaluate_proposals(scored, found, subset=config.data.test_subset)
@@ -181,6 +210,22 @@ def require_scorable(config, annotations):
     except ValueError as error:
         raise DataError(f"config.evaluate.{error}") from error
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
+
+
+def labelling(config):
+    """Function (dataset, results of `detect`) -> results with the labels of `config.evaluate.recording_scores`.
+
+    It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
+    used the scores itself. It reads the file once.
+    """
+    best = functools.cache(functools.partial(best_classes, config.evaluate.recording_scores))
+
+    def label(dataset, results):
+        if not config.evaluate.recording_scores or dataset.recording_scores is not None:
+            return results
+        return label_recordings(results, best())
+
+    return label
 
 
 def label_recordings(results, best):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import pathlib
 import tempfile
@@ -11,17 +10,16 @@ import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
-from tal_jax.checkpoints import trained_run
 from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.data.features import SUFFIXES, build_dataset, read_features
-from tal_jax.data.frames import read_frames
+from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
+from tal_jax.data.frames import as_stored, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
-from tal_jax.detect import Stream, activation_sequences, detect, make_detector
+from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
 from tal_jax.files import replacing
@@ -47,20 +45,22 @@ def predict(config, workdir, source, draw="detections"):
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be
         used.
     """
-    config, classes = trained_run(config, workdir)
+    runs = evaluate.find_runs(config, workdir)
+    config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
         raise DataError(
             f"The system '{config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
         )
-    inputs = input_datasets(config, source, classes)
+    inputs = inputs_of(runs, source)
     if SYSTEMS[config.system].windows:
         inputs = with_proposals(config, workdir, source, inputs, classes)
-    detector, variables = make_detector([config], len(classes)), evaluate.load_variables(config, workdir)
+    detector, label = make_detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
+    make_streams = functools.partial(evaluate.make_streams, runs, evaluate.load_all_variables(runs))
     folder, failed = pathlib.Path(workdir) / "predictions", []
     with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            all_found = distributed.gather(own and _find(config, variables, detector, *own, draw))
+            all_found = distributed.gather(own and _find(detector, make_streams, label, *own, draw))
             for (name, _), found in zip(turn, all_found):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -74,16 +74,18 @@ def predict(config, workdir, source, draw="detections"):
         raise DataError(f"{len(failed)} of {len(inputs)} recordings could not be used, see above: {', '.join(failed)}.")
 
 
-def _find(config, variables, detector, name, make_dataset, draw):
+def _find(detector, make_streams, label, name, make_datasets, draw):
     """All that is to be written of one recording, or "error", the sentence why there is nothing: as `distributed.gather` takes it."""
     try:
-        dataset = make_dataset()
-        stream = Stream(config, variables, dataset)
+        streams = make_streams(make_datasets())
+        dataset = streams[0].dataset
+        recording = dataset.annotations.recordings[name]
+        pictures = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
         return {
-            "recording": dataclasses.asdict(dataset.annotations.recordings[name]),
-            "detections": detect(detector, [stream], [name])[name],
-            "cas": list(activation_sequences(detector, stream, name)) if draw == "cas" else None,
-            "key_frames": np.asarray(key_frames(dataset.read(name))) if config.data.input == "rgb" else None,
+            "recording": dataclasses.asdict(dataclasses.replace(recording, duration_sec=dataset.duration_sec(name))),
+            "detections": label(dataset, detect(detector, streams, [name]))[name],
+            "cas": list(activation_sequences(detector, streams[0], name)) if draw == "cas" else None,
+            "key_frames": np.asarray(key_frames(pictures[0])) if pictures else None,
         }
     except DataError as error:
         return {"error": str(error)}
@@ -114,7 +116,7 @@ def _write(config, folder, name, classes, found):
 def input_datasets(config, source, classes):
     """What `--input` names: dict recording name -> function that makes its Dataset, of one recording and without proposals.
 
-    Recordings that the config's annotations know keep their ground truth.
+    Recordings that the config's annotations know keep their names there, their durations and their ground truth.
 
     Raises:
       DataError: `source` names nothing; the functions raise it for a file that cannot be read.
@@ -128,9 +130,10 @@ def input_datasets(config, source, classes):
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes) if path.is_dir() else [path]
         if not files:
             raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file.")
-        if len({file.stem for file in files}) < len(files):
+        named = {_recording_name(file, config.data, known): file for file in files}
+        if len(named) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
-        return {file.stem: functools.partial(_file_dataset, config, file, classes, known) for file in files}
+        return {name: functools.partial(_file_dataset, config, file, name, classes, known) for name, file in named.items()}
     if source not in known:
         raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
     alone = config.copy_and_resolve_references()
@@ -139,61 +142,82 @@ def input_datasets(config, source, classes):
     dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
-    return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, {source: known[source]}))}
+    recordings = {source: _in_classes(dataset.annotations, classes)[source]}
+    return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
+
+
+def inputs_of(runs, source):
+    """What `--input` names, for one run or two that are fused: dict recording name -> function that makes a Dataset for each.
+
+    Args:
+      runs: see `evaluate.find_runs`.
+      source: what `--input` names.
+
+    Raises:
+      DataError: see `input_datasets`.
+    """
+    of_runs = [input_datasets(run.config, source, run.classes) for run in runs]
+
+    def make(name):
+        return [inputs[name]() for inputs in of_runs]
+
+    return {name: functools.partial(make, name) for name in of_runs[0]}
 
 
 def with_proposals(config, workdir, source, inputs, classes):
-    """`input_datasets` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
+    """`inputs_of` for a system that starts from proposals: those of its first stage, run on the input, or of `config.proposals`.
 
     Args:
       config: the run's config.
       workdir: of the run; its first stage, if it has one of its own, is in the folder first_stage there.
       source: what `--input` names.
-      inputs: as `input_datasets` returns them.
+      inputs: as `inputs_of` returns them.
       classes: the run's.
 
     Raises:
       DataError: the first stage cannot see the input, the proposals or the scores of recordings cannot be read; the functions raise
-        it for an input that has no proposals.
+        it for an input that is not annotated and has no proposals.
     """
     if not config.proposals:
         return inputs  # the system says what it needs
     folder, scores = propose.first_stage_folder(workdir), recording_scores(config, classes)
     of_first_stage = config.proposals == str(propose.path_of(folder))
-    find = _proposals_of_first_stage(config, folder, source, classes) if of_first_stage else _proposals_of_file(config.proposals)
+    find = _proposals_of_first_stage(config, folder, source, classes) if of_first_stage else _proposals_of_file(config, classes)
 
-    def make_dataset(name):
-        dataset = inputs[name]()
-        return dataclasses.replace(dataset, proposals=find(name, dataset.annotations), recording_scores=scores)
+    def make(name):
+        datasets = inputs[name]()
+        found = find(name, datasets[0].annotations)
+        return [dataclasses.replace(dataset, proposals=found, recording_scores=scores) for dataset in datasets]
 
-    return {name: functools.partial(make_dataset, name) for name in inputs}
+    return {name: functools.partial(make, name) for name in inputs}
 
 
 def _proposals_of_first_stage(config, folder, source, classes):
     """Function (name of an input, its annotations) -> {name: Proposals}, their labels in the classes of the second stage."""
-    first, first_classes = trained_run(config.first_stage, folder)
+    first = config.first_stage.copy_and_resolve_references()
     first.parallel.update(config.parallel)
-    detector, variables = make_detector([first], len(first_classes)), evaluate.load_variables(first, folder)
-    inputs, settings = input_datasets(first, source, first_classes), first.propose
-    index = _class_index(first_classes, classes)
+    runs = evaluate.find_runs(first, folder)
+    detector, variables = make_detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
+    inputs, settings = inputs_of(runs, source), first.propose
+    index = _class_index(runs[0].classes, classes)
 
     def find(name, _):
-        dataset = inputs[name]()
-        candidates = propose.candidates_of(detector, [Stream(first, variables, dataset)], [name])
-        found = proposals.from_candidates(candidates, dataset.annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+        streams = evaluate.make_streams(runs, variables, inputs[name]())
+        candidates, duration_sec = propose.candidates_of(detector, streams, [name]), streams[0].dataset.duration_sec
+        found = proposals.from_candidates(candidates, duration_sec, most=settings.most, nms_tiou=settings.nms_tiou)
         return {name: dataclasses.replace(found[name], labels=index[found[name].labels])}
 
     return find
 
 
-def _proposals_of_file(path):
-    """The same of a file of proposals, read once."""
-    blocks = read_blocks(path)
+def _proposals_of_file(config, classes):
+    """The same of the file `config.proposals`, read once. As in an evaluation, an annotated recording may have none there."""
+    blocks, known = read_blocks(config.proposals), _known_recordings(config, classes)
 
     def find(name, annotations):
         found, report = proposals.match_blocks(blocks, annotations)
-        if len(report.unknown) == len(blocks):
-            raise DataError(f"{path} has no proposals of '{name}'.")
+        if len(report.unknown) == len(blocks) and name not in known:
+            raise DataError(f"{config.proposals} has no proposals of '{name}'.")
         return found
 
     return find
@@ -224,34 +248,40 @@ def _class_index(names, classes):
     return np.array([classes.index(name) if name in classes else -1 for name in names], np.int32)
 
 
-def _file_dataset(config, file, classes, known):
+def _recording_name(file, data, known):
+    """What the recording of a file is called: the name of the file, without `data.file_prefix` unless it is known with it."""
+    return file.stem if file.stem in known else file.stem.removeprefix(data.file_prefix)
+
+
+def _file_dataset(config, file, name, classes, known):
     """The Dataset of one file, read once."""
-    data, name = config.data, file.stem
-    recording = known.get(name) or known.get(name.removeprefix(data.get("file_prefix", "")))
-    recording = recording or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    data = config.data
+    recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    recording = dataclasses.replace(recording, subset=data.test_subset)
     if data.input == "features":
         features = read_features(file)
     else:
-        features, fps, duration_sec = _video_frames(file, data)
-        recording = dataclasses.replace(recording, fps=fps, duration_sec=duration_sec)
-    fps = recording.fps or data.fps
-    if not data.stride_frames and not recording.duration_sec:
+        features, recording = _video_frames(file, data, recording)
+    if not (data.stride_frames or recording.duration_sec or recording.num_frames):
         raise DataError(
             f"How long {file} lasts is not known; say how many frames apart its features are, for example "
             "--config.data.stride_frames=16 --config.data.snippet_frames=16."
         )
-    num_frames = (len(features) - 1) * data.stride_frames + data.snippet_frames
-    duration_sec = recording.duration_sec or (num_frames / fps if fps else None)
-    recording = dataclasses.replace(recording, subset=data.test_subset, duration_sec=duration_sec)
-    return build_dataset(Annotations(classes, {name: recording}), lambda _: features, {name}, data, f"in {file}")
+
+    annotations, uncut = Annotations(classes, {name: recording}), lambda _: longer_stream(file)
+    dataset = build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
+    if name in known:
+        return dataset
+    recording = dataclasses.replace(recording, duration_sec=dataset.duration_sec(name))
+    return dataclasses.replace(dataset, annotations=Annotations(classes, {name: recording}))
 
 
-def _video_frames(file, data):
-    """Frames (T, H, W, C) as the network sees them, a memory map; their rate; and the length of the video in seconds."""
+def _video_frames(file, data, recording):
+    """Frames (T, H, W, C) as the network sees them, a memory map; and their Recording, with their rate and its length."""
     with tempfile.TemporaryDirectory() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
-        info = json.loads(stored_files(folder, file, flow=False)[1].read_text())
-        return read_frames(pathlib.Path(folder), data, file.stem), info["fps"], info["duration_sec"]  # the map outlives its name
+        recording = as_stored(recording, stored_files(folder, file, flow=False)[1])
+        return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name
 
 
 def key_frames(frames, count=12):

@@ -49,8 +49,11 @@ def propose(config, workdir, source=""):
         found, held = proposals.read_proposals(source, annotations)
         log.info("%s: %s", source, held)
     else:
-        candidates, annotations = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
-        found = proposals.from_candidates(candidates, annotations, most=settings.most, nms_tiou=settings.nms_tiou)
+        candidates, dataset = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        annotations = dataset.annotations
+        found = proposals.from_candidates(
+            candidates, dataset.duration_sec, most=settings.most, nms_tiou=settings.nms_tiou
+        )
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
@@ -119,12 +122,13 @@ def _made_with(config, workdir):
 
 
 def _candidates_of_run(config, workdir):
-    """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Annotations) of the run in the workdir."""
+    """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the workdir."""
     detector, streams = evaluate.load_detector(config, workdir)
-    annotations = streams[0].dataset.annotations
-    names = [name for name in annotations.recordings if all(name in s.dataset.annotations.recordings for s in streams)]
+    dataset = streams[0].dataset
+    recordings = [stream.dataset.annotations.recordings for stream in streams]
+    names = [name for name in recordings[0] if all(name in known for known in recordings)]
     log.info("Making proposals on %d recordings.", len(names))
-    return candidates_of(detector, streams, names), annotations
+    return candidates_of(detector, streams, names), dataset
 
 
 def candidates_of(detector, streams, names):
@@ -159,7 +163,7 @@ def actionness_of(cas):
 
 
 def _groups_of_folder(config, folder):
-    """({recording: (segments_sec (M, 2), None, scores (M,))}, Annotations) of sequences with the timeline of the config's features."""
+    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the features."""
     data = config.data.copy_and_resolve_references()
     # A value stands where a frame of the detector does, made of several samples or not, and is taken as it is.
     data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
@@ -171,7 +175,7 @@ def _groups_of_folder(config, folder):
     for name in dataset.annotations.recordings:
         segments, scores = temporal_actionness_grouping(_actionness(dataset, name, folder))
         candidates[name] = dataset.timeline(name).to_seconds(segments), None, scores
-    return candidates, dataset.annotations
+    return candidates, dataset
 
 
 def _actionness(dataset, name, folder):

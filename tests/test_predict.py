@@ -251,15 +251,15 @@ def test_videos(run_on_frames, tmp_path, capsys):
     assert "film" in printed and "tiny" in printed
 
 
-def test_a_video_that_the_data_set_knows_keeps_its_truth(run_on_frames, tmp_path, monkeypatch):
+def test_a_video_that_the_data_set_knows_keeps_its_truth_and_its_duration(run_on_frames, tmp_path, monkeypatch):
     config, workdir = run_on_frames
     drawn = []
     monkeypatch.setattr(predict, "draw_timeline", lambda *args, **fields: drawn.append(fields))
-    write_video(tmp_path / "test_000.mp4", numbered(48), fps=10)
+    write_video(tmp_path / "test_000.mp4", numbered(150), fps=10)  # annotated: 16 s
     predict.predict(config, workdir, str(tmp_path / "test_000.mp4"))
     predict.predict(config, workdir, "test_000")
     assert drawn[0]["truths"].segments_sec.tolist() == drawn[1]["truths"].segments_sec.tolist() != []
-    assert [fields["duration_sec"] for fields in drawn] == [4.8, 16.0]
+    assert [fields["duration_sec"] for fields in drawn] == [16.0, 16.0]
     assert all(fields["key_frames"].shape == (12, 40, 40, 3) for fields in drawn)
 
 

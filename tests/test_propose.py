@@ -1,5 +1,6 @@
 """Proposals at the front door: made by a run or of actionness, and by the first stage of a config."""
 
+import functools
 import json
 import logging
 
@@ -17,6 +18,7 @@ from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
+from tal_jax.systems.interface import call
 from tests.systems.test_weak import weak_config
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -45,8 +47,10 @@ def saved_run(config, workdir):
     dataset, system = load_dataset(config), SYSTEMS[config.system]
     items, make_example = system.examples(config, dataset)
     model = system.build(config, len(dataset.annotations.classes))
-    inputs, rng = make_example(items[0], np.random.default_rng(0))["inputs"][None], np.random.default_rng(0)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), inputs)
+    rng = np.random.default_rng(config.data.stream == "flow")
+    inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
+    shapes = call(functools.partial(jax.eval_shape, model.init), jax.random.key(0), inputs)
+    shapes = {"params": shapes.pop("params"), "model_state": shapes}
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir)
     checkpoints.save(1, jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype), shapes))
@@ -126,6 +130,21 @@ def test_the_proposals_of_two_streams_are_of_both(tiny, tmp_path, proposed):
     config.evaluate.second_workdir = str(tmp_path / "flow")
     with pytest.raises(DataError, match="second_workdir holds a run on flow too; name one on the other stream"):
         propose.propose(config, tmp_path / "flow")
+
+
+def test_proposals_end_with_the_recording_whose_duration_nobody_says(tiny, tiny_data, tmp_path):
+    database = json.loads((tiny_data / "labels.json").read_text())["database"]
+    for row in database.values():
+        del row["duration"]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    config = tiny("toy")
+    config.data.annotations = str(tmp_path / "labels.json")
+    saved_run(config, tmp_path)
+    propose.propose(config, tmp_path)
+    results = json.loads((tmp_path / "proposals.json").read_text())["results"]
+    assert {name: max(p["segment"][1] for p in rows) for name, rows in results.items()} == {
+        "monday": 22, "tuesday": 20, "sunday": 9
+    }  # fmt: skip
 
 
 # The first stage of a config

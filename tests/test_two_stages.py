@@ -187,7 +187,9 @@ def test_predict_takes_proposals_of_a_file(odd_run, odd_data):
     predict.predict(config, workdir, str(odd_data / "rgb" / "test_one.npy"))
     found = json.loads((workdir / "predictions" / "test_one.json").read_text())["results"]
     assert found["test_one"] == detections(workdir)["test_one"]
-    np.save(workdir / "new.npy", signal(150, [], seed=9))
+    predict.predict(config, workdir, str(odd_data / "rgb" / "test_none.npy"))
+    assert json.loads((workdir / "predictions" / "test_none.json").read_text())["results"] == {"test_none": []}
+    np.save(workdir / "new.npy", np.ones((150, 6)))
     with pytest.raises(DataError, match="/proposals.json has no proposals of 'new'.$"):
         predict.predict(config, workdir, str(workdir / "new.npy"))
 
@@ -196,10 +198,10 @@ def test_a_file_of_proposals_is_read_once(odd_data, tmp_path, monkeypatch):
     read, read_blocks = [], predict.read_blocks
     monkeypatch.setattr(predict, "read_blocks", lambda path: read.append(path) or read_blocks(path))
     config, source, classes = odd_config("pgcn", odd_data), str(odd_data / "rgb"), ("fast", "slow")
-    inputs = predict.input_datasets(config, source, classes)
+    inputs = predict.inputs_of([evaluate.Run("", config, classes)], source)
     inputs = predict.with_proposals(config, tmp_path, source, inputs, classes)
     assert inputs.keys() == ODD.keys()
-    found = [inputs[name]().proposals for name in ("one", "test_one")]
+    found = [inputs[name]()[0].proposals for name in ("one", "test_one")]
     assert [list(one) for one in found] == [["one"], ["test_one"]]
     np.testing.assert_allclose(found[1]["test_one"].segments_sec, [[4.5, 7.8]])
     assert read == [config.proposals]
@@ -237,9 +239,9 @@ def test_predict_takes_the_classes_of_the_first_stage_by_name(tiny, tmp_path, cl
     config.proposals = str(folder / "proposals.json")
     annotations = dataclasses.replace(load_annotations(config.data.annotations), classes=classes)
     expected = read_proposals(config.proposals, annotations)[0]["sunday"]
-    inputs = predict.input_datasets(config, "sunday", classes)
-    found = predict.with_proposals(config, tmp_path, "sunday", inputs, classes)["sunday"]().proposals
-    assert_same(found, {"sunday": expected})
+    inputs = predict.inputs_of([evaluate.Run("", config, classes)], "sunday")
+    (dataset,) = predict.with_proposals(config, tmp_path, "sunday", inputs, classes)["sunday"]()
+    assert_same(dataset.proposals, {"sunday": expected})
     assert {*expected.labels} == {-1 if class_agnostic else 0}  # slow, which the first stage counts as 1
 
 

@@ -46,7 +46,7 @@ def check_dataset(config):
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
             found = feature_problems(features, recording, timeline) + _annotation_problems(
-                recording, dataset.annotations.classes, timeline, len(features)
+                recording, dataset.annotations.classes, timeline, dataset.duration_sec(name)
             )
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
@@ -118,17 +118,17 @@ def annotation_problems(dataset):
     for name, recording in dataset.annotations.recordings.items():
         within = recording.duration_sec is not None and not (recording.segments_sec > recording.duration_sec).any()
         timeline = None if within else dataset.timeline(name)
-        found = _annotation_problems(recording, dataset.annotations.classes, timeline)
+        found = _annotation_problems(recording, dataset.annotations.classes, timeline, recording.duration_sec)
         problems += [f"Recording '{name}' {sentence}" for sentence in found]
     return problems
 
 
-def _annotation_problems(recording, classes, timeline, num_features=None):
-    """Segments that are reversed, outside the recording, or there twice. timeline: None if all ends are within the duration."""
+def _annotation_problems(recording, classes, timeline, duration_sec):
+    """Segments that are reversed, outside the recording, or there twice.
+
+    timeline: None if all ends are within the duration. duration_sec: None if ends are not to be checked.
+    """
     problems = []
-    last_sec = recording.duration_sec
-    if last_sec is None and num_features is not None:
-        last_sec = float(timeline.to_seconds(num_features))
     seen = set()
     for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
         if np.isnan(start_sec + end_sec):
@@ -138,8 +138,8 @@ def _annotation_problems(recording, classes, timeline, num_features=None):
             problems.append(f"{here}: the end is not after the start.")
         if start_sec < 0:
             problems.append(f"{here}: it begins before the recording.")
-        if timeline and last_sec is not None and end_sec > last_sec + 1 / timeline.fps:
-            problems.append(f"{here}: it ends after the recording, which lasts {last_sec:.2f} s.")
+        if timeline and duration_sec is not None and end_sec > duration_sec + 1 / timeline.fps:
+            problems.append(f"{here}: it ends after the recording, which lasts {duration_sec:.2f} s.")
         if (label, start_sec, end_sec) in seen:
             problems.append(f"{here} more than once.")
         seen.add((label, start_sec, end_sec))

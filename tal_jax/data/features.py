@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.csv
 
 from tal_jax.data.annotations import Annotations
+from tal_jax.data.streams import common_length
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ class Timeline:
         """Positions on the feature axis of times in seconds, any shape."""
         return (np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2) / self.stride_frames + 0.5
 
+    def seen_sec(self, num_features):
+        """Seconds from the first frame that the first feature has seen to the last frame that the last one has."""
+        return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -71,6 +76,11 @@ class Dataset:
     missing: tuple[str, ...] = ()
     proposals: dict | None = None
     recording_scores: dict | None = None
+
+    def duration_sec(self, name):
+        """Length of a recording in seconds: as annotated, or else what its features have seen (which reads them)."""
+        annotated = self.annotations.recordings[name].duration_sec
+        return annotated or float(self.timeline(name).seen_sec(len(self.read(name))))
 
 
 def data_config(**fields):
@@ -118,10 +128,11 @@ def folder_dataset(annotations, folder, data, hint=""):
     paths = {name: find_features(folder, name) or find_features(folder, prefix + name) for name in annotations.recordings}
     there = {name for name, path in paths.items() if path}
     place = f"in {folder}" if pathlib.Path(folder).is_dir() else f"in {folder}, a folder that does not exist"
-    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, place, hint)
+    uncut = lambda name: longer_stream(paths[name])
+    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, place, hint, uncut)
 
 
-def build_dataset(annotations, read_raw, available, data, place, hint=""):
+def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_length=lambda name: 0):
     """Dataset of a function that reads the raw (T, C) array of a recording; folds samples and checks channels on reading.
 
     Args:
@@ -131,6 +142,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         data: the fields of `config.data`.
         place: where the features are looked for, for messages: "in FOLDER".
         hint: see `folder_dataset`.
+        uncut_length: recording name -> rows of the longer of two streams that `read_raw` cuts to one length, see `longer_stream`.
 
     Returns, Raises: as `folder_dataset`.
     """
@@ -182,16 +194,22 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     @functools.cache
     def timeline(name):
         unfolded = read if data.samples_per_frame == 1 else read_raw  # `read` keeps what it has read
-        return make_timeline(recordings[name], data, unfolded)
+        return make_timeline(recordings[name], data, lambda name: max(len(unfolded(name)), uncut_length(name)))
 
     return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
 
 
-def make_timeline(recording, data, read_raw):
+def make_timeline(recording, data, num_features):
     """Timeline of a recording's features after folding.
 
     Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration; with
     `config.data.stride_frames` = 0 over its frames.
+
+    Args:
+        recording: Recording.
+        data: the fields of `config.data`.
+        num_features: recording name -> how many features it has before folding, and before the longer of two streams is cut: a
+            row that is cut off leaves the others where they are. Called only where features are spread.
     """
     fold, stride, snippet = data.samples_per_frame, data.stride_frames, data.snippet_frames
     fps = recording.fps or data.fps
@@ -202,13 +220,13 @@ def make_timeline(recording, data, read_raw):
                 f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features could be spread "
                 "(config.data.stride_frames is 0); annotate one of them."
             )
-        stride = snippet = num_frames / len(read_raw(recording.name))
+        stride = snippet = num_frames / num_features(recording.name)
     if not fps:
         if not recording.duration_sec:
             raise DataError(
                 f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set config.data.fps."
             )
-        fps, stride, snippet = len(read_raw(recording.name)) / recording.duration_sec, 1, 1
+        fps, stride, snippet = num_features(recording.name) / recording.duration_sec, 1, 1
     return Timeline(fps, fold * stride, snippet + (fold - 1) * stride)
 
 
@@ -280,20 +298,24 @@ def read_features(path):
     * .npy: the array itself, memory-mapped;
     * .npy in a folder rgb, with one of the same name in a folder flow beside it: both side by side, RGB first;
     * .npz: its only array, or the one named "features"; or as ECM's files are: "feat_spa" and "feat_tem", (C, T) each;
+      two streams are cut to the shorter, see `streams.common_length`;
     * .csv: one row a sample, one column a channel, separated by commas; a first row without any number is skipped.
 
     Returns:
         (T, C) float array, T and C at least 1; whole numbers become float32. A .npy of floats is a read-only memory map.
 
     Raises:
-        DataError: the file is missing, damaged, pickled, not numeric or not (T, C).
+        DataError: the file is missing, damaged, pickled, not numeric or not (T, C), or its two streams are not of one length.
     """
     path = pathlib.Path(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     if path.suffix not in readers:
         raise DataError(f"Feature file {path} has the suffix '{path.suffix}'; use one of {', '.join(SUFFIXES)}.")
     try:
-        array = readers[path.suffix](path)
+        streams = _two_streams(path)
+        array = _side_by_side(path, streams) if streams else readers[path.suffix](path)
+    except DataError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pyarrow.ArrowInvalid) as error:
         raise DataError(f"Cannot read the feature file {path}: {str(error).rstrip('.') or 'it is empty'}.") from error
     if array.ndim != 2 or not array.size:
@@ -303,27 +325,40 @@ def read_features(path):
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
-def _read_npy(path):
+def longer_stream(path):
+    """Rows of the longer of the two streams that a file which `read_features` can read stands for; 0 of a file of one array."""
+    return max(map(len, _two_streams(pathlib.Path(path))), default=0)
+
+
+def _two_streams(path):
+    """[RGB (T, C), flow (T', C)] of a path that stands for two streams, or else an empty list."""
+    if path.suffix == ".npz":
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a zip archive, or it is cut off")
+        with np.load(path, allow_pickle=False) as arrays:
+            names = ("feat_spa", "feat_tem")
+            return [arrays[name].T for name in names] if {*names} <= set(arrays.files) else []
     flow = path.parent.parent / "flow" / path.name
-    if path.parent.name == "rgb" and flow.is_file():
-        return _side_by_side([np.load(file, allow_pickle=False) for file in (path, flow)])
+    if path.suffix == ".npy" and path.parent.name == "rgb" and flow.is_file():
+        return [np.lib.format.open_memmap(file, mode="r") for file in (path, flow)]
+    return []
+
+
+def _side_by_side(path, streams):
+    """Features of two streams, (T, C) and (T', C), cut to the shorter and joined: (T, 2C)."""
+    if any(stream.ndim != 2 for stream in streams):
+        raise ValueError(f"its two streams have {streams[0].shape} and {streams[1].shape} features; both must be (T, C)")
+    length = common_length([len(stream) for stream in streams], path.stem, path.parent)
+    return np.concatenate([stream[:length] for stream in streams], axis=1)
+
+
+def _read_npy(path):
     return np.lib.format.open_memmap(path, mode="r")
 
 
-def _side_by_side(streams):
-    """Features of two streams, (T, C) each -> (T, 2C)."""
-    if any(stream.ndim != 2 for stream in streams) or len(streams[0]) != len(streams[1]):
-        raise ValueError(f"its two streams have {streams[0].shape} and {streams[1].shape} features; both must be (T, C) of one T")
-    return np.concatenate(streams, axis=1)
-
-
 def _read_npz(path):
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is not a zip archive, or it is cut off")
     with np.load(path, allow_pickle=False) as arrays:
         names = arrays.files
-        if {"feat_spa", "feat_tem"} <= set(names):
-            return _side_by_side([arrays["feat_spa"].T, arrays["feat_tem"].T])
         if len(names) != 1 and "features" not in names:
             raise ValueError(f"it holds {len(names)} arrays and none is named 'features'")
         return arrays["features" if "features" in names else names[0]]

@@ -1,7 +1,7 @@
 """Frames of videos as `tal_jax.prepare` stores them, and the clips cut from them.
 
 A folder holds, for each video, rgb/NAME.npy (T, H, W, 3) uint8, perhaps flow/NAME.npy (T, H, W, 2) uint8 (TV-L1; 0 to 255 mean -20 to
-20 pixels), and info/NAME.json with "fps", the rate of these frames.
+20 pixels), and info/NAME.json with "fps", the rate of these frames, and "duration_sec", the length of the video.
 """
 
 import dataclasses
@@ -43,9 +43,7 @@ def load(config, annotations, hint=HOW_TO_GET):
     stems = {name: next((s for s in (f"{data.file_prefix}{name}", name) if s in files), None) for name in annotations.recordings}
     there = {name for name, stem in stems.items() if stem}
     recordings = {
-        name: dataclasses.replace(recording, fps=read_fps(folder / "info" / f"{stems[name]}.json"))
-        if name in there
-        else recording
+        name: as_stored(recording, folder / "info" / f"{stems[name]}.json") if name in there else recording
         for name, recording in annotations.recordings.items()
     }
     place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
@@ -53,11 +51,16 @@ def load(config, annotations, hint=HOW_TO_GET):
     return features.build_dataset(annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint)
 
 
-def read_fps(path):
-    """The frame rate in an info file of `tal_jax.prepare`. Raises DataError."""
+def as_stored(recording, path):
+    """A Recording with the rate of its stored frames, and with the length of its video where none is annotated.
+
+    path: the info file of `tal_jax.prepare`. Raises DataError for one that cannot be read.
+    """
     try:
-        return float(json.loads(path.read_text())["fps"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        info = json.loads(path.read_text())
+        duration_sec = recording.duration_sec or info.get("duration_sec")
+        return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is missing or damaged; delete the frames of this video and run tal_jax.prepare again."
         ) from error

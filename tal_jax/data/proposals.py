@@ -23,7 +23,8 @@ class Proposals:
     """The proposals of one recording, best first: by falling score, of equal ones in file order.
 
     Attributes:
-        segments_sec: (N, 2) float64, start < end, within the recording. N may be 0.
+        segments_sec: (N, 2) float64, start < end, within the recording; where its duration is not annotated, and before
+            `proposals_of`, they may pass its end. N may be 0.
         scores: (N,) float64, finite; 1 where the file has none.
         labels: (N,) int32, 0-based indices into `Annotations.classes`, -1 where the file names no class of theirs; None where it
             names none at all.
@@ -36,6 +37,11 @@ class Proposals:
     def take(self, rows):
         """Those in `rows`: a slice, indices or a mask."""
         return Proposals(self.segments_sec[rows], self.scores[rows], None if self.labels is None else self.labels[rows])
+
+    def within(self, duration_sec):
+        """Those that have a length before the end of the recording, cut there."""
+        kept = self.take(self.segments_sec[:, 0] < duration_sec)
+        return dataclasses.replace(kept, segments_sec=np.minimum(kept.segments_sec, duration_sec))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +134,15 @@ def require_proposals(config, dataset):
     return dataset.proposals
 
 
+def proposals_of(config, dataset, name):
+    """The proposals of a recording, within it.
+
+    A duration that is not annotated follows from the features. They are read here, when the recording is used, not with the file
+    of proposals. Raises DataError if the dataset has no proposals.
+    """
+    return require_proposals(config, dataset)[name].within(dataset.duration_sec(name))
+
+
 def _known_name(name, known):
     """The name under which the annotations know a recording of the file, None if they do not."""
     return next((n for n in (name, name.removeprefix("v_"), f"v_{name}") if n in known), None)
@@ -202,7 +217,7 @@ def _results(found, classes):
     ]
 
 
-def from_candidates(candidates, annotations, *, most, nms_tiou=0.95):
+def from_candidates(candidates, duration_sec, *, most, nms_tiou=0.95):
     """Proposals of a trained system's candidates, or of groups of actionness: NMS over all classes together.
 
     A segment that several classes claim stays once, with the best score and its class.
@@ -210,22 +225,20 @@ def from_candidates(candidates, annotations, *, most, nms_tiou=0.95):
     Args:
         candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as `detect.find_candidates` returns them.
             Those that are not finite or have no length within the recording are left out.
-        annotations: their `Annotations`.
+        duration_sec: recording -> its length in seconds, see `features.Dataset.duration_sec`.
         most: at most so many proposals of a recording.
         nms_tiou: a candidate whose tIoU with a better one is at least that is left out.
 
     Returns:
         {recording: Proposals}.
     """
-    return {
-        name: _proposed(*found, annotations.recordings[name].duration_sec, most, nms_tiou) for name, found in candidates.items()
-    }
+    return {name: _proposed(*found, duration_sec(name), most, nms_tiou) for name, found in candidates.items()}
 
 
 def _proposed(segments_sec, classes, scores, duration_sec, most, nms_tiou):
     segments_sec, scores = np.asarray(segments_sec, np.float64).reshape(-1, 2), np.asarray(scores, np.float64)
     labels = None if classes is None else np.asarray(classes, np.int32)
     finite = np.isfinite(segments_sec).all(axis=1) & np.isfinite(scores)
-    segments_sec = np.clip(segments_sec, 0, duration_sec or np.inf)
+    segments_sec = np.clip(segments_sec, 0, duration_sec)
     found = Proposals(segments_sec, scores, labels).take(finite & (segments_sec[:, 1] > segments_sec[:, 0]))
     return found.take(hard_nms(found.segments_sec, found.scores, nms_tiou)[:most])

@@ -5,7 +5,6 @@ builder.download_and_prepare()
 source = builder.as_data_source("train")          # random access: len(source), source[3]["features"]
 """
 
-import math
 
 import ml_collections
 import numpy as np
@@ -18,7 +17,7 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     """What the builders share; a builder adds NUM_CHANNELS and where its annotations and features come from.
 
     A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `features.Timeline`);
-    duration_sec (NaN if unknown); segments_sec (G, 2) float64; labels (G,) class indices.
+    duration_sec; segments_sec (G, 2) float64; labels (G,) class indices.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -67,7 +66,7 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
                     fps=timeline.fps,
                     stride_frames=timeline.stride_frames,
                     snippet_frames=timeline.snippet_frames,
-                    duration_sec=recording.duration_sec or math.nan,
+                    duration_sec=dataset.duration_sec(name),
                     segments_sec=recording.segments_sec,
                     labels=recording.labels,
                 ),

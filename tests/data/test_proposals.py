@@ -8,7 +8,8 @@ import pytest
 
 from tal_jax.data import thumos14
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.proposals import Proposals, from_candidates, read_proposals, write_proposals
+from tal_jax.data.features import build_dataset, data_config
+from tal_jax.data.proposals import Proposals, from_candidates, proposals_of, read_proposals, write_proposals
 from tal_jax.errors import DataError
 from tests.golden_case import GOLDEN, GoldenCase
 
@@ -304,13 +305,36 @@ def test_candidates_of_all_classes_become_proposals():
         ),
         "b": (np.zeros((0, 2)), np.zeros(0), np.zeros(0)),
     }
-    annotations = annotations_of(recording(), recording("b"))
-    found = from_candidates(candidates, annotations, most=10)
+    duration_sec = {"a": 10.0, "b": 10.0}.get
+    found = from_candidates(candidates, duration_sec, most=10)
     np.testing.assert_array_equal(found["a"].segments_sec, [[1, 3], [8, 10], [5, 7]])  # tIoU of the first and the third: 0.976
     np.testing.assert_array_equal(found["a"].scores, [0.6, 0.4, 0.3])
     np.testing.assert_array_equal(found["a"].labels, [1, 0, 1])
     assert found["b"].segments_sec.shape == (0, 2)
-    assert_same(from_candidates(candidates, annotations, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
-    assert len(from_candidates(candidates, annotations, most=10, nms_tiou=0.99)["a"].scores) == 4
-    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, annotations, most=10)
+    assert_same(from_candidates(candidates, duration_sec, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
+    assert len(from_candidates(candidates, duration_sec, most=10, nms_tiou=0.99)["a"].scores) == 4
+    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, duration_sec, most=10)
     assert_same(without_classes, {"a": dataclasses.replace(found["a"], labels=None)})
+
+
+def test_proposals_are_cut_where_their_recording_ends():
+    """Without an annotated duration that is where its features end, which are read when they are asked for."""
+    segments = np.array([[1.0, 3.0], [7.0, 30.0], [9.0, 30.0], [8.0, 9.0]])
+    found, read = Proposals(segments, np.arange(4.0), np.arange(4, dtype=np.int32)), []
+    recordings = {name: recording(name, seconds, fps=10.0) for name, seconds in (("a", None), ("b", None), ("c", 30.0))}
+    dataset = build_dataset(
+        Annotations(("x",), recordings),
+        lambda name: read.append(name) or np.ones((90, 1)),
+        set(recordings),
+        data_config(fps=10.0, train_subset=recordings["a"].subset),
+        "here",
+    )
+    dataset = dataclasses.replace(dataset, proposals=dict.fromkeys(recordings, found))
+    assert_same({"c": proposals_of(None, dataset, "c")}, {"c": found})
+    assert read == []
+    cut = Proposals(np.array([[1.0, 3.0], [7.0, 9.0], [8.0, 9.0]]), np.array([0.0, 1.0, 3.0]), np.array([0, 1, 3], np.int32))
+    assert_same({"a": proposals_of(None, dataset, "a")}, {"a": cut})
+    assert read == ["a"]
+    candidates = {"b": (segments, None, np.arange(4.0))}
+    proposed = from_candidates(candidates, dataset.duration_sec, most=9)["b"]
+    assert sorted(proposed.segments_sec.tolist()) == [[1, 3], [7, 9], [8, 9]]

@@ -189,9 +189,9 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
     for recording, (segments_sec, _, scores) in kept.items():
         video = case.info["videos"][recording]
         truth = Recording(recording, "validation", video["duration"], np.zeros((0, 2)), np.zeros(0, np.int32))
-        annotations = Annotations(tuple(case.info["class_names"]), {recording: truth})
+        dataset = Dataset(Annotations(tuple(case.info["class_names"]), {recording: truth}), read=None, timeline=None)
         key = recording.removeprefix("v_")
-        detections = detect.to_results(annotations, recording, segments_sec, np.zeros(len(scores), int), scores)
+        detections = detect.to_results(dataset, recording, segments_sec, np.zeros(len(scores), int), scores)
         probabilities = case.info["video_level_scores"][key]
         best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
         assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])

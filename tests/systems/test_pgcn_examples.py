@@ -62,3 +62,16 @@ def test_sampled_neighbours_at_test():
     ((_, _, sampled, _),) = examples.test_windows(config, dataset, "monday")
     np.testing.assert_array_equal(sampled["neighbours"].sum(axis=1)[:12], 4)
     assert (sampled["neighbours"] <= inputs["neighbours"]).all()
+
+
+def test_without_a_duration_a_recording_has_the_frames_that_its_features_see():
+    """20 features, of 16 frames each, 4 apart: 92 frames. Proposals are cut there."""
+    config = pgcn_config()
+    config.data = data_config(fps=2.0, stride_frames=4, snippet_frames=16)
+    recordings = {"monday": Recording("monday", "train", None, np.zeros((0, 2)), np.zeros(0, np.int32))}
+    dataset = build_dataset(Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"monday"}, config.data, "here")
+    found = Proposals(np.array([[0.0, 23.0], [40.0, 99.0], [46.0, 99.0]]), np.ones(3))
+    dataset = dataclasses.replace(dataset, proposals={"monday": found})
+    ((_, _, _, known),) = examples.test_windows(config, dataset, "monday")
+    assert known["duration_sec"] == 46
+    np.testing.assert_allclose(known["shares"] * 46, [[0, 23], [40, 46]])

@@ -262,3 +262,17 @@ def test_the_confidence_is_that_of_the_asked_stage():
     found = decode(config, outputs)
     np.testing.assert_array_equal(found["segments_sec"], 1.0)
     np.testing.assert_array_equal(found["confidence"], 1.0)
+
+
+def test_without_a_duration_a_recording_is_as_long_as_its_features_see():
+    """20 features, of 16 frames each, 4 apart, at 2 frames a second: 46 s. Proposals are cut there."""
+    config = tcanet_config()
+    config.data = data_config(fps=2.0, stride_frames=4, snippet_frames=16, class_agnostic=True)
+    config.window.snippets = 20
+    recordings = {"test": Recording("test", "test", None, np.zeros((0, 2)), np.zeros(0, np.int32))}
+    dataset = build_dataset(Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"test"}, config.data, "here")
+    found = Proposals(np.array([[0.0, 23.0], [40.0, 99.0], [46.0, 99.0]]), np.ones(3))
+    dataset = dataclasses.replace(dataset, proposals={"test": found})
+    ((_, _, inputs, known),) = examples.test_windows(config, dataset, "test")
+    assert known["duration_sec"] == 46 and inputs["proposal_mask"].sum() == 2
+    np.testing.assert_allclose(inputs["proposals_sec"][:2] + known["start_sec"], [[0, 23], [40, 46]], atol=1e-5)

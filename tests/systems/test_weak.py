@@ -168,12 +168,9 @@ def test_published_feature_files(tmp_path):
         (tmp_path / "train" / stream).mkdir(parents=True)
         np.save(tmp_path / "train" / stream / "v.npy", array)
     np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy"), np.concatenate([rgb, flow], axis=1))
-    np.save(tmp_path / "train" / "flow" / "v.npy", flow[:5])
-    with pytest.raises(DataError, match=r"rgb.v.npy: its two streams have \(7, 3\) and \(5, 3\) features"):
+    np.save(tmp_path / "train" / "flow" / "v.npy", flow[0])
+    with pytest.raises(DataError, match=r"rgb.v.npy: its two streams have \(7, 3\) and \(3,\) features"):
         read_features(tmp_path / "train" / "rgb" / "v.npy")
-    np.savez(tmp_path / "bad.npz", feat_spa=rgb.T, feat_tem=flow[:5].T)
-    with pytest.raises(DataError, match=r"bad.npz: its two streams have \(7, 3\) and \(5, 3\) features"):
-        read_features(tmp_path / "bad.npz")
 
 
 def test_features_spread_over_the_frames_of_a_recording(tiny_data):

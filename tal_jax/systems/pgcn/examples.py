@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from tal_jax.data.annotations import require_times
-from tal_jax.data.proposals import require_proposals
+from tal_jax.data.proposals import proposals_of
 from tal_jax.data.recording_scores import require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -33,8 +33,8 @@ def training_examples(config, dataset):
       DataError: a bad config; there are no proposals, or no actions; a label has no times.
     """
     require_valid(config)
-    proposals = require_proposals(config, dataset)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    proposals = {name: proposals_of(config, dataset, name) for name in recordings}
     require_times(recordings, f"training {config.system}")
     labelled = {name: _labelled_video(dataset, name, proposals[name]) for name in recordings}
     videos = {name: pools.make_pools(config.pools, video) for name, video in labelled.items() if len(video.truth_labels)}
@@ -69,7 +69,7 @@ def training_examples(config, dataset):
 
 def test_windows(config, dataset, name):
     """The one "window" of a recording, its best proposals; none where there are no proposals. See `System.windows`."""
-    proposals = require_proposals(config, dataset)[name].take(slice(config.decode.proposals))
+    proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
     count, size = len(proposals.scores), config.decode.proposals
     if not count:
         return
@@ -102,10 +102,7 @@ def _labelled_video(dataset, name, proposals):
 
 def _num_frames(dataset, name):
     """Length of a recording in frames of its video or samples, from the annotations, or from its features."""
-    recording, timeline = dataset.annotations.recordings[name], dataset.timeline(name)
-    if recording.duration_sec:
-        return max(round(recording.duration_sec * timeline.fps), 1)
-    return max(round(len(dataset.read(name)) * timeline.stride_frames), 1)
+    return max(round(dataset.duration_sec(name) * dataset.timeline(name).fps), 1)
 
 
 def _whole_frames(dataset, name, segments_sec):

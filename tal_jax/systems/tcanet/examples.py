@@ -4,7 +4,7 @@ import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
-from tal_jax.data.proposals import require_proposals
+from tal_jax.data.proposals import proposals_of, require_proposals
 from tal_jax.data.recording_scores import require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -28,12 +28,13 @@ def training_examples(config, dataset):
         negative score; detections would have no class.
     """
     require_valid(config)
-    proposals = {name: _proposals_of(config, dataset, name) for name in dataset.annotations.recordings}
     for name, recording in dataset.annotations.recordings.items():
+        _require_positive_scores(config, dataset, name)
         if recording.subset == config.data.test_subset:
-            _known_classes(config, dataset, name, proposals[name].take(slice(config.decode.proposals)))
+            _known_classes(config, dataset, name, dataset.proposals[name].take(slice(config.decode.proposals)))
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
+    proposals = {name: proposals_of(config, dataset, name) for name in recordings}
     truths = {name: _long(recording.segments_sec, config.window.min_action_sec) for name, recording in recordings.items()}
     items = [
         (name, offset)
@@ -67,7 +68,8 @@ def test_windows(config, dataset, name):
     Known of each are start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
     in place of these, and duration_sec of the recording.
     """
-    proposals = _proposals_of(config, dataset, name).take(slice(config.decode.proposals))
+    _require_positive_scores(config, dataset, name)
+    proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
     offsets = _offsets(config, dataset, name, config.window.test_stride_frames)
     size, num_features = config.window.snippets, len(dataset.read(name))
     centres = dataset.timeline(name).to_seconds([offset + min(size, num_features) / 2 for offset in offsets])
@@ -77,19 +79,18 @@ def test_windows(config, dataset, name):
         if not len(chosen.scores):
             continue
         inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
-        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": _duration_sec(dataset, name)}
+        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": dataset.duration_sec(name)}
         yield offset, min(num_features - offset, size), inputs, known | _known_classes(config, dataset, name, chosen)
 
 
-def _proposals_of(config, dataset, name):
-    """The proposals of a recording. Raises DataError for negative scores, which a confidence would rank the wrong way round."""
-    proposals = require_proposals(config, dataset)[name]
-    if (proposals.scores < 0).any():
+def _require_positive_scores(config, dataset, name):
+    """Raises DataError for proposals with negative scores, which a confidence would rank the wrong way round."""
+    scores = require_proposals(config, dataset)[name].scores
+    if (scores < 0).any():
         raise DataError(
-            f"The proposals of recording '{name}' have negative scores, the lowest {proposals.scores.min():g}; {config.system} "
+            f"The proposals of recording '{name}' have negative scores, the lowest {scores.min():g}; {config.system} "
             "needs scores from 0 on, to multiply them by its confidence. Write their exponentials to the file in their place."
         )
-    return proposals
 
 
 def _known_classes(config, dataset, name, proposals):
@@ -116,10 +117,6 @@ def _known_classes(config, dataset, name, proposals):
             "--config.data.class_agnostic=True."
         )
     return {"labels": labels}
-
-
-def _duration_sec(dataset, name):
-    return dataset.annotations.recordings[name].duration_sec or float(dataset.timeline(name).to_seconds(len(dataset.read(name))))
 
 
 def _long(segments_sec, min_sec):
@@ -157,7 +154,7 @@ def _window(config, dataset, name, offset, segments_sec, size):
         "features": np.zeros((rows, features.shape[1]), np.float32),
         "proposals_sec": np.zeros((size, 2), np.float32),
         "proposal_mask": np.zeros(size, np.float32),
-        "covered_sec": np.float32(_duration_sec(dataset, name) if rescaled else timeline.to_seconds(offset + rows) - start_sec),
+        "covered_sec": np.float32(dataset.duration_sec(name) if rescaled else timeline.to_seconds(offset + rows) - start_sec),
         "num_features": np.float32(len(seen)),
         "earliest_sec": np.float32(-start_sec),
     }
