@@ -9,7 +9,7 @@ import numpy as np
 from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
-from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.data.proposals import Proposals
 from tal_jax.data.recording_scores import best_classes, require_recordings
@@ -97,7 +97,7 @@ def evaluate_streams(workdir, detector, streams):
         results = label_recordings(results, best_classes(config.evaluate.recording_scores))
     _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
-    return _score(config, workdir, _scored_annotations(config), results, missing, proposals)
+    return _score(config, workdir, _scored_annotations(config), results, proposals)
 
 
 def _write_detections(workdir, results):
@@ -135,14 +135,23 @@ def score_proposals(config, dataset, results):
       {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression, which by itself raises the
       recall of few proposals.
     """
-    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
-    scored = Annotations(classes, {name: recordings[name] for name in results if name not in config.evaluate.left_out})
-    proposals = {name: found.take(slice(config.decode.proposals)) for name, found in dataset.proposals.items()}
+    proposals = {name: dataset.proposals[name].take(slice(config.decode.proposals)) for name in results}
     detections = {name: as_proposals(found) for name, found in results.items()}
+    annotations = _scored_annotations(config)
     return {
-        what: evaluate_proposals(scored, found, subset=config.data.test_subset)
+        what: evaluate_proposals(annotations, found, **scored_settings(config, annotations))
         for what, found in (("proposals", proposals), ("detections", detections))
     }
+
+
+def scored_settings(config, annotations):
+    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
+
+    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test subset alone.
+    """
+    recordings = annotations.subset(config.data.test_subset).recordings
+    left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
+    return dict(subset=config.data.test_subset, left_out=left_out, missing=config.evaluate.missing)
 
 
 def as_proposals(detections):
@@ -154,17 +163,15 @@ def as_proposals(detections):
     return Proposals(np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64))
 
 
-def _score(config, workdir, annotations, results, left_out=(), proposals=None):
+def _score(config, workdir, annotations, results, proposals=None):
     require_scorable(config, annotations)
-    scored = annotations.subset(config.data.test_subset).recordings
     result = evaluate_detections(
         annotations,
         results,
-        subset=config.data.test_subset,
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
-        left_out={*config.evaluate.left_out, *(name for name in (*left_out, *config.data.left_out) if name in scored)},
         other_recordings=config.evaluate.other_recordings,
+        **scored_settings(config, annotations),
     )
     if proposals:
         result["proposals"] = proposals
@@ -176,8 +183,9 @@ def _score(config, workdir, annotations, results, left_out=(), proposals=None):
 
 def require_scorable(config, annotations):
     """Raises DataError if a field of `config.evaluate` cannot be, or the annotations lack the test subset."""
+    settings = config.evaluate
     try:
-        require_protocol(config.evaluate.protocol, config.evaluate.tious, config.evaluate.other_recordings)
+        require_protocol(settings.protocol, settings.tious, settings.other_recordings, settings.missing)
     except ValueError as error:
         raise DataError(f"config.evaluate.{error}") from error
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
