@@ -140,6 +140,21 @@ def test_what_is_not_scored_is_counted():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_actions_of_missing_recordings_are_missed_unless_they_are_left_out(protocol):
+    truths = {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("jump", 0, 10)], "c": [("run", 0, 10)], "d": [("run", 0, 10)]}
+    found = {"a": [("run", 0, 10, 0.9)], "c": []}
+    missed = score(truths, found, protocol=protocol, left_out=["d"])
+    assert missed["ap"] == {"jump": {"0.5": 0.0}, "run": {"0.5": pytest.approx(100 / 3)}}
+    assert missed["protocol"]["recordings_missing"] == ["b"] and missed["protocol"]["missing"] == "missed"
+    assert (missed["counts"]["recordings"], missed["counts"]["recordings_of_subset"]) == (3, 4)
+
+    without = score(truths, found, protocol=protocol, left_out=["d"], missing="left out")
+    assert without["ap"] == {"run": {"0.5": 50.0}}  # c has an empty list: nothing was found in it
+    assert without["protocol"]["recordings_missing"] == ["b"] and without["protocol"]["recordings_left_out"] == ["d"]
+    assert (without["counts"]["recordings"], without["counts"]["recordings_of_subset"]) == (2, 4)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_evaluator(protocol, seed):
     truths, found = random_case(seed)

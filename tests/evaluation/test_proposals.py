@@ -84,6 +84,18 @@ def test_what_counts():
     json.dumps(scores, allow_nan=False)
 
 
+def test_missing_recordings_are_missed_unless_they_are_left_out():
+    truths = annotations_of(a=[("run", 0, 10)], b=[("run", 0, 10)], c=[("run", 0, 10)], d=[("run", 0, 10)])
+    proposals = proposals_of(a=[(0, 10)], c=[])
+    missed = score(truths, proposals, left_out=["d"])
+    assert missed["recall"]["0.9"] == pytest.approx(100 / 3) and missed["counts"]["recordings_without_proposals"] == 2
+    without = score(truths, proposals, left_out=["d"], missing="left out")
+    assert without["recall"]["0.9"] == 50 and without["counts"]["recordings_without_proposals"] == 1
+    assert (missed["counts"]["recordings_left_out"], without["counts"]["recordings_left_out"]) == (1, 2)
+    with pytest.raises(DataError, match="left_out names 'z'"):
+        score(truths, proposals, left_out=["z"])
+
+
 @pytest.mark.parametrize("proposals", [{}, proposals_of(a=[], b=[]), proposals_of(c=[(0, 10)] * 9), proposals_of(a=[(5, 5)])])
 def test_without_a_proposal_that_counts_the_score_is_0(proposals):
     truths = annotations_of(a=[("run", 0, 10), ("run", 5, 5)], b=[("run", 0, 10)], c=[])
