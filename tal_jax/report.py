@@ -44,12 +44,12 @@ def print_evaluation(result, workdir):
 
 
 def _which_recordings(result):
-    """For a title: of which recordings a score is; nothing where it is of all and none is missing."""
+    """A line of a title: of how many recordings a score is; nothing where it is of all and none is missing."""
     counts, protocol = result["counts"], result["protocol"]
     missed = len(protocol["recordings_missing"]) if protocol["missing"] == "missed" else 0
     if counts["recordings"] == counts["recordings_of_subset"] and not missed:
         return ""
-    scored = f"; {counts['recordings']} of {counts['recordings_of_subset']} recordings"
+    scored = f"\n{counts['recordings']} of {counts['recordings_of_subset']} recordings"
     return f"{scored}, {missed} of them missed" if missed else scored
 
 
