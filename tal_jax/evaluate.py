@@ -89,6 +89,7 @@ def load_stream(config, workdir):
 def evaluate_streams(workdir, detector, streams):
     """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
     config, _, dataset = streams[0]
+    annotations = _scored_annotations(config)
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
     log.info("Evaluating on %d recordings.", len(names))
@@ -97,7 +98,7 @@ def evaluate_streams(workdir, detector, streams):
         results = label_recordings(results, best_classes(config.evaluate.recording_scores))
     _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
-    return _score(config, workdir, _scored_annotations(config), results, proposals)
+    return _score(config, workdir, annotations, results, proposals)
 
 
 def _write_detections(workdir, results):
@@ -106,8 +107,12 @@ def _write_detections(workdir, results):
 
 
 def _scored_annotations(config):
-    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart."""
+    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart.
+
+    Raises DataError if they cannot be scored against.
+    """
     annotations = dataset_annotations(config)
+    require_scorable(config, annotations)
     agnostic = config.data.class_agnostic and not config.evaluate.recording_scores
     return annotations.class_agnostic() if agnostic else annotations
 
@@ -147,7 +152,7 @@ def score_proposals(config, dataset, results):
 def scored_settings(config, annotations):
     """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
 
-    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test subset alone.
+    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test subset.
     """
     recordings = annotations.subset(config.data.test_subset).recordings
     left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
@@ -164,7 +169,6 @@ def as_proposals(detections):
 
 
 def _score(config, workdir, annotations, results, proposals=None):
-    require_scorable(config, annotations)
     result = evaluate_detections(
         annotations,
         results,

@@ -30,7 +30,7 @@ def print_evaluation(result, workdir):
     if absent:
         missed = result["protocol"]["missing"] == "missed"
         score = "their actions count as missed" if missed else "they are left out"
-        what = f"{len(absent)} recordings lack features or are not in the detections file, the first '{absent[0]}'"
+        what = f"{len(absent)} recordings lack features or are not in the file, the first '{absent[0]}'"
         line = f"{what}; {score} (config.evaluate.missing)."
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if counts["ignored_intervals"]:

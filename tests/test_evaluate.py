@@ -110,7 +110,7 @@ def test_features_of_two_streams_are_fused_in_any_order(refined):
 
 
 def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
-    config, _, result = refined["rgb"]
+    config, workdir, result = refined["rgb"]
     dataset = load_dataset(config)
     given = {name: found.take(slice(2)) for name, found in dataset.proposals.items()}
     config = config.copy_and_resolve_references()
@@ -130,6 +130,9 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
         assert any(line in printed for printed in lines), line
     report.print_proposals(None, "proposals.json")
     assert capsys.readouterr().out == "Written: proposals.json\n"
+    config.evaluate.missing = "forgotten"
+    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+        evaluate.evaluate(config, workdir)
 
 
 def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
@@ -188,7 +191,7 @@ def test_recordings_without_features_are_missed_by_default(one_missing, capsys):
     report.print_evaluation(result, workdir)
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 2 recordings, 1 of them missed" in out
-    line = "1 recordings lack features or are not in the detections file, the first 'holiday'; their actions count as missed"
+    line = "1 recordings lack features or are not in the file, the first 'holiday'; their actions count as missed"
     assert f"{line} (config.evaluate.missing)." in out
 
 

@@ -15,8 +15,8 @@ every detail, by up to a point on the same detections, so a score is only worth 
 
 An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
 
-A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet evaluator
-drops it. The two agree where every recording has truths, or where `left_out` names those that have none.
+A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet
+evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have none.
 
 Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the ActivityNet
 evaluator leaves to an unstable sort.
@@ -79,8 +79,8 @@ def evaluate_detections(
         tious: thresholds, above 0 and up to 1.
         protocol: "activitynet" or "thumos14", see the head of this file.
         left_out: recordings to leave out of the subset, with their ground truth and detections.
-        missing: what recordings of the subset are that `detections` has no key for: "missed", their actions count
-            as not found, as by the official evaluators; or "left out".
+        missing: what recordings of the subset are that `detections` has no key for: "missed", their actions
+            count as not found, as by the official evaluators; or "left out".
         other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by AFSD's
             evaluator, or "false positives", as by the two official ones.
 
@@ -90,8 +90,8 @@ def evaluate_detections(
         the classes of the subset's ground truth (0 where nothing was detected), and `counts`.
 
     Raises:
-        DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it lacks, or
-            all recordings are left out.
+        DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it lacks,
+            or all recordings are left out.
         ValueError: an argument is none of the values above.
     """
     require_protocol(protocol, tious, other_recordings, missing)

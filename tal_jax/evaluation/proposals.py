@@ -41,8 +41,8 @@ def evaluate_proposals(
         proposals: {recording: `tal_jax.data.proposals.Proposals`}.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions count as
-            not found; or "left out".
+        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions count
+            as not found; or "left out".
         most: the largest average number of proposals.
         ar_tious: thresholds over which recall is averaged.
         recall_tious: thresholds of the recall of all proposals.
@@ -50,12 +50,12 @@ def evaluate_proposals(
     Returns:
         Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area under this curve over
         its width), `recall` {tIoU: recall of all proposals}, `ar_tious`, and `counts`: recordings with actions, those of them
-        without a proposal, recordings of the subset that are not scored, actions, proposals on recordings with
-        actions and on others of the subset.
+        without a proposal, recordings of the subset that are not scored, actions, proposals on recordings
+        with actions and on others of the subset.
 
     Raises:
-        DataError: the subset has no recordings or no ground truth, a label has no times, `left_out` names a recording
-            that the subset lacks, or all recordings are left out.
+        DataError: the subset has no recordings or no ground truth, a label has no times, `left_out` names a
+            recording that the subset lacks, or all recordings are left out.
         ValueError: `missing` is none of its values.
     """
     chosen = dict(subset=subset, left_out=left_out, missing=missing)

@@ -212,7 +212,7 @@ def test_no_detections_at_all_score_0():
         (dict(tious=[50]), ValueError, "up to 1"),
         (dict(other_recordings="yes"), ValueError, "other_recordings"),
         (dict(missing="dropped"), ValueError, "missing is 'dropped'; it must be one of missed, left out"),
-        (dict(missing="left out"), DataError, "any of the 1 recordings of subset 'test', the first is 'v'"),
+        (dict(missing="left out"), DataError, "All 1 recordings of subset 'test' are missing, the first is 'v'"),
         (dict(left_out=["w"]), DataError, "'w'"),
         (dict(left_out=["v"]), DataError, "'test'"),
         (dict(subset="validation"), DataError, "'validation'"),
