@@ -3,6 +3,7 @@
 import ml_collections
 
 from tal_jax.errors import DataError
+from tal_jax.evaluation.recordings import MISSING
 
 AT_LEAST_1 = (
     "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
@@ -75,6 +76,7 @@ def base_config(system):
     config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
     config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet
     config.evaluate.left_out = ()  # recordings not to score
+    config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
     config.evaluate.checkpoint = "latest"  # or 'best'
 
@@ -138,7 +140,8 @@ def require_choices(config, choices):
 
 def require_shared_fields(config):
     """Raises DataError for the first field of `base_config` whose value cannot be."""
-    require_choices(config, {"decode.nms": ("soft", "hard"), "evaluate.checkpoint": ("latest", "best")})
+    choices = {"decode.nms": ("soft", "hard"), "evaluate.checkpoint": ("latest", "best")}
+    require_choices(config, choices | {"evaluate.missing": MISSING})
     if config.decode.nms_tiou <= 0:
         raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
     for field in AT_LEAST_1:

@@ -12,7 +12,7 @@ import numpy as np
 from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, load_dataset
-from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
 from tal_jax.data.recording_scores import best_classes, require_recordings
@@ -119,13 +119,14 @@ def _require_fusable(runs):
 def evaluate_streams(workdir, detector, streams):
     """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
     config, _, dataset = streams[0]
+    annotations = _scored_annotations(config)
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
     log.info("Evaluating on %d recordings.", len(names))
     results = labelling(config)(dataset, detect(detector, streams, names))
     _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
-    return _score(config, workdir, _scored_annotations(config), results, missing, proposals)
+    return _score(config, workdir, annotations, results, proposals)
 
 
 def _write_detections(workdir, results):
@@ -134,8 +135,12 @@ def _write_detections(workdir, results):
 
 
 def _scored_annotations(config):
-    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart."""
+    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart.
+
+    Raises DataError if they cannot be scored against.
+    """
     annotations = dataset_annotations(config)
+    require_scorable(config, annotations)
     agnostic = config.data.class_agnostic and not config.evaluate.recording_scores
     return annotations.class_agnostic() if agnostic else annotations
 
@@ -163,15 +168,24 @@ def score_proposals(config, dataset, results):
       {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression, which by itself raises the
       recall of few proposals.
     """
-    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
-    scored = Annotations(classes, {name: recordings[name] for name in results if name not in config.evaluate.left_out})
     most = slice(config.decode.proposals)
-    proposals = {name: proposals_of(config, dataset, name).take(most) for name in scored.recordings}
+    proposals = {name: proposals_of(config, dataset, name).take(most) for name in results}
     detections = {name: as_proposals(found) for name, found in results.items()}
+    annotations = _scored_annotations(config)
     return {
-        what: evaluate_proposals(scored, found, subset=config.data.test_subset)
+        what: evaluate_proposals(annotations, found, **scored_settings(config, annotations))
         for what, found in (("proposals", proposals), ("detections", detections))
     }
+
+
+def scored_settings(config, annotations):
+    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
+
+    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test subset.
+    """
+    recordings = annotations.subset(config.data.test_subset).recordings
+    left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
+    return dict(subset=config.data.test_subset, left_out=left_out, missing=config.evaluate.missing)
 
 
 def as_proposals(detections):
@@ -183,17 +197,14 @@ def as_proposals(detections):
     return Proposals(np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64))
 
 
-def _score(config, workdir, annotations, results, left_out=(), proposals=None):
-    require_scorable(config, annotations)
-    scored = annotations.subset(config.data.test_subset).recordings
+def _score(config, workdir, annotations, results, proposals=None):
     result = evaluate_detections(
         annotations,
         results,
-        subset=config.data.test_subset,
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
-        left_out={*config.evaluate.left_out, *(name for name in (*left_out, *config.data.left_out) if name in scored)},
         other_recordings=config.evaluate.other_recordings,
+        **scored_settings(config, annotations),
     )
     if proposals:
         result["proposals"] = proposals
@@ -205,8 +216,9 @@ def _score(config, workdir, annotations, results, left_out=(), proposals=None):
 
 def require_scorable(config, annotations):
     """Raises DataError if a field of `config.evaluate` cannot be, or the annotations lack the test subset."""
+    settings = config.evaluate
     try:
-        require_protocol(config.evaluate.protocol, config.evaluate.tious, config.evaluate.other_recordings)
+        require_protocol(settings.protocol, settings.tious, settings.other_recordings, settings.missing)
     except ValueError as error:
         raise DataError(f"config.evaluate.{error}") from error
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")

@@ -48,19 +48,22 @@ def propose(config, workdir, source=""):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)
         log.info("%s: %s", source, held)
+        scored = {name: found[name] for name in found if name not in held.without_proposals}
     else:
         candidates, dataset = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
         annotations = dataset.annotations
         found = proposals.from_candidates(
             candidates, dataset.duration_sec, most=settings.most, nms_tiou=settings.nms_tiou
         )
+        scored = found
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
             temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
     distributed.wait()  # the others may read them next
     try:
-        return evaluate_proposals(annotations, found, subset=config.data.test_subset)
+        annotations = dataset_annotations(config)  # also of recordings whose features are missing
+        return evaluate_proposals(annotations, scored, **evaluate.scored_settings(config, annotations))
     except DataError as error:
         log.warning("The proposals are not scored: %s", error)
         return None

@@ -9,8 +9,8 @@ def print_evaluation(result, workdir):
     """Prints mAP, the AP of every class, and what proposals find; `result` as evaluation.json holds it, None prints nothing."""
     if result is None:
         return
-    tious = list(result["map"])
-    table = Table(title=f"AP (%) by tIoU, protocol {result['protocol']['name']}")
+    tious, counts = list(result["map"]), result["counts"]
+    table = Table(title=f"AP (%) by tIoU, protocol {result['protocol']['name']}{_which_recordings(result)}")
     table.add_column("class")
     for column in (*tious, "average"):
         table.add_column(column, justify="right")
@@ -20,18 +20,37 @@ def print_evaluation(result, workdir):
     table.add_row("mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold")
     console = Console()
     console.print(table)
-    counts = result["counts"]
     console.print(
         f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
         f"All counts: {workdir}/evaluation.json",
         highlight=False,
         soft_wrap=True,
     )
+    absent = result["protocol"]["recordings_missing"]
+    if absent:
+        missed = result["protocol"]["missing"] == "missed"
+        score = "their actions count as missed" if missed else "they are left out"
+        what = f"{len(absent)} recordings lack features or are not in the file, the first '{absent[0]}'"
+        line = f"{what}; {score} (config.evaluate.missing)."
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if counts["ignored_intervals"]:
+        line = f"{counts['ignored_intervals']} intervals have an ignored label (config.data.ignored_labels)."
+        console.print(line, highlight=False, soft_wrap=True)
     for why, number in counts["detections_ignored"].items():
         if number:
             console.print(f"{number} detections ignored: {why.replace('_', ' ')}.", highlight=False)
     if "proposals" in result:
         console.print(_found_table("actions found, whatever their class (%)", result["proposals"]))
+
+
+def _which_recordings(result):
+    """A line of a title: of how many recordings a score is; nothing where it is of all and none is missing."""
+    counts, protocol = result["counts"], result["protocol"]
+    missed = len(protocol["recordings_missing"]) if protocol["missing"] == "missed" else 0
+    if counts["recordings"] == counts["recordings_of_subset"] and not missed:
+        return ""
+    scored = f"\n{counts['recordings']} of {counts['recordings_of_subset']} recordings"
+    return f"{scored}, {missed} of them missed" if missed else scored
 
 
 def print_detections(name, detections, most=40):
@@ -53,7 +72,9 @@ def print_proposals(result, path):
     if result:
         console.print(_found_table("actions found by the proposals of the test subset (%)", {"proposals": result}))
         counts = result["counts"]
-        counted = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
+        without, left_out = counts["recordings_without_proposals"], counts["recordings_left_out"]
+        counted = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions, "
+        counted += f"{without} of them without a proposal; {left_out} left out. "
     console.print(f"{counted}Written: {path}", highlight=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """Two streams at once, one class for all, class scores of whole recordings, and what proposals became."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_features_of_two_streams_are_fused_in_any_order(refined):
 
 
 def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
-    config, _, result = refined["rgb"]
+    config, workdir, result = refined["rgb"]
     dataset = load_dataset(config)
     given = {name: found.take(slice(2)) for name, found in dataset.proposals.items()}
     config = config.copy_and_resolve_references()
@@ -129,6 +130,9 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
         assert any(line in printed for printed in lines), line
     report.print_proposals(None, "proposals.json")
     assert capsys.readouterr().out == "Written: proposals.json\n"
+    config.evaluate.missing = "forgotten"
+    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+        evaluate.evaluate(config, workdir)
 
 
 def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
@@ -138,6 +142,93 @@ def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
     assert result["protocol"]["recordings_left_out"] == ["monday"] and result["counts"]["ground_truths"] == 4
     assert set(load_dataset(config).annotations.recordings) == {"tuesday"}
+
+
+def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
+    rows = [("slow", 1.0, 4.0), ("Ambiguous", 5.0, 6.0)]
+    annotations = [{"label": label, "segment": segment} for label, *segment in rows]
+    database = {"sunday": {"subset": "test", "duration": 9.0, "annotations": annotations}}
+    (tmp_path / "mine.json").write_text(json.dumps({"database": database}))
+    found = [{"label": "slow", "segment": segment, "score": score} for segment, score in (([5.5, 8.0], 0.9), ([1.0, 4.0], 0.8))]
+    write_detections(tmp_path / "found.json", {"sunday": found})
+    config = tiny()
+    config.data.annotations = str(tmp_path / "mine.json")
+    expected = {"activitynet": 50, "thumos14": 100}  # the devkit leaves out what touches an ambiguous interval
+    for protocol, score in expected.items():
+        config.evaluate.protocol = protocol
+        result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
+        assert list(result["ap"]) == ["slow"] and result["map_avg"] == score
+        assert result["counts"]["ground_truths"] == result["counts"]["ignored_intervals"] == 1
+        report.print_evaluation(result, tmp_path)
+        assert "1 intervals have an ignored label (config.data.ignored_labels)." in capsys.readouterr().out
+    write_detections(tmp_path / "found.json", {"sunday": [d | {"label": "action"} for d in found]})
+    config.data.class_agnostic = True
+    result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
+    assert result["ap"] == {"action": dict.fromkeys(result["map"], 100)}
+
+
+@pytest.fixture(scope="module")
+def one_missing(tiny, tiny_data, tmp_path_factory):
+    """(config, workdir, evaluation) of a toy whose test subset is sunday and "holiday", which has actions but no features."""
+    folder = tmp_path_factory.mktemp("one_missing")
+    content = json.loads((tiny_data / "labels.json").read_text())
+    content["database"]["holiday"] = content["database"]["sunday"]
+    (folder / "labels.json").write_text(json.dumps(content))
+    config = tiny(epochs=2)
+    config.data.update(annotations=str(folder / "labels.json"), allow_missing=True)
+    return config, folder / "run", train.train(config, folder / "run")
+
+
+def test_recordings_without_features_are_missed_by_default(one_missing, capsys):
+    config, workdir, result = one_missing
+    assert result["counts"]["recordings"] == 2 and result["counts"]["ground_truths"] == 4
+    assert result["protocol"]["recordings_missing"] == ["holiday"] and result["protocol"]["recordings_left_out"] == []
+    assert list(detections(workdir)) == ["sunday"]
+    logged = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert logged[-1]["map_avg"] == pytest.approx(result["map_avg"])
+    kept = [json.loads(path.read_text())["map_avg"] for path in (workdir / "checkpoints" / "best").rglob("metrics/metrics")]
+    assert kept == [result["map_avg"]]
+    report.print_evaluation(result, workdir)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 of 2 recordings, 1 of them missed" in out
+    line = "1 recordings lack features or are not in the file, the first 'holiday'; their actions count as missed"
+    assert f"{line} (config.evaluate.missing)." in out
+
+
+def test_recordings_without_features_can_be_left_out(one_missing, tmp_path, capsys):
+    config, workdir, missed = one_missing
+    config = config.copy_and_resolve_references()
+    config.evaluate.missing = "left out"
+    result = evaluate.evaluate(config, workdir)
+    assert result["counts"]["recordings"] == 1 and result["counts"]["ground_truths"] == 2
+    report.print_evaluation(result, workdir)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 recordings" in out and "'holiday'; they are left out (config.evaluate.missing)." in out
+    again = evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")  # a file that lacks the recording
+    assert again == result
+    config.evaluate.missing = "missed"
+    assert evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json") == missed
+    config.data.left_out = ("holiday",)
+    explicit = evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
+    assert explicit["map"] == result["map"] and explicit["protocol"]["recordings_left_out"] == ["holiday"]
+    config.evaluate.missing = "forgotten"
+    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+        evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
+
+
+def test_the_recall_of_proposals_counts_missing_recordings_too(one_missing):
+    config, _, _ = one_missing
+    dataset = load_dataset(config)
+    truths = dataset.annotations.recordings["sunday"].segments_sec
+    given = {name: Proposals(truths, np.ones(2)) for name in dataset.annotations.recordings}
+    config = config.copy_and_resolve_references()
+    config.decode.proposals = 2
+    found = [{"label": "slow", "segment": segment, "score": 0.5} for segment in truths.tolist()]
+    arguments = dataclasses.replace(dataset, proposals=given), {"sunday": found}
+    for missing, recall in (("missed", 50), ("left out", 100)):
+        config.evaluate.missing = missing
+        for scores in evaluate.score_proposals(config, *arguments).values():
+            assert scores["recall"]["0.9"] == recall
 
 
 def test_a_segment_of_several_classes_is_one_proposal():

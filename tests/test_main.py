@@ -298,7 +298,9 @@ def test_thumos_from_features_to_scores(tmp_path):
     assert "406 of 410 recordings have no feature file" in done.stderr
     assert "2 recordings, 2 windows, 1 steps an epoch, 2 epochs, 1 device(s)." in done.stderr
     result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert result["counts"]["recordings"] == 2 and result["counts"]["ground_truths"] == 5
+    assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == 3311
+    assert len(result["protocol"]["recordings_missing"]) == 208
+    assert "210 of 210 recordings, 208 of them missed" in done.stdout
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, 2]
     detections = json.loads((tmp_path / "run" / "detections.json").read_text())["results"]

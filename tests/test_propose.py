@@ -251,6 +251,36 @@ def test_groups_of_actionness(tiny, tmp_path, fields, per_second, proposed, capl
     assert scores["recall"]["0.5"] == 100 and scores["counts"]["recordings"] == 1
 
 
+@pytest.mark.parametrize("form", ["actionness", "list"])
+def test_test_recordings_without_proposals_are_missed_unless_they_are_left_out(tiny, tmp_path, form, capsys):
+    config = tiny("toy")
+    config.data.test_subset = "train"  # monday and tuesday, 4 actions each
+    annotations, source = load_annotations(config.data.annotations), tmp_path / "in"
+    source.mkdir()
+    truths = annotations.recordings["monday"].segments_sec
+    if form == "actionness":
+        np.save(source / "monday.npy", actionness_of_truth(annotations.recordings["monday"], 10))
+    else:
+        source /= "list.json"
+        rows = [{"segment": segment} for segment in truths.tolist()]
+        source.write_text(json.dumps({"results": {"monday": rows}}))
+    scores = propose.propose(config, tmp_path / "out", str(source))
+    assert scores["recall"]["0.5"] == 50 and scores["counts"]["ground_truths"] == 8
+    report.print_proposals(scores, "FILE")
+    told = "2 recordings with 8 annotated actions, 1 of them without a proposal; 0 left out. Written: FILE"
+    assert told in capsys.readouterr().out
+
+    config.evaluate.missing = "left out"
+    scores = propose.propose(config, tmp_path / "out", str(source))
+    assert scores["recall"]["0.5"] == 100 and scores["counts"]["ground_truths"] == 4
+    assert scores["counts"]["recordings_left_out"] == 1
+    config.evaluate.update(missing="missed", left_out=("tuesday",))
+    assert propose.propose(config, tmp_path / "out", str(source)) == scores
+    config.evaluate.missing = "forgotten"
+    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+        propose.propose(config, tmp_path / "out", str(source))
+
+
 def test_proposals_on_recordings_without_times_are_not_scored(tiny, tmp_path, capsys, caplog):
     labels = {name: {"subset": "test", "duration": 5, "annotations": [{"label": "slow"}]} for name in ("a", "b")}
     (tmp_path / "labels.json").write_text(json.dumps({"database": labels}))

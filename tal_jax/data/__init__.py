@@ -36,6 +36,10 @@ def load_dataset(config):
     dataset = DATASETS[config.data.name](config)
     if config.data.class_agnostic:
         dataset = dataclasses.replace(dataset, annotations=dataset.annotations.class_agnostic())
+    ignored = dataset.annotations.count_ignored()
+    if ignored:
+        labels = ", ".join(config.data.ignored_labels)
+        log.info("%d intervals have an ignored label (config.data.ignored_labels: %s).", ignored, labels)
     if config.get("proposals"):
         found, held = read_proposals(config.proposals, dataset.annotations)
         log.info("%s: %s", config.proposals, held)
@@ -56,7 +60,7 @@ def recording_scores(config, classes):
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
     if config.data.annotations:
-        return load_annotations(config.data.annotations)
+        return load_annotations(config.data.annotations, config.data.ignored_labels)
     if config.data.name not in ANNOTATIONS:
         raise DataError(f"The data set '{config.data.name}' has no annotations of its own; set --config.data.annotations=FILE.")
     return ANNOTATIONS[config.data.name](config)

@@ -53,4 +53,4 @@ def load(config):
 def annotations(config):
     """Annotations of `config.data.annotations`, or of the official file in its usual place."""
     hint = ANNOTATIONS_HINT if config.data.input == "features" else HOW_TO_GET
-    return load_annotations(config.data.annotations or ANNOTATIONS, hint=hint)
+    return load_annotations(config.data.annotations or ANNOTATIONS, config.data.ignored_labels, hint=hint)

@@ -11,6 +11,7 @@ The file:
          "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
 
 An annotation without "segment" says that something happens but not when, enough to train a weakly supervised system on.
+An ignored label (`config.data.ignored_labels`) is no class: its intervals are neither action nor background.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ import numpy as np
 
 from tal_jax.errors import DataError
 
-AMBIGUOUS = "Ambiguous"  # the label of THUMOS14's intervals that are neither action nor background
+IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that are neither action nor background
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Recording:
         labels: (G,) int32, 0-based indices into `Annotations.classes`.
         fps: the recording's own frame (sample) rate in 1/s, None if not annotated.
         num_frames: number of frames (samples), None if not annotated.
+        ignored_sec: (I, 2) float64, start and end in seconds of the intervals with an ignored label.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Recording:
     labels: np.ndarray
     fps: float | None = None
     num_frames: int | None = None
+    ignored_sec: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Annotations:
         one = {name: dataclasses.replace(r, labels=np.zeros_like(r.labels)) for name, r in self.recordings.items()}
         return Annotations(("action",), one)
 
+    def count_ignored(self):
+        """The number of intervals with an ignored label."""
+        return sum(len(recording.ignored_sec) for recording in self.recordings.values())
+
     def subset_names(self):
         """The subsets that there are, for messages: "'test', 'train'"."""
         return ", ".join(sorted({repr(recording.subset) for recording in self.recordings.values()})) or "none"
@@ -72,12 +79,12 @@ class Annotations:
         return Annotations(self.classes, chosen)
 
 
-def load_annotations(path, ignored_labels=(), classes=(), hint=""):
+def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
     """Reads an annotation file of the schema above.
 
     Args:
         path: the JSON file.
-        ignored_labels: annotations with these labels are left out, and so are the classes.
+        ignored_labels: labels that are no classes; their intervals become `Recording.ignored_sec`.
         classes: class order to use instead of the file's; empty: the file's "classes", else its labels sorted.
         hint: what to do where the file is missing, added to the error.
 
@@ -91,13 +98,15 @@ def load_annotations(path, ignored_labels=(), classes=(), hint=""):
     database = content.get("database")
     if not isinstance(database, dict) or not database:
         raise DataError(f"{path}: field 'database' must be a non-empty object of recordings by name.")
-    rows = {name: _rows(path, name, entry, ignored_labels) for name, entry in database.items()}
+    all_rows = {name: _rows(path, name, entry) for name, entry in database.items()}
+    rows = {name: [row for row in found if row[0] not in ignored_labels] for name, found in all_rows.items()}
     labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}  # label -> its first recording
     classes = _class_order(path, classes or content.get("classes"), labels, ignored_labels)
     index = {label: i for i, label in enumerate(classes)}
     recordings = {}
     for name, entry in database.items():
         where = f"{path}: recording '{name}'"
+        ignored = [row[1:] for row in all_rows[name] if row[0] in ignored_labels and not math.isnan(row[1])]
         num_frames = _optional(entry, "num_frames", where) or _optional(entry, "num_samples", where)
         recordings[name] = Recording(
             name=name,
@@ -107,6 +116,7 @@ def load_annotations(path, ignored_labels=(), classes=(), hint=""):
             labels=np.array([index[row[0]] for row in rows[name]], np.int32),
             fps=_optional(entry, "fps", where),
             num_frames=None if num_frames is None else int(num_frames),
+            ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
         )
     return Annotations(classes, recordings)
 
@@ -128,7 +138,7 @@ def _read_json(path, hint):
     return content
 
 
-def _rows(path, name, entry, ignored_labels):
+def _rows(path, name, entry):
     """[(label, start_sec, end_sec), ...] of one recording."""
     where = f"{path}: recording '{name}'"
     if not isinstance(entry, dict):
@@ -145,14 +155,12 @@ def _rows(path, name, entry, ignored_labels):
             raise DataError(f"{here}: field 'label' is missing or not a text in {annotation!r:.60}.")
         segment = annotation.get("segment")
         if "segment" not in annotation:
-            if annotation["label"] not in ignored_labels:
-                rows.append((annotation["label"], math.nan, math.nan))
+            rows.append((annotation["label"], math.nan, math.nan))
             continue
         if not isinstance(segment, list) or len(segment) != 2:
             raise DataError(f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
         start_sec, end_sec = (require_number(value, f"{here}: field 'segment'") for value in segment)
-        if annotation["label"] not in ignored_labels:
-            rows.append((annotation["label"], start_sec, end_sec))
+        rows.append((annotation["label"], start_sec, end_sec))
     return rows
 
 

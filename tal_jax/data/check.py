@@ -52,7 +52,8 @@ def check_dataset(config):
         except DataError as error:
             problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
         if not len(recording.labels):
-            problems.append(f"Note: recording '{name}' has no annotation.")
+            but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
+            problems.append(f"Note: recording '{name}' has no annotation{but}.")
     summary = _summary(config, dataset, shapes)
     try:
         summary += f"\n{proposals}: {read_proposals(proposals, dataset.annotations)[1]}" if proposals else ""
@@ -74,6 +75,10 @@ def _summary(config, dataset, shapes):
         size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
         lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
     lines.append(f"{len(classes)} classes: {', '.join(classes)}")
+    ignored = dataset.annotations.count_ignored()
+    if ignored:
+        labels = ", ".join(config.data.ignored_labels)
+        lines.append(f"{ignored} intervals with an ignored label (config.data.ignored_labels: {labels})")
     timed = np.isfinite(seconds)
     if not timed.all():
         lines.append(f"{(~timed).sum()} labels without times")
@@ -116,7 +121,8 @@ def annotation_problems(dataset):
     """
     problems = []
     for name, recording in dataset.annotations.recordings.items():
-        within = recording.duration_sec is not None and not (recording.segments_sec > recording.duration_sec).any()
+        times_sec = np.concatenate([recording.segments_sec, recording.ignored_sec])
+        within = recording.duration_sec is not None and not (times_sec > recording.duration_sec).any()
         timeline = None if within else dataset.timeline(name)
         found = _annotation_problems(recording, dataset.annotations.classes, timeline, recording.duration_sec)
         problems += [f"Recording '{name}' {sentence}" for sentence in found]
@@ -130,10 +136,13 @@ def _annotation_problems(recording, classes, timeline, duration_sec):
     """
     problems = []
     seen = set()
-    for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
+    actions = zip(recording.labels, recording.segments_sec, strict=True)
+    rows = [(f"'{classes[label]}'", *segment) for label, segment in actions]
+    rows += [("an ignored label", *segment) for segment in recording.ignored_sec]
+    for label, start_sec, end_sec in rows:
         if np.isnan(start_sec + end_sec):
             continue  # a label alone
-        here = f"has '{classes[label]}' from {start_sec:g} s to {end_sec:g} s"
+        here = f"has {label} from {start_sec:g} s to {end_sec:g} s"
         if end_sec <= start_sec:
             problems.append(f"{here}: the end is not after the start.")
         if start_sec < 0:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.annotations import Annotations
+from tal_jax.data.annotations import IGNORED_LABELS, Annotations
 from tal_jax.data.streams import common_length
 from tal_jax.errors import DataError
 
@@ -89,6 +89,7 @@ def data_config(**fields):
     data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
+    data.ignored_labels = IGNORED_LABELS  # labels of intervals that are neither action nor background
     data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
     data.file_prefix = ""  # what the names of files may begin with before the recording's name
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
@@ -103,7 +104,7 @@ def data_config(**fields):
     data.test_subset = "test"
     data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
     data.class_agnostic = False  # True: all actions are of one class, "action"
-    data.allow_missing = False  # True: recordings without features are left out; False: they are an error
+    data.allow_missing = False  # False: recordings without features are an error; True: evaluate.missing
     data.left_out = ()  # recordings that are used for nothing, whether their features are there or not
     data.update(fields)
     return data
@@ -161,7 +162,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_
         if not data.allow_missing or len(missing) == len(wanted):
             rest = "" if len(missing) == len(wanted) else " Set config.data.allow_missing=True to go on with the others."
             raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
-        log.warning("%s; they are left out.", count)
+        log.warning("%s; they are not used.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
     if not recordings:
         fields = {name: data[name] for name in ("train_subset", "test_subset", "clips_subset") if data[name]}

@@ -17,5 +17,5 @@ def load(config):
     for field in ("annotations", where):
         if not data[field]:
             raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")
-    annotations = load_annotations(data.annotations)
+    annotations = load_annotations(data.annotations, data.ignored_labels)
     return features.folder_dataset(annotations, data.features, data) if where == "features" else frames.load(config, annotations)

@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
-from tal_jax.data.annotations import AMBIGUOUS, require_times
+from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_results
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
@@ -199,20 +199,19 @@ def write_csv_folder(folder, proposals):
 def write_list(path, proposals, annotations):
     """Writes the SSN and P-GCN list: frames, or fractions of the recording where the annotations have no frame rate.
 
-    Classes are counted from 1 in the annotations' order, without `Ambiguous`. tIoU is that of the times as written, without the
+    Classes are counted from 1 in the annotations' order. tIoU is that of the times as written, without the
     +1 of a last frame. Raises DataError where a recording has no duration or a label without times.
     """
     require_times({name: annotations.recordings[name] for name in proposals}, "a list of proposals")
-    numbers = {k: 1 + i for i, k in enumerate(k for k, name in enumerate(annotations.classes) if name != AMBIGUOUS)}
     blocks = [
-        _list_block_text(i, annotations.recordings[name], found.segments_sec, numbers)
+        _list_block_text(i, annotations.recordings[name], found.segments_sec)
         for i, (name, found) in enumerate(proposals.items(), 1)
     ]
     with replacing(path) as temporary:
         temporary.write_text("".join(blocks), encoding="utf-8")
 
 
-def _list_block_text(number, recording, segments_sec, class_numbers):
+def _list_block_text(number, recording, segments_sec):
     if not recording.duration_sec:
         raise DataError(f"Recording '{recording.name}' has no duration in the annotations; a list of proposals needs it.")
     in_fractions = not (recording.num_frames or recording.fps)
@@ -224,9 +223,8 @@ def _list_block_text(number, recording, segments_sec, class_numbers):
         steps = np.rint(times_sec / recording.duration_sec * num_frames / step)
         return np.stack([steps[:, 0], np.maximum(steps[:, 1], steps[:, 0] + 1)], axis=1) * step
 
-    scored = np.isin(recording.labels, list(class_numbers))
-    classes = [class_numbers[k] for k in recording.labels[scored]]
-    truths, segments = written(recording.segments_sec[scored]), written(segments_sec)
+    classes = (1 + recording.labels).tolist()
+    truths, segments = written(recording.segments_sec), written(segments_sec)
     rows = ["{} {:{form}} {:{form}}".format(k, *truth, form=form) for k, truth in zip(classes, truths, strict=True)]
     lines = [f"# {number}", recording.name, f"{num_frames}", "1", f"{len(rows)}", *rows, f"{len(segments)}"]
     tiou = np.pad(tiou_matrix(segments, truths), ((0, 0), (0, 1)))  # a last column of zeros, for a recording without actions

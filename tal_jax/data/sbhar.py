@@ -25,7 +25,10 @@ def load(config):
     `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
     """
     data = config.data
-    annotations = load_annotations(data.annotations) if data.annotations else bundled_annotations()
+    if data.annotations:
+        annotations = load_annotations(data.annotations, data.ignored_labels)
+    else:
+        annotations = bundled_annotations()
     if data.features:
         return features.folder_dataset(annotations, data.features, data)
     with np.load(FILES / "signals.npz") as signals:

@@ -44,7 +44,8 @@ def load(config):
 def rendered_annotations(config):
     """Annotations of the rendered videos, subsets "train" and "test"."""
     hint = "The videos are rendered by --mode=train and --mode=check_data."
-    return load_annotations(config.data.annotations or pathlib.Path(config.data.frames) / "annotations.json", hint=hint)
+    path = config.data.annotations or pathlib.Path(config.data.frames) / "annotations.json"
+    return load_annotations(path, config.data.ignored_labels, hint=hint)
 
 
 def render_all(folder, seed=0, subsets=SUBSETS, num_frames=NUM_FRAMES):

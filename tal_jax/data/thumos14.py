@@ -58,7 +58,7 @@ def load(config):
     """
     data = config.data
     if data.annotations:
-        annotations = load_annotations(data.annotations)
+        annotations = load_annotations(data.annotations, data.ignored_labels)
     else:
         annotations = bundled_annotations() if data.input == "features" else _with_published_frames(bundled_annotations())
     if data.input == "features":

@@ -8,10 +8,15 @@ every detail, by up to a point on the same detections, so a score is only worth 
 | who chooses, in turn                        | detections by falling score       | truths as listed              |
 | chosen is the free one of highest tIoU, if  | tIoU >= threshold                 | tIoU > threshold              |
 | precision at a recall                       | the best there or beyond          | the one there                 |
-| unmatched detection touching an `Ambiguous` | false positive                    | left out                      |
+| unmatched detection touching an ignored one | false positive                    | left out                      |
 | detection with end < start                  | overlaps nothing: false positive  | its ends are swapped          |
 | detection with score NaN                    | ranks first                       | ranks last                    |
 | equal tIoU, the choice falls on             | the later truth                   | the higher score              |
+
+An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
+
+A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet
+evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have none.
 
 Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the ActivityNet
 evaluator leaves to an unstable sort.
@@ -21,8 +26,7 @@ import dataclasses
 
 import numpy as np
 
-from tal_jax.data.annotations import AMBIGUOUS
-from tal_jax.errors import DataError
+from tal_jax.evaluation.recordings import require_actions, require_missing, scored_recordings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +58,20 @@ class _Table:
 
 
 def evaluate_detections(
-    annotations, detections, *, subset, tious, protocol="activitynet", left_out=(), other_recordings="ignored"
+    annotations,
+    detections,
+    *,
+    subset,
+    tious,
+    protocol="activitynet",
+    left_out=(),
+    missing="missed",
+    other_recordings="ignored",
 ):
     """Scores detections against the ground truth of one subset.
 
     Args:
-        annotations: `tal_jax.data.annotations.Annotations`; its class `Ambiguous`, if any, is never scored.
+        annotations: `tal_jax.data.annotations.Annotations`.
         detections: the "results" of a detections file (`read_detections`), in seconds:
             {recording: [{"label", "segment": [start, end], "score"}]}.
             A label that the subset's ground truth lacks is ignored (and counted).
@@ -67,6 +79,8 @@ def evaluate_detections(
         tious: thresholds, above 0 and up to 1.
         protocol: "activitynet" or "thumos14", see the head of this file.
         left_out: recordings to leave out of the subset, with their ground truth and detections.
+        missing: what recordings of the subset are that `detections` has no key for: "missed", their actions
+            count as not found, as by the official evaluators; or "left out".
         other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by AFSD's
             evaluator, or "false positives", as by the two official ones.
 
@@ -76,24 +90,25 @@ def evaluate_detections(
         the classes of the subset's ground truth (0 where nothing was detected), and `counts`.
 
     Raises:
-        DataError: the subset has no recordings or no ground truth, or `left_out` names a recording that it lacks.
+        DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it lacks,
+            or all recordings are left out.
         ValueError: an argument is none of the values above.
     """
-    require_protocol(protocol, tious, other_recordings)
-    recordings = _scored_recordings(annotations, subset, left_out)
+    require_protocol(protocol, tious, other_recordings, missing)
+    chosen = dict(subset=subset, left_out=left_out, missing=missing)
+    recordings, absent = scored_recordings(annotations, detections, **chosen)
     ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
-    truths, ambiguous = _truth_tables(recordings, ranks, annotations.classes)
-    if not len(truths):
-        raise DataError(f"Subset '{subset}' of the annotations has no ground truth to score against; choose another subset.")
+    truths, ignored = _truth_tables(recordings, ranks)
+    require_actions(truths, subset)
     classes = {annotations.classes[label]: label for label in np.unique(truths.labels).astype(int)}
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
-    found, ignored = _detection_table(detections, scored, ranks, classes)
+    found, not_scored = _detection_table(detections, scored, ranks, classes)
 
     keys = [f"{tiou:g}" for tiou in tious]
     ap = {}
     for name, label in classes.items():
         of_class = found.take(found.labels == label), truths.take(truths.labels == label)
-        values = PROTOCOLS[protocol](*of_class, ambiguous, tious)
+        values = PROTOCOLS[protocol](*of_class, ignored, tious)
         ap[name] = {key: 100 * value for key, value in zip(keys, values, strict=True)}
     map_percent = {key: float(np.mean([of_class[key] for of_class in ap.values()])) for key in keys}
     return {
@@ -102,6 +117,8 @@ def evaluate_detections(
             "subset": subset,
             "tiou_thresholds": [float(tiou) for tiou in tious],
             "recordings_left_out": sorted(left_out),
+            "recordings_missing": absent,
+            "missing": missing,
             "detections_on_other_recordings": other_recordings,
             "classes_not_scored": [name for name in annotations.classes if name not in classes],
         },
@@ -110,18 +127,19 @@ def evaluate_detections(
         "ap": ap,
         "counts": {
             "recordings": len(recordings),
+            "recordings_of_subset": len(annotations.subset(subset).recordings),
             "classes": len(classes),
             "ground_truths": len(truths),
-            "ambiguous_intervals": len(ambiguous),
+            "ignored_intervals": len(ignored),
             "detections": len(found),
             "detections_with_end_before_start": int(np.sum(found.segments_sec[:, 1] < found.segments_sec[:, 0])),
             "detections_with_nan_score": int(np.sum(np.isnan(found.scores))),
-            "detections_ignored": ignored,
+            "detections_ignored": not_scored,
         },
     }
 
 
-def activitynet_ap(found, truths, ambiguous, tious):
+def activitynet_ap(found, truths, ignored, tious):
     """ActivityNet's `compute_average_precision_detection`: AP in [0, 1] of one class at each threshold.
 
     A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes 0/0).
@@ -129,7 +147,7 @@ def activitynet_ap(found, truths, ambiguous, tious):
     Args:
         found: `_Table` of the D detections of the class.
         truths: `_Table` of its G ground truths.
-        ambiguous: not used, this protocol does not know them.
+        ignored: not used, this protocol does not know ignored intervals.
         tious: the thresholds.
     """
     found = found.by_falling_score(nan_as=np.inf)
@@ -147,18 +165,18 @@ def activitynet_ap(found, truths, ambiguous, tious):
     return values
 
 
-def thumos14_ap(found, truths, ambiguous, tious):
+def thumos14_ap(found, truths, ignored, tious):
     """The THUMOS14 devkit's `TH14eventdetpr`: AP in [0, 1] of one class at each threshold.
 
     Args:
         found: `_Table` of the D detections of the class.
         truths: `_Table` of its G ground truths.
-        ambiguous: `_Table` of the `Ambiguous` intervals, which belong to every class.
+        ignored: `_Table` of the ignored intervals, which belong to every class.
         tious: the thresholds.
     """
     found, truths = found.by_falling_score(nan_as=-np.inf).with_sorted_ends(), truths.with_sorted_ends()
-    touches_ambiguous = np.zeros(len(found), bool)
-    touches_ambiguous[_overlapping_pairs(found, ambiguous.with_sorted_ends())[0]] = True
+    touches_ignored = np.zeros(len(found), bool)
+    touches_ignored[_overlapping_pairs(found, ignored.with_sorted_ends())[0]] = True
     detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
     (found_start, found_end), (truth_start, truth_end) = found.segments_sec[detection].T, truths.segments_sec[truth].T
     # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the threshold.
@@ -168,7 +186,7 @@ def thumos14_ap(found, truths, ambiguous, tious):
     for threshold in tious:
         chosen = order[tiou[order] > threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
-        hits = hits[hits | ~touches_ambiguous]
+        hits = hits[hits | ~touches_ignored]
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         values.append(float(precision[hits].sum() / len(truths)))
     return values
@@ -205,7 +223,7 @@ def _take_while_free(detection, truth, num_detections, num_truths):
     return ~np.array(detection_free, bool)
 
 
-def require_protocol(protocol, tious, other_recordings):
+def require_protocol(protocol, tious, other_recordings, missing):
     """Raises ValueError for the first argument, as of `evaluate_detections`, that is none of its values."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
@@ -213,39 +231,30 @@ def require_protocol(protocol, tious, other_recordings):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in ("ignored", "false positives"):
         raise ValueError(f"other_recordings is '{other_recordings}'; it must be 'ignored' or 'false positives'.")
+    require_missing(missing)
 
 
-def _scored_recordings(annotations, subset, left_out):
-    """{name: Recording} of the subset without those left out."""
-    recordings = annotations.subset(subset).recordings
-    for name in left_out:
-        if name not in recordings:
-            raise DataError(f"left_out names '{name}', which is not a recording of subset '{subset}'; correct the name.")
-    return {name: recording for name, recording in recordings.items() if name not in left_out}
-
-
-def _truth_tables(recordings, ranks, classes):
-    """The `_Table` of ground truths and the one of `Ambiguous` intervals."""
-    rows = []
+def _truth_tables(recordings, ranks):
+    """The `_Table` of ground truths and the one of ignored intervals, whose labels are all 0."""
+    truths, ignored = [], []
     for name in sorted(recordings):
         recording = recordings[name]
-        for label, (start_sec, end_sec) in zip(recording.labels, recording.segments_sec, strict=True):
-            rows.append((ranks[name], label, start_sec, end_sec, 1))
-    table = _Table.from_rows(rows)
-    is_ambiguous = table.labels == (classes.index(AMBIGUOUS) if AMBIGUOUS in classes else -1)
-    return table.take(~is_ambiguous), table.take(is_ambiguous)
+        for label, segment_sec in zip(recording.labels, recording.segments_sec, strict=True):
+            truths.append((ranks[name], label, *segment_sec, 1))
+        ignored += [(ranks[name], 0, *segment_sec, 1) for segment_sec in recording.ignored_sec]
+    return _Table.from_rows(truths), _Table.from_rows(ignored)
 
 
 def _detection_table(detections, scored, ranks, classes):
     """The `_Table` of detections with a recording in `scored` and a label in `classes`, and the number of the others."""
-    rows, ignored = [], {"on_other_recordings": 0, "with_unknown_label": 0}
+    rows, not_scored = [], {"on_other_recordings": 0, "with_unknown_label": 0}
     for name in sorted(detections):
         if name not in scored:
-            ignored["on_other_recordings"] += len(detections[name])
+            not_scored["on_other_recordings"] += len(detections[name])
             continue
         for detection in detections[name]:
             if detection["label"] in classes:
                 rows.append((ranks[name], classes[detection["label"]], *detection["segment"], detection["score"]))
             else:
-                ignored["with_unknown_label"] += 1
-    return _Table.from_rows(rows), ignored
+                not_scored["with_unknown_label"] += 1
+    return _Table.from_rows(rows), not_scored

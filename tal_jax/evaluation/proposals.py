@@ -15,21 +15,34 @@ the subset, and reversed ones, towards the share; here they are ignored, and dro
 
 import numpy as np
 
-from tal_jax.data.annotations import AMBIGUOUS, require_times
-from tal_jax.errors import DataError
+from tal_jax.data.annotations import require_times
+from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.segments import tiou_matrix
 
 AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))
 RECALL_TIOUS = tuple(np.arange(1, 10) / 10)
 
 
-def evaluate_proposals(annotations, proposals, *, subset, most=100, ar_tious=AR_TIOUS, recall_tious=RECALL_TIOUS):
+def evaluate_proposals(
+    annotations,
+    proposals,
+    *,
+    subset,
+    left_out=(),
+    missing="missed",
+    most=100,
+    ar_tious=AR_TIOUS,
+    recall_tious=RECALL_TIOUS,
+):
     """Scores proposals against the ground truth of one subset.
 
     Args:
-        annotations: `tal_jax.data.annotations.Annotations`; its class `Ambiguous`, if any, is left out.
-        proposals: {recording: `tal_jax.data.proposals.Proposals`}; a recording that is not there has none.
+        annotations: `tal_jax.data.annotations.Annotations`.
+        proposals: {recording: `tal_jax.data.proposals.Proposals`}.
         subset: the recordings to score, for example "test".
+        left_out: recordings of the subset that are not scored.
+        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions count
+            as not found; or "left out".
         most: the largest average number of proposals.
         ar_tious: thresholds over which recall is averaged.
         recall_tious: thresholds of the recall of all proposals.
@@ -37,15 +50,19 @@ def evaluate_proposals(annotations, proposals, *, subset, most=100, ar_tious=AR_
     Returns:
         Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area under this curve over
         its width), `recall` {tIoU: recall of all proposals}, `ar_tious`, and `counts`: recordings with actions, those of them
-        without a proposal, actions, proposals on recordings with actions and on others of the subset.
+        without a proposal, recordings of the subset that are not scored, actions, proposals on recordings
+        with actions and on others of the subset.
 
     Raises:
-        DataError: the subset has no recordings or no ground truth, or a label without times.
+        DataError: the subset has no recordings or no ground truth, a label has no times, `left_out` names a
+            recording that the subset lacks, or all recordings are left out.
+        ValueError: `missing` is none of its values.
     """
-    recordings = annotations.subset(subset).recordings
-    truths = _truths(recordings, annotations.classes)
-    if not truths:
-        raise DataError(f"Subset '{subset}' of the annotations has no ground truth to score against; choose another subset.")
+    chosen = dict(subset=subset, left_out=left_out, missing=missing)
+    recordings, _ = scored_recordings(annotations, proposals, **chosen)
+    require_times(recordings, "the recall of proposals")
+    truths = {name: recording.segments_sec for name, recording in recordings.items() if len(recording.labels)}
+    require_actions(truths, subset)
     found = {name: _best_so_far(truths[name], proposals.get(name)) for name in truths}  # (G, N) each
     scored = sum(best.shape[1] for best in found.values())
     others = sum(len(proposals[name].scores) for name in recordings if name in proposals and name not in truths)
@@ -62,19 +79,12 @@ def evaluate_proposals(annotations, proposals, *, subset, most=100, ar_tious=AR_
         "counts": {
             "recordings": len(truths),
             "recordings_without_proposals": sum(not best.shape[1] for best in found.values()),
+            "recordings_left_out": len(annotations.subset(subset).recordings) - len(recordings),
             "ground_truths": len(best_of_all),
             "proposals": scored,
             "proposals_on_recordings_without_ground_truth": others,
         },
     }
-
-
-def _truths(recordings, classes):
-    """{recording: (G, 2) seconds} of the recordings with actions."""
-    require_times(recordings, "the recall of proposals")
-    ambiguous = classes.index(AMBIGUOUS) if AMBIGUOUS in classes else -1
-    truths = {name: recording.segments_sec[recording.labels != ambiguous] for name, recording in recordings.items()}
-    return {name: segments_sec for name, segments_sec in truths.items() if len(segments_sec)}
 
 
 def _best_so_far(truths_sec, proposals):

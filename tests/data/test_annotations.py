@@ -34,11 +34,12 @@ def test_reads_every_field(tmp_path):
 
 
 def test_class_order_and_ignored_labels(tmp_path):
-    database = {"a": entry(("run", 1, 2), ("Ambiguous", 1, 2), ("jump", 3, 4))}
+    database = {"a": entry(("run", 1, 2), ("Ambiguous", 1, "2"), ("jump", 3, 4))}
     path = write(tmp_path, database, classes=["run", "jump", "swim"])
     annotations = load_annotations(path, ignored_labels=("Ambiguous",))
     assert annotations.classes == ("run", "jump", "swim")
     np.testing.assert_array_equal(annotations.recordings["a"].labels, [0, 1])
+    np.testing.assert_array_equal(annotations.recordings["a"].ignored_sec, [[1, 2]])
     annotations = load_annotations(path, ignored_labels=("Ambiguous",), classes=("jump", "run"))
     np.testing.assert_array_equal(annotations.recordings["a"].labels, [1, 0])
     assert load_annotations(write(tmp_path, database), ignored_labels=("Ambiguous",)).classes == ("jump", "run")

@@ -1,7 +1,5 @@
 """Both protocols in plain Python, one detection at a time, as one reads them in the evaluators: slow and easy to check."""
 
-AMBIGUOUS = "Ambiguous"
-
 
 def plain_ap(annotations, detections, subset, tious, protocol):
     """{class: [AP in [0, 1] at each of tious]}; detections must lie on recordings of the subset."""
@@ -10,7 +8,7 @@ def plain_ap(annotations, detections, subset, tious, protocol):
     for name, recording in recordings.items():
         for label, segment in zip(recording.labels.tolist(), recording.segments_sec.tolist(), strict=True):
             truths.setdefault(annotations.classes[label], {}).setdefault(name, []).append(segment)
-    ambiguous = truths.pop(AMBIGUOUS, {})
+    ambiguous = {name: recording.ignored_sec.tolist() for name, recording in recordings.items()}
     evaluate = {"activitynet": _activitynet, "thumos14": _thumos14}[protocol]
     aps = {}
     for label in truths:

@@ -12,8 +12,13 @@ from tests.evaluation.plain_evaluator import plain_ap
 
 
 def annotations_of(truths, subsets=None):
-    """Annotations from {recording: [(label, start_sec, end_sec)]}; every recording is in "test" unless `subsets` says so."""
-    classes = sorted({row[0] for rows in truths.values() for row in rows})
+    """Annotations from {recording: [(label, start_sec, end_sec)]}, all in "test" unless `subsets` says so.
+
+    "Ambiguous" is an ignored label.
+    """
+    classes = sorted({row[0] for rows in truths.values() for row in rows} - {"Ambiguous"})
+    actions = {name: [row for row in rows if row[0] in classes] for name, rows in truths.items()}
+    ignored = {name: [row[1:] for row in rows if row[0] not in classes] for name, rows in truths.items()}
     recordings = {
         name: Recording(
             name=name,
@@ -21,8 +26,9 @@ def annotations_of(truths, subsets=None):
             duration_sec=100.0,
             segments_sec=np.array([row[1:] for row in rows], np.float64).reshape(-1, 2),
             labels=np.array([classes.index(row[0]) for row in rows], np.int32),
+            ignored_sec=np.array(ignored[name], np.float64).reshape(-1, 2),
         )
-        for name, rows in truths.items()
+        for name, rows in actions.items()
     }
     return Annotations(tuple(classes), recordings)
 
@@ -111,13 +117,14 @@ def test_what_is_not_scored_is_counted():
     scores = evaluate_detections(annotations, results, subset="test", tious=[0.5])
     assert scores["map_avg"] == pytest.approx(25)  # b's miss, then a's hit
     assert scores["counts"] == {
-        "recordings": 2, "classes": 1, "ground_truths": 2, "ambiguous_intervals": 1, "detections": 2,
+        "recordings": 2, "recordings_of_subset": 2, "classes": 1, "ground_truths": 2, "ignored_intervals": 1, "detections": 2,
         "detections_with_end_before_start": 1, "detections_with_nan_score": 0,
         "detections_ignored": {"on_other_recordings": 2, "with_unknown_label": 3},
     }  # fmt: skip
     assert scores["protocol"] == {
         "name": "activitynet", "subset": "test", "tiou_thresholds": [0.5], "recordings_left_out": [],
-        "detections_on_other_recordings": "ignored", "classes_not_scored": ["Ambiguous", "jump"],
+        "recordings_missing": [], "missing": "missed",
+        "detections_on_other_recordings": "ignored", "classes_not_scored": ["jump"],
     }  # fmt: skip
     json.dumps(scores, allow_nan=False)
 
@@ -130,6 +137,21 @@ def test_what_is_not_scored_is_counted():
     )
     assert strict["map_avg"] == pytest.approx(100 / 3)  # the misses on c and elsewhere come before a's hit
     assert strict["counts"]["detections_ignored"]["on_other_recordings"] == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_actions_of_missing_recordings_are_missed_unless_they_are_left_out(protocol):
+    truths = {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("jump", 0, 10)], "c": [("run", 0, 10)], "d": [("run", 0, 10)]}
+    found = {"a": [("run", 0, 10, 0.9)], "c": []}
+    missed = score(truths, found, protocol=protocol, left_out=["d"])
+    assert missed["ap"] == {"jump": {"0.5": 0.0}, "run": {"0.5": pytest.approx(100 / 3)}}
+    assert missed["protocol"]["recordings_missing"] == ["b"] and missed["protocol"]["missing"] == "missed"
+    assert (missed["counts"]["recordings"], missed["counts"]["recordings_of_subset"]) == (3, 4)
+
+    without = score(truths, found, protocol=protocol, left_out=["d"], missing="left out")
+    assert without["ap"] == {"run": {"0.5": 50.0}}  # c has an empty list: nothing was found in it
+    assert without["protocol"]["recordings_missing"] == ["b"] and without["protocol"]["recordings_left_out"] == ["d"]
+    assert (without["counts"]["recordings"], without["counts"]["recordings_of_subset"]) == (2, 4)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -189,6 +211,8 @@ def test_no_detections_at_all_score_0():
         (dict(tious=[]), ValueError, "tious"),
         (dict(tious=[50]), ValueError, "up to 1"),
         (dict(other_recordings="yes"), ValueError, "other_recordings"),
+        (dict(missing="dropped"), ValueError, "missing is 'dropped'; it must be one of missed, left out"),
+        (dict(missing="left out"), DataError, "All 1 recordings of subset 'test' are missing, the first is 'v'"),
         (dict(left_out=["w"]), DataError, "'w'"),
         (dict(left_out=["v"]), DataError, "'test'"),
         (dict(subset="validation"), DataError, "'validation'"),

@@ -56,6 +56,21 @@ def test_without_the_other_recordings_the_scores_are_those_of_afsds_evaluator():
     assert_scores(case, scored, case.arrays["ap_afsd"], case.arrays["map_afsd"])
 
 
+def test_afsds_evaluator_differs_where_a_recording_has_no_actions():
+    case = GoldenCase.load("ecm/map_edge")
+    annotations, results = annotations_of(case), results_of(case)
+    arguments = dict(subset="test", tious=case.info["tiou"])
+
+    scored = evaluate_detections(annotations, results, **arguments)
+    assert scored["counts"]["ground_truths"] == 5 and scored["counts"]["detections"] == 10
+    assert_scores(case, scored, case.arrays["ap"], case.arrays["map"])  # a false positive, as the official evaluator has it
+    assert scored["map_avg"] < 100 * case.arrays["map_afsd"].mean() - 4
+
+    empty = [name for name, recording in annotations.recordings.items() if not len(recording.labels)]
+    scored = evaluate_detections(annotations, results, left_out=empty, **arguments)
+    assert_scores(case, scored, case.arrays["ap_afsd"], case.arrays["map_afsd"])
+
+
 def test_ecms_ground_truth_of_thumos14_is_the_bundled_one():
     case = GoldenCase.load("ecm/map_thumos_full")
     scored = evaluate_detections(thumos14.bundled_annotations(), results_of(case), subset="test", tious=case.info["tiou"])

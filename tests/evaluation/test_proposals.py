@@ -15,14 +15,15 @@ from tests.golden_case import GOLDEN
 TAG = GOLDEN / "tag" / "thumos14_tag_pgcn.txt.xz"
 
 
-def annotations_of(classes=("run",), **truths):
-    """Annotations from name=[(label, start_sec, end_sec)], 100 s each."""
+def annotations_of(**truths):
+    """Annotations from name=[(label, start_sec, end_sec)], 100 s each; "Ambiguous" is an ignored label."""
     recordings = {}
     for name, rows in truths.items():
-        segments_sec = np.array([row[1:] for row in rows], np.float64).reshape(-1, 2)
-        labels = np.array([classes.index(row[0]) for row in rows], np.int32)
-        recordings[name] = Recording(name, "test", 100.0, segments_sec, labels)
-    return Annotations(tuple(classes), recordings)
+        actions = np.array([row[1:] for row in rows if row[0] == "run"], np.float64).reshape(-1, 2)
+        ignored = np.array([row[1:] for row in rows if row[0] == "Ambiguous"], np.float64).reshape(-1, 2)
+        labels = np.zeros(len(actions), np.int32)
+        recordings[name] = Recording(name, "test", 100.0, actions, labels, ignored_sec=ignored)
+    return Annotations(("run",), recordings)
 
 
 def proposals_of(**rows):
@@ -72,15 +73,27 @@ def test_recall_is_averaged_over_tious_and_given_at_each():
 
 def test_what_counts():
     truths = annotations_of(
-        ("run", "Ambiguous"), a=[("run", 0, 10), ("Ambiguous", 50, 60)], b=[("run", 0, 10)], c=[("Ambiguous", 0, 10)], d=[]
+        a=[("run", 0, 10), ("Ambiguous", 50, 60)], b=[("run", 0, 10)], c=[("Ambiguous", 0, 10)], d=[]
     )
     scores = score(truths, proposals_of(a=[(0, 10)], c=[(0, 10), (1, 2)], elsewhere=[(0, 10)]))
     assert scores["counts"] == {
-        "recordings": 2, "recordings_without_proposals": 1, "ground_truths": 2, "proposals": 1,
+        "recordings": 2, "recordings_without_proposals": 1, "recordings_left_out": 0, "ground_truths": 2, "proposals": 1,
         "proposals_on_recordings_without_ground_truth": 2,
     }  # fmt: skip
     assert scores["recall"]["0.9"] == 50  # Ambiguous is not asked for, "b" is
     json.dumps(scores, allow_nan=False)
+
+
+def test_missing_recordings_are_missed_unless_they_are_left_out():
+    truths = annotations_of(a=[("run", 0, 10)], b=[("run", 0, 10)], c=[("run", 0, 10)], d=[("run", 0, 10)])
+    proposals = proposals_of(a=[(0, 10)], c=[])
+    missed = score(truths, proposals, left_out=["d"])
+    assert missed["recall"]["0.9"] == pytest.approx(100 / 3) and missed["counts"]["recordings_without_proposals"] == 2
+    without = score(truths, proposals, left_out=["d"], missing="left out")
+    assert without["recall"]["0.9"] == 50 and without["counts"]["recordings_without_proposals"] == 1
+    assert (missed["counts"]["recordings_left_out"], without["counts"]["recordings_left_out"]) == (1, 2)
+    with pytest.raises(DataError, match="left_out names 'z'"):
+        score(truths, proposals, left_out=["z"])
 
 
 @pytest.mark.parametrize("proposals", [{}, proposals_of(a=[], b=[]), proposals_of(c=[(0, 10)] * 9), proposals_of(a=[(5, 5)])])
@@ -168,7 +181,7 @@ def test_recall_of_real_proposals():
     scores = score(annotations, proposals)
 
     assert scores["counts"] == {
-        "recordings": 9, "recordings_without_proposals": 0, "ground_truths": 46, "proposals": 364,
+        "recordings": 9, "recordings_without_proposals": 0, "recordings_left_out": 0, "ground_truths": 46, "proposals": 364,
         "proposals_on_recordings_without_ground_truth": 125,
     }  # fmt: skip
     for threshold in (0.1, 0.5, 0.9):

@@ -20,7 +20,7 @@ CLASSES = REFERENCE["classes"]
 def ground_truth(tmp_path_factory):
     path = tmp_path_factory.mktemp("thumos14") / "ground_truth.json"
     path.write_bytes(gzip.decompress((FOLDER / "ground_truth.json.gz").read_bytes()))
-    return load_annotations(path, classes=(*CLASSES, "Ambiguous"))
+    return load_annotations(path, classes=CLASSES)
 
 
 def ap_matrix(scores, classes):

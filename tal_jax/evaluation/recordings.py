@@ -1,0 +1,54 @@
+"""Which recordings of a subset a score is of."""
+
+from tal_jax.errors import DataError
+
+MISSING = ("missed", "left out")
+
+
+def scored_recordings(annotations, found, *, subset, left_out=(), missing="missed"):
+    """The recordings that are scored, and those for which there is nothing to score.
+
+    Args:
+        annotations: `tal_jax.data.annotations.Annotations`.
+        found: dict whose keys are the recordings that were searched for actions; a value may be empty.
+        subset: the recordings to score, for example "test".
+        left_out: recordings of the subset that are not scored.
+        missing: what recordings of the subset are that `found` has no key for: "missed", their actions count as
+            not found, as by the official evaluators; or "left out".
+
+    Returns:
+        (recordings, absent): {name: Recording} of the scored ones in file order, and the sorted names of the
+        missing ones. The missing ones are among `recordings` if they are "missed".
+
+    Raises:
+        DataError: the subset has no recordings, `left_out` names one that it lacks, or all are left out.
+        ValueError: `missing` is none of its values.
+    """
+    require_missing(missing)
+    of_subset = annotations.subset(subset).recordings
+    for name in left_out:
+        if name not in of_subset:
+            problem = f"left_out names '{name}', which is not a recording of subset '{subset}'"
+            raise DataError(f"{problem}; correct the name.")
+    asked = {name: recording for name, recording in of_subset.items() if name not in left_out}
+    absent = sorted(name for name in asked if name not in found)
+    scored = asked if missing == "missed" else {name: asked[name] for name in asked if name in found}
+    if asked and not scored:
+        raise DataError(
+            f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}', and missing "
+            "ones are left out; correct the names, or count them as missed."
+        )
+    return scored, absent
+
+
+def require_missing(missing):
+    """Raises ValueError if `missing`, as of `scored_recordings`, is none of its values."""
+    if missing not in MISSING:
+        raise ValueError(f"missing is '{missing}'; it must be one of {', '.join(MISSING)}.")
+
+
+def require_actions(truths, subset):
+    """Raises DataError if the `truths` of the scored recordings of a subset are empty."""
+    if not len(truths):
+        problem = f"Subset '{subset}' of the annotations has no ground truth to score against"
+        raise DataError(f"{problem}; choose another subset.")
