@@ -60,12 +60,9 @@ def init_state(config, model, optimizer, inputs, backbone_weights=""):
 def make_step(config, system, model, optimizer, batches_per_epoch):
     """The body of a training step, one update, for one device of those that share the axis "data" (see parallel.py).
 
-    With `train.accumulate_steps` = n the rows of the device are dealt into n small batches. A first pass counts what each loss term
-    is divided by, over all of them and all devices; a second one adds up gradients. So the update is that of the whole batch.
-
     Returns:
-      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the
-      sum of the batch's, which is above 0 on all devices if one process was told to stop.
+      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and
+      `stop`, the sum of the batch's, which is above 0 on all devices if one process was told to stop.
     """
 
     def step(state, batch):
@@ -76,34 +73,9 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         def terms_of(params, model_state, rows, rng):
             return system.loss(config, model, {"params": params, **model_state}, rows, epoch, rng)
 
-        def counts_of(terms):
-            return {name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}
-
-        def local_loss(params, model_state, rows, rng, counts=None):
-            terms, model_state = terms_of(params, model_state, rows, rng)
-            counts = counts or jax.lax.psum(counts_of(terms), AXIS)
-            values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
-            return sum(values.values()), (values, model_state)
-
-        gradients_of = jax.value_and_grad(local_loss, has_aux=True)
         number = config.train.accumulate_steps
-        if number == 1:
-            (total, (values, model_state)), gradients = gradients_of(state.params, state.model_state, batch, rng)
-        else:
-            dealt = jax.tree.map(lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), batch)
-            small_batches = dealt, jax.random.split(rng, number)
-            counts = jax.lax.map(lambda rows: counts_of(terms_of(state.params, state.model_state, *rows)[0]), small_batches)
-            counts = jax.lax.psum(jax.tree.map(lambda count: count.sum(axis=0), counts), AXIS)
-
-            def add(carry, small_batch):
-                model_state, gradients = carry
-                (total, (values, model_state)), more = gradients_of(state.params, model_state, *small_batch, counts)
-                return (model_state, jax.tree.map(jnp.add, gradients, more)), (total, values)
-
-            start = state.model_state, jax.tree.map(jnp.zeros_like, state.params)
-            (model_state, gradients), sums = jax.lax.scan(add, start, small_batches)
-            total, values = jax.tree.map(lambda value: value.sum(axis=0), sums)
-        gradients, values = jax.lax.psum((gradients, values | {"total": total, "stop": stop.sum()}), AXIS)
+        gradients, values, model_state = _gradients(terms_of, state.params, state.model_state, batch, rng, number)
+        gradients, values = jax.lax.psum((gradients, values | {"stop": stop.sum()}), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -114,6 +86,53 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         return TrainState(state.step + 1, params, model_state, ema, optimizer_state), values
 
     return step
+
+
+def _gradients(terms_of, params, model_state, batch, rng, number):
+    """This device's part of the gradients of a batch, the sum over devices of which is the whole.
+
+    A first pass over `number` small batches counts what each term is divided by, over all of them and all devices. A
+    second pass adds up their gradients. So they make the same update as one large batch, in the memory of a small one.
+
+    Args:
+      terms_of: (params, model_state, rows of a batch, key) -> (dict name -> Term, model_state).
+      params, model_state: see TrainState.
+      batch: the rows of this device, which are dealt into the small batches in turn.
+      rng: key for what is random in the network.
+      number: of small batches; 1 makes a single pass.
+
+    Returns:
+      (gradients, values, model_state): values are the weighted terms and their `total`.
+    """
+
+    def counts_of(terms):
+        return {name: jax.lax.stop_gradient(term.count) for name, term in terms.items()}
+
+    def loss(params, model_state, rows, rng, counts=None):
+        terms, model_state = terms_of(params, model_state, rows, rng)
+        counts = counts or jax.lax.psum(counts_of(terms), AXIS)
+        values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
+        total = sum(values.values())
+        return total, (values | {"total": total}, model_state)
+
+    gradients_of = jax.grad(loss, has_aux=True)
+    if number == 1:
+        gradients, (values, model_state) = gradients_of(params, model_state, batch, rng)
+        return gradients, values, model_state
+
+    dealt = jax.tree.map(lambda rows: rows.reshape(-1, number, *rows.shape[1:]).swapaxes(0, 1), batch)
+    small_batches = dealt, jax.random.split(rng, number)
+    counts = jax.lax.map(lambda small: counts_of(terms_of(params, model_state, *small)[0]), small_batches)
+    counts = jax.lax.psum(jax.tree.map(lambda count: count.sum(axis=0), counts), AXIS)
+
+    def add(carry, small):
+        gradients, model_state = carry
+        more, (values, model_state) = gradients_of(params, model_state, *small, counts)
+        return (jax.tree.map(jnp.add, gradients, more), model_state), values
+
+    start = jax.tree.map(jnp.zeros_like, params), model_state
+    (gradients, model_state), values = jax.lax.scan(add, start, small_batches)
+    return gradients, jax.tree.map(lambda value: value.sum(axis=0), values), model_state
 
 
 def require_finite(step, values):
