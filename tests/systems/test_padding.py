@@ -49,6 +49,13 @@ def test_ecm():
     assert_padding_changes_nothing(small_ecm(0.0), three_recordings())
 
 
+def test_small_batches_of_ecm_are_filled_up_too():
+    config, batch = small_ecm(0.0), three_recordings()
+    expected = run_step(config, pad_batch(batch, 3), "pmap", 1)
+    config.train.accumulate_steps = 4  # the last small batch has no recording
+    assert_same(run_step(config, pad_batch(batch, 4), "pmap", 1), expected)
+
+
 @pytest.mark.parametrize("kernel", ["gaussians", "linear"])
 def test_kt_mgfn(kernel):
     """One step of each stage: of clips, of recordings towards the clips, of segments."""
@@ -101,7 +108,7 @@ def test_afsd_with_statistics_of_the_batch(monkeypatch):
     monkeypatch.setattr(afsd, "I3D", lambda **settings: TwoUnits())
     config = sequence_config("afsd")
     config.window.frames = 128
-    config.model.update(backbone="i3d", channels=8, backbone_width=8, groups=2)
+    config.model.update(backbone="i3d", masked=False, channels=8, backbone_width=8, groups=2)
     config.loss.contrastive_weight = 0.1
     rng = np.random.default_rng(0)
     segments = np.float32([[[10, 60], [80, 120]], [[30, 90], [0, 0]], [[5, 25], [40, 110]]])
