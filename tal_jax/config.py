@@ -144,6 +144,9 @@ def require_shared_fields(config):
     require_choices(config, choices | {"evaluate.missing": MISSING})
     if config.decode.nms_tiou <= 0:
         raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
+    for name in ("crop", "flip"):
+        if not 0 <= config.augment[name] <= 1:
+            raise DataError(f"config.augment.{name} is {config.augment[name]}; it is a probability, from 0 to 1.")
     for field in AT_LEAST_1:
         section, name = field.split(".")
         if config[section][name] < 1:
