@@ -60,8 +60,9 @@ def init_state(config, model, optimizer, inputs, backbone_weights=""):
 def make_step(config, system, model, optimizer, batches_per_epoch):
     """The body of a training step, one update, for one device of those that share the axis "data" (see parallel.py).
 
-    With `train.accumulate_steps` = n the rows of the device are dealt into n small batches. A first pass counts what each loss term
-    is divided by, over all of them and all devices; a second one adds up gradients. So the update is that of the whole batch.
+    With `train.accumulate_steps` = n the rows of the device are dealt in turn into n small batches, which are the same
+    on any number of devices. A first pass counts what each loss term is divided by, over all of them and all devices.
+    A second one adds up gradients. So the update is that of the whole batch.
 
     Returns:
       (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and `stop`, the

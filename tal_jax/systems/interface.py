@@ -7,7 +7,7 @@ import jax
 
 
 class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count taken over all devices."""
+    """One loss: weight * sum / max(count, 1), sum and count taken over all devices and accumulated batches."""
 
     weight: float
     sum: jax.Array
