@@ -125,9 +125,10 @@ def all_reduce_sec(machine, num_parameters):
 
 
 def train_sec(machine, utilisation, config, num_windows, cost):
-    """Epochs x steps x (computation + all-reduce); at least one window a chip and step."""
+    """Epochs x batches x computation + epochs x updates x all-reduce; at least one window a chip and batch."""
     batch = max(config.train.batch_size, machine.chips)
-    one = step_sec(machine, utilisation, batch, cost["train_flops"]) + all_reduce_sec(machine, cost["num_parameters"])
+    one = step_sec(machine, utilisation, batch, cost["train_flops"])
+    one += all_reduce_sec(machine, cost["num_parameters"]) / config.train.accumulate_steps
     return config.train.epochs * num_windows / batch * one
 
 

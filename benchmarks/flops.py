@@ -32,8 +32,11 @@ def of_system(config, num_classes, num_channels):
       num_channels: of feature vectors; not read for frames.
 
     Returns:
-      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters.
+      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters. The pass
+      that counts what losses are divided by, where batches are accumulated, is left out.
     """
+    config = config.copy_and_resolve_references()
+    config.train.accumulate_steps = 1  # of a loop over batches XLA would count one
     system, batch_size = SYSTEMS[config.system], config.train.batch_size
     items, make_example = system.examples(config, _one_recording(config, num_classes, num_channels))
     example = make_example(items[0], np.random.default_rng(0)) | {"sample_mask": np.float32(1), "stop": np.float32(0)}

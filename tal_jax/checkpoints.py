@@ -236,14 +236,15 @@ def _require_same(path, what, old, new):
     if old == new:
         return
     if isinstance(new, dict):
+        same_system = old.get("system") == new.get("system")  # another one has other fields, in any version
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
-            if fields:
+            if fields and same_system:
                 raise DataError(
                     f"{path} is of another version of tal_jax: {verb} {what}.{min(fields)}. Go on with that version, or choose "
                     "another --workdir."
                 )
-        keys = [key for key in sorted(new) if old[key] != new[key]]
-        found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new.get(key)}" for key in keys)
+        keys = [key for key in sorted(new) if old.get(key) != new[key]] if same_system else ["system"]
+        found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
     raise DataError(f"{path.parent} holds a run with another config: {found}. Choose another --workdir.")

@@ -9,6 +9,7 @@ AT_LEAST_1 = (
     "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
     "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window", "propose.most",
 )  # fmt: skip
+AT_LEAST_0 = ("train.warmup_steps", "train.weight_decay", "train.gradient_clip")
 
 
 def base_config(system):
@@ -24,10 +25,10 @@ def base_config(system):
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
     config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves
-    # How: 'features', one is taken of each of T equal parts, in its middle, in training anywhere in it;
+    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
     # 'published', at its left edge, which places all that is found too late; 'linear', the features are
     # rescaled.
-    config.window.sampling = "features"
+    config.window.sampling = "middle"
 
     config.augment = ml_collections.ConfigDict()
     config.augment.jitter_frames = 0  # training windows move by up to so many frames; not those of weakly supervised systems
@@ -39,17 +40,19 @@ def base_config(system):
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 16
-    train.batch_size = 1  # over all devices
+    train.batch_size = 1  # over all devices; of accumulate_steps such batches one update is made
     train.learning_rate = 1e-5
     train.backbone_weights = ""  # .npz that tal_jax.convert wrote, for the backbone to start from; "": random
     train.backbone_learning_rate_factor = 1.0  # the backbone learns with so many times the learning rate; ActivityNet: 0.1
     train.schedule = "constant"  # or 'cosine', 'steps': a tenth after each of decay_epochs
-    train.decay_epochs = ()
-    train.warmup_steps = 0  # updates
+    train.decay_epochs = ()  # above 0; one behind the end of the run has no effect
+    train.warmup_steps = 0  # updates; a run of fewer ones never has the full rate
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
-    train.accumulate_steps = 1  # so many batches make one update, as one batch of their size would, in the memory of one
+    # So many batches make one step, which is one update: that of one batch of all their examples, in about the memory
+    # of one of them (docs/architecture.md).
+    train.accumulate_steps = 1
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
     train.loader_threads = 2
     train.log_every_steps = 20
@@ -147,7 +150,10 @@ def require_shared_fields(config):
     for name in ("crop", "flip"):
         if not 0 <= config.augment[name] <= 1:
             raise DataError(f"config.augment.{name} is {config.augment[name]}; it is a probability, from 0 to 1.")
-    for field in AT_LEAST_1:
-        section, name = field.split(".")
-        if config[section][name] < 1:
-            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
+    for least, fields in ((1, AT_LEAST_1), (0, AT_LEAST_0)):
+        for field in fields:
+            section, name = field.split(".")
+            if config[section][name] < least:
+                raise DataError(f"config.{field} is {config[section][name]}; it must be at least {least}.")
+    if min(config.train.decay_epochs, default=1) <= 0:
+        raise DataError(f"config.train.decay_epochs is {tuple(config.train.decay_epochs)}; all must be above 0.")

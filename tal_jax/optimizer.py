@@ -10,16 +10,28 @@ from tal_jax.errors import DataError
 
 
 def make_schedule(config, total_steps):
-    """Learning rate by optimizer step, from 0 on: linear warm-up, then constant, cosine decay to 0, or falling in steps.
+    """Learning rate by update: linear warm-up, then constant, cosine decay to 0, or falling in steps.
 
-    Step i of the W = `warmup_steps` has (i + 1) / W of the full rate, so that the first step learns and the last one has all of it.
-    Each of `decay_epochs` divides the rate by ten, at the step nearest to its end; during the warm-up it waits for its end.
+    Update i = 0, 1, ... of the W = `warmup_steps` has (i + 1) / W of the full rate: the first one learns, the last
+    one has all of it. The cosine spans the updates behind the warm-up and would be 0 at update `total_steps`, which
+    is the first one that is not made. Each of `decay_epochs` divides the rate by ten at the update nearest to the end
+    of that epoch. Decay epochs of the same update all count. One that ends during the warm-up waits for its end.
+
+    Args:
+      config: the run's config (`train`).
+      total_steps: updates of the whole run; of a part that is trained for some epochs, those of the part.
+
+    Returns:
+      Function: update, from 0 -> rate.
+
+    Raises:
+      DataError: `train.schedule` is none of these.
     """
     train = config.train
     if train.schedule == "constant":
         after = optax.constant_schedule(train.learning_rate)
     elif train.schedule == "steps":
-        falls = {}  # optimizer step behind the warm-up -> factor, of all decay epochs that round to it
+        falls = {}  # update, counted from the end of the warm-up -> factor
         for epoch in train.decay_epochs:
             step = round(epoch * total_steps / train.epochs) - train.warmup_steps
             falls[step] = falls.get(step, 1.0) * 0.1
@@ -30,7 +42,10 @@ def make_schedule(config, total_steps):
         raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant', 'cosine' or 'steps'.")
     if not train.warmup_steps:
         return after
-    warmup = optax.linear_schedule(train.learning_rate / train.warmup_steps, train.learning_rate, train.warmup_steps - 1)
+
+    def warmup(step):
+        return train.learning_rate * (step + 1) / train.warmup_steps
+
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
 

@@ -211,7 +211,7 @@ def _proposals_of_first_stage(config, folder, source, classes):
 
 
 def _proposals_of_file(config, classes):
-    """The same of the file `config.proposals`, read once. As in an evaluation, an annotated recording may have none there."""
+    """Function (name of an input, its annotations) -> {name: Proposals} of the file `config.proposals`, read once. As in an evaluation, an annotated recording may have none there."""
     blocks, known = read_blocks(config.proposals), _known_recordings(config, classes)
 
     def find(name, annotations):
@@ -269,11 +269,7 @@ def _file_dataset(config, file, name, classes, known):
         )
 
     annotations, uncut = Annotations(classes, {name: recording}), lambda _: longer_stream(file)
-    dataset = build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
-    if name in known:
-        return dataset
-    recording = dataclasses.replace(recording, duration_sec=dataset.duration_sec(name))
-    return dataclasses.replace(dataset, annotations=Annotations(classes, {name: recording}))
+    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
 
 
 def _video_frames(file, data, recording):

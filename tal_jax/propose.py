@@ -48,7 +48,7 @@ def propose(config, workdir, source=""):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)
         log.info("%s: %s", source, held)
-        scored = {name: found[name] for name in found if name not in held.without_proposals}
+        scored = {name: found[name] for name in found if name not in held.absent}
     else:
         candidates, dataset = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
         annotations = dataset.annotations

@@ -30,11 +30,11 @@ def print_evaluation(result, workdir):
     if absent:
         missed = result["protocol"]["missing"] == "missed"
         score = "their actions count as missed" if missed else "they are left out"
-        what = f"{len(absent)} recordings lack features or are not in the file, the first '{absent[0]}'"
+        what = f"Recordings without features or not in the file: {len(absent)}, the first is '{absent[0]}'"
         line = f"{what}; {score} (config.evaluate.missing)."
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if counts["ignored_intervals"]:
-        line = f"{counts['ignored_intervals']} intervals have an ignored label (config.data.ignored_labels)."
+        line = f"Intervals with an ignored label (config.data.ignored_labels): {counts['ignored_intervals']}."
         console.print(line, highlight=False, soft_wrap=True)
     for why, number in counts["detections_ignored"].items():
         if number:

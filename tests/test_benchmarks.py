@@ -29,6 +29,8 @@ def test_a_training_step_costs_about_three_times_its_forward_pass():
     config = hacs.get_config("kt_mgfn,row=simple")
     counted = flops.of_system(config, 200, 256)
     assert 2 < counted["train_flops"] / counted["test_flops"] < 3.5
+    config.train.accumulate_steps = 3  # and a batch of 16 is no multiple of it
+    assert flops.of_system(config, 200, 256) == counted
     config.train.batch_size *= 2
     assert flops.of_system(config, 200, 256)["test_flops"] == pytest.approx(counted["test_flops"], rel=0.01)
     assert flops.of_system(config, 200, 256)["num_parameters"] == counted["num_parameters"] > 256 * 256
@@ -41,6 +43,8 @@ def test_times_by_hand():
     cost = dict(train_flops=5e11, num_parameters=250_000_000)
     # 2 windows a step: each chip takes 1, for 5e11 / (1e12 * 0.5) = 1 s, and sums 1e9 bytes for 1 s; 3 * 10 / 2 steps.
     assert estimate.train_sec(machine, 0.5, config, 10, cost) == pytest.approx(3 * 10 / 2 * 2)
+    config.train.accumulate_steps = 5  # batches of 1 s each, then one sum
+    assert estimate.train_sec(machine, 0.5, config, 10, cost) == pytest.approx(3 * (5 * 1 + 1))
     assert estimate.all_reduce_sec(estimate.Machine(1, 1, 1, 1, 1), 1000) == 0
     network = estimate.extract_sec(machine, 0.5, num_frames=16e6, stride_frames=16, streams=1, snippet_flops=1e10)
     assert network == pytest.approx(1e6 * 1e10 / 1e12)

@@ -87,6 +87,21 @@ def test_another_config_needs_another_workdir(trained, tmp_path):
     )
 
 
+def test_another_system_is_no_other_version(trained, tiny, tmp_path):
+    """Its config has other fields, but what differs is the system."""
+    with pytest.raises(DataError, match="holds a run with another config: config.system was toy, is now pgcn. Choose"):
+        remember_run(tiny("pgcn"), ("fast", "slow"), tmp_path)
+
+
+def test_a_run_of_before_a_field_is_not_resumed(trained, tmp_path):
+    """So that no run goes on whose steps were single batches of `accumulate_steps`."""
+    run = json.loads((tmp_path / "config.json").read_text())
+    del run["config"]["augment"]["crop"]
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match="is of another version of tal_jax: it lacks config.augment.crop. Go on with that"):
+        remember_run(trained, ("fast", "slow"), tmp_path)
+
+
 def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     asked = trained.copy_and_resolve_references()
     asked.train.learning_rate, asked.model.channels, asked.model.distance_multipliers = 2e-3, 64, (3.0,) * 6

@@ -160,7 +160,7 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
         assert list(result["ap"]) == ["slow"] and result["map_avg"] == score
         assert result["counts"]["ground_truths"] == result["counts"]["ignored_intervals"] == 1
         report.print_evaluation(result, tmp_path)
-        assert "1 intervals have an ignored label (config.data.ignored_labels)." in capsys.readouterr().out
+        assert "Intervals with an ignored label (config.data.ignored_labels): 1." in capsys.readouterr().out
     write_detections(tmp_path / "found.json", {"sunday": [d | {"label": "action"} for d in found]})
     config.data.class_agnostic = True
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
@@ -191,7 +191,7 @@ def test_recordings_without_features_are_missed_by_default(one_missing, capsys):
     report.print_evaluation(result, workdir)
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 2 recordings, 1 of them missed" in out
-    line = "1 recordings lack features or are not in the file, the first 'holiday'; their actions count as missed"
+    line = "Recordings without features or not in the file: 1, the first is 'holiday'; their actions count as missed"
     assert f"{line} (config.evaluate.missing)." in out
 
 

@@ -274,6 +274,9 @@ def test_test_recordings_without_proposals_are_missed_unless_they_are_left_out(t
     scores = propose.propose(config, tmp_path / "out", str(source))
     assert scores["recall"]["0.5"] == 100 and scores["counts"]["ground_truths"] == 4
     assert scores["counts"]["recordings_left_out"] == 1
+    if form == "list":  # a recording with an empty list is not missing
+        source.write_text(json.dumps({"results": {"monday": rows, "tuesday": []}}))
+        assert propose.propose(config, tmp_path / "out", str(source))["recall"]["0.5"] == 50
     config.evaluate.update(missing="missed", left_out=("tuesday",))
     assert propose.propose(config, tmp_path / "out", str(source)) == scores
     config.evaluate.missing = "forgotten"

@@ -69,7 +69,7 @@ class I3D(nn.Module):
 
         Args:
           clips: (B, T, H, W, C), numbers in [-1, 1], or pixels 0 to 255 as uint8 or float16.
-          num_frames: None: padding is seen like a recording, as published.
+          num_frames: not used: I3D sees padding like a recording, as published.
           sample_mask: (B,) 0 for clips that only fill the batch: they are in no statistics of BatchNorms.
             None: all clips count.
 

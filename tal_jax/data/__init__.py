@@ -34,12 +34,13 @@ def load_dataset(config):
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
     dataset = DATASETS[config.data.name](config)
+    _require_ignored(config, dataset.annotations)
     if config.data.class_agnostic:
         dataset = dataclasses.replace(dataset, annotations=dataset.annotations.class_agnostic())
     ignored = dataset.annotations.count_ignored()
     if ignored:
         labels = ", ".join(config.data.ignored_labels)
-        log.info("%d intervals have an ignored label (config.data.ignored_labels: %s).", ignored, labels)
+        log.info("Intervals with an ignored label (config.data.ignored_labels: %s): %d.", labels, ignored)
     if config.get("proposals"):
         found, held = read_proposals(config.proposals, dataset.annotations)
         log.info("%s: %s", config.proposals, held)
@@ -63,4 +64,16 @@ def dataset_annotations(config):
         return load_annotations(config.data.annotations, config.data.ignored_labels)
     if config.data.name not in ANNOTATIONS:
         raise DataError(f"The data set '{config.data.name}' has no annotations of its own; set --config.data.annotations=FILE.")
-    return ANNOTATIONS[config.data.name](config)
+    annotations = ANNOTATIONS[config.data.name](config)
+    _require_ignored(config, annotations)
+    return annotations
+
+
+def _require_ignored(config, annotations):
+    """Raises DataError for an ignored label that is a class of bundled annotations, which are used as they are."""
+    for label in config.data.ignored_labels:
+        if label in annotations.classes:
+            raise DataError(
+                f"config.data.ignored_labels has '{label}', a class of the annotations that come with '{config.data.name}'; "
+                "write an annotation file of your own and set --config.data.annotations=FILE."
+            )

@@ -11,7 +11,7 @@ The file:
          "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
 
 An annotation without "segment" says that something happens but not when, enough to train a weakly supervised system on.
-An ignored label (`config.data.ignored_labels`) is no class: its intervals are neither action nor background.
+An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn or to find.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ import numpy as np
 
 from tal_jax.errors import DataError
 
-IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that are neither action nor background
+IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that may or may not be an action
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ def data_config(**fields):
     data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
-    data.ignored_labels = IGNORED_LABELS  # labels of intervals that are neither action nor background
+    data.ignored_labels = IGNORED_LABELS  # labels that are no classes
     data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
     data.file_prefix = ""  # what the names of files may begin with before the recording's name
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
@@ -104,7 +104,7 @@ def data_config(**fields):
     data.test_subset = "test"
     data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
     data.class_agnostic = False  # True: all actions are of one class, "action"
-    data.allow_missing = False  # False: recordings without features are an error; True: evaluate.missing
+    data.allow_missing = False  # False: recordings without features are an error; True: see evaluate.missing
     data.left_out = ()  # recordings that are used for nothing, whether their features are there or not
     data.update(fields)
     return data

@@ -55,6 +55,7 @@ class Report:
         dropped: reason -> number, for all reasons.
         unknown: names of recordings in the file that the annotations lack.
         without_proposals: names of annotated recordings for which nothing is left.
+        absent: names of annotated recordings that the file lacks; one with an empty list is there.
         recordings: number of annotated recordings.
     """
 
@@ -64,6 +65,7 @@ class Report:
     dropped: dict
     unknown: tuple
     without_proposals: tuple
+    absent: tuple
     recordings: int
 
     def __str__(self):
@@ -107,9 +109,10 @@ def match_blocks(blocks, annotations):
     """`read_proposals` of the Blocks of a file, read already; all of its recordings may be unknown."""
     parts = {name: [] for name in annotations.recordings}
     dropped = dict.fromkeys((LACKING, NO_LENGTH, NOT_FINITE, EMPTY, OUTSIDE), 0)
-    unknown, cut = [], 0
+    unknown, cut, named = [], 0, set()
     for block in blocks:
         name = _known_name(block.name, parts)
+        named.add(name)
         extent = block.extent(annotations.recordings[name]) if name else None
         if extent is None:
             dropped[NO_LENGTH if name else LACKING] += len(block.scores)
@@ -122,7 +125,8 @@ def match_blocks(blocks, annotations):
     counts = {name: len(found.scores) for name, found in proposals.items()}
     without = tuple(name for name, count in counts.items() if not count)
     rows = sum(len(block.scores) for block in blocks)
-    return proposals, Report(rows, sum(counts.values()), cut, dropped, tuple(unknown), without, len(counts))
+    absent = tuple(name for name in counts if name not in named)
+    return proposals, Report(rows, sum(counts.values()), cut, dropped, tuple(unknown), without, absent, len(counts))
 
 
 def require_proposals(config, dataset):

@@ -77,7 +77,7 @@ def window_snippets(window, features, rng=None):
     """The T snippets of a window.
 
     Args:
-        window: `config.window`: `snippets`, T; `sampling`, 'features' (see `sample_indices`), 'published'
+        window: `config.window`: `snippets`, T; `sampling`, 'middle' (see `sample_indices`), 'published'
             (see `published_indices`) or 'linear' (see `resize_linear`).
         features: (L, C) float.
         rng: np.random.Generator for training, None for testing; 'linear' is the same for both.
@@ -87,5 +87,5 @@ def window_snippets(window, features, rng=None):
     """
     if window.sampling == "linear":
         return resize_linear(features, window.snippets)
-    choose = {"features": sample_indices, "published": published_indices}[window.sampling]
+    choose = {"middle": sample_indices, "published": published_indices}[window.sampling]
     return np.asarray(features[choose(len(features), window.snippets, rng)], np.float32)

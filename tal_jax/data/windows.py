@@ -42,6 +42,24 @@ def cut_window(segments_frame, labels, offset, window, first_frame=0):
     return segments.reshape(-1, 2), np.asarray(labels)[kept]
 
 
+def cover(segments_frame, num_frames):
+    """Actions as features show them: those that they cover by at least half, clipped to them.
+
+    Features whose snippet is longer than the stride do not reach to the ends of a recording. An action that begins
+    before the first or ends behind the last would be whole in no window.
+
+    Args:
+        segments_frame: (G, 2) float, frames of the recording.
+        num_frames: length of the recording in frames.
+
+    Returns:
+        (G, 2) float64; an action that is covered by less than half stays as it is.
+    """
+    segments = np.asarray(segments_frame, np.float64).reshape(-1, 2)
+    covered = _inside(segments, 0, num_frames, 0) >= 0.5
+    return np.where(covered[:, None], np.clip(segments, 0, num_frames), segments)
+
+
 def training_windows(segments_frame, labels, num_frames, *, window, stride, first_frame=0):
     """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely inside.
 

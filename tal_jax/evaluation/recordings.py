@@ -33,7 +33,9 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
     asked = {name: recording for name, recording in of_subset.items() if name not in left_out}
     absent = sorted(name for name in asked if name not in found)
     scored = asked if missing == "missed" else {name: asked[name] for name in asked if name in found}
-    if asked and not scored:
+    if not asked:
+        raise DataError(f"left_out names all {len(of_subset)} recordings of subset '{subset}'; name fewer.")
+    if not scored:
         raise DataError(
             f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}', and missing "
             "ones are left out; correct the names, or count them as missed."

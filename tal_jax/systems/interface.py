@@ -7,7 +7,7 @@ import jax
 
 
 class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count taken over all devices."""
+    """One loss: weight * sum / max(count, 1), sum and count taken over all devices and accumulated batches."""
 
     weight: float
     sum: jax.Array
@@ -31,9 +31,9 @@ class System:
     """Plain functions.
 
     Attributes:
-      build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs. To detect in
-        windows that are padded behind the end of a recording it also gets `num_frames` (B,), the length of the recording in each:
-        no candidate may come from behind it.
+      build: (config, number of classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs. To detect
+        it also gets `num_frames` (B,) where `config.window.snippets` is 0: windows of features are then padded behind
+        the end of a recording, and no candidate may come from there.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
       loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term(weight, sum, count), the module's collections
         beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in the network.

@@ -6,10 +6,12 @@ import logging
 import numpy as np
 import pytest
 
+from configs import sbhar
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.check import annotation_problems, check_dataset
 from tal_jax.data.proposals import read_proposals
+from tal_jax.errors import DataError
 from tal_jax.systems.weak import weak_windows
 
 
@@ -48,7 +50,7 @@ def test_ambiguous_is_no_class_of_any_data_set(config_of, name, caplog):
         np.testing.assert_array_equal(recording.segments_sec, [[1, 4], [7, 8]])
         np.testing.assert_array_equal(recording.labels, [0, 1])
         np.testing.assert_array_equal(recording.ignored_sec, [[5, 6], [2, 3]])
-    assert "3 intervals have an ignored label (config.data.ignored_labels: Ambiguous)." in caplog.messages
+    assert "Intervals with an ignored label (config.data.ignored_labels: Ambiguous): 3." in caplog.messages
 
 
 def test_ambiguous_is_no_class_of_frames(config_of):
@@ -103,3 +105,11 @@ def test_the_check_tells_of_ignored_intervals(config_of, database):
 def test_a_file_need_not_list_ambiguous_among_its_classes(tmp_path, database):
     (tmp_path / "labels.json").write_text(json.dumps({"database": database, "classes": ["slow", "fast"]}))
     assert load_annotations(tmp_path / "labels.json").classes == ("slow", "fast")
+
+
+def test_a_class_of_bundled_annotations_is_not_ignored_in_silence():
+    config = sbhar.get_config("dw_afsd")
+    config.data.ignored_labels = ("sitting",)
+    for read in (load_dataset, dataset_annotations):
+        with pytest.raises(DataError, match="ignored_labels has 'sitting', a class of the annotations that come with 'sbhar'"):
+            read(config)

@@ -69,6 +69,7 @@ def test_json_in_seconds_ranked_by_score_then_by_place(tmp_path):
     assert found["b"].labels is None
     assert found["c"].segments_sec.shape == (0, 2) and found["c"].scores.shape == (0,)
     assert (report.rows, report.kept, report.cut, report.without_proposals) == (4, 4, 0, ("c",))
+    assert report.absent == ("c",)
 
 
 def test_rows_that_make_no_sense_are_dropped_and_counted(tmp_path):

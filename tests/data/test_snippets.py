@@ -56,7 +56,7 @@ def test_published_sampling_comes_too_late():
         np.testing.assert_allclose(middles - (published_indices(length, num_snippets) + 0.5), expected)
 
 
-@pytest.mark.parametrize("sampling, late", [("features", 0), ("published", 1.5), ("linear", 0)])
+@pytest.mark.parametrize("sampling, late", [("middle", 0), ("published", 1.5), ("linear", 0)])
 def test_what_snippets_show_comes_back_in_its_place(sampling, late):
     """400 features that say where they are go to 100 snippets and back. A late one says an earlier place."""
     places = np.arange(400) + 0.5

@@ -66,6 +66,14 @@ def test_cut_window_keeps_what_is_half_inside_and_clips_it():
     np.testing.assert_array_equal(cut, [[1, 10], [4, 8]])
 
 
+def test_features_cover_what_they_hold_half_of():
+    actions = [[-1.5, 10], [20, 30], [95, 97], [95.8, 110], [-4, 1], [96, 99]]  # frames of a recording of 96
+    covered = windows.cover(actions, 96)
+    np.testing.assert_array_equal(covered, [[0, 10], [20, 30], [95, 96], [95.8, 110], [-4, 1], [96, 99]])
+    kept, _ = windows.cut_window(covered, np.arange(6), 0, 96)
+    np.testing.assert_array_equal(kept, [[0, 10], [20, 30], [95, 96]])
+
+
 def test_cut_window_leaves_out_segments_without_length():
     cut, labels = windows.cut_window([[5, 5], [8, 6], [2, 9]], [0, 1, 2], offset=0, window=10)
     np.testing.assert_array_equal(cut, [[2, 9]])

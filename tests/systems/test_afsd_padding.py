@@ -117,8 +117,7 @@ def test_a_location_behind_the_end_gives_no_candidate():
     candidates = afsd_decode.decode(config, outputs)
     assert (candidates.scores[0, 0] > 0).any() and not candidates.scores[0, 1].any()
     assert candidates.segments.max() <= 5
-    for fused in (afsd_decode.fuse_streams(outputs, outputs),):
-        assert not afsd_decode.decode(config, fused).scores[0, 1].any()
+    assert not afsd_decode.decode(config, afsd_decode.fuse_streams(outputs, outputs)).scores[0, 1].any()
     assert not afsd_decode.decode_two_streams(config, outputs, outputs).scores[0, 1].any()
 
 
@@ -191,6 +190,17 @@ def test_an_example_of_a_crop_is_a_short_recording():
         assert len(segments) and (segments <= length).all()
         starts, ends = segments.T + first
         assert set(starts) & {30.0, 90.0} and set(ends) & {50.0, 120.0}
+
+
+def test_a_masked_network_has_no_boundary_labels_in_the_padding():
+    config = small_config()
+    config.augment.crop = 0.0
+    dataset = one_recording(np.ones((60, 3), np.float32), ((1.0, 6.0),))
+    for masked, ends in ((True, [58, 59]), (False, [58, 59, 60, 61, 62])):
+        config.model.masked = masked
+        items, make_example = training_examples(config, dataset)
+        example = make_example(items[0], np.random.default_rng(0))
+        np.testing.assert_array_equal(np.flatnonzero(example["boundary_labels"][1]), ends)
 
 
 def test_actions_beyond_what_features_cover_are_whole():

@@ -62,8 +62,8 @@ def small_kt_mgfn():
     return config
 
 
-def run_kt_mgfn(impl, num_devices):
-    config = small_kt_mgfn()
+def run_kt_mgfn(impl, num_devices, config=None):
+    config = config or small_kt_mgfn()
     return run_step(config, four_recordings(), impl, num_devices, 6, make_optimizer(config, config.train.epochs))
 
 

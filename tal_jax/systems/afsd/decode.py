@@ -36,7 +36,7 @@ def decode(config, outputs):
 
 
 def _scores(config, outputs):
-    """Scores (B, N, K) of every location, see `decode`."""
+    """Score of every location for each class, by the heads that `decode.refined` and `decode.final_score` name. (B, N, K)."""
     if not config.decode.refined:
         return jax.nn.softmax(outputs.coarse_logits)[..., 1:]
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]

@@ -44,9 +44,9 @@ def training_examples(config, dataset):
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
         segments = dataset.timeline(name).to_cells(recording.segments_sec)
-        # Features may not reach to the ends of a recording: an action is whole where what they cover of it is. As published, so
-        # is an action of frames only in a recording of one window.
-        if num_frames <= size or config.data.input == "features":
+        if config.data.input == "features":
+            segments = windows.cover(segments, num_frames)
+        elif num_frames <= size:  # as published, only in a recording of one window
             segments = np.clip(segments, 0, num_frames)
         truths[name] = segments, recording.labels + 1
         grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
@@ -71,12 +71,14 @@ def training_examples(config, dataset):
         example["segments_frame"][: len(segments)] = segments
         example["labels"] = np.zeros(max_segments, np.int32)
         example["labels"][: len(labels)] = labels
-        example["boundary_labels"] = windows.boundary_labels(segments, size)
+        # As published, boundaries are marked in the padding too, and background may come from there. A masked network
+        # does not see it.
+        length = num_frames if _masked(config) else size
+        example["boundary_labels"] = np.zeros((2, size), np.float32)
+        example["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
         if config.loss.contrastive_weight:
             activitynet = config.loss.contrastive_rule == "activitynet"
             block = contrastive.min_action_length(shortest[item.name], activitynet)
-            # As published, background may come from the padding; a masked network does not see that.
-            length = num_frames if config.model.masked else size
             new_clip = contrastive.rearrange(segments, block, length, rng, activitynet)
             example["frame_map"] = np.concatenate([new_clip["frame_map"], np.arange(length, size, dtype=np.int32)])
             example["proposals_frame"] = new_clip["proposals"]
@@ -84,6 +86,11 @@ def training_examples(config, dataset):
         return example
 
     return items, make_example
+
+
+def _masked(config):
+    """Whether the network sees no padding; the networks of other systems on these examples say nothing of it."""
+    return config.model.get("masked", False)
 
 
 def random_crop(segments_frame, offset, num_frames, rng):

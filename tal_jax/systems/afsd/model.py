@@ -86,7 +86,7 @@ class Block(nn.Module):
     features: int
     kernel: int = 1
     stride: int = 1
-    window: int = 0  # frames in a window, needed with `num_frames`
+    window: int | None = None  # frames in a window, needed with `num_frames`
     groups: int = 32
     kernel_init: Any = nn.initializers.glorot_uniform()
     dtype: Any = jnp.float32

@@ -10,7 +10,7 @@ CHOICES = {
     "model.streams": ("both", "pre", "post"),
     "model.background_weights": ("w*(1-w)", "1-w"),
     "loss.a2c_score": ("softmax", "sigmoid"),
-    "window.sampling": ("features", "published", "linear"),
+    "window.sampling": ("middle", "published", "linear"),
     "localize.activations": ("logits", "softmax"),
 }
 

@@ -60,7 +60,8 @@ def contrast_loss(config, cas, segments, labels):
 def loss(config, module, variables, batch, epoch, rng):
     """All terms; those of parts that do not train at this epoch have sum 0 and count 0, and are not computed.
 
-    On several devices `transfer` is the mean of each device's own discrepancy, for it is no sum over recordings.
+    On several devices `transfer` is the mean of each device's own discrepancy, which is no sum over recordings. So it
+    is of small batches that are accumulated.
 
     Args:
       config: the run's config.

@@ -48,7 +48,8 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
     whole batch. The rounding here is that of a full batch, a share of which each device counts: so counts of devices add up.
 
     Args:
-      videos: scalar array, number of videos counted here; batch_size: of the whole batch, over all devices, of which an update is made.
+      videos: scalar array, number of videos counted here.
+      batch_size: videos of an update, over all devices and accumulated batches.
       places: foreground and incomplete places of a video; num_foreground: of them.
     """
     kept = max(int((places - num_foreground) * batch_size * share), 1) if places > num_foreground else 0

@@ -31,7 +31,8 @@ def training_examples(config, dataset):
     for name, recording in dataset.annotations.recordings.items():
         _require_positive_scores(config, dataset, name)
         if recording.subset == config.data.test_subset:
-            _known_classes(config, dataset, name, dataset.proposals[name].take(slice(config.decode.proposals)))
+            found = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
+            _known_classes(config, dataset, name, found)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
     proposals = {name: proposals_of(config, dataset, name) for name in recordings}

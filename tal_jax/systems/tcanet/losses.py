@@ -2,7 +2,7 @@
 
 Every loss is a `Term`, a sum and a count over the proposals of the local batch. Over several devices both are summed, so that
 there the regression is that of the whole batch. Not so the share of a band that the confidence loss takes: it comes from the
-counts of each device. (The published code divides by the counts of each device and takes the mean over devices.)
+counts of each device, and of each small batch where such are accumulated. (The published code divides by the counts of each device and takes the mean over devices.)
 """
 
 import jax
