@@ -54,6 +54,7 @@ def get_config(variant="dw_afsd"):
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if variant == "demo":
         config.train.epochs = 10
+        config.train.batch_size = 4  # twice the updates in the same time
     return config
 
 
