@@ -1,10 +1,13 @@
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import estimate, flops, scale
+from benchmarks import estimate, flops, scale, short_recordings
 from configs import hacs, sbhar
 from tal_jax.backbones.i3d import conv3d
+from tal_jax.data import sbhar as sbhar_data
 
 
 def shape(*sizes):
@@ -62,3 +65,30 @@ def test_windows_of_thumos14_are_those_of_its_annotations():
 def test_ratios_are_of_the_same_turn():
     text = scale.table({"one": [0.1, 0.2, 0.4], "two": [0.2, 0.3, 0.4]})
     assert text.splitlines()[-1] == "| two | 300 | 1.50 | 1.00 to 2.00 |"
+
+
+def test_pieces_of_recordings_have_their_own_truths(tmp_path):
+    annotations = sbhar_data.bundled_annotations()
+    pieces = short_recordings.write_pieces(annotations, 20, tmp_path)
+    assert len(pieces.recordings) == 19
+    for name, recording in annotations.subset("test").recordings.items():
+        piece = pieces.recordings[f"{name}_20s"]
+        first_sec = round(recording.duration_sec / 3 * 50) / 50
+        samples = np.load(tmp_path / f"{name}_20s.npy")
+        assert samples.shape == (1000, 6) and piece.duration_sec == 20
+        np.testing.assert_array_equal(samples[0], sbhar_data.read_signal(name)[round(first_sec * 50)])
+        starts, ends = recording.segments_sec.T - first_sec
+        half_inside = np.minimum(ends, 20) - np.maximum(starts, 0) >= (ends - starts) / 2
+        np.testing.assert_array_equal(piece.labels, recording.labels[half_inside])
+        shifted = (recording.segments_sec[half_inside] - first_sec).clip(0, 20)
+        np.testing.assert_allclose(piece.segments_sec, shifted, atol=1e-9)
+
+
+def test_persons_are_held_out_whole(tmp_path):
+    short_recordings.split_annotations("validation", tmp_path / "labels.json")
+    database = json.loads((tmp_path / "labels.json").read_text())["database"]
+    persons = {subset: set() for subset in ("train", "test")}
+    for name, entry in database.items():
+        persons[entry["subset"]].add(name.split("_")[1])
+    assert len(database) == 42 and len(persons["train"]) == 15 and len(persons["test"]) == 6
+    assert not persons["train"] & persons["test"]
