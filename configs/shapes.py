@@ -23,8 +23,10 @@ def get_config(system="dw_afsd"):
     config.window.train_stride_frames = 64
     config.window.test_stride_frames = 64
     config.augment.jitter_frames = 32
+    config.augment.crop = 0.0
 
     config.model.backbone = "i3d"
+    config.model.masked = False  # I3D sees padding like a recording
     config.model.i3d_width = 0.25
     config.model.frozen_norm = False
     config.model.channels = 128
