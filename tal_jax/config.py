@@ -1,5 +1,7 @@
 """The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py."""
 
+import math
+
 import ml_collections
 
 from tal_jax.errors import DataError
@@ -9,7 +11,10 @@ AT_LEAST_1 = (
     "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
     "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window", "propose.most",
 )  # fmt: skip
-AT_LEAST_0 = ("train.warmup_steps", "train.weight_decay", "train.gradient_clip")
+AT_LEAST_0 = (
+    "train.warmup_steps", "train.weight_decay", "train.gradient_clip",
+    "augment.jitter_frames", "augment.scale", "augment.noise", "augment.rotation_deg",
+)  # fmt: skip
 
 
 def base_config(system):
@@ -144,7 +149,8 @@ def require_choices(config, choices):
 def require_shared_fields(config):
     """Raises DataError for the first field of `base_config` whose value cannot be."""
     choices = {"decode.nms": ("soft", "hard"), "evaluate.checkpoint": ("latest", "best")}
-    require_choices(config, choices | {"evaluate.missing": MISSING})
+    choices |= {"evaluate.missing": MISSING, "window.sampling": ("middle", "published", "linear")}
+    require_choices(config, choices)
     if config.decode.nms_tiou <= 0:
         raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
     for name in ("crop", "flip"):
@@ -155,5 +161,6 @@ def require_shared_fields(config):
             section, name = field.split(".")
             if config[section][name] < least:
                 raise DataError(f"config.{field} is {config[section][name]}; it must be at least {least}.")
-    if min(config.train.decay_epochs, default=1) <= 0:
-        raise DataError(f"config.train.decay_epochs is {tuple(config.train.decay_epochs)}; all must be above 0.")
+    decay_epochs = config.train.decay_epochs
+    if not all(isinstance(epoch, (int, float)) and 0 < epoch < math.inf for epoch in decay_epochs):
+        raise DataError(f"config.train.decay_epochs is {decay_epochs}; it must be a tuple of numbers above 0.")

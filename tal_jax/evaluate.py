@@ -121,7 +121,11 @@ def evaluate_streams(workdir, detector, streams):
     config, _, dataset = streams[0]
     annotations = _scored_annotations(config)
     missing = {name for stream in streams for name in stream.dataset.missing}
-    names = [name for name in dataset.annotations.subset(config.data.test_subset).recordings if name not in missing]
+    subset = config.data.test_subset
+    names = [name for name, recording in dataset.annotations.recordings.items() if recording.subset == subset]
+    names = [name for name in names if name not in missing]
+    if not names:
+        raise DataError(f"None of the recordings of the subset '{subset}' has features; nothing can be evaluated.")
     log.info("Evaluating on %d recordings.", len(names))
     results = labelling(config)(dataset, detect(detector, streams, names))
     _write_detections(workdir, results)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
+from tal_jax.config import require_shared_fields
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
@@ -176,6 +177,7 @@ def train(config, workdir):
     Raises:
       DataError, TrainingError: sentences for the user.
     """
+    require_shared_fields(config)
     workdir = pathlib.Path(workdir)
     dataset, system = load_dataset(config), SYSTEMS[config.system]
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
@@ -252,6 +254,10 @@ def _require_usable(config, dataset, parallel):
             f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
             "(--config.parallel.max_devices=1 uses one)."
         )
+    for field in ("train_subset", "test_subset"):
+        subset = config.data[field]
+        if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
+            raise DataError(f"None of the recordings of the subset '{subset}' (config.data.{field}) has features.")
     evaluate.require_scorable(config, dataset.annotations)
     problems = annotation_problems(dataset)
     if problems:

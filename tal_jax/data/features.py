@@ -51,6 +51,11 @@ class Timeline:
         """Positions on the feature axis of times in seconds, any shape."""
         return (np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2) / self.stride_frames + 0.5
 
+    def folded(self, samples_per_frame):
+        """The Timeline of frames of so many features each, see `fold_samples`."""
+        snippet_frames = self.snippet_frames + (samples_per_frame - 1) * self.stride_frames
+        return Timeline(self.fps, samples_per_frame * self.stride_frames, snippet_frames)
+
     def seen_sec(self, num_features):
         """Seconds from the first frame that the first feature has seen to the last frame that the last one has."""
         return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
@@ -67,6 +72,8 @@ class Dataset:
         timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).
         proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
+        seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the row that the
+            longer of two streams has more; None: those of its T features.
         recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
     """
 
@@ -76,11 +83,14 @@ class Dataset:
     missing: tuple[str, ...] = ()
     proposals: dict | None = None
     recording_scores: dict | None = None
+    seen_sec: Callable[[str], float] | None = None
 
     def duration_sec(self, name):
         """Length of a recording in seconds: as annotated, or else what its features have seen (which reads them)."""
         annotated = self.annotations.recordings[name].duration_sec
-        return annotated or float(self.timeline(name).seen_sec(len(self.read(name))))
+        if annotated:
+            return annotated
+        return float(self.seen_sec(name) if self.seen_sec else self.timeline(name).seen_sec(len(self.read(name))))
 
 
 def data_config(**fields):
@@ -179,6 +189,11 @@ def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_
             num_channels, expected_by = signal.shape[-1], f"recording '{name}' has"
         if signal.shape[-1] != num_channels:
             raise DataError(f"Recording '{name}' {place} has {signal.shape[-1]} channels, but {expected_by} {num_channels}.")
+        if data.stream and signal.shape[-1] % 2:
+            raise DataError(
+                f"Recording '{name}' {place} has {signal.shape[-1]} channels, an odd number; config.data.stream takes one "
+                "half of them, of files that hold RGB and flow of as many channels each."
+            )
         if data.stream:
             signal = np.array_split(signal, 2, axis=-1)[STREAMS.index(data.stream)]
         if len(signal) < data.samples_per_frame:
@@ -192,16 +207,25 @@ def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_
             signal = fold_samples(signal, data.samples_per_frame)
         return standardise(signal) if data.standardised else signal
 
-    @functools.cache
-    def timeline(name):
+    def num_features(name):
         unfolded = read if data.samples_per_frame == 1 else read_raw  # `read` keeps what it has read
-        return make_timeline(recordings[name], data, lambda name: max(len(unfolded(name)), uncut_length(name)))
+        return max(len(unfolded(name)), uncut_length(name))
 
-    return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing)
+    @functools.cache
+    def unfolded_timeline(name):
+        return make_timeline(recordings[name], data, num_features)
+
+    def timeline(name):
+        return unfolded_timeline(name).folded(data.samples_per_frame)
+
+    def seen_sec(name):
+        return unfolded_timeline(name).seen_sec(num_features(name))
+
+    return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing, seen_sec=seen_sec)
 
 
 def make_timeline(recording, data, num_features):
-    """Timeline of a recording's features after folding.
+    """Timeline of a recording's features before folding.
 
     Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration; with
     `config.data.stride_frames` = 0 over its frames.
@@ -212,7 +236,7 @@ def make_timeline(recording, data, num_features):
         num_features: recording name -> how many features it has before folding, and before the longer of two streams is cut: a
             row that is cut off leaves the others where they are. Called only where features are spread.
     """
-    fold, stride, snippet = data.samples_per_frame, data.stride_frames, data.snippet_frames
+    stride, snippet = data.stride_frames, data.snippet_frames
     fps = recording.fps or data.fps
     if fps and not stride:
         num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
@@ -228,7 +252,7 @@ def make_timeline(recording, data, num_features):
                 f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set config.data.fps."
             )
         fps, stride, snippet = num_features(recording.name) / recording.duration_sec, 1, 1
-    return Timeline(fps, fold * stride, snippet + (fold - 1) * stride)
+    return Timeline(fps, stride, snippet)
 
 
 def fold_samples(signal, samples_per_frame):

@@ -36,9 +36,12 @@ def aligned(datasets, place):
         lengths = [len(dataset.read(name)) for dataset in datasets]
         return common_length(lengths, name, place), datasets[int(np.argmax(lengths))].timeline(name)
 
+    def seen_sec(name):
+        return max(dataset.duration_sec(name) for dataset in datasets)
+
     def cut(dataset):
         read, timeline = lambda name: dataset.read(name)[: shared(name)[0]], lambda name: shared(name)[1]
-        return dataclasses.replace(dataset, read=read, timeline=timeline)
+        return dataclasses.replace(dataset, read=read, timeline=timeline, seen_sec=seen_sec)
 
     return [cut(dataset) for dataset in datasets]
 

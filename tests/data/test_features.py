@@ -209,7 +209,7 @@ def test_folder_errors(config):
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():
     data = ml_collections.ConfigDict(dict(fps=0.0, stride_frames=4, snippet_frames=16, samples_per_frame=2))
     recording = Recording("a", "train", 40.0, np.zeros((0, 2)), np.zeros(0, np.int32))
-    timeline = features.make_timeline(recording, data, lambda name: 80)
+    timeline = features.make_timeline(recording, data, lambda name: 80).folded(data.samples_per_frame)
     np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])  # 40 frames of two features each
 
 

@@ -117,10 +117,34 @@ def test_a_recording_without_annotated_duration_is_as_long_as_its_features_see(t
     config.data.update(stride_frames=4, snippet_frames=16)
     assert load_dataset(config).duration_sec("a") == (9 * 4 + 16) / 10
     config.data.samples_per_frame = 3
-    assert load_dataset(config).duration_sec("a") == (8 * 4 + 16) / 10  # the tenth is in no frame
+    assert load_dataset(config).duration_sec("a") == (9 * 4 + 16) / 10  # the tenth is in no frame, and counts
     row = {"subset": "train", "duration": 7.5}
     (tmp_path / "labels.json").write_text(json.dumps({"classes": ["x"], "database": {"a": row}}))
     dataset = load_dataset(config)
     (tmp_path / "a.npy").unlink()  # an annotated duration reads nothing
     assert dataset.duration_sec("a") == 7.5
     assert features.Timeline(10.0, 1, 1).seen_sec(90) == 9
+
+
+def test_the_longer_stream_and_the_samples_that_folding_drops_count_in_the_duration(tmp_path):
+    recording = Recording("a", "test", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    annotations = Annotations(("run",), {"a": recording})
+    for stream, rows in (("rgb", 220), ("flow", 218)):
+        (tmp_path / stream).mkdir()
+        np.save(tmp_path / stream / "a.npy", np.ones((rows, 2), np.float32))
+    cut = features.folder_dataset(annotations, tmp_path, data_config(fps=10.0))
+    assert len(cut.read("a")) == 218 and cut.duration_sec("a") == pytest.approx(22.0)
+
+    folded = build_dataset(annotations, lambda _: np.ones((219, 2)), {"a"}, data_config(fps=10.0, samples_per_frame=10), "here")
+    assert len(folded.read("a")) == 21 and folded.duration_sec("a") == pytest.approx(21.9)
+    one = dict(fps=10.0, stride_frames=4, snippet_frames=16)
+    pair = aligned([build_dataset(annotations, lambda _, n=n: np.ones((n, 2)), {"a"}, data_config(**one), "here") for n in (5, 6)], "p")
+    assert [dataset.duration_sec("a") for dataset in pair] == [pytest.approx(3.6)] * 2
+
+
+def test_half_of_an_odd_number_of_channels_is_no_stream():
+    recording = Recording("a", "test", 1.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+    annotations = Annotations(("run",), {"a": recording})
+    dataset = build_dataset(annotations, lambda _: np.ones((9, 5)), {"a"}, data_config(fps=9.0, stream="rgb"), "here")
+    with pytest.raises(DataError, match="Recording 'a' here has 5 channels, an odd number"):
+        dataset.read("a")

@@ -10,7 +10,6 @@ CHOICES = {
     "model.streams": ("both", "pre", "post"),
     "model.background_weights": ("w*(1-w)", "1-w"),
     "loss.a2c_score": ("softmax", "sigmoid"),
-    "window.sampling": ("middle", "published", "linear"),
     "localize.activations": ("logits", "softmax"),
 }
 

@@ -18,7 +18,6 @@ ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the r
 }
 CHOICES = {
     "loss.mmd_kernel": ("gaussians", "gaussian", "linear"),
-    "window.sampling": ("linear", "middle", "published"),
     "train.schedule": ("constant", "cosine"),
 }
 
