@@ -249,7 +249,7 @@ def _resumed(checkpoints, state, total_steps):
 
 def _require_usable(config, dataset, parallel):
     """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
-    if config.train.batch_size < 1 or config.train.batch_size % parallel.num_devices:
+    if config.train.batch_size % parallel.num_devices:
         raise DataError(
             f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
             "(--config.parallel.max_devices=1 uses one)."

@@ -88,7 +88,7 @@ SENTENCES = {
     "truncated features": "tuesday.npz: it is not a zip archive, or it is cut off.",
     "wrong channels": "has 4 channels, but config.data.num_channels is 3.",
     "wrong implementation": "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'.",
-    "batch of no size": "config.train.batch_size is 0; it must be a multiple of the 1 devices",
+    "batch of no size": "config.train.batch_size is 0; it must be at least 1",
     "evaluate without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "evaluate without checkpoint": "checkpoints/latest; train first with --mode=train.",
     "predict without checkpoint": "checkpoints/latest; train first with --mode=train.",
