@@ -190,12 +190,11 @@ def test_a_step_of_afsd_in_bfloat16(small_afsd):
         assert leaf.dtype == np.float32 and np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("batch_size", [6, 0])
-def test_a_batch_that_cannot_be_split_is_one_sentence(tiny, tmp_path, batch_size):
+def test_a_batch_that_cannot_be_split_is_one_sentence(tiny, tmp_path):
     devices(4)
-    config = tiny("toy", batch_size=batch_size)
+    config = tiny("toy", batch_size=6)
     config.parallel.max_devices = 4
-    with pytest.raises(DataError, match=rf"^config.train.batch_size is {batch_size}; it must be a multiple of the 4 devices"):
+    with pytest.raises(DataError, match="^config.train.batch_size is 6; it must be a multiple of the 4 devices"):
         train.train(config, tmp_path)
 
 

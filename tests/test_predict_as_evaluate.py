@@ -158,7 +158,7 @@ def test_frames_from_a_video(tmp_path, fused):
         config.evaluate.second_workdir = str(tmp_path / "rgb")
     sources = "film", tmp_path / "v_film.mp4"
     found = assert_found_as_evaluated(config, tmp_path / stream, sources, "film", 1.65)
-    assert max(d["segment"][1] for d in found) == 1.65
+    assert max(d["segment"][1] for d in found) <= 1.65
 
 
 @pytest.mark.parametrize("first, second", [("rgb", "flow"), ("flow", "rgb")])

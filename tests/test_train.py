@@ -111,7 +111,7 @@ def test_a_run_of_accumulated_batches_learns_what_large_ones_teach(tiny, tmp_pat
 def command(system, data, workdir, *more):
     """The command line of a short training with every augmentation, and of few steps between two checkpoints."""
     fields = dict(train=dict(epochs=15, batch_size=1, save_every_steps=10, log_every_steps=5))
-    fields["augment"] = dict(jitter_frames=8, scale=0.1, noise=0.1, rotation_deg=20.0)
+    fields["augment"] = dict(crop=0.5, jitter_frames=8, scale=0.1, noise=0.1, rotation_deg=20.0)
     flags = [f"--config.{part}.{name}={value}" for part, row in fields.items() for name, value in row.items()]
     place = [f"--config.data.annotations={data}/labels.json", f"--config.data.features={data}", f"--workdir={workdir}"]
     return [sys.executable, "-m", "tal_jax.main", f"--config=tests/tiny_config.py:{system}", *place, *flags, *more]

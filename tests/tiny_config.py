@@ -24,6 +24,7 @@ def get_config(system="afsd"):
     config.window.frames = 128
     config.window.train_stride_frames = 32
     config.window.test_stride_frames = 64
+    config.augment.crop = 0.0
     config.model.channels = 32
     config.model.groups = 4
     config.model.backbone_width = 8
