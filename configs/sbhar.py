@@ -1,8 +1,8 @@
 """SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone. Times: two CPU cores.
 
-python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP 95.7 to 96.7 over seeds, in 5 to 7 minutes
+python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP about 96 in 5 to 7 minutes
 python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
-python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the steps: mAP about 94 in 2 minutes
+python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the epochs: mAP 93 to 95 in 2 minutes
 python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM: mAP 46 to 58 in 1.5 minutes
 python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN: mAP 48 to 52 in 3 minutes; its row simple: 58 to 60 in half a minute
 python -m tal_jax.main --config=configs/sbhar.py:tcanet   TCANet on the proposals of the demo: mAP 92 to 95 in 5 minutes, after the demo's 2

@@ -189,11 +189,6 @@ def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_
             num_channels, expected_by = signal.shape[-1], f"recording '{name}' has"
         if signal.shape[-1] != num_channels:
             raise DataError(f"Recording '{name}' {place} has {signal.shape[-1]} channels, but {expected_by} {num_channels}.")
-        if data.stream and signal.shape[-1] % 2:
-            raise DataError(
-                f"Recording '{name}' {place} has {signal.shape[-1]} channels, an odd number; config.data.stream takes one "
-                "half of them, of files that hold RGB and flow of as many channels each."
-            )
         if data.stream:
             signal = np.array_split(signal, 2, axis=-1)[STREAMS.index(data.stream)]
         if len(signal) < data.samples_per_frame:

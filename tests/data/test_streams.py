@@ -140,11 +140,3 @@ def test_the_longer_stream_and_the_samples_that_folding_drops_count_in_the_durat
     one = dict(fps=10.0, stride_frames=4, snippet_frames=16)
     pair = aligned([build_dataset(annotations, lambda _, n=n: np.ones((n, 2)), {"a"}, data_config(**one), "here") for n in (5, 6)], "p")
     assert [dataset.duration_sec("a") for dataset in pair] == [pytest.approx(3.6)] * 2
-
-
-def test_half_of_an_odd_number_of_channels_is_no_stream():
-    recording = Recording("a", "test", 1.0, np.zeros((0, 2)), np.zeros(0, np.int32))
-    annotations = Annotations(("run",), {"a": recording})
-    dataset = build_dataset(annotations, lambda _: np.ones((9, 5)), {"a"}, data_config(fps=9.0, stream="rgb"), "here")
-    with pytest.raises(DataError, match="Recording 'a' here has 5 channels, an odd number"):
-        dataset.read("a")
