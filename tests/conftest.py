@@ -68,6 +68,13 @@ def tiny(tiny_data):
     return make
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_forgotten():
+    """Frees what a module has compiled: one process may hold 65,530 memory maps on Linux, and every compiled function takes some."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def compiled_once(tmp_path_factory):
     """What one run has compiled another one of the same shapes reads, which is most of the time of tests that train much."""
