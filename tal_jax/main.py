@@ -13,10 +13,12 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import distributed, evaluate, extract, predict, propose, report, train
+from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
 from tal_jax.systems import SYSTEMS
+
+log = logging.getLogger("tal_jax")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
@@ -62,12 +64,14 @@ def main(_):
         code = run_mode(_CONFIG.value)
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        distributed.leave(1, f"Error: {error}")
+        distributed.leave(1, f"Error: {devices.why_full(error) or sentence_of(error)}")
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
     except KeyboardInterrupt:  # while training the loop sees to it
         distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
     except Exception as error:
+        if devices.why_full(error):
+            distributed.leave(1, f"Error: {devices.why_full(error)}")
         if not jax.distributed.is_initialized():
             raise
         if not distributed.is_loss(error):
@@ -81,6 +85,13 @@ def run_mode(config):
     """Runs --mode; returns the exit code."""
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     first = distributed.is_first()
+    devices.require_local("--workdir", workdir)
+    if _MODE.value != "check_data" and not _DETECTIONS.value:
+        log.info("%s", devices.describe_devices())
+        if unused := devices.unused_accelerator():
+            log.warning("%s", unused)
+    if _MODE.value == "predict":
+        devices.keep_compiled()
     if not propose.with_first_stage(config, workdir, _MODE.value):
         return 0
     if _MODE.value in ("train", "evaluate"):
@@ -143,7 +154,7 @@ def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
     absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("tal_jax").setLevel(logging.INFO)
-    absl.logging.set_verbosity(absl.logging.ERROR)  # the libraries' own
+    absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
     app.run(main, flags_parser=_parse)
 
 

@@ -5,12 +5,14 @@ builder.download_and_prepare()
 source = builder.as_data_source("train")          # random access: len(source), source[3]["features"]
 """
 
+import importlib.util
 
 import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
 from tal_jax.data import sbhar, thumos14
+from tal_jax.errors import DataError
 
 
 class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -23,6 +25,11 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, *, file_format="array_record", **kwargs):
+        if file_format == "array_record" and not importlib.util.find_spec("array_record"):
+            raise DataError(
+                "ArrayRecord files need the package array_record, which Windows does not have; file_format='tfrecord', with "
+                "TensorFlow, does without."
+            )
         super().__init__(file_format=file_format, **kwargs)
 
     def annotations(self):
