@@ -14,10 +14,12 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from tal_jax import distributed, evaluate, extract, predict, propose, report, train
+from tal_jax.config import ListParser
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 
+config_flags.register_flag_parser_for_type(tuple, ListParser())
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
@@ -81,6 +83,7 @@ def run_mode(config):
     """Runs --mode; returns the exit code."""
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
     first = distributed.is_first()
+    require_valid(config, training=_MODE.value == "train")
     if not propose.with_first_stage(config, workdir, _MODE.value):
         return 0
     if _MODE.value in ("train", "evaluate"):

@@ -8,7 +8,6 @@ import numpy as np
 
 from tal_jax import distributed, evaluate, train
 from tal_jax.checkpoints import proposal_settings, remember_run, trained_run
-from tal_jax.config import require_shared_fields
 from tal_jax.data import dataset_annotations, proposals
 from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
@@ -18,6 +17,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing
 from tal_jax.ops.grouping import temporal_actionness_grouping
+from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def propose(config, workdir, source=""):
     Raises:
       DataError: a sentence for the user.
     """
-    require_shared_fields(config)
+    require_fields(config)
     settings = config.propose
     if source and not pathlib.Path(source).exists():
         raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")

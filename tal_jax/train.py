@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
-from tal_jax.config import require_shared_fields
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
@@ -177,9 +176,9 @@ def train(config, workdir):
     Raises:
       DataError, TrainingError: sentences for the user.
     """
-    require_shared_fields(config)
-    workdir = pathlib.Path(workdir)
-    dataset, system = load_dataset(config), SYSTEMS[config.system]
+    system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
+    system.require_valid(config)
+    dataset = load_dataset(config)
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     _require_usable(config, dataset, parallel)
     items, make_example = system.examples(config, dataset)

@@ -193,6 +193,7 @@ def thumos14_ap(found, truths, ignored, tious):
 
 
 PROTOCOLS = {"activitynet": activitynet_ap, "thumos14": thumos14_ap}
+OTHER_RECORDINGS = ("ignored", "false positives")
 
 
 def _overlapping_pairs(found, truths):
@@ -229,8 +230,8 @@ def require_protocol(protocol, tious, other_recordings, missing):
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
-    if other_recordings not in ("ignored", "false positives"):
-        raise ValueError(f"other_recordings is '{other_recordings}'; it must be 'ignored' or 'false positives'.")
+    if other_recordings not in OTHER_RECORDINGS:
+        raise ValueError(f"other_recordings is '{other_recordings}'; it must be one of {', '.join(OTHER_RECORDINGS)}.")
     require_missing(missing)
 
 
