@@ -33,6 +33,10 @@ def print_evaluation(result, workdir):
         what = f"Recordings without features or not in the file: {len(absent)}, the first is '{absent[0]}'"
         line = f"{what}; {score} (config.evaluate.missing)."
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    absent = result["protocol"]["classes_not_scored"]
+    if absent:
+        line = f"Classes without an action in the subset, not scored: {', '.join(absent)}."
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if counts["ignored_intervals"]:
         line = f"Intervals with an ignored label (config.data.ignored_labels): {counts['ignored_intervals']}."
         console.print(line, highlight=False, soft_wrap=True)

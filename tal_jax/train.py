@@ -257,7 +257,7 @@ def _require_usable(config, dataset, parallel):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
             raise DataError(f"None of the recordings of the subset '{subset}' (config.data.{field}) has features.")
-    evaluate.require_scorable(config, dataset.annotations)
+    evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
     problems = annotation_problems(dataset)
     if problems:
         log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))

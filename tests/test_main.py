@@ -92,7 +92,7 @@ SENTENCES = {
     "evaluate without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "evaluate without checkpoint": "checkpoints/latest; train first with --mode=train.",
     "predict without checkpoint": "checkpoints/latest; train first with --mode=train.",
-    "other classes": "was trained on the classes left, right; the annotations have fast, slow.",
+    "other classes": "Recording 'sunday' has the class 'slow', which the run was not trained on; it knows left, right. Call",
     "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
     "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",

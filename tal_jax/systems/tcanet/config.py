@@ -15,6 +15,11 @@ CHOICES = {
     "window.snippets": "[1, 100000]",
 }
 
+NO_CLASSES = (
+    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
+    "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
+)
+
 
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
@@ -45,6 +50,8 @@ def require_model(config):
 def require_valid(config):
     """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
     require_model(config)
+    if config.decode.classes == "recording" and not (config.data.class_agnostic or config.evaluate.recording_scores):
+        raise DataError(NO_CLASSES)
     loss = config.loss
     for threshold in loss.iou_thresholds:
         if not loss.low_iou < threshold < 1:

@@ -5,11 +5,11 @@ import numpy as np
 from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import proposals_of, require_proposals
-from tal_jax.data.recording_scores import require_recordings
+from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
-from tal_jax.systems.tcanet.config import require_valid
+from tal_jax.systems.tcanet.config import NO_CLASSES, require_valid
 
 
 def training_examples(config, dataset):
@@ -104,11 +104,10 @@ def _known_classes(config, dataset, name, proposals):
         return {"labels": np.zeros(len(proposals.scores), np.int64)}
     if config.decode.classes == "recording":
         if dataset.recording_scores is None:
-            raise DataError(
-                "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
-                "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
-            )
+            raise DataError(NO_CLASSES)
         require_recordings(dataset.recording_scores, [name])
+        if not config.decode.class_sharpness:  # they are probabilities, not logits
+            require_positive(dataset.recording_scores, [name])
         return {"recording_scores": dataset.recording_scores[name]}
     labels = np.full(len(proposals.scores), -1) if proposals.labels is None else proposals.labels
     if (labels < 0).any():
