@@ -36,7 +36,7 @@ def evaluate(config, workdir, detections_path=""):
 
     Args:
       config: the run's config.
-      workdir: where the checkpoint is and detections.json and evaluation.json go.
+      workdir: where the checkpoint is and detections.json and the scores go, see `path_of`.
       detections_path: detections in the ActivityNet format, anyone's; "" runs the checkpoint.
 
     Returns:
@@ -225,9 +225,15 @@ def _score(config, workdir, annotations, results, proposals=None):
     if proposals:
         result["proposals"] = proposals
     if distributed.is_first():
-        with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
+        with replacing(path_of(workdir, config.evaluate.protocol)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return result
+
+
+def path_of(workdir, protocol):
+    """Where the scores of a protocol are: evaluation.json, or evaluation_thumos14.json by the devkit's."""
+    suffix = "" if protocol == "activitynet" else f"_{protocol}"
+    return pathlib.Path(workdir) / f"evaluation{suffix}.json"
 
 
 def labelling(config):

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import tempfile
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing
+from tal_jax.files import replacing, temporary_folder
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
@@ -262,7 +261,7 @@ def _file_dataset(config, file, name, classes, known):
 
 def _video_frames(file, data, recording):
     """Frames (T, H, W, C) as the network sees them, a memory map; and their Recording, with their rate and its length."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
         recording = as_stored(recording, stored_files(folder, file, flow=False)[1])
         return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name

@@ -5,7 +5,6 @@ tuple, each entry is checked. Large upper ends only catch slips of the hand: no 
 """
 
 import fnmatch
-import math
 import re
 
 from tal_jax.errors import DataError

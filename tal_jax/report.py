@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def print_evaluation(result, workdir):
-    """Prints mAP, the AP of every class, and what proposals find; `result` as evaluation.json holds it, None prints nothing."""
+def print_evaluation(result, path):
+    """Prints mAP, the AP of every class, and what proposals find; `result` as the file at `path` holds it, None prints nothing."""
     if result is None:
         return
     tious, counts = list(result["map"]), result["counts"]
@@ -22,7 +22,7 @@ def print_evaluation(result, workdir):
     console.print(table)
     console.print(
         f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
-        f"All counts: {workdir}/evaluation.json",
+        f"All counts: {path}",
         highlight=False,
         soft_wrap=True,
     )

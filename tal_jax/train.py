@@ -22,6 +22,7 @@ from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Stream, make_detector
 from tal_jax.errors import DataError, TrainingError
+from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.published import with_backbone
@@ -195,7 +196,7 @@ def train(config, workdir):
     workdir.mkdir(parents=True, exist_ok=True)
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
-    state = _resumed(checkpoints, state, total_steps)
+    state = _resumed(checkpoints, state, total_steps, workdir)
     start = int(state.step)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
@@ -236,11 +237,15 @@ def train(config, workdir):
         checkpoints.close()
 
 
-def _resumed(checkpoints, state, total_steps):
-    """The state of the latest checkpoint, or the fresh one if there is none."""
+def _resumed(checkpoints, state, total_steps, workdir):
+    """The state of the latest checkpoint, or the fresh one if there is none, of which parameters.txt in the workdir tells."""
     restored = checkpoints.restore(state)
     if restored is None:
-        log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
+        if distributed.is_first():
+            with replacing(workdir / "parameters.txt") as temporary:
+                temporary.write_text(parameter_overview.get_parameter_overview(state.params, include_stats=False) + "\n")
+        sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
+        log.info("The network has %s parameters in %d arrays: %s.", f"{sum(sizes):,}", len(sizes), workdir / "parameters.txt")
         return state
     log.info("Resuming from step %d of %d.", restored.step, total_steps)
     return restored

@@ -164,9 +164,12 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
         config.evaluate.protocol = protocol
         result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
         assert list(result["ap"]) == ["slow"] and result["map_avg"] == score
+        assert json.loads(evaluate.path_of(tmp_path / "scored", protocol).read_text()) == result
         assert result["counts"]["ground_truths"] == result["counts"]["ignored_intervals"] == 1
         report.print_evaluation(result, tmp_path)
         assert "Intervals with an ignored label (config.data.ignored_labels): 1." in capsys.readouterr().out
+    kept = json.loads((tmp_path / "scored" / "evaluation.json").read_text())  # beside that of the devkit
+    assert kept["protocol"]["name"] == "activitynet"
     write_detections(tmp_path / "found.json", {"sunday": [d | {"label": "action"} for d in found]})
     config.data.class_agnostic = True
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")

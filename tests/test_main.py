@@ -244,7 +244,8 @@ def test_proposals_of_actionness_need_no_run(outcomes):
 
 
 def test_help(outcomes):
-    _, out, err = outcomes["help"]
+    code, out, err = outcomes["help"]
+    assert code == 0
     assert all(flag in out + err for flag in ("--config", "--mode", "--workdir", "--detections", "--input"))
     assert "Traceback" not in out + err
 
@@ -256,13 +257,13 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
     (code, out, err), workdir = thumos_scores
     assert code == 0, err
     assert "mAP" in out and "BaseballPitch" in out
-    result = json.loads((workdir / "evaluation.json").read_text())
+    result = json.loads((workdir / "evaluation_thumos14.json").read_text())
     assert result.keys() == {"protocol", "map", "map_avg", "ap", "counts"}
     assert result["protocol"]["name"] == "thumos14" and result["protocol"]["subset"] == "test"
     assert result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
     assert len(result["ap"]) == 20
     assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == result["counts"]["detections"]
-    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation.json"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation_thumos14.json"]
 
 
 @pytest.fixture(scope="module")
