@@ -139,10 +139,10 @@ def _whole(folder):
 
 def _stored(manager, step):
     """The tree of a checkpoint, of arrays that are not read yet."""
-    metadata = manager.item_metadata(step)
-    if not isinstance(metadata.tree, dict) or not metadata.tree.get("params"):
+    tree = getattr(manager.item_metadata(step), "tree", None)
+    if not isinstance(tree, dict) or not tree.get("params"):
         raise ValueError("its metadata name no parameters")
-    return metadata.tree
+    return tree
 
 
 def misfit(found, expected):

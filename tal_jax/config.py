@@ -71,6 +71,7 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    config.evaluate.devkit_keep = 1.0  # of 'thumos14': from this tIoU on, the best of overlapping detections alone is scored; 1: all
     # The next two are also of predict; the first is of propose too.
     config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
     config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet

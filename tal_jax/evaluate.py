@@ -220,6 +220,7 @@ def _score(config, workdir, annotations, results, proposals=None):
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
         other_recordings=config.evaluate.other_recordings,
+        devkit_keep=config.evaluate.devkit_keep,
         **scored_settings(config, annotations),
     )
     if proposals:

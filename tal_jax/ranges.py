@@ -71,6 +71,7 @@ RANGES = {
     "evaluate.checkpoint": ("latest", "best"),
     "evaluate.batch_size": "[1, 100000]",
     "evaluate.tious": "(0, 1]",
+    "evaluate.devkit_keep": "(0, 1]",
     "evaluate.left_out": NAMES,
     "extract.*_pixels": "[1, 10000]",
     "extract.batch_size": "[1, 100000]",

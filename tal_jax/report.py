@@ -4,6 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tal_jax.evaluation.detection import DENSE
+
 
 def print_evaluation(result, path):
     """Prints mAP, the AP of every class, and what proposals find; `result` as the file at `path` holds it, None prints nothing."""
@@ -43,6 +45,14 @@ def print_evaluation(result, path):
     for why, number in counts["detections_ignored"].items():
         if number:
             console.print(f"{number} detections ignored: {why.replace('_', ' ')}.", highlight=False)
+    dense = counts.get("detections_per_truth_found", 0)
+    if dense >= DENSE:
+        line = (
+            f"These detections are dense: {dense:.1f} of its class overlap each action that is found. The devkit gives an action the "
+            "one of highest overlap, whatever its score, and counts the others as false. Suppress first "
+            "(--config.evaluate.devkit_keep=0.5), or score by --config.evaluate.protocol=activitynet."
+        )
+        console.print(line, highlight=False, soft_wrap=True)
     if "proposals" in result:
         console.print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 
