@@ -290,6 +290,21 @@ def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
     checkpoints.close()
 
 
+def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
+    sentence = r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has \w+/.*\. Put back"
+    with pytest.raises(DataError, match=sentence):
+        evaluate.evaluate(trained, tmp_path)
+    assert not (tmp_path / "detections.json").exists()
+
+
+def test_parameters_are_told_in_one_line(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train._resumed(Checkpoints(tmp_path), make_state(1), 10, tmp_path)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("tal_jax")]
+    assert said == [f"The network has 9 parameters in 2 arrays: {tmp_path / 'parameters.txt'}."]
+    assert "layer/kernel" in (tmp_path / "parameters.txt").read_text()
+
+
 def test_what_does_not_fit_is_named():
     tree = {"a": {"kernel": np.ones((9, 3, 8)), "bias": np.ones(8)}}
     assert misfit(tree, tree) == ""

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -326,3 +327,13 @@ def test_what_only_the_score_needs_is_checked_first(one_missing, tiny, tmp_path,
         require_valid(config, training=True)
         propose.with_first_stage(config, tmp_path / "run", "train")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_config_with_a_class_too_many_does_not_fit_its_checkpoint(one_missing, tmp_path):
+    config, workdir, _ = one_missing
+    shutil.copytree(workdir, tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(run | {"classes": [*run["classes"], "jump"]}))
+    sentence = r"tells of \(toy, 3 classes: fast, slow, jump\): its params/Conv_0/bias has the shape \(3,\), not \(4,\)\."
+    with pytest.raises(DataError, match=sentence):
+        evaluate.evaluate(config, tmp_path / "run")
