@@ -104,6 +104,7 @@ def _locked(path, who):
         if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
             break
         os.close(file)  # the one who had it before has just removed it
+    _unfinished.add(path)
     try:
         os.ftruncate(file, 0)
         os.write(file, who.encode())
@@ -111,4 +112,5 @@ def _locked(path, who):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
+        _unfinished.discard(path)
         os.close(file)

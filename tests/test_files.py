@@ -22,10 +22,10 @@ with only_run(sys.argv[1], "--mode=train"):
 INTERRUPTED = """
 import gc, os, signal
 from tal_jax import main
-from tal_jax.files import replacing, temporary_folder
+from tal_jax.files import only_run, replacing, temporary_folder
 signal.signal(signal.SIGINT, main._interrupted)
 gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT))  # where a KeyboardInterrupt is lost
-with replacing("whole.json") as path, temporary_folder() as folder:
+with only_run(".", "--mode=train"), replacing("whole.json") as path, temporary_folder() as folder:
     path.write_text("half")
     open("folder", "w").write(folder)
     gc.collect()

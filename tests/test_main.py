@@ -240,7 +240,7 @@ def test_thumos_says_how_to_get_the_data(outcomes):
                 "recording: 1.\n"
             ],
         ),
-        ("check left out", 0, ["1 recordings (1 train)", "No problem found."]),
+        ("check left out", 1, ["1 recordings (1 train)", "No recording with features has the subset 'test'"]),
         ("check no proposals", 1, ["nothing.json: No such file or directory."]),
     ],
 )
