@@ -169,7 +169,10 @@ def other_inputs(found, expected):
 
 def _shapes(tree):
     """{"layer/kernel": (3, 8, 4), …}"""
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _same_step(manager):

@@ -1,4 +1,4 @@
-"""The fields that every config has, whatever its system. `config.data` is in tal_jax/data/features.py, what may be set in ranges.py."""
+"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
 import ast
 
@@ -71,7 +71,8 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    config.evaluate.devkit_keep = 1.0  # of 'thumos14': from this tIoU on, the best of overlapping detections alone is scored; 1: all
+    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as by the devkit.
+    config.evaluate.devkit_keep = 1.0
     # The next two are also of predict; the first is of propose too.
     config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
     config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet

@@ -1,6 +1,5 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
-import functools
 import json
 import logging
 import pathlib
@@ -15,7 +14,7 @@ from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
-from tal_jax.data.recording_scores import best_classes, require_labels, require_recordings
+from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
 from tal_jax.data.streams import aligned
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
@@ -119,7 +118,9 @@ def evaluate_streams(workdir, detector, streams):
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in test_recordings(config, dataset) if name not in missing]
     if not names:
-        raise DataError(f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be evaluated.")
+        raise DataError(
+            f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be evaluated."
+        )
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
     results = labelling(config)(dataset, detect(detector, streams, names))
@@ -241,14 +242,14 @@ def labelling(config):
     """Function (dataset, results of `detect`) -> results with the labels of `config.evaluate.recording_scores`.
 
     It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
-    used the scores itself. It reads the file once.
+    used the scores itself. It reads the file at once.
     """
-    best = functools.cache(functools.partial(best_classes, config.evaluate.recording_scores))
+    best = best_classes(config.evaluate.recording_scores) if config.evaluate.recording_scores else {}
 
     def label(dataset, results):
         if not config.evaluate.recording_scores or dataset.recording_scores is not None:
             return results
-        return label_recordings(results, best())
+        return label_recordings(results, best)
 
     return label
 
@@ -258,9 +259,10 @@ def label_recordings(results, best):
 
     Args:
       results: as `detect` returns them.
-      best: as `best_classes` returns them; a recording that is not there raises DataError.
+      best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises DataError.
     """
     require_recordings(best, results)
+    require_positive({name: np.float64(best[name][1]) for name in results}, results)
     return {
         name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
         for name, detections in results.items()

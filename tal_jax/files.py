@@ -96,9 +96,7 @@ def _locked(path, who):
         except BlockingIOError as error:
             other = os.read(file, 1000).decode(errors="replace") or "another process"
             os.close(file)
-            raise DataError(
-                f"{path.parent} is in use by {other}; wait until it ends, or choose another --workdir."
-            ) from error
+            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another --workdir.") from error
         except OSError:  # a file system without locks
             pass
         if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):

@@ -189,7 +189,7 @@ def _is_allowed(value, allowed):
 
 
 def _ends(interval):
-    """"(0, 1]" -> ((0.0, True), (1.0, False)): both ends, and whether they are left out."""
+    """Both ends of an interval, and whether they are left out: "(0, 1]" -> ((0.0, True), (1.0, False))."""
     left, low, high, right = re.fullmatch(r"([\[(])(\S+), (\S+)([\])])", interval).groups()
     return (float(low), left == "("), (float(high), right == ")")
 
@@ -210,7 +210,7 @@ def _sentence(field, value, entry, allowed):
 
 
 def _words(value, interval):
-    """"(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the value is beyond it."""
+    """What an interval says: "(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the value is beyond it."""
     (low, above), (high, below) = _ends(interval)
     least = f"{'above' if above else 'at least'} {low:g}"
     most = f"{'below' if below else 'at most'} {high:.10g}"

@@ -248,7 +248,8 @@ def damages(folder):
         yield f"{name} gone", path.unlink
         yield f"{name} cut", lambda path=path, content=content: path.write_bytes(content[: len(content) // 2])
         yield f"{name} zeros", lambda path=path, content=content: path.write_bytes(bytes(len(content)))
-        flipped = content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 255]) + content[len(content) // 2 + 1 :] if content else b"x"
+        half = len(content) // 2
+        flipped = content[:half] + bytes(255 - byte for byte in content[half : half + 1]) + content[half + 1 :]
         yield f"{name} flipped", lambda path=path, flipped=flipped: path.write_bytes(flipped)
 
 
@@ -291,7 +292,9 @@ def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
 
 
 def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
-    sentence = r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has \w+/.*\. Put back"
+    sentence = (
+        r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has \w+/.*\. Put back"
+    )
     with pytest.raises(DataError, match=sentence):
         evaluate.evaluate(trained, tmp_path)
     assert not (tmp_path / "detections.json").exists()

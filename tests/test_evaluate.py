@@ -275,7 +275,9 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
     assert "Classes without an action in the subset, not scored: fast." in capsys.readouterr().out
     before = (workdir / "detections.json").read_text()
     config.data.annotations = relabelled(tmp_path / "jump.json", content, {"fast": "jump"})
-    with pytest.raises(DataError, match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow"):
+    with pytest.raises(
+        DataError, match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow"
+    ):
         evaluate.evaluate(config, workdir)
     assert (workdir / "detections.json").read_text() == before
 
@@ -287,7 +289,10 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
         ({"class": ["fast", "fast"], "results": {"sunday": [0.5, 0.1]}}, "has the class 'fast' more than once"),
         ({"class": "ab", "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 'ab'"),
         ({"class": ["fast", 2], "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 2"),
-        ({"class": ["run", "slow"], "results": {"sunday": [0.5, 0.1]}}, "the best class of every recording is unknown, 'run' that"),
+        (
+            {"class": ["run", "slow"], "results": {"sunday": [0.5, 0.1]}},
+            "the best class of every recording is unknown, 'run' that",
+        ),
         ({"class": ["fast", "slow"], "results": {"monday": [0.5, 0.1]}}, "lacks 1 of 1 recordings; the first is 'sunday'"),
     ],
 )

@@ -43,7 +43,9 @@ def test_two_runs_do_not_share_a_folder_and_a_killed_one_does_not_keep_it(tmp_pa
     workdir = tmp_path / "runs" / "one"
     other = started(HOLDER, workdir)
     assert other.stdout.readline() == "there\n"
-    with pytest.raises(DataError, match=rf"runs/one is in use by process {other.pid} on .* \(--mode=train\); wait until it ends, or"):
+    with pytest.raises(
+        DataError, match=rf"runs/one is in use by process {other.pid} on .* \(--mode=train\); wait until it ends, or"
+    ):
         with only_run(workdir, "--mode=evaluate"):
             raise AssertionError("both are in")
     assert other.poll() is None and (workdir / ".lock").exists()
