@@ -275,6 +275,8 @@ def _read_run(path):
     problem = ""
     if not isinstance(config, dict) or not isinstance(config.get("system"), str):
         problem = "its config names no system"
+    elif not isinstance(config.get("first_stage", {}), dict):
+        problem = "its first_stage is no config"
     elif not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         problem = f"its classes must be a list of names, and are {classes!r:.60}"
     elif len(set(classes)) < len(classes):

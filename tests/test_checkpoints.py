@@ -217,6 +217,7 @@ def test_a_damaged_config_is_one_sentence(trained, tmp_path):
     [
         (lambda run: run["config"].pop("system"), "its config names no system"),
         (lambda run: run.update(config=3), "its config names no system"),
+        (lambda run: run["config"].update(first_stage=3), "its first_stage is no config"),
         (lambda run: run.update(classes=[1, 2]), r"its classes must be a list of names, and are \[1, 2\]"),
         (lambda run: run.update(classes="ab"), "its classes must be a list of names, and are 'ab'"),
         (lambda run: run.update(classes=["fast", "fast"]), "it names a class twice"),

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from tal_jax import report
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import DENSE, PROTOCOLS, evaluate_detections
@@ -235,14 +236,18 @@ def dense_case():
     return truths, {"v": found}
 
 
-def test_the_devkit_takes_the_closest_detection_whatever_its_score():
+def test_the_devkit_takes_the_closest_detection_whatever_its_score(capsys):
     truths, found = dense_case()
     activitynet, devkit = (score(truths, found, tiou=0.5, protocol=protocol) for protocol in ("activitynet", "thumos14"))
     assert activitynet["map_avg"] == 100  # the best two have tIoU 7 / 13
     assert devkit["map_avg"] == pytest.approx(100 * (1 / 7 + 2 / 8) / 2)  # the last two of eight
     assert devkit["counts"]["detections_per_truth_found"] == 4 >= DENSE
     assert "detections_per_truth_found" not in activitynet["counts"]
+    report.print_evaluation(devkit, "scores.json")
+    assert "These detections are dense: 4.0 of its class overlap each action that is found." in capsys.readouterr().out
     suppressed = score(truths, found, tiou=0.5, protocol="thumos14", devkit_keep=0.5)
+    report.print_evaluation(suppressed, "scores.json")
+    assert "dense" not in capsys.readouterr().out
     assert suppressed["map_avg"] == 100 and suppressed["counts"]["detections_per_truth_found"] == 1
     assert suppressed["protocol"]["devkit_keep"] == 0.5 and "devkit_keep" not in activitynet["protocol"]
 
