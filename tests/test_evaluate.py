@@ -291,7 +291,7 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
         ({"class": ["fast", 2], "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 2"),
         (
             {"class": ["run", "slow"], "results": {"sunday": [0.5, 0.1]}},
-            "the best class of every recording is unknown, 'run' that",
+            "do not have the best class of 1 of 1 recordings, the first is 'run' of 'sunday'; they have",
         ),
         ({"class": ["fast", "slow"], "results": {"monday": [0.5, 0.1]}}, "lacks 1 of 1 recordings; the first is 'sunday'"),
     ],

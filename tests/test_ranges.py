@@ -35,8 +35,8 @@ def test_every_interval_can_be_read():
     "field, value, sentence",
     [
         ("train.ema_decay", 1.5, "config.train.ema_decay is 1.5; it must be at least 0 and below 1."),
-        ("train.learning_rate", -1.0, "config.train.learning_rate is -1.0; it must be at least 0."),
-        ("train.learning_rate", math.nan, "config.train.learning_rate is nan; it must be at least 0."),
+        ("train.learning_rate", -1.0, "config.train.learning_rate is -1.0; it must be above 0."),
+        ("train.learning_rate", math.nan, "config.train.learning_rate is nan; it must be above 0."),
         ("data.fps", math.nan, "config.data.fps is nan; it must be at least 0."),
         ("data.fps", math.inf, "config.data.fps is inf; it must be at most 1000000."),
         ("data.stride_frames", -1, "config.data.stride_frames is -1; it must be at least 0."),

@@ -7,11 +7,14 @@ The file, as it is published for ActivityNet (CUHK's classifier):
 
 import collections
 import json
+import logging
 import pathlib
 
 import numpy as np
 
 from tal_jax.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def read_recording_scores(path, classes):
@@ -65,11 +68,15 @@ def require_labels(path, names, classes):
     """
     best = best_classes(path)
     require_recordings(best, names)
-    if names and not any(best[name][0] in classes for name in names):
-        raise DataError(
-            f"{path}: the best class of every recording is unknown, '{best[names[0]][0]}' that of '{names[0]}'; the annotations have "
-            f"{', '.join(classes)}. Call the classes as the annotations do."
+    unknown = [name for name in names if best[name][0] not in classes]
+    if unknown:
+        found = (
+            f"{path}: the annotations do not have the best class of {len(unknown)} of {len(names)} recordings, the first is "
+            f"'{best[unknown[0]][0]}' of '{unknown[0]}'"
         )
+        if len(unknown) == len(names):
+            raise DataError(f"{found}; they have {', '.join(classes)}. Call the classes as the annotations do.")
+        log.warning("%s; detections there are of no class that is scored.", found)
     require_positive({name: np.array([best[name][1]]) for name in names}, names)
 
 
