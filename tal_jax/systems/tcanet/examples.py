@@ -9,7 +9,7 @@ from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
-from tal_jax.systems.tcanet.config import NO_CLASSES, require_valid
+from tal_jax.systems.tcanet.config import NO_CLASSES
 
 
 def training_examples(config, dataset):
@@ -24,10 +24,9 @@ def training_examples(config, dataset):
       `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
+      DataError: there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
         negative score; detections would have no class.
     """
-    require_valid(config)
     for name, recording in dataset.annotations.recordings.items():
         _require_positive_scores(config, dataset, name)
         if recording.subset == config.data.test_subset:
