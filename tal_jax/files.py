@@ -1,9 +1,23 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and keeping two runs out of one folder."""
 
 import contextlib
 import os
 import pathlib
+import re
 import secrets
+import shutil
+import socket
+import tempfile
+
+from tal_jax.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs are not kept apart
+    fcntl = None
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")  # what `replacing` calls a file that is not whole yet
+_unfinished = set()  # paths that are gone when this process ends
 
 
 @contextlib.contextmanager
@@ -12,6 +26,7 @@ def replacing(path):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # no two workers, on any machine, have the same
+    _unfinished.add(temporary)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -21,3 +36,83 @@ def replacing(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+@contextlib.contextmanager
+def temporary_folder():
+    """Gives a new folder, which is gone behind the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        _unfinished.add(folder)
+        try:
+            yield folder
+        finally:
+            _unfinished.discard(folder)
+
+
+def remove_unfinished():
+    """Removes what the blocks of `replacing` and `temporary_folder` hold that have not ended, for a process that ends at once."""
+    for path in tuple(_unfinished):
+        if os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def only_run(workdir, what):
+    """Keeps other runs out of a folder until the block, or this process in any way, ends.
+
+    Removes the unfinished files of killed runs. Leaves no folder behind that it has made and nobody has written to.
+
+    Args:
+      workdir: the folder; it is made.
+      what: this run does, for the sentence that another run gets: "--mode=train".
+
+    Raises:
+      DataError: another run is in the folder; the sentence names its process.
+    """
+    workdir = pathlib.Path(workdir)
+    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / ".lock"
+    try:
+        with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})"):
+            for folder in (workdir, workdir / "first_stage"):
+                for left in folder.glob(".*") if folder.is_dir() else ():
+                    if left.is_file() and _LEFTOVER.fullmatch(left.name):
+                        left.unlink(missing_ok=True)
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # one that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(path, who):
+    """Holds the lock of a file, which says who has it, and removes the file behind the block."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = os.read(file, 1000).decode(errors="replace") or "another process"
+            os.close(file)
+            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another --workdir.") from error
+        except OSError:  # a file system without locks
+            pass
+        if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
+            break
+        os.close(file)  # the one who had it before has just removed it
+    _unfinished.add(path)
+    try:
+        os.ftruncate(file, 0)
+        os.write(file, who.encode())
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        _unfinished.discard(path)
+        os.close(file)

@@ -4,13 +4,12 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import tempfile
 
 import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
-from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
+from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
@@ -22,7 +21,8 @@ from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing
+from tal_jax.files import replacing, temporary_folder
+from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def predict(config, workdir, source, draw="detections"):
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be
         used.
     """
+    require_fields(config)
     runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
@@ -142,7 +143,7 @@ def input_datasets(config, source, classes):
     dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
-    recordings = {source: _in_classes(dataset.annotations, classes)[source]}
+    recordings = {source: in_classes(dataset.annotations, classes).recordings[source]}
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
 
 
@@ -199,7 +200,7 @@ def _proposals_of_first_stage(config, folder, source, classes):
     runs = evaluate.find_runs(first, folder)
     detector, variables = make_detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
     inputs, settings = inputs_of(runs, source), first.propose
-    index = _class_index(runs[0].classes, classes)
+    index = np.array([classes.index(name) if name in classes else -1 for name in runs[0].classes], np.int32)
 
     def find(name, _):
         streams = evaluate.make_streams(runs, variables, inputs[name]())
@@ -231,21 +232,7 @@ def _known_recordings(config, classes):
         if config.data.annotations:
             raise
         return {}
-    return _in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes)
-
-
-def _in_classes(annotations, classes):
-    """The annotated recordings, their labels as indices into the run's classes; actions of other classes left out."""
-    index, known = _class_index(annotations.classes, classes), {}
-    for name, recording in annotations.recordings.items():
-        labels = index[recording.labels]
-        known[name] = dataclasses.replace(recording, segments_sec=recording.segments_sec[labels >= 0], labels=labels[labels >= 0])
-    return known
-
-
-def _class_index(names, classes):
-    """(len(names),) int32: the place of each name in `classes`, -1 of one that is not there."""
-    return np.array([classes.index(name) if name in classes else -1 for name in names], np.int32)
+    return in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes).recordings
 
 
 def _recording_name(file, data, known):
@@ -274,7 +261,7 @@ def _file_dataset(config, file, name, classes, known):
 
 def _video_frames(file, data, recording):
     """Frames (T, H, W, C) as the network sees them, a memory map; and their Recording, with their rate and its length."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
         recording = as_stored(recording, stored_files(folder, file, flow=False)[1])
         return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tal_jax import predict, train
-from tal_jax.data import shapes
+from tal_jax.data import in_classes, shapes
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.detect import Stream
 from tal_jax.errors import DataError
@@ -111,7 +111,7 @@ def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_o
 def test_ground_truth_is_told_in_the_classes_of_the_run():
     segments_sec = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     recording = Recording("a", "test", 9.0, segments_sec, np.array([0, 1, 2], np.int32))
-    known = predict._in_classes(Annotations(("fast", "hop", "slow"), {"a": recording}), ("slow", "fast"))
+    known = in_classes(Annotations(("fast", "hop", "slow"), {"a": recording}), ("slow", "fast")).recordings
     np.testing.assert_array_equal(known["a"].labels, [1, 0])
     np.testing.assert_array_equal(known["a"].segments_sec, [[0, 1], [4, 5]])
 
