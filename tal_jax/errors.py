@@ -14,5 +14,10 @@ class ProcessLost(RuntimeError):
 
 
 def sentence_of(error):
-    """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone."""
+    """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone.
+
+    What the operating system refuses is said without its number.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{f'Cannot use {error.filename}: ' if error.filename else ''}{error.strerror}."
     return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())

@@ -62,7 +62,7 @@ def main(_):
         code = run_mode(_CONFIG.value)
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        distributed.leave(1, f"Error: {error}")
+        distributed.leave(1, f"Error: {sentence_of(error) if isinstance(error, OSError) else error}")
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
     except KeyboardInterrupt:  # while training the loop sees to it

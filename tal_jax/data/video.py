@@ -6,6 +6,7 @@ prepared with one process a core (`prepare.py`), and a damaged file then gives t
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -242,6 +243,9 @@ def resize(frame, height, width):
 @contextlib.contextmanager
 def _opened(path):
     """The file's container and its video stream; what FFmpeg refuses becomes a DataError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = "a directory" if os.path.isdir(path) else "a pipe or a device"
+        raise DataError(f"{path} is {kind}; name the file of a video.")
     try:
         # "file:" keeps a colon in the name from being read as a protocol.
         with av.open(f"file:{pathlib.Path(path)}", metadata_errors="ignore") as container:
@@ -255,7 +259,10 @@ def _opened(path):
             stream.codec_context.thread_count = 1
             yield container, stream
     except av.FFmpegError as error:
-        raise DataError(f"Cannot read the video {path}: {error.strerror}.") from error
+        reason = error.strerror
+        if error.errno == errno.EPERM:  # what FFmpeg calls by this number has nothing to do with permissions
+            reason = "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
+        raise DataError(f"Cannot read the video {path}: {reason}.") from error
 
 
 def _packets(container, *streams):

@@ -34,7 +34,7 @@ class TimeAxis:
     def duration_sec(self, last_sec):
         """Length of the video, whose last picture says that it stays for `last_sec` seconds (0: does not say)."""
         known = 0 < last_sec <= ORDINARY_STEPS * self.step_sec
-        return float(self.times_sec.max() + (last_sec if known else self.step_sec))
+        return round(float(self.times_sec.max() + (last_sec if known else self.step_sec)), 6)
 
     def commonest_fps(self):
         """The rate of most of the time: the mean of the steps that are between half and twice the median."""
@@ -81,12 +81,12 @@ def time_axis(decode_sec, show_sec, sound_sec, start_sec, longest_gap_sec=LONGES
 
     zero = start_sec if not has_zero or abs(start_sec) < HELD_BACK * step else 0.0
     held_sec = np.median(show_sec - decode_sec)
-    for at in np.flatnonzero(np.abs(show_sec - decode_sec - held_sec) > longest):
-        if is_jump(decode_sec[at], show_sec[at]):  # decoded before the jump, shown behind it; or a stamp that is wrong by itself
-            show_sec[at] = decode_sec[at] + held_sec
     back = np.flatnonzero(steps < -HELD_BACK * step)
     jumps_sec, times_sec, end_sec = list(-steps[back]), np.empty(len(show_sec)), None
     for part in np.split(np.arange(len(show_sec)), back + 1):
+        behind_sec = np.minimum.accumulate(np.append(show_sec[part], np.full(HELD_BACK, np.inf))[::-1])[::-1][HELD_BACK:]
+        wrong = part[show_sec[part] - behind_sec > longest]  # a stamp that is not shared by the pictures decoded long after it
+        show_sec[wrong] = decode_sec[wrong] + held_sec
         order = part[np.argsort(show_sec[part], kind="stable")]
         shown_sec = show_sec[order]
         first_sec = shown_sec[0] - zero if end_sec is None else end_sec + step
