@@ -3,7 +3,7 @@
     python -m tal_jax.prepare --dataset=thumos14 --videos=DIR --out=OUT [--flow] [--workers=N]
 
     OUT/rgb/NAME.npy    (T, 112, 112, 3) uint8, RGB; NAME is the stem of the video's file
-    OUT/flow/NAME.npy   (T, 112, 112, 2) uint8, see `video.optical_flow`; with --flow
+    OUT/flow/NAME.npy   (T, 112, 112, 2) uint8, see `optical_flow.optical_flow`; with --flow
     OUT/info/NAME.json  {"fps": of the T frames, "num_frames": T, "times_sec": when the picture in each came on the screen,
                          "duration_sec": and "source_fps": of the video, "notes": what was uncommon about it, "sampling": below}
 

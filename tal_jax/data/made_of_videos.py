@@ -76,7 +76,8 @@ def as_extracted(annotations, paths, data, trained_on=""):
     """Annotations and `config.data` of feature files, as `--mode=extract` left word beside them.
 
     `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of info/NAME.json. Nothing
-    changes where neither is there, or where `stride_frames` is 0: the features are then spread over the recording.
+    changes where neither is there. Where `stride_frames` is 0, features are spread over the recording, and missing durations alone
+    are taken.
 
     Args:
         annotations: Annotations.
@@ -91,8 +92,6 @@ def as_extracted(annotations, paths, data, trained_on=""):
     Raises:
         DataError: `data` says other numbers than its 1 and 1, and others than the settings; or a file is damaged.
     """
-    if not data.stride_frames:
-        return annotations, data
     recordings = dict(annotations.recordings)
     timing = functools.cache(_timing)
     asked, wanted = (data.stride_frames, data.snippet_frames), timing(trained_on) if trained_on else None
@@ -105,8 +104,10 @@ def as_extracted(annotations, paths, data, trained_on=""):
         wanted = found or wanted
         info = path and path.parent / "info" / f"{path.stem}.json"
         if found and info.is_file():
-            recordings[name] = as_stored(recordings[name], info)
-    if not wanted or asked == wanted:
+            stored = as_stored(recordings[name], info)
+            is_spread = not data.stride_frames
+            recordings[name] = dataclasses.replace(stored, fps=recordings[name].fps) if is_spread else stored
+    if not wanted or not data.stride_frames or asked == wanted:
         return Annotations(annotations.classes, recordings), data
     if asked != (1, 1):
         raise DataError(

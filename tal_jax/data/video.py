@@ -141,7 +141,8 @@ class Reading:
             DataError: fewer than two pictures can be decoded.
         """
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
-        pictures = on_screen(self._pictures(), (i / fps for i in range(count)), self.info.axis.step_sec / 4)
+        rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
+        pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
         yield from each_once(_upright, pictures)
 
     def counted_frames(self, fps):

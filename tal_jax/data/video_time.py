@@ -62,11 +62,15 @@ def time_axis(decode_sec, show_sec, sound_sec, start_sec, longest_gap_sec=LONGES
     Returns:
         TimeAxis.
     """
-    show_sec = np.where(np.isnan(show_sec), decode_sec, show_sec)
     decode_sec = np.where(np.isnan(decode_sec), show_sec, decode_sec)
+    number, stamped, both = np.arange(len(decode_sec)), ~np.isnan(decode_sec), ~np.isnan(decode_sec + show_sec)
+    if stamped.any():
+        decode_sec = np.interp(number, number[stamped], decode_sec[stamped])
+    held_sec = np.median((show_sec - decode_sec)[both]) if both.any() else 0.0
+    show_sec = np.where(np.isnan(show_sec), decode_sec + held_sec, show_sec)
     steps = np.diff(decode_sec)
     forward = steps[steps > 0]
-    if np.isnan(show_sec).any() or not len(forward):
+    if stamped.mean() < 0.5 or not len(forward):
         note = (f"pictures have no time stamps and are counted at {counted_fps:.4g} fps",) if len(show_sec) > 1 else ()
         return TimeAxis(np.arange(len(show_sec)) / counted_fps, 1 / counted_fps, note, is_counted=True)
     step = float(np.median(forward))
@@ -80,7 +84,6 @@ def time_axis(decode_sec, show_sec, sound_sec, start_sec, longest_gap_sec=LONGES
         return length < -HELD_BACK * step or (length > longest and in_the_middle[0] == in_the_middle[1])
 
     zero = start_sec if not has_zero or abs(start_sec) < HELD_BACK * step else 0.0
-    held_sec = np.median(show_sec - decode_sec)
     back = np.flatnonzero(steps < -HELD_BACK * step)
     jumps_sec, times_sec, end_sec = list(-steps[back]), np.empty(len(show_sec)), None
     for part in np.split(np.arange(len(show_sec)), back + 1):

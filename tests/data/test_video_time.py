@@ -115,6 +115,7 @@ FILES = {  # name -> what writes it, its events, seconds from the container's ze
     "even.mp4": (lambda path: write_timed(path, even(250), [(3, 4)]), [(3, 4)], 10, ""),
     "even.mts": (lambda path: write_timed(path, even(250), [(3, 4)], format="mpegts"), [(3, 4)], 10, ""),
     "even.vob": (lambda path: write_timed(path, even(250), [(3, 4)], "mpeg2video", format="vob"), [(3, 4)], 10, ""),
+    "slides.mp4": (lambda path: write_timed(path, even(10, 0.5), [(6, 8)]), [(6, 8)], 20, ""),
     "reordered.avi": (lambda path: write_timed(path, even(250), [(3, 4)], "mpeg4", bf="2"), [(3, 4)], 10, ""),
 }
 
@@ -221,6 +222,12 @@ def test_pictures_without_stamps_are_counted():
     np.testing.assert_allclose(counted.times_sec, np.arange(5) / 10)
     assert counted.is_counted and counted.notes == ("pictures have no time stamps and are counted at 10 fps",)
     np.testing.assert_allclose(axis([3.0] * 5, counted_fps=10.0).times_sec, np.arange(5) / 10)
+
+
+def test_a_few_stamps_that_lack_are_filled_in():
+    some = even(100)
+    some[[0, 3, 50, 51, 99]] = np.nan  # the ends cannot be known
+    np.testing.assert_allclose(axis(some).times_sec[1:99], even(100)[1:99], atol=1e-9)
 
 
 def test_what_was_not_decoded_is_told_where_it_is_long():
