@@ -6,6 +6,8 @@ import pathlib
 import re
 import secrets
 
+import numpy as np
+
 
 @contextlib.contextmanager
 def replacing(path):
@@ -25,3 +27,28 @@ def remove_leftovers(folder):
     for path in pathlib.Path(folder).glob(".*"):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) and path.is_file():
             path.unlink()
+
+
+def write_rows(path, rows):
+    """Writes a .npy file row by row, so that one row is held at a time.
+
+    Args:
+        path: the file.
+        rows: iterable of T >= 1 uint8 arrays of one shape.
+
+    Returns:
+        T.
+    """
+    num_rows = 0
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for num_rows, row in enumerate(rows, 1):
+            if num_rows == 1:
+                _write_header(file, (0, *row.shape))
+            file.write(row.data)
+        file.seek(0)
+        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
+    return num_rows
+
+
+def _write_header(file, shape):
+    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))

@@ -1,4 +1,4 @@
-"""What lies beside frames and features that were made of videos: settings.json of the folder, info/NAME.json of each video."""
+"""What lies beside frames and features made of videos: settings.json of a folder, info/NAME.json of a video."""
 
 import dataclasses
 import functools
@@ -27,14 +27,19 @@ def require_same_settings(folder, settings, what, field, before=None):
     """
     found = read_settings(folder)
     if found and (before or {}) | found != settings:
-        raise DataError(f"{folder} holds {what} of other settings, {found} instead of {settings}; choose another {field}.")
+        raise DataError(
+            f"{folder} holds {what} of other settings, {found} instead of {settings}; choose another {field}."
+        )
     if not found:
         with replacing(pathlib.Path(folder) / SETTINGS) as temporary:
             temporary.write_text(json.dumps(settings))
 
 
 def read_settings(folder):
-    """The dict in the settings.json of a folder, empty if there is none. Raises DataError for a damaged one."""
+    """The dict in the settings.json of a folder, empty if there is none.
+
+    Raises DataError for a damaged one.
+    """
     file = pathlib.Path(folder) / SETTINGS
     if not file.is_file():
         return {}
@@ -44,7 +49,8 @@ def read_settings(folder):
             raise ValueError
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{file} is damaged, so how the files beside it were made is not known; delete it if they may stay, or else its folder."
+            f"{file} is damaged, so how the files beside it were made is not known; delete it if they may "
+            "stay, or else its folder."
         ) from error
     return found
 
@@ -58,7 +64,7 @@ def read_notes(path):
 
 
 def as_stored(recording, path):
-    """A Recording with the rate of its stored frames, and with the length of its video where none is annotated.
+    """A Recording with the rate of its stored frames and, where none is annotated, the length of its video.
 
     path: its info file. Raises DataError for one that cannot be read.
     """
@@ -68,29 +74,31 @@ def as_stored(recording, path):
         return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} is missing or damaged; delete what was made of this video and run the same command again."
+            f"{path} is missing or damaged; delete what was made of this video and run the same command "
+            "again."
         ) from error
 
 
 def as_extracted(annotations, paths, data, trained_on=""):
     """Annotations and `config.data` of feature files, as `--mode=extract` left word beside them.
 
-    `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of info/NAME.json. Nothing
-    changes where neither is there. Where `stride_frames` is 0, features are spread over the recording, and missing durations alone
-    are taken.
+    `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of
+    info/NAME.json. Nothing changes where neither is there. Where `stride_frames` is 0, features are spread
+    over the recording, and missing durations alone are taken.
 
     Args:
         annotations: Annotations.
         paths: recording name -> feature file, or None.
         data: the fields of `config.data`; stays as it is.
-        trained_on: folder of the features that a network has learnt from: features elsewhere must be made like them, and those
-            without settings count as made like them.
+        trained_on: folder of the features that a network has learnt from: features elsewhere must be made
+            like them, and those without settings count as made like them.
 
     Returns:
         (Annotations, fields of `config.data`).
 
     Raises:
-        DataError: `data` says other numbers than its 1 and 1, and others than the settings; or a file is damaged.
+        DataError: `data` says other numbers than its 1 and 1, and others than the settings; or a file is
+            damaged.
     """
     recordings = dict(annotations.recordings)
     timing = functools.cache(_timing)
@@ -99,7 +107,8 @@ def as_extracted(annotations, paths, data, trained_on=""):
         found = path and timing(path.parent)
         if found and found != (wanted or found):
             raise DataError(
-                f"The features in {path.parent} are {_said(found)}, but those they go with are {_said(wanted)}; extract all alike."
+                f"The features in {path.parent} are {_said(found)}, but those they go with are "
+                f"{_said(wanted)}; extract all alike."
             )
         wanted = found or wanted
         info = path and path.parent / "info" / f"{path.stem}.json"
@@ -111,8 +120,8 @@ def as_extracted(annotations, paths, data, trained_on=""):
         return Annotations(annotations.classes, recordings), data
     if asked != (1, 1):
         raise DataError(
-            f"The features are {_said(wanted)}, as their {SETTINGS} says; config.data.stride_frames is {asked[0]} and "
-            f"config.data.snippet_frames is {asked[1]}: leave them out."
+            f"The features are {_said(wanted)}, as their {SETTINGS} says; config.data.stride_frames is "
+            f"{asked[0]} and config.data.snippet_frames is {asked[1]}: leave them out."
         )
     data = data.copy_and_resolve_references()
     data.update(stride_frames=wanted[0], snippet_frames=wanted[1])

@@ -1,13 +1,11 @@
 """Videos, a frame at a time: decoding, sampling to a lower frame rate, resizing, storing.
 
-One decoded picture is held at a time, so the length of a film does not matter. Decoding takes one thread: a corpus is
-prepared with one process a core (`prepare.py`), and a damaged file then gives the same frames every time.
+One decoded picture is held at a time, so the length of a film does not matter. Decoding takes one thread: a
+corpus is prepared with one process a core (`prepare.py`), and a damaged file then gives the same frames every
+time.
 """
 
-import contextlib
 import dataclasses
-import errno
-import itertools
 import json
 import os
 import pathlib
@@ -16,10 +14,18 @@ import av
 import numpy as np
 from PIL import Image
 
+from tal_jax.data import video_stream
 from tal_jax.data.optical_flow import flows
-from tal_jax.data.video_time import LONGEST_CLOCK_GAP_SEC, LONGEST_GAP_SEC, TimeAxis, on_screen, time_axis, undecoded_note
+from tal_jax.data.video_time import (
+    LONGEST_CLOCK_GAP_SEC,
+    LONGEST_GAP_SEC,
+    TimeAxis,
+    on_screen,
+    time_axis,
+    undecoded_note,
+)
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.files import replacing, write_rows
 
 SUFFIXES = tuple(
     ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
@@ -48,7 +54,8 @@ class VideoInfo:
 
 
 def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are neither.
+    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are
+    neither.
 
     Raises:
         DataError: there is no folder or no video, or two videos have one stem.
@@ -64,7 +71,10 @@ def find_videos(folder):
     for path in paths:
         other = by_stem.setdefault(path.stem, path)
         if other != path:
-            raise DataError(f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; keep one of them.")
+            raise DataError(
+                f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; "
+                "keep one of them."
+            )
     return paths, [path.name for path in files if path not in set(paths)]
 
 
@@ -81,12 +91,12 @@ def read_info(path):
         DataError: the file cannot be read, or holds no video or a single frame.
     """
     packets, sound_sec = [], []
-    with _opened(path) as (container, stream):
+    with video_stream.opened(path) as (container, stream):
         in_header = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 0)
         start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
         is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
         is_avi = container.format.name == "avi"
-        for packet in _packets(container, stream, *container.streams.audio):
+        for packet in video_stream.packets(container, stream, *container.streams.audio):
             if packet.stream is not stream:
                 sound_sec.append(packet.dts and float(packet.dts * packet.time_base))
             elif not packet.is_discard:
@@ -94,13 +104,16 @@ def read_info(path):
     if len(packets) < 2:
         raise DataError(f"{path} holds {'a single frame' if packets else 'no frame'}; it is no video.")
     decode, show, durations = np.array(packets, float).T  # None becomes NaN
-    if is_avi:  # its stamps are numbers of chunks, empty ones too; FFmpeg adds the frames that a decoder holds back
+    if is_avi and not np.isnan(show).all():
+        # Its stamps number the chunks, empty ones too; FFmpeg adds the frames that a decoder holds back.
         show -= np.nanmin(show) - np.nanmin(decode)
     longest_gap_sec = np.inf if is_avi else LONGEST_CLOCK_GAP_SEC if is_clock else LONGEST_GAP_SEC
     sound_sec = np.array([sec for sec in sound_sec if sec is not None], float)
-    axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, longest_gap_sec, not is_clock, in_header or 25.0)
+    options = dict(longest_gap_sec=longest_gap_sec, has_zero=not is_clock, counted_fps=in_header or 25.0)
+    axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, **options)
     duration_sec = axis.duration_sec(float(np.nan_to_num(durations[np.argmax(axis.times_sec)])) * unit_sec)
-    commonest_fps, average_fps = axis.commonest_fps(), len(packets) / (duration_sec - max(axis.times_sec.min(), 0))
+    commonest_fps = axis.commonest_fps()
+    average_fps = len(packets) / (duration_sec - max(axis.times_sec.min(), 0))
     as_fields = abs(commonest_fps / 2 - in_header) < 0.01 * in_header  # interlaced: a packet is half a frame
     fps = in_header if as_fields or abs(commonest_fps - in_header) < 0.01 * in_header else commonest_fps
     if abs(average_fps - in_header) < 0.1 * in_header:  # packets may hold no frame of their own, in VP8
@@ -123,7 +136,8 @@ class Reading:
     def notes(self):
         """Tuple of phrases; what could not be decoded is among them once the frames were read to the end."""
         decoded_sec = np.array(self._decoded_sec)
-        return self.info.axis.notes + (undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ())
+        lost = undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
+        return self.info.axis.notes + lost
 
     def frames(self, fps):
         """Frames at even times 0, 1/fps, 2/fps, …: each is the picture that is on the screen then.
@@ -134,8 +148,8 @@ class Reading:
             fps: frames a second.
 
         Yields:
-            (seconds from the zero of the container when the picture came, (H, W, 3) uint8 RGB, upright where the file says how the
-            camera was held), at least one.
+            (seconds from the zero of the container when the picture came, (H, W, 3) uint8 RGB, upright where
+            the file says how the camera was held), at least one.
 
         Raises:
             DataError: fewer than two pictures can be decoded.
@@ -143,10 +157,10 @@ class Reading:
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
         rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
         pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
-        yield from each_once(_upright, pictures)
+        yield from each_once(video_stream.upright, pictures)
 
     def counted_frames(self, fps):
-        """Frames by `sample_frames`, as published: of pictures that come at even times they are near to even times.
+        """Frames by `sample_frames`, as published; of a video at an even rate they are nearly at even times.
 
         Args, Yields: as `frames`.
 
@@ -155,17 +169,18 @@ class Reading:
         """
         kept = 0
         for kept, picture in enumerate(sample_frames(self._pictures(), self.info.average_fps, fps), 1):
-            yield _upright(picture)
+            yield video_stream.upright(picture)
         if not kept:
             raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
 
     def _pictures(self):
-        """(time in seconds, av.VideoFrame) of all that can be decoded, in order; damaged blocks are left out."""
+        """(seconds, av.VideoFrame) of all that can be decoded, in order; damaged blocks are left out."""
         axis, self._decoded_sec = self.info.axis, []
-        with _opened(self.path) as (container, stream):
+        with video_stream.opened(self.path) as (container, stream):
             unit_sec = float(stream.time_base)
             stamps = np.rint(axis.times_sec / unit_sec).astype(np.int64).tolist()
-            for picture in _decoded(stream.codec_context, _stamped(_packets(container, stream), iter(stamps))):
+            packets = video_stream.stamped(video_stream.packets(container, stream), iter(stamps))
+            for picture in video_stream.decoded(stream.codec_context, packets):
                 last_sec = self._decoded_sec[-1] if self._decoded_sec else -np.inf
                 if axis.is_counted or picture.pts is None:
                     now_sec = max(last_sec + axis.step_sec, 0.0)
@@ -206,9 +221,11 @@ def each_once(function, items):
 
 
 def sample_frames(frames, fps, target_fps):
-    """AFSD, THUMOS14: keeps a frame whenever the running count reaches fps/target_fps, which is then subtracted.
+    """AFSD, THUMOS14: keeps a frame whenever the running count reaches fps/target_fps, which is then
+    subtracted.
 
-    Of 25 frames a second at 10, frames 3, 5, 8, 10, ... (counted from 1) are kept; at a target of `fps` or more, all are.
+    Of 25 frames a second at 10, frames 3, 5, 8, 10, ... (counted from 1) are kept; at a target of `fps` or
+    more, all are.
 
     Args:
         frames: iterable of anything.
@@ -230,77 +247,26 @@ def sample_frames(frames, fps, target_fps):
 def dynamic_fps(info, max_frames=768):
     """AFSD, ActivityNet: the rate at which a whole video is at most `max_frames` frames.
 
-    Sampled at it, a longer video gives `max_frames` frames; by count (`sample_frames`) one fewer, where the running count is
-    rounded down.
+    Sampled at it, a longer video gives `max_frames` frames; by count (`sample_frames`) one fewer, where the
+    running count is rounded down.
     """
     return min(info.fps, max_frames / info.duration_sec)
 
 
 def resize(frame, height, width):
-    """Pillow's bicubic resize, as published for THUMOS14, whatever the aspect ratio: (H, W, 3) uint8 -> (height, width, 3)."""
+    """Pillow's bicubic resize, as published for THUMOS14: (H, W, 3) uint8 -> (height, width, 3)."""
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
 
 
-@contextlib.contextmanager
-def _opened(path):
-    """The file's container and its video stream; what FFmpeg refuses becomes a DataError."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        kind = "a directory" if os.path.isdir(path) else "a pipe or a device"
-        raise DataError(f"{path} is {kind}; name the file of a video.")
-    try:
-        # "file:" keeps a colon in the name from being read as a protocol.
-        with av.open(f"file:{pathlib.Path(path)}", metadata_errors="ignore") as container:
-            stream = container.streams.best("video")
-            if container.format.name == "tty":
-                raise DataError(f"{path} holds text; it is no video.")  # which FFmpeg would draw
-            if stream is None:
-                raise DataError(f"{path} holds no video{', only sound' if container.streams.audio else ''}.")
-            if stream.codec_context is None:
-                raise DataError(f"The video {path} is in a coding that this FFmpeg cannot decode.")
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except av.FFmpegError as error:
-        reason = error.strerror
-        if error.errno == errno.EPERM:  # what FFmpeg calls by this number has nothing to do with permissions
-            reason = "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
-        raise DataError(f"Cannot read the video {path}: {reason}.") from error
-
-
-def _packets(container, *streams):
-    """The packets of some streams that hold anything, in file order, up to where the file breaks off."""
-    with contextlib.suppress(av.FFmpegError):
-        yield from (packet for packet in container.demux(streams) if packet.size)
-
-
-def _stamped(packets, stamps):
-    """The packets, those that are to be shown with the next of the stamps; decoders hand it on to their picture."""
-    for packet in packets:
-        if not packet.is_discard:
-            packet.pts, packet.dts = next(stamps, None), None
-        yield packet
-
-
-def _decoded(decoder, packets):
-    """The pictures (av.VideoFrame) of packets, in order, and at their end those that the decoder has kept back."""
-    for packet in itertools.chain(packets, [None]):
-        with contextlib.suppress(av.FFmpegError):
-            yield from decoder.decode(packet)
-
-
-def _upright(timed_picture):
-    """(seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says how the camera was held."""
-    seconds, picture = timed_picture
-    image = picture.to_ndarray(format="rgb24")
-    return seconds, np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90))) if picture.rotation else image
-
-
 def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
-    """Makes what is not yet there of the small frames of one video, without holding them: OUT/rgb, OUT/info and OUT/flow.
+    """Makes what is not yet there of the small frames of one video, without holding them: OUT/rgb, OUT/info
+    and OUT/flow.
 
     Args:
         path: the video.
         out: the folder to write to.
-        fps: frames a second to keep, at most all; 0: so many that the whole video is at most 768 frames, see `dynamic_fps`.
+        fps: frames a second to keep, at most all; 0: so many that the whole video is at most 768 frames, see
+            `dynamic_fps`.
         frame_pixels: height and width of the frames in pixels.
         flow: whether to make optical flow.
         sampling: "time", see `Reading.frames`, or "count", see `Reading.counted_frames`.
@@ -327,18 +293,26 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
 
 
 def stored_files(out, path, flow):
-    """The files that are made of the video `path`: frames, info and perhaps flow. Raises DataError as `stored_name`."""
+    """The files that are made of the video `path`: frames, info and perhaps flow.
+
+    Raises DataError as `stored_name`.
+    """
     out, name = pathlib.Path(out), stored_name(path)
     files = [out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json"]
     return [*files, out / "flow" / f"{name}.npy"] if flow else files
 
 
 def stored_name(path):
-    """What files made of a video are called: the stem of its name. Raises DataError for one that is too long."""
+    """What files made of a video are called: the stem of its name.
+
+    Raises DataError for one that is too long.
+    """
     name = pathlib.Path(path).stem
     size = len(os.fsencode(name))
     if size > LONGEST_NAME_BYTES:
-        raise DataError(f"The name of the video {path} has {size} bytes; rename it to at most {LONGEST_NAME_BYTES}.")
+        raise DataError(
+            f"The name of the video {path} has {size} bytes; rename it to at most {LONGEST_NAME_BYTES}."
+        )
     return name
 
 
@@ -351,31 +325,12 @@ def write_info(path, fps, reading, **more):
         reading: Reading of the video, read to its end.
         more: other fields.
     """
-    content = dict(fps=fps, duration_sec=reading.info.duration_sec, source_fps=reading.info.fps, notes=reading.notes, **more)
+    content = dict(
+        fps=fps,
+        duration_sec=reading.info.duration_sec,
+        source_fps=reading.info.fps,
+        notes=reading.notes,
+        **more,
+    )
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content))
-
-
-def write_rows(path, rows):
-    """Writes a .npy file row by row, so that one row is held at a time.
-
-    Args:
-        path: the file.
-        rows: iterable of T >= 1 uint8 arrays of one shape.
-
-    Returns:
-        T.
-    """
-    num_rows = 0
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        for num_rows, row in enumerate(rows, 1):
-            if num_rows == 1:
-                _write_header(file, (0, *row.shape))
-            file.write(row.data)
-        file.seek(0)
-        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
-    return num_rows
-
-
-def _write_header(file, shape):
-    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))

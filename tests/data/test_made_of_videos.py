@@ -13,14 +13,16 @@ from tests.data.test_video import numbered, write_video
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """Config of a folder of features of one video of 20 frames a second, 8 frames each and 4 apart, that --mode=extract has made."""
+    """Config of features that --mode=extract has made of one video at 20 fps: 8 frames each and 4 apart."""
     monkeypatch.setattr(extract, "_network", lambda *_: lambda snippets: snippets.mean((1, 2, 3)))
     write_video(tmp_path / "a.mp4", numbered(40), fps=20)
     database = {"a": {"subset": "train", "annotations": [{"label": "x", "segment": [0.5, 1.0]}]}}
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     config = tiny_config.get_config("toy")
     config.extract.update(rgb_weights="rgb.npz", short_side_pixels=32, crop_pixels=32)
-    config.data.update(annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"), test_subset="train")
+    config.data.update(
+        annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"), test_subset="train"
+    )
     with_timing = config.copy_and_resolve_references()
     with_timing.data.update(snippet_frames=8, stride_frames=4)
     extract.extract(with_timing, tmp_path, str(tmp_path / "a.mp4"))
@@ -47,16 +49,23 @@ def test_what_is_said_otherwise_is_refused(config, tmp_path):
     config.data.stride_frames, config.data.snippet_frames = 4, 8
     assert load_dataset(config).timeline("a").stride_frames == 4
     config.data.stride_frames = 16
-    with pytest.raises(DataError, match="are 4 frames apart and of 8 frames each, as their settings.json says; config.data.stride"):
+    with pytest.raises(
+        DataError,
+        match="are 4 frames apart and of 8 frames each, as their settings.json says; config.data.stride",
+    ):
         load_dataset(config)
     config.data.update(stride_frames=0)
-    assert load_dataset(config).timeline("a").stride_frames == pytest.approx(2 * config.data.fps / 9)  # 2 s spread evenly
+    assert load_dataset(config).timeline("a").stride_frames == pytest.approx(
+        2 * config.data.fps / 9
+    )  # 2 s spread evenly
     config.data.update(stride_frames=1, snippet_frames=1)
     other = tmp_path / "other"
     other.mkdir()
     np.save(other / "b.npy", np.zeros((9, 3), np.float32))
     (other / "settings.json").write_text(json.dumps(dict(stride_frames=2, snippet_frames=8)))
-    with pytest.raises(DataError, match="other are 2 frames apart .* but those they go with are 4 frames apart"):
+    with pytest.raises(
+        DataError, match="other are 2 frames apart .* but those they go with are 4 frames apart"
+    ):
         predict.input_datasets(config, str(other), ("x",))["b"]()
 
 
@@ -65,9 +74,14 @@ def test_damaged_words_are_sentences(config, tmp_path):
     with pytest.raises(DataError, match="a.json is missing or damaged; delete what was made of this video"):
         load_dataset(config)
     (tmp_path / "features" / "settings.json").write_text("[")
-    for read in (lambda: load_dataset(config), lambda: extract.extract(config, tmp_path, str(tmp_path / "a.mp4"))):
+    for read in (
+        lambda: load_dataset(config),
+        lambda: extract.extract(config, tmp_path, str(tmp_path / "a.mp4")),
+    ):
         config.data.update(snippet_frames=8, stride_frames=4)
-        with pytest.raises(DataError, match="settings.json is damaged, so how the files beside it were made is not known"):
+        with pytest.raises(
+            DataError, match="settings.json is damaged, so how the files beside it were made is not known"
+        ):
             read()
 
 

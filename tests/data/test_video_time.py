@@ -12,8 +12,17 @@ from tal_jax.data.video_time import on_screen, time_axis, undecoded_note
 from tests import tiny_config
 
 
-def write_timed(path, times_sec, white_sec, codec="libx264", sound_sec=0, unit_sec=fractions.Fraction(1, 600), fps=25, **options):
-    """A video of small dark pictures at the given times, white between the times of each (start, end); with silence from 0 s."""
+def write_timed(
+    path,
+    times_sec,
+    white_sec,
+    codec="libx264",
+    sound_sec=0,
+    unit_sec=fractions.Fraction(1, 600),
+    fps=25,
+    **options,
+):
+    """A video of small dark pictures at the given times, white from each start to its end; perhaps with silence."""
     with av.open(str(path), "w", format=options.pop("format", None)) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
@@ -24,18 +33,30 @@ def write_timed(path, times_sec, white_sec, codec="libx264", sound_sec=0, unit_s
         packets = []
         for now_sec in times_sec:
             is_white = any(start <= now_sec + 1e-6 < end for start, end in white_sec)
-            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 230 if is_white else 20, np.uint8), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.full((32, 32, 3), 230 if is_white else 20, np.uint8), format="rgb24"
+            )
             picture.pts, picture.time_base = round(now_sec / unit_sec), unit_sec
             packets += stream.encode(picture)
         packets += stream.encode(None)
         if sound_sec:
-            sound = container.add_stream("pcm_s16le" if path.suffix in (".mkv", ".avi") else "aac", rate=48000, layout="mono")
+            sound = container.add_stream(
+                "pcm_s16le" if path.suffix in (".mkv", ".avi") else "aac", rate=48000, layout="mono"
+            )
             for second in range(sound_sec):
-                frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
+                frame = av.AudioFrame.from_ndarray(
+                    np.zeros((1, 48000), np.float32), format="fltp", layout="mono"
+                )
                 frame.rate, frame.pts, frame.time_base = 48000, second * 48000, fractions.Fraction(1, 48000)
                 if path.suffix in (".mkv", ".avi"):
-                    frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.int16), format="s16", layout="mono")
-                    frame.rate, frame.pts, frame.time_base = 48000, second * 48000, fractions.Fraction(1, 48000)
+                    frame = av.AudioFrame.from_ndarray(
+                        np.zeros((1, 48000), np.int16), format="s16", layout="mono"
+                    )
+                    frame.rate, frame.pts, frame.time_base = (
+                        48000,
+                        second * 48000,
+                        fractions.Fraction(1, 48000),
+                    )
                 packets += sound.encode(frame)
             packets += sound.encode(None)
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
@@ -69,7 +90,14 @@ def drop(path, first, end):
         index += b"00dc" + struct.pack("<III", 16, len(chunks), len(data))
         chunks += b"00dc" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
         at, number = at + 8 + size + size % 2, number + 1
-    content = content[: place - 4] + struct.pack("<I", len(chunks)) + chunks + b"idx1" + struct.pack("<I", len(index)) + index
+    content = (
+        content[: place - 4]
+        + struct.pack("<I", len(chunks))
+        + chunks
+        + b"idx1"
+        + struct.pack("<I", len(index))
+        + index
+    )
     path.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
 
 
@@ -109,12 +137,22 @@ FILES = {  # name -> what writes it, its events, seconds from the container's ze
     "late.mkv": (late, [(5, 7)], 12, "pictures begin 2.0 s late, the first one stands in"),
     "zeroed.mp4": (zeroed, [(7, 8)], 10, "4.0 s could not be decoded, the last picture stands in"),
     "dropped.avi": (dropped, [(7, 8)], 10, "4.0 s have no pictures, the last one before stands in"),
-    "joined.ts": (joined, [(5, 7), (15, 17)], 20, "the clock jumps once, by up to 10.0 s, which do not count"),
+    "joined.ts": (
+        joined,
+        [(5, 7), (15, 17)],
+        20,
+        "the clock jumps once, by up to 10.0 s, which do not count",
+    ),
     "jumping.mp4": (jumping, [(7, 8)], 10, "the clock jumps once, by up to 3600.0 s, which do not count"),
     "jumping.mkv": (jumping, [(7, 8)], 10, "the clock jumps once, by up to 3600.0 s, which do not count"),
     "even.mp4": (lambda path: write_timed(path, even(250), [(3, 4)]), [(3, 4)], 10, ""),
     "even.mts": (lambda path: write_timed(path, even(250), [(3, 4)], format="mpegts"), [(3, 4)], 10, ""),
-    "even.vob": (lambda path: write_timed(path, even(250), [(3, 4)], "mpeg2video", format="vob"), [(3, 4)], 10, ""),
+    "even.vob": (
+        lambda path: write_timed(path, even(250), [(3, 4)], "mpeg2video", format="vob"),
+        [(3, 4)],
+        10,
+        "",
+    ),
     "reordered.avi": (lambda path: write_timed(path, even(250), [(3, 4)], "mpeg4", bf="2"), [(3, 4)], 10, ""),
 }
 
@@ -148,7 +186,9 @@ def test_frames_are_at_their_times(file_of, tmp_path, name):
     frames = np.load(tmp_path / "rgb" / f"{stem}.npy")
     np.testing.assert_allclose(found(frames.mean((1, 2, 3))) / info["fps"], events, atol=0.1 + 1e-6)
     assert info["fps"] == 10 and len(frames) == info["num_frames"] == len(info["times_sec"])
-    assert info["duration_sec"] == pytest.approx(duration_sec, abs=0.2) and len(frames) == pytest.approx(10 * duration_sec, abs=2)
+    assert info["duration_sec"] == pytest.approx(duration_sec, abs=0.2) and len(frames) == pytest.approx(
+        10 * duration_sec, abs=2
+    )
     assert "; ".join(info["notes"]) == note
     late_sec = np.arange(len(frames)) / 10 - info["times_sec"]
     assert (late_sec < 0.2).all() or "stands in" in note
@@ -189,7 +229,13 @@ def test_no_picture_is_early_where_frames_are_closer_than_pictures(tmp_path):
 
 def axis(times_sec, sound_sec=(), start_sec=0.0, **options):
     """`time_axis` of pictures that are decoded in the order in which they are shown."""
-    return time_axis(np.array(times_sec, float), np.array(times_sec, float), np.array(sound_sec, float), start_sec, **options)
+    return time_axis(
+        np.array(times_sec, float),
+        np.array(times_sec, float),
+        np.array(sound_sec, float),
+        start_sec,
+        **options,
+    )
 
 
 def test_gaps_are_time_and_jumps_are_none():
@@ -198,7 +244,9 @@ def test_gaps_are_time_and_jumps_are_none():
     assert axis(gap).notes == ("18.0 s have no pictures, the last one before stands in",)
     clock = dict(longest_gap_sec=10.0, has_zero=False)
     np.testing.assert_allclose(axis(gap, **clock).times_sec, even(100), atol=1e-9)
-    np.testing.assert_allclose(axis(gap, sound_sec=even(300, 10), **clock).times_sec, gap)  # the sound went on
+    np.testing.assert_allclose(
+        axis(gap, sound_sec=even(300, 10), **clock).times_sec, gap
+    )  # the sound went on
     np.testing.assert_allclose(axis(gap + 50, start_sec=50, **clock).times_sec, even(100), atol=1e-9)
     hour = even(100) + 3600 * (np.arange(100) >= 50)
     np.testing.assert_allclose(axis(hour).times_sec, even(100), atol=1e-9)
@@ -207,7 +255,9 @@ def test_gaps_are_time_and_jumps_are_none():
     spike = even(100) + 3600 * (np.arange(100) == 50)
     np.testing.assert_allclose(axis(spike).times_sec, even(100), atol=0.05)
     np.testing.assert_allclose(axis(even(100, start_sec=7200)).times_sec, even(100), atol=1e-9)
-    assert axis(even(100, start_sec=7200)).notes == ("the clock jumps once, by up to 7200.0 s, which do not count",)
+    assert axis(even(100, start_sec=7200)).notes == (
+        "the clock jumps once, by up to 7200.0 s, which do not count",
+    )
 
 
 def test_pictures_that_are_decoded_before_others_keep_their_times():
@@ -219,7 +269,9 @@ def test_pictures_that_are_decoded_before_others_keep_their_times():
         np.testing.assert_allclose(np.sort(times_sec), even(100), atol=1e-9)
         np.testing.assert_allclose(times_sec, even(100)[order], atol=1e-9)
     wrong = even(100)[order] + 3600 * (np.arange(100) == 50)  # of one picture
-    np.testing.assert_allclose(time_axis(decode_sec, wrong, np.zeros(0), 0.0).times_sec, even(100)[order], atol=0.17)
+    np.testing.assert_allclose(
+        time_axis(decode_sec, wrong, np.zeros(0), 0.0).times_sec, even(100)[order], atol=0.17
+    )
 
 
 def test_pictures_without_stamps_are_counted():
