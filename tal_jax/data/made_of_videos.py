@@ -59,7 +59,7 @@ def read_notes(path):
     """What was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
     try:
         return "; ".join(json.loads(path.read_text()).get("notes", ()))
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return ""
 
 
@@ -72,7 +72,7 @@ def as_stored(recording, path):
         info = json.loads(path.read_text())
         duration_sec = recording.duration_sec or info.get("duration_sec")
         return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} is missing or damaged; delete what was made of this video and run the same command "
             "again."

@@ -54,8 +54,7 @@ class VideoInfo:
 
 
 def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are
-    neither.
+    """The video files of a folder, as sorted paths, and the names of its other files, without hidden ones.
 
     Raises:
         DataError: there is no folder or no video, or two videos have one stem.
@@ -221,8 +220,7 @@ def each_once(function, items):
 
 
 def sample_frames(frames, fps, target_fps):
-    """AFSD, THUMOS14: keeps a frame whenever the running count reaches fps/target_fps, which is then
-    subtracted.
+    """AFSD, THUMOS14: keeps a frame when the running count reaches fps/target_fps, which is then subtracted.
 
     Of 25 frames a second at 10, frames 3, 5, 8, 10, ... (counted from 1) are kept; at a target of `fps` or
     more, all are.
@@ -259,8 +257,7 @@ def resize(frame, height, width):
 
 
 def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
-    """Makes what is not yet there of the small frames of one video, without holding them: OUT/rgb, OUT/info
-    and OUT/flow.
+    """Makes what lacks of the small frames of a video, without holding them: OUT/rgb, OUT/info and OUT/flow.
 
     Args:
         path: the video.
