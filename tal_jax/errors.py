@@ -20,5 +20,5 @@ def sentence_of(error):
     says and the file, without the error's number.
     """
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        return f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())

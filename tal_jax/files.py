@@ -9,6 +9,8 @@ import shutil
 import socket
 import tempfile
 
+import numpy as np
+
 from tal_jax.errors import DataError
 
 try:
@@ -79,9 +81,7 @@ def only_run(workdir, what):
     try:
         with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})"):
             for folder in (workdir, workdir / "first_stage"):
-                for left in folder.glob(".*") if folder.is_dir() else ():
-                    if left.is_file() and _LEFTOVER.fullmatch(left.name):
-                        left.unlink(missing_ok=True)
+                remove_leftovers(folder)
             yield
     finally:
         with contextlib.suppress(OSError):  # one that is not empty
@@ -116,3 +116,35 @@ def _locked(path, who):
             os.unlink(path)
         _unfinished.discard(path)
         os.close(file)
+
+
+def remove_leftovers(folder):
+    """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and nothing else."""
+    for path in pathlib.Path(folder).glob(".*"):
+        if _LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def write_rows(path, rows):
+    """Writes a .npy file row by row, so that one row is held at a time.
+
+    Args:
+        path: the file.
+        rows: iterable of T >= 1 uint8 arrays of one shape.
+
+    Returns:
+        T.
+    """
+    num_rows = 0
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for num_rows, row in enumerate(rows, 1):
+            if num_rows == 1:
+                _write_header(file, (0, *row.shape))
+            file.write(row.data)
+        file.seek(0)
+        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
+    return num_rows
+
+
+def _write_header(file, shape):
+    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))

@@ -13,8 +13,9 @@ from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposal
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
-from tal_jax.data.frames import as_stored, read_frames
+from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
+from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
@@ -127,10 +128,7 @@ def input_datasets(config, source, classes):
     path = pathlib.Path(source)
     known = _known_recordings(config, classes)
     if path.exists():
-        suffixes = SUFFIXES if config.data.input == "features" else VIDEO_SUFFIXES
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file.")
+        files = _input_files(path, config.data.input)
         named = {_recording_name(file, config.data, known): file for file in files}
         if len(named) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
@@ -145,6 +143,25 @@ def input_datasets(config, source, classes):
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
     recordings = {source: in_classes(dataset.annotations, classes).recordings[source]}
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
+
+
+def _input_files(path, stream):
+    """The file `path`, or those of a folder; of one with rgb/ and flow/, the files in rgb/ (for a network of flow frames, in flow/).
+
+    Raises:
+      DataError: it is a pipe or a device, or the folder has no file of the kind.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"--input={path} is a pipe or a device; name a file or a folder.")
+    suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
+    inside = path / ("flow" if stream == "flow" else "rgb")
+    for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
+        found = sorted(p for p in folder.glob("*") if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith("."))
+        if found:
+            return found
+    raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files.")
 
 
 def inputs_of(runs, source):
@@ -245,8 +262,11 @@ def _file_dataset(config, file, name, classes, known):
     data = config.data
     recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     recording = dataclasses.replace(recording, subset=data.test_subset)
+    annotations = Annotations(classes, {name: recording})
     if data.input == "features":
         features = read_features(file)
+        annotations, data = as_extracted(annotations, {name: file}, data, trained_on=data.features)
+        recording = annotations.recordings[name]
     else:
         features, recording = _video_frames(file, data, recording)
     if not (data.stride_frames or recording.duration_sec or recording.num_frames):
@@ -261,9 +281,15 @@ def _file_dataset(config, file, name, classes, known):
 
 def _video_frames(file, data, recording):
     """Frames (T, H, W, C) as the network sees them, a memory map; and their Recording, with their rate and its length."""
+    if file.suffix == ".npy" and file.parent.name in STREAMS:  # tal_jax.prepare has made them
+        folder = file.parent.parent
+        return read_frames(folder, data, file.stem), as_stored(recording, folder / "info" / f"{file.stem}.json")
     with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
-        recording = as_stored(recording, stored_files(folder, file, flow=False)[1])
+        info_file = stored_files(folder, file, flow=False)[1]
+        recording, notes = as_stored(recording, info_file), read_notes(info_file)
+        if notes:
+            log.warning("%s: %s.", file.name, notes)
         return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name
 
 

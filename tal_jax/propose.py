@@ -43,7 +43,7 @@ def propose(config, workdir, source=""):
     """
     require_fields(config)
     settings = config.propose
-    if source and not pathlib.Path(source).exists():
+    if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)

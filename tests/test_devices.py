@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 

@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.csv
 
 from tal_jax.data.annotations import IGNORED_LABELS, Annotations
+from tal_jax.data.made_of_videos import as_extracted
 from tal_jax.data.streams import common_length
 from tal_jax.errors import DataError
 
@@ -137,6 +138,7 @@ def folder_dataset(annotations, folder, data, hint=""):
     """
     prefix = data.file_prefix
     paths = {name: find_features(folder, name) or find_features(folder, prefix + name) for name in annotations.recordings}
+    annotations, data = as_extracted(annotations, paths, data)
     there = {name for name, path in paths.items() if path}
     place = f"in {folder}" if pathlib.Path(folder).is_dir() else f"in {folder}, a folder that does not exist"
     uncut = lambda name: longer_stream(paths[name])
