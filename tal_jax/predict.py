@@ -13,7 +13,8 @@ from tal_jax import distributed, evaluate, propose, report
 from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
+from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
+from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import as_stored, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.proposal_files import read_blocks
@@ -259,17 +260,19 @@ def _file_dataset(config, file, name, classes, known):
     recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     recording = dataclasses.replace(recording, subset=data.test_subset)
     if data.input == "features":
-        features = read_features(file)
+        features = read_features(file, data)
     else:
         features, recording = _video_frames(file, data, recording)
-    if not (data.stride_frames or recording.duration_sec or recording.num_frames):
+        features = FeatureFile(features)
+    timed = features.times_sec is not None or features.rate
+    if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
         raise DataError(
             f"How long {file} lasts is not known; say how many frames apart its features are, for example "
             "--config.data.stride_frames=16 --config.data.snippet_frames=16."
         )
 
-    annotations, uncut = Annotations(classes, {name: recording}), lambda _: longer_stream(file)
-    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
+    annotations = Annotations(classes, {name: recording})
+    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}")
 
 
 def _video_frames(file, data, recording):

@@ -154,7 +154,7 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     [
         (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
         (0, np.ones((200, 4)), "Recording 'new' has 4 channels; the model was trained on another number"),
-        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; mend the file"),
+        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
         (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),
     ],

@@ -5,7 +5,9 @@ import collections
 import numpy as np
 
 from tal_jax import data
+from tal_jax.data.features import file_notes
 from tal_jax.data.proposals import read_proposals
+from tal_jax.data.signals import finite_rows
 from tal_jax.errors import DataError
 
 
@@ -54,6 +56,7 @@ def check_dataset(config):
         if not len(recording.labels):
             but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
             problems.append(f"Note: recording '{name}' has no annotation{but}.")
+    problems += file_notes(dataset, shapes, config.data)
     summary = _summary(config, dataset, shapes)
     try:
         summary += f"\n{proposals}: {read_proposals(proposals, dataset.annotations)[1]}" if proposals else ""
@@ -94,7 +97,7 @@ def _summary(config, dataset, shapes):
 def feature_problems(features, recording, timeline):
     """What is wrong with the features (T, C) of a recording: NaN, and a T that does not fit its duration. Ends of sentences."""
     problems = []
-    bad_rows = np.flatnonzero(~np.isfinite(features).all(axis=1)) if features.dtype.kind == "f" else np.zeros(0)
+    bad_rows = np.flatnonzero(~finite_rows(features)) if features.dtype.kind == "f" else np.zeros(0)
     if bad_rows.size:
         problems.append(
             f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row {bad_rows[0]}."

@@ -25,7 +25,7 @@ def check(tmp_path, database):
     config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
     config.data.update(samples_per_frame=1, num_channels=2)
     for name in database:
-        np.save(tmp_path / f"{name}.npy", np.ones((100, 2)))
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(100, 2)))
 
     def run(**fields):
         config.data.update(fields)
@@ -74,12 +74,12 @@ def test_the_same_segment_with_two_labels_is_fine(check, database):
     [
         (np.full((100, 2), np.nan), "NaN or infinite features in 100 of 100 rows, the first is row 0"),
         (
-            np.where(np.arange(200).reshape(100, 2) == 5, np.inf, 1),
+            np.where(np.arange(200).reshape(100, 2) == 5, np.inf, np.eye(100, 2)),
             "NaN or infinite features in 1 of 100 rows, the first is row 2",
         ),
         (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
-        (np.ones((50, 2)), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
+        (np.eye(50, 2), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
     ],
 )
 def test_features(check, tmp_path, features, sentence):
