@@ -219,7 +219,7 @@ def _constant_channels(dataset, names, data):
     }
     still = {name: channels for name, (channels, count) in found.items() if len(channels) == count}
     if still:
-        return [f"Recording '{next(iter(still))}' has no channel that ever changes; nor have {len(still) - 1} others."]
+        return [f"{len(still)} recordings have no channel that ever changes; the first is '{next(iter(still))}'."]
     everywhere = set.intersection(*({*channels} for channels, _ in found.values())) if found else set()
     sentences = []
     if everywhere:

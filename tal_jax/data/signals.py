@@ -5,7 +5,7 @@ import numpy as np
 NUM_BANDS = 6
 MIN_POWER = 1e-5  # of a channel that stands still
 LONGEST_STEP = 10  # median steps; a longer one is a gap
-UNEVEN = 0.1  # of a step: samples that are further off their places are resampled
+UNEVEN = 0.25  # of a step: samples that are further off their places, by more than rounded times are, are resampled
 
 
 def fold_samples(signal, samples_per_frame):
@@ -57,10 +57,11 @@ def standardise(features):
     (T, C) -> (T, C) float32.
     """
     finite = _finite(features)
-    centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
-    deviation = np.std(centred, axis=0, where=finite)
-    with np.errstate(over="ignore"):
-        return (centred / np.where(deviation > 1e-6, deviation, np.inf)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite
+        centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
+        deviation = np.std(centred, axis=0, where=finite)
+        scaled = centred / np.where(deviation > 1e-6, deviation, np.inf)
+        return np.where(finite, scaled, features).astype(np.float32)
 
 
 def finite_rows(features):
