@@ -37,7 +37,7 @@ def predict(config, workdir, source, draw="detections"):
     Args:
       config: the run's config.
       workdir: folder of the trained run.
-      source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
+      source: a feature or signal file (`feature_files.SUFFIXES`; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
       draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas
         (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.

@@ -191,41 +191,32 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, notes=lambda name: axis(name).notes)
 
 
-def file_notes(dataset, names, data):
+def file_notes(dataset, constant):
     """Sentences about feature files, as `--mode=check_data` prints them: what was left out or resampled, what never changes.
 
     Args:
         dataset: Dataset.
-        names: of the recordings whose features can be read.
-        data: the fields of `config.data`.
+        constant: name of each recording that can be read -> what `signals.constant_channels` says of its features.
 
     Returns:
         list of sentences; those that do no harm begin with "Note:".
     """
     kinds = {}
-    for name in names:
+    for name in constant:
         for kind, note in dataset.notes(name).items() if dataset.notes else ():
             kinds.setdefault(kind, []).append((name, note))
     sentences = [
         f"Note: recording '{found[0][0]}' {found[0][1]}." + (f" {len(found) - 1} more are alike." if len(found) > 1 else "")
         for found in kinds.values()
     ]
-    return sentences + (_constant_channels(dataset, names, data) if data.input == "features" else [])
-
-
-def _constant_channels(dataset, names, data):
-    found = {
-        name: signals.constant_channels(dataset.read(name), data.samples_per_frame, data.statistics_samples) for name in names
-    }
-    still = {name: channels for name, (channels, count) in found.items() if len(channels) == count}
+    still = [name for name, (channels, count) in constant.items() if len(channels) == count]
     if still:
-        return [f"{len(still)} recordings have no channel that ever changes; the first is '{next(iter(still))}'."]
-    everywhere = set.intersection(*({*channels} for channels, _ in found.values())) if found else set()
-    sentences = []
+        return [*sentences, f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'."]
+    everywhere = set.intersection(*({*channels} for channels, _ in constant.values())) if constant else set()
     if everywhere:
         listed = ", ".join(map(str, sorted(everywhere)))
         sentences.append(f"Note: these channels, counted from 1, never change in any recording: {listed}.")
-    some = {name: [c for c in channels if c not in everywhere] for name, (channels, _) in found.items()}
+    some = {name: [c for c in channels if c not in everywhere] for name, (channels, _) in constant.items()}
     some = {name: channels for name, channels in some.items() if channels}
     if some:
         name, channels = next(iter(some.items()))

@@ -87,13 +87,17 @@ def constant_channels(features, samples_per_frame=1, span=0):
     """
     rows, width = features.shape
     if span:  # of each channel the mean, the variance and the bands
-        still = (
-            (features == features[:1]).all(axis=0).reshape(-1, 1 + len(_band_edges(span // 2))).all(axis=1)
-        )
+        still = _still(features).reshape(-1, 1 + len(_band_edges(span // 2))).all(axis=1)
     else:
-        samples = features.reshape(rows * samples_per_frame, width // samples_per_frame)
-        still = (samples == samples[:1]).all(axis=0)
+        still = _still(features.reshape(rows * samples_per_frame, width // samples_per_frame))
     return (np.flatnonzero(still) + 1).tolist(), len(still)
+
+
+def _still(samples):
+    """(C,) bool: the columns of one value. Looks at all rows of those alone that the first rows leave."""
+    still = (samples[:100] == samples[:1]).all(axis=0)
+    still[still] = (samples[:, still] == samples[:1, still]).all(axis=0)
+    return still
 
 
 def measured_rate(times_sec):

@@ -75,7 +75,9 @@ def test_a_bad_file_is_one_sentence(tmp_path, name, content):
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
 def test_a_truncated_file_is_one_sentence(tmp_path, name, kept):
     path = tmp_path / name
-    (np.save if name == "a.npy" else np.savez_compressed)(path, np.random.default_rng(0).normal(size=(200, 8)))
+    (np.save if name == "a.npy" else np.savez_compressed)(
+        path, np.random.default_rng(0).normal(size=(200, 8))
+    )
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataError, match=name):
         read(path)
@@ -115,16 +117,22 @@ def test_streams_that_a_file_names(tmp_path, array):
     found = read_features(tmp_path / "a.npz", data_config())
     np.testing.assert_array_equal(found.array, np.concatenate([array, array[:, :1] + 10], axis=1))
     assert found.widths == (2, 1)
-    annotations = Annotations(("x",), {"a": Recording("a", "train", 3.0, np.zeros((0, 2)), np.zeros(0, np.int32))})
+    annotations = Annotations(
+        ("x",), {"a": Recording("a", "train", 3.0, np.zeros((0, 2)), np.zeros(0, np.int32))}
+    )
     for stream, expected in (("rgb", array), ("flow", array[:, :1] + 10)):
         dataset = folder_dataset(annotations, tmp_path, data_config(stream=stream))
         np.testing.assert_array_equal(dataset.read("a"), expected)  # not two halves of 3 channels
     np.save(tmp_path / "a.npy", np.ones((3, 5)))
-    with pytest.raises(DataError, match="5 channels, which are no two halves of one width; config.data.stream is 'flow'"):
+    with pytest.raises(
+        DataError, match="5 channels, which are no two halves of one width; config.data.stream is 'flow'"
+    ):
         folder_dataset(annotations, tmp_path, data_config(stream="flow")).read("a")
     (tmp_path / "a.npy").unlink(), (tmp_path / "a.npz").unlink(), (tmp_path / "rgb").mkdir()
     np.save(tmp_path / "rgb" / "a.npy", np.ones((3, 4)))
-    with pytest.raises(DataError, match="'a' in .* holds the stream rgb alone; leave config.data.stream empty, it is 'rgb'"):
+    with pytest.raises(
+        DataError, match="'a' in .* holds the stream rgb alone; leave config.data.stream empty, it is 'rgb'"
+    ):
         folder_dataset(annotations, tmp_path, data_config(stream="rgb")).read("a")
 
 
@@ -136,7 +144,9 @@ def test_a_bad_or_missing_flow_file_is_named(tmp_path, array):
     with pytest.raises(DataError, match=f"Cannot read the feature file {tmp_path}/flow/a.npy"):
         read(tmp_path / "rgb" / "a.npy")
     (tmp_path / "flow" / "a.npy").unlink()
-    with pytest.raises(DataError, match=f"{tmp_path}/flow/a.npy is missing, the flow of {tmp_path}/rgb/a.npy"):
+    with pytest.raises(
+        DataError, match=f"{tmp_path}/flow/a.npy is missing, the flow of {tmp_path}/rgb/a.npy"
+    ):
         read(tmp_path / "rgb" / "a.npy")
 
 
@@ -208,7 +218,11 @@ def test_hdf5(tmp_path, array):
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["x"] = h5py.ExternalLink("two.hdf5", "x")
     (tmp_path / "bad.h5").write_bytes(b"none")
-    for name, sentence in (("two.hdf5", "2 arrays and none is named"), ("link.h5", "no array of numbers"), ("bad.h5", "bad.h5")):
+    for name, sentence in (
+        ("two.hdf5", "2 arrays and none is named"),
+        ("link.h5", "no array of numbers"),
+        ("bad.h5", "bad.h5"),
+    ):
         with pytest.raises(DataError, match=sentence):
             read(tmp_path / name)
 
@@ -217,7 +231,9 @@ def test_a_sound_file_says_its_rate(tmp_path):
     soundfile = pytest.importorskip("soundfile")
     wave = np.sin(np.arange(1600) / 10)[:, None] * [0.5, 0.25]
     soundfile.write(tmp_path / "a.wav", wave, 1600)
-    annotations = Annotations(("x",), {"a": Recording("a", "train", None, np.zeros((0, 2)), np.zeros(0, np.int32))})
+    annotations = Annotations(
+        ("x",), {"a": Recording("a", "train", None, np.zeros((0, 2)), np.zeros(0, np.int32))}
+    )
     dataset = folder_dataset(annotations, tmp_path, data_config(samples_per_frame=16))
     assert dataset.read("a").shape == (100, 32) and dataset.duration_sec("a") == pytest.approx(1.0)
     np.testing.assert_allclose(dataset.read("a")[0].reshape(16, 2), wave[:16], atol=1e-4)
@@ -233,12 +249,23 @@ def test_a_sound_file_says_its_rate(tmp_path):
 def test_a_package_that_is_not_installed_is_said(tmp_path, monkeypatch, name, package, extra):
     (tmp_path / name).write_bytes(b"")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(DataError, match=rf"{name} is read with {package}; install it: pip install 'tal-jax\[{extra}\]'"):
+    with pytest.raises(
+        DataError, match=rf"{name} is read with {package}; install it: pip install 'tal-jax\[{extra}\]'"
+    ):
         read(tmp_path / name)
 
 
 def test_the_files_of_a_folder(tmp_path, array):
-    for name in ("a.npz", "a.csv", "b.CSV", "rgb/c.npy", "train/d.h5", "test/rgb/e.npy", "f.txt", "train/a.npy"):
+    for name in (
+        "a.npz",
+        "a.csv",
+        "b.CSV",
+        "rgb/c.npy",
+        "train/d.h5",
+        "test/rgb/e.npy",
+        "f.txt",
+        "train/a.npy",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"1,2\n3,4\n")
     expected = {"a": "a.npz", "b": "b.CSV", "c": "rgb/c.npy", "d": "train/d.h5", "e": "test/rgb/e.npy"}
@@ -250,7 +277,8 @@ def test_the_files_of_a_folder(tmp_path, array):
 def test_a_name_longer_than_file_systems_allow_has_no_features(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
     recordings = {
-        name: Recording(name, "train", 3.0, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in ("a", "b" * 300, "c\0")
+        name: Recording(name, "train", 3.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+        for name in ("a", "b" * 300, "c\0")
     }
     dataset = folder_dataset(Annotations(("x",), recordings), tmp_path, data_config(allow_missing=True))
     assert dataset.missing == ("b" * 300, "c\0")
