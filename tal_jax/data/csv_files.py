@@ -108,8 +108,8 @@ def _read_slowly(content, layout, numbers, texts):
             if not is_null(cell) and not is_number(cell, layout.decimal):
                 column = layout.columns[i].label(i)
                 raise ValueError(
-                    f"line {line.number} has '{cell:.40}' in {column}, which is no number; correct the line, or choose "
-                    "other columns with config.data.csv_columns"
+                    f"line {line.number} has '{cell:.40}' in {column}, which is no number; correct the line, "
+                    "or choose other columns with config.data.csv_columns"
                 )
             found[i].append(np.nan if is_null(cell) else float(cell.replace(",", ".")))
         for i in texts:

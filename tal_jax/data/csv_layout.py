@@ -1,4 +1,4 @@
-"""How a CSV file is laid out: where its samples begin, what separates their cells, what its columns are called."""
+"""How a CSV file is laid out: where its samples begin, what separates cells, how columns are called."""
 
 import collections
 import csv
@@ -100,7 +100,9 @@ def find_layout(content, skip_lines=-1):
 
 
 def _head_lines(content):
-    """The first lines, at most HEAD_LINES, that are whole in the first HEAD_BYTES (or more, where lines are long)."""
+    """The first lines, at most HEAD_LINES, that are whole in the first HEAD_BYTES; of long lines at least a
+    few.
+    """
     size = HEAD_BYTES
     while size < len(content) and len(content[:size].splitlines()) < 4:
         size *= 2
@@ -133,7 +135,7 @@ def cells_of(line, delimiter):
 
 
 def _delimiter(lines):
-    """What separates the cells of these lines: what makes most numbers, the first of DELIMITERS if several do."""
+    """What separates the cells of these lines: what makes most numbers, the first one if several do."""
     lines = lines[len(lines) // 2 :]  # names and other text are in the upper half
 
     def count(delimiter):
@@ -179,7 +181,7 @@ def is_null(cell):
 
 
 def _kind(cells, decimal):
-    """What most of the cells of a column are that are not missing: 'number', 'time' or 'text'; 'empty' if all are."""
+    """What most cells of a column are that are not missing: 'number', 'time' or 'text'; 'empty' if all are."""
     cells = [cell for cell in cells if not is_null(cell)]
     if sum(is_number(cell, decimal) for cell in cells) * 2 > len(cells):
         return "number"
@@ -235,7 +237,7 @@ def _names_above(rows, first, kinds, decimal):
 
 
 def _names_in_comment(lines, sample, delimiter, kinds, decimal):
-    """[the comment directly above the first sample], if it names the columns, as those of numpy.savetxt do; or []."""
+    """[the comment directly above the first sample] if it names the columns, as numpy.savetxt does; else []."""
     above = [line for line in lines if line.number < sample.number][-1:]
     if not above or not above[0].text.lstrip().startswith(COMMENTS):
         return []
@@ -245,7 +247,9 @@ def _names_in_comment(lines, sample, delimiter, kinds, decimal):
 
 
 def _names_of_numbers(rows, first, notes):
-    """(index of the first sample, lines of names) where the first sample may be names: 0, 1, 2 …, or an empty first cell."""
+    """(index of the first sample, lines of names) where it may itself be names: 0, 1, 2 …, or an empty first
+    cell.
+    """
     line, rest = rows[first], [row.cells for row in rows[first + 1 :]]
     counted = tuple(map(str, range(len(line.cells))))
     if not rest or not (line.cells == counted or not line.cells[0]):
@@ -269,12 +273,15 @@ def _names_of_numbers(rows, first, notes):
 
 
 def _refuse_samples_among(heads, sample):
-    """Raises ValueError for a line above the first sample that may be one: it holds numbers alone, or in as many cells."""
+    """Raises ValueError for a line above the first sample that may be one: of numbers alone, or of as many
+    cells.
+    """
     for line in heads:
         numbers = sum(is_number(cell) or is_number(cell, ",") for cell in line.cells)
         if numbers == len(line.cells) or (numbers and len(line.cells) == len(sample.cells)):
             raise ValueError(
-                f"{line} is not like the samples that begin with {sample}; correct it, or {SET_SKIP}: {line.number}"
+                f"{line} is not like the samples that begin with {sample}; correct it, "
+                f"or {SET_SKIP}: {line.number}"
             )
 
 

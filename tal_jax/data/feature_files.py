@@ -25,7 +25,8 @@ class FeatureFile:
         widths: channels of each stream that the file names; empty for an array whose streams are not told.
         times_sec: (T,) float64, increasing from 0, of rows that have time stamps.
         rate: rows a second, of a file that says so without time stamps.
-        notes: what was left out, cut or found in it, by kind: ends of sentences that begin with the recording.
+        notes: what was left out, cut or found in it, by kind: ends of sentences that begin with the
+            recording.
     """
 
     array: np.ndarray
@@ -41,22 +42,25 @@ def read_features(path, data):
 
     * .npy: the array itself, memory-mapped;
     * .npy in a folder rgb that has a folder flow beside it: both files of this name side by side, RGB first;
-    * .npz, .h5, .hdf5: the array named "features", or the only one of two or more axes; "rgb" and "flow", (T, C) each, or
-      as in ECM's files "feat_spa" and "feat_tem", (C, T) each;
-    * .csv, .parquet, .feather: one row a sample, one column a channel, perhaps with time stamps (see `tables.signal_of`);
+    * .npz, .h5, .hdf5: the array named "features", or the only one of two or more axes; "rgb" and "flow", (T,
+      C) each, or as in ECM's files "feat_spa" and "feat_tem", (C, T) each;
+    * .csv, .parquet, .feather: one row a sample, one column a channel, perhaps time stamps
+      (`tables.signal_of`);
     * .wav: samples from -1 to 1, a column a channel, and their rate.
 
     Two streams are cut to the shorter, see `streams.common_length`. An array (1, T, C) is read as (T, C).
 
     Args:
         path: of the file.
-        data: the fields of `config.data` that say how tables are read: `csv_columns`, `csv_skip_lines`, `csv_time_column`.
+        data: the fields of `config.data`: `csv_columns`, `csv_skip_lines`, `csv_time_column` say how tables
+            are read.
 
     Returns:
         FeatureFile. Whole numbers become float32. A .npy of floats is a read-only memory map.
 
     Raises:
-        DataError: the file is missing, damaged, pickled, not numeric or not (T, C), or its two streams are not of one length.
+        DataError: the file is missing, damaged, pickled, not numeric or not (T, C), or its two streams are
+            not of one length.
     """
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
@@ -122,7 +126,9 @@ def _side_by_side(path, streams, place):
 
 
 def _flow_beside(path):
-    """The flow file that belongs to rgb/NAME.npy, None for another path. Raises DataError where only this one is missing."""
+    """The flow file that belongs to rgb/NAME.npy, None for another path. Raises DataError where it is
+    missing.
+    """
     folder = path.parent.parent / "flow"
     if path.suffix.lower() != ".npy" or path.parent.name != "rgb" or not folder.is_dir():
         return None
@@ -168,7 +174,8 @@ def _array_among(names, read):
     if len(arrays) == 1:
         return arrays[0]
     raise ValueError(
-        f"it holds {len(names)} arrays and none is named 'features'; keep one of two axes, (T, C), or name it so"
+        f"it holds {len(names)} arrays and none is named 'features'; keep one of two axes, (T, C), "
+        "or name it so"
     )
 
 
@@ -230,9 +237,9 @@ SUFFIXES = tuple(READERS)
 def find_features(folder):
     """The feature files of a folder: dict name of a recording -> path.
 
-    Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as published for weakly
-    supervised systems: below it, or below its folders "train" and "test", one file a recording, or rgb/NAME.npy and
-    flow/NAME.npy, of which the first is taken.
+    Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as
+    published for weakly supervised systems: below it, or below its folders "train" and "test", one file a
+    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken.
     """
     found = {}
     for part in ("", "train", "test"):

@@ -5,7 +5,7 @@ import numpy as np
 NUM_BANDS = 6
 MIN_POWER = 1e-5  # of a channel that stands still
 LONGEST_STEP = 10  # median steps; a longer one is a gap
-UNEVEN = 0.25  # of a step: samples that are further off their places, by more than rounded times are, are resampled
+UNEVEN = 0.25  # of a step, more than rounding of times; samples further off their places are resampled
 
 
 def fold_samples(signal, samples_per_frame):
@@ -18,7 +18,8 @@ def fold_samples(signal, samples_per_frame):
 
 
 def sample_statistics(signal, samples_per_frame, span):
-    """Describes the samples around each frame by hand-made features, which unlike samples can be averaged over time.
+    """Describes the samples around each frame by hand-made features, which unlike samples can be averaged
+    over time.
 
     Args:
         signal: (T, C) sensor samples.
@@ -27,8 +28,9 @@ def sample_statistics(signal, samples_per_frame, span):
             sample are repeated.
 
     Returns:
-        (T//r, C * (2 + bands)) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the variance
-        and of bands of frequency that get wider and wider, `NUM_BANDS` of them or as many as the span can tell apart.
+        (T//r, C * (2 + bands)) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the
+        variance and of bands of frequency that get wider and wider, `NUM_BANDS` of them or as many as the
+        span can tell apart.
     """
     num_frames = len(signal) // samples_per_frame
     before = max((span - samples_per_frame) // 2, 0)
@@ -51,8 +53,8 @@ def standardise(features):
 
     Values that are not finite as float32 do not count and stay where they are.
 
-    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one that
-    holds it too.
+    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one
+    that holds it too.
 
     (T, C) -> (T, C) float32.
     """
@@ -65,7 +67,7 @@ def standardise(features):
 
 
 def finite_rows(features):
-    """(T,) bool: the rows of a (T, ...) array whose values are all finite as float32, which is what a network computes with."""
+    """(T,) bool: the rows of a (T, ...) array whose values are all finite as float32, as a network sees them."""
     return _finite(features).reshape(len(features), -1).all(axis=1)
 
 
@@ -101,10 +103,11 @@ def _still(samples):
 
 
 def measured_rate(times_sec):
-    """Samples a second of (T,) increasing times, T at least 2: by the median step, then by all steps that are no gaps.
+    """Samples a second of (T,) increasing times, T at least 2: by the median step, then by all steps that are
+    no gaps.
 
-    A step counts as so many samples as it holds median steps, so that lost samples, jitter and times that are rounded
-    to milliseconds do not change the rate.
+    A step counts as so many samples as it holds median steps, so that lost samples, jitter and times that are
+    rounded to milliseconds do not change the rate.
     """
     steps = np.diff(times_sec)
     median = np.median(steps)
@@ -113,7 +116,9 @@ def measured_rate(times_sec):
 
 
 def gaps(times_sec):
-    """[(start, length)] in seconds from the first of (T,) increasing times, of the steps above `LONGEST_STEP` median steps."""
+    """[(start, length)] in seconds, from the first of (T,) increasing times, of steps above LONGEST_STEP
+    median ones.
+    """
     steps = np.diff(times_sec)
     places = np.flatnonzero(steps > LONGEST_STEP * np.median(steps))
     return [(float(times_sec[place] - times_sec[0]), float(steps[place])) for place in places]
@@ -128,8 +133,8 @@ def resample(signal, times_sec, rate):
         rate: samples a second of the axis.
 
     Returns:
-        (T', C) float32, linear between two samples; `signal` itself where none is off its place by more than `UNEVEN`
-        of a step.
+        (T', C) float32, linear between two samples; `signal` itself where none is off its place by more than
+        `UNEVEN` of a step.
     """
     times = times_sec - times_sec[0]
     places = np.arange(round(times[-1] * rate) + 1) / rate

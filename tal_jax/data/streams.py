@@ -65,7 +65,8 @@ def told_once():
 
 def cut_note(lengths):
     """What is done with two streams that have so many rows: the end of a sentence about their recording."""
-    return f"has two streams that differ in length, {lengths[0]} and {lengths[1]} rows; both are cut to the shorter"
+    rows = f"{lengths[0]} and {lengths[1]} rows"
+    return f"has two streams that differ in length, {rows}; both are cut to the shorter"
 
 
 def common_length(lengths, name, place):
@@ -107,8 +108,8 @@ def chosen_stream(signal, stream, widths, where):
     channels = signal.shape[-1]
     if not widths and channels % 2:
         raise DataError(
-            f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is '{stream}', "
-            "keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
+            f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is "
+            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
         )
     first = widths[0] if widths else channels // 2
     return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

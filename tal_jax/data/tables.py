@@ -1,4 +1,4 @@
-"""What the columns of a table of sensor samples mean: channels, time stamps, row numbers, labels. Parquet and Feather files."""
+"""What the columns of a table mean: channels, time stamps, row numbers, labels. Parquet and Feather files."""
 
 import re
 from typing import NamedTuple
@@ -39,7 +39,7 @@ SET_TIME = "name the column of time stamps in config.data.csv_time_column, or se
 
 
 class Column(NamedTuple):
-    """A column of a table: its name ("" for none), its kind ('number', 'time', 'text', 'empty') and an example of its cells."""
+    """A column: its name, "" for none; its kind: 'number', 'time', 'text', 'empty'; an example of its cells."""
 
     name: str
     kind: str
@@ -70,7 +70,8 @@ def signal_of(columns, data, read, place, notes=None):
     Args:
         columns: list of Column.
         data: the fields of `config.data`: `csv_columns`, `csv_time_column`.
-        read: (indices of columns of numbers, of texts) -> {index: (T,) float64, or pyarrow array of texts or times}.
+        read: (indices of columns of numbers, of texts) -> {index: (T,) float64, or a pyarrow array of texts
+            or times}.
         place: row from 0 -> what a sentence calls it.
         notes: notes that there are already.
 
@@ -109,8 +110,8 @@ def signal_of(columns, data, read, place, notes=None):
     kept = np.concatenate([[True], np.diff(times_sec) > 0])
     if (~kept).sum() > MOST_EQUAL_TIMES * len(kept):
         raise ValueError(
-            f"{(~kept).sum()} of {len(kept)} rows have the time of the row before, the first is {place(int(kept.argmin()))}; the "
-            "clock is coarser than the samples, set config.data.csv_time_column='none' and config.data.fps"
+            f"{(~kept).sum()} of {len(kept)} rows have the time of the row before, the first is "
+            f"{place(int(kept.argmin()))}; the clock is coarser than the samples, set config.data.csv_time_column='none' and config.data.fps"
         )
     if not kept.all():
         notes["equal times"] = f"has {(~kept).sum()} rows with the time of the row before, which are left out"
@@ -127,7 +128,7 @@ def signal_of(columns, data, read, place, notes=None):
 
 
 def find_column(columns, wanted, field):
-    """Index of the column of that name, or else of that number, from 1. Raises ValueError for none or several."""
+    """Index of the column of that name, or else of that number from 1. Raises ValueError for none or several."""
     named = [i for i, column in enumerate(columns) if column.name and column.name == str(wanted)]
     if len(named) == 1:
         return named[0]
@@ -200,7 +201,7 @@ def is_row_number(values):
 
 
 def is_clock(values):
-    """Whether a column grows with every row along a straight line (to 1 % of its range), as time does and no sensor."""
+    """Whether a column grows with every row along a straight line (to 1 % of its range), as time does."""
     if (
         len(values) < ROWS_TO_TELL[1]
         or not (np.diff(values[: ROWS_TO_TELL[1]]) > 0).all()
@@ -216,7 +217,10 @@ def _note_row_number(columns, i, notes):
 
 
 def _left_out(columns, i, values, notes):
-    """Whether a column is no channel: nothing without a name, or row numbers. Raises ValueError for another that grows with time."""
+    """Whether a column is no channel: nothing without a name, or row numbers.
+
+    Raises ValueError for an index, or another column that grows with time.
+    """
     unnamed = not columns[i].name and any(column.name for column in columns)
     if not columns[i].name and np.isnan(values).all():
         return True
@@ -234,7 +238,9 @@ def _left_out(columns, i, values, notes):
 
 
 def _seconds(values, unit, label, place):
-    """(T,) float64 seconds from the first of time stamps: numbers, or pyarrow texts or times. Raises ValueError."""
+    """(T,) float64 seconds from the first time stamp: of numbers, or pyarrow texts or times. Raises
+    ValueError.
+    """
     if not isinstance(values, np.ndarray):
         return _increasing(_seconds_of_texts(values, label, place), label, place)
     _increasing(values, label, place)
@@ -246,7 +252,8 @@ def _seconds(values, unit, label, place):
     )
     if unit is None:
         raise ValueError(
-            f"{label} has times {median:g} apart in an unknown unit; say it with config.data.csv_time_column='NAME:ms' (or s, us, ns)"
+            f"{label} has times {median:g} apart in an unknown unit; say it with "
+            "config.data.csv_time_column='NAME:ms' (or s, us, ns)"
         )
     return (values - values[0]) * UNITS_SEC[unit]
 
@@ -290,7 +297,8 @@ def _increasing(values, label, place):
         row = int(wrong.argmax())
         before = f" after {values[row - 1]:.15g}" if row else ""
         raise ValueError(
-            f"{label} has the time {values[row]:.15g}{before} in {place(row)}; times must increase, or {SET_TIME}"
+            f"{label} has the time {values[row]:.15g}{before} in {place(row)}; times must increase, "
+            f"or {SET_TIME}"
         )
     return values
 

@@ -17,8 +17,8 @@ GAPS_TOLD = 5
 class Timeline:
     """Maps the feature axis of one recording to seconds.
 
-    The axis is continuous: feature i is the cell [i, i+1). It was computed from the `snippet_frames` frames that begin at
-    frame i*stride_frames, and its centre i+0.5 is the time of the snippet's centre.
+    The axis is continuous: feature i is the cell [i, i+1). It was computed from the `snippet_frames` frames
+    that begin at frame i*stride_frames, and its centre i+0.5 is the time of the snippet's centre.
 
     Attributes:
         fps: frames (samples) of the recording in one second.
@@ -48,7 +48,9 @@ class Timeline:
         return Timeline(self.fps, samples_per_frame * self.stride_frames, snippet_frames)
 
     def seen_sec(self, num_features):
-        """Seconds from the first frame that the first feature has seen to the last frame that the last one has."""
+        """Seconds from the first frame that the first feature has seen to the last frame that the last one
+        has.
+        """
         return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
 
 
@@ -56,8 +58,8 @@ class Axis(NamedTuple):
     """What is known of the feature axis of a recording once its file is read.
 
     Attributes:
-        rows: features before folding, and before the longer of two streams is cut: a row that is cut off leaves the others
-            where they are.
+        rows: features before folding, and before the longer of two streams is cut: a row that is cut off
+            leaves the others where they are.
         rate: features a second as the file says, 0 if it does not.
         notes: ends of sentences about the file by kind, see `FeatureFile`.
     """
@@ -74,15 +76,17 @@ def said_rate(recording, data):
 
 
 def on_even_axis(file, said, where):
-    """(array (T, C), Axis) of a FeatureFile, resampled where its times ask for it. Raises DataError for two rates."""
+    """(array (T, C), Axis) of a FeatureFile, resampled where its times ask for it. Raises DataError for two
+    rates.
+    """
     notes, times = dict(file.notes), file.times_sec
     if times is None and file.rate is None:
         return file.array, Axis(max(file.rows, len(file.array)), 0.0, notes)
     rate = measured = file.rate if times is None else signals.measured_rate(times)
     if said and abs(measured / said - 1) > (SAME_RATE if times is not None else SAME_SOUND_RATE):
         raise DataError(
-            f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation or config.data.fps "
-            "and .stride_frames; correct or leave out the latter."
+            f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation "
+            "or config.data.fps and .stride_frames; correct or leave out the latter."
         )
     array = file.array
     if times is not None:
@@ -91,7 +95,8 @@ def on_even_axis(file, said, where):
         if sum(length for _, length in gaps) > times[-1] / 2:
             start, length = max(gaps, key=lambda gap: gap[1])
             raise DataError(
-                f"{where} has a gap of {length:.6g} s at {start:.6g} s, and less than half of its time has samples; cut its file there."
+                f"{where} has a gap of {length:.6g} s at {start:.6g} s, and less than half of its time has "
+                "samples; cut its file there."
             )
         array = signals.resample(array, times, rate)
         if gaps:
@@ -103,7 +108,8 @@ def on_even_axis(file, said, where):
         if array is not file.array:
             steps = np.diff(times)
             notes["resampled"] = (
-                f"has times {steps.min():.4g} to {steps.max():.4g} s apart; its samples are interpolated at {rate:.6g} a second"
+                f"has times {steps.min():.4g} to {steps.max():.4g} s apart; its samples are interpolated at "
+                f"{rate:.6g} a second"
             )
         else:
             notes["rate"] = f"has {rate:.6g} samples a second by its times"
@@ -113,8 +119,8 @@ def on_even_axis(file, said, where):
 def make_timeline(recording, data, axis):
     """Timeline of a recording's features before folding.
 
-    Its own frame rate goes before that of `config.data`, this before that of its file. With none of them, its features are
-    spread evenly over its duration; with `config.data.stride_frames` = 0 over its frames.
+    Its own frame rate goes before that of `config.data`, this before that of its file. With none of them, its
+    features are spread evenly over its duration; with `config.data.stride_frames` = 0 over its frames.
 
     Args:
         recording: Recording.
@@ -132,8 +138,8 @@ def make_timeline(recording, data, axis):
         num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
         if not num_frames:
             raise DataError(
-                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features could be spread "
-                "(config.data.stride_frames is 0); annotate one of them."
+                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features "
+                "could be spread (config.data.stride_frames is 0); annotate one of them."
             )
         return Timeline(fps, num_frames / rows, num_frames / rows)
     if rate:
