@@ -167,14 +167,9 @@ def _time_column(columns, data):
         if last in UNITS_SEC and name and told not in [column.name for column in columns]:
             told, unit = name, last
         index = find_column(columns, told, "csv_time_column")
-        if columns[index].kind in ("text", "empty"):
-            found = columns[index].example or "nothing"
-            raise ValueError(f"{columns[index].label(index)} holds {found}, which is no time; {SET_TIME}")
     else:
         named = [
-            i
-            for i, column in enumerate(columns)
-            if is_time_name(column.name) and column.kind in ("number", "time")
+            i for i, column in enumerate(columns) if is_time_name(column.name) and column.kind != "empty"
         ]
         named = named or [i for i, column in enumerate(columns) if column.kind == "time"]
         if len(named) > 1:
@@ -183,6 +178,10 @@ def _time_column(columns, data):
         if not named:
             return None, None
         index = named[0]
+    if columns[index].kind in ("text", "empty"):
+        found = columns[index].example or "nothing"
+        form = "which is no time of ISO 8601, no time of day and no number"
+        raise ValueError(f"{columns[index].label(index)} holds {found}, {form}; {SET_TIME}")
     found = [UNIT_WORDS[word] for word in words(columns[index].name) if word in UNIT_WORDS]
     return index, unit or (found[-1] if found else None)
 

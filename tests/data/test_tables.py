@@ -177,6 +177,12 @@ def test_a_gap_is_told_and_keeps_the_times_behind_it(tmp_path, caplog):
             {},
             "column 1 'time' and column 2 'seconds' look like time stamps; .*csv_time_column",
         ),
+        (
+            "Timestamp",
+            ["6/10/2014 13:00:00"] * 2,
+            {},
+            "column 1 'Timestamp' holds '6/10/2014 13:00:00' in line 2, which is no",
+        ),
         ("when", ["May 5", "May 6"], {}, "column 1 'when' holds text, 'May 5' in line 2; .*csv_columns"),
         (
             "when",
