@@ -15,6 +15,7 @@ from tal_jax import distributed
 from tal_jax.checkpoints import misfit, other_inputs
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
+from tal_jax.data.signals import finite_rows
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -242,16 +243,16 @@ def _window(config, dataset, name, offset):
     A module whose windows may be padded gets the length of the recording in each, `num_frames`, beside `inputs`.
     """
     window = windows.window_inputs(config, dataset.read(name), offset)
-    if not np.isfinite(window["inputs"]).all():
+    if not finite_rows(window["inputs"]).all():
         _require_finite(dataset, name)
     return (name, offset, int(window["num_frames"])), window["inputs"] if config.window.snippets else window, {}
 
 
 def _require_finite(dataset, name):
     """Raises DataError for features that are not."""
-    finite = np.isfinite(dataset.read(name)).all(axis=1)
+    finite = finite_rows(dataset.read(name))
     if not finite.all():
-        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; mend the file.")
+        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; correct the file.")
 
 
 def suppress(config, candidates):

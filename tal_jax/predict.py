@@ -12,7 +12,8 @@ from tal_jax import distributed, evaluate, propose, report
 from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
+from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
+from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
@@ -37,7 +38,7 @@ def predict(config, workdir, source, draw="detections"):
     Args:
       config: the run's config.
       workdir: folder of the trained run.
-      source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
+      source: a feature or signal file (`feature_files.SUFFIXES`; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
       draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas
         (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.
@@ -264,19 +265,20 @@ def _file_dataset(config, file, name, classes, known):
     recording = dataclasses.replace(recording, subset=data.test_subset)
     annotations = Annotations(classes, {name: recording})
     if data.input == "features":
-        features = read_features(file)
         annotations, data = as_extracted(annotations, {name: file}, data, trained_on=data.features)
-        recording = annotations.recordings[name]
+        features, recording = read_features(file, data), annotations.recordings[name]
     else:
         features, recording = _video_frames(file, data, recording)
-    if not (data.stride_frames or recording.duration_sec or recording.num_frames):
+        features = FeatureFile(features)
+    timed = features.times_sec is not None or features.rate
+    if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
         raise DataError(
             f"How long {file} lasts is not known; say how many frames apart its features are, for example "
             "--config.data.stride_frames=16 --config.data.snippet_frames=16."
         )
 
-    annotations, uncut = Annotations(classes, {name: recording}), lambda _: longer_stream(file)
-    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
+    annotations = Annotations(classes, {name: recording})
+    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}")
 
 
 def _video_frames(file, data, recording):

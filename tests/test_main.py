@@ -99,7 +99,7 @@ SENTENCES = {
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
-    "predict an empty folder": "holds no .npy, .npz, .csv file.",
+    "predict an empty folder": "holds no .npy, .npz, .csv, .parquet, ",
     "workdir is a file": "File exists: '",
     "propose without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "no proposals file": "Cannot read the proposals file nothing.json: No such file or directory.",

@@ -157,7 +157,8 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     [
         (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
         (0, np.ones((200, 4)), "Recording 'new' has 4 channels; the model was trained on another number"),
-        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; mend the file"),
+        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
+        (3, np.full((200, 3), 1e300), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
         (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),
     ],
@@ -237,7 +238,7 @@ def test_a_folder_with_two_files_of_a_recording(run, tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3")
     with pytest.raises(DataError, match="holds two files for one recording; keep one of them"):
         predict.predict(*run, str(tmp_path))
-    with pytest.raises(DataError, match=r"has the suffix '.json'; use one of .npy, .npz, .csv\."):
+    with pytest.raises(DataError, match=r"has the suffix '.json'; use one of .npy, .npz, .csv, .parquet"):
         predict.predict(*run, str(run[1] / "config.json"))
 
 

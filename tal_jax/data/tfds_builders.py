@@ -18,7 +18,7 @@ from tal_jax.errors import DataError
 class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share; a builder adds NUM_CHANNELS and where its annotations and features come from.
 
-    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `features.Timeline`);
+    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `timeline.Timeline`);
     duration_sec; segments_sec (G, 2) float64; labels (G,) class indices.
     """
 
