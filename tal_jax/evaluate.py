@@ -12,7 +12,7 @@ from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
-from tal_jax.data.detections_file import read_detections, write_detections
+from tal_jax.data.detections_file import read_detections_of, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
 from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
 from tal_jax.data.streams import aligned
@@ -49,7 +49,8 @@ def evaluate(config, workdir, detections_path=""):
         return evaluate_streams(workdir, *load_detector(config, workdir))
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
-    annotations, results = scored_annotations(config), read_detections(detections_path)
+    annotations = scored_annotations(config)
+    results = read_detections_of(detections_path, annotations)
     _write_detections(workdir, results)
     return _score(config, workdir, annotations, results)
 

@@ -151,6 +151,17 @@ def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
             read(config)
 
 
+def test_detections_of_recordings_called_otherwise_are_scored(tiny, tmp_path):
+    config, found = tiny(), [{"label": "slow", "segment": [1.0, 4.0], "score": 1.0}]
+    write_detections(tmp_path / "found.json", {"v_Sunday.mp4": found})
+    result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
+    assert result["protocol"]["recordings_missing"] == [] and result["counts"]["detections"] == 1
+    assert detections(tmp_path / "scored") == {"sunday": found}
+    write_detections(tmp_path / "found.json", {"someday": found})
+    with pytest.raises(DataError, match="none of its recordings is in the annotations. Its first is 'someday'"):
+        evaluate.evaluate(config, tmp_path / "other", tmp_path / "found.json")
+
+
 def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     rows = [("slow", 1.0, 4.0), ("Ambiguous", 5.0, 6.0)]
     annotations = [{"label": label, "segment": segment} for label, *segment in rows]

@@ -11,17 +11,28 @@ The file:
          "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
 
 An annotation without "segment" says that something happens but not when, enough to train a weakly supervised system on.
-An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn or to find.
+An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn or to find. Other fields are
+not read; one that looks like a field that is absent, such as "segments", is an error.
 """
 
 import dataclasses
-import json
+import difflib
+import logging
 import math
-import pathlib
 
 import numpy as np
 
+from tal_jax.data.names import is_printable, require_label, require_name
 from tal_jax.errors import DataError
+from tal_jax.json_files import read_json
+
+log = logging.getLogger(__name__)
+
+FIELDS = {  # that are read, by the objects that have them
+    "the file": ("database", "classes"),
+    "recordings": ("subset", "duration", "fps", "num_frames", "num_samples", "annotations"),
+    "annotations": ("label", "segment"),
+}
 
 IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that may or may not be an action
 
@@ -53,10 +64,19 @@ class Recording:
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """All recordings of a data set by name, in file order, and the K class names in index order."""
+    """All recordings of a data set by name, in file order, and the K class names in index order.
+
+    Attributes:
+        classes: K names.
+        recordings: name -> Recording.
+        unread: the fields of the file that are not read, such as "'url' of recordings"; of `load_annotations` alone.
+        all_labels: the labels in the file, ignored ones too; of `load_annotations` alone.
+    """
 
     classes: tuple[str, ...]
     recordings: dict[str, Recording]
+    unread: tuple[str, ...] = ()
+    all_labels: frozenset[str] = frozenset()
 
     def class_agnostic(self):
         """The same with one class, "action"."""
@@ -66,6 +86,15 @@ class Annotations:
     def count_ignored(self):
         """The number of intervals with an ignored label."""
         return sum(len(recording.ignored_sec) for recording in self.recordings.values())
+
+    def absent_ignored(self, ignored_labels):
+        """Sentences on ignored labels that no annotation has, but for those of `IGNORED_LABELS`."""
+        labels = [label for label in ignored_labels if label not in (*IGNORED_LABELS, *self.all_labels)]
+        return [
+            f"config.data.ignored_labels has {label!r}, which no annotation has; the labels are "
+            f"{', '.join(sorted(map(repr, self.all_labels))) or 'none'}."
+            for label in labels
+        ]
 
     def subset_names(self):
         """The subsets that there are, for messages: "'test', 'train'"."""
@@ -92,13 +121,21 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
         Annotations.
 
     Raises:
-        DataError: the file is missing, is not JSON, has another shape, or uses a label that is not a class.
+        DataError: the file is missing, is no good JSON (see `read_json`), has another shape, names a recording as no file can be
+            called, or uses a label that is not a class.
     """
-    content = _read_json(path, hint)
+    content = read_json(path, "annotation file", hint)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: the file must hold a JSON object with the field 'database', not a list or a value.")
+    unread = dict.fromkeys(_unread_fields(content, "the file", path))
     database = content.get("database")
     if not isinstance(database, dict) or not database:
         raise DataError(f"{path}: field 'database' must be a non-empty object of recordings by name.")
-    all_rows = {name: _rows(path, name, entry) for name, entry in database.items()}
+    for name, entry in database.items():
+        require_name(name, path)
+        _require_entry(entry, f"{path}: recording '{name}'")
+        unread |= dict.fromkeys(_unread_fields(entry, "recordings", f"{path}: recording '{name}'"))
+    all_rows = {name: _rows(path, name, entry, unread) for name, entry in database.items()}
     rows = {name: [row for row in found if row[0] not in ignored_labels] for name, found in all_rows.items()}
     labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}  # label -> its first recording
     classes = _class_order(path, classes or content.get("classes"), labels, ignored_labels)
@@ -118,41 +155,44 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
             num_frames=None if num_frames is None else int(num_frames),
             ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
         )
-    return Annotations(classes, recordings)
+    annotations = Annotations(classes, recordings, tuple(unread), frozenset(row[0] for found in all_rows.values() for row in found))
+    for sentence in annotations.absent_ignored(ignored_labels):
+        log.warning(sentence)
+    return annotations
 
 
-def _read_json(path, hint):
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise DataError(f"Cannot read the annotation file {path}: {reason}.{hint and ' ' + hint}") from error
-    if not text.strip():
-        raise DataError(f"{path}: the annotation file is empty.")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: the file must hold a JSON object with the field 'database', not a list or a value.")
-    return content
+def _unread_fields(entry, owner, where):
+    """The fields of an object that are not read, as "'url' of recordings". Raises DataError for one that is but misspelt."""
+    fields = sorted(entry.keys() - {*FIELDS[owner]})
+    for field in fields:
+        absent = [known for known in FIELDS[owner] if known not in entry]
+        meant = difflib.get_close_matches(field.casefold(), absent, 1, cutoff=0.85)
+        if meant:
+            raise DataError(f"{where} has a field {field!r:.60}, which is not read; if '{meant[0]}' is meant, call it so.")
+    return [f"{field!r:.60} of {owner}" for field in fields]
 
 
-def _rows(path, name, entry):
-    """[(label, start_sec, end_sec), ...] of one recording."""
-    where = f"{path}: recording '{name}'"
+def _require_entry(entry, where):
+    """Raises DataError unless the object of a recording has a subset and a list of annotations."""
     if not isinstance(entry, dict):
         raise DataError(f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}.")
     if not isinstance(entry.get("subset"), str):
         raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r}.")
-    annotations = entry.get("annotations", [])
-    if not isinstance(annotations, list):
-        raise DataError(f"{where}: field 'annotations' must be a list, found {annotations!r:.60}.")
+    if not is_printable(entry["subset"]):
+        raise DataError(f"{where}: field 'subset' holds a control character, {entry['subset']!r:.60}; correct it.")
+    if not isinstance(entry.get("annotations", []), list):
+        raise DataError(f"{where}: field 'annotations' must be a list, found {entry['annotations']!r:.60}.")
+
+
+def _rows(path, name, entry, unread):
+    """[(label, start_sec, end_sec), ...] of one recording; adds to the keys of `unread`."""
     rows = []
-    for number, annotation in enumerate(annotations):
-        here = f"{where}, annotation {number}"
+    for number, annotation in enumerate(entry.get("annotations", [])):
+        here = f"{path}: recording '{name}', annotation {number}"
         if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
             raise DataError(f"{here}: field 'label' is missing or not a text in {annotation!r:.60}.")
+        require_label(annotation["label"], here)
+        unread |= dict.fromkeys(_unread_fields(annotation, "annotations", here))
         segment = annotation.get("segment")
         if "segment" not in annotation:
             rows.append((annotation["label"], math.nan, math.nan))
@@ -170,6 +210,8 @@ def _class_order(path, classes, labels, ignored_labels):
         return tuple(sorted(labels))
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{path}: field 'classes' must be a list of class names, found {classes!r:.60}.")
+    for name in classes:
+        require_label(name, f"{path}: field 'classes'")
     if len(set(classes)) != len(classes):
         raise DataError(f"{path}: field 'classes' names a class twice.")
     classes = tuple(name for name in classes if name not in ignored_labels)
@@ -191,8 +233,9 @@ def require_times(recordings, what_for):
 def require_number(value, where):
     """The finite number that a JSON value or a text is; `where` begins the sentence of the DataError otherwise."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        wrong = isinstance(value, bool) or (isinstance(value, str) and "_" in value)  # float("1_0") is 10
+        number = math.nan if wrong else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise DataError(f"{where} must be a finite number, found {value!r:.60}.")

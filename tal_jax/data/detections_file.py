@@ -6,11 +6,12 @@
 
 import json
 import math
-import pathlib
 
 from tal_jax.data.annotations import require_number
+from tal_jax.data.names import match_names, require_label, require_name
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
+from tal_jax.json_files import read_json
 
 
 def read_detections(path):
@@ -29,20 +30,44 @@ def read_detections(path):
             for name, found in read_results(path).items()}  # fmt: skip
 
 
+def read_detections_of(path, annotations):
+    """`read_detections` with every recording called as the annotations call it.
+
+    Args:
+        path: the JSON file. Names match as `names.match_names` says; recordings that the annotations lack keep theirs.
+        annotations: `Annotations`.
+
+    Returns, Raises: as `read_detections`; DataError also if two names of the file are of one recording, and if there are recordings
+        but none that the annotations have.
+    """
+    detections = read_detections(path)
+    known = match_names(detections, annotations.recordings)
+    if detections and not any(known.values()):
+        raise DataError(
+            f"{path}: none of its recordings is in the annotations. Its first is '{next(iter(detections))}', that of the annotations "
+            f"'{next(iter(annotations.recordings), '')}'; correct the names or choose other annotations."
+        )
+    called = {}
+    for name in detections:
+        if called.setdefault(known[name] or name, name) != name:
+            raise DataError(
+                f"{path}: '{called[known[name]]}' and '{name}' are both the recording '{known[name]}' of the annotations; join them, or "
+                "rename one."
+            )
+    return {name: detections[of_file] for name, of_file in called.items()}
+
+
 def read_results(path, what="detections"):
     """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked. Raises DataError."""
-    try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Cannot read the {what} file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file, so not a {what} file in JSON.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    content = read_json(path, f"{what} file")
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise DataError(f'{path}: field "results" must be an object {{recording: [{what[:-1]}, ...]}}; it is not there.')
-    return {name: _list(found, path, name) for name, found in results.items()}
+    for name, found in results.items():
+        require_name(name, path)
+        if not isinstance(found, list):
+            raise DataError(f"{path}: recording '{name}' must have a list of {what}, found {found!r:.60}.")
+    return results
 
 
 def write_detections(path, results):
@@ -64,12 +89,6 @@ def write_detections(path, results):
         temporary.write_text(json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8")
 
 
-def _list(found, path, name):
-    if not isinstance(found, list):
-        raise DataError(f"{path}: recording '{name}' must have a list of detections, found {found!r:.60}.")
-    return found
-
-
 def _detection(detection, where):
     """One detection with its numbers as floats."""
     if not isinstance(detection, dict):
@@ -80,6 +99,7 @@ def _detection(detection, where):
     label, segment = detection["label"], detection["segment"]
     if not isinstance(label, str):
         raise DataError(f"{where}: field 'label' must be the name of a class, found {label!r:.60}.")
+    require_label(label, where)
     if not isinstance(segment, list) or len(segment) != 2:
         raise DataError(f"{where}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
     segment_sec = [require_number(value, f"{where}: field 'segment'") for value in segment]

@@ -14,6 +14,7 @@ import numpy as np
 
 from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_results
+from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 from tal_jax.ops.segments import intersections, tiou_matrix
@@ -48,7 +49,13 @@ def holds_proposals(path):
 
 def read_blocks(path):
     """The Blocks of a JSON file, of a text list (.xz too) or of a folder of CSV files. Raises DataError."""
-    path = pathlib.Path(path)
+    blocks = _blocks(pathlib.Path(path))
+    for block in blocks:
+        require_name(block.name, path)
+    return blocks
+
+
+def _blocks(path):
     if path.is_dir():
         return _csv_blocks(path)
     if path.suffix == ".json":
@@ -176,6 +183,8 @@ def _list_block(path, lines):
 def _number(value, where):
     """The number, perhaps not a finite one, that a value or a text is."""
     try:
+        if isinstance(value, str) and "_" in value:
+            raise ValueError("1_0 is no number")
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{where} must be a number, found {value!r:.60}.") from None

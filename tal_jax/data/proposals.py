@@ -11,6 +11,7 @@ import numpy as np
 
 from tal_jax.data import proposal_files
 from tal_jax.data.detections_file import write_detections
+from tal_jax.data.names import match_names
 from tal_jax.errors import DataError
 from tal_jax.ops.nms import hard_nms
 
@@ -86,8 +87,8 @@ def read_proposals(path, annotations):
     Args:
         path: a .json file as the ActivityNet evaluator takes it, a text list as of SSN and P-GCN or of rows `recording start end`
             (either may be .xz), or a folder of NAME.csv as of BSN, BMN and TCANet. docs/data.md shows them.
-        annotations: `Annotations`, which give the recordings, their lengths and the classes. A recording may be called v_NAME in
-            one and NAME in the other.
+        annotations: `Annotations`, which give the recordings, their lengths and the classes. A recording may be called v_NAME,
+            NAME.mp4 or name in one and NAME in the other, see `names.match_names`.
 
     Returns:
         ({recording: Proposals} for every annotated recording, Report).
@@ -110,8 +111,9 @@ def match_blocks(blocks, annotations):
     parts = {name: [] for name in annotations.recordings}
     dropped = dict.fromkeys((LACKING, NO_LENGTH, NOT_FINITE, EMPTY, OUTSIDE), 0)
     unknown, cut, named = [], 0, set()
+    known = match_names([block.name for block in blocks], parts)
     for block in blocks:
-        name = _known_name(block.name, parts)
+        name = known[block.name]
         named.add(name)
         extent = block.extent(annotations.recordings[name]) if name else None
         if extent is None:
@@ -145,11 +147,6 @@ def proposals_of(config, dataset, name):
     of proposals. Raises DataError if the dataset has no proposals.
     """
     return require_proposals(config, dataset)[name].within(dataset.duration_sec(name))
-
-
-def _known_name(name, known):
-    """The name under which the annotations know a recording of the file, None if they do not."""
-    return next((n for n in (name, name.removeprefix("v_"), f"v_{name}") if n in known), None)
 
 
 def _what_to_keep(block, length, dropped):

@@ -6,13 +6,13 @@ The file, as it is published for ActivityNet (CUHK's classifier):
 """
 
 import collections
-import json
 import logging
-import pathlib
 
 import numpy as np
 
+from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
+from tal_jax.json_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,9 @@ def require_positive(scores, names):
 
 def _read(path):
     """(names of the classes, {recording: (K,) float64})."""
+    content = read_json(path, "recording scores file")
     try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         names, rows = list(content["class"]), {name: np.array(row, np.float64) for name, row in content["results"].items()}
-    except OSError as error:
-        raise DataError(f"Cannot read the recording scores {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.'
@@ -108,6 +106,8 @@ def _read(path):
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{path} has the class '{twice[0]}' more than once; give each class one score.")
+    for name in rows:
+        require_name(name, path)
     wrong = [name for name, row in rows.items() if row.shape != (len(names),) or not np.isfinite(row).all()]
     if wrong:
         raise DataError(f"{path}: recording '{wrong[0]}' must have {len(names)} finite numbers, a score of each class.")

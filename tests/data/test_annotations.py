@@ -60,6 +60,7 @@ def test_subset(tmp_path):
         ("{", "not valid JSON at line 1"),
         ("[]", "must hold a JSON object"),
         ("{}", "field 'database'"),
+        ('{"database": {"rec": {"subset": "a"}, "rec": {"subset": "b"}}}', "the key 'rec' twice"),
         ('{"database": {}}', "field 'database'"),
         ('{"database": {"rec": 1}}', "recording 'rec' must be an object"),
         ('{"database": {"rec": {}}}', "recording 'rec': field 'subset'"),
@@ -80,6 +81,15 @@ def test_subset(tmp_path):
         ),
         ('{"database": {"rec": {"subset": "a", "duration": -1}}}', "recording 'rec': field 'duration' must be positive"),
         ('{"database": {"rec": {"subset": "a", "fps": "fast"}}}', "recording 'rec': field 'fps'"),
+        ('{"database": {"rec": {"subset": "a", "duration": "1_0"}}}', "'duration' must be a finite number, found '1_0'"),
+        ('{"database": {"rec": {"subset": "a\\u001b[31m"}}}', r"'subset' holds a control character, 'a\\x1b"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segments": [1, 2]}]}}}',
+            "annotation 0 has a field 'segments', which is not read; if 'segment' is meant",
+        ),
+        ('{"database": {"rec": {"subset": "a", "annotation": []}}}', "'rec' has a field 'annotation', .*'annotations' is meant"),
+        ('{"database": {"rec": {"subset": "a", "Duration": 3}}}', "'rec' has a field 'Duration', .*'duration' is meant"),
+        ('{"Database": {"rec": {"subset": "a"}}}', "has a field 'Database', .*'database' is meant"),
         ('{"classes": 3, "database": {"rec": {"subset": "a"}}}', "field 'classes'"),
         ('{"classes": ["x", "x"], "database": {"rec": {"subset": "a"}}}', "names a class twice"),
         (
@@ -95,3 +105,25 @@ def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(DataError, match=sentence) as error:
         load_annotations(path)
     assert "labels.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_other_fields_are_named_and_not_read(tmp_path):
+    database = {"a": entry(("run", 1, 2), url="x", resolution="y"), "b": entry(url="z")}
+    database["a"]["annotations"][0]["id"] = 7
+    annotations = load_annotations(write(tmp_path, database, version="1", segment=0))
+    expected = ("'segment' of the file", "'version' of the file", "'resolution' of recordings", "'url' of recordings", "'id' of annotations")
+    assert annotations.unread == expected
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    path = write(tmp_path, {"a": entry(("run", 1, 2))})
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert load_annotations(path).classes == ("run",)
+
+
+def test_an_ignored_label_that_no_annotation_has_is_told(tmp_path, caplog):
+    path = write(tmp_path, {"a": entry(("run", 1, 2), ("unclear", 3, 4))})
+    load_annotations(path, ignored_labels=("Ambiguous", "unclear"))
+    assert not caplog.text
+    load_annotations(path, ignored_labels=("uncler",))
+    assert "config.data.ignored_labels has 'uncler', which no annotation has; the labels are 'run', 'unclear'." in caplog.text

@@ -4,7 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from tal_jax.data.detections_file import read_detections, write_detections
+from tal_jax.data.annotations import Annotations
+from tal_jax.data.detections_file import read_detections, read_detections_of, write_detections
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
@@ -84,3 +85,22 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["detections.json"]
+
+
+def test_recordings_are_called_as_the_annotations_call_them(tmp_path):
+    path, annotations = tmp_path / "found.json", Annotations(("run",), dict.fromkeys(("rec1", "v_rec2", "Rec3", "rec4")))
+    write_detections(path, {"v_rec1.mp4": [GOOD], "rec2": [], "REC3": [GOOD], "other": [GOOD]})
+    assert read_detections_of(path, annotations) == {"rec1": [GOOD], "v_rec2": [], "Rec3": [GOOD], "other": [GOOD]}
+
+
+@pytest.mark.parametrize(
+    "names, sentence",
+    [
+        (("rec9", "x"), "none of its recordings is in the annotations. Its first is 'rec9', that of the annotations 'rec1'"),
+        (("rec1", "v_rec1"), "'rec1' and 'v_rec1' are both the recording 'rec1' of the annotations"),
+    ],
+)
+def test_names_of_no_recording_and_of_the_same_one_are_refused(tmp_path, names, sentence):
+    write_detections(tmp_path / "found.json", dict.fromkeys(names, [GOOD]))
+    with pytest.raises(DataError, match=sentence):
+        read_detections_of(tmp_path / "found.json", Annotations(("run",), {"rec1": None}))

@@ -171,7 +171,7 @@ LIST = "# 1\na\n40\n1\n{}\n"
         ("p.json", "{", "not valid JSON"),
         ("p.json", '{"results": {"a": [{"score": 1}]}}', "'a', proposal 0 must be an object whose 'segment'"),
         ("p.json", '{"results": {"a": [{"segment": [1, null]}]}}', "'a', proposal 0 must be a number, found None"),
-        ("p.json", f'{{"results": {{"a": [{{"segment": [0, 1{"0" * 400}]}}]}}}}', "'a', proposal 0 must be a number, found 1000"),
+        ("p.json", f'{{"results": {{"a": [{{"segment": [0, 1{"0" * 400}]}}]}}}}', "a whole number of 401 digits, 1000"),
         ("p.json", '{"results": {"z": [{"segment": [1, 2]}]}}', "none of its recordings .* 'z', that of the annotations 'a'"),
         ("p.txt", "\n", "is empty"),
         ("p.txt", "a 1 2\na 1\n", "line 2: must be 'recording start end'"),

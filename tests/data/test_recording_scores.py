@@ -47,17 +47,21 @@ def test_what_the_file_lacks_is_named(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        "",
         "[]",
-        "{",
         {"results": {"a": []}},
         {"class": ["run"], "results": [["a", [1]]]},
         CONTENT | {"results": {"a": [0.2, "x", 0.1]}},
     ],
 )
-def test_a_bad_file_gets_one_sentence(content, tmp_path):
+def test_a_file_of_another_form_gets_one_sentence(content, tmp_path):
     with pytest.raises(DataError, match="scores.json must hold .*recording: .score"):
         read_recording_scores(written(tmp_path, content), ("run",))
+
+
+@pytest.mark.parametrize("text, sentence", [("", "recording scores file is empty"), ("{", "not valid JSON at line 1")])
+def test_a_file_that_is_no_json_gets_one_sentence(text, sentence, tmp_path):
+    with pytest.raises(DataError, match=f"scores.json: .*{sentence}"):
+        read_recording_scores(written(tmp_path, text), ("run",))
 
 
 @pytest.mark.parametrize("row", [[0.2, 0.7], [[0.2, 0.7, 0.1]], [0.2, float("nan"), 0.1], None])
