@@ -26,7 +26,7 @@ _WHAT_TO_DO = "Put back what was there, delete this folder where an earlier chec
 MODEL_FIELDS = (
     "system", "window.frames", "model", "curriculum.auxiliary", "curriculum.auxiliary_features",
     "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
-    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels",
+    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
     "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
 )  # fmt: skip
 FREE_FIELDS = (

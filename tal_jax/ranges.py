@@ -1,6 +1,6 @@
 """What the fields of a config may be: one table, checked once by `require_fields`, before anything is read or computed.
 
-A pattern of field names goes with an interval in the notation of mathematics, with a tuple of choices, or with NAMES. In a
+A pattern of field names goes with an interval in the notation of mathematics, with a tuple of choices, with NAMES or with COLUMNS. In a
 tuple, each entry is checked. Large upper ends only catch slips of the hand: no run needs so much.
 """
 
@@ -12,6 +12,7 @@ from tal_jax.evaluation.detection import OTHER_RECORDINGS, PROTOCOLS
 from tal_jax.evaluation.recordings import MISSING
 
 NAMES = "names"  # texts of any content, but not empty ones
+COLUMNS = "columns"  # such texts, or whole numbers from 1
 NOT_EMPTY = ("evaluate.tious", "localize.thresholds", "loss.iou_thresholds", "model.dilations", "model.anchors")
 
 # The first pattern that fits counts. What one system alone restricts is in the CHOICES of its config.py.
@@ -82,6 +83,8 @@ RANGES = {
     "parallel.max_devices": "[0, 1000000]",
     "data.left_out": NAMES,
     "data.ignored_labels": NAMES,
+    "data.csv_columns": COLUMNS,
+    "data.csv_skip_lines": "[-1, 1000000]",
     "data.fps": "[0, 1000000]",
     "data.stride_frames": "[0, 1000000]",
     "data.snippet_frames": "[1, 1000000]",
@@ -155,7 +158,7 @@ def require_fields(config, choices=None):
 
 
 def allowed_of(field):
-    """The interval, the choices or NAMES of a field such as "train.epochs"; None for one that may be anything."""
+    """The interval, the choices, NAMES or COLUMNS of a field such as "train.epochs"; None for one that may be anything."""
     return next((allowed for pattern, allowed in RANGES.items() if fnmatch.fnmatchcase(field, pattern)), None)
 
 
@@ -179,7 +182,9 @@ def _entries(value):
 
 
 def _is_allowed(value, allowed):
-    if allowed == NAMES:
+    if allowed == COLUMNS and isinstance(value, int) and not isinstance(value, bool):
+        return value >= 1
+    if allowed in (NAMES, COLUMNS):
         return isinstance(value, str) and bool(value.strip())
     if isinstance(allowed, tuple):
         return value in allowed
@@ -201,6 +206,8 @@ def _sentence(field, value, entry, allowed):
     several = isinstance(value, (tuple, list))
     if allowed == NAMES:
         return f"config.{field} has {entry!r}; it must be names. Put those that look like numbers into quotes: '(\"12\",)'."
+    if allowed == COLUMNS:
+        return f"config.{field} has {entry!r}; it must be names of columns, or their numbers from 1."
     if isinstance(allowed, tuple) and several:
         return f"config.{field} names {entry!r}; it may name {', '.join(map(str, allowed))}."
     if isinstance(allowed, tuple):

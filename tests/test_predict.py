@@ -222,7 +222,7 @@ def test_a_folder_of_two_streams(run, tmp_path):
     assert dataset.read("new").shape == (200, 3)
     for path in (tmp_path / "rgb", tmp_path / "flow"):
         (path / "new.npy").unlink()
-    with pytest.raises(DataError, match=r"holds no .npy, .npz, .csv file, nor does .*rgb hold .npy files"):
+    with pytest.raises(DataError, match=r"holds no .npy, .npz, .csv, .* file, nor does .*rgb hold .npy files"):
         predict.input_datasets(config, str(tmp_path), ("fast", "slow"))
 
 
