@@ -156,7 +156,7 @@ class Reading:
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
         rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
         pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
-        yield from each_once(video_stream.upright, pictures)
+        yield from each_once(video_stream.to_upright(), pictures)
 
     def counted_frames(self, fps):
         """Frames by `sample_frames`, as published; of a video at an even rate they are nearly at even times.
@@ -166,9 +166,9 @@ class Reading:
         Raises:
             DataError: as `frames`; or none is kept.
         """
-        kept = 0
+        kept, upright = 0, video_stream.to_upright()
         for kept, picture in enumerate(sample_frames(self._pictures(), self.info.average_fps, fps), 1):
-            yield video_stream.upright(picture)
+            yield upright(picture)
         if not kept:
             raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
 

@@ -8,6 +8,7 @@ import pathlib
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from tal_jax.errors import DataError
 
@@ -58,10 +59,18 @@ def decoded(decoder, packets):
             yield from decoder.decode(packet)
 
 
-def upright(timed_picture):
-    """(seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to be."""
-    seconds, picture = timed_picture
-    image = picture.to_ndarray(format="rgb24")
-    if picture.rotation:
-        image = np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
-    return seconds, image
+def to_upright():
+    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to be.
+
+    One serves a whole video: what it needs to convert colours is set up once.
+    """
+    reformatter = VideoReformatter()
+
+    def upright(timed_picture):
+        seconds, picture = timed_picture
+        image = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        if picture.rotation:
+            image = np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+        return seconds, image
+
+    return upright
