@@ -27,6 +27,8 @@ def base_config(system):
     config.window.frames = 256  # L, the unit of all distances is a frame; weakly supervised systems: 0, the whole recording
     config.window.train_stride_frames = 30
     config.window.test_stride_frames = 128
+    # Share of AFSD's training windows that hold no action, where there are such windows; below 1.
+    config.window.background = 0.0
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
     config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves
@@ -156,6 +158,8 @@ def require_shared_fields(config):
     for name in ("crop", "flip"):
         if not 0 <= config.augment[name] <= 1:
             raise DataError(f"config.augment.{name} is {config.augment[name]}; it is a probability, from 0 to 1.")
+    if not 0 <= config.window.background < 1:
+        raise DataError(f"config.window.background is {config.window.background}; it is a share, from 0 to below 1.")
     for least, fields in ((1, AT_LEAST_1), (0, AT_LEAST_0)):
         for field in fields:
             section, name = field.split(".")
