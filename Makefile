@@ -1,14 +1,17 @@
 # make demo: train, evaluate and draw on the bundled recordings.  make test: all quick tests.  make test-full: the slow ones too.
+# make test-oldest: the quick ones with the oldest packages that requirements.txt allows, in .venv-oldest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full clean
+.PHONY: demo test test-full test-oldest clean
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt requirements-test.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@
 
+# What was compiled stays in the user's cache folder, so that a second start is faster.
+demo: export JAX_COMPILATION_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tal_jax
 demo: .venv/installed
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp19_user10
@@ -19,5 +22,11 @@ test: .venv/installed
 test-full: .venv/installed
 	$(BIN)/python -m pytest -q
 
+test-oldest:
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet uv
+	.venv-oldest/bin/python -m uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[test]'
+	.venv-oldest/bin/python -m pytest -q -m 'not slow'
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-oldest build dist *.egg-info

@@ -4,8 +4,8 @@
     python -m tal_jax.main --config=configs/folder.py:dw_afsd,input=rgb --config.data.annotations=FILE --config.data.frames=FOLDER
     python -m tal_jax.main --config=configs/folder.py:ecm --config.data.annotations=FILE --config.data.features=FOLDER
 
-FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test". The first FOLDER holds one NAME.npy, .npz or
-.csv of shape (T, C) for each recording; the second is what `python -m tal_jax.prepare --dataset=folder` makes of the videos NAME.mp4.
+FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test". The first FOLDER holds one file of
+shape (T, C), NAME.npy, .csv or another of docs/data.md, for each recording; the second is what `python -m tal_jax.prepare --dataset=folder` makes of the videos NAME.mp4.
 `config.window.frames` should be longer than the longest action and at most about the length of a recording, in feature vectors or
 frames (10 a second); it is a multiple of 128. Frames train the published network from Kinetics weights (docs/data.md), on a GPU.
 

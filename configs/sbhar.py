@@ -56,6 +56,7 @@ def get_config(variant="dw_afsd"):
     if variant == "demo":
         config.train.epochs = 10
         config.train.batch_size = 4  # twice the updates in the same time
+        config.augment.crop = 0.3
     return config
 
 

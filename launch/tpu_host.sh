@@ -22,7 +22,8 @@ install() { # a new host is busy with updates of its own, so apt-get waits for t
   if ! command -v python3.11 > /dev/null; then
     sudo apt-get --option=DPkg::Lock::Timeout=300 install --yes python3.11-venv || return
   fi
-  python3.11 -m venv .venv && .venv/bin/python -m pip install --quiet --requirement=requirements.txt 'jax[tpu]'
+  python3.11 -m venv .venv &&
+    .venv/bin/python -m pip install --quiet --requirement=requirements.txt --constraint=constraints.txt 'jax[tpu]'
 }
 
 start() {

@@ -1,5 +1,6 @@
 """Checkpoints of a run, in Orbax format: `<workdir>/checkpoints/latest` (the last k) and `.../best`."""
 
+import contextlib
 import json
 import logging
 import os
@@ -13,16 +14,19 @@ import orbax.checkpoint as ocp
 from tal_jax import distributed
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
+from tal_jax.ranges import require_fields
 
 log = logging.getLogger(__name__)
 
 APPEAR_SEC = 10  # until what one process has written on a shared file system is there for all
 
+_WHAT_TO_DO = "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another --workdir."
+
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
     "system", "window.frames", "model", "curriculum.auxiliary", "curriculum.auxiliary_features",
     "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
-    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels",
+    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
     "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
 )  # fmt: skip
 FREE_FIELDS = (
@@ -43,13 +47,14 @@ class Checkpoints:
     """
 
     def __init__(self, workdir, keep=2):
-        """workdir: the run's folder; keep: how many of the latest checkpoints stay."""
+        """workdir: the run's folder; keep: how many of the latest checkpoints stay. Raises DataError for a damaged folder."""
         folder = pathlib.Path(workdir).resolve() / "checkpoints"
         handler = ocp.StandardCheckpointHandler
         latest = ocp.CheckpointManagerOptions(max_to_keep=keep)
-        self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
         best = ocp.CheckpointManagerOptions(max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max")
-        self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
+        with _whole(folder):
+            self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
+            self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
 
     @staticmethod
     def exist(workdir):
@@ -69,25 +74,36 @@ class Checkpoints:
 
     def save_if_best(self, step, state, map_avg):
         """Keeps the state as the best one if its average mAP is higher than that of the best so far."""
-        best = self._best.best_step()
-        better = best is None or map_avg > self._best.metrics(best)["map_avg"]
+        with _whole(self._best.directory):
+            best = self._best.best_step()
+            better = best is None or map_avg > self._best.metrics(best)["map_avg"]
         if distributed.gather(better)[0]:
             self._best.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg})
             self._best.wait_until_finished()
 
     def restore(self, like):
-        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is none."""
+        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is none.
+
+        Raises:
+          DataError: the checkpoint is damaged, or that of another network.
+        """
         step = _same_step(self._latest)
         if step is None:
             return None
+        folder = self._latest.directory / str(step)
+        with _whole(folder):
+            differing = misfit(_stored(self._latest, step)["params"], like.params)
+        if differing:
+            raise DataError(f"The checkpoint {folder} is of another network than its run: {differing}. {_WHAT_TO_DO}")
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        return self._latest.restore(step, args=ocp.args.StandardRestore(like))
+        with _whole(folder):
+            return self._latest.restore(step, args=ocp.args.StandardRestore(like))
 
     def restore_variables(self, which):
         """The variables to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
 
         Raises:
-          DataError: there is none.
+          DataError: there is none, or it is damaged.
         """
         managers = {"latest": self._latest, "best": self._best}
         if which not in managers:
@@ -96,15 +112,67 @@ class Checkpoints:
         if step is None:
             raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
-        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), managers[which].item_metadata(step).tree)
-        state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
-        params = state["params"] if state.get("ema") is None else state["ema"]
-        return {"params": params, **(state.get("model_state") or {})}
+        with _whole(managers[which].directory / str(step)):
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(managers[which], step))
+            state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
+            params = state["params"] if state.get("ema") is None else state["ema"]
+            return {"params": params, **(state.get("model_state") or {})}
 
     def close(self):
         """Waits for writes to end."""
         self._latest.close()
         self._best.close()
+
+
+@contextlib.contextmanager
+def _whole(folder):
+    """Turns what Orbax raises of a damaged folder, which may be anything, into a DataError that names the folder."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        if distributed.count() > 1 and distributed.is_loss(error):
+            raise
+        raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
+
+
+def _stored(manager, step):
+    """The tree of a checkpoint, of arrays that are not read yet."""
+    tree = getattr(manager.item_metadata(step), "tree", None)
+    if not isinstance(tree, dict) or not tree.get("params"):
+        raise ValueError("its metadata name no parameters")
+    return tree
+
+
+def misfit(found, expected):
+    """How two trees of arrays differ: the end of a sentence that names the first array; "" where they do not.
+
+    Args:
+      found: of a checkpoint.
+      expected: of the network.
+    """
+    found, expected = (_shapes(tree) for tree in (found, expected))
+    for verb, names in (("has", found.keys() - expected.keys()), ("lacks", expected.keys() - found.keys())):
+        if names:
+            return f"it {verb} {min(names)}"
+    differing = [name for name in expected if found[name] != expected[name]]
+    return differing and f"its {differing[0]} has the shape {found[differing[0]]}, not {expected[differing[0]]}" or ""
+
+
+def other_inputs(found, expected):
+    """Whether two trees of arrays differ in the numbers of channels that come in, and in nothing else."""
+    found, expected = (_shapes(tree) for tree in (found, expected))
+    outer = lambda shape: (len(shape), shape[:-2], shape[-1:])
+    return found.keys() == expected.keys() and all(outer(found[name]) == outer(expected[name]) for name in found)
+
+
+def _shapes(tree):
+    """{"layer/kernel": (3, 8, 4), …}"""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _same_step(manager):
@@ -189,16 +257,39 @@ def trained_run(config, workdir):
             raise DataError(
                 f"{path} is of another version of tal_jax: {verb} config.{min(fields)}. Train again in another --workdir."
             )
-    config.update_from_flattened_dict({field: trained[field] for field in differing})
+    try:
+        config.update_from_flattened_dict({field: trained[field] for field in differing})
+        require_fields(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {_first_line(error)} Put back the file, or choose another --workdir.") from error
     return config, tuple(run["classes"])
 
 
 def _read_run(path):
+    """{"classes", "config"} of a config.json. Raises DataError for what `remember_run` does not write."""
     try:
         run = json.loads(path.read_text())
-        return {"classes": list(run["classes"]), "config": dict(run["config"])}
+        classes, config = run["classes"], run["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is missing or damaged; choose another --workdir, or delete this one.") from error
+    problem = ""
+    if not isinstance(config, dict) or not isinstance(config.get("system"), str):
+        problem = "its config names no system"
+    elif not isinstance(config.get("first_stage", {}), dict):
+        problem = "its first_stage is no config"
+    elif not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        problem = f"its classes must be a list of names, and are {classes!r:.60}"
+    elif len(set(classes)) < len(classes):
+        problem = "it names a class twice"
+    if problem:
+        raise DataError(f"{path} is damaged: {problem}. Put back the file, or choose another --workdir.")
+    return {"classes": classes, "config": config}
+
+
+def _first_line(error):
+    """The first line of an error's text, as a sentence."""
+    line = str(error.args[0] if error.args else error).partition("\n")[0]
+    return line if line.endswith(".") else f"{line}."
 
 
 def _flat(config, prefix=""):

@@ -1,20 +1,11 @@
-"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py."""
+"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
-import math
+import ast
 
 import ml_collections
+from ml_collections.config_flags import tuple_parser
 
 from tal_jax.errors import DataError
-from tal_jax.evaluation.recordings import MISSING
-
-AT_LEAST_1 = (
-    "window.train_stride_frames", "window.test_stride_frames", "train.epochs", "train.batch_size", "train.accumulate_steps",
-    "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints", "evaluate.batch_size", "decode.max_per_window", "propose.most",
-)  # fmt: skip
-AT_LEAST_0 = (
-    "train.warmup_steps", "train.weight_decay", "train.gradient_clip",
-    "augment.jitter_frames", "augment.scale", "augment.noise", "augment.rotation_deg",
-)  # fmt: skip
 
 
 def base_config(system):
@@ -82,6 +73,8 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as by the devkit.
+    config.evaluate.devkit_keep = 1.0
     # The next two are also of predict; the first is of propose too.
     config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
     config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet
@@ -140,31 +133,20 @@ def split_variant(variant, systems, **defaults):
     return system, defaults | options
 
 
-def require_choices(config, choices):
-    """Raises DataError for the first field whose value is not among its choices. choices: "section.field" -> values."""
-    for field, values in choices.items():
-        section, name = field.split(".")
-        if config[section][name] not in values:
-            raise DataError(f"config.{field} is '{config[section][name]}'; it must be one of {', '.join(values)}.")
+class ListParser(tuple_parser.TupleParser):
+    """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing behind the = is no entry."""
 
-
-def require_shared_fields(config):
-    """Raises DataError for the first field of `base_config` whose value cannot be."""
-    choices = {"decode.nms": ("soft", "hard"), "evaluate.checkpoint": ("latest", "best")}
-    choices |= {"evaluate.missing": MISSING, "window.sampling": ("middle", "published", "linear")}
-    require_choices(config, choices)
-    if config.decode.nms_tiou <= 0:
-        raise DataError(f"config.decode.nms_tiou is {config.decode.nms_tiou}; it must be above 0.")
-    for name in ("crop", "flip"):
-        if not 0 <= config.augment[name] <= 1:
-            raise DataError(f"config.augment.{name} is {config.augment[name]}; it is a probability, from 0 to 1.")
-    if not 0 <= config.window.background < 1:
-        raise DataError(f"config.window.background is {config.window.background}; it is a share, from 0 to below 1.")
-    for least, fields in ((1, AT_LEAST_1), (0, AT_LEAST_0)):
-        for field in fields:
-            section, name = field.split(".")
-            if config[section][name] < least:
-                raise DataError(f"config.{field} is {config[section][name]}; it must be at least {least}.")
-    decay_epochs = config.train.decay_epochs
-    if not all(isinstance(epoch, (int, float)) and 0 < epoch < math.inf for epoch in decay_epochs):
-        raise DataError(f"config.train.decay_epochs is {decay_epochs}; it must be a tuple of numbers above 0.")
+    def parse(self, argument):
+        """The tuple that a text, or each of several texts, says. Raises ValueError for brackets that cannot be read."""
+        if isinstance(argument, list):
+            return tuple(entry for text in argument for entry in self.parse(text))
+        if not isinstance(argument, str):
+            return super().parse(argument)
+        text = argument.strip()
+        try:
+            value = ast.literal_eval(text or "()")
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            if text[0] in "([{":
+                raise ValueError(f"{text:.60} is not a list such as a,b or (1, 2).") from error
+            return tuple(part.strip() for part in text.split(","))
+        return tuple(value) if isinstance(value, (tuple, list)) else (value,)

@@ -9,24 +9,6 @@ caller's.
 import jax
 import jax.numpy as jnp
 
-from tal_jax.errors import DataError
-
-
-def require_valid(config, losses=()):
-    """Raises DataError for the first share, epoch or name of a loss in `config.curriculum` that cannot be.
-
-    losses: the names that `curriculum.weighted` may hold.
-    """
-    c = config.curriculum
-    for name in ("alpha_0", "constant_alpha"):
-        if not 0 <= c[name] <= 1:
-            raise DataError(f"config.curriculum.{name} is {c[name]}; it must be from 0 to 1.")
-    if c.first_epoch not in (0, 1):
-        raise DataError(f"config.curriculum.first_epoch is {c.first_epoch}; it must be 0 or 1.")
-    unknown = [name for name in c.get("weighted", ()) if name not in losses]
-    if unknown:
-        raise DataError(f"config.curriculum.weighted names '{unknown[0]}'; it may name {', '.join(losses)}.")
-
 
 def classification_share(epoch, num_epochs, alpha_0):
     """DW-AFSD Eq. 9: alpha, the share of the classification score, falling from 1 at epoch 0 towards alpha_0."""

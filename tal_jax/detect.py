@@ -12,8 +12,10 @@ import ml_collections
 import numpy as np
 
 from tal_jax import distributed
+from tal_jax.checkpoints import misfit, other_inputs
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
+from tal_jax.data.signals import finite_rows
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -129,12 +131,33 @@ def _run_batch(detector, variables, streams, batch, finish):
     rows = [window[0][0] for window in made]  # of the first stream
     try:
         arrays = detector.run(variables, pad_batch(inputs, detector.batch_size))
-    except flax.errors.ScopeParamShapeError as error:
-        name = rows[0][0]
-        channels = streams[0].dataset.read(name).shape[-1]
-        raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
+    except (flax.errors.FlaxError, TypeError, ValueError) as error:
+        for i, stream in enumerate(streams):
+            _require_fitting(stream, detector.shapes(i, inputs[f"inputs_{i}"]), rows[0][0], error)
+        raise
     of_one = [{key: value[i] for key, value in arrays.items()} | window[0][2] for i, window in enumerate(made)]
     return [[row[0], finish(*row, one)] for row, one in zip(rows, of_one)]
+
+
+def _require_fitting(stream, expected, name, error):
+    """Raises DataError if a network cannot have the variables of a stream: it saw other channels, or the checkpoint is not its own.
+
+    Args:
+      stream: Stream.
+      expected: the shapes of its network's variables, for the inputs of the recording `name`.
+      name: of the recording.
+      error: why the network did not run.
+    """
+    found = stream.variables
+    if misfit(found, expected) and other_inputs(found, expected):
+        channels = stream.dataset.read(name).shape[-1]
+        raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
+    if misfit(found, expected):
+        classes = stream.dataset.annotations.classes
+        raise DataError(
+            f"The checkpoint is not that of the network that config.json beside it tells of ({stream.config.system}, {len(classes)} "
+            f"classes: {', '.join(classes)}): {misfit(found, expected)}. Put back the files of one run."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +174,7 @@ class Detector:
         system that localizes or refines on the host: what its `decode` gives.
       candidates: (these arrays of one window, its first feature, its number of features, Timeline of the recording) ->
         segments_sec (M, 2), classes (M,), scores (M,).
+      shapes: (which stream, its inputs of a batch) -> the variables that its network has for these, without values.
     """
 
     batch_size: int
@@ -158,6 +182,7 @@ class Detector:
     replicate: Callable
     run: Callable
     candidates: Callable
+    shapes: Callable
 
 
 def make_detector(configs, num_classes, *, shared=False):
@@ -191,8 +216,11 @@ def make_detector(configs, num_classes, *, shared=False):
             segments, classes, scores = arrays["segments"][kept], arrays["classes"][kept], arrays["scores"][kept]
         return timeline.to_seconds(segments + offset), classes, scores
 
+    def shapes(i, inputs):
+        return jax.eval_shape(functools.partial(call, models[i].init, jax.random.key(0)), inputs)
+
     batch_size = -(-config.evaluate.batch_size // parallel.num_devices) * parallel.num_devices
-    return Detector(batch_size, shared, parallel.replicate, parallel.compile_map(body), candidates)
+    return Detector(batch_size, shared, parallel.replicate, parallel.compile_map(body), candidates, shapes)
 
 
 def _windows(stream, names):
@@ -215,16 +243,16 @@ def _window(config, dataset, name, offset):
     A module whose windows may be padded gets the length of the recording in each, `num_frames`, beside `inputs`.
     """
     window = windows.window_inputs(config, dataset.read(name), offset)
-    if not np.isfinite(window["inputs"]).all():
+    if not finite_rows(window["inputs"]).all():
         _require_finite(dataset, name)
     return (name, offset, int(window["num_frames"])), window["inputs"] if config.window.snippets else window, {}
 
 
 def _require_finite(dataset, name):
     """Raises DataError for features that are not."""
-    finite = np.isfinite(dataset.read(name)).all(axis=1)
+    finite = finite_rows(dataset.read(name))
     if not finite.all():
-        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; mend the file.")
+        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; correct the file.")
 
 
 def suppress(config, candidates):

@@ -255,15 +255,18 @@ def first_line(error):
 
 
 def leave(code, sentence):
-    """Ends this process with a sentence.
+    """Ends this process with a sentence, at once.
 
-    One of several goes at once: JAX would first wait for the others, which wait for this one. The first one waits a moment, as JAX
-    aborts the others behind it, and they may have the same sentence to say.
+    Python would first take JAX apart, which crashes where XLA still computes. Of several processes JAX would also wait for the
+    others, which wait for this one. The first one waits a moment, as JAX aborts the others behind it, and they may have the same
+    sentence to say.
     """
-    print(sentence, file=sys.stderr, flush=True)
-    if jax.distributed.is_initialized():
+    with contextlib.suppress(OSError, RuntimeError):  # in the middle of another print, too
         sys.stdout.flush()
+        sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody may read it
+        os.write(2, f"{sentence}\n".encode(errors="backslashreplace"))
+    if jax.distributed.is_initialized():
         with contextlib.suppress(RuntimeError):  # of devices that could not be used
             time.sleep(FAREWELL_SEC * is_first())
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)

@@ -14,5 +14,11 @@ class ProcessLost(RuntimeError):
 
 
 def sentence_of(error):
-    """The text of an error on one line; of a DataError in a config file, which comes with a traceback around it, the sentence alone."""
+    """The text of an error on one line.
+
+    Of a DataError in a config file, which comes with a traceback around it, the sentence alone; of an OSError what the system
+    says and the file, without the error's number.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())

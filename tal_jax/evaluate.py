@@ -1,6 +1,5 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
-import functools
 import json
 import logging
 import pathlib
@@ -11,17 +10,19 @@ import numpy as np
 
 from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
-from tal_jax.data import dataset_annotations, load_dataset
+from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_detections_of, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
-from tal_jax.data.recording_scores import best_classes, require_recordings
+from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
 from tal_jax.data.streams import aligned
 from tal_jax.detect import Stream, detect, make_detector
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detection import evaluate_detections, require_protocol
+from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
+from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.files import replacing
+from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def evaluate(config, workdir, detections_path=""):
 
     Args:
       config: the run's config.
-      workdir: where the checkpoint is and detections.json and evaluation.json go.
+      workdir: where the checkpoint is and detections.json and the scores go, see `path_of`.
       detections_path: detections in the ActivityNet format, anyone's; "" runs the checkpoint.
 
     Returns:
@@ -43,11 +44,12 @@ def evaluate(config, workdir, detections_path=""):
     Raises:
       DataError: a sentence for the user.
     """
+    require_fields(config)
     if not detections_path:
         return evaluate_streams(workdir, *load_detector(config, workdir))
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
-    annotations = _scored_annotations(config)
+    annotations = scored_annotations(config)
     results = read_detections_of(detections_path, annotations)
     _write_detections(workdir, results)
     return _score(config, workdir, annotations, results)
@@ -70,15 +72,9 @@ def find_runs(config, workdir):
 
 
 def load_detector(config, workdir):
-    """(Detector, Streams) of `find_runs` on the config's data set. Raises DataError also where their classes differ."""
+    """(Detector, Streams) of `find_runs` on the config's data set, in the classes of the run, whatever others are annotated."""
     runs = find_runs(config, workdir)
-    datasets = [load_dataset(run.config) for run in runs]
-    for run, dataset in zip(runs, datasets):
-        if dataset.annotations.classes != run.classes:
-            raise DataError(
-                f"The run in {run.workdir} was trained on the classes {', '.join(run.classes)}; the annotations have "
-                f"{', '.join(dataset.annotations.classes)}."
-            )
+    datasets = [load_dataset(run.config, run.classes) for run in runs]
     streams = make_streams(runs, load_all_variables(runs), datasets)
     return make_detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
@@ -120,13 +116,13 @@ def _require_fusable(runs):
 def evaluate_streams(workdir, detector, streams):
     """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
     config, _, dataset = streams[0]
-    annotations = _scored_annotations(config)
     missing = {name for stream in streams for name in stream.dataset.missing}
-    subset = config.data.test_subset
-    names = [name for name, recording in dataset.annotations.recordings.items() if recording.subset == subset]
-    names = [name for name in names if name not in missing]
+    names = [name for name in test_recordings(config, dataset) if name not in missing]
     if not names:
-        raise DataError(f"None of the recordings of the subset '{subset}' has features; nothing can be evaluated.")
+        raise DataError(
+            f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be evaluated."
+        )
+    annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
     results = labelling(config)(dataset, detect(detector, streams, names))
     _write_detections(workdir, results)
@@ -139,15 +135,32 @@ def _write_detections(workdir, results):
         write_detections(pathlib.Path(workdir) / "detections.json", results)
 
 
-def _scored_annotations(config):
+def test_recordings(config, dataset):
+    """The names of the recordings of the test subset that have features."""
+    return [name for name, recording in dataset.annotations.recordings.items() if recording.subset == config.data.test_subset]
+
+
+def scored_annotations(config, dataset=None, names=()):
     """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart.
 
-    Raises DataError if they cannot be scored against.
+    Args:
+      config: any config.
+      dataset: the data set that a system detects in, in the classes of the system; None: detections come from a file.
+      names: of its recordings, those to detect in.
+
+    Raises:
+      DataError: what only the end of an evaluation needs cannot be: a name in `left_out`, the class scores of a recording, times.
     """
     annotations = dataset_annotations(config)
-    require_scorable(config, annotations)
-    agnostic = config.data.class_agnostic and not config.evaluate.recording_scores
-    return annotations.class_agnostic() if agnostic else annotations
+    settings = scored_settings(config, annotations)
+    require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
+    recordings, _ = scored_recordings(annotations, annotations.recordings, **settings)
+    require_actions(np.concatenate([recording.labels for recording in recordings.values()]), config.data.test_subset)
+    if dataset and config.evaluate.recording_scores and dataset.recording_scores is None:
+        require_labels(config.evaluate.recording_scores, names, annotations.classes)
+    if config.data.class_agnostic:
+        return annotations if config.evaluate.recording_scores else annotations.class_agnostic()
+    return in_classes(annotations, dataset.annotations.classes) if dataset else annotations
 
 
 def load_variables(config, workdir):
@@ -176,7 +189,7 @@ def score_proposals(config, dataset, results):
     most = slice(config.decode.proposals)
     proposals = {name: proposals_of(config, dataset, name).take(most) for name in results}
     detections = {name: as_proposals(found) for name, found in results.items()}
-    annotations = _scored_annotations(config)
+    annotations = scored_annotations(config)
     return {
         what: evaluate_proposals(annotations, found, **scored_settings(config, annotations))
         for what, found in (("proposals", proposals), ("detections", detections))
@@ -209,38 +222,35 @@ def _score(config, workdir, annotations, results, proposals=None):
         tious=config.evaluate.tious,
         protocol=config.evaluate.protocol,
         other_recordings=config.evaluate.other_recordings,
+        devkit_keep=config.evaluate.devkit_keep,
         **scored_settings(config, annotations),
     )
     if proposals:
         result["proposals"] = proposals
     if distributed.is_first():
-        with replacing(pathlib.Path(workdir) / "evaluation.json") as temporary:
+        with replacing(path_of(workdir, config.evaluate.protocol)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return result
 
 
-def require_scorable(config, annotations):
-    """Raises DataError if a field of `config.evaluate` cannot be, or the annotations lack the test subset."""
-    settings = config.evaluate
-    try:
-        require_protocol(settings.protocol, settings.tious, settings.other_recordings, settings.missing)
-    except ValueError as error:
-        raise DataError(f"config.evaluate.{error}") from error
-    require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
+def path_of(workdir, protocol):
+    """Where the scores of a protocol are: evaluation.json, or evaluation_thumos14.json by the devkit's."""
+    suffix = "" if protocol == "activitynet" else f"_{protocol}"
+    return pathlib.Path(workdir) / f"evaluation{suffix}.json"
 
 
 def labelling(config):
     """Function (dataset, results of `detect`) -> results with the labels of `config.evaluate.recording_scores`.
 
     It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
-    used the scores itself. It reads the file once.
+    used the scores itself. It reads the file at once.
     """
-    best = functools.cache(functools.partial(best_classes, config.evaluate.recording_scores))
+    best = best_classes(config.evaluate.recording_scores) if config.evaluate.recording_scores else {}
 
     def label(dataset, results):
         if not config.evaluate.recording_scores or dataset.recording_scores is not None:
             return results
-        return label_recordings(results, best())
+        return label_recordings(results, best)
 
     return label
 
@@ -250,9 +260,10 @@ def label_recordings(results, best):
 
     Args:
       results: as `detect` returns them.
-      best: as `best_classes` returns them; a recording that is not there raises DataError.
+      best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises DataError.
     """
     require_recordings(best, results)
+    require_positive({name: np.float64(best[name][1]) for name in results}, results)
     return {
         name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
         for name, detections in results.items()

@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import json
 import logging
 import pathlib
 import threading
@@ -19,8 +18,10 @@ from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
+from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.files import remove_leftovers, replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
 
@@ -49,7 +50,7 @@ def extract(config, workdir, source):
 
     With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of
     Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames`
-    apart, so that the same config trains on them. They go to `config.data.features`, or to <workdir>/features where that is not
+    apart. settings.json and info/NAME.json beside them say so, with the video's rate, to whoever reads the features. They go to `config.data.features`, or to <workdir>/features where that is not
     set. Files that are there stay; a folder of features that were made otherwise is refused. One run at a time writes to a folder;
     its processes share the videos, or with `config.extract.beam` the workers of an Apache Beam pipeline do.
 
@@ -92,13 +93,14 @@ def extract(config, workdir, source):
     )
     _networks(settings)  # raises DataError now, not once a video
     if distributed.is_first():
-        _require_same_settings(folder, weights | timing | dict(end_point=end_point))
-        for leftover in folder.glob(".*.npy.*"):  # of a killed run
-            leftover.unlink()
+        settings_of_folder = weights | timing | dict(end_point=end_point)
+        require_same_settings(folder, settings_of_folder, "features", "--config.data.features")
+        for place in (folder, folder / "info"):
+            remove_leftovers(place)
     distributed.wait()
     job = functools.partial(_reason, settings=settings)
     own = paths[distributed.index() :: distributed.count()]
-    waiting = [path for path in own if not _file(settings, path).exists()]
+    waiting = [path for path in own if not _is_there(settings, path)]
     if config.extract.beam:
         log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
         reasons = run_in_beam(job, waiting, folder / "beam", config.extract.beam_options)
@@ -109,6 +111,10 @@ def extract(config, workdir, source):
         parts = distributed.gather({str(path): job(path) for path in progress})
         reasons = dict(itertools.chain.from_iterable(part.items() for part in parts))
     failed = [reason for _, reason in sorted(reasons.items()) if reason]
+    for path, reason in sorted(reasons.items()):
+        notes = "" if reason else read_notes(_info_file(settings, path))
+        if notes:
+            log.warning("%s: %s.", pathlib.Path(path).name, notes)
     for reason in failed:
         log.error("%s", reason)
     log.info("Features are in %s.", folder)
@@ -122,17 +128,32 @@ def _reason(path, settings):
 
 
 def _write_features(path, settings):
-    """Makes the file of a video, unless it is there."""
+    """Makes the files of a video, unless they are there."""
     if _file(settings, path).exists():
         return
-    features = [_features(settings, path, stream, run) for stream, run in _networks(settings).items()]
+    reading = video.Reading(path)
+    features = [_features(settings, reading, stream, run) for stream, run in _networks(settings).items()]
+    video.write_info(_info_file(settings, path), reading.info.fps, reading)
     with replacing(_file(settings, path)) as temporary, temporary.open("wb") as out:
         np.save(out, np.concatenate(features, axis=1))
 
 
 def _file(settings, path):
-    """The feature file of a video."""
-    return pathlib.Path(settings.folder) / f"{pathlib.Path(path).stem}.npy"
+    """The feature file of a video. Raises DataError for a name that is too long."""
+    return pathlib.Path(settings.folder) / f"{video.stored_name(path)}.npy"
+
+
+def _info_file(settings, path):
+    """What `video.write_info` writes beside it."""
+    return pathlib.Path(settings.folder) / "info" / f"{video.stored_name(path)}.json"
+
+
+def _is_there(settings, path):
+    """Whether a video has its features; not one whose name is too long, which is said later."""
+    try:
+        return _file(settings, path).exists()
+    except DataError:
+        return False
 
 
 def _networks(settings):
@@ -143,18 +164,9 @@ def _networks(settings):
 
 def _videos(source):
     path = pathlib.Path(source)
-    if not source or not path.exists():
+    if not source or not (path.is_dir() or path.is_file()):
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
     return video.find_videos(path)[0] if path.is_dir() else [path]
-
-
-def _require_same_settings(folder, settings):
-    """Writes settings.json, or raises DataError if the folder has one of other settings."""
-    file = folder / "settings.json"
-    if file.exists() and json.loads(file.read_text()) != settings:
-        raise DataError(f"{folder} holds features of other settings ({file.name}); choose another --config.data.features.")
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(settings))
 
 
 @functools.cache
@@ -181,12 +193,13 @@ def _network(path, stream, end_point):
     return functools.partial(jax.jit(run), variables)
 
 
-def _features(settings, path, stream, run):
+def _features(settings, reading, stream, run):
     """Features (T, 1024) of one stream of a video, read snippet by snippet."""
     rows, size = [], settings.batch_size
-    frames = (cropped(frame, settings.short_side_pixels, settings.crop_pixels) for frame in video.read_frames(path))
+    crop = functools.partial(cropped, short_side_pixels=settings.short_side_pixels, crop_pixels=settings.crop_pixels)
+    frames = video.each_once(crop, (frame for _, frame in reading.frames(reading.info.fps)))
     if stream == "flow":
-        frames = video.flows(frames)
+        frames = flows(frames)
     for batch in chunks(snippets(frames, settings.snippet_frames, settings.stride_frames), size):
         full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), size)  # one compiled size
         rows.append(np.asarray(run(np.stack(list(full))))[: len(batch)])

@@ -1,9 +1,25 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and keeping two runs out of one folder."""
 
 import contextlib
 import os
 import pathlib
+import re
 import secrets
+import shutil
+import socket
+import tempfile
+
+import numpy as np
+
+from tal_jax.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs are not kept apart
+    fcntl = None
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")  # what `replacing` calls a file that is not whole yet
+_unfinished = set()  # paths that are gone when this process ends
 
 
 @contextlib.contextmanager
@@ -12,8 +28,123 @@ def replacing(path):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # no two workers, on any machine, have the same
+    _unfinished.add(temporary)
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+@contextlib.contextmanager
+def temporary_folder():
+    """Gives a new folder, which is gone behind the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        _unfinished.add(folder)
+        try:
+            yield folder
+        finally:
+            _unfinished.discard(folder)
+
+
+def remove_unfinished():
+    """Removes what the blocks of `replacing` and `temporary_folder` hold that have not ended, for a process that ends at once."""
+    for path in tuple(_unfinished):
+        if os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def only_run(workdir, what):
+    """Keeps other runs out of a folder until the block, or this process in any way, ends.
+
+    Removes the unfinished files of killed runs. Leaves no folder behind that it has made and nobody has written to.
+
+    Args:
+      workdir: the folder; it is made.
+      what: this run does, for the sentence that another run gets: "--mode=train".
+
+    Raises:
+      DataError: another run is in the folder; the sentence names its process.
+    """
+    workdir = pathlib.Path(workdir)
+    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / ".lock"
+    try:
+        with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})"):
+            for folder in (workdir, workdir / "first_stage"):
+                remove_leftovers(folder)
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # one that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(path, who):
+    """Holds the lock of a file, which says who has it, and removes the file behind the block."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = os.read(file, 1000).decode(errors="replace") or "another process"
+            os.close(file)
+            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another --workdir.") from error
+        except OSError:  # a file system without locks
+            pass
+        if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
+            break
+        os.close(file)  # the one who had it before has just removed it
+    _unfinished.add(path)
+    try:
+        os.ftruncate(file, 0)
+        os.write(file, who.encode())
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        _unfinished.discard(path)
+        os.close(file)
+
+
+def remove_leftovers(folder):
+    """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and nothing else."""
+    for path in pathlib.Path(folder).glob(".*"):
+        if _LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def write_rows(path, rows):
+    """Writes a .npy file row by row, so that one row is held at a time.
+
+    Args:
+        path: the file.
+        rows: iterable of T >= 1 uint8 arrays of one shape.
+
+    Returns:
+        T.
+    """
+    num_rows = 0
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for num_rows, row in enumerate(rows, 1):
+            if num_rows == 1:
+                _write_header(file, (0, *row.shape))
+            file.write(row.data)
+        file.seek(0)
+        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
+    return num_rows
+
+
+def _write_header(file, shape):
+    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))

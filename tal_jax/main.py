@@ -1,8 +1,10 @@
 """The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|propose|…]."""
 
+import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 
@@ -13,11 +15,15 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from tal_jax import distributed, evaluate, extract, predict, propose, report, train
+from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
+from tal_jax.config import ListParser
 from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
-from tal_jax.systems import SYSTEMS
+from tal_jax.files import only_run, remove_unfinished
+from tal_jax.systems import SYSTEMS, require_valid
 
+log = logging.getLogger("tal_jax")
+config_flags.register_flag_parser_for_type(tuple, ListParser())
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
@@ -62,12 +68,12 @@ def main(_):
         code = run_mode(_CONFIG.value)
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        distributed.leave(1, f"Error: {error}")
+        distributed.leave(1, f"Error: {devices.why_full(error) or sentence_of(error)}")
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
-    except KeyboardInterrupt:  # while training the loop sees to it
-        distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
     except Exception as error:
+        if devices.why_full(error):
+            distributed.leave(1, f"Error: {devices.why_full(error)}")
         if not jax.distributed.is_initialized():
             raise
         if not distributed.is_loss(error):
@@ -77,9 +83,44 @@ def main(_):
     sys.exit(code)
 
 
+def _interrupted(*_):
+    """Ctrl-C: ends from where it is, for a KeyboardInterrupt is lost in a callback of JAX."""
+    remove_unfinished()
+    distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
+
+
+@contextlib.contextmanager
+def _alone(workdir, mode):
+    """Keeps other runs out of the workdir while this one writes to it. Raises DataError in all processes if there is another."""
+    with contextlib.ExitStack() as stack:
+        problem = ""
+        if distributed.is_first() and mode in ("train", "evaluate", "propose"):
+            try:
+                stack.enter_context(only_run(workdir, f"--mode={mode}"))
+            except (DataError, OSError) as error:
+                problem = devices.why_full(error) or sentence_of(error)
+        problem = distributed.gather(problem)[0]
+        if problem:
+            raise DataError(problem)
+        yield
+
+
 def run_mode(config):
     """Runs --mode; returns the exit code."""
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
+    devices.require_local("--workdir", workdir)
+    require_valid(config, training=_MODE.value == "train")
+    if _MODE.value != "check_data" and not _DETECTIONS.value:
+        log.info("%s", devices.describe_devices())
+        if unused := devices.unused_accelerator():
+            log.warning("%s", unused)
+    if _MODE.value == "predict":
+        devices.keep_compiled()
+    with _alone(workdir, _MODE.value):
+        return _run_in(workdir, config)
+
+
+def _run_in(workdir, config):
     first = distributed.is_first()
     if not propose.with_first_stage(config, workdir, _MODE.value):
         return 0
@@ -87,7 +128,7 @@ def run_mode(config):
         training = _MODE.value == "train"
         result = train.train(config, workdir) if training else evaluate.evaluate(config, workdir, _DETECTIONS.value)
         if first:
-            report.print_evaluation(result, workdir)
+            report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate.protocol))
     elif _MODE.value == "predict":
         predict.predict(config, workdir, _INPUT.value, _DRAW.value)
     elif _MODE.value == "propose":
@@ -104,7 +145,8 @@ def run_mode(config):
 def _parse(argv):
     """Flags and config, with a sentence for a misspelt field or an unreadable config file."""
     try:
-        rest = flags.FLAGS(argv)
+        with _help_is_no_error():
+            rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
@@ -125,6 +167,15 @@ def _parse(argv):
     return rest
 
 
+@contextlib.contextmanager
+def _help_is_no_error():
+    """Exits with 0 behind --help and its kin, for which absl has 1."""
+    try:
+        yield
+    except SystemExit:
+        sys.exit(0)
+
+
 def _unknown_field(error, argv):
     """The sentence for --config.train.epoch=3, of which the error names the last part, and at times a better one."""
     text = str(error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0])
@@ -143,7 +194,9 @@ def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
     absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("tal_jax").setLevel(logging.INFO)
-    absl.logging.set_verbosity(absl.logging.ERROR)  # the libraries' own
+    absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not of a shell whose Ctrl-C is not for this process
+        signal.signal(signal.SIGINT, _interrupted)  # while training the loop sees to it
     app.run(main, flags_parser=_parse)
 
 

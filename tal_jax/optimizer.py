@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tal_jax.errors import DataError
-
 
 def make_schedule(config, total_steps):
     """Learning rate by update: linear warm-up, then constant, cosine decay to 0, or falling in steps.
@@ -23,9 +21,6 @@ def make_schedule(config, total_steps):
 
     Returns:
       Function: update, from 0 -> rate.
-
-    Raises:
-      DataError: `train.schedule` is none of these.
     """
     train = config.train
     if train.schedule == "constant":
@@ -36,10 +31,8 @@ def make_schedule(config, total_steps):
             step = round(epoch * total_steps / train.epochs) - train.warmup_steps
             falls[step] = falls.get(step, 1.0) * 0.1
         after = optax.piecewise_constant_schedule(train.learning_rate, falls)
-    elif train.schedule == "cosine":
-        after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
     else:
-        raise DataError(f"config.train.schedule is '{train.schedule}'; it must be 'constant', 'cosine' or 'steps'.")
+        after = optax.cosine_decay_schedule(train.learning_rate, max(total_steps - train.warmup_steps, 1))
     if not train.warmup_steps:
         return after
 

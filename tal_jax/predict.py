@@ -4,25 +4,27 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import tempfile
 
 import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
-from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
+from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.data.features import SUFFIXES, build_dataset, longer_stream, read_features
-from tal_jax.data.frames import as_stored, read_frames
+from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
+from tal_jax.data.features import build_dataset
+from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
+from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing
+from tal_jax.files import replacing, temporary_folder
+from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ def predict(config, workdir, source, draw="detections"):
     Args:
       config: the run's config.
       workdir: folder of the trained run.
-      source: a feature or signal file (.npy, .npz, .csv; any length) or, for a network that sees frames, a video; a folder of
+      source: a feature or signal file (`feature_files.SUFFIXES`; any length) or, for a network that sees frames, a video; a folder of
         them, or the name of a recording of the config's data set.
       draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes `<name>.cas.npz`: cas
         (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of each feature, classes (K,) names.
@@ -45,6 +47,7 @@ def predict(config, workdir, source, draw="detections"):
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a folder could not be
         used.
     """
+    require_fields(config)
     runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
@@ -126,10 +129,7 @@ def input_datasets(config, source, classes):
     path = pathlib.Path(source)
     known = _known_recordings(config, classes)
     if path.exists():
-        suffixes = SUFFIXES if config.data.input == "features" else VIDEO_SUFFIXES
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file.")
+        files = _input_files(path, config.data.input)
         named = {_recording_name(file, config.data, known): file for file in files}
         if len(named) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
@@ -142,8 +142,27 @@ def input_datasets(config, source, classes):
     dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
-    recordings = {source: _in_classes(dataset.annotations, classes)[source]}
+    recordings = {source: in_classes(dataset.annotations, classes).recordings[source]}
     return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
+
+
+def _input_files(path, stream):
+    """The file `path`, or those of a folder; of one with rgb/ and flow/, the files in rgb/ (for a network of flow frames, in flow/).
+
+    Raises:
+      DataError: it is a pipe or a device, or the folder has no file of the kind.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"--input={path} is a pipe or a device; name a file or a folder.")
+    suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
+    inside = path / ("flow" if stream == "flow" else "rgb")
+    for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
+        found = sorted(p for p in folder.glob("*") if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith("."))
+        if found:
+            return found
+    raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files.")
 
 
 def inputs_of(runs, source):
@@ -199,7 +218,7 @@ def _proposals_of_first_stage(config, folder, source, classes):
     runs = evaluate.find_runs(first, folder)
     detector, variables = make_detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
     inputs, settings = inputs_of(runs, source), first.propose
-    index = _class_index(runs[0].classes, classes)
+    index = np.array([classes.index(name) if name in classes else -1 for name in runs[0].classes], np.int32)
 
     def find(name, _):
         streams = evaluate.make_streams(runs, variables, inputs[name]())
@@ -231,21 +250,7 @@ def _known_recordings(config, classes):
         if config.data.annotations:
             raise
         return {}
-    return _in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes)
-
-
-def _in_classes(annotations, classes):
-    """The annotated recordings, their labels as indices into the run's classes; actions of other classes left out."""
-    index, known = _class_index(annotations.classes, classes), {}
-    for name, recording in annotations.recordings.items():
-        labels = index[recording.labels]
-        known[name] = dataclasses.replace(recording, segments_sec=recording.segments_sec[labels >= 0], labels=labels[labels >= 0])
-    return known
-
-
-def _class_index(names, classes):
-    """(len(names),) int32: the place of each name in `classes`, -1 of one that is not there."""
-    return np.array([classes.index(name) if name in classes else -1 for name in names], np.int32)
+    return in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes).recordings
 
 
 def _recording_name(file, data, known):
@@ -258,25 +263,35 @@ def _file_dataset(config, file, name, classes, known):
     data = config.data
     recording = known.get(name) or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     recording = dataclasses.replace(recording, subset=data.test_subset)
+    annotations = Annotations(classes, {name: recording})
     if data.input == "features":
-        features = read_features(file)
+        annotations, data = as_extracted(annotations, {name: file}, data, trained_on=data.features)
+        features, recording = read_features(file, data), annotations.recordings[name]
     else:
         features, recording = _video_frames(file, data, recording)
-    if not (data.stride_frames or recording.duration_sec or recording.num_frames):
+        features = FeatureFile(features)
+    timed = features.times_sec is not None or features.rate
+    if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
         raise DataError(
             f"How long {file} lasts is not known; say how many frames apart its features are, for example "
             "--config.data.stride_frames=16 --config.data.snippet_frames=16."
         )
 
-    annotations, uncut = Annotations(classes, {name: recording}), lambda _: longer_stream(file)
-    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}", uncut_length=uncut)
+    annotations = Annotations(classes, {name: recording})
+    return build_dataset(annotations, lambda _: features, {name}, data, f"in {file}")
 
 
 def _video_frames(file, data, recording):
     """Frames (T, H, W, C) as the network sees them, a memory map; and their Recording, with their rate and its length."""
-    with tempfile.TemporaryDirectory() as folder:
+    if file.suffix == ".npy" and file.parent.name in STREAMS:  # tal_jax.prepare has made them
+        folder = file.parent.parent
+        return read_frames(folder, data, file.stem), as_stored(recording, folder / "info" / f"{file.stem}.json")
+    with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
-        recording = as_stored(recording, stored_files(folder, file, flow=False)[1])
+        info_file = stored_files(folder, file, flow=False)[1]
+        recording, notes = as_stored(recording, info_file), read_notes(info_file)
+        if notes:
+            log.warning("%s: %s.", file.name, notes)
         return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name
 
 

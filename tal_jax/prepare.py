@@ -3,15 +3,19 @@
     python -m tal_jax.prepare --dataset=thumos14 --videos=DIR --out=OUT [--flow] [--workers=N]
 
     OUT/rgb/NAME.npy    (T, 112, 112, 3) uint8, RGB; NAME is the stem of the video's file
-    OUT/flow/NAME.npy   (T, 112, 112, 2) uint8, see `video.optical_flow`; with --flow
-    OUT/info/NAME.json  {"fps": of the T frames, "num_frames": T, "duration_sec": and "source_fps": of the video}
+    OUT/flow/NAME.npy   (T, 112, 112, 2) uint8, see `optical_flow.optical_flow`; with --flow
+    OUT/info/NAME.json  {"fps": of the T frames, "num_frames": T, "times_sec": when the picture in each came on the screen,
+                         "duration_sec": and "source_fps": of the video, "notes": what was uncommon about it, "sampling": below}
+
+Frame i is the picture that is on the screen at i/fps seconds: one that stays is repeated, and so is the last one before a gap.
+--sampling=count keeps every so many-th picture instead, as published frames were made; their times are true of videos alone
+whose pictures come at even times, and then by 0.1 s.
 
 A file is there whole or not at all, and what is there is not made again: after a kill the same command goes on where it was.
 One run at a time writes to an OUT. A video that cannot be decoded, or that crashes the decoder, costs only itself.
 """
 
 import functools
-import json
 import multiprocessing.pool
 import os
 import pathlib
@@ -29,8 +33,10 @@ from tqdm import tqdm
 from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
-from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.optical_flow import optical_flow
+from tal_jax.errors import DataError, sentence_of
+from tal_jax.files import remove_leftovers
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
@@ -41,11 +47,14 @@ _ANNOTATIONS = flags.DEFINE_string("annotations", "", "Annotation file, to say w
 _FLOW = flags.DEFINE_bool("flow", False, "Make TV-L1 optical flow too.")
 _WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
 _FRAME_PIXELS = flags.DEFINE_integer("frame_pixels", 112, "Height and width of the frames, in pixels.", lower_bound=1)
+_SAMPLING = flags.DEFINE_enum("sampling", "time", video.SAMPLINGS, "time: by the time stamps; count: as published frames.")
 _BEAM = flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead of --workers processes.")
 _BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the pipeline; without --runner it runs on this machine.")
 
 
-def prepare(dataset, videos, out, annotations="", flow=False, workers=1, frame_pixels=112, beam_options=None):
+def prepare(
+    dataset, videos, out, annotations="", flow=False, workers=1, frame_pixels=112, beam_options=None, sampling="time"
+):
     """Prepares every video of a folder and prints what is missing, left out and could not be done.
 
     Args:
@@ -56,6 +65,7 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, frame_p
         workers: processes.
         frame_pixels: height and width of the frames in pixels.
         beam_options: options of an Apache Beam pipeline to run instead of `workers` processes; None: no Beam.
+        sampling: see `video.store_video`.
 
     Returns:
         dict path -> reason, of the videos that could not be decoded.
@@ -68,19 +78,22 @@ def prepare(dataset, videos, out, annotations="", flow=False, workers=1, frame_p
         print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")
     _print_missing(paths, dataset, annotations)
     if flow:
-        video.optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
-    _start(pathlib.Path(out), dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset]))
-    waiting = [path for path in paths if not all(file.exists() for file in video.stored_files(out, path, flow))]
+        optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
+    settings = dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset], sampling=sampling)
+    _start(pathlib.Path(out), settings)
+    waiting = [path for path in paths if not _is_there(out, path, flow)]
     print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
     out = pathlib.Path(out).absolute()
-    job = functools.partial(_reason, out=out, fps=SAMPLED_FPS[dataset], frame_pixels=frame_pixels, flow=flow)
+    job = functools.partial(_reason, out=out, flow=flow, **settings)
     if beam_options is not None:
         reasons = run_in_beam(job, waiting, out / "beam", beam_options)
     else:
         reasons = _run_in_processes(job, waiting, workers, len(paths))
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
-    for path, reason in failed.items():
-        print(f"  {pathlib.Path(path).name}: {reason}")
+    for path, reason in sorted(reasons.items()):
+        said = reason or read_notes(video.stored_files(out, path, flow)[1])
+        if said:
+            print(f"  {pathlib.Path(path).name}: {said}")
     print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
     return failed
 
@@ -105,15 +118,16 @@ def _start(out, settings):
     """Makes the folders, removes what a killed run left half-done, and keeps frames of other settings from mixing."""
     for folder in ("rgb", "info", "flow"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-        for leftover in (out / folder).glob(".*"):
-            leftover.unlink()
-    file = out / "settings.json"
-    if not file.exists():
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(settings))
-    found = json.loads(file.read_text())
-    if found != settings:
-        raise DataError(f"{out} holds frames of other settings, {found} instead of {settings}; choose another --out.")
+        remove_leftovers(out / folder)
+    require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
+
+
+def _is_there(out, path, flow):
+    """Whether all that is to be made of a video is there; not of a name that is too long to be made, which is said later."""
+    try:
+        return all(file.exists() for file in video.stored_files(out, path, flow))
+    except DataError:
+        return False
 
 
 def _reason(path, **settings):
@@ -163,14 +177,18 @@ def main(_):
             if not flag.value:
                 raise DataError(f"say --{flag.name}: --dataset=thumos14 --videos=DIR --out=DIR.")
         settings = dict(
-            annotations=_ANNOTATIONS.value, flow=_FLOW.value, workers=_WORKERS.value, frame_pixels=_FRAME_PIXELS.value
+            annotations=_ANNOTATIONS.value,
+            flow=_FLOW.value,
+            workers=_WORKERS.value,
+            frame_pixels=_FRAME_PIXELS.value,
+            sampling=_SAMPLING.value,
         )
         if _BEAM_OPTIONS.value and not _BEAM.value:
             raise DataError("--beam_options needs --beam.")
         beam_options = _BEAM_OPTIONS.value if _BEAM.value else None
         sys.exit(bool(prepare(_DATASET.value, _VIDEOS.value, _OUT.value, **settings, beam_options=beam_options)))
     except (DataError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {sentence_of(error)}")
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on where it was.")
 

@@ -8,16 +8,17 @@ import numpy as np
 
 from tal_jax import distributed, evaluate, train
 from tal_jax.checkpoints import proposal_settings, remember_run, trained_run
-from tal_jax.config import require_shared_fields
-from tal_jax.data import dataset_annotations, proposals
+from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
 from tal_jax.data.proposal_files import holds_proposals
+from tal_jax.data.recording_scores import require_recordings
 from tal_jax.detect import activation_sequences, find_candidates
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing
 from tal_jax.ops.grouping import temporal_actionness_grouping
+from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,9 @@ def propose(config, workdir, source=""):
     Raises:
       DataError: a sentence for the user.
     """
-    require_shared_fields(config)
+    require_fields(config)
     settings = config.propose
-    if source and not pathlib.Path(source).exists():
+    if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)
@@ -106,6 +107,7 @@ def with_first_stage(config, workdir, mode):
     if mode == "train" and there:
         remember_run(first, trained_run(first, folder)[1], folder)
     elif mode == "train":
+        _require_second_stage(config)
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
         if train.train(first, folder) is None:
             return False
@@ -116,6 +118,15 @@ def with_first_stage(config, workdir, mode):
     if path_of(folder).exists():
         config.proposals = str(path_of(folder))
     return True
+
+
+def _require_second_stage(config):
+    """Raises DataError for what would stop a second stage after its first one is trained."""
+    dataset = load_dataset(config)
+    evaluate.scored_annotations(config)
+    scores = recording_scores(config, dataset.annotations.classes)
+    if scores is not None:
+        require_recordings(scores, evaluate.test_recordings(config, dataset))
 
 
 def _made_with(config, workdir):

@@ -4,9 +4,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tal_jax.evaluation.detection import DENSE
 
-def print_evaluation(result, workdir):
-    """Prints mAP, the AP of every class, and what proposals find; `result` as evaluation.json holds it, None prints nothing."""
+
+def print_evaluation(result, path):
+    """Prints mAP, the AP of every class, and what proposals find; `result` as the file at `path` holds it, None prints nothing."""
     if result is None:
         return
     tious, counts = list(result["map"]), result["counts"]
@@ -22,7 +24,7 @@ def print_evaluation(result, workdir):
     console.print(table)
     console.print(
         f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
-        f"All counts: {workdir}/evaluation.json",
+        f"All counts: {path}",
         highlight=False,
         soft_wrap=True,
     )
@@ -33,12 +35,24 @@ def print_evaluation(result, workdir):
         what = f"Recordings without features or not in the file: {len(absent)}, the first is '{absent[0]}'"
         line = f"{what}; {score} (config.evaluate.missing)."
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    absent = result["protocol"]["classes_not_scored"]
+    if absent:
+        line = f"Classes without an action in the subset, not scored: {', '.join(absent)}."
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if counts["ignored_intervals"]:
         line = f"Intervals with an ignored label (config.data.ignored_labels): {counts['ignored_intervals']}."
         console.print(line, highlight=False, soft_wrap=True)
     for why, number in counts["detections_ignored"].items():
         if number:
             console.print(f"{number} detections ignored: {why.replace('_', ' ')}.", highlight=False)
+    dense = counts.get("detections_per_truth_found", 0)
+    if dense >= DENSE:
+        line = (
+            f"These detections are dense: {dense:.1f} of its class overlap each action that is found. The devkit gives an action the "
+            "one of highest overlap, whatever its score, and counts the others as false. Suppress first "
+            "(--config.evaluate.devkit_keep=0.5), or score by --config.evaluate.protocol=activitynet."
+        )
+        console.print(line, highlight=False, soft_wrap=True)
     if "proposals" in result:
         console.print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 

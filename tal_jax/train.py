@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
-from tal_jax.config import require_shared_fields
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Stream, make_detector
 from tal_jax.errors import DataError, TrainingError
+from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.published import with_backbone
@@ -177,9 +177,9 @@ def train(config, workdir):
     Raises:
       DataError, TrainingError: sentences for the user.
     """
-    require_shared_fields(config)
-    workdir = pathlib.Path(workdir)
-    dataset, system = load_dataset(config), SYSTEMS[config.system]
+    system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
+    system.require_valid(config)
+    dataset = load_dataset(config)
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     _require_usable(config, dataset, parallel)
     items, make_example = system.examples(config, dataset)
@@ -196,7 +196,7 @@ def train(config, workdir):
     workdir.mkdir(parents=True, exist_ok=True)
     remember_run(config, dataset.annotations.classes, workdir)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
-    state = _resumed(checkpoints, state, total_steps)
+    state = _resumed(checkpoints, state, total_steps, workdir)
     start = int(state.step)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
@@ -237,11 +237,15 @@ def train(config, workdir):
         checkpoints.close()
 
 
-def _resumed(checkpoints, state, total_steps):
-    """The state of the latest checkpoint, or the fresh one if there is none."""
+def _resumed(checkpoints, state, total_steps, workdir):
+    """The state of the latest checkpoint, or the fresh one if there is none, of which parameters.txt in the workdir tells."""
     restored = checkpoints.restore(state)
     if restored is None:
-        log.info("%s", parameter_overview.get_parameter_overview(state.params, include_stats=False))
+        if distributed.is_first():
+            with replacing(workdir / "parameters.txt") as temporary:
+                temporary.write_text(parameter_overview.get_parameter_overview(state.params, include_stats=False) + "\n")
+        sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
+        log.info("The network has %s parameters in %d arrays: %s.", f"{sum(sizes):,}", len(sizes), workdir / "parameters.txt")
         return state
     log.info("Resuming from step %d of %d.", restored.step, total_steps)
     return restored
@@ -258,7 +262,7 @@ def _require_usable(config, dataset, parallel):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
             raise DataError(f"None of the recordings of the subset '{subset}' (config.data.{field}) has features.")
-    evaluate.require_scorable(config, dataset.annotations)
+    evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
     problems = annotation_problems(dataset)
     if problems:
         log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))

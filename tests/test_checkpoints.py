@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from tal_jax import evaluate, train
-from tal_jax.checkpoints import Checkpoints, remember_run, trained_run
+from tal_jax.checkpoints import Checkpoints, misfit, other_inputs, remember_run, trained_run
 from tal_jax.errors import DataError
 from tests.test_train import saved_steps
 
@@ -210,6 +210,114 @@ def test_a_damaged_config_is_one_sentence(trained, tmp_path):
     for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_run(trained, tmp_path)):
         with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
             use()
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda run: run["config"].pop("system"), "its config names no system"),
+        (lambda run: run.update(config=3), "its config names no system"),
+        (lambda run: run["config"].update(first_stage=3), "its first_stage is no config"),
+        (lambda run: run.update(classes=[1, 2]), r"its classes must be a list of names, and are \[1, 2\]"),
+        (lambda run: run.update(classes="ab"), "its classes must be a list of names, and are 'ab'"),
+        (lambda run: run.update(classes=["fast", "fast"]), "it names a class twice"),
+        (lambda run: run["config"]["window"].update(frames="many"), "window.frames|many|int"),
+        (lambda run: run["config"]["window"].update(frames=-5), "config.window.frames is -5; it must be at least 0"),
+        (lambda run: run["config"].update(model=3), "config.json is of another version of tal_jax: it has config.model"),
+    ],
+)
+def test_what_is_wrong_in_a_config_is_said(trained, tmp_path, change, sentence):
+    run = json.loads((tmp_path / "config.json").read_text())
+    change(run)
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match=sentence) as error:
+        trained_run(trained, tmp_path)
+    assert "config.json is " in str(error.value) and "\n" not in str(error.value)
+
+
+# Damaged checkpoints
+
+
+def damages(folder):
+    """(name, function that does the damage) for every file of a checkpoint, and for the folders."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_dir():
+            yield f"{name} gone", lambda path=path: shutil.rmtree(path)
+            continue
+        content = path.read_bytes()
+        yield f"{name} gone", path.unlink
+        yield f"{name} cut", lambda path=path, content=content: path.write_bytes(content[: len(content) // 2])
+        yield f"{name} zeros", lambda path=path, content=content: path.write_bytes(bytes(len(content)))
+        half = len(content) // 2
+        flipped = content[:half] + bytes(255 - byte for byte in content[half : half + 1]) + content[half + 1 :]
+        yield f"{name} flipped", lambda path=path, flipped=flipped: path.write_bytes(flipped)
+
+
+def test_a_damaged_checkpoint_is_one_sentence_or_the_same_weights(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run")
+    checkpoints.save(1, make_state(1))
+    checkpoints.close()
+    whole = jax.tree.leaves(Checkpoints(tmp_path / "run").restore_variables("latest"))
+    whole_state, refused, wrong = jax.tree.leaves(make_state(1)), 0, []
+    for number, (name, _) in enumerate(damages(tmp_path / "run" / "checkpoints" / "latest")):
+        for restore, expected in (
+            (lambda checkpoints: checkpoints.restore_variables("latest"), whole),
+            (lambda checkpoints: checkpoints.restore(make_state(0)), whole_state),
+        ):
+            shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+            shutil.copytree(tmp_path / "run", tmp_path / "copy")
+            list(damages(tmp_path / "copy" / "checkpoints" / "latest"))[number][1]()
+            try:
+                found = restore(Checkpoints(tmp_path / "copy"))
+                if found is not None:  # a checkpoint that is gone as a whole is none
+                    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found), expected)
+            except DataError as error:
+                refused += 1
+                if "\n" in str(error) or not str(error).endswith("."):
+                    wrong.append((name, str(error)))
+            except Exception as error:
+                wrong.append((name, repr(error)))
+    assert not wrong and refused > 10
+
+
+def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    other = make_state(1).replace(params={"other": {"kernel": jnp.ones((2, 3))}})
+    with pytest.raises(DataError, match="is of another network than its run: it has layer/bias"):
+        checkpoints.restore(other)
+    wider = make_state(1).replace(params={"layer": {"kernel": jnp.ones((2, 4)), "bias": jnp.ones(3)}})
+    with pytest.raises(DataError, match=r"its layer/kernel has the shape \(2, 3\), not \(2, 4\)"):
+        checkpoints.restore(wider)
+    checkpoints.close()
+
+
+def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
+    sentence = (
+        r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has \w+/.*\. Put back"
+    )
+    with pytest.raises(DataError, match=sentence):
+        evaluate.evaluate(trained, tmp_path)
+    assert not (tmp_path / "detections.json").exists()
+
+
+def test_parameters_are_told_in_one_line(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train._resumed(Checkpoints(tmp_path), make_state(1), 10, tmp_path)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("tal_jax")]
+    assert said == [f"The network has 9 parameters in 2 arrays: {tmp_path / 'parameters.txt'}."]
+    assert "layer/kernel" in (tmp_path / "parameters.txt").read_text()
+
+
+def test_what_does_not_fit_is_named():
+    tree = {"a": {"kernel": np.ones((9, 3, 8)), "bias": np.ones(8)}}
+    assert misfit(tree, tree) == ""
+    others = {"a": {"kernel": np.ones((9, 4, 8)), "bias": np.ones(8)}}
+    assert misfit(tree, others) == "its a/kernel has the shape (9, 3, 8), not (9, 4, 8)" and other_inputs(tree, others)
+    others["a"]["bias"] = np.ones(9)
+    assert not other_inputs(tree, others)
+    assert misfit(tree, {"a": {"kernel": np.ones(3)}}) == "it has a/bias"
+    assert misfit({"a": {"kernel": np.ones(3)}}, tree) == "it lacks a/bias"
 
 
 def test_without_a_checkpoint_the_config_may_change(tiny, tmp_path):

@@ -177,7 +177,7 @@ def activitynet_tcanet(folder):
 def hacs_tcanet(folder):
     config = get_config("hacs", "tcanet")
     damaged = {
-        config.data.left_out[i]: (subset, 20.0, [("run", 2.0, 9.0)]) for i, subset in enumerate(("training", "validation"))
+        name: ("validation" if i % 2 else "training", 20.0, [("run", 2.0, 9.0)]) for i, name in enumerate(config.data.left_out)
     }
     config.data.annotations, annotations = annotated(folder / "labels.json", VIDEOS | damaged)
     for name, recording in annotations.recordings.items():

@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from tal_jax import evaluate, report, train
-from tal_jax.data import load_dataset, shapes
+from tal_jax import evaluate, propose, report, train
+from tal_jax.data import dataset_annotations, load_dataset, shapes
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.proposals import Proposals, write_proposals
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
+from tal_jax.systems import require_valid
 from tests import tiny_config
 
 
@@ -138,10 +141,14 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
 def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
     write_detections(tmp_path / "found.json", {"tuesday": [{"label": "fast", "segment": [0.8, 4.0], "score": 1.0}]})
     config = tiny()
-    config.data.update(test_subset="train", left_out=("monday", "nowhere"))
+    config.data.update(test_subset="train", left_out=("monday", "sunday"))
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
     assert result["protocol"]["recordings_left_out"] == ["monday"] and result["counts"]["ground_truths"] == 4
     assert set(load_dataset(config).annotations.recordings) == {"tuesday"}
+    config.data.left_out = ("monday", "nowhere")
+    for read in (load_dataset, dataset_annotations):
+        with pytest.raises(DataError, match="config.data.left_out names 'nowhere', which is no recording of the annotations"):
+            read(config)
 
 
 def test_detections_of_recordings_called_otherwise_are_scored(tiny, tmp_path):
@@ -169,9 +176,12 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
         config.evaluate.protocol = protocol
         result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
         assert list(result["ap"]) == ["slow"] and result["map_avg"] == score
+        assert json.loads(evaluate.path_of(tmp_path / "scored", protocol).read_text()) == result
         assert result["counts"]["ground_truths"] == result["counts"]["ignored_intervals"] == 1
         report.print_evaluation(result, tmp_path)
         assert "Intervals with an ignored label (config.data.ignored_labels): 1." in capsys.readouterr().out
+    kept = json.loads((tmp_path / "scored" / "evaluation.json").read_text())  # beside that of the devkit
+    assert kept["protocol"]["name"] == "activitynet"
     write_detections(tmp_path / "found.json", {"sunday": [d | {"label": "action"} for d in found]})
     config.data.class_agnostic = True
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
@@ -248,3 +258,98 @@ def test_a_segment_of_several_classes_is_one_proposal():
     np.testing.assert_array_equal(found.segments_sec, [[1, 2], [1, 3]])
     np.testing.assert_array_equal(found.scores, [0.7, 0.6])
     assert evaluate.as_proposals([]).segments_sec.shape == (0, 2)
+
+
+# What is checked before anything is detected
+
+
+def relabelled(path, content, rename):
+    """Writes the annotations with other names of classes; an action of the class None is left out. Returns the path."""
+    database = {}
+    for name, recording in content["database"].items():
+        actions = [a | {"label": rename.get(a["label"], a["label"])} for a in recording["annotations"]]
+        database[name] = recording | {"annotations": [a for a in actions if a["label"]]}
+    path.write_text(json.dumps({"database": database}))
+    return str(path)
+
+
+def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_path, capsys):
+    """A class of the run that does not occur is not scored, whatever the order of the others."""
+    config, workdir, whole = one_missing
+    config = config.copy_and_resolve_references()
+    content = json.loads(pathlib.Path(config.data.annotations).read_text())
+    config.data.annotations = relabelled(tmp_path / "slow.json", content, {"fast": None})  # of the two classes, the second
+    result = evaluate.evaluate(config, workdir)
+    assert result["ap"] == {"slow": whole["ap"]["slow"]} and result["protocol"]["classes_not_scored"] == ["fast"]
+    assert {d["label"] for d in detections(workdir)["sunday"]} == {"fast", "slow"}
+    report.print_evaluation(result, workdir)
+    assert "Classes without an action in the subset, not scored: fast." in capsys.readouterr().out
+    before = (workdir / "detections.json").read_text()
+    config.data.annotations = relabelled(tmp_path / "jump.json", content, {"fast": "jump"})
+    with pytest.raises(
+        DataError, match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow"
+    ):
+        evaluate.evaluate(config, workdir)
+    assert (workdir / "detections.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "scores, sentence",
+    [
+        ({"class": ["fast", "slow"], "results": {"sunday": [-0.5, -0.1]}}, "has a negative score, -0.1, of recording 'sunday'"),
+        ({"class": ["fast", "fast"], "results": {"sunday": [0.5, 0.1]}}, "has the class 'fast' more than once"),
+        ({"class": "ab", "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 'ab'"),
+        ({"class": ["fast", 2], "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 2"),
+        (
+            {"class": ["run", "slow"], "results": {"sunday": [0.5, 0.1]}},
+            "do not have the best class of 1 of 1 recordings, the first is 'run' of 'sunday'; they have",
+        ),
+        ({"class": ["fast", "slow"], "results": {"monday": [0.5, 0.1]}}, "lacks 1 of 1 recordings; the first is 'sunday'"),
+    ],
+)
+def test_class_scores_are_read_before_training_and_before_detecting(one_missing, tmp_path, scores, sentence):
+    config, workdir, _ = one_missing
+    config = config.copy_and_resolve_references()
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    config.evaluate.recording_scores = str(tmp_path / "scores.json")
+    before = (workdir / "detections.json").read_text()
+    for use, folder in ((evaluate.evaluate, workdir), (train.train, tmp_path / "run")):
+        with pytest.raises(DataError, match=sentence):
+            use(config, folder)
+    assert (workdir / "detections.json").read_text() == before and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "field, value, sentence",
+    [
+        ("left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
+        ("protocol", "thumos", "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14"),
+        ("tious", (0.5, 5.0), "each of its numbers must be above 0 and at most 1"),
+        ("recording_scores", "nowhere.json", "Cannot read the recording scores nowhere.json"),
+    ],
+)
+def test_what_only_the_score_needs_is_checked_first(one_missing, tiny, tmp_path, field, value, sentence):
+    config, workdir, _ = one_missing
+    config = config.copy_and_resolve_references()
+    config.evaluate[field] = value
+    before = (workdir / "detections.json").read_text()
+    for use, folder in ((evaluate.evaluate, workdir), (train.train, tmp_path / "run")):
+        with pytest.raises(DataError, match=sentence):
+            use(config, folder)
+    assert (workdir / "detections.json").read_text() == before and not (tmp_path / "run").exists()
+    config = tiny("pgcn")
+    config.evaluate[field] = value
+    with pytest.raises(DataError, match=sentence):
+        require_valid(config, training=True)
+        propose.with_first_stage(config, tmp_path / "run", "train")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_with_a_class_too_many_does_not_fit_its_checkpoint(one_missing, tmp_path):
+    config, workdir, _ = one_missing
+    shutil.copytree(workdir, tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(run | {"classes": [*run["classes"], "jump"]}))
+    sentence = r"tells of \(toy, 3 classes: fast, slow, jump\): its params/Conv_0/bias has the shape \(3,\), not \(4,\)\."
+    with pytest.raises(DataError, match=sentence):
+        evaluate.evaluate(config, tmp_path / "run")

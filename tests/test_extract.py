@@ -1,4 +1,5 @@
 import functools
+import os
 import pickle
 
 import jax
@@ -12,6 +13,7 @@ from tal_jax.errors import DataError
 from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
+from tests.test_prepare import contents
 
 
 def test_snippets_by_hand():
@@ -74,6 +76,20 @@ def test_features_of_a_folder(config, tmp_path):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
+def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with pytest.raises(DataError, match="pipe.mp4 is neither a video nor a folder of videos"):
+            extract(config, tmp_path, str(tmp_path / "pipe.mp4"))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_video(videos / ("n" * 250 + ".mp4"), numbered(10))
+    write_video(videos / "a.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
+    with pytest.raises(DataError, match="1 of 2 videos could not be read"):
+        extract(config, tmp_path, str(videos))
+    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "has 250 bytes; rename it to at most 240." in caplog.text
+
+
 def test_class_probabilities(config, tmp_path):
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict({"extract.end_point": "Logits", "data.snippet_frames": 16, "data.stride_frames": 16})
@@ -119,8 +135,8 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     (videos / "c.mkv").write_bytes(b"no video")
     with pytest.raises(DataError, match="1 of 4 videos could not be read"):
         extract(config, tmp_path / "plain", str(videos))
-    expected = {path.name: path.read_bytes() for path in (tmp_path / "plain" / "features").iterdir()}
-    assert sorted(expected) == ["a.npy", "b.npy", "d.npy", "settings.json"]
+    expected = contents(tmp_path / "plain" / "features")
+    assert sorted(expected) == ["a.npy", "b.npy", "d.npy", "info/a.json", "info/b.json", "info/d.json", "settings.json"]
 
     folder = tmp_path / "beam" / "features"
     folder.mkdir(parents=True)
@@ -133,5 +149,6 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
         extract(config, tmp_path / "beam", str(videos))
     assert _network.cache_info().misses == built  # threads take what is there
     assert "c.mkv" in caplog.text
-    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = contents(folder)
+    expected.pop("info/a.json")
     assert found == expected | {"a.npy": b"made before"}

@@ -10,6 +10,7 @@ import pytest
 from tal_jax.checkpoints import remember_run
 from tal_jax.data import thumos14
 from tal_jax.data.detections_file import write_detections
+from tal_jax.files import only_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"
@@ -92,13 +93,13 @@ SENTENCES = {
     "evaluate without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "evaluate without checkpoint": "checkpoints/latest; train first with --mode=train.",
     "predict without checkpoint": "checkpoints/latest; train first with --mode=train.",
-    "other classes": "was trained on the classes left, right; the annotations have fast, slow.",
+    "other classes": "Recording 'sunday' has the class 'slow', which the run was not trained on; it knows left, right. Call",
     "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
     "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
-    "predict an empty folder": "holds no .npy, .npz, .csv file.",
+    "predict an empty folder": "holds no .npy, .npz, .csv, .parquet, ",
     "workdir is a file": "File exists: '",
     "propose without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "no proposals file": "Cannot read the proposals file nothing.json: No such file or directory.",
@@ -106,12 +107,25 @@ SENTENCES = {
     "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
     "actionness nowhere": "--input=nowhere is not there",
+    "left out nobody": "config.data.left_out names 'nobody', which is no recording of the annotations; correct the name",
+    "tIoU of letters": "config.evaluate.tious is ('abc',); each of its numbers must be above 0 and at most 1.",
+    "half a list": "(0.3, is not a list such as a,b or (1, 2).",
+    "average of more than all": "config.train.ema_decay is 1.5; it must be at least 0 and below 1.",
+    "two runs": "is in use by process ",
     "no proposals wanted": "config.propose.most is 0; it must be at least 1.",
 }
 
 
 @pytest.fixture(scope="module")
-def outcomes(tiny, tiny_data, tmp_path_factory):
+def busy(tmp_path_factory):
+    """The workdir of another run, which is this process."""
+    workdir = tmp_path_factory.mktemp("busy")
+    with only_run(workdir, "--mode=train"):
+        yield workdir
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny, tiny_data, tmp_path_factory, busy):
     """{name: (exit code, stdout, stderr)} of wrong command lines, and of data sets checked."""
     folder = tmp_path_factory.mktemp("main")
     (folder / "empty").mkdir()
@@ -176,6 +190,12 @@ def outcomes(tiny, tiny_data, tmp_path_factory):
             "actionness of many channels": [*propose, f"--input={folder}/good"],
             "actionness nowhere": [*propose, "--input=nowhere"],
             "no proposals wanted": [*propose, f"--input={folder}/actionness", "--config.propose.most=0"],
+            "left out nobody": [*check, *good, "--config.data.left_out=monday,nobody"],
+            "tIoU of letters": [*evaluate, "--config.evaluate.tious=abc"],
+            "half a list": [*evaluate, "--config.evaluate.tious=(0.3,"],
+            "average of more than all": [*run, *good, "--config.train.ema_decay=1.5"],
+            "two runs": [TINY, *good, f"--workdir={busy}"],
+            "check left out": [*check, *good, "--config.data.left_out=monday,sunday"],
             "actionness": [*propose, f"--workdir={folder}/grouped", f"--input={folder}/actionness"],
             "check proposals": [*second, "--mode=check_data", f"--config.proposals={folder}/odd.json"],
             "check no proposals": [*second, "--mode=check_data", "--config.proposals=nothing.json"],
@@ -194,7 +214,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory):
 def test_what_is_wrong_is_said_in_one_sentence(outcomes, name):
     code, out, err = outcomes[name]
     assert code == 1
-    (line,) = err.splitlines()
+    (line,) = (line for line in err.splitlines() if not line.startswith("4 devices: "))
     assert line.startswith("Error: ")
     assert SENTENCES[name] in line
     assert "Traceback" not in out + err
@@ -220,6 +240,7 @@ def test_thumos_says_how_to_get_the_data(outcomes):
                 "recording: 1.\n"
             ],
         ),
+        ("check left out", 1, ["1 recordings (1 train)", "No recording with features has the subset 'test'"]),
         ("check no proposals", 1, ["nothing.json: No such file or directory."]),
     ],
 )
@@ -244,7 +265,8 @@ def test_proposals_of_actionness_need_no_run(outcomes):
 
 
 def test_help(outcomes):
-    _, out, err = outcomes["help"]
+    code, out, err = outcomes["help"]
+    assert code == 0
     assert all(flag in out + err for flag in ("--config", "--mode", "--workdir", "--detections", "--input"))
     assert "Traceback" not in out + err
 
@@ -256,13 +278,13 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
     (code, out, err), workdir = thumos_scores
     assert code == 0, err
     assert "mAP" in out and "BaseballPitch" in out
-    result = json.loads((workdir / "evaluation.json").read_text())
+    result = json.loads((workdir / "evaluation_thumos14.json").read_text())
     assert result.keys() == {"protocol", "map", "map_avg", "ap", "counts"}
     assert result["protocol"]["name"] == "thumos14" and result["protocol"]["subset"] == "test"
     assert result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
     assert len(result["ap"]) == 20
     assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == result["counts"]["detections"]
-    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation.json"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation_thumos14.json"]
 
 
 @pytest.fixture(scope="module")

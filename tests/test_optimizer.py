@@ -3,7 +3,6 @@ import numpy as np
 import optax
 import pytest
 
-from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer, make_schedule, scale_by_adam
 from tests.golden_case import GoldenCase
 
@@ -69,8 +68,6 @@ def test_schedules(tiny):
     np.testing.assert_allclose(rates(4, [1, 2, 3], **falling), [0.5, 0.005, 0.005], rtol=1e-6)
     waiting = dict(schedule="steps", warmup_steps=4, epochs=5, decay_epochs=(1,))
     np.testing.assert_allclose(rates(10, [2, 3, 4, 9], **waiting), [0.375, 0.5, 0.05, 0.05], rtol=1e-6)
-    with pytest.raises(DataError, match="config.train.schedule is 'linear'; it must be 'constant', 'cosine' or 'steps'"):
-        rates(8, [0], schedule="linear")
 
 
 def test_gradients_are_clipped_by_their_norm(adam):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -6,14 +7,16 @@ import numpy as np
 import pytest
 
 from tal_jax import predict, train
-from tal_jax.data import shapes
+from tal_jax.data import in_classes, shapes
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.video import store_video
 from tal_jax.detect import Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
 from tests import tiny_config
 from tests.conftest import RECORDINGS, signal
 from tests.data.test_video import numbered, write_video
+from tests.data.test_video_time import FILES, found
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_o
 def test_ground_truth_is_told_in_the_classes_of_the_run():
     segments_sec = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     recording = Recording("a", "test", 9.0, segments_sec, np.array([0, 1, 2], np.int32))
-    known = predict._in_classes(Annotations(("fast", "hop", "slow"), {"a": recording}), ("slow", "fast"))
+    known = in_classes(Annotations(("fast", "hop", "slow"), {"a": recording}), ("slow", "fast")).recordings
     np.testing.assert_array_equal(known["a"].labels, [1, 0])
     np.testing.assert_array_equal(known["a"].segments_sec, [[0, 1], [4, 5]])
 
@@ -154,7 +157,8 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     [
         (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
         (0, np.ones((200, 4)), "Recording 'new' has 4 channels; the model was trained on another number"),
-        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; mend the file"),
+        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
+        (3, np.full((200, 3), 1e300), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
         (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),
     ],
@@ -209,12 +213,32 @@ def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(run, tmp_path, capl
     assert (tmp_path / "run" / "predictions" / "b.json").exists()
 
 
+def test_a_folder_of_two_streams(run, tmp_path):
+    config, _ = run
+    for stream, channels in (("rgb", 1), ("flow", 2)):
+        (tmp_path / stream).mkdir()
+        np.save(tmp_path / stream / "new.npy", np.ones((200, channels)))
+    dataset = predict.input_datasets(config, str(tmp_path), ("fast", "slow"))["new"]()
+    assert dataset.read("new").shape == (200, 3)
+    for path in (tmp_path / "rgb", tmp_path / "flow"):
+        (path / "new.npy").unlink()
+    with pytest.raises(DataError, match=r"holds no .npy, .npz, .csv, .* file, nor does .*rgb hold .npy files"):
+        predict.input_datasets(config, str(tmp_path), ("fast", "slow"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(DataError, match="a.npy is a pipe or a device; name a file or a folder"):
+        predict.predict(*run, str(tmp_path / "a.npy"))
+
+
 def test_a_folder_with_two_files_of_a_recording(run, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((200, 3)))
     (tmp_path / "a.csv").write_text("1,2,3")
     with pytest.raises(DataError, match="holds two files for one recording; keep one of them"):
         predict.predict(*run, str(tmp_path))
-    with pytest.raises(DataError, match=r"has the suffix '.json'; use one of .npy, .npz, .csv\."):
+    with pytest.raises(DataError, match=r"has the suffix '.json'; use one of .npy, .npz, .csv, .parquet"):
         predict.predict(*run, str(run[1] / "config.json"))
 
 
@@ -261,6 +285,38 @@ def test_a_video_that_the_data_set_knows_keeps_its_truth_and_its_duration(run_on
     assert drawn[0]["truths"].segments_sec.tolist() == drawn[1]["truths"].segments_sec.tolist() != []
     assert [fields["duration_sec"] for fields in drawn] == [16.0, 16.0]
     assert all(fields["key_frames"].shape == (12, 40, 40, 3) for fields in drawn)
+
+
+def test_detections_in_a_video_are_at_its_times(run_on_frames, tmp_path, monkeypatch, caplog):
+    def white(detector, streams, names):
+        (name,) = names
+        edges = found(streams[0].dataset.read(name).mean((1, 2, 3)))
+        times_sec = streams[0].dataset.timeline(name).to_seconds(edges)
+        return {name: [{"label": "x", "segment": list(segment), "score": 1.0} for segment in times_sec.tolist()]}
+
+    monkeypatch.setattr(predict, "detect", white)
+    config, workdir = run_on_frames
+    names = {name.split(".")[0]: name for name in FILES}
+    for name in names.values():
+        FILES[name][0](tmp_path / name)
+    predict.predict(config, workdir, str(tmp_path))
+    for stem, name in names.items():
+        (detections,) = json.loads((workdir / "predictions" / f"{stem}.json").read_text())["results"].values()
+        segments = sorted(row["segment"] for row in detections)
+        np.testing.assert_allclose(segments, FILES[name][1], atol=0.1 + 1e-6)
+        assert not FILES[name][3] or f"{name}: {FILES[name][3]}." in caplog.text
+
+
+def test_frames_that_prepare_has_made(run_on_frames, tmp_path):
+    config, workdir = run_on_frames
+    write_video(tmp_path / "film.mp4", numbered(40), fps=20)
+    predict.predict(config, workdir, str(tmp_path / "film.mp4"))
+    of_video = (workdir / "predictions" / "film.json").read_bytes()
+    store_video(tmp_path / "film.mp4", tmp_path / "frames", config.data.fps, config.data.frame_pixels, flow=False)
+    for source in ("frames", "frames/rgb/film.npy"):
+        (workdir / "predictions" / "film.json").unlink()
+        predict.predict(config, workdir, str(tmp_path / source))
+        assert (workdir / "predictions" / "film.json").read_bytes() == of_video
 
 
 def test_key_frames_are_the_middles_of_twelve_parts():

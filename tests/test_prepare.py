@@ -18,6 +18,9 @@ from tests.data.test_video import numbered, read_clip, read_numbers, write_video
 ROOT = pathlib.Path(prepare.__file__).parents[1]
 
 
+INFO = {"sampling": "time", "notes": []}
+
+
 def moving(num_frames, seed):
     """Frames (T, 48, 64, 3) of a texture that moves to the right by a pixel a frame."""
     scene = np.random.default_rng(seed).integers(0, 255, (6, 8 + num_frames // 8, 3), np.uint8)
@@ -70,9 +73,10 @@ def test_good_damaged_and_other_files(videos, tmp_path):
         rgb, flow = np.load(out / "rgb" / f"{name}.npy"), np.load(out / "flow" / f"{name}.npy")
         assert rgb.shape == (16, 24, 24, 3) and flow.shape == (16, 24, 24, 2) and rgb.dtype == flow.dtype == np.uint8
         info = json.loads((out / "info" / f"{name}.json").read_text())
-        assert info == {"fps": 10.0, "num_frames": 16, "duration_sec": 1.6, "source_fps": 25.0}
-    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39]
-    np.testing.assert_array_equal(np.load(out / "rgb" / "a.npy"), read_clip(videos / "a.mp4", 10, 24, 24))
+        times_sec = info.pop("times_sec")
+        assert info == INFO | {"fps": 10.0, "num_frames": 16, "duration_sec": 1.6, "source_fps": 25.0}
+        np.testing.assert_allclose(times_sec, np.array([0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]) / 25, atol=1e-3)
+    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]
     motion = (np.load(out / "flow" / "a.npy") / 255 * 2 - 1) * 20
     np.testing.assert_allclose(np.median(motion[0], (0, 1)), [2 * 24 / 64, 0], atol=0.2)  # two frames at 3/8 of the size
     assert len(contents(out)) == 5 * 3 + 1
@@ -164,10 +168,11 @@ def test_a_long_video_of_activitynet_is_768_frames(tmp_path):
     for name in ("v_long", "short"):
         video.store_video(tmp_path / f"{name}.mp4", tmp_path / "out", fps=0, frame_pixels=8, flow=False)
     info = json.loads((tmp_path / "out/info/v_long.json").read_text())
-    assert info["fps"] == pytest.approx(25 * 0.768) and info["duration_sec"] == 40 and info["num_frames"] in (767, 768)
+    assert info["fps"] == pytest.approx(25 * 0.768) and info["duration_sec"] == 40 and info["num_frames"] == 768
     assert np.load(tmp_path / "out/rgb/v_long.npy").shape == (info["num_frames"], 8, 8, 3)
     info = json.loads((tmp_path / "out/info/short.json").read_text())
-    assert info == {"fps": 30.0, "num_frames": 20, "duration_sec": 20 / 30, "source_fps": 30.0}
+    assert info.pop("times_sec") == pytest.approx(np.arange(20) / 30, abs=1e-3)
+    assert info == INFO | {"fps": 30.0, "num_frames": 20, "duration_sec": pytest.approx(20 / 30), "source_fps": 30.0}
     assert not (tmp_path / "out/flow").exists()
 
 
@@ -198,6 +203,59 @@ def test_rows_are_one_array(tmp_path):
 def _broken(rows):
     yield from rows[:3]
     raise DataError("the video ends here")
+
+
+def test_what_was_met_is_said_in_a_line_each(tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "screen.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
+    write_video(tmp_path / "videos" / "even.mp4", numbered(30))
+    prepare.prepare("folder", tmp_path / "videos", tmp_path / "out", frame_pixels=16)
+    assert "\n  screen.mkv: rate varies 5 to 20 fps\nAll 2 videos are in" in capsys.readouterr().out
+
+
+def test_sampling_by_count_is_as_published_and_does_not_mix(videos, tmp_path):
+    out = tmp_path / "out"
+    write_video(videos / "numbers.mp4", numbered(40))
+    assert prepare.prepare("folder", videos, out, frame_pixels=24, sampling="count") == {}
+    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39]
+    np.testing.assert_array_equal(np.load(out / "rgb" / "a.npy"), read_clip(videos / "a.mp4", 10, 24, 24))
+    with pytest.raises(DataError, match="holds frames of other settings"):
+        prepare.prepare("folder", videos, out, frame_pixels=24)
+    (out / "settings.json").write_text(json.dumps(dict(frame_pixels=24, fps=10.0)))  # as before there was another sampling
+    assert prepare.prepare("folder", videos, out, frame_pixels=24, sampling="count") == {}
+    with pytest.raises(DataError, match="holds frames of other settings"):
+        prepare.prepare("folder", videos, out, frame_pixels=24)
+
+
+def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
+    for video_file in list(videos.iterdir())[1:]:
+        video_file.unlink()
+    (kept,) = videos.iterdir()
+    for length, ending in ((250, ".mp4"), (252, ".ts"), (240, ".mp4")):
+        (videos / ("n" * length + ending)).write_bytes(kept.read_bytes())
+    failed = prepare.prepare("folder", videos, tmp_path / "out", frame_pixels=16, flow=True)
+    assert sorted(len(pathlib.Path(path).stem) for path in failed) == [250, 252]
+    assert all("bytes; rename it to at most 240." in reason for reason in failed.values())
+    assert (tmp_path / "out" / "flow" / ("n" * 240 + ".npy")).exists()
+
+
+def test_what_others_left_among_the_results_stays(videos, tmp_path):
+    out = tmp_path / "out"
+    (out / "rgb" / ".ipynb_checkpoints").mkdir(parents=True)
+    (out / "rgb" / ".DS_Store").touch()
+    (out / "rgb" / ".a.npy.0123abcd").touch()  # of a run that was killed
+    assert prepare.prepare("folder", videos, out, frame_pixels=16) == {}
+    assert sorted(path.name for path in (out / "rgb").glob(".*")) == [".DS_Store", ".ipynb_checkpoints"]
+    for damaged in ("{", "[1]", '{"fps": ' + "[" * 100_000):
+        (out / "settings.json").write_text(damaged)
+        with pytest.raises(DataError, match="settings.json is damaged, so how the files beside it were made is not known"):
+            prepare.prepare("folder", videos, out, frame_pixels=16)
+
+
+def test_what_the_system_refuses_is_a_sentence(videos, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    code, text = run("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}")
+    assert code == 1 and text.splitlines()[-1] == f"Error: Cannot use {tmp_path / 'out'}/rgb: Not a directory."
 
 
 def test_the_missing_are_counted(videos, tmp_path, capsys):

@@ -117,10 +117,14 @@ def test_the_proposals_of_afsd_are_read_as_they_were_made(tiny, tmp_path, monkey
     assert scores["counts"]["proposals"] == len(read["sunday"].scores)
 
 
-def test_the_proposals_of_two_streams_are_of_both(tiny, tmp_path, proposed):
-    for stream in ("rgb", "flow"):  # the first two of the three channels, and the third
+def test_the_proposals_of_two_streams_are_of_both(tiny, tiny_data, tmp_path, proposed):
+    (tmp_path / "features").mkdir()
+    for path in tiny_data.glob("*.npy"):
+        channels = np.load(path)
+        np.savez(tmp_path / "features" / f"{path.stem}.npz", rgb=channels[:, :2], flow=channels[:, 2:])
+    for stream in ("rgb", "flow"):
         config = tiny("toy")
-        config.data.stream = stream
+        config.data.update(stream=stream, features=str(tmp_path / "features"))
         saved_run(config, tmp_path / stream)
         propose.propose(config, tmp_path / stream)
     config.evaluate.second_workdir = str(tmp_path / "rgb")

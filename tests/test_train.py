@@ -262,8 +262,11 @@ def test_what_is_not_finite():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"evaluate.tious": (0.5, 50.0)}, r"config.evaluate.tious is \(0.5, 50.0\); it must be numbers above 0 and up to 1\."),
-        ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'train'"),
+        (
+            {"evaluate.tious": (0.5, 50.0)},
+            r"config.evaluate.tious is \(0.5, 50.0\); each of its numbers must be above 0 and at most 1\.",
+        ),
+        ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'test', 'train'"),
         ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
         (

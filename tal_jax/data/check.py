@@ -5,7 +5,9 @@ import collections
 import numpy as np
 
 from tal_jax import data
+from tal_jax.data.features import file_notes
 from tal_jax.data.proposals import read_proposals
+from tal_jax.data.signals import constant_channels, finite_rows
 from tal_jax.errors import DataError
 
 
@@ -40,11 +42,13 @@ def check_dataset(config):
         problems.append(f"No recording of the subset '{config.data.train_subset}' has an annotation to learn from.")
     what = "feature file" if config.data.input == "features" else "frames"
     problems += [f"Recording '{name}' has no {what}." for name in dataset.missing]
-    shapes = {}
+    shapes, constant = {}, {}
     for name, recording in recordings.items():
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
+            if config.data.input == "features":
+                constant[name] = constant_channels(features, config.data.samples_per_frame, config.data.statistics_samples)
             found = feature_problems(features, recording, timeline) + _annotation_problems(
                 recording, dataset.annotations.classes, timeline, dataset.duration_sec(name)
             )
@@ -54,6 +58,7 @@ def check_dataset(config):
         if not len(recording.labels):
             but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
             problems.append(f"Note: recording '{name}' has no annotation{but}.")
+    problems += file_notes(dataset, constant)
     summary = _summary(config, dataset, shapes)
     try:
         summary += f"\n{proposals}: {read_proposals(proposals, dataset.annotations)[1]}" if proposals else ""
@@ -94,7 +99,7 @@ def _summary(config, dataset, shapes):
 def feature_problems(features, recording, timeline):
     """What is wrong with the features (T, C) of a recording: NaN, and a T that does not fit its duration. Ends of sentences."""
     problems = []
-    bad_rows = np.flatnonzero(~np.isfinite(features).all(axis=1)) if features.dtype.kind == "f" else np.zeros(0)
+    bad_rows = np.flatnonzero(~finite_rows(features)) if features.dtype.kind == "f" else np.zeros(0)
     if bad_rows.size:
         problems.append(
             f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row {bad_rows[0]}."
@@ -114,7 +119,7 @@ def annotation_problems(dataset):
     """The problems of the annotations alone, one sentence each.
 
     Reads no features where durations are annotated and hold the actions. Else the timeline is needed, which some data sets make
-    from the number of features (`features.make_timeline`).
+    from the number of features (`timeline.make_timeline`).
 
     Raises:
         DataError: a recording has no timeline.

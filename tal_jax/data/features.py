@@ -4,61 +4,22 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable
 
 import ml_collections
 import numpy as np
-import pyarrow
-import pyarrow.csv
 
+from tal_jax.data import signals
 from tal_jax.data.annotations import IGNORED_LABELS, Annotations
-from tal_jax.data.streams import common_length
+from tal_jax.data.feature_files import FeatureFile, find_features, read_features
+from tal_jax.data.made_of_videos import as_extracted
+from tal_jax.data.streams import STREAMS, chosen_stream, told_once
+from tal_jax.data.timeline import Timeline, make_timeline, on_even_axis, said_rate
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".npy", ".npz", ".csv")
 KEPT_RECORDINGS = 256
-NUM_BANDS = 6
-STREAMS = ("rgb", "flow")
-MIN_POWER = 1e-5  # of a channel that stands still
-
-
-@dataclasses.dataclass(frozen=True)
-class Timeline:
-    """Maps the feature axis of one recording to seconds.
-
-    The axis is continuous: feature i is the cell [i, i+1). It was computed from the `snippet_frames` frames that begin at
-    frame i*stride_frames, and its centre i+0.5 is the time of the snippet's centre.
-
-    Attributes:
-        fps: frames (samples) of the recording in one second.
-        stride_frames: frames from one feature to the next.
-        snippet_frames: frames that one feature has seen.
-    """
-
-    fps: float
-    stride_frames: float
-    snippet_frames: float
-
-    def to_seconds(self, cells):
-        """Seconds of positions on the feature axis, any shape."""
-        return ((np.asarray(cells, np.float64) - 0.5) * self.stride_frames + self.snippet_frames / 2) / self.fps
-
-    def to_cells(self, seconds):
-        """Positions on the feature axis of times in seconds, any shape."""
-        return (np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2) / self.stride_frames + 0.5
-
-    def folded(self, samples_per_frame):
-        """The Timeline of frames of so many features each, see `fold_samples`."""
-        snippet_frames = self.snippet_frames + (samples_per_frame - 1) * self.stride_frames
-        return Timeline(self.fps, samples_per_frame * self.stride_frames, snippet_frames)
-
-    def seen_sec(self, num_features):
-        """Seconds from the first frame that the first feature has seen to the last frame that the last one has."""
-        return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +35,7 @@ class Dataset:
         proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
         seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the row that the
             longer of two streams has more; None: those of its T features.
+        notes: recording name -> what was left out, resampled or found in its file, by kind (see `FeatureFile`); None: nothing.
         recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
     """
 
@@ -84,6 +46,7 @@ class Dataset:
     proposals: dict | None = None
     recording_scores: dict | None = None
     seen_sec: Callable[[str], float] | None = None
+    notes: Callable[[str], dict] | None = None
 
     def duration_sec(self, name):
         """Length of a recording in seconds: as annotated, or else what its features have seen (which reads them)."""
@@ -100,7 +63,7 @@ def data_config(**fields):
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.ignored_labels = IGNORED_LABELS  # labels that are no classes
-    data.features = ""  # folder with one NAME.npy, .npz or .csv a recording; "": the data set's own
+    data.features = ""  # folder with one file a recording, NAME.npy, .csv … (feature_files.SUFFIXES); "": the data set's own
     data.file_prefix = ""  # what the names of files may begin with before the recording's name
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
     data.stride_frames = 1  # from one feature to the next; 0: the features of a recording are spread evenly over its frames
@@ -110,6 +73,10 @@ def data_config(**fields):
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     data.stream = ""  # 'rgb', 'flow': the first, the second half of the channels, of files that hold both; "": all of them
+    data.csv_columns = ()  # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
+    data.csv_time_column = ""  # of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us,
+    # ns); "": the one that is called time, timestamp, …; "none": times are not used
+    data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
     data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
@@ -121,7 +88,7 @@ def data_config(**fields):
 
 
 def folder_dataset(annotations, folder, data, hint=""):
-    """Dataset of a folder that holds one feature file, NAME.npy, .npz or .csv, for each recording.
+    """Dataset of a folder that holds one feature file for each recording, see `feature_files.read_features`.
 
     Args:
         annotations: Annotations.
@@ -135,25 +102,25 @@ def folder_dataset(annotations, folder, data, hint=""):
     Raises:
         DataError: features are missing (unless `data.allow_missing`).
     """
-    prefix = data.file_prefix
-    paths = {name: find_features(folder, name) or find_features(folder, prefix + name) for name in annotations.recordings}
+    found = find_features(folder)
+    paths = {name: found.get(name) or found.get(data.file_prefix + name) for name in annotations.recordings}
+    annotations, data = as_extracted(annotations, paths, data)
     there = {name for name, path in paths.items() if path}
     place = f"in {folder}" if pathlib.Path(folder).is_dir() else f"in {folder}, a folder that does not exist"
-    uncut = lambda name: longer_stream(paths[name])
-    return build_dataset(annotations, lambda name: read_features(paths[name]), there, data, place, hint, uncut)
+    return build_dataset(annotations, lambda name: read_features(paths[name], data), there, data, place, hint)
 
 
-def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_length=lambda name: 0):
-    """Dataset of a function that reads the raw (T, C) array of a recording; folds samples and checks channels on reading.
+def build_dataset(annotations, read_raw, available, data, place, hint=""):
+    """Dataset of a function that reads the features of a recording; puts samples that have times on an even axis, folds them
+    and checks channels on reading. What a file is like that others are not is logged, the first of each kind.
 
     Args:
         annotations: Annotations.
-        read_raw: recording name -> (T, C) float array.
+        read_raw: recording name -> (T, C) array, or the FeatureFile that holds it.
         available: names that `read_raw` knows.
         data: the fields of `config.data`.
         place: where the features are looked for, for messages: "in FOLDER".
         hint: see `folder_dataset`.
-        uncut_length: recording name -> rows of the longer of two streams that `read_raw` cuts to one length, see `longer_stream`.
 
     Returns, Raises: as `folder_dataset`.
     """
@@ -180,225 +147,81 @@ def build_dataset(annotations, read_raw, available, data, place, hint="", uncut_
         raise DataError(f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}.")
 
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
+    axes, tell = {}, told_once()  # recording name -> Axis, of those that have been read
 
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
         nonlocal num_channels, expected_by
-        signal = read_raw(name)
+        file, where = read_raw(name), f"Recording '{name}' {place}"
+        file = file if isinstance(file, FeatureFile) else FeatureFile(file)
         if not num_channels:  # all have as many as the first that is read
-            num_channels, expected_by = signal.shape[-1], f"recording '{name}' has"
-        if signal.shape[-1] != num_channels:
-            raise DataError(f"Recording '{name}' {place} has {signal.shape[-1]} channels, but {expected_by} {num_channels}.")
+            num_channels, expected_by = file.array.shape[-1], f"recording '{name}' has"
+        if file.array.shape[-1] != num_channels:
+            raise DataError(f"{where} has {file.array.shape[-1]} channels, but {expected_by} {num_channels}.")
+        signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
+        for kind, note in axes[name].notes.items():
+            tell(kind, f"{where} {note}.")
         if data.stream:
-            signal = np.array_split(signal, 2, axis=-1)[STREAMS.index(data.stream)]
+            signal = chosen_stream(signal, data.stream, file.widths, where)
         if len(signal) < data.samples_per_frame:
             raise DataError(
-                f"Recording '{name}' {place} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
+                f"{where} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
                 "(config.data.samples_per_frame)."
             )
         if data.statistics_samples:
-            signal = sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
+            signal = signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
         elif data.samples_per_frame > 1:
-            signal = fold_samples(signal, data.samples_per_frame)
-        return standardise(signal) if data.standardised else signal
+            signal = signals.fold_samples(signal, data.samples_per_frame)
+        return signals.standardise(signal) if data.standardised else signal
 
-    def num_features(name):
-        unfolded = read if data.samples_per_frame == 1 else read_raw  # `read` keeps what it has read
-        return max(len(unfolded(name)), uncut_length(name))
+    def axis(name):
+        if name not in axes:
+            read(name)
+        return axes[name]
 
     @functools.cache
     def unfolded_timeline(name):
-        return make_timeline(recordings[name], data, num_features)
+        return make_timeline(recordings[name], data, axis)
 
     def timeline(name):
         return unfolded_timeline(name).folded(data.samples_per_frame)
 
     def seen_sec(name):
-        return unfolded_timeline(name).seen_sec(num_features(name))
+        return unfolded_timeline(name).seen_sec(axis(name).rows)
 
-    return Dataset(Annotations(annotations.classes, recordings), read, timeline, missing, seen_sec=seen_sec)
+    kept = Annotations(annotations.classes, recordings)
+    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, notes=lambda name: axis(name).notes)
 
 
-def make_timeline(recording, data, num_features):
-    """Timeline of a recording's features before folding.
-
-    Its own frame rate goes before that of `config.data`. With neither, its features are spread evenly over its duration; with
-    `config.data.stride_frames` = 0 over its frames.
+def file_notes(dataset, constant):
+    """Sentences about feature files, as `--mode=check_data` prints them: what was left out or resampled, what never changes.
 
     Args:
-        recording: Recording.
-        data: the fields of `config.data`.
-        num_features: recording name -> how many features it has before folding, and before the longer of two streams is cut: a
-            row that is cut off leaves the others where they are. Called only where features are spread.
-    """
-    stride, snippet = data.stride_frames, data.snippet_frames
-    fps = recording.fps or data.fps
-    if fps and not stride:
-        num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
-        if not num_frames:
-            raise DataError(
-                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features could be spread "
-                "(config.data.stride_frames is 0); annotate one of them."
-            )
-        stride = snippet = num_frames / num_features(recording.name)
-    if not fps:
-        if not recording.duration_sec:
-            raise DataError(
-                f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set config.data.fps."
-            )
-        fps, stride, snippet = num_features(recording.name) / recording.duration_sec, 1, 1
-    return Timeline(fps, stride, snippet)
-
-
-def fold_samples(signal, samples_per_frame):
-    """Makes r consecutive samples one frame: (T, C) -> (T//r, r*C), the samples of a frame in time order.
-
-    The T % r samples at the end are dropped. A view where NumPy can make one.
-    """
-    num_frames = len(signal) // samples_per_frame
-    return signal[: num_frames * samples_per_frame].reshape(num_frames, samples_per_frame * signal.shape[1])
-
-
-def sample_statistics(signal, samples_per_frame, span):
-    """Describes the samples around each frame by hand-made features, which unlike samples can be averaged over time.
-
-    Args:
-        signal: (T, C) sensor samples.
-        samples_per_frame: r, samples from one frame to the next.
-        span: samples described, around the middle of the frame; at the ends of the signal its first and last sample are repeated.
+        dataset: Dataset.
+        constant: name of each recording that can be read -> what `signals.constant_channels` says of its features.
 
     Returns:
-        (T//r, C * (2 + bands)) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the variance and of bands of
-        frequency that get wider and wider, `NUM_BANDS` of them or as many as the span can tell apart.
+        list of sentences; those that do no harm begin with "Note:".
     """
-    num_frames = len(signal) // samples_per_frame
-    before = max((span - samples_per_frame) // 2, 0)
-    padded = np.pad(np.asarray(signal, np.float32), ((before, span), (0, 0)), mode="edge")
-    spans = np.lib.stride_tricks.sliding_window_view(padded, span, axis=0)[: num_frames * samples_per_frame : samples_per_frame]
-    mean = spans.mean(axis=-1)  # (T, C)
-    power = np.square(np.abs(np.fft.rfft(spans - mean[..., None], axis=-1)[..., 1:])) / span**2
-    edges = np.unique(np.round(np.geomspace(1, power.shape[-1] + 1, NUM_BANDS + 1)).astype(int)) - 1
-    bands = np.add.reduceat(power, edges[:-1], axis=-1)  # (T, C, bands)
-    rest = np.log10(1 + np.concatenate([power.sum(axis=-1, keepdims=True), bands], axis=-1) / MIN_POWER)
-    return np.concatenate([mean[..., None], rest], axis=-1).reshape(num_frames, -1).astype(np.float32)
-
-
-def standardise(features):
-    """Each channel with mean 0 and deviation 1 over the recording; one that does not vary (by 1e-6) is 0.
-
-    NaN and infinite values do not count and stay where they are.
-
-    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one that holds it too.
-
-    (T, C) -> (T, C) float32.
-    """
-    finite = np.isfinite(features)
-    centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
-    deviation = np.std(centred, axis=0, where=finite)
-    return (centred / np.where(deviation > 1e-6, deviation, np.inf)).astype(np.float32)
-
-
-def find_features(folder, name):
-    """Path of the feature file of a recording in the folder, None if there is none. .npy goes before .npz before .csv.
-
-    The folder may also be laid out as published for weakly supervised systems: below it, or below its folders "train" and "test", one
-    file a recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is returned.
-    """
-    for place in ("", "train", "test"):
-        below = pathlib.Path(folder) / place
-        for path in (*(below / f"{name}{suffix}" for suffix in SUFFIXES), below / "rgb" / f"{name}.npy"):
-            if path.is_file():
-                return path
-    return None
-
-
-def read_features(path):
-    """Reads one feature file.
-
-    * .npy: the array itself, memory-mapped;
-    * .npy in a folder rgb, with one of the same name in a folder flow beside it: both side by side, RGB first;
-    * .npz: its only array, or the one named "features"; or as ECM's files are: "feat_spa" and "feat_tem", (C, T) each;
-      two streams are cut to the shorter, see `streams.common_length`;
-    * .csv: one row a sample, one column a channel, separated by commas; a first row without any number is skipped.
-
-    Returns:
-        (T, C) float array, T and C at least 1; whole numbers become float32. A .npy of floats is a read-only memory map.
-
-    Raises:
-        DataError: the file is missing, damaged, pickled, not numeric or not (T, C), or its two streams are not of one length.
-    """
-    path = pathlib.Path(path)
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
-    if path.suffix not in readers:
-        raise DataError(f"Feature file {path} has the suffix '{path.suffix}'; use one of {', '.join(SUFFIXES)}.")
-    try:
-        streams = _two_streams(path)
-        array = _side_by_side(path, streams) if streams else readers[path.suffix](path)
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pyarrow.ArrowInvalid) as error:
-        raise DataError(f"Cannot read the feature file {path}: {str(error).rstrip('.') or 'it is empty'}.") from error
-    if array.ndim != 2 or not array.size:
-        raise DataError(f"Feature file {path} holds an array of shape {array.shape}; it must be (T, C), neither of them 0.")
-    if array.dtype.kind not in "fiu":
-        raise DataError(f"Feature file {path} holds values of type {array.dtype}; they must be real numbers.")
-    return array if array.dtype.kind == "f" else array.astype(np.float32)
-
-
-def longer_stream(path):
-    """Rows of the longer of the two streams that a file which `read_features` can read stands for; 0 of a file of one array."""
-    return max(map(len, _two_streams(pathlib.Path(path))), default=0)
-
-
-def _two_streams(path):
-    """[RGB (T, C), flow (T', C)] of a path that stands for two streams, or else an empty list."""
-    if path.suffix == ".npz":
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is not a zip archive, or it is cut off")
-        with np.load(path, allow_pickle=False) as arrays:
-            names = ("feat_spa", "feat_tem")
-            return [arrays[name].T for name in names] if {*names} <= set(arrays.files) else []
-    flow = path.parent.parent / "flow" / path.name
-    if path.suffix == ".npy" and path.parent.name == "rgb" and flow.is_file():
-        return [np.lib.format.open_memmap(file, mode="r") for file in (path, flow)]
-    return []
-
-
-def _side_by_side(path, streams):
-    """Features of two streams, (T, C) and (T', C), cut to the shorter and joined: (T, 2C)."""
-    if any(stream.ndim != 2 for stream in streams):
-        raise ValueError(f"its two streams have {streams[0].shape} and {streams[1].shape} features; both must be (T, C)")
-    length = common_length([len(stream) for stream in streams], path.stem, path.parent)
-    return np.concatenate([stream[:length] for stream in streams], axis=1)
-
-
-def _read_npy(path):
-    return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_npz(path):
-    with np.load(path, allow_pickle=False) as arrays:
-        names = arrays.files
-        if len(names) != 1 and "features" not in names:
-            raise ValueError(f"it holds {len(names)} arrays and none is named 'features'")
-        return arrays["features" if "features" in names else names[0]]
-
-
-def _read_csv(path):
-    with open(path, encoding="utf-8-sig") as lines:
-        has_header = not any(_is_number(cell) for cell in lines.readline().split(","))
-    options = pyarrow.csv.ReadOptions(autogenerate_column_names=True, skip_rows=int(has_header))
-    table = pyarrow.csv.read_csv(path, read_options=options)
-    columns = [column.to_numpy() for column in table.columns]
-    for number, column in enumerate(columns, 1):
-        if column.dtype.kind not in "fiu":
-            raise ValueError(f"column {number} holds values that are not numbers")
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    kinds = {}
+    for name in constant:
+        for kind, note in dataset.notes(name).items() if dataset.notes else ():
+            kinds.setdefault(kind, []).append((name, note))
+    sentences = [
+        f"Note: recording '{found[0][0]}' {found[0][1]}." + (f" {len(found) - 1} more are alike." if len(found) > 1 else "")
+        for found in kinds.values()
+    ]
+    still = [name for name, (channels, count) in constant.items() if len(channels) == count]
+    if still:
+        return [*sentences, f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'."]
+    everywhere = set.intersection(*({*channels} for channels, _ in constant.values())) if constant else set()
+    if everywhere:
+        listed = ", ".join(map(str, sorted(everywhere)))
+        sentences.append(f"Note: these channels, counted from 1, never change in any recording: {listed}.")
+    some = {name: [c for c in channels if c not in everywhere] for name, (channels, _) in constant.items()}
+    some = {name: channels for name, channels in some.items() if channels}
+    if some:
+        name, channels = next(iter(some.items()))
+        listed = ", ".join(map(str, channels))
+        sentences.append(f"Note: {len(some)} recordings have channels that never change; the first is '{name}', channels {listed}.")
+    return sentences

@@ -4,14 +4,13 @@ A folder holds, for each video, rgb/NAME.npy (T, H, W, 3) uint8, perhaps flow/NA
 20 pixels), and info/NAME.json with "fps", the rate of these frames, and "duration_sec", the length of the video.
 """
 
-import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
 from tal_jax.data import features
 from tal_jax.data.annotations import Annotations
+from tal_jax.data.made_of_videos import as_stored
 from tal_jax.errors import DataError
 
 STREAMS = {"rgb": 3, "flow": 2}  # channels
@@ -49,21 +48,6 @@ def load(config, annotations, hint=HOW_TO_GET):
     place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
     annotations = Annotations(annotations.classes, recordings)
     return features.build_dataset(annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint)
-
-
-def as_stored(recording, path):
-    """A Recording with the rate of its stored frames, and with the length of its video where none is annotated.
-
-    path: the info file of `tal_jax.prepare`. Raises DataError for one that cannot be read.
-    """
-    try:
-        info = json.loads(path.read_text())
-        duration_sec = recording.duration_sec or info.get("duration_sec")
-        return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is missing or damaged; delete the frames of this video and run tal_jax.prepare again."
-        ) from error
 
 
 def read_frames(folder, data, stem):

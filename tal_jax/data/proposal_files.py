@@ -112,23 +112,29 @@ def _json_block(path, name, rows):
 
 def _csv_blocks(folder):
     """NAME.csv with the columns xmin, xmax and perhaps score. Seconds, unless no end in the folder is above 1: then fractions."""
-    tables = {}
-    for path in sorted(folder.glob("*.csv")):
-        rows = csv.DictReader(_text(path).splitlines(), skipinitialspace=True)
-        columns = rows.fieldnames or []
-        if not {"xmin", "xmax"} <= {*columns}:
-            raise DataError(
-                f"{path}: the first line must name the columns xmin, xmax and score, found {', '.join(columns) or 'none'}."
-            )
-        tables[path.stem] = [
-            [_number(row.get(column, 1.0), f"{path}, line {rows.line_num}: {column}") for column in ("xmin", "xmax", "score")]
-            for row in rows
-        ]
+    tables = {path.stem: _csv_rows(path) for path in sorted(folder.glob("*.csv"))}
     if not tables:
         raise DataError(f"The folder {folder} holds no .csv file, so no proposals.")
     ends = [row[1] for rows in tables.values() for row in rows if np.isfinite(row[1])]
     extent = _in_fractions if max(ends, default=0) <= 1 + 1e-6 else _in_seconds
     return [_block(name, rows, extent) for name, rows in tables.items()]
+
+
+def _csv_rows(path):
+    """[xmin, xmax, score] of each row."""
+    rows = csv.DictReader(_text(path).splitlines(), skipinitialspace=True)
+    try:
+        columns = rows.fieldnames or []
+        if not {"xmin", "xmax"} <= {*columns}:
+            raise DataError(
+                f"{path}: the first line must name the columns xmin, xmax and score, found {', '.join(columns) or 'none'}."
+            )
+        return [
+            [_number(row.get(column, 1.0), f"{path}, line {rows.line_num}: {column}") for column in ("xmin", "xmax", "score")]
+            for row in rows
+        ]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num + 1}: {error}; this is no list of proposals.") from error
 
 
 def _plain_blocks(path, lines):

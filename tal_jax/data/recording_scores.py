@@ -5,11 +5,16 @@ The file, as it is published for ActivityNet (CUHK's classifier):
     {"class": ["Archery", ...], "results": {"my_recording": [0.9, ...]}}     of each recording a score for each class
 """
 
+import collections
+import logging
+
 import numpy as np
 
 from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
 from tal_jax.json_files import read_json
+
+log = logging.getLogger(__name__)
 
 
 def read_recording_scores(path, classes):
@@ -53,6 +58,38 @@ def require_recordings(scores, names):
         )
 
 
+def require_labels(path, names, classes):
+    """Raises DataError if `best_classes` cannot label detections: with the class, and with its score as a factor.
+
+    Args:
+      path: the JSON file.
+      names: recordings whose detections are to be labelled.
+      classes: those that are scored.
+    """
+    best = best_classes(path)
+    require_recordings(best, names)
+    unknown = [name for name in names if best[name][0] not in classes]
+    if unknown:
+        found = (
+            f"{path}: the annotations do not have the best class of {len(unknown)} of {len(names)} recordings, the first is "
+            f"'{best[unknown[0]][0]}' of '{unknown[0]}'"
+        )
+        if len(unknown) == len(names):
+            raise DataError(f"{found}; they have {', '.join(classes)}. Call the classes as the annotations do.")
+        log.warning("%s; detections there are of no class that is scored.", found)
+    require_positive({name: np.array([best[name][1]]) for name in names}, names)
+
+
+def require_positive(scores, names):
+    """Raises DataError for the first of some recordings with a negative score, where scores are factors of others."""
+    for name in names:
+        if scores[name].min() < 0:
+            raise DataError(
+                f"config.evaluate.recording_scores has a negative score, {scores[name].min():g}, of recording '{name}'; scores of "
+                "detections are multiplied by it, so write probabilities to the file, from 0 to 1."
+            )
+
+
 def _read(path):
     """(names of the classes, {recording: (K,) float64})."""
     content = read_json(path, "recording scores file")
@@ -62,6 +99,13 @@ def _read(path):
         raise DataError(
             f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.'
         ) from error
+    wrong = [name for name in names if not isinstance(name, str) or not name]
+    if wrong or isinstance(content["class"], (str, dict)):
+        found = wrong[0] if wrong else content["class"]
+        raise DataError(f'{path}: "class" must be a list of names of classes, found {found!r:.60}.')
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has the class '{twice[0]}' more than once; give each class one score.")
     for name in rows:
         require_name(name, path)
     wrong = [name for name, row in rows.items() if row.shape != (len(names),) or not np.isfinite(row).all()]

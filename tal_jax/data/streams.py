@@ -10,8 +10,8 @@ from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
+STREAMS = ("rgb", "flow")
 MOST_ROWS_CUT, MOST_SHARE_CUT = 2, 0.01  # streams may differ in length by the larger of the two
-_places_told = set()  # where streams were cut, each told once
 
 
 def aligned(datasets, place):
@@ -19,6 +19,7 @@ def aligned(datasets, place):
 
     Both are read up to the end of the shorter. Both have the timeline of the longer, which lacks no row.
     Where features are spread evenly over a recording, the shorter stream would otherwise be stretched.
+    The first recording that is cut is logged.
 
     Args:
         datasets: a Dataset of each stream. One alone stays as it is.
@@ -30,11 +31,15 @@ def aligned(datasets, place):
     """
     if len(datasets) == 1:
         return list(datasets)
+    tell = told_once()
 
     @functools.cache
     def shared(name):
         lengths = [len(dataset.read(name)) for dataset in datasets]
-        return common_length(lengths, name, place), datasets[int(np.argmax(lengths))].timeline(name)
+        length = common_length(lengths, name, place)
+        if lengths[0] != lengths[1]:
+            tell("streams", f"{place}: recording '{name}' {cut_note(lengths)}.")
+        return length, datasets[int(np.argmax(lengths))].timeline(name)
 
     def seen_sec(name):
         return max(dataset.duration_sec(name) for dataset in datasets)
@@ -46,10 +51,26 @@ def aligned(datasets, place):
     return [cut(dataset) for dataset in datasets]
 
 
+def told_once():
+    """A function (kind, message) that logs the first message of each kind as a warning."""
+    kinds = set()
+
+    def tell(kind, message):
+        if kind not in kinds:
+            kinds.add(kind)
+            log.warning("%s", message)
+
+    return tell
+
+
+def cut_note(lengths):
+    """What is done with two streams that have so many rows: the end of a sentence about their recording."""
+    rows = f"{lengths[0]} and {lengths[1]} rows"
+    return f"has two streams that differ in length, {rows}; both are cut to the shorter"
+
+
 def common_length(lengths, name, place):
     """Rows that two streams of a recording have in common: all of the shorter.
-
-    That streams are cut is logged once for each place.
 
     Args:
         lengths: rows of each stream.
@@ -65,11 +86,30 @@ def common_length(lengths, name, place):
             f"The two streams of recording '{name}' in {place} have {lengths[0]} and {lengths[1]} rows, "
             "which is not one length; make both of the same video."
         )
-    if longer > shorter and place not in _places_told:
-        _places_told.add(place)
-        log.warning(
-            "The two streams of a recording in %s differ in length and are cut to the shorter; "
-            "the first is '%s', %d and %d rows.",
-            *(place, name, *lengths),
-        )
     return shorter
+
+
+def chosen_stream(signal, stream, widths, where):
+    """The channels of one stream.
+
+    Args:
+        signal: (T, C), both streams side by side, RGB first.
+        stream: a name of STREAMS.
+        widths: channels of each stream where the file names them; else both have half of C.
+        where: the recording, for messages.
+
+    Raises:
+        DataError: the file holds one stream alone, or C is odd and the widths are not known.
+    """
+    if len(widths) == 1:
+        raise DataError(
+            f"{where} holds the stream rgb alone; leave config.data.stream empty, it is '{stream}'."
+        )
+    channels = signal.shape[-1]
+    if not widths and channels % 2:
+        raise DataError(
+            f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is "
+            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
+        )
+    first = widths[0] if widths else channels // 2
+    return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

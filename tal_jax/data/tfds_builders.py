@@ -5,24 +5,31 @@ builder.download_and_prepare()
 source = builder.as_data_source("train")          # random access: len(source), source[3]["features"]
 """
 
+import importlib.util
 
 import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
 from tal_jax.data import sbhar, thumos14
+from tal_jax.errors import DataError
 
 
 class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share; a builder adds NUM_CHANNELS and where its annotations and features come from.
 
-    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `features.Timeline`);
+    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `timeline.Timeline`);
     duration_sec; segments_sec (G, 2) float64; labels (G,) class indices.
     """
 
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, *, file_format="array_record", **kwargs):
+        if file_format == "array_record" and not importlib.util.find_spec("array_record"):
+            raise DataError(
+                "ArrayRecord files need the package array_record, which Windows does not have; file_format='tfrecord', with "
+                "TensorFlow, does without."
+            )
         super().__init__(file_format=file_format, **kwargs)
 
     def annotations(self):

@@ -1,41 +1,60 @@
-"""Videos, a frame at a time: decoding, sampling to a lower frame rate, resizing, optical flow.
+"""Videos, a frame at a time: decoding, sampling to a lower frame rate, resizing, storing.
 
-One decoded picture is held at a time, so the length of a film does not matter. Decoding takes one thread: a corpus is
-prepared with one process a core (`prepare.py`), and a damaged file then gives the same frames every time.
+One decoded picture is held at a time, so the length of a film does not matter. Decoding takes one thread: a
+corpus is prepared with one process a core (`prepare.py`), and a damaged file then gives the same frames every
+time.
 """
 
-import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 
 import av
-import cv2
 import numpy as np
 from PIL import Image
 
+from tal_jax.data import video_stream
+from tal_jax.data.optical_flow import flows
+from tal_jax.data.video_time import (
+    LONGEST_CLOCK_GAP_SEC,
+    LONGEST_GAP_SEC,
+    TimeAxis,
+    on_screen,
+    time_axis,
+    undecoded_note,
+)
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.files import replacing, write_rows
 
-SUFFIXES = tuple(".avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv .3gp".split())
-FLOW_BOUND = 20.0  # pixels between two frames; the ends of uint8
+SUFFIXES = tuple(
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
+)
+SAMPLINGS = ("time", "count")
+LONGEST_NAME_BYTES = 240  # of a stem: file systems take 255, and ".NAME.json.1a2b3c4d" is a file on its way
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """Frame rate of a video (its average, 1/s) and its number of frames."""
+    """What the packets of a video say, before anything is decoded.
+
+    Attributes:
+        fps: the commonest frame rate, 1/s; where the rate does not vary, that of the header.
+        num_frames: coded frames.
+        duration_sec: from the zero of the container to the end of the last frame.
+        average_fps: frames over the time that they take; where the rate does not vary, that of the header.
+        axis: TimeAxis of the coded frames.
+    """
 
     fps: float
     num_frames: int
-
-    @property
-    def duration_sec(self):
-        """Length in seconds, at that rate."""
-        return self.num_frames / self.fps
+    duration_sec: float
+    average_fps: float
+    axis: TimeAxis = dataclasses.field(compare=False, repr=False)
 
 
 def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files; hidden files are neither.
+    """The video files of a folder, as sorted paths, and the names of its other files, without hidden ones.
 
     Raises:
         DataError: there is no folder or no video, or two videos have one stem.
@@ -51,16 +70,15 @@ def find_videos(folder):
     for path in paths:
         other = by_stem.setdefault(path.stem, path)
         if other != path:
-            raise DataError(f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; keep one of them.")
+            raise DataError(
+                f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; "
+                "keep one of them."
+            )
     return paths, [path.name for path in files if path not in set(paths)]
 
 
 def read_info(path):
-    """Frame rate and number of frames.
-
-    The header of the file is believed if the file holds as many coded frames as it says. Without a number in it (webm, mkv),
-    or where it lies (a download cut off), the video is decoded to count them, and the rate is that of their time stamps if
-    the header's would put the last frame elsewhere (recordings of screens and phones, whose rate varies).
+    """Frame rate, number of frames and time axis, from the packets of a video; none is decoded.
 
     Args:
         path: any file that FFmpeg reads.
@@ -69,51 +87,143 @@ def read_info(path):
         VideoInfo.
 
     Raises:
-        DataError: the file cannot be read, or holds no video, no frame, a single frame or no frame rate.
+        DataError: the file cannot be read, or holds no video or a single frame.
     """
-    with _opened(path) as (container, stream):
-        fps, in_header = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 0), stream.frames
-        num_coded = sum(packet is not None for packet in _packets(container, stream))
-    if fps and in_header == num_coded > 1:
-        return VideoInfo(fps, in_header)
-    with _opened(path) as (container, stream):
-        stamps = [picture.pts for picture in _pictures(path, container, stream)]
-        span_sec = 0 if None in stamps else float((stamps[-1] - stamps[0]) * stream.time_base)
-    num_steps = len(stamps) - 1
-    if span_sec > 0 and abs(span_sec * fps - num_steps) > 1.5:
-        fps = num_steps / span_sec
-    if not fps:
-        raise DataError(f"The video {path} does not say its frame rate.")
-    return VideoInfo(fps, len(stamps))
+    packets, sound_sec = [], []
+    with video_stream.opened(path) as (container, stream):
+        in_header = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 0)
+        start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
+        is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
+        is_avi = container.format.name == "avi"
+        for packet in video_stream.packets(container, stream, *container.streams.audio):
+            if packet.stream is not stream:
+                sound_sec.append(packet.dts and float(packet.dts * packet.time_base))
+            elif not packet.is_discard:
+                packets.append((packet.dts, packet.pts, packet.duration))
+    if len(packets) < 2:
+        raise DataError(f"{path} holds {'a single frame' if packets else 'no frame'}; it is no video.")
+    decode, show, durations = np.array(packets, float).T  # None becomes NaN
+    if is_avi and not np.isnan(show).all():
+        # Its stamps number the chunks, empty ones too; FFmpeg adds the frames that a decoder holds back.
+        show -= np.nanmin(show) - np.nanmin(decode)
+    longest_gap_sec = np.inf if is_avi else LONGEST_CLOCK_GAP_SEC if is_clock else LONGEST_GAP_SEC
+    sound_sec = np.array([sec for sec in sound_sec if sec is not None], float)
+    options = dict(longest_gap_sec=longest_gap_sec, has_zero=not is_clock, counted_fps=in_header or 25.0)
+    axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, **options)
+    duration_sec = axis.duration_sec(float(np.nan_to_num(durations[np.argmax(axis.times_sec)])) * unit_sec)
+    commonest_fps = axis.commonest_fps()
+    average_fps = len(packets) / (duration_sec - max(axis.times_sec.min(), 0))
+    as_fields = abs(commonest_fps / 2 - in_header) < 0.01 * in_header  # interlaced: a packet is half a frame
+    fps = in_header if as_fields or abs(commonest_fps - in_header) < 0.01 * in_header else commonest_fps
+    if abs(average_fps - in_header) < 0.1 * in_header:  # packets may hold no frame of their own, in VP8
+        average_fps = in_header
+    return VideoInfo(fps, len(packets), duration_sec, average_fps, axis)
 
 
-def read_frames(path, fps=1.0, target_fps=1.0):
-    """Decodes a video, leaving out what the decoder rejects (damaged blocks).
+class Reading:
+    """One reading of a video; afterwards `notes` are what was uncommon, phrases for a person.
+
+    Attributes:
+        info: VideoInfo.
+    """
+
+    def __init__(self, path):
+        """path: any file that FFmpeg reads. Raises DataError as `read_info`."""
+        self.path, self.info, self._decoded_sec = path, read_info(path), []
+
+    @property
+    def notes(self):
+        """Tuple of phrases; what could not be decoded is among them once the frames were read to the end."""
+        decoded_sec = np.array(self._decoded_sec)
+        lost = undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
+        return self.info.axis.notes + lost
+
+    def frames(self, fps):
+        """Frames at even times 0, 1/fps, 2/fps, …: each is the picture that is on the screen then.
+
+        A picture that stays is repeated (the very same array), and the first one stands in before it comes.
+
+        Args:
+            fps: frames a second.
+
+        Yields:
+            (seconds from the zero of the container when the picture came, (H, W, 3) uint8 RGB, upright where
+            the file says how the camera was held), at least one.
+
+        Raises:
+            DataError: fewer than two pictures can be decoded.
+        """
+        count = max(int(self.info.duration_sec * fps + 0.5), 1)
+        rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
+        pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
+        yield from each_once(video_stream.upright, pictures)
+
+    def counted_frames(self, fps):
+        """Frames by `sample_frames`, as published; of a video at an even rate they are nearly at even times.
+
+        Args, Yields: as `frames`.
+
+        Raises:
+            DataError: as `frames`; or none is kept.
+        """
+        kept = 0
+        for kept, picture in enumerate(sample_frames(self._pictures(), self.info.average_fps, fps), 1):
+            yield video_stream.upright(picture)
+        if not kept:
+            raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
+
+    def _pictures(self):
+        """(seconds, av.VideoFrame) of all that can be decoded, in order; damaged blocks are left out."""
+        axis, self._decoded_sec = self.info.axis, []
+        with video_stream.opened(self.path) as (container, stream):
+            unit_sec = float(stream.time_base)
+            stamps = np.rint(axis.times_sec / unit_sec).astype(np.int64).tolist()
+            packets = video_stream.stamped(video_stream.packets(container, stream), iter(stamps))
+            for picture in video_stream.decoded(stream.codec_context, packets):
+                last_sec = self._decoded_sec[-1] if self._decoded_sec else -np.inf
+                if axis.is_counted or picture.pts is None:
+                    now_sec = max(last_sec + axis.step_sec, 0.0)
+                else:
+                    now_sec = max(picture.pts * unit_sec, last_sec)
+                self._decoded_sec.append(now_sec)
+                yield now_sec, picture
+        if len(self._decoded_sec) < 2:
+            found = "a single frame" if self._decoded_sec else "no frame"
+            raise DataError(f"{self.path} holds {found} that can be decoded; it is no video.")
+
+
+def read_frames(path, fps=None):
+    """The frames of a video at even times, see `Reading.frames`.
 
     Args:
         path: any file that FFmpeg reads.
-        fps, target_fps: the video's rate and the one to sample at, see `sample_frames`; without them every frame is kept.
+        fps: frames a second; None: the video's own rate.
 
     Yields:
-        (H, W, 3) uint8 RGB, upright where the file says how the camera was held. Frames that are not kept cost their decoding.
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: the file cannot be read, or holds no video, no frame or a single frame; or none is kept.
+        DataError: as `Reading`.
     """
-    num_frames = 0
-    with _opened(path) as (container, stream):
-        pictures = sample_frames(_pictures(path, container, stream), fps, target_fps)
-        for num_frames, picture in enumerate(pictures, 1):
-            image = picture.to_ndarray(format="rgb24")
-            yield np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90))) if picture.rotation else image
-    if not num_frames:
-        raise DataError(f"The video {path} is too short to take a frame at {target_fps:g} frames a second.")
+    reading = Reading(path)
+    for _, frame in reading.frames(fps or reading.info.fps):
+        yield frame
+
+
+def each_once(function, items):
+    """function(item) of each item; an item that is the very object before is not computed again."""
+    last = value = None
+    for item in items:
+        if item is not last:
+            last, value = item, function(item)
+        yield value
 
 
 def sample_frames(frames, fps, target_fps):
-    """AFSD, THUMOS14: keeps a frame whenever the running count reaches fps/target_fps, which is then subtracted.
+    """AFSD, THUMOS14: keeps a frame when the running count reaches fps/target_fps, which is then subtracted.
 
-    Of 25 frames a second at 10, frames 3, 5, 8, 10, ... (counted from 1) are kept; at a target of `fps` or more, all are.
+    Of 25 frames a second at 10, frames 3, 5, 8, 10, ... (counted from 1) are kept; at a target of `fps` or
+    more, all are.
 
     Args:
         frames: iterable of anything.
@@ -135,152 +245,89 @@ def sample_frames(frames, fps, target_fps):
 def dynamic_fps(info, max_frames=768):
     """AFSD, ActivityNet: the rate at which a whole video is at most `max_frames` frames.
 
-    Sampled at it, a longer video gives `max_frames` frames, or one fewer where the running count of `sample_frames` is
-    rounded down.
+    Sampled at it, a longer video gives `max_frames` frames; by count (`sample_frames`) one fewer, where the
+    running count is rounded down.
     """
-    return info.fps * min(max_frames / info.num_frames, 1)
+    return min(info.fps, max_frames / info.duration_sec)
 
 
 def resize(frame, height, width):
-    """Pillow's bicubic resize, as published for THUMOS14, whatever the aspect ratio: (H, W, 3) uint8 -> (height, width, 3)."""
+    """Pillow's bicubic resize, as published for THUMOS14: (H, W, 3) uint8 -> (height, width, 3)."""
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def optical_flow(previous, following):
-    """TV-L1 optical flow of grey frames, as uint8.
-
-    Motions are clipped to [-20, 20] pixels and mapped linearly to [0, 255], so that value/255*2 - 1 is motion/20;
-    standing still is 128 (127.5 rounded to even).
-
-    Args:
-        previous, following: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 2) uint8, motion to the right and down from `previous` to `following`.
-
-    Raises:
-        DataError: this OpenCV has no TV-L1.
-    """
-    if not hasattr(cv2, "optflow"):
-        raise DataError(
-            "Optical flow needs OpenCV's contrib modules: pip uninstall opencv-python opencv-python-headless, then "
-            "pip install --force-reinstall opencv-contrib-python-headless."
-        )
-    previous, following = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, following))
-    motion = cv2.optflow.DualTVL1OpticalFlow_create().calc(previous, following, None)  # (H, W, 2) float32
-    return np.rint((np.clip(motion / FLOW_BOUND, -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
-def flows(frames):
-    """Optical flow from each frame to the next, one behind.
-
-    Args:
-        frames: iterable of T >= 1 frames (H, W, 3) uint8 RGB.
-
-    Yields:
-        T flows (H, W, 2) uint8, see `optical_flow`. As in AFSD the last frame, which has no next one, repeats the flow before
-        it; a single frame stands still.
-    """
-    flow = previous = None
-    for frame in frames:
-        if previous is not None:
-            flow = optical_flow(previous, frame)
-            yield flow
-        previous = frame
-    yield optical_flow(previous, previous) if flow is None else flow
-
-
-@contextlib.contextmanager
-def _opened(path):
-    """The file's container and its video stream; what FFmpeg refuses becomes a DataError."""
-    try:
-        # "file:" keeps a colon in the name from being read as a protocol.
-        with av.open(f"file:{pathlib.Path(path)}", metadata_errors="ignore") as container:
-            stream = container.streams.best("video")
-            if container.format.name == "tty":
-                raise DataError(f"{path} holds text; it is no video.")  # which FFmpeg would draw
-            if stream is None:
-                raise DataError(f"{path} holds no video{', only sound' if container.streams.audio else ''}.")
-            if stream.codec_context is None:
-                raise DataError(f"The video {path} is in a coding that this FFmpeg cannot decode.")
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except av.FFmpegError as error:
-        raise DataError(f"Cannot read the video {path}: {error.strerror}.") from error
-
-
-def _packets(container, stream):
-    """The coded frames in file order, up to where the file breaks off, then None, which asks a decoder for what it kept back."""
-    with contextlib.suppress(av.FFmpegError):
-        yield from (packet for packet in container.demux(stream) if packet.size)
-    yield None
-
-
-def _pictures(path, container, stream):
-    """The frames (av.VideoFrame) that can be decoded, in order. Raises DataError at the end if there were fewer than two."""
-    num_frames = 0
-    for packet in _packets(container, stream):
-        with contextlib.suppress(av.FFmpegError):
-            for num_frames, picture in enumerate(stream.codec_context.decode(packet), num_frames + 1):
-                yield picture
-    if num_frames < 2:
-        raise DataError(f"{path} holds {'a single frame' if num_frames else 'no frame that can be decoded'}; it is no video.")
-
-
-def store_video(path, out, fps, frame_pixels, flow):
-    """Makes what is not yet there of the small frames of one video, without holding them: OUT/rgb, OUT/info and OUT/flow.
+def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
+    """Makes what lacks of the small frames of a video, without holding them: OUT/rgb, OUT/info and OUT/flow.
 
     Args:
         path: the video.
         out: the folder to write to.
-        fps: frames a second to keep, at most all; 0: so many that the whole video is at most 768 frames, see `dynamic_fps`.
+        fps: frames a second to keep, at most all; 0: so many that the whole video is at most 768 frames, see
+            `dynamic_fps`.
         frame_pixels: height and width of the frames in pixels.
         flow: whether to make optical flow.
+        sampling: "time", see `Reading.frames`, or "count", see `Reading.counted_frames`.
 
     Raises:
-        DataError: the video cannot be decoded.
+        DataError: the video cannot be decoded, or its name is too long.
     """
     rgb_file, info_file, flow_file = stored_files(out, path, flow=True)
     if not (rgb_file.exists() and info_file.exists()):
         flow_file.unlink(missing_ok=True)
-        info = read_info(path)
-        fps = min(fps, info.fps) if fps else dynamic_fps(info)
-        frames = read_frames(path, info.fps, fps)
-        num_frames = write_rows(rgb_file, (resize(frame, frame_pixels, frame_pixels) for frame in frames))
-        content = dict(fps=fps, num_frames=num_frames, duration_sec=info.duration_sec, source_fps=info.fps)
-        with replacing(info_file) as temporary:
-            temporary.write_text(json.dumps(content))
+        reading, times_sec = Reading(path), []
+        own_fps = reading.info.fps if sampling == "time" else reading.info.average_fps
+        fps = min(fps, own_fps) if fps else dynamic_fps(reading.info)
+
+        def frames():
+            for seconds, frame in reading.frames(fps) if sampling == "time" else reading.counted_frames(fps):
+                times_sec.append(round(seconds, 4))
+                yield frame
+
+        write_rows(rgb_file, each_once(lambda frame: resize(frame, frame_pixels, frame_pixels), frames()))
+        write_info(info_file, fps, reading, num_frames=len(times_sec), sampling=sampling, times_sec=times_sec)
     if flow and not flow_file.exists():
         write_rows(flow_file, flows(np.load(rgb_file, mmap_mode="r")))
 
 
 def stored_files(out, path, flow):
-    """The files that are made of the video `path`: frames, info and perhaps flow."""
-    out, name = pathlib.Path(out), pathlib.Path(path).stem
+    """The files that are made of the video `path`: frames, info and perhaps flow.
+
+    Raises DataError as `stored_name`.
+    """
+    out, name = pathlib.Path(out), stored_name(path)
     files = [out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json"]
     return [*files, out / "flow" / f"{name}.npy"] if flow else files
 
 
-def write_rows(path, rows):
-    """Writes a .npy file row by row, so that one row is held at a time.
+def stored_name(path):
+    """What files made of a video are called: the stem of its name.
+
+    Raises DataError for one that is too long.
+    """
+    name = pathlib.Path(path).stem
+    size = len(os.fsencode(name))
+    if size > LONGEST_NAME_BYTES:
+        raise DataError(
+            f"The name of the video {path} has {size} bytes; rename it to at most {LONGEST_NAME_BYTES}."
+        )
+    return name
+
+
+def write_info(path, fps, reading, **more):
+    """Writes what is to be known of the frames or features of a video as JSON.
 
     Args:
         path: the file.
-        rows: iterable of T >= 1 uint8 arrays of one shape.
-
-    Returns:
-        T.
+        fps: of the frames.
+        reading: Reading of the video, read to its end.
+        more: other fields.
     """
-    num_rows = 0
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        for num_rows, row in enumerate(rows, 1):
-            if num_rows == 1:
-                _write_header(file, (0, *row.shape))
-            file.write(row.data)
-        file.seek(0)
-        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
-    return num_rows
-
-
-def _write_header(file, shape):
-    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))
+    content = dict(
+        fps=fps,
+        duration_sec=reading.info.duration_sec,
+        source_fps=reading.info.fps,
+        notes=reading.notes,
+        **more,
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content))

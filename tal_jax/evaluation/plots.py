@@ -1,7 +1,10 @@
 """The timeline of one recording: what was detected when, above what was annotated."""
 
+import functools
+
 import matplotlib.colors
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -67,6 +70,39 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         figure.savefig(temporary, format="png")
 
 
+def drawable(text):
+    """A text as it can be drawn: its characters, or where no installed font has them all, their codes: "\\u8df3".
+
+    Returns:
+        (text, names of the fonts to draw it with).
+    """
+    usual = font_manager.fontManager.findfont(font_manager.FontProperties())
+    needed = {ord(character) for character in text if not character.isspace()}
+    lacking = needed - _characters(usual)
+    if not lacking:
+        return text, None
+    for font in font_manager.fontManager.ttflist:
+        if not font.name.startswith("Last Resort") and lacking <= _characters(font.fname):  # which draws boxes
+            return text, [font_manager.get_font(usual).family_name, font.name]
+    return text.encode("ascii", "backslashreplace").decode(), None
+
+
+@functools.lru_cache(1024)
+def _characters(path):
+    """The code points of a font that can be drawn at any size; none of one that cannot be read."""
+    try:
+        font = font_manager.get_font(path)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+def _written(text):
+    """The arguments with which a text of the user's is drawn, in which "$" begins no formula."""
+    text, fonts = drawable(text)
+    return text, dict(parse_math=False, fontfamily=fonts) if fonts else dict(parse_math=False)
+
+
 def strength(score, best_score):
     """Opacity of a bar, from 0.2 at score 0 to 1 at the best score of the picture."""
     return 0.2 + 0.8 * float(np.clip(score / best_score, 0, 1)) if best_score > 0 else 1.0
@@ -107,7 +143,10 @@ def _draw_frame(axes, rows, duration_sec):
     axes.set(xlim=(0, duration_sec), ylim=(max(len(rows), 1) - 0.5, -0.5))
     for row in range(0, len(rows), 2):
         axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
-    axes.set_yticks(range(len(rows)), rows, fontsize=10, color=INK)
+    written = [_written(name) for name in rows]
+    axes.set_yticks(range(len(rows)), [text for text, _ in written], fontsize=10, color=INK)
+    for label, (_, look) in zip(axes.get_yticklabels(), written):
+        label.update(look)
     ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec))
     axes.set_xticks(ticks_sec, [clock(tick, duration_sec) for tick in ticks_sec], fontsize=9, color=GREY)
     axes.set_xlabel("seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s", fontsize=9, color=GREY)
@@ -129,7 +168,8 @@ def _draw_strip(axes, key_frames, duration_sec):
 
 def _draw_head(axes, name, summary):
     above = dict(xy=(0, 1), xycoords="axes fraction", textcoords="offset points", va="bottom")
-    axes.annotate(name, xytext=(0, 25), fontsize=13, fontweight="bold", color=INK, **above)
+    name, look = _written(name)
+    axes.annotate(name, xytext=(0, 25), fontsize=13, fontweight="bold", color=INK, **above, **look)
     axes.annotate(summary, xytext=(0, 9), fontsize=9, color=GREY, **above)
 
 

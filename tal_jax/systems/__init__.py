@@ -1,34 +1,48 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
+from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn, tcanet
+from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
+from tal_jax.systems.ecm import config as ecm_config
 from tal_jax.systems.ecm import decode as ecm_decode
 from tal_jax.systems.ecm import examples as ecm_examples
 from tal_jax.systems.ecm import losses as ecm_losses
 from tal_jax.systems.interface import System
+from tal_jax.systems.kt_mgfn import config as kt_mgfn_config
 from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
 from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
 from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
 from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
+from tal_jax.systems.pgcn import config as pgcn_config
 from tal_jax.systems.pgcn import decode as pgcn_decode
 from tal_jax.systems.pgcn import examples as pgcn_examples
 from tal_jax.systems.pgcn import losses as pgcn_losses
 from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
+from tal_jax.systems.tcanet import config as tcanet_config
 from tal_jax.systems.tcanet import decode as tcanet_decode
 from tal_jax.systems.tcanet import examples as tcanet_examples
 from tal_jax.systems.tcanet import losses as tcanet_losses
 from tal_jax.systems.tcanet import optimizer as tcanet_optimizer
 
-AFSD = System(afsd.build, afsd_examples.training_examples, afsd_losses.loss, afsd_decode.decode, afsd_decode.fuse)
-
+AFSD = System(
+    afsd.build,
+    afsd_examples.training_examples,
+    afsd_losses.loss,
+    afsd_decode.decode,
+    afsd_decode.fuse,
+    require_valid=afsd_config.require_valid,
+)
 ECM = System(
     ecm.build,
     ecm_examples.training_examples,
     ecm_losses.loss,
     ecm_decode.decode,
     localize=ecm_decode.localize,
+    require_valid=ecm_config.require_valid,
 )
 KT_MGFN = System(
     kt_mgfn.build,
@@ -37,6 +51,7 @@ KT_MGFN = System(
     kt_mgfn_decode.decode,
     localize=kt_mgfn_decode.localize,
     make_optimizer=kt_mgfn_optimizer.make_optimizer,
+    require_valid=kt_mgfn_config.require_valid,
 )
 PGCN = System(
     pgcn.build,
@@ -47,6 +62,7 @@ PGCN = System(
     windows=pgcn_examples.test_windows,
     refine=pgcn_decode.refine,
     make_optimizer=pgcn_optimizer.make_optimizer,
+    require_valid=pgcn_config.require_valid,
 )
 TCANET = System(
     tcanet.build,
@@ -56,6 +72,7 @@ TCANET = System(
     windows=tcanet_examples.test_windows,
     refine=tcanet_decode.refine,
     make_optimizer=tcanet_optimizer.make_optimizer,
+    require_valid=tcanet_config.require_valid,
 )
 
 SYSTEMS = {
@@ -67,3 +84,17 @@ SYSTEMS = {
     "pgcn_dw": PGCN,
     "tcanet": TCANET,
 }
+
+
+def require_valid(config, training):
+    """Raises DataError for the first field of a config, and of its first stage, whose value cannot be.
+
+    training: whether the fields that only training reads must also go together.
+    """
+    for prefix, part in (("config.", config), ("config.first_stage.", config.get("first_stage"))):
+        if part is None:
+            continue
+        try:
+            (SYSTEMS[part.system].require_valid if training else require_fields)(part)
+        except DataError as error:
+            raise DataError(str(error).replace("config.", prefix)) from error

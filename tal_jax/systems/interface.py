@@ -5,6 +5,8 @@ from typing import Callable, NamedTuple
 
 import jax
 
+from tal_jax.ranges import require_fields
+
 
 class Term(NamedTuple):
     """One loss: weight * sum / max(count, 1), sum and count taken over all devices and accumulated batches."""
@@ -48,6 +50,7 @@ class System:
       refine: of a system that suppresses by itself: (config, the arrays of all windows of a recording, number of streams) ->
         segments_sec (M, 2), classes (M,), scores (M,), on the host. `fuse` then gives such arrays too.
       make_optimizer: (config, total_steps) -> optax transformation; None: that of all systems.
+      require_valid: (config) -> None; raises DataError for the first field whose value cannot be, before anything is trained.
     """
 
     build: Callable
@@ -59,3 +62,4 @@ class System:
     localize: Callable | None = None
     refine: Callable | None = None
     make_optimizer: Callable | None = None
+    require_valid: Callable = require_fields

@@ -25,7 +25,7 @@ def check(tmp_path, database):
     config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
     config.data.update(samples_per_frame=1, num_channels=2)
     for name in database:
-        np.save(tmp_path / f"{name}.npy", np.ones((100, 2)))
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(100, 2)))
 
     def run(**fields):
         config.data.update(fields)
@@ -74,12 +74,12 @@ def test_the_same_segment_with_two_labels_is_fine(check, database):
     [
         (np.full((100, 2), np.nan), "NaN or infinite features in 100 of 100 rows, the first is row 0"),
         (
-            np.where(np.arange(200).reshape(100, 2) == 5, np.inf, 1),
+            np.where(np.arange(200).reshape(100, 2) == 5, np.inf, np.eye(100, 2)),
             "NaN or infinite features in 1 of 100 rows, the first is row 2",
         ),
         (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
-        (np.ones((50, 2)), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
+        (np.eye(50, 2), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
     ],
 )
 def test_features(check, tmp_path, features, sentence):
@@ -154,3 +154,23 @@ def test_recordings_that_cannot_be_used_do_not_end_the_check(check, tmp_path, da
     assert len(problems) == 2
     assert problems[0].startswith("Recording 'first': Cannot read the feature file")
     assert "Recording 'second' has neither 'fps' nor 'duration'" in problems[1]
+
+
+def test_what_is_special_about_files_is_noted(check, tmp_path):
+    (tmp_path / "first.npy").unlink()
+    rows = "".join(f"{i},{np.sin(i)},5\n" for i in range(100))
+    (tmp_path / "first.csv").write_text(",ax,ay\n" + rows)
+    assert check() == [
+        "Note: recording 'first' has the number of the row in column 1, which is left out.",
+        "Note: 1 recordings have channels that never change; the first is 'first', channels 2.",
+    ]
+
+
+def test_features_that_never_change_are_a_problem(check, tmp_path):
+    np.save(tmp_path / "first.npy", np.ones((100, 2)))
+    assert check() == ["1 recordings have no channel that ever changes; the first is 'first'."]
+
+
+def test_features_beyond_float32_are_a_problem(check, tmp_path):
+    np.save(tmp_path / "first.npy", np.where(np.arange(200).reshape(100, 2) == 7, 1e300, np.eye(100, 2)))
+    assert check() == ["Recording 'first' has NaN or infinite features in 1 of 100 rows, the first is row 3."]

@@ -6,6 +6,7 @@ import pytest
 
 from tal_jax.data import features, load_dataset, sbhar
 from tal_jax.data.annotations import Recording
+from tal_jax.data.timeline import Axis
 from tal_jax.errors import DataError
 
 
@@ -21,122 +22,6 @@ def test_timeline_by_hand():
     np.testing.assert_allclose(timeline.to_seconds([[0.5], [1.5]]), [[8 / 30], [12 / 30]])  # centres of frames 0-15, 4-19
     timeline = features.Timeline(fps=50, stride_frames=10, snippet_frames=10)
     np.testing.assert_allclose(timeline.to_seconds([0, 1]), [0, 0.2])  # cells touch
-
-
-def test_fold_samples():
-    signal = np.arange(14).reshape(7, 2)
-    np.testing.assert_array_equal(features.fold_samples(signal, 3), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
-    np.testing.assert_array_equal(features.fold_samples(signal, 1), signal)
-    assert features.fold_samples(signal, 8).shape == (0, 16)
-    assert np.shares_memory(features.fold_samples(signal, 3), signal)
-
-
-def test_standardised_channels_have_mean_0_and_deviation_1():
-    array = np.array([[1, 5, 2, 0], [3, 5, np.nan, np.inf], [5, 5, 4, 2]], np.float32)
-    half = np.sqrt(3 / 2)  # deviations are sqrt(8/3), 0, 1 and 1
-    np.testing.assert_allclose(
-        features.standardise(array), [[-half, 0, -1, -1], [0, 0, np.nan, np.inf], [half, 0, 1, 1]], rtol=1e-6
-    )
-
-
-@pytest.fixture
-def array():
-    return np.arange(6, dtype=np.float32).reshape(3, 2)
-
-
-def test_reads_npy_without_loading_it(tmp_path, array):
-    np.save(tmp_path / "a.npy", array)
-    found = features.read_features(tmp_path / "a.npy")
-    assert isinstance(found, np.memmap)
-    np.testing.assert_array_equal(found, array)
-    np.save(tmp_path / "a.npy", array.astype(np.int16))
-    assert features.read_features(tmp_path / "a.npy").dtype == np.float32
-
-
-def test_reads_npz(tmp_path, array):
-    path = tmp_path / "a.npz"
-    np.savez(path, whatever=array)
-    np.testing.assert_array_equal(features.read_features(path), array)
-    np.savez_compressed(path, other=np.zeros(3), features=array)
-    np.testing.assert_array_equal(features.read_features(path), array)
-
-
-@pytest.mark.parametrize(
-    "text", ["0,1\n2,3\n4,5\n", "acc x,acc y\n0,1\n2,3\n4,5", "\ufeff0,1.0\r\n2,3\r\n4,5\r\n", "x,y\n0,1e0\n2,3\n4,5\n"]
-)
-def test_reads_csv_with_and_without_header(tmp_path, array, text):
-    path = tmp_path / "a.csv"
-    path.write_bytes(text.encode())
-    found = features.read_features(path)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, array)
-
-
-def test_a_missing_number_in_a_csv_is_nan_wherever_it_is(tmp_path):
-    (tmp_path / "a.csv").write_text("1,\n2,3\n")
-    np.testing.assert_array_equal(features.read_features(tmp_path / "a.csv"), [[1, np.nan], [2, 3]])
-
-
-@pytest.mark.parametrize(
-    "name, content",
-    [
-        ("missing.npy", None),
-        ("empty.npy", b""),
-        ("empty.npz", b""),
-        ("empty.csv", b""),
-        ("header_only.csv", b"x,y\n"),
-        ("words.csv", b"x,y\n1,2\n3,four\n"),
-        ("ragged.csv", b"1,2\n3\n"),
-        ("semicolons.csv", b"1;2\n3;4\n"),
-        ("binary.csv", bytes(range(128, 256))),
-        ("text.npy", b"not an array"),
-        ("text.npz", b"not an array"),
-        ("flat.npy", np.zeros(3)),
-        ("no_rows.npy", np.zeros((0, 4))),
-        ("no_rows.npz", np.zeros((0, 4))),
-        ("cube.npz", np.zeros((2, 2, 2))),
-        ("pickled.npy", np.array([[{}, 1]], object)),
-        ("pickled.npz", np.array([[{}, 1]], object)),
-        ("words.npy", np.array([["a", "b"]])),
-        ("complex.npy", np.zeros((2, 2), complex)),
-        ("other.mat", b"1"),
-    ],
-)
-def test_a_bad_file_is_one_sentence(tmp_path, name, content):
-    path = tmp_path / name
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        (np.save if name.endswith("npy") else np.savez)(path, content)
-    with pytest.raises(DataError, match=name) as error:
-        features.read_features(path)
-    assert "\n" not in str(error.value) and "Error" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
-def test_a_truncated_file_is_one_sentence(tmp_path, name, kept):
-    path = tmp_path / name
-    (np.save if name == "a.npy" else np.savez_compressed)(path, np.random.default_rng(0).normal(size=(200, 8)))
-    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(DataError, match=name):
-        features.read_features(path)
-
-
-def test_a_damaged_npz_is_one_sentence(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, np.random.default_rng(0).normal(size=(200, 8)))
-    content = bytearray(path.read_bytes())
-    content[2000:2100] = bytes(100)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="a.npz"):
-        features.read_features(path)
-
-
-def test_two_arrays_without_name(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.zeros((1, 1)), y=np.zeros((1, 1)))
-    with pytest.raises(DataError, match="2 arrays and none is named 'features'"):
-        features.read_features(tmp_path / "a.npz")
 
 
 @pytest.fixture
@@ -209,7 +94,7 @@ def test_folder_errors(config):
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():
     data = ml_collections.ConfigDict(dict(fps=0.0, stride_frames=4, snippet_frames=16, samples_per_frame=2))
     recording = Recording("a", "train", 40.0, np.zeros((0, 2)), np.zeros(0, np.int32))
-    timeline = features.make_timeline(recording, data, lambda name: 80).folded(data.samples_per_frame)
+    timeline = features.make_timeline(recording, data, lambda name: Axis(80, 0.0, {})).folded(data.samples_per_frame)
     np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])  # 40 frames of two features each
 
 

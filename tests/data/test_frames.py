@@ -100,7 +100,7 @@ def test_one_class(config):
 @pytest.mark.parametrize(
     "file, content, sentence",
     [
-        ("info/v_a.json", "{", "v_a.json is missing or damaged; delete the frames of this video and run tal_jax.prepare again"),
+        ("info/v_a.json", "{", "v_a.json is missing or damaged; delete what was made of this video and run the same command again"),
         ("rgb/v_a.npy", "", "Cannot read the frames .*v_a.npy"),
         (
             "rgb/v_a.npy",

@@ -32,7 +32,7 @@ def config_of(tiny, tmp_path, database):
     def make(**fields):
         (tmp_path / "labels.json").write_text(json.dumps({"database": database, "classes": ["slow", "Ambiguous", "fast"]}))
         for name in database:
-            np.save(tmp_path / f"{name}.npy", np.zeros((90, 3), np.float32))
+            np.save(tmp_path / f"{name}.npy", np.arange(270, dtype=np.float32).reshape(90, 3))
         config = tiny()
         config.data.update(annotations=str(tmp_path / "labels.json"), features=str(tmp_path), **fields)
         return config

@@ -185,6 +185,7 @@ LIST = "# 1\na\n40\n1\n{}\n"
         ("p.txt.xz", "a 1 2\n", "not a text file"),
         ("csv/a.csv", "start,end\n1,2\n", "columns xmin, xmax and score, found start, end"),
         ("csv/a.csv", "", "found none"),
+        ("csv/a.csv", f"xmin,xmax\n1,{'2' * 140_000}\n", "line 2: field larger than field limit"),
         ("csv/a.csv", "xmin,xmax,score\n1,2\n", "line 2: score must be a number, found None"),
         ("csv/a.txt", "", "holds no .csv file"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from tal_jax.data import load_dataset
 from tal_jax.data.proposals import Proposals, write_proposals
-from tal_jax.data.recording_scores import best_classes, read_recording_scores, require_recordings
+from tal_jax.data.recording_scores import best_classes, read_recording_scores, require_labels, require_recordings
 from tal_jax.errors import DataError
 
 CONTENT = {"class": ["run", "jump", "fall"], "results": {"a": [0.2, 0.7, 0.1], "b": [3, 2, 1]}}
@@ -73,6 +73,20 @@ def test_a_bad_row_gets_one_sentence(row, tmp_path):
 def test_a_missing_file_gets_one_sentence(tmp_path):
     with pytest.raises(DataError, match="Cannot read the recording scores .*nothing.json: No such file or directory"):
         best_classes(tmp_path / "nothing.json")
+
+
+def test_labels_are_positive_and_some_at_least_known(tmp_path, caplog):
+    path = written(tmp_path, CONTENT)
+    require_labels(path, ["a", "b"], ("run", "jump"))
+    assert not caplog.text
+    require_labels(path, ["a", "b"], ("run",))
+    assert "the best class of 1 of 2 recordings, the first is 'jump' of 'a'; detections there are of no class" in caplog.text
+    with pytest.raises(DataError, match="the best class of 2 of 2 recordings, the first is 'jump' of 'a'; they have sit. Call"):
+        require_labels(path, ["a", "b"], ("sit",))
+    with pytest.raises(DataError, match="lacks 1 of 3 recordings; the first is 'c'"):
+        require_labels(path, ["a", "b", "c"], ("run",))
+    with pytest.raises(DataError, match="has a negative score, -1, of recording 'a'; scores of detections are multiplied by it"):
+        require_labels(written(tmp_path, {"class": ["run"], "results": {"a": [-1]}}), ["a"], ("run",))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from tal_jax.data import features, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Timeline, build_dataset, data_config, read_features
+from tal_jax.data.feature_files import read_features
+from tal_jax.data.features import Timeline, build_dataset, data_config
 from tal_jax.data.streams import aligned, common_length
 from tal_jax.errors import DataError
 from tests import tiny_config
@@ -29,14 +30,20 @@ def test_more_is_another_recording(lengths):
         common_length(lengths, "a", "here")
 
 
-def test_a_place_is_told_once(caplog):
-    for name in ("equal", "first", "second"):
-        common_length((5, 5) if name == "equal" else (5, 4), name, "a place")
-    (message,) = caplog.messages
-    assert message == (
-        "The two streams of a recording in a place differ in length and are cut to the shorter; "
-        "the first is 'first', 5 and 4 rows."
-    )
+def test_what_is_done_with_streams_is_told_once_a_data_set(tmp_path, caplog):
+    recordings = {}
+    for name, rows in (("a", 5), ("b", 4), ("c", 4)):
+        np.savez(tmp_path / f"{name}.npz", rgb=np.ones((5, 3)), flow=np.ones((rows, 3)))
+        recordings[name] = Recording(name, "train", 30.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+    for _ in range(2):  # a second data set of the folder tells it again
+        dataset = features.folder_dataset(Annotations(("x",), recordings), tmp_path, data_config())
+        for name in recordings:
+            dataset.read(name)
+        (message,) = caplog.messages
+        assert message == (
+            f"Recording 'b' in {tmp_path} has two streams that differ in length, 5 and 4 rows; both are cut to the shorter."
+        )
+        caplog.clear()
 
 
 def write_streams(folder, form, lengths):
@@ -53,10 +60,10 @@ def write_streams(folder, form, lengths):
 
 @pytest.mark.parametrize("form", ["npz", "npy"])
 @pytest.mark.parametrize("lengths", [(300, 299), (299, 300)])
-def test_a_file_of_two_streams_is_cut_and_not_stretched(tmp_path, form, lengths, caplog):
-    array = read_features(write_streams(tmp_path, form, lengths))
-    np.testing.assert_array_equal(array, np.repeat([[1, 1, 1, 2, 2, 2]], 299, axis=0))
-    assert len(caplog.messages) == 1
+def test_a_file_of_two_streams_is_cut_and_not_stretched(tmp_path, form, lengths):
+    found = read_features(write_streams(tmp_path, form, lengths), data_config())
+    np.testing.assert_array_equal(found.array, np.repeat([[1, 1, 1, 2, 2, 2]], 299, axis=0))
+    assert found.rows == 300 and found.widths == (3, 3)
     row = {"subset": "train", "duration": 30.0, "annotations": []}
     (tmp_path / "labels.json").write_text(json.dumps({"classes": ["x"], "database": {"a": row}}))
     config = tiny_config.get_config("toy")
@@ -72,7 +79,7 @@ def test_a_file_of_two_streams_is_cut_and_not_stretched(tmp_path, form, lengths,
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_a_file_of_two_recordings_is_refused(tmp_path, form):
     with pytest.raises(DataError, match=f"of recording 'a' in {tmp_path}.* have 300 and 290 rows"):
-        read_features(write_streams(tmp_path, form, (300, 290)))
+        read_features(write_streams(tmp_path, form, (300, 290)), data_config())
 
 
 def dataset_of(length, **fields):

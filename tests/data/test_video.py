@@ -1,5 +1,7 @@
 import csv
+import errno
 import fractions
+import os
 
 import av
 import cv2
@@ -45,9 +47,16 @@ def read_numbers(frames):
 
 
 def read_clip(path, target_fps, height, width):
-    """(T, H, W, 3): what is stored of a video."""
-    frames = video.read_frames(path, video.read_info(path).fps, target_fps)
-    return np.stack([video.resize(frame, height, width) for frame in frames])
+    """(T, H, W, 3): what is stored of a video, by count."""
+    frames = video.Reading(path).counted_frames(target_fps)
+    return np.stack([video.resize(frame, height, width) for _, frame in frames])
+
+
+def rate_length_duration(path):
+    """(frame rate, number of frames, seconds) of a video."""
+    info = video.read_info(path)
+    assert info.average_fps == info.fps
+    return info.fps, info.num_frames, info.duration_sec
 
 
 def test_sampling_by_hand():
@@ -73,7 +82,7 @@ def test_sampling_gives_the_published_number_of_frames():
 
 @pytest.mark.parametrize("num_frames, fps", [(500, 25), (768, 25), (769, 30), (1536, 30), (5000, 30000 / 1001)])
 def test_dynamic_fps(num_frames, fps):
-    info = video.VideoInfo(fps, num_frames)
+    info = video.VideoInfo(fps, num_frames, num_frames / fps, fps, None)
     dynamic_fps = video.dynamic_fps(info)
     kept = list(video.sample_frames(range(1, num_frames + 1), fps, dynamic_fps))
     if num_frames <= 768:
@@ -88,13 +97,14 @@ def test_dynamic_fps(num_frames, fps):
 def test_reads(tmp_path, name):
     path = tmp_path / name
     write_video(path, numbered(40))
-    info = video.read_info(path)
-    assert info == video.VideoInfo(25.0, 40) and info.duration_sec == 1.6
+    assert rate_length_duration(path) == (25.0, 40, 1.6) and video.Reading(path).notes == ()
     frames = list(video.read_frames(path))
     assert all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in frames)
     numbers = read_numbers(frames)
     tolerance = 4 if name == "a.gif" else 0
     np.testing.assert_allclose(numbers, range(40), atol=tolerance)
+    at_times = [numbers[i] for i in (0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37)]
+    assert read_numbers(video.read_frames(path, 10)) == at_times
     clip = read_clip(path, 10, 12, 20)
     assert clip.shape == (16, 12, 20, 3) and clip.dtype == np.uint8
     assert read_numbers(clip) == [numbers[i] for i in (2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39)]
@@ -108,11 +118,16 @@ def test_channels_are_red_green_blue(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.webm", "a.mkv"])
-def test_a_rate_that_varies_is_that_of_the_time_stamps(tmp_path, name):
+def test_a_rate_that_varies_is_the_commonest_of_the_time_stamps(tmp_path, name):
     stamps_ms = list(range(0, 1000, 50)) + list(range(1000, 3000, 200))  # 20 frames a second, then 5
     write_video(tmp_path / name, numbered(30), stamps_ms=stamps_ms)
     info = video.read_info(tmp_path / name)
-    assert info.num_frames == 30 and info.fps == pytest.approx(29 / 2.8)
+    assert info.num_frames == 30 and info.fps == pytest.approx(20) and info.average_fps == pytest.approx(29 / 2.8, rel=0.05)
+    assert info.axis.notes == ("rate varies 5 to 20 fps",)
+    counted = read_numbers(frame for _, frame in video.Reading(tmp_path / name).counted_frames(info.average_fps))
+    assert counted == list(range(30))
+    at_times = np.searchsorted(stamps_ms, np.arange(0, 3000, 100), side="right") - 1
+    np.testing.assert_array_equal(read_numbers(video.read_frames(tmp_path / name, 10))[:29], at_times[:29])
 
 
 def test_a_video_held_upright(tmp_path):
@@ -149,8 +164,9 @@ def test_damaged_frames_are_skipped(tmp_path):
     with av.open(str(path)) as container, pytest.raises(av.FFmpegError):
         list(container.decode(video=0))
     numbers = read_numbers(video.read_frames(path))
-    assert 30 <= len(numbers) < 40
-    assert numbers[:5] == [0, 1, 2, 3, 4]
+    assert len(numbers) == 40 and numbers[:5] == [0, 1, 2, 3, 4]
+    assert all(number <= i for i, number in enumerate(numbers)) and max(numbers) > 36  # the last picture stands in; none is early
+    assert len(list(video.Reading(path).counted_frames(25))) < 40
     assert video.read_info(path).num_frames == 40  # as in the header: the video is no shorter for it
 
 
@@ -163,7 +179,7 @@ def test_a_video_cut_off_is_read_to_where_it_ends(tmp_path, name):
     frames = list(video.read_frames(path))
     assert 10 < len(frames) < 40
     np.testing.assert_array_equal(frames[:-1], whole[: len(frames) - 1])
-    assert video.read_info(path) == video.VideoInfo(25.0, len(frames))
+    assert rate_length_duration(path) == (25.0, len(frames), len(frames) / 25)
 
 
 def _write_sound(path):
@@ -178,6 +194,31 @@ def _write_sound(path):
 def _write_all_damaged(path):
     write_video(path, numbered(3))
     damage(path, range(3))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="a.mp4 is a pipe or a device; name the file of a video"):
+        video.read_info(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="holds no video"):
+        video.find_videos(tmp_path)
+
+
+def test_what_ffmpeg_calls_not_permitted_is_said_otherwise(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise av.FFmpegError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(DataError, match="a.mp4: FFmpeg cannot make anything of it; it is damaged, or of a kind"):
+        video.read_info(tmp_path / "a.mp4")
+
+
+def test_endings_of_camcorders_are_videos(tmp_path):
+    endings = ".mts .M2TS .vob .mxf .asf .ts .3gp .wmv".split()
+    for number, ending in enumerate(endings):
+        (tmp_path / f"{number}{ending}").touch()
+    assert len(video.find_videos(tmp_path)[0]) == len(endings)
 
 
 BAD = {  # file -> what writes it, and what the sentence says of it
@@ -208,6 +249,7 @@ def test_too_short_for_one_frame_at_the_rate(tmp_path):
     write_video(tmp_path / "a.mp4", numbered(2))
     with pytest.raises(DataError, match="a.mp4 is too short to take a frame at 10 frames a second"):
         read_clip(tmp_path / "a.mp4", 10, 8, 8)
+    assert len(list(video.read_frames(tmp_path / "a.mp4", 10))) == 1  # by time: what is on the screen at 0 s
 
 
 def test_a_name_that_could_be_an_address(tmp_path, monkeypatch):
@@ -226,48 +268,3 @@ def test_resize():
     np.testing.assert_array_equal(wide[:, :4], np.broadcast_to([50, 60, 70], (12, 4, 3)))
     assert wide[..., 0].max() > 200 and wide[..., 0].min() < 50  # a bicubic step overshoots, a bilinear one does not
     np.testing.assert_array_equal(video.resize(frame, 6, 8), frame)
-
-
-def _texture(size):
-    noise = cv2.GaussianBlur(np.random.default_rng(0).random((size, size, 3), np.float32), (0, 0), 2)
-    return cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-
-
-@pytest.mark.parametrize("right, down", [(2, 1), (-1, 2)])
-def test_flow_of_a_known_shift(right, down):
-    scene = _texture(56)
-    previous, following = scene[4:52, 4:52], scene[4 - down : 52 - down, 4 - right : 52 - right]
-    flow = video.optical_flow(previous, following)
-    assert flow.shape == (48, 48, 2) and flow.dtype == np.uint8
-    motion = (flow / 255 * 2 - 1) * 20
-    np.testing.assert_allclose(np.median(motion, (0, 1)), [right, down], atol=0.2)
-
-
-def test_flow_is_linear_in_uint8_and_clipped(monkeypatch):
-    motion = np.array([[[-30, -20], [-10, 0], [0.1, 10], [20, 30]]], np.float32)
-
-    class Known:
-        def calc(self, previous, following, flow):
-            return motion
-
-    monkeypatch.setattr(cv2.optflow, "DualTVL1OpticalFlow_create", Known)
-    flow = video.optical_flow(*np.zeros((2, 1, 4, 3), np.uint8))
-    np.testing.assert_array_equal(flow, [[[0, 0], [64, 128], [128, 191], [255, 255]]])
-    np.testing.assert_allclose(flow / 255 * 2 - 1, np.clip(motion / 20, -1, 1), atol=0.5 / 127.5 + 1e-6)
-
-
-def test_flows_are_as_many_as_frames():
-    scene = _texture(40)
-    frames = [scene[4:36, 4 - x : 36 - x] for x in (0, 1, 3)]
-    flows = list(video.flows(iter(frames)))
-    assert len(flows) == 3
-    np.testing.assert_array_equal(flows[0], video.optical_flow(frames[0], frames[1]))
-    np.testing.assert_array_equal(flows[1], video.optical_flow(frames[1], frames[2]))
-    np.testing.assert_array_equal(flows[2], flows[1])
-    np.testing.assert_array_equal(list(video.flows(frames[:1])), np.full((1, 32, 32, 2), 128))
-
-
-def test_opencv_without_contrib_is_one_sentence(monkeypatch):
-    monkeypatch.delattr(cv2, "optflow")
-    with pytest.raises(DataError, match="opencv-contrib-python-headless"):
-        video.optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))

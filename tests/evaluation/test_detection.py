@@ -1,13 +1,15 @@
 """Cases worked by hand, properties, and the comparison with a plain evaluator on random data."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
+from tal_jax import report
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
+from tal_jax.evaluation.detection import DENSE, PROTOCOLS, evaluate_detections
 from tests.evaluation.plain_evaluator import plain_ap
 
 
@@ -222,3 +224,45 @@ def test_errors_name_what_is_wrong(arguments, error, words):
     annotations = annotations_of({"v": [("run", 0, 10)]})
     with pytest.raises(error, match=words):
         evaluate_detections(annotations, {}, **{"subset": "test", "tious": [0.5]} | arguments)
+
+
+# Dense detections
+
+
+def dense_case():
+    """(truths, detections) of two actions: each is found well, with a high score, by four that overlap, the closest the lowest."""
+    truths = {"v": [("run", 0, 10), ("run", 20, 30)]}
+    found = [("run", start + i, start + 10 + i, 0.9 - 0.2 * (3 - i)) for start in (0, 20) for i in range(4)]
+    return truths, {"v": found}
+
+
+def test_the_devkit_takes_the_closest_detection_whatever_its_score(capsys):
+    truths, found = dense_case()
+    activitynet, devkit = (score(truths, found, tiou=0.5, protocol=protocol) for protocol in ("activitynet", "thumos14"))
+    assert activitynet["map_avg"] == 100  # the best two have tIoU 7 / 13
+    assert devkit["map_avg"] == pytest.approx(100 * (1 / 7 + 2 / 8) / 2)  # the last two of eight
+    assert devkit["counts"]["detections_per_truth_found"] == 4 >= DENSE
+    assert "detections_per_truth_found" not in activitynet["counts"]
+    report.print_evaluation(devkit, "scores.json")
+    assert "These detections are dense: 4.0 of its class overlap each action that is found." in capsys.readouterr().out
+    suppressed = score(truths, found, tiou=0.5, protocol="thumos14", devkit_keep=0.5)
+    report.print_evaluation(suppressed, "scores.json")
+    assert "dense" not in capsys.readouterr().out
+    assert suppressed["map_avg"] == 100 and suppressed["counts"]["detections_per_truth_found"] == 1
+    assert suppressed["protocol"]["devkit_keep"] == 0.5 and "devkit_keep" not in activitynet["protocol"]
+
+
+def test_suppression_keeps_recordings_and_classes_apart_and_ranks_nan_last():
+    truths = {"v": [("run", 0, 10), ("jump", 0, 10)], "w": [("run", 0, 10)]}
+    found = {
+        "v": [("run", 0, 10, 0.5), ("run", 9, 0, math.nan), ("jump", 0, 10, 0.4)],
+        "w": [("run", 0, 10, 0.3), ("run", 40, 50, 0.1), ("run", 40, 50, 0.2)],
+    }
+    result = score(truths, found, tiou=0.5, protocol="thumos14", devkit_keep=0.9)
+    assert result["map_avg"] == 100 and result["counts"]["detections_per_truth_found"] == 1
+
+
+@pytest.mark.parametrize("keep", [0, 1.5, math.nan])
+def test_a_tiou_of_suppression_that_cannot_be(keep):
+    with pytest.raises(ValueError, match="devkit_keep is .*; it must be above 0 and at most 1"):
+        score({"v": [("run", 0, 10)]}, {}, protocol="thumos14", devkit_keep=keep)

@@ -3,10 +3,11 @@ import os
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from tal_jax.data.annotations import Recording
-from tal_jax.evaluation.plots import COLORS, INK, clock, draw_timeline, on_white, strength, tick_step_sec
+from tal_jax.evaluation.plots import COLORS, INK, clock, draw_timeline, drawable, on_white, strength, tick_step_sec
 
 CLASSES = tuple(f"class {i}" for i in range(30))
 
@@ -56,6 +57,19 @@ def test_any_length_and_number_of_classes_can_be_drawn(tmp_path, duration_sec, n
     assert width == 1800
     assert height == pytest.approx(150 * (1.4 + 0.4 * num_classes), abs=2)
     assert pixels_of(path, COLORS[0]).any()  # even one second of a day
+
+
+@pytest.mark.filterwarnings("error")  # a character without a picture warns
+def test_labels_and_names_of_any_writing_are_drawn(tmp_path):
+    labels = ["跳跃", "قفز", "run 🏃", "cost_$5^$_x"]
+    found = [{"label": label, "segment": [i, i + 1], "score": 0.5} for i, label in enumerate(labels)]
+    draw_timeline(tmp_path / "timeline.png", "v_$x^$_跳", found, duration_sec=9.0, classes=labels)
+    assert drawable("cost_$5^$_x") == ("cost_$5^$_x", None)
+
+
+def test_characters_that_no_font_has_are_written_as_their_codes(monkeypatch):
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    assert drawable("run 跳")[0] == "run \\u8df3"
 
 
 def test_nothing_to_draw_and_unknown_length(tmp_path):

@@ -168,6 +168,6 @@ def test_an_evicted_pod_saves_and_is_not_a_success(run_pod):
 
 def test_the_image_holds_what_a_pod_runs(container):
     kept = {line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert kept == {"requirements.txt", "tal_jax", "configs", "launch"} and all((ROOT / name).exists() for name in kept)
-    copied = re.findall(r"^COPY (\S+) ", (FOLDER / "Dockerfile").read_text(), re.M)
-    assert copied == ["requirements.txt", "."]
+    assert kept == {"requirements.txt", "constraints.txt", "tal_jax", "configs", "launch"} and all((ROOT / name).exists() for name in kept)
+    copied = re.findall(r"^COPY (.+) \.$", (FOLDER / "Dockerfile").read_text(), re.M)
+    assert copied == ["requirements.txt constraints.txt", "."]

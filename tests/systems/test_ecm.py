@@ -313,7 +313,7 @@ def test_two_recordings_are_learned_and_their_actions_found():
         ("loss.a2c_weight", -1.0, "a2c_weight is -1.0"),
         ("train.batch_size", 0, "batch_size is 0"),
         ("train.warmup_steps", -1, "config.train.warmup_steps is -1; it must be at least 0"),
-        ("train.decay_epochs", (0, 3), r"config.train.decay_epochs is \(0, 3\); it must be a tuple of numbers above 0"),
+        ("train.decay_epochs", (0, 3), r"config.train.decay_epochs is \(0, 3\); each of its numbers must be above 0"),
     ],
 )
 def test_a_bad_config_is_refused_in_a_sentence(field, value, message):

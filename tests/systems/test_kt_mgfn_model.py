@@ -224,7 +224,7 @@ def test_half_precision_gives_nearly_the_same():
     [
         ("model", "dilations", (2, 3), r"config.model.dilations is \(2, 3\); it must be 1, then"),
         ("model", "dilations", (1, 1), r"config.model.dilations is \(1, 1\)"),
-        ("model", "anchors", (), r"config.model.anchors is \(\)"),
+        ("model", "anchors", (), "config.model.anchors is empty; it must have at least one entry"),
         ("loss", "mmd_kernel", "cosine", "config.loss.mmd_kernel is 'cosine'; it must be one of gaussians, gaussian, linear"),
         ("stages", "source_epochs", 0, "config.stages.source_epochs is 0; it must be at least 1"),
         ("train", "epochs", 9, r"config.train.epochs is 9, but it is the sum of .*target_epochs \(30\), .* set these instead"),

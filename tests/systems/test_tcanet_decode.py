@@ -107,7 +107,7 @@ def test_classes_of_a_recording():
     scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3])[2]
     np.testing.assert_allclose(scores, [0.5 * 0.4, 0.4 * 0.4, 0.5 * 0.3, 0.4 * 0.3])
     config.decode.class_sharpness = -1.0
-    with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must not be negative"):
+    with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must be at least 0"):
         require_model(config)
 
 

@@ -10,7 +10,8 @@ from tal_jax import evaluate, predict, train
 from tal_jax.checkpoints import Checkpoints
 from tal_jax.data import features, load_dataset
 from tal_jax.data.check import annotation_problems
-from tal_jax.data.features import read_features
+from tal_jax.data.feature_files import read_features
+from tal_jax.data.features import data_config
 from tal_jax.errors import DataError
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
@@ -163,14 +164,14 @@ def test_published_feature_files(tmp_path):
     rng = np.random.default_rng(0)
     rgb, flow = rng.normal(size=(2, 7, 3)).astype(np.float32)
     np.savez(tmp_path / "ecm.npz", feat_spa=rgb.T, feat_tem=flow.T, cls_label=np.ones(2))
-    np.testing.assert_array_equal(read_features(tmp_path / "ecm.npz"), np.concatenate([rgb, flow], axis=1))
+    np.testing.assert_array_equal(read_features(tmp_path / "ecm.npz", data_config()).array, np.concatenate([rgb, flow], axis=1))
     for stream, array in (("rgb", rgb), ("flow", flow)):
         (tmp_path / "train" / stream).mkdir(parents=True)
         np.save(tmp_path / "train" / stream / "v.npy", array)
-    np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy"), np.concatenate([rgb, flow], axis=1))
+    np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy", data_config()).array, np.concatenate([rgb, flow], axis=1))
     np.save(tmp_path / "train" / "flow" / "v.npy", flow[0])
-    with pytest.raises(DataError, match=r"rgb.v.npy: its two streams have \(7, 3\) and \(3,\) features"):
-        read_features(tmp_path / "train" / "rgb" / "v.npy")
+    with pytest.raises(DataError, match=r"flow.v.npy holds an array of shape \(3,\)"):
+        read_features(tmp_path / "train" / "rgb" / "v.npy", data_config())
 
 
 def test_features_spread_over_the_frames_of_a_recording(tiny_data):

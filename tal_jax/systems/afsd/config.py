@@ -2,9 +2,9 @@
 
 import ml_collections
 
-from tal_jax import curriculum
-from tal_jax.config import base_config, require_choices, require_shared_fields, split_variant
+from tal_jax.config import base_config, split_variant
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 
 WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
 CHOICES = {
@@ -17,6 +17,7 @@ CHOICES = {
     "curriculum.auxiliary_features": ("both", "cls", "loc", "towers"),
     "curriculum.auxiliary_positives": ("refined", "coarse"),
     "curriculum.auxiliary_normaliser": ("positives", "all"),
+    "curriculum.weighted": WEIGHTED,
     "decode.fusion": ("outputs", "segments"),
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
 }
@@ -24,9 +25,7 @@ CHOICES = {
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_choices(config, CHOICES)
-    require_shared_fields(config)
-    curriculum.require_valid(config, WEIGHTED)
+    require_fields(config, CHOICES)
     for field in ("channels", "backbone_width"):
         if config.model[field] % config.model.groups:
             raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
@@ -118,7 +117,7 @@ def sequence_config(system="dw_afsd"):
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
     config.model.masked = True
     config.window.background = 0.1
-    config.augment.crop = 0.3
+    config.augment.crop = 0.1
     config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
     config.loss.contrastive_weight = 0.0  # costs a second forward pass
     config.train.epochs = 48

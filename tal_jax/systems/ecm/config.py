@@ -3,14 +3,16 @@
 import ml_collections
 import numpy as np
 
-from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.config import base_config
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 
 CHOICES = {
     "model.streams": ("both", "pre", "post"),
     "model.background_weights": ("w*(1-w)", "1-w"),
     "loss.a2c_score": ("softmax", "sigmoid"),
     "localize.activations": ("logits", "softmax"),
+    "window.snippets": "[1, 100000]",
 }
 
 # ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on THUMOS14.
@@ -27,18 +29,8 @@ TABLE_4 = {
 
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_choices(config, CHOICES)
-    require_shared_fields(config)
+    require_fields(config, CHOICES)
     model = config.model
-    if config.window.snippets < 1:
-        raise DataError(f"config.window.snippets is {config.window.snippets}; it must be at least 1.")
-    for name in ("hidden", "folds"):
-        if model[name] < 1:
-            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 1.")
-    if not 0 <= model.dropout < 1:
-        raise DataError(f"config.model.dropout is {model.dropout}; it must be at least 0 and below 1.")
-    if not 0 < model.top_k_ratio <= 1:
-        raise DataError(f"config.model.top_k_ratio is {model.top_k_ratio}; it must be above 0 and at most 1.")
     if not model.shared_classifier and model.streams != "both":
         raise DataError(
             f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a classifier of its own "
@@ -50,9 +42,6 @@ def require_valid(config):
     """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
     require_model(config)
     model, loss = config.model, config.loss
-    for name in ("c2c_weight", "a2c_weight"):
-        if loss[name] < 0:
-            raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
     if loss.c2c_weight and model.streams != "both":
         raise DataError(
             f"config.loss.c2c_weight is {loss.c2c_weight}, which compares two streams, but config.model.streams is "

@@ -6,8 +6,9 @@ number is ours. What has no mark is in the report.
 
 import ml_collections
 
-from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.config import base_config
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 
 ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
     "simple": dict(dilations=(1,), cascade=False, transfer=False, boundary=False),
@@ -19,6 +20,7 @@ ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the r
 CHOICES = {
     "loss.mmd_kernel": ("gaussians", "gaussian", "linear"),
     "train.schedule": ("constant", "cosine"),
+    "window.snippets": "[1, 100000]",
 }
 
 
@@ -45,14 +47,9 @@ def set_epochs(config):
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
     model = config.model
-    require_choices(config, CHOICES)
-    require_shared_fields(config)
-    if config.window.snippets < 1:
-        raise DataError(f"config.window.snippets is {config.window.snippets}; it must be at least 1.")
-    if not model.dilations or model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
+    require_fields(config, CHOICES)
+    if model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
         raise DataError(f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger ones.")
-    if model.boundary and (not model.anchors or min(model.anchors) <= 0):
-        raise DataError(f"config.model.anchors is {tuple(model.anchors)}; it must hold at least one length, all above 0.")
 
 
 def require_valid(config):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tal_jax.systems.pgcn.config import require_model
+from tal_jax.systems.pgcn.config import require_valid
 from tal_jax.systems.pgcn.model import PGCN
 
 
@@ -11,7 +11,7 @@ def build(config, num_classes):
 
     num_classes: background not counted. Raises DataError for a bad config.
     """
-    require_model(config)
+    require_valid(config)
     model = config.model
     return PGCN(
         num_classes=num_classes,

@@ -2,13 +2,12 @@
 
 import ml_collections
 
-from tal_jax import curriculum
-from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.config import base_config
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 
 BRANCHES = ("gcn", "mlp", "mean")
 WEIGHTED = ("activity", "completeness", "regression")
-AT_LEAST_1 = ("model.hidden", "model.sampled", "decode.proposals", "decode.recording_classes")
 MOST_NEIGHBOURS = 255  # of a proposal, see `graph.neighbour_counts`
 CHOICES = {
     "model.action_branch": BRANCHES,
@@ -18,6 +17,7 @@ CHOICES = {
     "curriculum.auxiliary": ("branch", "none"),
     "curriculum.auxiliary_features": ("both", "cls", "loc"),
     "curriculum.auxiliary_normaliser": ("positives", "all"),
+    "curriculum.weighted": WEIGHTED,
     "decode.nms": ("hard",),
     "decode.final_score": ("times_completeness", "replace_completeness", "aux_only"),
 }
@@ -43,50 +43,23 @@ ROWS = {
 }
 
 
-def require_model(config):
-    """Raises DataError for the first field of the network or of its graph whose value cannot be."""
-    require_choices(config, CHOICES)
-    require_shared_fields(config)
+def require_valid(config):
+    """Raises DataError for the first field whose value cannot be."""
+    require_fields(config, CHOICES)
     model = config.model
-    for field in AT_LEAST_1:
-        section, name = field.split(".")
-        if config[section][name] < 1:
-            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
-    if min(model.contextual, model.surrounding) < 0 or model.contextual + model.surrounding < model.sampled:
+    if model.contextual + model.surrounding < model.sampled:
         raise DataError(
-            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; neither may be "
-            f"negative, and together they must be at least config.model.sampled, which is {model.sampled}."
+            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they "
+            f"must be at least config.model.sampled, which is {model.sampled}."
         )
     if model.contextual + model.surrounding > MOST_NEIGHBOURS:
         raise DataError(
             f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they "
             f"may be at most {MOST_NEIGHBOURS}."
         )
-    for name in ("dropout", "branch_dropout"):
-        if not 0 <= model[name] < 1:
-            raise DataError(f"config.model.{name} is {model[name]}; it must be at least 0 and below 1.")
-    for name in ("nms_tiou", "fused_nms_tiou"):
-        if not 0 < config.decode[name] <= 1:
-            raise DataError(f"config.decode.{name} is {config.decode[name]}; it must be above 0 and at most 1.")
     weights = config.decode.fusion_weights
-    if len(weights) != 2 or min(weights) < 0 or sum(weights) <= 0:
-        raise DataError(f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, none negative, not both 0.")
-
-
-def require_valid(config):
-    """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
-    require_model(config)
-    curriculum.require_valid(config, WEIGHTED)
-    pools = config.pools
-    if pools.foreground < 1 or min(pools.incomplete, pools.background) < 0:
-        raise DataError(
-            f"config.pools has {pools.foreground} foreground, {pools.incomplete} incomplete and {pools.background} background "
-            "proposals of a video; it must have at least 1 foreground one, and none negative."
-        )
-    if pools.repeats < 1:
-        raise DataError(f"config.pools.repeats is {pools.repeats}; it must be at least 1.")
-    if not 0 <= config.loss.hard_negative_share <= 1:
-        raise DataError(f"config.loss.hard_negative_share is {config.loss.hard_negative_share}; it must be from 0 to 1.")
+    if len(weights) != 2 or sum(weights) <= 0:
+        raise DataError(f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, not both 0.")
 
 
 def pgcn_config(variant="pgcn", row="full", stream=""):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import proposals_of
-from tal_jax.data.recording_scores import require_recordings
+from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.systems.pgcn import graph, pools
@@ -30,9 +30,13 @@ def training_examples(config, dataset):
       trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`; target_mean, target_std (2,) float32.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no actions; a label has no times.
+      DataError: a bad config; there are no proposals, or no actions; a label has no times; class scores of a test recording are
+        absent, or negative where they are factors.
     """
     require_valid(config)
+    for name, recording in dataset.annotations.recordings.items():
+        if recording.subset == config.data.test_subset:
+            _recording_scores(config, dataset, name)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     proposals = {name: proposals_of(config, dataset, name) for name in recordings}
     require_times(recordings, f"training {config.system}")
@@ -84,10 +88,17 @@ def test_windows(config, dataset, name):
     features[:count] = found
     inputs = {"inputs": features, "neighbours": graph.neighbour_counts(neighbours, size)}
     known = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
-    if dataset.recording_scores is not None:
-        require_recordings(dataset.recording_scores, [name])
-        known["recording_scores"] = dataset.recording_scores[name]
-    yield 0, len(dataset.read(name)), inputs, known
+    yield 0, len(dataset.read(name)), inputs, known | _recording_scores(config, dataset, name)
+
+
+def _recording_scores(config, dataset, name):
+    """{"recording_scores": (K,) class scores of a recording}, {} without a file. Raises DataError for what they cannot be."""
+    if dataset.recording_scores is None:
+        return {}
+    require_recordings(dataset.recording_scores, [name])
+    if config.decode.recording_probability:
+        require_positive(dataset.recording_scores, [name])
+    return {"recording_scores": dataset.recording_scores[name]}
 
 
 def _labelled_video(dataset, name, proposals):

@@ -2,70 +2,56 @@
 
 import ml_collections
 
-from tal_jax import curriculum
-from tal_jax.config import base_config, require_choices, require_shared_fields
+from tal_jax.config import base_config
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 
 CHOICES = {
     "model.attention_scale": ("head", "channels"),
     "model.residual": ("input", "output"),
     "model.normalise_by": ("padding", "duration"),
     "decode.classes": ("recording", "proposals"),
+    "decode.nms": ("soft",),
+    "window.snippets": "[1, 100000]",
 }
-AT_LEAST_1 = (
-    "window.snippets", "model.channels", "model.groups", "model.heads", "model.window_size", "model.hidden",
-    "decode.keep", "decode.top_classes", "decode.max_detections", "decode.proposals", "window.proposals",
-)  # fmt: skip
+
+NO_CLASSES = (
+    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
+    "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
+)
 
 
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_choices(config, CHOICES)
-    require_shared_fields(config)
+    require_fields(config, CHOICES)
     model = config.model
-    for field in AT_LEAST_1:
-        section, name = field.split(".")
-        if config[section][name] < 1:
-            raise DataError(f"config.{field} is {config[section][name]}; it must be at least 1.")
     for name in ("groups", "heads"):
         if model.channels % (4 * model[name] if name == "groups" else model[name]):
             times = "4 times " if name == "groups" else ""
             raise DataError(
                 f"config.model.channels is {model.channels}; it must be a multiple of {times}config.model.{name}, {model[name]}."
             )
-    if not 0 <= model.local_heads <= model.heads:
+    if model.local_heads > model.heads:
         raise DataError(
             f"config.model.local_heads is {model.local_heads}; it must be from 0 to config.model.heads, {model.heads}."
         )
     if not model.window_size % 2:
         raise DataError(f"config.model.window_size is {model.window_size}; it must be odd, with the query in the middle.")
-    if model.encoders < 0:
-        raise DataError(f"config.model.encoders is {model.encoders}; it must not be negative.")
-    if not 0 <= model.dropout < 1:
-        raise DataError(f"config.model.dropout is {model.dropout}; it must be at least 0 and below 1.")
     if len(model.samples) != 3 or any(count < 4 or count % 4 for count in model.samples):
         raise DataError(f"config.model.samples is {tuple(model.samples)}; it must be three multiples of 4.")
-    if not 0 <= model.fusion <= 1:
-        raise DataError(f"config.model.fusion is {model.fusion}; it must be from 0 to 1.")
     stages = len(config.loss.iou_thresholds)
     if not 1 <= config.decode.confidence_stage <= stages:
         raise DataError(
             f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to {stages}, the number of "
             "config.loss.iou_thresholds."
         )
-    for name in ("nms_sigma", "nms_power"):
-        if config.decode[name] <= 0:
-            raise DataError(f"config.decode.{name} is {config.decode[name]}; it must be above 0.")
-    if config.decode.class_sharpness < 0:
-        raise DataError(f"config.decode.class_sharpness is {config.decode.class_sharpness}; it must not be negative.")
-    if config.decode.nms != "soft":
-        raise DataError(f"config.decode.nms is '{config.decode.nms}'; tcanet has 'soft' alone.")
 
 
 def require_valid(config):
     """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
     require_model(config)
-    curriculum.require_valid(config)
+    if config.decode.classes == "recording" and not (config.data.class_agnostic or config.evaluate.recording_scores):
+        raise DataError(NO_CLASSES)
     loss = config.loss
     for threshold in loss.iou_thresholds:
         if not loss.low_iou < threshold < 1:
@@ -73,9 +59,6 @@ def require_valid(config):
                 f"config.loss.iou_thresholds has {threshold}; each must be above config.loss.low_iou, "
                 f"{loss.low_iou}, and below 1."
             )
-    for name in ("regression_weight", "confidence_weight"):
-        if loss[name] < 0:
-            raise DataError(f"config.loss.{name} is {loss[name]}; it must not be negative.")
 
 
 def tcanet_config():

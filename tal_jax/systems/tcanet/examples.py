@@ -5,11 +5,11 @@ import numpy as np
 from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import proposals_of, require_proposals
-from tal_jax.data.recording_scores import require_recordings
+from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
-from tal_jax.systems.tcanet.config import require_valid
+from tal_jax.systems.tcanet.config import NO_CLASSES
 
 
 def training_examples(config, dataset):
@@ -24,10 +24,9 @@ def training_examples(config, dataset):
       `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
+      DataError: there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
         negative score; detections would have no class.
     """
-    require_valid(config)
     for name, recording in dataset.annotations.recordings.items():
         _require_positive_scores(config, dataset, name)
         if recording.subset == config.data.test_subset:
@@ -104,11 +103,10 @@ def _known_classes(config, dataset, name, proposals):
         return {"labels": np.zeros(len(proposals.scores), np.int64)}
     if config.decode.classes == "recording":
         if dataset.recording_scores is None:
-            raise DataError(
-                "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
-                "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
-            )
+            raise DataError(NO_CLASSES)
         require_recordings(dataset.recording_scores, [name])
+        if not config.decode.class_sharpness:  # they are probabilities, not logits
+            require_positive(dataset.recording_scores, [name])
         return {"recording_scores": dataset.recording_scores[name]}
     labels = np.full(len(proposals.scores), -1) if proposals.labels is None else proposals.labels
     if (labels < 0).any():

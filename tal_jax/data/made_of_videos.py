@@ -1,0 +1,139 @@
+"""What lies beside frames and features made of videos: settings.json of a folder, info/NAME.json of a video."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+from tal_jax.data.annotations import Annotations
+from tal_jax.errors import DataError
+from tal_jax.files import replacing
+
+SETTINGS = "settings.json"
+
+
+def require_same_settings(folder, settings, what, field, before=None):
+    """Writes settings.json into a folder, where it keeps what was made otherwise from being mixed.
+
+    Args:
+        folder: the folder.
+        settings: dict of JSON values.
+        what: "frames" or "features", for the message.
+        field: what to choose another folder with.
+        before: settings that an older settings.json lacks; dict.
+
+    Raises:
+        DataError: there is one of other settings, or a damaged one.
+    """
+    found = read_settings(folder)
+    if found and (before or {}) | found != settings:
+        raise DataError(
+            f"{folder} holds {what} of other settings, {found} instead of {settings}; choose another {field}."
+        )
+    if not found:
+        with replacing(pathlib.Path(folder) / SETTINGS) as temporary:
+            temporary.write_text(json.dumps(settings))
+
+
+def read_settings(folder):
+    """The dict in the settings.json of a folder, empty if there is none.
+
+    Raises DataError for a damaged one.
+    """
+    file = pathlib.Path(folder) / SETTINGS
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text())
+        if not isinstance(found, dict) or not found:
+            raise ValueError
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file} is damaged, so how the files beside it were made is not known; delete it if they may "
+            "stay, or else its folder."
+        ) from error
+    return found
+
+
+def read_notes(path):
+    """What was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
+    try:
+        return "; ".join(json.loads(path.read_text()).get("notes", ()))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return ""
+
+
+def as_stored(recording, path):
+    """A Recording with the rate of its stored frames and, where none is annotated, the length of its video.
+
+    path: its info file. Raises DataError for one that cannot be read.
+    """
+    try:
+        info = json.loads(path.read_text())
+        duration_sec = recording.duration_sec or info.get("duration_sec")
+        return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{path} is missing or damaged; delete what was made of this video and run the same command "
+            "again."
+        ) from error
+
+
+def as_extracted(annotations, paths, data, trained_on=""):
+    """Annotations and `config.data` of feature files, as `--mode=extract` left word beside them.
+
+    `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of
+    info/NAME.json. Nothing changes where neither is there. Where `stride_frames` is 0, features are spread
+    over the recording, and missing durations alone are taken.
+
+    Args:
+        annotations: Annotations.
+        paths: recording name -> feature file, or None.
+        data: the fields of `config.data`; stays as it is.
+        trained_on: folder of the features that a network has learnt from: features elsewhere must be made
+            like them, and those without settings count as made like them.
+
+    Returns:
+        (Annotations, fields of `config.data`).
+
+    Raises:
+        DataError: `data` says other numbers than its 1 and 1, and others than the settings; or a file is
+            damaged.
+    """
+    recordings = dict(annotations.recordings)
+    timing = functools.cache(_timing)
+    asked, wanted = (data.stride_frames, data.snippet_frames), timing(trained_on) if trained_on else None
+    for name, path in paths.items():
+        found = path and timing(path.parent)
+        if found and found != (wanted or found):
+            raise DataError(
+                f"The features in {path.parent} are {_said(found)}, but those they go with are "
+                f"{_said(wanted)}; extract all alike."
+            )
+        wanted = found or wanted
+        info = path and path.parent / "info" / f"{path.stem}.json"
+        if found and info.is_file():
+            stored = as_stored(recordings[name], info)
+            is_spread = not data.stride_frames
+            recordings[name] = dataclasses.replace(stored, fps=recordings[name].fps) if is_spread else stored
+    if not wanted or not data.stride_frames or asked == wanted:
+        return Annotations(annotations.classes, recordings), data
+    if asked != (1, 1):
+        raise DataError(
+            f"The features are {_said(wanted)}, as their {SETTINGS} says; config.data.stride_frames is "
+            f"{asked[0]} and config.data.snippet_frames is {asked[1]}: leave them out."
+        )
+    data = data.copy_and_resolve_references()
+    data.update(stride_frames=wanted[0], snippet_frames=wanted[1])
+    return Annotations(annotations.classes, recordings), data
+
+
+def _timing(folder):
+    """(stride_frames, snippet_frames) in the settings.json of a folder; None if it does not say."""
+    settings = read_settings(folder)
+    found = settings.get("stride_frames"), settings.get("snippet_frames")
+    return found if all(isinstance(number, int) and number > 0 for number in found) else None
+
+
+def _said(timing):
+    return f"{timing[0]} frames apart and of {timing[1]} frames each"

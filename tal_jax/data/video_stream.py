@@ -1,0 +1,67 @@
+"""The packets of a video file and their decoding, with PyAV."""
+
+import contextlib
+import errno
+import itertools
+import os
+import pathlib
+
+import av
+import numpy as np
+
+from tal_jax.errors import DataError
+
+
+@contextlib.contextmanager
+def opened(path):
+    """The file's container and its video stream; what FFmpeg refuses becomes a DataError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = "a directory" if os.path.isdir(path) else "a pipe or a device"
+        raise DataError(f"{path} is {kind}; name the file of a video.")
+    try:
+        # "file:" keeps a colon in the name from being read as a protocol.
+        with av.open(f"file:{pathlib.Path(path)}", metadata_errors="ignore") as container:
+            stream = container.streams.best("video")
+            if container.format.name == "tty":
+                raise DataError(f"{path} holds text; it is no video.")  # which FFmpeg would draw
+            if stream is None:
+                raise DataError(f"{path} holds no video{', only sound' if container.streams.audio else ''}.")
+            if stream.codec_context is None:
+                raise DataError(f"The video {path} is in a coding that this FFmpeg cannot decode.")
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except av.FFmpegError as error:
+        reason = error.strerror
+        if error.errno == errno.EPERM:  # what FFmpeg calls by this number has nothing to do with permissions
+            reason = "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
+        raise DataError(f"Cannot read the video {path}: {reason}.") from error
+
+
+def packets(container, *streams):
+    """The packets of some streams that hold anything, in file order, up to where the file breaks off."""
+    with contextlib.suppress(av.FFmpegError):
+        yield from (packet for packet in container.demux(streams) if packet.size)
+
+
+def stamped(packets, stamps):
+    """The packets, those to be shown with the next of the stamps; decoders hand it on to the picture."""
+    for packet in packets:
+        if not packet.is_discard:
+            packet.pts, packet.dts = next(stamps, None), None
+        yield packet
+
+
+def decoded(decoder, packets):
+    """The pictures (av.VideoFrame) of packets, in order; at the end those that the decoder has kept back."""
+    for packet in itertools.chain(packets, [None]):
+        with contextlib.suppress(av.FFmpegError):
+            yield from decoder.decode(packet)
+
+
+def upright(timed_picture):
+    """(seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to be."""
+    seconds, picture = timed_picture
+    image = picture.to_ndarray(format="rgb24")
+    if picture.rotation:
+        image = np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+    return seconds, image

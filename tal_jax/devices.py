@@ -1,0 +1,79 @@
+"""What a program computes on: which devices there are, what they have compiled before, and how it ends when their memory is full."""
+
+import errno
+import os
+import pathlib
+import platform
+
+import jax
+
+from tal_jax.errors import DataError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SIGNS_OF_FULL = ("No space left", "quota exceeded", "File too large")
+
+
+def describe_devices():
+    """The devices in words: "1 device: cpu (x86_64, 2 cores)", "8 devices: NVIDIA H100 80GB HBM3 (gpu)"."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    if devices[0].platform == "cpu":
+        kind = f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+    elif devices[0].platform not in kind.lower():
+        kind = f"{kind} ({devices[0].platform})"
+    return f"{len(devices)} device{'s' * (len(devices) > 1)}: {kind}"
+
+
+def unused_accelerator(root="/dev"):
+    """A sentence if this machine has a GPU or a TPU that JAX does not use; "" if it has none, or JAX_PLATFORMS names the CPU.
+
+    Args:
+      root: the folder of device files.
+    """
+    if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS"):
+        return ""
+    files = {"nvidia0": ("An NVIDIA GPU", "cuda12"), "accel0": ("A TPU", "tpu"), "vfio/0": ("A TPU", "tpu")}
+    for name, (what, extra) in files.items():
+        path = pathlib.Path(root) / name
+        if path.exists():
+            return (
+                f"{what} is here ({path}), but JAX computes on the CPU: pip install 'jax[{extra}]=={jax.__version__}'. "
+                "JAX_PLATFORMS=cpu says that this is meant to be."
+            )
+    return ""
+
+
+def keep_compiled():
+    """Keeps compiled programs in the user's cache folder, so that a second start need not compile.
+
+    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tal_jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def why_full(error):
+    """A sentence if an error says that a disk, the memory of this machine or that of a device is full, else ""."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in _FULL or any(sign in text for sign in _SIGNS_OF_FULL):
+        file = getattr(error, "filename", None)
+        return (
+            f"The disk or the quota is full{f', writing {file}' if file else ''}. Make room, then give the same command: it "
+            "goes on from the last checkpoint, which is whole."
+        )
+    if isinstance(error, MemoryError):
+        return f"The memory of this machine is full. {text}".strip()
+    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text:
+        return (
+            "The memory of the device is full. Lower config.train.batch_size (and raise config.train.accumulate_steps as much, "
+            "which makes the same updates), or, outside of training, config.evaluate.batch_size."
+        )
+    return ""
+
+
+def require_local(flag, path):
+    """Raises DataError for an address such as gs://bucket, where a folder or file of this machine is needed."""
+    if "://" in str(path):
+        raise DataError(f"{flag}={path} is an address, not a folder of this machine; mount it, for example with gcsfuse, or copy it.")

@@ -1,0 +1,96 @@
+import errno
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from tal_jax import devices
+from tal_jax.errors import DataError
+from tal_jax.train import train
+from tests.processes import ROOT
+
+
+def test_devices_are_named():
+    assert devices.describe_devices() == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
+
+
+@pytest.mark.parametrize("file, words", [("nvidia0", ("An NVIDIA GPU", "jax[cuda12]==")), ("vfio/0", ("A TPU", "jax[tpu]=="))])
+def test_a_chip_that_is_not_used_is_told(tmp_path, monkeypatch, file, words):
+    monkeypatch.delenv("JAX_PLATFORMS")
+    assert devices.unused_accelerator(tmp_path) == ""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    sentence = devices.unused_accelerator(tmp_path)
+    assert all(word in sentence for word in words) and str(tmp_path / file) in sentence
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert devices.unused_accelerator(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "run/config.json"), "The disk or the quota is full, writing run/config.json."),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk or the quota is full."),
+        (ValueError("tensorstore: Error writing: No space left on device"), "The disk or the quota is full."),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "Lower config.train.batch_size"),
+        (MemoryError("Unable to allocate 2 TiB"), "The memory of this machine is full. Unable to allocate 2 TiB"),
+    ],
+)
+def test_what_is_full_is_told(error, words):
+    assert words in devices.why_full(error)
+
+
+def test_other_errors_are_not_about_memory():
+    assert devices.why_full(OSError(errno.EACCES, "Permission denied")) == ""
+    assert devices.why_full(jax.errors.JaxRuntimeError("INTERNAL: something else")) == ""
+
+
+def test_an_address_is_no_folder():
+    devices.require_local("--workdir", "runs/a:b")
+    with pytest.raises(DataError, match="--workdir=gs://bucket/run is an address, not a folder of this machine"):
+        devices.require_local("--workdir", "gs://bucket/run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
+def test_a_full_disk_is_a_sentence(tiny_data, tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); from tal_jax import main; main.run()"
+    data = [f"--config.data.annotations={tiny_data / 'labels.json'}", f"--config.data.features={tiny_data}"]
+    command = ["--config=tests/tiny_config.py:toy", *data, f"--workdir={tmp_path}", "--config.train.epochs=1"]
+    done = subprocess.run([sys.executable, "-c", limited, *command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[0] == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
+    assert done.stderr.splitlines()[-1].startswith("Error: The disk or the quota is full")
+
+
+def test_compiled_programs_go_into_the_users_cache(monkeypatch, tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    devices.keep_compiled()  # the variable of these tests is set, and empty
+    assert jax.config.jax_compilation_cache_dir == before
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    try:
+        devices.keep_compiled()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "tal_jax")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize("impl", ["pmap", "shard_map"])
+def test_a_program_from_the_cache_computes_the_same_bits(tiny, tmp_path, compiled_once, impl):
+    def run(name):
+        jax.clear_caches()
+        config = tiny("toy", epochs=1, batch_size=4)
+        config.parallel.update(impl=impl, max_devices=2)
+        train(config, tmp_path / name)
+        return (tmp_path / name / "detections.json").read_bytes(), (tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]
+
+    folder = tmp_path / "cache"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    compilation_cache.reset_cache()
+    first = run("first")
+    programs = {path.name for path in folder.iterdir() if path.name.endswith("-cache")}
+    assert run("second") == first
+    assert {path.name for path in folder.iterdir() if path.name.endswith("-cache")} == programs != set()
