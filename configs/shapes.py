@@ -24,6 +24,7 @@ def get_config(system="dw_afsd"):
     config.window.test_stride_frames = 64
     config.augment.jitter_frames = 32
     config.augment.crop = 0.0
+    config.window.background = 0.0
 
     config.model.backbone = "i3d"
     config.model.masked = False  # I3D sees padding like a recording

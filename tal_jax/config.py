@@ -18,6 +18,8 @@ def base_config(system):
     config.window.frames = 256  # L, the unit of all distances is a frame; weakly supervised systems: 0, the whole recording
     config.window.train_stride_frames = 30
     config.window.test_stride_frames = 128
+    # Share of AFSD's training windows that hold no action, where there are such windows; below 1.
+    config.window.background = 0.0
     config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
 
     config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves

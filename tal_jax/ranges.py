@@ -24,6 +24,7 @@ RANGES = {
     "window.snippets": "[0, 100000]",
     "window.*_stride_frames": "[1, 1000000]",
     "window.proposals": "[1, 100000]",
+    "window.background": "[0, 1)",
     "window.min_*_sec": "[0, 1000000]",
     "augment.jitter_frames": "[0, 1000000]",
     "augment.scale": "[0, 10]",

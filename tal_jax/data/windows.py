@@ -81,6 +81,23 @@ def training_windows(segments_frame, labels, num_frames, *, window, stride, firs
     ]
 
 
+def background_offsets(intervals_frame, num_frames, *, window, stride):
+    """First frames of the windows of the grid that hold no part of any interval.
+
+    Args:
+        intervals_frame: (N, 2) float, frames of the recording: its actions, and what is not known to be none.
+        num_frames: length of the recording in frames.
+        window: window length in frames.
+        stride: step of the grid in frames.
+
+    Returns:
+        list of int.
+    """
+    start, end = np.sort(np.asarray(intervals_frame, np.float64).reshape(-1, 2), axis=1).T
+    grid = window_offsets(num_frames, window, stride)
+    return [offset for offset in grid if not ((start < offset + window) & (end > offset)).any()]
+
+
 def shortest_action(segments_frame, num_frames, *, window, stride, first_frame=0):
     """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training or not.
 

@@ -100,6 +100,15 @@ def test_an_action_may_begin_with_the_recording():
     np.testing.assert_array_equal(segments, [[0, 8]])
 
 
+def test_background_windows_hold_no_part_of_an_action():
+    grid = dict(window=10, stride=5)
+    assert windows.background_offsets([], 30, **grid) == [0, 5, 10, 15, 20]
+    assert windows.background_offsets([[12, 15]], 30, **grid) == [0, 15, 20]
+    assert windows.background_offsets([[15, 12]], 30, **grid) == [0, 15, 20]  # reversed, so it is not known what it is
+    assert windows.background_offsets([[9.9, 40]], 30, **grid) == []
+    assert windows.background_offsets([], 4, **grid) == [0]
+
+
 def test_shortest_action_counts_clipped_ones():
     # No window of the grid holds all 8 frames; that of frames 9 to 18 holds 6, more than half.
     assert windows.shortest_action([[7, 15]], 40, window=10, stride=8, first_frame=1) == 6

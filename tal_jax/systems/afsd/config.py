@@ -116,6 +116,7 @@ def sequence_config(system="dw_afsd"):
     config = afsd_config(system)
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
     config.model.masked = True
+    config.window.background = 0.1
     config.augment.crop = 0.1
     config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
     config.loss.contrastive_weight = 0.0  # costs a second forward pass

@@ -19,6 +19,9 @@ class Window:
     num_frames: int  # of the recording
 
 
+BACKGROUND = Window("", 0, 0)  # stands for a window without action, which is drawn anew for each example
+
+
 def training_examples(config, dataset):
     """The training windows and the function that makes an example of one.
 
@@ -27,7 +30,9 @@ def training_examples(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      (items, make_example): a list of Window, and (Window, np.random.Generator) -> example, a dict of
+      (items, make_example): a list of Window, those with a whole action first, then `BACKGROUND` so often that it is the share
+        `window.background` of all, but at most as often as there are windows without action; and
+        (Window, np.random.Generator) -> example, a dict of
         inputs, num_frames: see `windows.window_inputs`;
         segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows;
         boundary_labels (2, window) float32: start and end frames;
@@ -40,7 +45,7 @@ def training_examples(config, dataset):
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
     size, stride = config.window.frames, config.window.train_stride_frames
-    items, truths, shortest = [], {}, {}
+    items, truths, shortest, backgrounds = [], {}, {}, []
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
         segments = dataset.timeline(name).to_cells(recording.segments_sec)
@@ -53,15 +58,25 @@ def training_examples(config, dataset):
         shortest[name] = windows.shortest_action(segments, num_frames, **grid)
         for offset, _, _ in windows.training_windows(*truths[name], num_frames, **grid):
             items.append(Window(name, offset, num_frames))
+        # An interval with an ignored label may hold an action, so it is no background that is far from actions.
+        intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
+        free = windows.background_offsets(intervals, num_frames, window=size, stride=stride)
+        backgrounds += [Window(name, offset, num_frames) for offset in free]
     if not items:
         raise DataError(
             f"No training window of {size} frames holds a whole annotation of the subset '{config.data.train_subset}'; "
             "enlarge config.window.frames or check the annotations with --mode=check_data."
         )
+    share = config.window.background
+    items += [BACKGROUND] * min(round(share / (1 - share) * len(items)), len(backgrounds))
     max_segments = max(len(labels) for _, labels in truths.values())
 
     def make_example(item, rng):
-        offset = jittered_offset(item, config.augment.jitter_frames, size, rng)
+        if item == BACKGROUND:
+            item, jitter = backgrounds[rng.integers(len(backgrounds))], 0
+        else:
+            jitter = config.augment.jitter_frames
+        offset = jittered_offset(item, jitter, size, rng)
         num_frames = min(item.num_frames - offset, size)
         if config.augment.crop and rng.random() < config.augment.crop:
             offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
