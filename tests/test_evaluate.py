@@ -79,8 +79,11 @@ def refined(tiny, tmp_path_factory):
     The proposals of no class are the actions, shifted by a fifth, and a long one.
     """
     folder = tmp_path_factory.mktemp("refined")
-    annotations, proposals = load_dataset(tiny()).annotations, {}
+    dataset, proposals = load_dataset(tiny()), {}
+    annotations = dataset.annotations
     for name, recording in annotations.recordings.items():
+        signal = dataset.read(name)
+        np.savez(folder / f"{name}.npz", rgb=signal[:, :2], flow=signal[:, 2:])
         segments = np.concatenate([recording.segments_sec + 0.2 * np.diff(recording.segments_sec), [[0.0, 8.0]]])
         proposals[name] = Proposals(np.minimum(segments, recording.duration_sec), np.linspace(1, 0.5, len(segments)))
     write_proposals(folder / "proposals.json", proposals, annotations)
@@ -88,7 +91,7 @@ def refined(tiny, tmp_path_factory):
     for stream in ("rgb", "flow"):
         config = tiny("pgcn", epochs=1)
         config.proposals = str(folder / "proposals.json")
-        config.data.update(stream=stream, class_agnostic=True)
+        config.data.update(features=str(folder), stream=stream, class_agnostic=True)
         config.decode.nms_tiou = config.decode.fused_nms_tiou
         runs[stream] = config, folder / stream, train.train(config, folder / stream)
     return runs
@@ -325,7 +328,7 @@ def test_class_scores_are_read_before_training_and_before_detecting(one_missing,
         ("left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
         ("protocol", "thumos", "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14"),
         ("tious", (0.5, 5.0), "each of its numbers must be above 0 and at most 1"),
-        ("recording_scores", "nowhere.json", "Cannot read the recording scores nowhere.json"),
+        ("recording_scores", "nowhere.json", "Cannot read the recording scores file nowhere.json"),
     ],
 )
 def test_what_only_the_score_needs_is_checked_first(one_missing, tiny, tmp_path, field, value, sentence):

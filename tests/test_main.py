@@ -100,7 +100,7 @@ SENTENCES = {
     "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",
     "predict an empty folder": "holds no .npy, .npz, .csv, .parquet, ",
-    "workdir is a file": "File exists: '",
+    "workdir is a file": "labels.json: File exists.",
     "propose without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "no proposals file": "Cannot read the proposals file nothing.json: No such file or directory.",
     "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
