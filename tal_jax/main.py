@@ -16,8 +16,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
+from tal_jax.check_data import check_dataset
 from tal_jax.config import ListParser
-from tal_jax.data.check import check_dataset
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
 from tal_jax.files import only_run, remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid

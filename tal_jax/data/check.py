@@ -1,99 +1,11 @@
-"""--mode=check_data: reads a whole data set and says in sentences what is wrong with it."""
-
-import collections
+"""What is wrong with recordings, their annotations and features: sentences, for --mode=check_data and for warnings of training."""
 
 import numpy as np
 
-from tal_jax import data
-from tal_jax.data.features import file_notes
-from tal_jax.data.proposals import read_proposals
-from tal_jax.data.signals import constant_channels, finite_rows
-from tal_jax.errors import DataError
+from tal_jax.data.signals import finite_rows
+from tal_jax.ops.segments import tiou_matrix
 
-
-def check_dataset(config):
-    """Reads a whole data set, every feature file of it.
-
-    Returns:
-        (summary, problems): a text of a few lines that says what there is; what is wrong with it, one sentence each, of which
-        those that begin with "Note:" do no harm. Missing features of some recordings are problems whatever
-        `config.data.allow_missing` says.
-
-    Raises:
-        DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature file at all.
-    """
-    config = config.copy_and_resolve_references()
-    config.data.allow_missing = True
-    proposals = config.get("proposals")
-    if proposals:
-        config.proposals = ""  # they are read below
-    dataset = data.load_dataset(config)
-    recordings = dataset.annotations.recordings
-    subsets = {recording.subset for recording in recordings.values()}
-    problems = [
-        f"No recording with features has the subset '{config.data[field]}' of config.data.{field}; the annotations have "
-        f"{data.dataset_annotations(config).subset_names()}."
-        for field in ("train_subset", "test_subset", "clips_subset")
-        if config.data[field] and config.data[field] not in subsets
-    ]
-    if config.data.train_subset in subsets and not any(
-        len(recording.labels) for recording in recordings.values() if recording.subset == config.data.train_subset
-    ):
-        problems.append(f"No recording of the subset '{config.data.train_subset}' has an annotation to learn from.")
-    what = "feature file" if config.data.input == "features" else "frames"
-    problems += [f"Recording '{name}' has no {what}." for name in dataset.missing]
-    shapes, constant = {}, {}
-    for name, recording in recordings.items():
-        try:
-            features, timeline = dataset.read(name), dataset.timeline(name)
-            shapes[name] = features.shape
-            if config.data.input == "features":
-                constant[name] = constant_channels(features, config.data.samples_per_frame, config.data.statistics_samples)
-            found = feature_problems(features, recording, timeline) + _annotation_problems(
-                recording, dataset.annotations.classes, timeline, dataset.duration_sec(name)
-            )
-            problems += [f"Recording '{name}' {sentence}" for sentence in found]
-        except DataError as error:
-            problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
-        if not len(recording.labels):
-            but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
-            problems.append(f"Note: recording '{name}' has no annotation{but}.")
-    problems += file_notes(dataset, constant)
-    summary = _summary(config, dataset, shapes)
-    try:
-        summary += f"\n{proposals}: {read_proposals(proposals, dataset.annotations)[1]}" if proposals else ""
-    except DataError as error:
-        problems.append(str(error))
-    return summary, problems
-
-
-def _summary(config, dataset, shapes):
-    """What there is in the recordings that could be read, of `shapes` (T, C) or (T, H, W, C)."""
-    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
-    cells = [np.diff(dataset.timeline(name).to_cells(recordings[name].segments_sec)) for name in shapes]
-    cells = np.concatenate([np.zeros((0, 1)), *cells])
-    seconds = np.concatenate([np.zeros((0, 1)), *(np.diff(recordings[name].segments_sec) for name in shapes)])
-    subsets = collections.Counter(recordings[name].subset for name in shapes)
-    lines = [f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"]
-    if shapes:
-        hours = sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
-        size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
-        lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
-    lines.append(f"{len(classes)} classes: {', '.join(classes)}")
-    ignored = dataset.annotations.count_ignored()
-    if ignored:
-        labels = ", ".join(config.data.ignored_labels)
-        lines.append(f"{ignored} intervals with an ignored label (config.data.ignored_labels: {labels})")
-    timed = np.isfinite(seconds)
-    if not timed.all():
-        lines.append(f"{(~timed).sum()} labels without times")
-    seconds, cells = seconds[timed], cells[timed]
-    if len(seconds):
-        lines.append(
-            f"{len(seconds)} actions of {seconds.min():.2f} to {seconds.max():.2f} s; the longest takes {cells.max():.0f} frames, "
-            f"a window {f'has {config.window.frames}' if config.window.frames else 'is the whole recording'}"
-        )
-    return "\n".join(lines)
+SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at which to tell them apart
 
 
 def feature_problems(features, recording, timeline):
@@ -115,6 +27,70 @@ def feature_problems(features, recording, timeline):
     return problems
 
 
+def num_frames_problems(recording, num_features, timeline, data):
+    """Ends of sentences on a `num_frames` that the features contradict; for features alone, frames are at another rate.
+
+    Args:
+        recording: Recording.
+        num_features: rows of its features, after folding.
+        timeline: Timeline of these.
+        data: the fields of `config.data`.
+    """
+    if recording.num_frames is None:
+        return []
+    if data.stride_frames and (recording.fps or data.fps):
+        covered = float(timeline.to_seconds(num_features)) * timeline.fps
+        slack = 0.02 * recording.num_frames + 2 * timeline.stride_frames + timeline.snippet_frames
+        wrong = abs(covered - recording.num_frames) > slack
+    else:  # spread over the recording, which they fit however many there are, but for more than one of a frame
+        covered = num_features * data.samples_per_frame
+        wrong = covered > 1.02 * recording.num_frames + data.samples_per_frame
+    if not wrong:
+        return []
+    return [
+        f"has {recording.num_frames} frames as annotated (num_frames), but its features are of {covered:.0f}; correct the number, or "
+        "config.data.stride_frames."
+    ]
+
+
+def same_time_problems(config, annotations):
+    """Sentences on classes that a system of one class at a time does not learn where another one takes place.
+
+    Of two actions of other classes at the same time (tIoU of 0.95 or more) the shorter one is learnt, of equal ones the first.
+
+    Args:
+        config: the run's config.
+        annotations: `Annotations` of the training subset.
+
+    Returns:
+        list of sentences, a class each; where only some of its actions are hidden the sentence begins with "Note:".
+    """
+    hidden, by, total = {}, {}, np.zeros(len(annotations.classes), int)
+    for recording in annotations.recordings.values():
+        segments, labels = recording.segments_sec, recording.labels
+        np.add.at(total, labels, 1)
+        length, order = np.diff(segments)[:, 0], np.arange(len(labels))
+        first = (length < length[:, None]) | ((length == length[:, None]) & (order < order[:, None]))
+        over = (tiou_matrix(segments, segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
+        for i in np.flatnonzero(over.any(axis=1)):
+            hidden[labels[i]] = hidden.get(labels[i], 0) + 1
+            by[labels[i]] = annotations.classes[labels[over[i].argmax()]]
+    problems = []
+    for k, number in sorted(hidden.items()):
+        here = f"{number} of the {total[k]} training actions of the class '{annotations.classes[k]}' take place at the same time as "
+        here += f"one of another class, such as '{by[k]}', and {config.system} learns one class at a time"
+        if number < total[k]:
+            problems.append(f"Note: {here}.")
+        else:
+            problems.append(f"{here}, so the class is not learnt; join the two classes, or {ignoring(config, annotations.classes[k])}.")
+    return problems
+
+
+def ignoring(config, *labels):
+    """The words that say how to leave labels out."""
+    return f'set --config.data.ignored_labels="{(*config.data.ignored_labels, *labels)}"'
+
+
 def annotation_problems(dataset):
     """The problems of the annotations alone, one sentence each.
 
@@ -129,15 +105,19 @@ def annotation_problems(dataset):
         times_sec = np.concatenate([recording.segments_sec, recording.ignored_sec])
         within = recording.duration_sec is not None and not (times_sec > recording.duration_sec).any()
         timeline = None if within else dataset.timeline(name)
-        found = _annotation_problems(recording, dataset.annotations.classes, timeline, recording.duration_sec)
+        found = recording_problems(recording, dataset.annotations.classes, timeline, recording.duration_sec)
         problems += [f"Recording '{name}' {sentence}" for sentence in found]
     return problems
 
 
-def _annotation_problems(recording, classes, timeline, duration_sec):
-    """Segments that are reversed, outside the recording, or there twice.
+def recording_problems(recording, classes, timeline, duration_sec):
+    """Segments that are reversed, outside the recording, or there twice, as ends of sentences.
 
-    timeline: None if all ends are within the duration. duration_sec: None if ends are not to be checked.
+    Args:
+        recording: Recording.
+        classes: K names.
+        timeline: None if all ends are within the duration.
+        duration_sec: None if ends are not to be checked.
     """
     problems = []
     seen = set()

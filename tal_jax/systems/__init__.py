@@ -2,7 +2,7 @@
 
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn, tcanet
+from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn, tcanet, weak
 from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
@@ -35,6 +35,7 @@ AFSD = System(
     afsd_decode.decode,
     afsd_decode.fuse,
     require_valid=afsd_config.require_valid,
+    problems=afsd_examples.problems,
 )
 ECM = System(
     ecm.build,
@@ -43,6 +44,7 @@ ECM = System(
     ecm_decode.decode,
     localize=ecm_decode.localize,
     require_valid=ecm_config.require_valid,
+    problems=weak.problems,
 )
 KT_MGFN = System(
     kt_mgfn.build,
@@ -52,6 +54,7 @@ KT_MGFN = System(
     localize=kt_mgfn_decode.localize,
     make_optimizer=kt_mgfn_optimizer.make_optimizer,
     require_valid=kt_mgfn_config.require_valid,
+    problems=weak.problems,
 )
 PGCN = System(
     pgcn.build,
@@ -63,6 +66,7 @@ PGCN = System(
     refine=pgcn_decode.refine,
     make_optimizer=pgcn_optimizer.make_optimizer,
     require_valid=pgcn_config.require_valid,
+    problems=pgcn_examples.problems,
 )
 TCANET = System(
     tcanet.build,

@@ -51,6 +51,8 @@ class System:
         segments_sec (M, 2), classes (M,), scores (M,), on the host. `fuse` then gives such arrays too.
       make_optimizer: (config, total_steps) -> optax transformation; None: that of all systems.
       require_valid: (config) -> None; raises DataError for the first field whose value cannot be, before anything is trained.
+      problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those that do no harm begin
+        with "Note:". Raises DataError where `examples` does.
     """
 
     build: Callable
@@ -63,3 +65,4 @@ class System:
     refine: Callable | None = None
     make_optimizer: Callable | None = None
     require_valid: Callable = require_fields
+    problems: Callable = lambda config, dataset: []

@@ -62,7 +62,43 @@ def weak_windows(config, dataset):
             f"No window of the subset '{config.data.train_subset}' has a label; annotate its recordings, or, where they are cut into "
             "windows, lower config.window.min_label_sec."
         )
+    for sentence in label_problems(found, dataset.annotations.classes):
+        log.warning(sentence)
     return found
+
+
+def problems(config, dataset):
+    """Sentences on the classes that labels do not tell apart, see `System.problems`. Raises DataError as `weak_windows`."""
+    return label_problems(weak_windows(config, dataset), dataset.annotations.classes)
+
+
+def label_problems(items, classes):
+    """Sentences on labels that do not say which part of a window is of which class.
+
+    Args:
+      items: list of WeakWindow.
+      classes: K names.
+
+    Returns:
+      list of sentences: one if all windows have the same labels, else one for each group of classes that always occur together.
+    """
+    if len({item.classes for item in items}) == 1:
+        return [
+            f"All {len(items)} training windows have the same labels ({', '.join(classes[k] for k in items[0].classes)}), so "
+            "nothing can be learnt from them; add recordings without some of these, or, where labels have times, cut recordings "
+            "into windows with --config.window.frames."
+        ]
+    together = {}
+    for k, name in enumerate(classes):
+        where = tuple(i for i, item in enumerate(items) if k in item.classes)
+        if where:
+            together.setdefault(where, []).append(name)
+    return [
+        f"The classes {', '.join(names)} occur in the same {len(where)} training windows, so they are not told apart; add recordings "
+        "with some of these alone, or, where labels have times, cut recordings into windows with --config.window.frames."
+        for where, names in together.items()
+        if len(names) > 1
+    ]
 
 
 def weak_example(config, dataset, item, rng):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from configs import sbhar
+from tal_jax.check_data import check_dataset
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.annotations import load_annotations
-from tal_jax.data.check import annotation_problems, check_dataset
+from tal_jax.data.check import annotation_problems
 from tal_jax.data.proposals import read_proposals
 from tal_jax.errors import DataError
 from tal_jax.systems.weak import weak_windows
@@ -89,12 +90,14 @@ def test_the_check_tells_of_ignored_intervals(config_of, database):
     database["a"]["annotations"][3]["segment"] = [2, 30]
     config = config_of()
     summary, problems = check_dataset(config)
-    assert "2 classes: slow, fast\n3 intervals with an ignored label (config.data.ignored_labels: Ambiguous)\n" in summary
+    assert "\n3 intervals with an ignored label (config.data.ignored_labels: Ambiguous)\n" in summary and "2 classes:" in summary
     wrong = [
         "Recording 'a' has an ignored label from 6 s to 5 s: the end is not after the start.",
         "Recording 'a' has an ignored label from 2 s to 30 s: it ends after the recording, which lasts 9.00 s.",
     ]
     assert problems == [
+        "No recording of the subset 'test' has an action to score against: all 1 have a label of config.data.ignored_labels; ignore "
+        "fewer labels.",
         *wrong,
         "Note: recording 'b' has no annotation but of labels in config.data.ignored_labels.",
     ]

@@ -1,6 +1,8 @@
 """What AFSD trains on: windows of recordings with their annotations, laid out in arrays of fixed shape."""
 
 import dataclasses
+import logging
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +10,9 @@ from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd import contrastive
+from tal_jax.systems.afsd.learnable import class_problems, no_window_sentence
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,33 +45,12 @@ def training_examples(config, dataset):
         contrastive learning (only if its loss has a weight).
 
     Raises:
-      DataError: no window of the training subset holds an annotation.
+      DataError: no window of the training subset holds a whole action.
     """
-    recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    require_times(recordings, f"training {config.system}")
-    size, stride = config.window.frames, config.window.train_stride_frames
-    items, truths, shortest, backgrounds = [], {}, {}, []
-    for name, recording in recordings.items():
-        num_frames = len(dataset.read(name))
-        segments = dataset.timeline(name).to_cells(recording.segments_sec)
-        if config.data.input == "features":
-            segments = windows.cover(segments, num_frames)
-        elif num_frames <= size:  # as published, only in a recording of one window
-            segments = np.clip(segments, 0, num_frames)
-        truths[name] = segments, recording.labels + 1
-        grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
-        shortest[name] = windows.shortest_action(segments, num_frames, **grid)
-        for offset, _, _ in windows.training_windows(*truths[name], num_frames, **grid):
-            items.append(Window(name, offset, num_frames))
-        # An interval with an ignored label may hold an action, so it is no background that is far from actions.
-        intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
-        free = windows.background_offsets(intervals, num_frames, window=size, stride=stride)
-        backgrounds += [Window(name, offset, num_frames) for offset in free]
-    if not items:
-        raise DataError(
-            f"No training window of {size} frames holds a whole annotation of the subset '{config.data.train_subset}'; "
-            "enlarge config.window.frames or check the annotations with --mode=check_data."
-        )
+    size, found = config.window.frames, _windows(config, dataset)
+    items, truths, backgrounds = found.items, found.truths, found.backgrounds
+    for sentence in _problems(config, dataset, found):
+        log.warning(sentence)
     share = config.window.background
     items += [BACKGROUND] * min(round(share / (1 - share) * len(items)), len(backgrounds))
     max_segments = max(len(labels) for _, labels in truths.values())
@@ -93,7 +77,7 @@ def training_examples(config, dataset):
         example["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
         if config.loss.contrastive_weight:
             activitynet = config.loss.contrastive_rule == "activitynet"
-            block = contrastive.min_action_length(shortest[item.name], activitynet)
+            block = contrastive.min_action_length(found.shortest[item.name], activitynet)
             new_clip = contrastive.rearrange(segments, block, length, rng, activitynet)
             example["frame_map"] = np.concatenate([new_clip["frame_map"], np.arange(length, size, dtype=np.int32)])
             example["proposals_frame"] = new_clip["proposals"]
@@ -101,6 +85,67 @@ def training_examples(config, dataset):
         return example
 
     return items, make_example
+
+
+def problems(config, dataset):
+    """Sentences on the classes that training does not learn, see `System.problems`. Raises DataError as `training_examples`."""
+    return _problems(config, dataset, _windows(config, dataset))
+
+
+class _Windows(NamedTuple):
+    """The training windows of a data set, and what they were cut from.
+
+    Attributes:
+        items: list of Window, those that hold a whole action.
+        backgrounds: list of Window, those that hold no part of any.
+        truths: {recording: (segments (G, 2) in frames, labels (G,) in 1..K)}.
+        shortest: {recording: frames}, see `windows.shortest_action`.
+        seen: the classes, 0-based, of which one of `items` holds an action by at least half.
+    """
+
+    items: list
+    backgrounds: list
+    truths: dict
+    shortest: dict
+    seen: set
+
+
+def _windows(config, dataset):
+    """The _Windows of the training subset. Raises DataError if no window holds a whole action."""
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    require_times(recordings, f"training {config.system}")
+    size, stride = config.window.frames, config.window.train_stride_frames
+    grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
+    found = _Windows([], [], {}, {}, set())
+    for name, recording in recordings.items():
+        num_frames = len(dataset.read(name))
+        segments = dataset.timeline(name).to_cells(recording.segments_sec)
+        if config.data.input == "features":
+            segments = windows.cover(segments, num_frames)
+        elif num_frames <= size:  # as published, only in a recording of one window
+            segments = np.clip(segments, 0, num_frames)
+        found.truths[name] = segments, recording.labels + 1
+        found.shortest[name] = windows.shortest_action(segments, num_frames, **grid)
+        for offset, _, labels in windows.training_windows(segments, recording.labels, num_frames, **grid):
+            found.items.append(Window(name, offset, num_frames))
+            found.seen.update(labels.tolist())
+        # An interval with an ignored label may hold an action, so it is no background that is far from actions.
+        intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
+        free = windows.background_offsets(intervals, num_frames, window=size, stride=stride)
+        found.backgrounds.extend(Window(name, offset, num_frames) for offset in free)
+    if not found.items:
+        raise DataError(no_window_sentence(config, dataset, _lengths(found)))
+    return found
+
+
+def _lengths(found):
+    """(N,) frames of all training actions."""
+    return np.concatenate([np.zeros(0), *(np.diff(segments)[:, 0] for segments, _ in found.truths.values())])
+
+
+def _problems(config, dataset, found):
+    labels = np.concatenate([labels for _, labels in found.truths.values()]) - 1
+    return class_problems(config, dataset.annotations.subset(config.data.train_subset), _lengths(found), labels, found.seen)
 
 
 def _masked(config):

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from tal_jax.data.annotations import require_times
+from tal_jax.data.check import same_time_problems
 from tal_jax.data.proposals import proposals_of
 from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
@@ -69,6 +70,11 @@ def training_examples(config, dataset):
         return dict(inputs=features, types=draw.types, labels=draw.labels, targets=draw.targets, target_mean=mean, target_std=std)
 
     return list(videos) * config.pools.repeats, make_example
+
+
+def problems(config, dataset):
+    """Sentences on the classes that training does not learn, see `System.problems`."""
+    return same_time_problems(config, dataset.annotations.subset(config.data.train_subset))
 
 
 def test_windows(config, dataset, name):

@@ -1,0 +1,214 @@
+"""--mode=check_data: reads a whole data set and says in sentences what is wrong with it."""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import re
+
+import numpy as np
+
+from tal_jax import data
+from tal_jax.data import check
+from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.features import file_notes
+from tal_jax.data.proposals import read_proposals
+from tal_jax.data.signals import constant_channels
+from tal_jax.errors import DataError
+from tal_jax.systems import SYSTEMS
+
+BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+
+def check_dataset(config):
+    """Reads a whole data set, every feature file of it, and makes the training examples of the config's system.
+
+    Returns:
+        (summary, problems): a text of a few lines and a table of the classes that says what there is; what is wrong with it, one
+        sentence each, of which those that begin with "Note:" do no harm. Missing features of some recordings are problems whatever
+        `config.data.allow_missing` says.
+
+    Raises:
+        DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature file at all.
+    """
+    config = config.copy_and_resolve_references()
+    config.data.allow_missing = True
+    path = config.get("proposals")
+    if path:
+        config.proposals = ""  # they are read below
+    with _quiet():
+        dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
+    problems = annotations.absent_ignored(config.data.ignored_labels)
+    problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
+    shapes, found = _read_all(config, dataset)
+    problems += found
+    summary = _summary(config, dataset, annotations, shapes)
+    readable = {name: dataset.annotations.recordings[name] for name in shapes}
+    readable = dataclasses.replace(dataset, annotations=Annotations(dataset.annotations.classes, readable))
+    try:
+        if path:
+            proposals, report = read_proposals(path, dataset.annotations)
+            summary += f"\n{path}: {report}"
+            scores = data.recording_scores(config, dataset.annotations.classes)
+            readable = dataclasses.replace(readable, proposals=proposals, recording_scores=scores)
+        return summary, problems + _learning_problems(config, readable)
+    except DataError as error:
+        return summary, [*problems, str(error)]
+
+
+def _subset_problems(config, dataset, annotations):
+    """Subsets that nothing can be learnt from, or scored against."""
+    recordings, settings = dataset.annotations.recordings, config.data
+    subsets = {recording.subset for recording in recordings.values()}
+    problems = [
+        f"No recording with features has the subset '{settings[field]}' of config.data.{field}; the annotations have "
+        f"{annotations.subset_names()}."
+        for field in ("train_subset", "test_subset", "clips_subset")
+        if settings[field] and settings[field] not in subsets
+    ]
+    for subset, what in ((settings.train_subset, "annotation to learn from"), (settings.test_subset, "action to score against")):
+        if subset in subsets and not _counts(dataset.annotations, subset).any():
+            ignored = sum(len(recording.ignored_sec) for recording in dataset.annotations.subset(subset).recordings.values())
+            why = f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels" if ignored else "; annotate them"
+            problems.append(f"No recording of the subset '{subset}' has an {what}{why}.")
+    if settings.test_subset in subsets:
+        try:
+            require_times(dataset.annotations.subset(settings.test_subset).recordings, "scoring")
+        except DataError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _class_problems(config, dataset):
+    """Classes that are one under several names, and those that are not in the training subset."""
+    annotations, settings = dataset.annotations, config.data
+    alike = {}
+    for name in annotations.classes:
+        alike.setdefault(BETWEEN_LETTERS.sub("", name.strip().casefold()), []).append(name)
+    problems = [
+        f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and '-'; if they are one, "
+        "call them alike in the annotations."
+        for names in alike.values()
+        if len(names) > 1
+    ]
+    train, test = (_counts(annotations, subset) for subset in (settings.train_subset, settings.test_subset))
+    for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
+        if in_test and not in_train and train.any():
+            problems.append(
+                f"The class '{name}' has {in_test} annotations in the subset '{settings.test_subset}' and none in "
+                f"'{settings.train_subset}', so it is not learnt; annotate it there, or {check.ignoring(config, name)}."
+            )
+        elif not in_train and not in_test:
+            problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
+    return problems
+
+
+def _counts(annotations, subset):
+    """(K,) annotations of each class in a subset, which may have no recordings."""
+    labels = [recording.labels for recording in annotations.recordings.values() if recording.subset == subset]
+    return np.bincount(np.concatenate([np.zeros(0, int), *labels]), minlength=len(annotations.classes))
+
+
+def _read_all(config, dataset):
+    """The shape of each recording's features that can be read, and what is wrong with recordings."""
+    what = "feature file" if config.data.input == "features" else "frames"
+    problems = [f"Recording '{name}' has no {what}." for name in dataset.missing]
+    shapes, constant = {}, {}
+    for name, recording in dataset.annotations.recordings.items():
+        try:
+            features, timeline = dataset.read(name), dataset.timeline(name)
+            shapes[name] = features.shape
+            found = check.feature_problems(features, recording, timeline)
+            if config.data.input == "features":
+                constant[name] = constant_channels(features, config.data.samples_per_frame, config.data.statistics_samples)
+                found += check.num_frames_problems(recording, len(features), timeline, config.data)
+            duration_sec = dataset.duration_sec(name)
+            found += check.recording_problems(recording, dataset.annotations.classes, timeline, duration_sec)
+            problems += [f"Recording '{name}' {sentence}" for sentence in found]
+        except DataError as error:
+            problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
+        if not len(recording.labels):
+            but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
+            problems.append(f"Note: recording '{name}' has no annotation{but}.")
+    return shapes, problems + file_notes(dataset, constant)
+
+
+def _learning_problems(config, dataset):
+    """What the config's system, or its first stage where there are no proposals yet, would not learn of the data set.
+
+    Raises DataError for what would end its training.
+    """
+    with _quiet():
+        if dataset.proposals is None and "first_stage" in config:
+            config = config.first_stage.copy_and_resolve_references()
+            config.data.allow_missing = True
+            dataset = data.load_dataset(config)
+        if not _counts(dataset.annotations, config.data.train_subset).any():
+            return []  # which is told already
+        SYSTEMS[config.system].examples(config, dataset)
+        return SYSTEMS[config.system].problems(config, dataset)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps warnings off the terminal that are among the problems."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _summary(config, dataset, annotations, shapes):
+    """What there is in the recordings that could be read, of `shapes` (T, C) or (T, H, W, C)."""
+    classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
+    subsets = collections.Counter(recordings[name].subset for name in shapes)
+    lines = [f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"]
+    if shapes:
+        hours = sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
+        size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
+        lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
+    if annotations.unread:
+        lines.append(f"Fields of the annotations that are not read: {', '.join(annotations.unread)}")
+    ignored = dataset.annotations.count_ignored()
+    if ignored:
+        labels = ", ".join(config.data.ignored_labels)
+        lines.append(f"{ignored} intervals with an ignored label (config.data.ignored_labels: {labels})")
+    lengths = {subset: _lengths(dataset, [name for name in shapes if recordings[name].subset == subset]) for subset in subsets}
+    seconds, frames, _ = (np.concatenate(parts) for parts in zip(*lengths.values())) if lengths else np.zeros((3, 0))
+    timed = np.isfinite(seconds)
+    if not timed.all():
+        lines.append(f"{(~timed).sum()} labels without times")
+    if (seconds[timed] <= 0).any():
+        lines.append(f"{(seconds[timed] <= 0).sum()} actions without length, or that end before they begin")
+    window = f"has {config.window.frames}" if config.window.frames else "is the whole recording"
+    if timed.any():
+        lines.append(
+            f"{timed.sum()} actions of {seconds[timed].min():.2f} to {seconds[timed].max():.2f} s; the longest takes "
+            f"{frames[timed].max():.0f} frames, a window {window}"
+        )
+    return "\n".join([*lines, f"{len(classes)} classes:", *_table(classes, lengths, config.window.frames)])
+
+
+def _lengths(dataset, names):
+    """(seconds, frames, class) of each action of some recordings, (N,) each."""
+    recordings = dataset.annotations.recordings
+    seconds = [np.diff(recordings[name].segments_sec)[:, 0] for name in names]
+    frames = [np.diff(dataset.timeline(name).to_cells(recordings[name].segments_sec))[:, 0] for name in names]
+    labels = [recordings[name].labels for name in names]
+    return tuple(np.concatenate([np.zeros(0), *parts]) for parts in (seconds, frames, labels))
+
+
+def _table(classes, lengths, window):
+    """Lines, one a class: of each subset how many actions, their shortest and longest, and how many do not fit into a window."""
+    rows = [["class"]]
+    for subset in lengths:
+        rows[0] += [subset, "seconds", *(["> window"] if window else [])]
+    for k, name in enumerate(classes):
+        rows.append([name])
+        for seconds, frames, labels in lengths.values():
+            of_class = seconds[labels == k]
+            timed = of_class[np.isfinite(of_class)]
+            rows[-1] += [str(len(of_class)), f"{timed.min():.2f} to {timed.max():.2f}" if len(timed) else "-"]
+            rows[-1] += [str((frames[labels == k] > window).sum())] if window else []
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
