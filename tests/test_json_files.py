@@ -52,7 +52,9 @@ def test_a_bad_file_is_one_sentence(tmp_path, raw, sentence):
 
 
 def test_a_file_that_cannot_be_read_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="Cannot read the test file .*a.json: No such file or directory. Get it."):
+    with pytest.raises(
+        DataError, match="Cannot read the test file .*a.json: No such file or directory. Get it."
+    ):
         read_json(tmp_path / "a.json", "test file", "Get it.")
     with pytest.raises(DataError, match="Cannot read the test file .*: Is a directory."):
         read_json(tmp_path, "test file")
