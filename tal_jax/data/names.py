@@ -9,7 +9,8 @@ from tal_jax.errors import DataError
 MAX_BYTES = 200  # of a recording's name; files are called after it, and a file's name may have 255
 # What the names of files end in, of recordings and of what is computed of them.
 FILE_SUFFIXES = tuple(
-    ".avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv .3gp .npy .npz .csv .parquet .h5 .wav".split()
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv "
+    ".npy .npz .csv .parquet .feather .h5 .hdf5 .wav".split()
 )
 
 

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
+from tal_jax.data import feature_files, video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
-from tal_jax.data.names import match_names, require_label, require_name
+from tal_jax.data.names import FILE_SUFFIXES, match_names, require_label, require_name
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.recording_scores import read_recording_scores
 from tal_jax.errors import DataError
@@ -101,3 +102,7 @@ def test_names_match_despite_prefix_suffix_and_case():
     ]
     expected = ["rec1", "rec1", "rec1", "rec1", "rec1", "v_abc", "v_abc", "Rec.1", None, "twin", None, None]
     assert list(match_names(names, known).values()) == expected
+
+
+def test_suffixes_of_all_files_that_are_read_are_left_aside():
+    assert {*FILE_SUFFIXES} >= {*video.SUFFIXES, *feature_files.SUFFIXES}
