@@ -108,7 +108,7 @@ def _class_problems(config, dataset):
     for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
         if in_test and not in_train and train.any():
             problems.append(
-                f"The class '{name}' has {in_test} annotations in the subset '{settings.test_subset}' and "
+                f"The class '{name}' has {in_test} annotation(s) in the subset '{settings.test_subset}' and "
                 "none in "
                 f"'{settings.train_subset}', so it is not learnt; annotate it there, or "
                 f"{check.ignoring(config, name)}."

@@ -262,7 +262,7 @@ def test_labels_that_differ_in_case_and_spaces_alone(check, database):
 def test_a_class_that_only_the_test_has(check, database):
     database["second"]["annotations"] += rows("jump", (3, 4), (5, 6))
     assert check() == [
-        "The class 'jump' has 2 annotations in the subset 'test' and none in 'train', so it is not learnt; "
+        "The class 'jump' has 2 annotation(s) in the subset 'test' and none in 'train', so it is not learnt; "
         "annotate it there, or set "
         "--config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
     ]
@@ -297,6 +297,14 @@ def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, databas
     ]
     config.window.frames = 384
     assert [problem for problem in check() if not problem.startswith("Note:")] == []
+
+
+def test_a_class_whose_actions_have_no_length(check, database):
+    database["first"]["annotations"] += rows("jump", (3, 3), (5, 5))
+    assert check()[2:] == [
+        "No training window of 128 frames holds an action of the class 'jump', so it is not learnt; correct their "
+        "times, or set --config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
+    ]
 
 
 @pytest.mark.parametrize("more, note", [((), ""), (((7, 8),), "Note: ")])

@@ -28,10 +28,11 @@ def no_window_sentence(config, dataset, lengths):
             f"{size} frames; set "
             f"--config.window.frames={window_for(config, lengths)}."
         )
+    needed = window_for(config, lengths)
+    longer = f", or set --config.window.frames={needed}" if needed > size else ""
     return (
         f"No training window of {size} frames holds a whole annotation of the subset '{subset}'; check the "
-        "annotations with "
-        f"--mode=check_data, or set --config.window.frames={window_for(config, lengths[lengths > 0])}."
+        f"annotations with --mode=check_data{longer}."
     )
 
 
@@ -64,10 +65,10 @@ def class_problems(config, annotations, lengths, labels, seen):
                 f"learnt whole; set --config.window.frames={window_for(config, of_class)}."
             )
         elif len(of_class) and k not in seen:
+            needed = window_for(config, of_class)
+            longer = f"set --config.window.frames={needed}" if needed > size else "correct their times"
             problems.append(
                 f"No training window of {size} frames holds an action of the class '{name}', so it is not "
-                "learnt; set "
-                f"--config.window.frames={window_for(config, np.maximum(of_class, 0))}, or "
-                f"{ignoring(config, name)}."
+                f"learnt; {longer}, or {ignoring(config, name)}."
             )
     return problems + same_time_problems(config, annotations)
