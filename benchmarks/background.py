@@ -1,14 +1,15 @@
 """What `config.window.background` is for: false alarms with and without training windows that hold no action.
 
-    python -m benchmarks.background [--seeds=1,2,3] [--shares=0,0.1] [--unlabelled=walking] [--fields=train.epochs=10,…] \
-      [--out=runs/background]
+    python -m benchmarks.background [--seeds=1,2,3] [--shares=0,0.1] [--unlabelled=walking] \
+      [--fields=train.epochs=10,…] [--out=runs/background]
 
-SBHAR's annotations lose a class, so that there are stretches without any action: with walking 68 of 567 training windows hold
-none. The detector is that of `make demo` with windows of 256 frames (51 s), one for each share and seed; --fields sets more.
+SBHAR's annotations lose a class, so that there are stretches without any action: with walking 68 of 567
+training windows hold none. The detector is that of `make demo` with windows of 256 frames (51 s), one for
+each share and seed; --fields sets more.
 
-Prints of the test recordings, for each share, the mean over the seeds of: mAP over tIoU 0.3 to 0.7; false alarms an hour, which are
-detections above a score of 0.2 whose best tIoU with an action of their class is below 0.3; and how many of these touch no action
-at all. Runs that are finished are not trained again.
+Prints of the test recordings, for each share, the mean over the seeds of: mAP over tIoU 0.3 to 0.7; false
+alarms an hour, which are detections above a score of 0.2 whose best tIoU with an action of their class is
+below 0.3; and how many of these touch no action at all. Runs that are finished are not trained again.
 """
 
 import argparse
@@ -25,7 +26,12 @@ from tal_jax.data.detections_file import read_detections
 from tal_jax.ops.segments import tiou_matrix
 
 MIN_SCORE, MIN_TIOU = 0.2, 0.3
-WINDOWS = ("window.frames=256", "window.train_stride_frames=128", "window.test_stride_frames=128", "augment.jitter_frames=64")
+WINDOWS = (
+    "window.frames=256",
+    "window.train_stride_frames=128",
+    "window.test_stride_frames=128",
+    "augment.jitter_frames=64",
+)
 
 
 def write_annotations(path, unlabelled):
@@ -38,7 +44,7 @@ def write_annotations(path, unlabelled):
 
 
 def false_alarms_per_hour(annotations, detections):
-    """(false alarms, those of them that touch no action) of the test recordings, in 1/h; see the head of this file."""
+    """(2,) in 1/h: false alarms of the test recordings, and those that touch no action."""
     counts, seconds = np.zeros(2), 0.0
     for name, recording in annotations.subset("test").recordings.items():
         seconds += recording.duration_sec
@@ -54,31 +60,56 @@ def false_alarms_per_hour(annotations, detections):
 
 def main():
     """Trains what is missing, prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--shares", default="0,0.1")
     parser.add_argument("--unlabelled", default="walking", help="a class of SBHAR")
-    parser.add_argument("--fields", default="", help="of the config, separated by commas; another --out with other fields")
+    parser.add_argument(
+        "--fields", default="", help="of the config, separated by commas; another --out with other fields"
+    )
     parser.add_argument("--out", default="runs/background", type=pathlib.Path)
     arguments = parser.parse_args()
     out = arguments.out / arguments.unlabelled
     out.mkdir(parents=True, exist_ok=True)
     write_annotations(out / "annotations.json", arguments.unlabelled)
     annotations = load_annotations(out / "annotations.json")
-    print("| share of windows without action | mAP | false alarms an hour | of them touching no action |\n|---|---|---|---|")
+    print(
+        "| share of windows without action | mAP | false alarms an hour | of them touching no action "
+        "|\n|---|---|---|---|"
+    )
     for share in arguments.shares.split(","):
         rows = []
         for seed in arguments.seeds.split(","):
             workdir = out / f"share_{share}_seed_{seed}"
-            fields = [f"seed={seed}", f"window.background={float(share)}", f"data.annotations={out / 'annotations.json'}", *WINDOWS]
-            command = [sys.executable, "-m", "tal_jax.main", "--config=configs/sbhar.py:demo", f"--workdir={workdir}"]
-            command += [f"--config.{field}" for field in (*fields, *filter(None, arguments.fields.split(",")))]
+            fields = [
+                f"seed={seed}",
+                f"window.background={float(share)}",
+                f"data.annotations={out / 'annotations.json'}",
+                *WINDOWS,
+            ]
+            command = [
+                sys.executable,
+                "-m",
+                "tal_jax.main",
+                "--config=configs/sbhar.py:demo",
+                f"--workdir={workdir}",
+            ]
+            command += [
+                f"--config.{field}" for field in (*fields, *filter(None, arguments.fields.split(",")))
+            ]
             if not (workdir / "evaluation.json").exists():
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             score = json.loads((workdir / "evaluation.json").read_text())["map_avg"]
-            rows.append((score, *false_alarms_per_hour(annotations, read_detections(workdir / "detections.json"))))
+            rows.append(
+                (score, *false_alarms_per_hour(annotations, read_detections(workdir / "detections.json")))
+            )
         cells = zip(np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(3))
-        print(f"| {share} | {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |", flush=True)
+        print(
+            f"| {share} | {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

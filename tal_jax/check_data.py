@@ -19,16 +19,18 @@ from tal_jax.systems import SYSTEMS
 
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
+
 def check_dataset(config):
-    """Reads a whole data set, every feature file of it, and makes the training examples of the config's system.
+    """Reads a whole data set, every feature file of it, and asks the config's system what it would learn.
 
     Returns:
-        (summary, problems): a text of a few lines and a table of the classes that says what there is; what is wrong with it, one
-        sentence each, of which those that begin with "Note:" do no harm. Missing features of some recordings are problems whatever
-        `config.data.allow_missing` says.
+        (summary, problems): a text of a few lines and a table of the classes that says what there is; what
+        is wrong with it, one sentence each, of which those that begin with "Note:" do no harm. Missing
+        features of some recordings are problems whatever `config.data.allow_missing` says.
 
     Raises:
-        DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature file at all.
+        DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature
+            file at all.
     """
     config = config.copy_and_resolve_references()
     config.data.allow_missing = True
@@ -60,15 +62,26 @@ def _subset_problems(config, dataset, annotations):
     recordings, settings = dataset.annotations.recordings, config.data
     subsets = {recording.subset for recording in recordings.values()}
     problems = [
-        f"No recording with features has the subset '{settings[field]}' of config.data.{field}; the annotations have "
+        f"No recording with features has the subset '{settings[field]}' of config.data.{field}; the "
+        "annotations have "
         f"{annotations.subset_names()}."
         for field in ("train_subset", "test_subset", "clips_subset")
         if settings[field] and settings[field] not in subsets
     ]
-    for subset, what in ((settings.train_subset, "annotation to learn from"), (settings.test_subset, "action to score against")):
+    for subset, what in (
+        (settings.train_subset, "annotation to learn from"),
+        (settings.test_subset, "action to score against"),
+    ):
         if subset in subsets and not _counts(dataset.annotations, subset).any():
-            ignored = sum(len(recording.ignored_sec) for recording in dataset.annotations.subset(subset).recordings.values())
-            why = f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels" if ignored else "; annotate them"
+            ignored = sum(
+                len(recording.ignored_sec)
+                for recording in dataset.annotations.subset(subset).recordings.values()
+            )
+            why = (
+                f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels"
+                if ignored
+                else "; annotate them"
+            )
             problems.append(f"No recording of the subset '{subset}' has an {what}{why}.")
     if settings.test_subset in subsets:
         try:
@@ -85,7 +98,8 @@ def _class_problems(config, dataset):
     for name in annotations.classes:
         alike.setdefault(BETWEEN_LETTERS.sub("", name.strip().casefold()), []).append(name)
     problems = [
-        f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and '-'; if they are one, "
+        f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and "
+        "'-'; if they are one, "
         "call them alike in the annotations."
         for names in alike.values()
         if len(names) > 1
@@ -94,8 +108,10 @@ def _class_problems(config, dataset):
     for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
         if in_test and not in_train and train.any():
             problems.append(
-                f"The class '{name}' has {in_test} annotations in the subset '{settings.test_subset}' and none in "
-                f"'{settings.train_subset}', so it is not learnt; annotate it there, or {check.ignoring(config, name)}."
+                f"The class '{name}' has {in_test} annotation(s) in the subset '{settings.test_subset}' and "
+                "none in "
+                f"'{settings.train_subset}', so it is not learnt; annotate it there, or "
+                f"{check.ignoring(config, name)}."
             )
         elif not in_train and not in_test:
             problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
@@ -119,7 +135,9 @@ def _read_all(config, dataset):
             shapes[name] = features.shape
             found = check.feature_problems(features, recording, timeline)
             if config.data.input == "features":
-                constant[name] = constant_channels(features, config.data.samples_per_frame, config.data.statistics_samples)
+                constant[name] = constant_channels(
+                    features, config.data.samples_per_frame, config.data.statistics_samples
+                )
                 found += check.num_frames_problems(recording, len(features), timeline, config.data)
             duration_sec = dataset.duration_sec(name)
             found += check.recording_problems(recording, dataset.annotations.classes, timeline, duration_sec)
@@ -133,7 +151,7 @@ def _read_all(config, dataset):
 
 
 def _learning_problems(config, dataset):
-    """What the config's system, or its first stage where there are no proposals yet, would not learn of the data set.
+    """What the config's system, or its first stage without proposals, would not learn of the data set.
 
     Raises DataError for what would end its training.
     """
@@ -162,19 +180,28 @@ def _summary(config, dataset, annotations, shapes):
     """What there is in the recordings that could be read, of `shapes` (T, C) or (T, H, W, C)."""
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
     subsets = collections.Counter(recordings[name].subset for name in shapes)
-    lines = [f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"]
+    lines = [
+        f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"
+    ]
     if shapes:
-        hours = sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
+        hours = (
+            sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
+        )
         size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
-        lines[0] += f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
+        lines[0] += (
+            f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
+        )
     if annotations.unread:
         lines.append(f"Fields of the annotations that are not read: {', '.join(annotations.unread)}")
     ignored = dataset.annotations.count_ignored()
     if ignored:
         labels = ", ".join(config.data.ignored_labels)
         lines.append(f"{ignored} intervals with an ignored label (config.data.ignored_labels: {labels})")
-    lengths = {subset: _lengths(dataset, [name for name in shapes if recordings[name].subset == subset]) for subset in subsets}
-    seconds, frames, _ = (np.concatenate(parts) for parts in zip(*lengths.values())) if lengths else np.zeros((3, 0))
+    lengths = {
+        subset: _lengths(dataset, [name for name in shapes if recordings[name].subset == subset])
+        for subset in subsets
+    }
+    seconds, frames = (np.concatenate([np.zeros(0), *(of[i] for of in lengths.values())]) for i in (0, 1))
     timed = np.isfinite(seconds)
     if not timed.all():
         lines.append(f"{(~timed).sum()} labels without times")
@@ -183,7 +210,8 @@ def _summary(config, dataset, annotations, shapes):
     window = f"has {config.window.frames}" if config.window.frames else "is the whole recording"
     if timed.any():
         lines.append(
-            f"{timed.sum()} actions of {seconds[timed].min():.2f} to {seconds[timed].max():.2f} s; the longest takes "
+            f"{timed.sum()} actions of {seconds[timed].min():.2f} to {seconds[timed].max():.2f} s; the "
+            "longest takes "
             f"{frames[timed].max():.0f} frames, a window {window}"
         )
     return "\n".join([*lines, f"{len(classes)} classes:", *_table(classes, lengths, config.window.frames)])
@@ -199,7 +227,7 @@ def _lengths(dataset, names):
 
 
 def _table(classes, lengths, window):
-    """Lines, one a class: of each subset how many actions, their shortest and longest, and how many do not fit into a window."""
+    """Lines, one a class: of each subset the actions, their lengths, and those beyond a window."""
     rows = [["class"]]
     for subset in lengths:
         rows[0] += [subset, "seconds", *(["> window"] if window else [])]

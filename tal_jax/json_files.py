@@ -22,30 +22,39 @@ def read_json(path, what, hint=""):
         dict, list, str, float, int, bool or None. A number may be NaN or infinite.
 
     Raises:
-        DataError: the file is missing, empty, of another encoding or no JSON; an object has a key twice; the lists and objects are
-            nested too deeply, a whole number has more than `MAX_DIGITS` digits, or a text holds half a character.
+        DataError: the file is missing, empty, of another encoding or no JSON; an object has a key twice; the
+            lists and objects are nested too deeply, a whole number has more than `MAX_DIGITS` digits, or a
+            text holds half a character.
     """
     try:
         raw = pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read the {what} {path}: {error.strerror or error}.{hint and ' ' + hint}") from error
+        raise DataError(
+            f"Cannot read the {what} {path}: {error.strerror or error}.{hint and ' ' + hint}"
+        ) from error
     try:
         text = raw.decode(json.detect_encoding(raw)).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8, so not a {what} in JSON; save it as JSON in UTF-8.") from error
+        raise DataError(
+            f"{path}: not a text file in UTF-8, so not a {what} in JSON; save it as JSON in UTF-8."
+        ) from error
     if not text.strip():
         raise DataError(f"{path}: the {what} is empty.")
 
     def whole_number(digits):
         if len(digits) > MAX_DIGITS:
-            raise DataError(f"{path}: holds a whole number of {len(digits)} digits, {digits:.20}…; correct the number.")
+            raise DataError(
+                f"{path}: holds a whole number of {len(digits)} digits, {digits:.20}…; correct the number."
+            )
         return int(digits)
 
     def unique(pairs):
         found = dict(pairs)
         if len(found) < len(pairs):
             ((twice, _),) = collections.Counter(key for key, _ in pairs).most_common(1)
-            raise DataError(f"{path}: an object has the key {twice!r:.200} twice; keep one of the two, or rename one.")
+            raise DataError(
+                f"{path}: an object has the key {twice!r:.200} twice; keep one of the two, or rename one."
+            )
         return found
 
     try:
@@ -53,10 +62,16 @@ def read_json(path, what, hint=""):
         if re.search(r"\\u[dD][89a-fA-F]", text):  # perhaps half of a character that takes two of them
             json.dumps(content, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from error
+        raise DataError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from error
     except RecursionError as error:
-        raise DataError(f"{path}: lists and objects are nested too deeply for a {what}; flatten them.") from error
+        raise DataError(
+            f"{path}: lists and objects are nested too deeply for a {what}; flatten them."
+        ) from error
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise DataError(f"{path}: a text holds half of a character, {half!r}; write the character whole.") from error
+        raise DataError(
+            f"{path}: a text holds half of a character, {half!r}; write the character whole."
+        ) from error
     return content

@@ -5,6 +5,7 @@ import logging
 import pathlib
 
 from tal_jax import distributed
+from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ class MetricWriter:
         self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
         if not distributed.is_first():
             return
-        self._kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start_step]
+        self._kept = [line for line in _lines(self._path) if _step(self._path, line) <= start_step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(self._kept))
         self._tensorboard = _tensorboard_writer(workdir)
@@ -48,6 +49,14 @@ def _lines(path):
     if not path.exists():
         return []
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _step(path, line):
+    """The step of a line. Raises DataError for a damaged line."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: a line is damaged, {line!r:.60}; delete it to go on.") from error
 
 
 def _tensorboard_writer(workdir):

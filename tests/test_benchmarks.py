@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import estimate, flops, scale, short_recordings
+from benchmarks import background, estimate, flops, scale, short_recordings
 from configs import hacs, sbhar
 from tal_jax.backbones.i3d import conv3d
 from tal_jax.data import sbhar as sbhar_data
+from tal_jax.data.annotations import Annotations, Recording, load_annotations
 
 
 def shape(*sizes):
@@ -92,3 +93,21 @@ def test_persons_are_held_out_whole(tmp_path):
         persons[entry["subset"]].add(name.split("_")[1])
     assert len(database) == 42 and len(persons["train"]) == 15 and len(persons["test"]) == 6
     assert not persons["train"] & persons["test"]
+
+
+def test_false_alarms_by_hand(tmp_path):
+    background.write_annotations(tmp_path / "labels.json", "walking")
+    everything = load_annotations(tmp_path / "labels.json")
+    assert len(everything.classes) == 11 and "walking" not in everything.classes
+    segments, labels = np.array([[10.0, 20.0], [30.0, 40.0]]), np.array([0, 1])
+    annotations = Annotations(("sit", "lie"), {"a": Recording("a", "test", 1800.0, segments, labels)})
+    found = [
+        ("sit", [10, 20], 0.9),  # right
+        ("lie", [10, 20], 0.9),  # another class
+        ("sit", [12, 14], 0.9),  # tIoU 0.2
+        ("sit", [50, 60], 0.9),  # touches nothing
+        ("sit", [50, 60], 0.2),  # not above 0.2
+    ]
+    detections = {"a": [{"label": label, "segment": segment, "score": score} for label, segment, score in found]}
+    np.testing.assert_allclose(background.false_alarms_per_hour(annotations, detections), [6, 2])
+    np.testing.assert_allclose(background.false_alarms_per_hour(annotations, {}), [0, 0])

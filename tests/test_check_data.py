@@ -24,9 +24,11 @@ def database():
 
 @pytest.fixture
 def config(tmp_path, database):
-    """AFSD with windows of 128 frames on the database: 100 features of 2 channels, 10 a second, for each recording."""
+    """AFSD, windows of 128 frames; 100 features of 2 channels, 10 a second, for each recording."""
     config = sequence_config("afsd")
-    config.data = data_config(annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0, num_channels=2)
+    config.data = data_config(
+        annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0, num_channels=2
+    )
     config.window.frames = 128
     for name in database:
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=(100, 2)))
@@ -55,8 +57,17 @@ def test_a_good_data_set(check):
         ("first", [[2, 1]], "Recording 'first' has 'run' from 2 s to 1 s: the end is not after the start."),
         ("first", [[2, 2]], "Recording 'first' has 'run' from 2 s to 2 s: the end is not after the start."),
         ("first", [[-1, 2]], "Recording 'first' has 'run' from -1 s to 2 s: it begins before the recording."),
-        ("first", [[9, 11]], "Recording 'first' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 s."),
-        ("second", [[9, 11]], "Recording 'second' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 s."),
+        (
+            "first",
+            [[9, 11]],
+            "Recording 'first' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 s.",
+        ),
+        (
+            "second",
+            [[9, 11]],
+            "Recording 'second' has 'run' from 9 s to 11 s: it ends after the recording, which lasts 10.00 "
+            "s.",
+        ),
         ("second", [[1, 2], [1, 2]], "Recording 'second' has 'run' from 1 s to 2 s more than once."),
         ("third", [], "Note: recording 'third' has no annotation."),
     ],
@@ -86,7 +97,10 @@ def test_training_recordings_without_any_annotation_are_a_problem(check, databas
         ),
         (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
-        (np.eye(50, 2), "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one"),
+        (
+            np.eye(50, 2),
+            "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one",
+        ),
     ],
 )
 def test_features(check, tmp_path, features, sentence):
@@ -100,7 +114,9 @@ def test_missing_and_damaged_files(check, tmp_path):
     (tmp_path / "third.npy").unlink()
     (tmp_path / "second.npy").write_bytes(b"")
     missing, *problems = check()
-    no_training = "No recording with features has the subset 'train' of config.data.train_subset; the annotations have"
+    no_training = (
+        "No recording with features has the subset 'train' of config.data.train_subset; the annotations have"
+    )
     assert missing == f"{no_training} 'test', 'train'."
     assert problems[0] == "Recording 'first' has no feature file."
     assert problems[1] == "Recording 'third' has no feature file."
@@ -110,7 +126,8 @@ def test_missing_and_damaged_files(check, tmp_path):
 @pytest.mark.parametrize("field", ["test_subset", "clips_subset"])
 def test_subset_that_no_recording_has(check, database, field):
     del database["second"]
-    sentence = f"No recording with features has the subset 'other' of config.data.{field}; the annotations have 'train'."
+    where = f"the subset 'other' of config.data.{field}; the annotations have 'train'."
+    sentence = f"No recording with features has {where}"
     assert check(**{"test_subset": "train", field: "other"}) == [sentence]
 
 
@@ -118,14 +135,18 @@ def test_proposals(tmp_path, config, check):
     check()
     config.proposals = f"{tmp_path}/proposals.json"
     summary, problems = check_dataset(config)
-    assert problems == [f"Cannot read the proposals file {tmp_path}/proposals.json: No such file or directory."]
+    assert problems == [
+        f"Cannot read the proposals file {tmp_path}/proposals.json: No such file or directory."
+    ]
     results = {"first": [{"segment": [1, 2]}, {"segment": [2, 1]}], "nobody": [{"segment": [1, 2]}]}
     (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
     told, problems = check_dataset(config)
     assert problems == []
     assert told == (
-        f"{summary}\n{tmp_path}/proposals.json: 3 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 of recordings that the "
-        "annotations lack, 1 empty or reversed; cut at an end of their recording: 0. Not in the annotations: nobody."
+        f"{summary}\n{tmp_path}/proposals.json: 3 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 "
+        "of recordings that the "
+        "annotations lack, 1 empty or reversed; cut at an end of their recording: 0. Not in the annotations: "
+        "nobody."
     )
     assert config.proposals == f"{tmp_path}/proposals.json"
 
@@ -190,11 +211,17 @@ def rows(label, *segments):
 
 
 def test_the_table_of_classes(check, config, tmp_path, database, capsys):
-    database["first"]["annotations"] = [*rows("run", (1, 2), (3, 5), (6, 6)), *rows("jump", (1, 9)), {"label": "jump"}]
+    database["first"]["annotations"] = [
+        *rows("run", (1, 2), (3, 5), (6, 6)),
+        *rows("jump", (1, 9)),
+        {"label": "jump"},
+    ]
     database["third"] |= {"url": "x"}
     check()
     summary, problems = check_dataset(config)
-    assert summary == """\
+    assert (
+        summary
+        == """\
 3 recordings (2 train, 1 test), 0.01 hours; 300 frames of 2 values
 Fields of the annotations that are not read: 'url' of recordings
 1 labels without times
@@ -204,17 +231,29 @@ Fields of the annotations that are not read: 'url' of recordings
 class  train       seconds  > window  test       seconds  > window
 jump       2  8.00 to 8.00         0     0             -         0
 run        4  0.00 to 2.00         0     1  1.00 to 1.00         0"""
+    )
     assert report.print_check(summary, problems) == 1
     assert capsys.readouterr().out.startswith(summary)
 
 
 def test_labels_that_differ_in_case_and_spaces_alone(check, database):
-    database["first"]["annotations"] = [*rows("Jump", (1, 2)), *rows("jump ", (3, 4)), *rows("jump", (5, 6)), *rows("run", (7, 8))]
+    database["first"]["annotations"] = [
+        *rows("Jump", (1, 2)),
+        *rows("jump ", (3, 4)),
+        *rows("jump", (5, 6)),
+        *rows("run", (7, 8)),
+    ]
     assert check() == [
-        "The 3 classes 'Jump', 'jump', 'jump ' differ in nothing but case, spaces, '_' and '-'; if they are one, call them alike in "
+        "The 3 classes 'Jump', 'jump', 'jump ' differ in nothing but case, spaces, '_' and '-'; if they are "
+        "one, call them alike in "
         "the annotations."
     ]
-    database["first"]["annotations"] = [*rows("high jump", (1, 2)), *rows("run 1", (3, 4)), *rows("run 11", (5, 6)), *rows("-1", (7, 8))]
+    database["first"]["annotations"] = [
+        *rows("high jump", (1, 2)),
+        *rows("run 1", (3, 4)),
+        *rows("run 11", (5, 6)),
+        *rows("-1", (7, 8)),
+    ]
     database["third"]["annotations"] += [*rows("high_jump", (3, 4)), *rows("1", (5, 6))]
     (problem,) = check()
     assert problem.startswith("The 2 classes 'high jump', 'high_jump' differ in nothing")
@@ -223,7 +262,8 @@ def test_labels_that_differ_in_case_and_spaces_alone(check, database):
 def test_a_class_that_only_the_test_has(check, database):
     database["second"]["annotations"] += rows("jump", (3, 4), (5, 6))
     assert check() == [
-        "The class 'jump' has 2 annotations in the subset 'test' and none in 'train', so it is not learnt; annotate it there, or set "
+        "The class 'jump' has 2 annotation(s) in the subset 'test' and none in 'train', so it is not learnt; "
+        "annotate it there, or set "
         "--config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
     ]
     assert check(ignored_labels=("Ambiguous", "jump")) == []
@@ -240,7 +280,8 @@ def long(tmp_path, database, config):
 def test_a_class_of_which_no_action_fits_into_a_window(check, config, database, long):
     database["first"]["annotations"] += rows("sleep", (10, 30), (35, 50))
     assert check() == [
-        "All 2 training actions of the class 'sleep' are longer than a window of 128 frames, so it is not learnt whole; set "
+        "All 2 training actions of the class 'sleep' are longer than a window of 128 frames, so it is not "
+        "learnt whole; set "
         "--config.window.frames=384."
     ]
     config.window.frames = 384
@@ -251,19 +292,31 @@ def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, databas
     database["first"]["annotations"], database["third"]["annotations"] = rows("run", (10, 30), (35, 50)), []
     database["second"]["annotations"] = rows("run", (1, 2))
     assert check()[1:] == [
-        "All 2 actions of the subset 'train' are longer than a training window of 128 frames; set --config.window.frames=384."
+        "All 2 actions of the subset 'train' are longer than a training window of 128 frames; set "
+        "--config.window.frames=384."
     ]
     config.window.frames = 384
     assert [problem for problem in check() if not problem.startswith("Note:")] == []
+
+
+def test_a_class_whose_actions_have_no_length(check, database):
+    database["first"]["annotations"] += rows("jump", (3, 3), (5, 5))
+    assert check()[2:] == [
+        "No training window of 128 frames holds an action of the class 'jump', so it is not learnt; correct their "
+        "times, or set --config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
+    ]
 
 
 @pytest.mark.parametrize("more, note", [((), ""), (((7, 8),), "Note: ")])
 def test_actions_of_two_classes_at_the_same_time(check, database, more, note):
     database["first"]["annotations"] = [*rows("run", (1, 2), (3, 4)), *rows("jump", (1, 2), (3, 4.01), *more)]
     (problem,) = check()
-    which = f"{note}2 of the {2 + len(more)} training actions of the class 'jump' take place at the same time as one of another class"
+    which = f"{note}2 of the {2 + len(more)} training actions of the class 'jump' take place at the same time"
+    which += " as one of another class"
     assert problem.startswith(f"{which}, such as 'run', and afsd learns one class at a time")
-    assert note or problem.endswith("join the two classes, or set --config.data.ignored_labels=\"('Ambiguous', 'jump')\".")
+    assert note or problem.endswith(
+        "join the two classes, or set --config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
+    )
 
 
 def test_a_system_of_many_labels_learns_actions_at_the_same_time(check, config, database):
@@ -280,13 +333,15 @@ def test_weak_labels_that_say_nothing(check, config, database):
     weak = folder.get_config("ecm")
     weak.data = config.data
     assert check_dataset(weak)[1] == [
-        "All 2 training windows have the same labels (jump, run), so nothing can be learnt from them; add recordings without some of "
+        "All 2 training windows have the same labels (jump, run), so nothing can be learnt from them; add "
+        "recordings without some of "
         "these, or, where labels have times, cut recordings into windows with --config.window.frames."
     ]
     database["third"]["annotations"] = [{"label": "run"}, {"label": "jump"}, {"label": "sit"}]
     check()
     assert check_dataset(weak)[1] == [
-        "The classes jump, run occur in the same 2 training windows, so they are not told apart; add recordings with some of these "
+        "The classes jump, run occur in the same 2 training windows, so they are not told apart; add "
+        "recordings with some of these "
         "alone, or, where labels have times, cut recordings into windows with --config.window.frames."
     ]
     database["third"]["annotations"] = [{"label": "sit"}]
@@ -302,7 +357,9 @@ def test_a_test_subset_without_actions_or_times(check, database):
         "Note: recording 'second' has no annotation.",
     ]
     database["second"]["annotations"] = [{"label": "run"}]
-    assert check() == ["Recording 'second' has a label without times (no field 'segment'); scoring needs times."]
+    assert check() == [
+        "Recording 'second' has a label without times (no field 'segment'); scoring needs times."
+    ]
 
 
 def test_labels_that_are_all_ignored(check):
@@ -328,7 +385,8 @@ def test_a_number_of_frames_that_the_features_contradict(check, database, stride
     database["second"]["num_frames"] = 5
     fields = dict(stride_frames=stride_frames, fps=fps)
     assert check(**fields)[-1] == (
-        "Recording 'second' has 5 frames as annotated (num_frames), but its features are of 100; correct the number, or "
+        "Recording 'second' has 5 frames as annotated (num_frames), but its features are of 100; correct the "
+        "number, or "
         "config.data.stride_frames."
     )
     database["second"]["num_frames"] = 101

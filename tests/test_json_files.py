@@ -5,6 +5,7 @@ import pytest
 
 from tal_jax.errors import DataError
 from tal_jax.json_files import read_json
+from tal_jax.writers import MetricWriter
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,16 @@ def test_a_bad_file_is_one_sentence(tmp_path, raw, sentence):
 
 
 def test_a_file_that_cannot_be_read_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="Cannot read the test file .*a.json: No such file or directory. Get it."):
+    with pytest.raises(
+        DataError, match="Cannot read the test file .*a.json: No such file or directory. Get it."
+    ):
         read_json(tmp_path / "a.json", "test file", "Get it.")
     with pytest.raises(DataError, match="Cannot read the test file .*: Is a directory."):
         read_json(tmp_path, "test file")
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"loss": 1}', "[" * 100_000])
+def test_a_damaged_line_of_a_log_is_one_sentence(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(DataError, match="metrics.jsonl: a line is damaged"):
+        MetricWriter(tmp_path, 5)

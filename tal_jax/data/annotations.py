@@ -89,11 +89,12 @@ class Annotations:
 
     def absent_ignored(self, ignored_labels):
         """Sentences on ignored labels that no annotation has, but for those of `IGNORED_LABELS`."""
-        labels = [label for label in ignored_labels if label not in (*IGNORED_LABELS, *self.all_labels)]
+        there = sorted({*self.classes, *self.all_labels})
         return [
             f"config.data.ignored_labels has {label!r}, which no annotation has; the labels are "
-            f"{', '.join(sorted(map(repr, self.all_labels))) or 'none'}."
-            for label in labels
+            f"{', '.join(map(repr, there)) or 'none'}."
+            for label in ignored_labels
+            if label not in (*IGNORED_LABELS, *there)
         ]
 
     def subset_names(self):

@@ -1,4 +1,4 @@
-"""What is wrong with recordings, their annotations and features: sentences, for --mode=check_data and for warnings of training."""
+"""What is wrong with recordings, their annotations and features: sentences for check_data and training."""
 
 import numpy as np
 
@@ -9,26 +9,31 @@ SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at whic
 
 
 def feature_problems(features, recording, timeline):
-    """What is wrong with the features (T, C) of a recording: NaN, and a T that does not fit its duration. Ends of sentences."""
+    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration."""
     problems = []
     bad_rows = np.flatnonzero(~finite_rows(features)) if features.dtype.kind == "f" else np.zeros(0)
     if bad_rows.size:
         problems.append(
-            f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row {bad_rows[0]}."
+            f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row "
+            f"{bad_rows[0]}."
         )
     if recording.duration_sec is not None:
         covered_sec = float(timeline.to_seconds(len(features)))
-        slack_sec = 0.02 * recording.duration_sec + (2 * timeline.stride_frames + timeline.snippet_frames) / timeline.fps
+        slack_sec = (
+            0.02 * recording.duration_sec
+            + (2 * timeline.stride_frames + timeline.snippet_frames) / timeline.fps
+        )
         if abs(covered_sec - recording.duration_sec) > slack_sec:
             problems.append(
-                f"is {recording.duration_sec:.2f} s long as annotated, but its {len(features)} features at {timeline.fps:g} fps "
+                f"is {recording.duration_sec:.2f} s long as annotated, but its {len(features)} features at "
+                f"{timeline.fps:g} fps "
                 f"and stride {timeline.stride_frames:g} cover {covered_sec:.2f} s; one of the four is wrong."
             )
     return problems
 
 
 def num_frames_problems(recording, num_features, timeline, data):
-    """Ends of sentences on a `num_frames` that the features contradict; for features alone, frames are at another rate.
+    """Ends of sentences on a `num_frames` that the features contradict; prepared frames are at another rate.
 
     Args:
         recording: Recording.
@@ -42,13 +47,14 @@ def num_frames_problems(recording, num_features, timeline, data):
         covered = float(timeline.to_seconds(num_features)) * timeline.fps
         slack = 0.02 * recording.num_frames + 2 * timeline.stride_frames + timeline.snippet_frames
         wrong = abs(covered - recording.num_frames) > slack
-    else:  # spread over the recording, which they fit however many there are, but for more than one of a frame
+    else:  # they are spread over the recording, but each is of a frame at least
         covered = num_features * data.samples_per_frame
         wrong = covered > 1.02 * recording.num_frames + data.samples_per_frame
     if not wrong:
         return []
     return [
-        f"has {recording.num_frames} frames as annotated (num_frames), but its features are of {covered:.0f}; correct the number, or "
+        f"has {recording.num_frames} frames as annotated (num_frames), but its features are of "
+        f"{covered:.0f}; correct the number, or "
         "config.data.stride_frames."
     ]
 
@@ -56,14 +62,16 @@ def num_frames_problems(recording, num_features, timeline, data):
 def same_time_problems(config, annotations):
     """Sentences on classes that a system of one class at a time does not learn where another one takes place.
 
-    Of two actions of other classes at the same time (tIoU of 0.95 or more) the shorter one is learnt, of equal ones the first.
+    Of two actions of other classes at the same time (tIoU of 0.95 or more) the shorter one is learnt, of
+    equal ones the first.
 
     Args:
         config: the run's config.
         annotations: `Annotations` of the training subset.
 
     Returns:
-        list of sentences, a class each; where only some of its actions are hidden the sentence begins with "Note:".
+        list of sentences, a class each; where only some of its actions are hidden the sentence begins with
+        "Note:".
     """
     hidden, by, total = {}, {}, np.zeros(len(annotations.classes), int)
     for recording in annotations.recordings.values():
@@ -77,12 +85,18 @@ def same_time_problems(config, annotations):
             by[labels[i]] = annotations.classes[labels[over[i].argmax()]]
     problems = []
     for k, number in sorted(hidden.items()):
-        here = f"{number} of the {total[k]} training actions of the class '{annotations.classes[k]}' take place at the same time as "
-        here += f"one of another class, such as '{by[k]}', and {config.system} learns one class at a time"
+        here = (
+            f"{number} of the {total[k]} training actions of the class '{annotations.classes[k]}' take place "
+            f"at the same time as one of another class, such as '{by[k]}', and {config.system} learns one "
+            "class at a time"
+        )
         if number < total[k]:
             problems.append(f"Note: {here}.")
         else:
-            problems.append(f"{here}, so the class is not learnt; join the two classes, or {ignoring(config, annotations.classes[k])}.")
+            problems.append(
+                f"{here}, so the class is not learnt; join the two classes, or "
+                f"{ignoring(config, annotations.classes[k])}."
+            )
     return problems
 
 
@@ -94,8 +108,8 @@ def ignoring(config, *labels):
 def annotation_problems(dataset):
     """The problems of the annotations alone, one sentence each.
 
-    Reads no features where durations are annotated and hold the actions. Else the timeline is needed, which some data sets make
-    from the number of features (`timeline.make_timeline`).
+    Reads no features where durations are annotated and hold the actions. Else the timeline is needed, which
+    some data sets make from the number of features (`timeline.make_timeline`).
 
     Raises:
         DataError: a recording has no timeline.

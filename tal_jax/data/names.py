@@ -9,40 +9,45 @@ from tal_jax.errors import DataError
 MAX_BYTES = 200  # of a recording's name; files are called after it, and a file's name may have 255
 # What the names of files end in, of recordings and of what is computed of them.
 FILE_SUFFIXES = tuple(
-    ".avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv .3gp .npy .npz .csv .json".split()
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv "
+    ".npy .npz .csv .parquet .feather .h5 .hdf5 .wav".split()
 )
 
 
 def require_name(name, where):
     """Raises DataError for a recording's name that is no plain file name; `where` begins the sentence.
 
-    Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than `MAX_BYTES` bytes in UTF-8.
+    Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than
+    `MAX_BYTES` bytes in UTF-8.
     """
     plain = name and not name.startswith(".") and not {*"/\\"} & {*name} and is_printable(name)
     if not plain or len(name.encode()) > MAX_BYTES:
         raise DataError(
-            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, so rename the recording: "
+            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, "
+            "so rename the recording: "
             f"1 to {MAX_BYTES} bytes, without '/', '\\' and control characters, no dot in front."
         )
 
 
 def require_label(label, where):
-    """Raises DataError for a label of no visible character, or with a control character; `where` begins the sentence."""
+    """Raises DataError for a label that is empty or has a control character; `where` begins the sentence."""
     if not label.strip() or not is_printable(label):
-        raise DataError(f"{where}: the label {label!r:.60} is empty or holds a control character; correct the label.")
+        raise DataError(
+            f"{where}: the label {label!r:.60} is empty or holds a control character; correct the label."
+        )
 
 
 @functools.lru_cache(4096)
 def is_printable(text):
-    """Whether a text has no control character, no line separator and no half of a character: a terminal shows it as it is."""
+    """Whether a text has no control character, line separator or half of a character."""
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def match_names(names, known):
     """Which recordings the names in a file of detections or proposals mean.
 
-    A name that is not known as it is may lack ActivityNet's "v_" or have it, end in a suffix of a video or feature file, or
-    differ in case. It stays unknown where it could mean several recordings.
+    A name that is not known as it is may lack ActivityNet's "v_" or have it, end in a suffix of a video or
+    feature file, or differ in case. It stays unknown where it could mean several recordings.
 
     Args:
         names: of a file.
@@ -67,5 +72,9 @@ def match_names(names, known):
 def _key(name):
     """What names of the same recording share."""
     folded = name.casefold()
-    stem = folded.removesuffix(suffix) if (suffix := pathlib.PurePath(folded).suffix) in FILE_SUFFIXES else folded
+    stem = (
+        folded.removesuffix(suffix)
+        if (suffix := pathlib.PurePath(folded).suffix) in FILE_SUFFIXES
+        else folded
+    )
     return stem.removeprefix("v_")

@@ -2,14 +2,28 @@ import json
 
 import pytest
 
+from tal_jax.data import feature_files, video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
-from tal_jax.data.names import match_names, require_label, require_name
+from tal_jax.data.names import FILE_SUFFIXES, match_names, require_label, require_name
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.recording_scores import read_recording_scores
 from tal_jax.errors import DataError
 
-BAD_NAMES = ["../x", "/abs/x", "a/b", "a\\b", "..", ".hidden", "", "two\nlines", "nul\0", "\x1b[31mred", "x" * 300, "é" * 101]
+BAD_NAMES = [
+    "../x",
+    "/abs/x",
+    "a/b",
+    "a\\b",
+    "..",
+    ".hidden",
+    "",
+    "two\nlines",
+    "nul\0",
+    "\x1b[31mred",
+    "x" * 300,
+    "é" * 101,
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -18,11 +32,16 @@ def test_a_name_that_no_file_can_have_is_refused_by_every_reader(tmp_path, name)
         "annotations": ({"database": {name: {"subset": "train"}}}, load_annotations),
         "detections": ({"results": {name: []}}, read_detections),
         "proposals": ({"results": {name: []}}, read_blocks),
-        "scores": ({"class": ["run"], "results": {name: [1]}}, lambda path: read_recording_scores(path, ["run"])),
+        "scores": (
+            {"class": ["run"], "results": {name: [1]}},
+            lambda path: read_recording_scores(path, ["run"]),
+        ),
     }
     for kind, (content, read) in readers.items():
         (tmp_path / f"{kind}.json").write_text(json.dumps(content))
-        with pytest.raises(DataError, match=f"{kind}.json: the recording's name .* is no plain file name") as error:
+        with pytest.raises(
+            DataError, match=f"{kind}.json: the recording's name .* is no plain file name"
+        ) as error:
             read(tmp_path / f"{kind}.json")
         assert str(error.value).isprintable()
 
@@ -41,11 +60,21 @@ def test_plain_names(name):
 @pytest.mark.parametrize("label", ["", " ", "\x1b[31mjump", "jump\n", "ju\x07mp", "\u2028"])
 def test_a_label_that_a_terminal_cannot_show_is_refused(tmp_path, label):
     row = {"label": label, "segment": [1, 2], "score": 1}
-    (tmp_path / "labels.json").write_text(json.dumps({"database": {"a": {"subset": "train", "annotations": [row]}}}))
-    (tmp_path / "classes.json").write_text(json.dumps({"classes": [label], "database": {"a": {"subset": "train"}}}))
+    (tmp_path / "labels.json").write_text(
+        json.dumps({"database": {"a": {"subset": "train", "annotations": [row]}}})
+    )
+    (tmp_path / "classes.json").write_text(
+        json.dumps({"classes": [label], "database": {"a": {"subset": "train"}}})
+    )
     (tmp_path / "found.json").write_text(json.dumps({"results": {"a": [row]}}))
-    for name, read in {"labels": load_annotations, "classes": load_annotations, "found": read_detections}.items():
-        with pytest.raises(DataError, match=f"{name}.json.* the label .* is empty or holds a control character") as error:
+    for name, read in {
+        "labels": load_annotations,
+        "classes": load_annotations,
+        "found": read_detections,
+    }.items():
+        with pytest.raises(
+            DataError, match=f"{name}.json.* the label .* is empty or holds a control character"
+        ) as error:
             read(tmp_path / f"{name}.json")
         assert str(error.value).isprintable()
 
@@ -57,6 +86,23 @@ def test_labels_of_any_script():
 
 def test_names_match_despite_prefix_suffix_and_case():
     known = ("rec1", "v_abc", "Rec.1", "twin", "Twin")
-    names = ["rec1", "v_rec1", "rec1.mp4", "REC1", "V_Rec1.MP4", "abc", "abc.npy", "rec.1", "TWIN", "twin", "rec1.x", "other"]
+    names = [
+        "rec1",
+        "v_rec1",
+        "rec1.mp4",
+        "REC1",
+        "V_Rec1.MP4",
+        "abc",
+        "abc.npy",
+        "rec.1",
+        "TWIN",
+        "twin",
+        "rec1.x",
+        "other",
+    ]
     expected = ["rec1", "rec1", "rec1", "rec1", "rec1", "v_abc", "v_abc", "Rec.1", None, "twin", None, None]
     assert list(match_names(names, known).values()) == expected
+
+
+def test_suffixes_of_all_files_that_are_read_are_left_aside():
+    assert {*FILE_SUFFIXES} >= {*video.SUFFIXES, *feature_files.SUFFIXES}

@@ -1,4 +1,4 @@
-"""What AFSD cannot learn of a data set: actions that fit into no window, and classes that another one always hides."""
+"""What AFSD cannot learn of a data set: actions that fit into no window, classes that another one hides."""
 
 import math
 
@@ -10,7 +10,7 @@ LAST_STRIDE = 128  # frames of the last level; windows are multiples of it
 
 
 def no_window_sentence(config, dataset, lengths):
-    """Why no training window holds a whole action, and what to do. lengths: (N,) of the training actions, in frames."""
+    """Why no training window holds a whole action, and what to do. lengths: (N,) frames of the actions."""
     subset, size = config.data.train_subset, config.window.frames
     if not len(lengths):
         recordings = dataset.annotations.subset(subset).recordings.values()
@@ -24,17 +24,20 @@ def no_window_sentence(config, dataset, lengths):
         )
     if (lengths > size).all():
         return (
-            f"All {len(lengths)} actions of the subset '{subset}' are longer than a training window of {size} frames; set "
+            f"All {len(lengths)} actions of the subset '{subset}' are longer than a training window of "
+            f"{size} frames; set "
             f"--config.window.frames={window_for(config, lengths)}."
         )
+    needed = window_for(config, lengths)
+    longer = f", or set --config.window.frames={needed}" if needed > size else ""
     return (
-        f"No training window of {size} frames holds a whole annotation of the subset '{subset}'; check the annotations with "
-        f"--mode=check_data, or set --config.window.frames={window_for(config, lengths[lengths > 0])}."
+        f"No training window of {size} frames holds a whole annotation of the subset '{subset}'; check the "
+        f"annotations with --mode=check_data{longer}."
     )
 
 
 def window_for(config, lengths):
-    """Length of a window in frames, of which some window of the training grid holds any action of these lengths."""
+    """Frames of a window so long that one of the training grid holds any action of these lengths."""
     longest = max(lengths, default=0) + config.window.train_stride_frames + config.window.first_frame
     return LAST_STRIDE * math.ceil(longest / LAST_STRIDE)
 
@@ -57,12 +60,15 @@ def class_problems(config, annotations, lengths, labels, seen):
         of_class = lengths[labels == k]
         if len(of_class) and (of_class > size).all():
             problems.append(
-                f"All {len(of_class)} training actions of the class '{name}' are longer than a window of {size} frames, so it is not "
+                f"All {len(of_class)} training actions of the class '{name}' are longer than a window of "
+                f"{size} frames, so it is not "
                 f"learnt whole; set --config.window.frames={window_for(config, of_class)}."
             )
         elif len(of_class) and k not in seen:
+            needed = window_for(config, of_class)
+            longer = f"set --config.window.frames={needed}" if needed > size else "correct their times"
             problems.append(
-                f"No training window of {size} frames holds an action of the class '{name}', so it is not learnt; set "
-                f"--config.window.frames={window_for(config, np.maximum(of_class, 0))}, or {ignoring(config, name)}."
+                f"No training window of {size} frames holds an action of the class '{name}', so it is not "
+                f"learnt; {longer}, or {ignoring(config, name)}."
             )
     return problems + same_time_problems(config, annotations)
