@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from tal_jax import distributed
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
+from tal_jax.json_files import read_json
 from tal_jax.ranges import require_fields
 
 log = logging.getLogger(__name__)
@@ -268,7 +269,7 @@ def trained_run(config, workdir):
 def _read_run(path):
     """{"classes", "config"} of a config.json. Raises DataError for what `remember_run` does not write."""
     try:
-        run = json.loads(path.read_text())
+        run = read_json(path, "config of a run")
         classes, config = run["classes"], run["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is missing or damaged; choose another --workdir, or delete this one.") from error

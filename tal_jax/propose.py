@@ -17,6 +17,7 @@ from tal_jax.detect import activation_sequences, find_candidates
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing
+from tal_jax.json_files import read_json
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
@@ -132,7 +133,10 @@ def _require_second_stage(config):
 def _made_with(config, workdir):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
     path = _settings_path(workdir)
-    return path.exists() and json.loads(path.read_text()) == proposal_settings(config) | {"input": ""}
+    try:
+        return path.exists() and read_json(path, "settings file") == proposal_settings(config) | {"input": ""}
+    except DataError:  # a damaged one does not say so
+        return False
 
 
 def _candidates_of_run(config, workdir):

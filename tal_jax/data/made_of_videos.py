@@ -5,9 +5,10 @@ import functools
 import json
 import pathlib
 
-from tal_jax.data.annotations import Annotations
-from tal_jax.errors import DataError
+from tal_jax.data.annotations import Annotations, positive_or_none
+from tal_jax.errors import DataError, plain
 from tal_jax.files import replacing
+from tal_jax.json_files import read_json
 
 SETTINGS = "settings.json"
 
@@ -44,10 +45,10 @@ def read_settings(folder):
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text())
+        found = read_json(file, "settings file")
         if not isinstance(found, dict) or not found:
             raise ValueError
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(
             f"{file} is damaged, so how the files beside it were made is not known; delete it if they may "
             "stay, or else its folder."
@@ -58,8 +59,8 @@ def read_settings(folder):
 def read_notes(path):
     """What was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
     try:
-        return "; ".join(json.loads(path.read_text()).get("notes", ()))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return plain("; ".join(read_json(path, "info file").get("notes", ())))
+    except (OSError, ValueError, AttributeError, TypeError):
         return ""
 
 
@@ -69,10 +70,12 @@ def as_stored(recording, path):
     path: its info file. Raises DataError for one that cannot be read.
     """
     try:
-        info = json.loads(path.read_text())
-        duration_sec = recording.duration_sec or info.get("duration_sec")
-        return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        info = read_json(path, "info file")
+        fps, duration_sec = (positive_or_none(info, field, path) for field in ("fps", "duration_sec"))
+        if fps is None:
+            raise ValueError
+        return dataclasses.replace(recording, fps=fps, duration_sec=recording.duration_sec or duration_sec)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is missing or damaged; delete what was made of this video and run the same command "
             "again."
