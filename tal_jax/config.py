@@ -3,6 +3,7 @@
 import ast
 
 import ml_collections
+from ml_collections import config_flags
 from ml_collections.config_flags import tuple_parser
 
 from tal_jax.errors import DataError
@@ -150,3 +151,6 @@ class ListParser(tuple_parser.TupleParser):
                 raise ValueError(f"{text:.60} is not a list such as a,b or (1, 2).") from error
             return tuple(part.strip() for part in text.split(","))
         return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+config_flags.register_flag_parser_for_type(tuple, ListParser())

@@ -17,13 +17,11 @@ from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
-from tal_jax.config import ListParser
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
 from tal_jax.files import only_run, remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger("tal_jax")
-config_flags.register_flag_parser_for_type(tuple, ListParser())
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
 )
@@ -162,7 +160,7 @@ def _parse(argv):
     except flags.UnrecognizedFlagError as error:
         hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
         sys.exit(f"Error: {error}{hint}")
-    except (flags.Error, SyntaxError, TypeError, ValueError) as error:
+    except (flags.Error, RecursionError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(f"Error: {sentence_of(error)}")
     return rest
 

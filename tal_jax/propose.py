@@ -133,7 +133,10 @@ def _require_second_stage(config):
 def _made_with(config, workdir):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
     path = _settings_path(workdir)
-    return path.exists() and read_json(path, "file of settings") == proposal_settings(config) | {"input": ""}
+    try:
+        return path.exists() and read_json(path, "settings file") == proposal_settings(config) | {"input": ""}
+    except DataError:  # a damaged one does not say so
+        return False
 
 
 def _candidates_of_run(config, workdir):

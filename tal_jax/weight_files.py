@@ -1,16 +1,18 @@
 """Weight files of others, read without running anything that is in them: PyTorch, NumPy, and pickles of NumPy arrays.
 
 A pickle is a program. Here it may build containers, numbers, strings and `_Part`s, which only remember what was asked for;
-the arrays are made afterwards, every size checked against the bytes that are really there.
+the arrays are made afterwards, every size checked against the bytes that are really there. Before it runs, its instructions are
+looked through for one that asks for more memory than a file of its size needs.
 """
 
 import functools
 import io
 import itertools
 import math
-import os
+import mmap
 import pathlib
 import pickle
+import pickletools
 import struct
 import zipfile
 
@@ -19,6 +21,8 @@ import numpy as np
 from tal_jax.errors import DataError
 
 MAX_NAMES, MAX_DEPTH = 100_000, 20  # a few bytes of pickle can describe endless nests of the same dict
+MAX_INSTRUCTIONS = 50 * MAX_NAMES  # of a pickle; a tensor takes about 40, and each may make an object of some 100 bytes
+MAX_GROWTH = 20  # how many times its size an archive may hold; trained weights hardly get smaller when they are compressed
 
 _LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first object in a file of torch <= 1.5
 
@@ -69,11 +73,12 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file):
         super().__init__(file)
         self.storage_types = {}
+        self._copied = 0  # items that OrderedDicts have been made of
         self.latin1 = functools.cache(lambda text: str.encode(text, "latin1"))  # one copy, however often a pickle asks for it
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
-            return lambda *items: _Dict(*items)
+            return self._ordered_dict
         if (module, name) == ("_codecs", "encode"):  # how pickles of protocol 2, PyTorch's among them, have bytes
             return lambda text, _: self.latin1(text)
         if kind := _CONSTRUCTORS.get((module, name)):
@@ -81,6 +86,12 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) in _MENTIONED:
             return _Part(*_MENTIONED[module, name])
         raise _Refused(f"asks for {f'{module}.{name}'!r}, which no weights need; it was refused, and nothing was run.")
+
+    def _ordered_dict(self, *items):
+        self._copied += sum(map(len, items))
+        if self._copied > MAX_NAMES:
+            raise _Refused(f"has more than {MAX_NAMES} names.")
+        return _Dict(*items)
 
     def persistent_load(self, pid):
         """pid: ("storage", type, key, device, number of elements); torch 0.x adds (view key, first element, length) or None."""
@@ -123,19 +134,37 @@ def _parse(file, stem):
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"PK"):
-        with zipfile.ZipFile(file) as archive:
-            folders = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
-        file.seek(0)
-        return _parse_torch_zip(file, folders[0]) if folders else (dict(np.load(file, allow_pickle=False)), None)
+        return _parse_zip(file)
     if start == b"\x93NUMPY":
         return {stem: np.load(file, allow_pickle=False)}, None
-    first = _Unpickler(file).load()
-    return _parse_legacy_torch(file) if isinstance(first, int) and first == _LEGACY_TORCH else (first, None)
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # reads what is there, however much a pickle asks for
+    first, _ = _unpickled(content)
+    return _parse_legacy_torch(content) if isinstance(first, int) and first == _LEGACY_TORCH else (first, None)
 
 
-def _parse_torch_zip(file, folder):
-    """torch >= 1.6: FOLDER/data.pkl, and the bytes of storage KEY in FOLDER/data/KEY."""
+def _unpickled(file):
+    """(the object of the next pickle in a file that is held in memory, its storage types by key)."""
+    start = file.tell()
+    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+        if number > MAX_INSTRUCTIONS:
+            raise _Refused(f"has a pickle of more than {MAX_INSTRUCTIONS} instructions, which no weights need.")
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:  # one place each, from 0 or 1 on
+            raise _Refused(f"is damaged: its pickle keeps an object in place {argument} of its memory, and has {number} before it.")
+    file.seek(start)
+    unpickler = _Unpickler(file)
+    return unpickler.load(), unpickler.storage_types
+
+
+def _parse_zip(file):
+    """NAME.npy of each array; or of torch >= 1.6 FOLDER/data.pkl, and the bytes of storage KEY in FOLDER/data/KEY."""
     archive = zipfile.ZipFile(file)
+    sizes, size = sum(entry.file_size for entry in archive.infolist()), file.seek(0, 2)
+    if sizes > MAX_GROWTH * size:
+        raise _Refused(f"has {size} bytes, and says that it holds {sizes}, more than {MAX_GROWTH} times as many; save it uncompressed.")
+    folder = next((name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")), None)
+    if folder is None:
+        file.seek(0)
+        return dict(np.load(file, allow_pickle=False)), None
 
     def read(name):
         if archive.getinfo(f"{folder}/{name}").compress_type != zipfile.ZIP_STORED:
@@ -144,21 +173,20 @@ def _parse_torch_zip(file, folder):
 
     if f"{folder}/byteorder" in archive.namelist() and read("byteorder") != b"little":
         raise _Refused("was written on a big-endian machine; save it again on another one.")
-    return _Unpickler(io.BytesIO(read("data.pkl"))).load(), lambda key: read(f"data/{key}")
+    return _unpickled(io.BytesIO(read("data.pkl")))[0], lambda key: read(f"data/{key}")
 
 
 def _parse_legacy_torch(file):
     """torch <= 1.5, after the magic number: version, system, tree, storage keys; then element count and bytes of each key."""
-    version, system = (_Unpickler(file).load() for _ in range(2))
+    version, system = (_unpickled(file)[0] for _ in range(2))
     if version != 1001 or system["little_endian"] is not True:
         raise _Refused("was written by an unknown version of PyTorch or on a big-endian machine; save it again with torch.save.")
-    unpickler = _Unpickler(file)
-    tree, keys = unpickler.load(), _Unpickler(file).load()
-    raw, size = {}, os.fstat(file.fileno()).st_size
-    for key in keys:
+    tree, storage_types = _unpickled(file)
+    raw = {}
+    for key in _unpickled(file)[0]:
         (count,) = struct.unpack("<q", file.read(8))
-        num_bytes = count * np.dtype(_stored_type(unpickler.storage_types[key])).itemsize
-        if not 0 <= num_bytes <= size - file.tell():
+        num_bytes = count * np.dtype(_stored_type(storage_types[key])).itemsize
+        if not 0 <= num_bytes <= len(file) - file.tell():
             raise _Refused(f"is cut short: storage {key} should have {count} elements, more than there are bytes left.")
         raw[key] = file.read(num_bytes)
     return tree, raw.__getitem__

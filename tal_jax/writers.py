@@ -21,7 +21,7 @@ class MetricWriter:
         self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
         if not distributed.is_first():
             return
-        self._kept = [line for line in _lines(self._path) if _step(self._path, line) <= start_step]
+        self._kept = [line for line in _lines(self._path) if _step_of(line, self._path) <= start_step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(self._kept))
         self._tensorboard = _tensorboard_writer(workdir)
@@ -48,15 +48,21 @@ def _lines(path):
     """Whole lines of the file; one cut short by a kill is left out."""
     if not path.exists():
         return []
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _step(path, line):
-    """The step of a line. Raises DataError for a damaged line."""
     try:
-        return int(json.loads(line)["step"])
+        return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: it is no text in UTF-8; remove the file.") from error
+
+
+def _step_of(line, path):
+    """The "step" of a line. Raises DataError, which names the file, for one that has none."""
+    try:
+        step = json.loads(line)["step"]
+        if not isinstance(step, int):
+            raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: a line is damaged, {line!r:.60}; delete it to go on.") from error
+        raise DataError(f"{path} is damaged: {line.strip():.60} is no line of it; remove the line, or the file.") from error
+    return step
 
 
 def _tensorboard_writer(workdir):

@@ -205,8 +205,9 @@ def test_other_classes_need_another_workdir(trained, tmp_path):
         remember_run(trained, ("slow", "fast"), tmp_path)
 
 
-def test_a_damaged_config_is_one_sentence(trained, tmp_path):
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"classes": 1, "classes": 2}'])
+def test_a_damaged_config_is_one_sentence(trained, tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
     for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_run(trained, tmp_path)):
         with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
             use()

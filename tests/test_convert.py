@@ -395,6 +395,12 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
     np.testing.assert_allclose(of_both.offsets, regression * STATISTICS[1] + STATISTICS[0], **close)
 
 
+def test_lists_are_read_as_main_reads_them(monkeypatch):
+    overrides = ["--config.evaluate.left_out=a,b"]
+    monkeypatch.setattr("sys.argv", ["convert", *overrides])
+    assert convert._load_config("configs/sbhar.py:demo", overrides).evaluate.left_out == ("a", "b")
+
+
 def small_pgcn():
     """P-GCN for 2 classes of 3 channels: its config but for the data, arrays by published names, what lies beside, variables."""
     config = pgcn_config()

@@ -63,5 +63,5 @@ def test_a_file_that_cannot_be_read_says_what_to_do(tmp_path):
 @pytest.mark.parametrize("line", ["{", "[1]", '{"loss": 1}', "[" * 100_000])
 def test_a_damaged_line_of_a_log_is_one_sentence(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
-    with pytest.raises(DataError, match="metrics.jsonl: a line is damaged"):
+    with pytest.raises(DataError, match="metrics.jsonl is damaged: "):
         MetricWriter(tmp_path, 5)

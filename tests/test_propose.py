@@ -364,3 +364,9 @@ def test_proposals_of_a_weakly_supervised_run(tiny, tiny_data, tmp_path, propose
     saved_run(config, tmp_path / "toy")
     with pytest.raises(DataError, match="'toy' has no class activation sequences; config.propose.grouping groups those of ecm"):
         propose.propose(config, tmp_path / "toy")
+
+
+@pytest.mark.parametrize("content", ["[", "[" * 100_000, "", "3"])
+def test_damaged_settings_are_of_no_proposals_of_this_run(tiny, tmp_path, content):
+    propose._settings_path(tmp_path).write_text(content)
+    assert not propose._made_with(tiny(), tmp_path)

@@ -301,6 +301,14 @@ def test_metrics_of_a_resumed_run(tmp_path):
     assert metrics(tmp_path) == []
 
 
+@pytest.mark.parametrize("line", [b"{", b"3", b'{"loss": 1}', b'{"step": "1"}', b"[" * 100_000, b"\xff\xfe"])
+def test_damaged_metrics_are_one_sentence_and_stay(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 5}\n' + line + b"\n")
+    with pytest.raises(DataError, match="metrics.jsonl is damaged: .*; remove the "):
+        MetricWriter(tmp_path, start_step=10)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 5}\n' + line + b"\n"
+
+
 def test_metrics_of_a_run(uninterrupted):
     _, workdir = uninterrupted
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from typing import Any
 
@@ -442,3 +443,47 @@ def test_all_that_does_not_fit_is_listed():
         "FILE does not fit the network: missing (2): params/b (4,), params/c (); too many (2): params/d (1,), more/e (5,); "
         "of another shape (1): params/a (3, 2) instead of (2, 3)."
     )
+
+
+def asking(*instructions):
+    return b"\x80\x02" + b"".join(instructions) + b"."
+
+
+def many_copies():
+    """One list of pairs, of which an OrderedDict is made again and again."""
+    pairs = opcodes([[f"{i}", i] for i in range(2000)]) + b"q\x010"
+    copy = opcodes(Global("collections", "OrderedDict")) + b"h\x01\x85R"
+    return asking(b"]", pairs, b"(", copy * 500, b"l")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        asking(b"}r\xff\xff\xff\x00"),  # the place of an object in the memory of a pickle
+        asking(b"}p9000000\n"),
+        asking(b"\x8b\xff\xff\xff\x7f"),  # numbers, texts and bytes that are longer than the file
+        asking(b"X\xff\xff\xff\x7f"),
+        asking(b"B\xff\xff\xff\x7f"),
+        asking(b"\x8e" + struct.pack("<Q", 2**40)),
+        asking(b"\x96" + struct.pack("<Q", 2**30)),
+        asking(b"\x95" + struct.pack("<Q", 2**40)),
+        many_copies(),
+    ],
+)
+def test_a_pickle_takes_no_more_memory_than_a_file_of_its_size_needs(tmp_path, content):
+    path = tmp_path / "weights.ckpt"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"^{path} "):
+            read_weights(path)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 100 * len(content) + 2**20
+
+
+def test_an_archive_holds_no_more_than_trained_weights_would(tmp_path):
+    np.savez_compressed(tmp_path / "w.npz", a=np.zeros(10**6, np.float32))
+    with pytest.raises(DataError, match=r"w.npz has \d+ bytes, and says that it holds 4000128, more than 20 times as many"):
+        read_weights(tmp_path / "w.npz")

@@ -145,14 +145,14 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
     for name, entry in database.items():
         where = f"{path}: recording '{name}'"
         ignored = [row[1:] for row in all_rows[name] if row[0] in ignored_labels and not math.isnan(row[1])]
-        num_frames = _optional(entry, "num_frames", where) or _optional(entry, "num_samples", where)
+        num_frames = positive_or_none(entry, "num_frames", where) or positive_or_none(entry, "num_samples", where)
         recordings[name] = Recording(
             name=name,
             subset=entry["subset"],
-            duration_sec=_optional(entry, "duration", where),
+            duration_sec=positive_or_none(entry, "duration", where),
             segments_sec=np.array([row[1:] for row in rows[name]], np.float64).reshape(-1, 2),
             labels=np.array([index[row[0]] for row in rows[name]], np.int32),
-            fps=_optional(entry, "fps", where),
+            fps=positive_or_none(entry, "fps", where),
             num_frames=None if num_frames is None else int(num_frames),
             ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
         )
@@ -216,7 +216,7 @@ def _class_order(path, classes, labels, ignored_labels):
     if len(set(classes)) != len(classes):
         raise DataError(f"{path}: field 'classes' names a class twice.")
     classes = tuple(name for name in classes if name not in ignored_labels)
-    unknown = [f"'{label}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes]
+    unknown = [f"'{label:.60}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes]
     if unknown:
         raise DataError(
             f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add the class."
@@ -243,8 +243,8 @@ def require_number(value, where):
     return number
 
 
-def _optional(entry, field, where):
-    """A positive number, or None where the field is absent or null."""
+def positive_or_none(entry, field, where):
+    """The positive number that a field of a dict holds, None where it is absent or null; `where` begins the DataError."""
     if entry.get(field) is None:
         return None
     number = require_number(entry[field], f"{where}: field '{field}'")

@@ -64,8 +64,8 @@ def read_frames(folder, data, stem):
     path, pixels, channels = folder / data.input / f"{stem}.npy", data.frame_pixels, STREAMS[data.input]
     try:
         frames = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read the frames {path}: {error}. Delete the file and run tal_jax.prepare again.") from error
+    except Exception as error:  # a damaged header leads NumPy to almost anything
+        raise DataError(f"Cannot read the frames {path}: {str(error):.200}. Delete the file and run tal_jax.prepare again.") from error
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (pixels, pixels, channels) or not frames.size:
         expected = f"(T, {pixels}, {pixels}, {channels})"
         raise DataError(

@@ -5,8 +5,8 @@ import functools
 import json
 import pathlib
 
-from tal_jax.data.annotations import Annotations
-from tal_jax.errors import DataError
+from tal_jax.data.annotations import Annotations, positive_or_none
+from tal_jax.errors import DataError, plain
 from tal_jax.files import replacing
 from tal_jax.json_files import read_json
 
@@ -59,7 +59,7 @@ def read_settings(folder):
 def read_notes(path):
     """What was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
     try:
-        return "; ".join(read_json(path, "info file").get("notes", ()))
+        return plain("; ".join(read_json(path, "info file").get("notes", ())))
     except (OSError, ValueError, AttributeError, TypeError):
         return ""
 
@@ -71,8 +71,10 @@ def as_stored(recording, path):
     """
     try:
         info = read_json(path, "info file")
-        duration_sec = recording.duration_sec or info.get("duration_sec")
-        return dataclasses.replace(recording, fps=float(info["fps"]), duration_sec=duration_sec)
+        fps, duration_sec = (positive_or_none(info, field, path) for field in ("fps", "duration_sec"))
+        if fps is None:
+            raise ValueError
+        return dataclasses.replace(recording, fps=fps, duration_sec=recording.duration_sec or duration_sec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is missing or damaged; delete what was made of this video and run the same command "

@@ -4,7 +4,7 @@ import functools
 import pathlib
 import unicodedata
 
-from tal_jax.errors import DataError
+from tal_jax.errors import UNPRINTABLE, DataError
 
 MAX_BYTES = 200  # of a recording's name; files are called after it, and a file's name may have 255
 # What the names of files end in, of recordings and of what is computed of them.
@@ -39,8 +39,8 @@ def require_label(label, where):
 
 @functools.lru_cache(4096)
 def is_printable(text):
-    """Whether a text has no control character, line separator or half of a character."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+    """Whether a text has no control character, no line separator and no half of a character: a terminal shows it as it is."""
+    return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
 
 
 def match_names(names, known):

@@ -127,7 +127,7 @@ def _csv_rows(path):
         columns = rows.fieldnames or []
         if not {"xmin", "xmax"} <= {*columns}:
             raise DataError(
-                f"{path}: the first line must name the columns xmin, xmax and score, found {', '.join(columns) or 'none'}."
+                f"{path}: the first line must name the columns xmin, xmax and score, found {', '.join(columns) or 'none':.200}."
             )
         return [
             [_number(row.get(column, 1.0), f"{path}, line {rows.line_num}: {column}") for column in ("xmin", "xmax", "score")]

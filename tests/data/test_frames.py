@@ -101,7 +101,11 @@ def test_one_class(config):
     "file, content, sentence",
     [
         ("info/v_a.json", "{", "v_a.json is missing or damaged; delete what was made of this video and run the same command again"),
+        ("info/v_a.json", '{"fps": NaN}', "v_a.json is missing or damaged"),
+        ("info/v_a.json", '{"fps": 10, "duration_sec": -1}', "v_a.json is missing or damaged"),
+        ("info/v_a.json", "[" * 100_000, "v_a.json is missing or damaged"),
         ("rgb/v_a.npy", "", "Cannot read the frames .*v_a.npy"),
+        ("rgb/v_a.npy", "\x93NUMPY\x01\0\x03\0(((", "Cannot read the frames .*v_a.npy"),
         (
             "rgb/v_a.npy",
             np.zeros((3, 4, 4, 2), np.uint8),
@@ -113,7 +117,7 @@ def test_one_class(config):
 )
 def test_bad_files(config, tmp_path, file, content, sentence):
     if isinstance(content, str):
-        (tmp_path / file).write_text(content)
+        (tmp_path / file).write_text(content, "latin-1")
     else:
         np.save(tmp_path / file, content)
     with pytest.raises(DataError, match=sentence):

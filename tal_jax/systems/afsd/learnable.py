@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 
 from tal_jax.data.check import ignoring, same_time_problems
 
