@@ -9,6 +9,8 @@ import sys
 import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports just ends the process
 
 import absl.logging
 import jax
@@ -193,7 +195,7 @@ def run():
     absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("tal_jax").setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not of a shell whose Ctrl-C is not for this process
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # not of a shell whose Ctrl-C is not for this process
         signal.signal(signal.SIGINT, _interrupted)  # while training the loop sees to it
     app.run(main, flags_parser=_parse)
 

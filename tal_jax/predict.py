@@ -112,7 +112,7 @@ def _write(config, folder, name, classes, found):
     if cas:
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(classes))
-    report.print_detections(name, [d for d in detections if d["score"] >= config.predict.min_score])
+    report.print_detections(name, detections, config.predict.min_score)
     log.info("Written: %s.json, .png", folder / name)
 
 

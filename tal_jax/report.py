@@ -67,8 +67,15 @@ def _which_recordings(result):
     return f"{scored}, {missed} of them missed" if missed else scored
 
 
-def print_detections(name, detections, most=40):
-    """Prints detections in the order of time, at most the `most` best of them."""
+def print_detections(name, detections, min_score=0.0, most=40):
+    """Prints detections of at least `min_score` in the order of time, at most the `most` best of them; or that there is none."""
+    best = sorted((d["score"] for d in detections), reverse=True)
+    detections = [d for d in detections if d["score"] >= min_score]
+    if not detections:
+        count = f"{len(best)} detection{'s' * (len(best) > 1)}, the best with score {best[0]:.2g}" if best else "no detection"
+        hint = f"; --config.predict.min_score, now {min_score:g}, shows those with lower scores" if best else ""
+        Console().print(f"{name}: {count}{hint}.", highlight=False, markup=False, soft_wrap=True)
+        return
     best = sorted(detections, key=lambda d: -d["score"])[:most]
     left_out = f", the {most} best of {len(detections)}" if len(detections) > most else ""
     table = Table(title=f"{escape(name)}{left_out}")

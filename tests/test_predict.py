@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tal_jax import predict, train
+from tal_jax import predict, report, train
 from tal_jax.data import in_classes, shapes
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.video import store_video
@@ -323,3 +323,12 @@ def test_key_frames_are_the_middles_of_twelve_parts():
     frames = np.arange(120)[:, None, None, None] * np.ones((1, 2, 2, 3))
     assert predict.key_frames(frames)[:, 0, 0, 0].tolist() == list(range(5, 120, 10))
     assert predict.key_frames(frames[:1]).shape == (12, 2, 2, 3)
+
+
+def test_no_detection_above_the_score_is_said(capsys):
+    report.print_detections("walk", [{"label": "a", "segment": [0, 1], "score": 0.036}], min_score=0.2)
+    assert capsys.readouterr().out == (
+        "walk: 1 detection, the best with score 0.036; --config.predict.min_score, now 0.2, shows those with lower scores.\n"
+    )
+    report.print_detections("walk", [], min_score=0.2)
+    assert capsys.readouterr().out == "walk: no detection.\n"

@@ -38,7 +38,7 @@ def read_detections_of(path, annotations):
         annotations: `Annotations`.
 
     Returns, Raises: as `read_detections`; DataError also if two names of the file are of one recording, and if there are recordings
-        but none that the annotations have.
+        or labels but none that the annotations have.
     """
     detections = read_detections(path)
     known = match_names(detections, annotations.recordings)
@@ -54,6 +54,12 @@ def read_detections_of(path, annotations):
                 f"{path}: '{called[known[name]]}' and '{name}' are both the recording '{known[name]}' of the annotations; join them, or "
                 "rename one."
             )
+    labels = {d["label"]: None for found in detections.values() for d in found}
+    if labels and not labels.keys() & set(annotations.classes):
+        raise DataError(
+            f"{path}: none of its labels is a class of the annotations. Its first is '{next(iter(labels))}', their classes are "
+            f"{', '.join(annotations.classes)}; correct the labels or choose other annotations."
+        )
     return {name: detections[of_file] for name, of_file in called.items()}
 
 

@@ -104,3 +104,12 @@ def test_names_of_no_recording_and_of_the_same_one_are_refused(tmp_path, names, 
     write_detections(tmp_path / "found.json", dict.fromkeys(names, [GOOD]))
     with pytest.raises(DataError, match=sentence):
         read_detections_of(tmp_path / "found.json", Annotations(("run",), {"rec1": None}))
+
+
+def test_labels_that_are_no_classes_are_refused_together(tmp_path):
+    path, annotations = tmp_path / "found.json", Annotations(("run", "walk"), {"rec1": None})
+    write_detections(path, {"rec1": [GOOD | {"label": "Run"}]})
+    with pytest.raises(DataError, match="none of its labels is a class of the annotations. Its first is 'Run', their classes are run, walk"):
+        read_detections_of(path, annotations)
+    write_detections(path, {"rec1": [GOOD | {"label": "Run"}, GOOD | {"label": "run"}]})
+    assert len(read_detections_of(path, annotations)["rec1"]) == 2
