@@ -83,7 +83,7 @@ def encoding(content, rng):
     return rng.choice(
         (
             text.encode("utf-16"), text.encode("utf-32"), text.encode("utf-16-be"), b"\xef\xbb\xbf" + content, content + b"\xff\xfe",
-            b"\xff\xfe" + content, text.replace("a", "\u00e9").encode("latin-1"), text.replace("o", "\u00fc").encode("cp1252"),
+            b"\xff\xfe" + content, text.replace("a", "\u00e9").encode("latin-1"), text.replace("o", "\u00fc").encode("cp1252", "replace"),
             text.encode("utf-7"), content.replace(b"a", b"\xed\xa0\x80"), content.replace(b"\n", b"\r"),
         )
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Damaged files of every kind: each is read, or refused in one sentence that names it, and does no harm.
 
-FUZZ_CASE=17 pytest tests/fuzz -k npz    runs the case alone that a failure has named
+FUZZ_CASE=17 pytest -m 'not slow' tests/fuzz -k npz    runs the case alone that a failure has named
 """
 
 import contextlib
@@ -115,7 +115,7 @@ def problem_of(name, number, folder):
     changed = [path for path in changed if after.get(path, "") is not None]  # folders may be made
     if changed and not (may_differ and all(path.startswith("inside") for path in changed)):
         problem += f"\nIt leaves {sorted(changed)}."
-    where = f"{name}, file {chosen}, damage '{kind}', case {number}: FUZZ_CASE={number} pytest tests/fuzz -k {name.split()[-1]}"
+    where = f"{name}, file {chosen}, damage '{kind}', case {number}: FUZZ_CASE={number} pytest -m 'not slow' tests/fuzz -k {name.split()[-1]}"
     return problem and f"{where}\n{problem}"
 
 
