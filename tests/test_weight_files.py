@@ -461,10 +461,10 @@ def doubled(once, twice):
     return once + b"".join(b"q" + bytes([i]) + b"0(h" + bytes([i]) + b"h" + bytes([i]) + twice for i in range(60))
 
 
-def of_array(shape, byte_order="<"):
-    data_type = Call(Global("numpy", "dtype"), ("f4", False, True), (3, byte_order, None, None, None, -1, -1, 0))
-    empty = Global("numpy", "ndarray"), (0,), "b"
-    return pickled({"a": Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, shape, data_type, False, "raw"))})
+def of_array(shape):
+    data_type = Call(Global("numpy", "dtype"), ("f4", False, True), (3, "<", None, None, None, -1, -1, 0))
+    empty, raw = (Global("numpy", "ndarray"), (0,), "b"), Call(Global("_codecs", "encode"), ("raw", "latin1"))
+    return pickled({"a": Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, shape, data_type, False, raw))})
 
 
 @pytest.mark.parametrize(
