@@ -251,18 +251,18 @@ def trained_run(config, workdir):
     systems = {"dw_afsd": "afsd", "pgcn_dw": "pgcn"}
     if systems.get(trained["system"], trained["system"]) != systems.get(asked["system"], asked["system"]):
         raise DataError(
-            f"{workdir} holds a run of {trained['system']}; name it after the config file: --config=….py:{trained['system']}."
+            f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: --config=….py:{trained['system']:.60}."
         )
     for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
         if fields:
             raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields)}. Train again in another --workdir."
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Train again in another --workdir."
             )
     try:
         config.update_from_flattened_dict({field: trained[field] for field in differing})
         require_fields(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {_first_line(error)} Put back the file, or choose another --workdir.") from error
+        raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir.") from error
     return config, tuple(run["classes"])
 
 
@@ -332,11 +332,11 @@ def _require_same(path, what, old, new):
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
             if fields and same_system:
                 raise DataError(
-                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields)}. Go on with that version, or choose "
+                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with that version, or choose "
                     "another --workdir."
                 )
         keys = [key for key in sorted(new) if old.get(key) != new[key]] if same_system else ["system"]
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
-    raise DataError(f"{path.parent} holds a run with another config: {found}. Choose another --workdir.")
+    raise DataError(f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir.")

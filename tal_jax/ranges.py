@@ -189,7 +189,7 @@ def _is_allowed(value, allowed):
         return isinstance(value, str) and bool(value.strip())
     if isinstance(allowed, tuple):
         return value in allowed
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     (low, above), (high, below) = _ends(allowed)
     return (low < value if above else low <= value) and (value < high if below else value <= high)
@@ -203,14 +203,15 @@ def _ends(interval):
 
 def _sentence(field, value, entry, allowed):
     """What is wrong with an entry of the value of a field, and what it may be."""
-    shown = f"'{value}'" if isinstance(value, str) else tuple(value) if isinstance(value, (tuple, list)) else value
     several = isinstance(value, (tuple, list))
+    shown = f"'{value:.200}'" if isinstance(value, str) else f"{tuple(value) if several else value!s:.200}"
     if allowed == NAMES:
-        return f"config.{field} has {entry!r}; it must be names. Put those that look like numbers into quotes: '(\"12\",)'."
+        quotes = "Put those that look like numbers into quotes: '(\"12\",)'."
+        return f"config.{field} has {entry!r:.200}; it must be names. {quotes}"
     if allowed == COLUMNS:
-        return f"config.{field} has {entry!r}; it must be names of columns, or their numbers from 1."
+        return f"config.{field} has {entry!r:.200}; it must be names of columns, or their numbers from 1."
     if isinstance(allowed, tuple) and several:
-        return f"config.{field} names {entry!r}; it may name {', '.join(map(str, allowed))}."
+        return f"config.{field} names {entry!r:.200}; it may name {', '.join(map(str, allowed))}."
     if isinstance(allowed, tuple):
         words = f"one of {', '.join(allowed)}" if isinstance(allowed[0], str) else " or ".join(map(str, allowed))
         return f"config.{field} is {shown}; it must be {words}."

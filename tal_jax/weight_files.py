@@ -85,7 +85,7 @@ class _Unpickler(pickle.Unpickler):
             return lambda *args: _Part(kind, *args)
         if (module, name) in _MENTIONED:
             return _Part(*_MENTIONED[module, name])
-        raise _Refused(f"asks for {f'{module}.{name}'!r}, which no weights need; it was refused, and nothing was run.")
+        raise _Refused(f"asks for {f'{module}.{name}'!r:.200}, which no weights need; it was refused, and nothing was run.")
 
     def _ordered_dict(self, *items):
         self._copied += sum(map(len, items))
@@ -97,7 +97,8 @@ class _Unpickler(pickle.Unpickler):
         """pid: ("storage", type, key, device, number of elements); torch 0.x adds (view key, first element, length) or None."""
         kind, storage_type, key, _, count, *view = pid
         if kind != "storage" or storage_type.kind != "type":
-            raise _Refused(f"keeps a {kind!r} beside its pickle, which is no array.")
+            kind = repr(kind) if isinstance(kind, str) else type(kind).__name__  # the text of nested lists may be endless
+            raise _Refused(f"keeps a {kind:.60} beside its pickle, which is no array.")
         (self.storage_types[key],) = storage_type.args
         return _Part("storage", key, *storage_type.args, count, *(view[0][1:] if any(view) else (0, count)))
 
@@ -145,14 +146,52 @@ def _parse(file, stem):
 def _unpickled(file):
     """(the object of the next pickle in a file that is held in memory, its storage types by key)."""
     start = file.tell()
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
-        if number > MAX_INSTRUCTIONS:
-            raise _Refused(f"has a pickle of more than {MAX_INSTRUCTIONS} instructions, which no weights need.")
-        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:  # one place each, from 0 or 1 on
-            raise _Refused(f"is damaged: its pickle keeps an object in place {argument} of its memory, and has {number} before it.")
+    _require_modest(file)
     file.seek(start)
     unpickler = _Unpickler(file)
     return unpickler.load(), unpickler.storage_types
+
+
+def _require_modest(file):
+    """Refuses a pickle that takes much more memory or time than a file of its size needs, and runs nothing of it.
+
+    It follows how many objects each tuple holds, those of the tuples in it too: some bytes can describe an endless one, and
+    what makes a key of it visits them all.
+    """
+    stack, kept = [], {}  # of the number of objects; None is a mark
+    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+        if number > MAX_INSTRUCTIONS:
+            raise _Refused(f"has a pickle of more than {MAX_INSTRUCTIONS} instructions, which no weights need.")
+        name = instruction.name
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            place = len(kept) if argument is None else int(argument)
+            if place > number:  # one place each, from 0 or 1 on
+                raise _Refused(f"is damaged: its pickle has place {place} in its memory, and {number} instructions before it.")
+            kept[place] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(kept[int(argument)])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        else:
+            held = _popped(stack, instruction)
+            size = 1 + (sum(held) if name.startswith("TUPLE") else 0)
+            if size > MAX_NAMES:
+                raise _Refused(f"has a tuple of more than {MAX_NAMES} objects, which no weights need.")
+            stack += [None if made is pickletools.markobject else size for made in instruction.stack_after]
+
+
+def _popped(stack, instruction):
+    """Takes off what an instruction of a pickle takes, and gives it without marks."""
+    taken = instruction.stack_before
+    at = len(stack) - len(taken)
+    if pickletools.markobject in taken:
+        above = stack[::-1].index(None) + 1  # up to the last mark, and what has to be below it
+        at = len(stack) - above - taken.index(pickletools.markobject)
+    if at < 0:
+        raise ValueError("its pickle takes more from its stack than there is")
+    held = [size for size in stack[at:] if size is not None]
+    del stack[at:]
+    return held
 
 
 def _parse_zip(file):
@@ -212,11 +251,13 @@ def _named_arrays(tree, read_bytes, beside):
 
 def _flatten(tree):
     """(name, leaf) pairs of nested dicts, in order."""
-    visits = itertools.count(1)
+    visits, letters = itertools.count(1), 0
 
     def walk(node, prefix, depth):
+        nonlocal letters
         for key, value in dict.items(node):
-            if next(visits) > MAX_NAMES or depth > MAX_DEPTH:
+            letters += len(prefix)
+            if next(visits) > MAX_NAMES or depth > MAX_DEPTH or letters > 100 * MAX_NAMES:
                 raise _Refused(f"has more than {MAX_NAMES} names, or nests them deeper than {MAX_DEPTH}.")
             if isinstance(value, dict):
                 yield from walk(value, f"{prefix}{key}/", depth + 1)
@@ -245,16 +286,23 @@ def _tensor(part, storage):
     if base.kind != "storage":
         raise _Refused(f"is damaged: a tensor is made of a {base.kind}.")
     key, dtype, count, first, length = base.args
+    _require_whole(first, length, count, offset, *size, *stride)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     num_elements, elements = math.prod(size), storage(key, dtype)
     fits = first + length <= count <= len(elements) and (num_elements == 0 or max(num_elements, last + 1) <= length)
     if not fits or not all(type(n) is int and n >= 0 for n in (first, length, offset, *size, *stride)):
         raise _Refused(
-            f"is damaged: a tensor of size {size} and stride {stride} from {offset} lies not within its storage {key!r} "
-            f"(elements {first} to {first + length} of {len(elements)})."
+            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies not within "
+            f"its storage {key!r:.60} (elements {first} to {first + length} of {len(elements)})."
         )
     elements, itemsize = elements[first : first + length], elements.itemsize
     return np.ndarray(size, elements.dtype, elements, offset * itemsize, [n * itemsize for n in stride])
+
+
+def _require_whole(*numbers):
+    """Before they are multiplied: a text times a number is a long text."""
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError("sizes must be whole numbers")
 
 
 def _stored_type(dtype):
@@ -282,8 +330,11 @@ def _buffered(part, _):
 def _from_bytes(raw, dtype, shape, order):
     """dtype: a part (code, ...) with the state (version, byte order, ...)."""
     code, byte_order = dtype.args[0], dtype.state[1]
+    _require_whole(*shape)
+    if not isinstance(code, str) or not isinstance(byte_order, str):
+        raise TypeError("a type of numbers must be a text")
     if dtype.kind != "dtype" or code not in _NUMPY_TYPES or byte_order not in ("<", "|", "="):
-        raise _Refused(f"has an array of the type {byte_order}{code}; only little-endian numbers are read.")
+        raise _Refused(f"has an array of the type {byte_order:.20}{code:.60}; only little-endian numbers are read.")
     array_type = np.dtype(_NUMPY_TYPES[code])
     if not isinstance(raw, (bytes, bytearray)) or len(raw) != math.prod(shape) * array_type.itemsize:
         raise _Refused(f"is damaged: an array of shape {shape} has another number of bytes.")

@@ -164,7 +164,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "unknown system": ["--config=configs/sbhar.py:foo"],
             "unknown mode": [sbhar, "--mode=foo"],
             "unknown flag": [sbhar, "--workdri=runs"],
-            "endless flag": [sbhar, "--" + "config." * 1000],
+            "endless flag": [sbhar, "--" + "a" * 5000],
             "unknown argument": [sbhar, "train"],
             "no annotations": run,
             "no annotation file": [*run, f"--config.data.features={folder}", "--config.data.annotations=nowhere.json"],

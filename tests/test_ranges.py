@@ -52,6 +52,8 @@ def test_every_interval_can_be_read():
         ("data.left_out", (12,), "config.data.left_out has 12; it must be names. Put those that look like numbers into quotes"),
         ("evaluate.left_out", ("",), "config.evaluate.left_out has ''; it must be names."),
         ("evaluate.other_recordings", "kept", "is 'kept'; it must be one of ignored, false positives."),
+        ("evaluate.tious", (0.5, {1}), "config.evaluate.tious is (0.5, {1}); each of its numbers must be above 0 and at most 1."),
+        ("evaluate.tious", (1j,), "config.evaluate.tious is (1j,); each of its numbers must be above 0 and at most 1."),
         ("augment.crop", 1.2, "config.augment.crop is 1.2; it must be from 0 to 1."),
     ],
 )

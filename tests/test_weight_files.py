@@ -456,9 +456,23 @@ def many_copies():
     return asking(b"]", pairs, b"(", copy * 500, b"l")
 
 
+def doubled(once, twice):
+    """One object that holds another twice, and so on, 60 times: the instructions to make the first, and the others of two objects."""
+    return once + b"".join(b"q" + bytes([i]) + b"0(h" + bytes([i]) + b"h" + bytes([i]) + twice for i in range(60))
+
+
+def of_array(shape):
+    data_type = Call(Global("numpy", "dtype"), ("f4", False, True), (3, "<", None, None, None, -1, -1, 0))
+    empty, raw = (Global("numpy", "ndarray"), (0,), "b"), Call(Global("_codecs", "encode"), ("raw", "latin1"))
+    return pickled({"a": Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, shape, data_type, False, raw))})
+
+
 @pytest.mark.parametrize(
     "content",
     [
+        asking(b"}", doubled(b")", b"t"), opcodes(1), b"s"),  # a key that takes for ever to hash
+        asking(b"(", doubled(b"]", b"l"), opcodes(Global("torch", "FloatStorage")), 3 * opcodes("0"), b"tQ"),  # no kind of storage
+        of_array(("text", 10**7)),
         asking(b"}r\xff\xff\xff\x00"),  # the place of an object in the memory of a pickle
         asking(b"}p9000000\n"),
         asking(b"\x8b\xff\xff\xff\x7f"),  # numbers, texts and bytes that are longer than the file

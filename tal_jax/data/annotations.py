@@ -178,7 +178,7 @@ def _require_entry(entry, where):
     if not isinstance(entry, dict):
         raise DataError(f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}.")
     if not isinstance(entry.get("subset"), str):
-        raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r}.")
+        raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r:.60}.")
     if not is_printable(entry["subset"]):
         raise DataError(f"{where}: field 'subset' holds a control character, {entry['subset']!r:.60}; correct it.")
     if not isinstance(entry.get("annotations", []), list):
@@ -249,5 +249,5 @@ def positive_or_none(entry, field, where):
         return None
     number = require_number(entry[field], f"{where}: field '{field}'")
     if number <= 0:
-        raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r}.")
+        raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r:.60}.")
     return number

@@ -97,7 +97,7 @@ def _read(path):
         names, rows = list(content["class"]), {name: np.array(row, np.float64) for name, row in content["results"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r}.'
+            f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r:.200}.'
         ) from error
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong or isinstance(content["class"], (str, dict)):

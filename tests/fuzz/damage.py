@@ -1,19 +1,36 @@
 """Ways to damage a file: each takes its bytes and a random.Random, and gives other bytes."""
 
-import ast
 import io
 import json
+import math
 import os
 import pickle
-import struct
 import zipfile
 
 import numpy as np
 
-NUMBERS = (0, -1, 1, 1e308, -1e308, 1e-320, 2**31, 2**63, 10**30, 10**299, 0.1, True, math_nan := float("nan"), float("inf"), -math_nan)
+NUMBERS = (
+    0,
+    -1,
+    1,
+    0.1,
+    1e308,
+    -1e308,
+    1e-320,
+    2**31,
+    2**63,
+    10**30,
+    10**299,
+    True,
+    math.nan,
+    math.inf,
+    -math.inf,
+)
 TEXTS = (
-    "", " ", "/", "..", "../outside", "/tmp/outside", "a/b", "a\\b", "a\nb", "a\0b", "\x1b[31m", "a" * 300, "\u00e9" * 120, "\u2028",
-    "\U0001f600", ".hidden", "con", "nan", "1_0", "1e999", "0x10", "9" * 400, "%s%n", "{0}", "$(touch outside)", "`touch outside`",
+    "", " ", "/", "..", "../outside", "/tmp/outside", "a/b", "a\\b", "a\nb", "a\0b", "\x1b[31m", "a" * 300,
+    "\u00e9" * 120, "\u2028",
+    "\U0001f600", ".hidden", "con", "nan", "1_0", "1e999", "0x10", "9" * 400, "%s%n", "{0}",
+    "$(touch outside)", "`touch outside`",
 )  # fmt: skip
 OTHER = (None, [], {}, [[]], [None], {"a": None}, [1, 2, 3], "text", 7)
 
@@ -45,7 +62,11 @@ def flip_early(content, rng):
 
 def overwrite(content, rng):
     start, size = rng.randrange(len(content) + 1), rng.choice((1, 2, 4, 8, 100))
-    return content[:start] + rng.choice((b"\xff", b"\0", b"\x7f", b"9", b"(", b"[")) * size + content[start + size :]
+    return (
+        content[:start]
+        + rng.choice((b"\xff", b"\0", b"\x7f", b"9", b"(", b"[")) * size
+        + content[start + size :]
+    )
 
 
 def repeat(content, rng):
@@ -66,14 +87,19 @@ def another(content, rng):
     zipfile.ZipFile(archive, "w").close()
     return rng.choice(
         (
-            b"", b"\n", b"\0" * 100, b"PK\x03\x04", b"\x93NUMPY", b"GIF89a" + bytes(20), b"RIFF\xff\xff\xff\xffWAVE", b"PAR1PAR1",
-            b"\x89HDF\r\n\x1a\n", b"\xfd7zXZ\0", b"{}", b"[]", b"null", b"NaN", b'"text"', rng.randbytes(300), b"\xef\xbb\xbf",
-            pickle.dumps(Marked()), pickle.dumps({"weights": Marked()}, 2), array.getvalue(), archive.getvalue(), b"\x80\x04N.",
+            b"", b"\n", b"\0" * 100, b"PK\x03\x04", b"\x93NUMPY", b"GIF89a" + bytes(20),
+            b"RIFF\xff\xff\xff\xffWAVE", b"PAR1PAR1",
+            b"\x89HDF\r\n\x1a\n", b"\xfd7zXZ\0", b"{}", b"[]", b"null", b"NaN", b'"text"',
+            rng.randbytes(300), b"\xef\xbb\xbf",
+            pickle.dumps(Marked()), pickle.dumps({"weights": Marked()}, 2), array.getvalue(),
+            archive.getvalue(), b"\x80\x04N.",
         )
     )  # fmt: skip
 
 
-BYTES = {function.__name__: function for function in (cut, flip, flip_early, overwrite, repeat, remove, another)}
+BYTES = {
+    function.__name__: function for function in (cut, flip, flip_early, overwrite, repeat, remove, another)
+}
 
 # Of text.
 
@@ -82,8 +108,10 @@ def encoding(content, rng):
     text = content.decode("latin-1")
     return rng.choice(
         (
-            text.encode("utf-16"), text.encode("utf-32"), text.encode("utf-16-be"), b"\xef\xbb\xbf" + content, content + b"\xff\xfe",
-            b"\xff\xfe" + content, text.replace("a", "\u00e9").encode("latin-1"), text.replace("o", "\u00fc").encode("cp1252"),
+            text.encode("utf-16"), text.encode("utf-32"), text.encode("utf-16-be"),
+            b"\xef\xbb\xbf" + content, content + b"\xff\xfe",
+            b"\xff\xfe" + content, text.replace("a", "\u00e9").encode("latin-1"), text.replace("o",
+            "\u00fc").encode("cp1252", "replace"),
             text.encode("utf-7"), content.replace(b"a", b"\xed\xa0\x80"), content.replace(b"\n", b"\r"),
         )
     )  # fmt: skip
@@ -91,13 +119,27 @@ def encoding(content, rng):
 
 def long_cell(content, rng):
     start = rng.randrange(len(content) + 1)
-    return content[:start] + rng.choice((b"9", b"a", b",", b'"', b" ", b"[", b"(")) * rng.choice((300, 5_000, 140_000)) + content[start:]
+    return (
+        content[:start]
+        + rng.choice((b"9", b"a", b",", b'"', b" ", b"[", b"(")) * rng.choice((300, 5_000, 140_000))
+        + content[start:]
+    )
 
 
 def cells(content, rng):
     """One word or number of a text becomes something else."""
-    parts = content.decode("latin-1").replace(",", "\0,\0").replace(" ", "\0 \0").replace("\n", "\0\n\0").split("\0")
-    value = rng.choice(TEXTS + tuple(map(str, NUMBERS)) + ('"', '"a', "2026-13-45", "25:99:99", "#", "1,5", "-", "inf", "\ufeff"))
+    parts = (
+        content.decode("latin-1")
+        .replace(",", "\0,\0")
+        .replace(" ", "\0 \0")
+        .replace("\n", "\0\n\0")
+        .split("\0")
+    )
+    value = rng.choice(
+        TEXTS
+        + tuple(map(str, NUMBERS))
+        + ('"', '"a', "2026-13-45", "25:99:99", "#", "1,5", "-", "inf", "\ufeff")
+    )
     parts[rng.randrange(len(parts))] = value
     return "".join(parts).encode("utf-8", "surrogatepass")
 
@@ -120,7 +162,9 @@ TEXT = BYTES | {function.__name__: function for function in (encoding, long_cell
 def _paths(tree, path=()):
     """The path to each value of nested dicts and lists."""
     yield path
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+    for key, value in (
+        tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    ):
         yield from _paths(value, (*path, key))
 
 
@@ -148,8 +192,10 @@ def token(content, rng):
     made = json.dumps(_anywhere(content, rng, lambda _: "@@"))
     depth = rng.choice((50, 900, 3_000, 100_000))
     tokens = (
-        "9" * 400, "9" * 5_000, "-" + "9" * 700, "1e99999", "NaN", "-Infinity", '"\\ud800"', '"\\udc00\\ud800"', "[" * depth, "01", "'a'",
-        "[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, '"a\nb"', "tru", '{"a":1,"a":2}', "1.", "+1", "[1,]", '"\\u0000"',
+        "9" * 400, "9" * 5_000, "-" + "9" * 700, "1e99999", "NaN", "-Infinity", '"\\ud800"',
+        '"\\udc00\\ud800"', "[" * depth, "01", "'a'",
+        "[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, '"a\nb"', "tru", '{"a":1,"a":2}',
+        "1.", "+1", "[1,]", '"\\u0000"',
     )  # fmt: skip
     return made.replace('"@@"', rng.choice(tokens)).encode()
 
@@ -174,119 +220,17 @@ def key(content, rng):
 JSON = TEXT | {function.__name__: function for function in (value, token, key)}
 JSON |= {f"{name} again": JSON[name] for name in ("value", "token", "key")}  # these find most
 
-# Of .npy.
-
-
-def header(content, rng):
-    """The header of a .npy file says something else; its length fits."""
-    (size,) = struct.unpack("<H", content[8:10])
-    text = content[10 : 10 + size].decode("latin-1").strip()
-    fields = ast.literal_eval(text)
-    field = rng.choice(list(fields))
-    fields[field] = rng.choice(
-        (
-            "|O", "<U4", "<f16", "<c8", ">f4", "|V8", "<M8[s]", "|b1", "|S4", "<f2", [("a", "<f4"), ("b", "|O")], "x", 3, None, True, (), (-1, 3),
-            (10**12, 3), (2**40, 2**40), (0, 3), (3, 0), (2**64,), (True, 3), (1.5, 3), ("a",), (1,) * 40, (4,), (1, 20, 3), ((4, 3),),
-        )
-    )  # fmt: skip
-    made = rng.choice(
-        (
-            repr(fields), repr(fields), repr(fields), text[:-1], text + "(", "{" * 300, "(" * 9_000, "", text.replace("'", '"""'), "\\\n" + text,
-            text.replace("False", "__import__('os').system('touch MARKER')"), "[" * 100 + text, text.replace("{", "{'more': 1, "), "1\n 2\n3",
-            text.replace("(", "(9" + "9" * 5_000), "'", text.replace("'", "\0"), text + "\xff",
-        )
-    ).encode("latin-1")  # fmt: skip
-    return content[:8] + struct.pack("<H", len(made)) + made + content[10 + size :]
-
-
-def objects(content, rng):
-    """An array of Python objects, of which one would run something."""
-    file = io.BytesIO()
-    np.save(file, np.array([[Marked(), 1.0]], object), allow_pickle=True)
-    return file.getvalue()
-
-
-NPY = BYTES | {function.__name__: function for function in (header, objects)}
-NPY |= {"header again": header}
-
-# Of zip archives, of arrays or of PyTorch.
-
-
-def _members(content):
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def _zipped(members, compression=zipfile.ZIP_STORED):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return file.getvalue()
-
-
-def member(content, rng):
-    """What is inside a file of the archive is damaged."""
-    members = _members(content)
-    name = rng.choice(list(members))
-    damage = rng.choice(list((NPY if name.endswith(".npy") else BYTES).values()))
-    members[name] = damage(members[name], rng)
-    return _zipped(members.items(), rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
-
-
-def names(content, rng):
-    """A file of the archive is called otherwise, is there twice, is a folder, or is compressed in another way."""
-    members = list(_members(content).items())
-    i = rng.randrange(len(members))
-    name, data = members[i]
-    made = rng.choice(
-        (
-            [(f"../{name}", data)], [("/tmp/outside.npy", data)], [(name, data)] * 2, [(f"{name}/", b"")], [("a.txt", data)], [("x" * 300, data)],
-            [], [("features.npy", data), ("other.npy", data)], [("a\nb.npy", data)], [("features", data)], [("features.npy", b"")], [(".npy", data)],
-        )
-    )  # fmt: skip
-    members[i : i + 1] = made
-    return _zipped(members, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))
-
-
-def entries(content, rng):
-    """A field of the archive's lists says something else: encrypted, compressed otherwise, another size."""
-    changed = bytearray(content)
-    mark, fields = rng.choice(((b"PK\x01\x02", (6, 8, 10, 20, 24, 28, 30, 32, 34, 38, 42)), (b"PK\x03\x04", (4, 6, 8, 18, 22, 26, 28))))
-    starts = [i for i in range(len(content)) if content.startswith(mark, i)] or [0]
-    at = rng.choice(starts) + rng.choice(fields)
-    changed[at : at + 2] = rng.choice((b"\x01\x00", b"\x63\x00", b"\x0c\x00", b"\xff\xff", b"\x00\x00", b"\x08\x08", b"\xff\x7f"))
-    return bytes(changed)
-
-
-ZIP = BYTES | {function.__name__: function for function in (member, names, entries)}
-ZIP |= {f"{name} again": ZIP[name] for name in ("member", "names", "entries")}
-
-# Of pickles.
-
-
-def opcode(content, rng):
-    """An instruction that asks for much: memory, another function, a thing that is not there."""
-    asking = (
-        b"r\xff\xff\xff\x07", b"r\xff\xff\xff\x7f", b"p4000000000\n", b"j\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f", b"L" + b"9" * 5_000 + b"L\n",
-        b"\x8e" + struct.pack("<Q", 2**40), b"\x96" + struct.pack("<Q", 2**40), b"\x8d" + struct.pack("<Q", 2**33), b"X\xff\xff\xff\x7f",
-        b"\x95" + struct.pack("<Q", 2**50), b"cos\nsystem\n(Vtouch MARKER\ntR", b"(Vtouch MARKER\nios\nsystem\n", b"c__builtin__\neval\n", b"0", b"2",
-        b"\x82\x01", b"Pid\n", b"Q", b"b", b"R", b"s", b"u", b"a", b"\x81", b"\x93", b"}" * 2_000, b"(" * 2_000, b"I99\n", b"\x80\xff", b"\x97",
-    )  # fmt: skip
-    start = rng.choice((2, rng.randrange(len(content) + 1)))
-    return content[:start] + rng.choice(asking) + content[start:]
-
-
-PICKLE = BYTES | {function.__name__: function for function in (opcode,)}
-PICKLE |= {f"opcode {i}": opcode for i in range(4)}
-
 # Of arguments, --config.FIELD=VALUE.
 
 
 def setting(content, rng):
     """The field is set to something else."""
     field = content.partition(b"=")[0]
-    made = rng.choice(TEXTS + tuple(map(repr, NUMBERS)) + ("()", "(1,", "(1, 'a')", "[" * 5_000, "None", "{}", "a,b", "1,2", "0.3,nan", "1e400"))
+    made = rng.choice(
+        TEXTS
+        + tuple(map(repr, NUMBERS))
+        + ("()", "(1,", "(1, 'a')", "[" * 5_000, "None", "{}", "a,b", "1,2", "0.3,nan", "1e400")
+    )
     return field + b"=" + made.encode("utf-8", "surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""What reads files: small valid files of every form, how they are damaged, and the function that reads them."""
+"""What reads files: small valid files of each form, how they are damaged, the function that reads them."""
 
 import functools
 import json
@@ -38,7 +38,7 @@ from tal_jax.weight_files import read_weights
 from tal_jax.writers import MetricWriter
 from tests import tiny_config
 from tests.data.test_video import CODINGS, numbered, write_video
-from tests.fuzz import damage
+from tests.fuzz import damage, damage_arrays
 from tests.test_weight_files import SIMPLE, STORAGES, ordered_dict, pickled, write_legacy, write_zip
 
 TABLE = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -51,16 +51,45 @@ LABELS = {
             "duration": 22.0,
             "fps": 10,
             "num_frames": 220,
-            "annotations": [{"label": "slow", "segment": [1.2, 4.4]}, {"label": "fast", "segment": ["6", 8.4]}],
+            "annotations": [
+                {"label": "slow", "segment": [1.2, 4.4]},
+                {"label": "fast", "segment": ["6", 8.4]},
+            ],
         },
         "sunday": {"subset": "test", "duration": 9.0, "annotations": [{"label": "slow"}]},
     },
 }
-FOUND = [{"label": "slow", "segment": [1.5, 4.0], "score": 0.9}, {"label": "fast", "segment": [6, "8"], "score": 0.1}]
+FOUND = [
+    {"label": "slow", "segment": [1.5, 4.0], "score": 0.9},
+    {"label": "fast", "segment": [6, "8"], "score": 0.1},
+]
 RESULTS = {"version": "1", "external_data": {}, "results": {"monday": FOUND, "sunday": []}}
 SCORES = {"class": list(CLASSES), "results": {"monday": [0.2, 0.8], "sunday": [1, 0]}}
-LIST = "# 1\nvideos/monday\n220\n1\n1\n2 12 44\n2\n2 0.9 1.0 15 40\n0 0.0 0.0 50 60\n# 2\nsunday\n90\n1\n0\n1\n0 0 0 5 9\n"
-INFO = {"fps": 10.0, "duration_sec": 2.0, "source_fps": 25.0, "notes": ["rate varies"], "num_frames": 20, "times_sec": [0.0, 0.1]}
+LIST = """# 1
+videos/monday
+220
+1
+1
+2 12 44
+2
+2 0.9 1.0 15 40
+0 0.0 0.0 50 60
+# 2
+sunday
+90
+1
+0
+1
+0 0 0 5 9
+"""
+INFO = {
+    "fps": 10.0,
+    "duration_sec": 2.0,
+    "source_fps": 25.0,
+    "notes": ["rate varies"],
+    "num_frames": 20,
+    "times_sec": [0.0, 0.1],
+}
 SETTINGS = {"stride_frames": 4, "snippet_frames": 16, "end_point": "Mixed_5c"}
 
 
@@ -103,16 +132,25 @@ def npy_file(name, array):
 
 def proposal_lists():
     plain = "monday 12 44\nmonday 60 84\nsunday 3 9\n"
-    return {"list.txt": LIST.encode(), "plain.txt": plain.encode(), "list.txt.xz": lzma.compress(LIST.encode())}
+    return {
+        "list.txt": LIST.encode(),
+        "plain.txt": plain.encode(),
+        "list.txt.xz": lzma.compress(LIST.encode()),
+    }
 
 
 def proposal_folder():
-    return {"monday.csv": b"xmin,xmax,score\n0.1,0.4,0.9\n0.5,0.8,0.2\n", "sunday.csv": b"xmin,xmax\n0.1,0.4\n"}
+    return {
+        "monday.csv": b"xmin,xmax,score\n0.1,0.4,0.9\n0.5,0.8,0.2\n",
+        "sunday.csv": b"xmin,xmax\n0.1,0.4\n",
+    }
 
 
 def csv_files():
     rows = [",".join(map(repr, (i / 10, *map(float, row)))) for i, row in enumerate(TABLE)]
-    logged = [f"2026-05-01 10:00:{i:02d},5;{float(row[0])!r};{i}".replace(".", ",") for i, row in enumerate(TABLE)]
+    logged = [
+        f"2026-05-01 10:00:{i:02d},5;{float(row[0])!r};{i}".replace(".", ",") for i, row in enumerate(TABLE)
+    ]
     return {
         "monday.csv": "\n".join(["time,x,y,z", *rows]).encode(),
         "tuesday.csv": "\n".join(["# device 7", "Sensor log;;", "stamp;x;n", *logged]).encode(),
@@ -127,7 +165,11 @@ def tables():
 
 
 def npz_files():
-    one, two, ecm = {"features": TABLE}, {"rgb": TABLE, "flow": TABLE[:-1]}, {"feat_spa": TABLE.T, "feat_tem": TABLE.T}
+    one, two, ecm = (
+        {"features": TABLE},
+        {"rgb": TABLE, "flow": TABLE[:-1]},
+        {"feat_spa": TABLE.T, "feat_tem": TABLE.T},
+    )
     found = written("small.npz", lambda path: np.savez_compressed(path, **two))
     for name, arrays in (("one", one), ("two", two), ("ecm", ecm)):
         found |= written(f"{name}.npz", functools.partial(np.savez, **arrays))
@@ -147,7 +189,9 @@ def wav_files():
 
 
 def run_files():
-    return written("config.json", lambda path: remember_run(tiny_config.get_config("toy"), CLASSES, path.parent))
+    return written(
+        "config.json", lambda path: remember_run(tiny_config.get_config("toy"), CLASSES, path.parent)
+    )
 
 
 def metrics_files():
@@ -156,8 +200,12 @@ def metrics_files():
 
 
 def overrides():
-    """{field: the argument that sets it to what it is} of a config."""
-    return {f"config.{field}": f"--config.{field}={value}".encode() for field, value in _leaves(sbhar_config("demo"))}
+    """{system/field: the argument that sets it to what it is} of a config of each system."""
+    return {
+        f"{system}/config.{field}": f"--config.{field}={value}".encode()
+        for system in ("dw_afsd", "ecm", "kt_mgfn", "pgcn", "tcanet")
+        for field, value in _leaves(sbhar_config(system))
+    }
 
 
 def checkpoint_files():
@@ -165,7 +213,9 @@ def checkpoint_files():
     params = {"layer": {"kernel": jnp.ones((3, 4)), "bias": jnp.zeros(4)}}
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(folder)
-        checkpoints.save(5, TrainState(jnp.int32(5), params, {"batch_stats": {"mean": jnp.zeros(4)}}, None, ()))
+        checkpoints.save(
+            5, TrainState(jnp.int32(5), params, {"batch_stats": {"mean": jnp.zeros(4)}}, None, ())
+        )
         checkpoints.close()
         paths = [path for path in sorted(pathlib.Path(folder).rglob("*")) if path.is_file()]
         return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -173,7 +223,9 @@ def checkpoint_files():
 
 def weight_pickles():
     arrays = {"params": {"conv": {"kernel": TABLE, "bias": TABLE[0]}}, "step": 7}
-    old = written("old.pt", lambda path: write_legacy(path, pickled({"state_dict": SIMPLE, "epoch": 3}), STORAGES))
+    old = written(
+        "old.pt", lambda path: write_legacy(path, pickled({"state_dict": SIMPLE, "epoch": 3}), STORAGES)
+    )
     return old | {f"numpy{protocol}.ckpt": pickle.dumps(arrays, protocol) for protocol in (2, 4, 5)}
 
 
@@ -205,7 +257,9 @@ def read_frames(path):
 
 
 def read_info(path):
-    return read_notes(path), as_stored(Recording("monday", "train", None, np.zeros((0, 2)), np.zeros(0, np.int32)), path)
+    return read_notes(path), as_stored(
+        Recording("monday", "train", None, np.zeros((0, 2)), np.zeros(0, np.int32)), path
+    )
 
 
 def read_video(path):
@@ -228,8 +282,10 @@ def read_checkpoint(path):
 def read_override(path):
     texts = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     texts = [text for text in texts if text]
-    with mock.patch.object(sys, "argv", ["main", *texts]):  # where config flags look for the fields that are set
-        config = _load_config("configs/sbhar.py:demo", texts)
+    with mock.patch.object(
+        sys, "argv", ["main", *texts]
+    ):  # where config flags look for the fields that are set
+        config = _load_config(f"configs/sbhar.py:{path.parent.name}", texts)
     require_valid(config, training=True)
     return config
 
@@ -263,23 +319,31 @@ READERS = {
     "detections": Reader(as_json("d.json", RESULTS), damage.JSON, read_found),
     "proposals": Reader(as_json("p.json", RESULTS), damage.JSON, read_proposed),
     "proposal lists": Reader(proposal_lists, damage.TEXT, read_proposed),
-    "proposal folder": Reader(proposal_folder, damage.TEXT, lambda path: read_proposed(path.parent), together=True),
+    "proposal folder": Reader(
+        proposal_folder, damage.TEXT, lambda path: read_proposed(path.parent), together=True
+    ),
     "recording scores": Reader(as_json("s.json", SCORES), damage.JSON, read_class_scores),
-    "npy": Reader(npy_file("monday.npy", TABLE), damage.NPY, read_signal),
-    "npz": Reader(npz_files, damage.ZIP, read_signal),
+    "npy": Reader(npy_file("monday.npy", TABLE), damage_arrays.NPY, read_signal),
+    "npz": Reader(npz_files, damage_arrays.ZIP, read_signal),
     "csv": Reader(csv_files, damage.TEXT, read_signal, share=2),
     "parquet and feather": Reader(tables, damage.BYTES, read_signal),
     "hdf5": Reader(hdf5_files, damage.BYTES, read_signal),
     "wav": Reader(wav_files, damage.BYTES, read_signal, share=0.5),
-    "frames": Reader(npy_file("rgb/monday.npy", np.zeros((5, 4, 4, 3), np.uint8)), damage.NPY, read_frames),
+    "frames": Reader(
+        npy_file("rgb/monday.npy", np.zeros((5, 4, 4, 3), np.uint8)), damage_arrays.NPY, read_frames
+    ),
     "info of frames": Reader(as_json("monday.json", INFO), damage.JSON, read_info),
-    "settings of frames": Reader(as_json("settings.json", SETTINGS), damage.JSON, lambda path: read_settings(path.parent), share=0.5),
+    "settings of frames": Reader(
+        as_json("settings.json", SETTINGS), damage.JSON, lambda path: read_settings(path.parent), share=0.5
+    ),
     "config.json": Reader(run_files, damage.JSON, read_run, share=2),
     "metrics": Reader(metrics_files, damage.TEXT, read_metrics, writes=True, share=0.5),
     "overrides": Reader(overrides, damage.ARGUMENT, read_override),
-    "checkpoints": Reader(checkpoint_files, damage.BYTES, read_checkpoint, together=True, writes=True, share=0.2),
-    "weights in pickles": Reader(weight_pickles, damage.PICKLE, read_weights, share=2),
-    "weights in archives": Reader(weight_archives, damage.ZIP, read_weights),
-    "weights in an array": Reader(npy_file("w.npy", TABLE), damage.NPY, read_weights, share=0.5),
+    "checkpoints": Reader(
+        checkpoint_files, damage.BYTES, read_checkpoint, together=True, writes=True, share=0.2
+    ),
+    "weights in pickles": Reader(weight_pickles, damage_arrays.PICKLE, read_weights, share=2),
+    "weights in archives": Reader(weight_archives, damage_arrays.TORCH, read_weights),
+    "weights in an array": Reader(npy_file("w.npy", TABLE), damage_arrays.NPY, read_weights, share=0.5),
     "videos": Reader(videos, damage.BYTES, read_video, writes=True, share=0.3),
 }
