@@ -236,8 +236,9 @@ def test_thumos_says_how_to_get_the_data(outcomes):
         ("check channels", 1, ["Recording 'tuesday' in", "has 4 channels, but config.data.num_channels is 3."]),
         (
             "check proposals",
-            0,
+            1,
             [
+                "No recording of the subset 'train' has actions and proposals; check config.proposals.",
                 "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their "
                 "recording: 1.\n"
             ],

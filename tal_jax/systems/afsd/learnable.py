@@ -2,7 +2,6 @@
 
 import math
 
-
 from tal_jax.data.check import ignoring, same_time_problems
 
 LAST_STRIDE = 128  # frames of the last level; windows are multiples of it
