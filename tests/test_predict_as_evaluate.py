@@ -124,9 +124,11 @@ def test_scores_of_recordings_name_the_one_class(folder, tmp_path, system):
     config.data.class_agnostic = True
     saved_run(config, tmp_path)
     plain = assert_found_as_evaluated(config, tmp_path, ("sunday",))
-    config.evaluate.recording_scores = str(folder / "scores.json")
+    scores = {"class": ["fast", "slow"], "results": {"sunday": [0.4, 0.6]}}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    config.evaluate.recording_scores = str(tmp_path / "scores.json")
     found = assert_found_as_evaluated(config, tmp_path, ("sunday", folder / "rgb" / "v_sunday.npy"))
-    assert {d["label"] for d in plain} == {"action"} and {d["label"] for d in found} == {"rest"}
+    assert {d["label"] for d in plain} == {"action"} and {d["label"] for d in found} == {"slow"}
     np.testing.assert_allclose([d["score"] for d in found], [0.6 * d["score"] for d in plain], rtol=1e-6)
 
 
