@@ -271,7 +271,7 @@ def test_what_is_not_finite():
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
         (
             {"window.train_stride_frames": 500, "data.train_subset": "test", "window.frames": 16},
-            "No training window of 16 frames",
+            "All 2 actions of the subset 'test' are longer than a training window of 16 frames; set --config.window.frames=",
         ),
     ],
 )

@@ -352,6 +352,7 @@ def test_unknown_names_and_masks_of_a_checkpoint():
 )
 def test_bad_fields_have_a_sentence(field, value, sentence):
     config = tcanet_config()
+    config.decode.classes = "proposals"
     with config.unlocked():
         config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError, match=sentence):
