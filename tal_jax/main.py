@@ -190,6 +190,12 @@ def _unknown_field(error, argv):
     return f"bad config: {text}"
 
 
+def _unraisable(event):
+    """Reports an error that nobody can catch, but not those of TensorStore's threads behind a checkpoint that could not be written."""
+    if str(event.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(event)
+
+
 def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
     absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
@@ -197,6 +203,7 @@ def run():
     absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # not of a shell whose Ctrl-C is not for this process
         signal.signal(signal.SIGINT, _interrupted)  # while training the loop sees to it
+    sys.unraisablehook = _unraisable
     app.run(main, flags_parser=_parse)
 
 
