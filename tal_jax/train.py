@@ -156,6 +156,8 @@ class StopSignal:
         self._before = {s: signal.signal(s, self._receive) for s in (signal.SIGTERM, signal.SIGINT)}
 
     def _receive(self, *_):
+        if not self.received:
+            log.warning("Stopping behind this step; a step that is being compiled is finished first.")
         self.received = True
 
     def restore(self):
