@@ -17,6 +17,7 @@ from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 
+NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
@@ -43,7 +44,10 @@ def check_dataset(config):
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
     shapes, found = _read_all(config, dataset)
     problems += found
+    unit_problem = _unit_problem(dataset, shapes)
     summary = _summary(config, dataset, annotations, shapes)
+    if unit_problem:  # what would be learnt of such times is of no use
+        return summary, [*problems, unit_problem]
     readable = {name: dataset.annotations.recordings[name] for name in shapes}
     readable = dataclasses.replace(dataset, annotations=Annotations(dataset.annotations.classes, readable))
     try:
@@ -164,6 +168,21 @@ def _learning_problems(config, dataset):
             return []  # which is told already
         SYSTEMS[config.system].examples(config, dataset)
         return SYSTEMS[config.system].problems(config, dataset)
+
+
+def _unit_problem(dataset, shapes):
+    """A sentence if the annotated times cannot be seconds, or ""."""
+    times = []
+    for name, shape in shapes.items():
+        segments_sec = dataset.annotations.recordings[name].segments_sec
+        if np.isfinite(segments_sec).any():
+            times.append(np.nanmax(segments_sec) / dataset.timeline(name).seen_sec(shape[0]))
+    if not times or np.median(times) < NO_SECONDS:
+        return ""
+    return (
+        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the median; give "
+        "the times of the annotations in seconds, neither in milliseconds nor in frames."
+    )
 
 
 @contextlib.contextmanager

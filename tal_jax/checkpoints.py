@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import pathlib
 import time
@@ -161,11 +162,16 @@ def misfit(found, expected):
     return differing and f"its {differing[0]} has the shape {found[differing[0]]}, not {expected[differing[0]]}" or ""
 
 
-def other_inputs(found, expected):
-    """Whether two trees of arrays differ in the numbers of channels that come in, and in nothing else."""
+def trained_channels(found, expected):
+    """How many channels the network of a checkpoint takes, where it differs from another in nothing else; or None.
+
+    Args: as for `misfit`.
+    """
     found, expected = (_shapes(tree) for tree in (found, expected))
     outer = lambda shape: (len(shape), shape[:-2], shape[-1:])
-    return found.keys() == expected.keys() and all(outer(found[name]) == outer(expected[name]) for name in found)
+    if found.keys() != expected.keys() or any(outer(found[name]) != outer(expected[name]) for name in found):
+        return None
+    return next((found[name][-2] for name in found if found[name] != expected[name]), None)
 
 
 def _shapes(tree):
@@ -183,15 +189,21 @@ def _same_step(manager):
     return step
 
 
-def remember_run(config, classes, workdir):
-    """Writes the config and the class names to `<workdir>/config.json`; proposals within the workdir as a path from there.
+def remember_run(config, classes, workdir, frame_sec=None):
+    """Writes what a run is to `<workdir>/config.json`; proposals within the workdir as a path from there.
+
+    Args:
+      config: the run's config.
+      classes: names in index order.
+      workdir: folder of the run.
+      frame_sec: seconds that a frame lasts in all its training recordings; None: they differ, or nobody knows.
 
     Raises:
       DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; its checkpoints
         are gone; several processes have different configs, or do not see the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
-    new = {"classes": list(classes), "config": json.loads(config.to_json())}
+    new = {"classes": list(classes), "frame_sec": frame_sec, "config": json.loads(config.to_json())}
     if new["config"].get("proposals"):
         new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
     distributed.require_same("The config", _lasting(new["config"]))
@@ -231,7 +243,7 @@ def proposal_settings(config):
 
 
 def trained_run(config, workdir):
-    """The config to use the run in the workdir with, and the run's class names in index order.
+    """The config to use the run in the workdir with, the run's class names in index order, and `frame_sec` of `remember_run`.
 
     The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says; the others are
     those of `config`.
@@ -263,14 +275,14 @@ def trained_run(config, workdir):
         require_fields(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir.") from error
-    return config, tuple(run["classes"])
+    return config, tuple(run["classes"]), run["frame_sec"]
 
 
 def _read_run(path):
-    """{"classes", "config"} of a config.json. Raises DataError for what `remember_run` does not write."""
+    """{"classes", "frame_sec", "config"} of a config.json. Raises DataError for what `remember_run` does not write."""
     try:
         run = read_json(path, "config of a run")
-        classes, config = run["classes"], run["config"]
+        classes, frame_sec, config = run["classes"], run.get("frame_sec"), run["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is missing or damaged; choose another --workdir, or delete this one.") from error
     problem = ""
@@ -282,9 +294,11 @@ def _read_run(path):
         problem = f"its classes must be a list of names, and are {classes!r:.60}"
     elif len(set(classes)) < len(classes):
         problem = "it names a class twice"
+    elif frame_sec is not None and not (isinstance(frame_sec, int | float) and 0 < frame_sec < math.inf):
+        problem = f"its frame_sec must be a number of seconds, and is {frame_sec!r:.60}"
     if problem:
         raise DataError(f"{path} is damaged: {problem}. Put back the file, or choose another --workdir.")
-    return {"classes": classes, "config": config}
+    return {"classes": classes, "frame_sec": frame_sec, "config": config}
 
 
 def _first_line(error):

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from tal_jax import distributed
-from tal_jax.checkpoints import misfit, other_inputs
+from tal_jax.checkpoints import misfit, trained_channels
 from tal_jax.data import windows
 from tal_jax.data.features import Dataset
 from tal_jax.data.signals import finite_rows
@@ -25,14 +25,23 @@ from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
+OTHER_RATE = 1.3  # videos of 24 and of 30 frames a second are near enough
 
 
 class Stream(NamedTuple):
-    """A trained network and what it sees. A detector has one, or two whose outputs are fused: RGB and optical flow."""
+    """A trained network and what it sees. A detector has one, or two whose outputs are fused: RGB and optical flow.
+
+    Attributes:
+      config: of the run.
+      variables: of the network, for inference.
+      dataset: Dataset of the recordings.
+      frame_sec: seconds that a frame lasted in training, see `checkpoints.remember_run`.
+    """
 
     config: ml_collections.ConfigDict
     variables: dict
     dataset: Dataset
+    frame_sec: float | None = None
 
 
 def detect(detector, streams, names):
@@ -46,7 +55,7 @@ def detect(detector, streams, names):
     Returns:
       dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
     """
-    config, _, dataset = streams[0]
+    config, dataset = streams[0].config, streams[0].dataset
     kept = candidates = find_candidates(detector, streams, names)
     if SYSTEMS[config.system].refine is None:
         kept = suppress_hard(config, candidates) if config.decode.nms == "hard" else suppress(config, candidates)
@@ -61,7 +70,7 @@ def find_candidates(detector, streams, names):
     Returns:
       dict name -> (segments_sec (M, 2), classes (M,), scores (M,)).
     """
-    config, _, dataset = streams[0]
+    config, dataset = streams[0].config, streams[0].dataset
     refine = SYSTEMS[config.system].refine
     if refine:
         found = {name: (np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)) for name in names}
@@ -149,9 +158,10 @@ def _require_fitting(stream, expected, name, error):
       error: why the network did not run.
     """
     found = stream.variables
-    if misfit(found, expected) and other_inputs(found, expected):
+    trained = trained_channels(found, expected)
+    if trained:
         channels = stream.dataset.read(name).shape[-1]
-        raise DataError(f"Recording '{name}' has {channels} channels; the model was trained on another number.") from error
+        raise DataError(f"Recording '{name}' has {channels} values a frame; the model was trained on {trained}.") from error
     if misfit(found, expected):
         classes = stream.dataset.annotations.classes
         raise DataError(
@@ -225,9 +235,10 @@ def make_detector(configs, num_classes, *, shared=False):
 
 def _windows(stream, names):
     """For every test window of the recordings a function that makes what `_window` does; see System.windows."""
-    config, _, dataset = stream
+    config, dataset = stream.config, stream.dataset
     own_windows = SYSTEMS[config.system].windows
     for name in names:
+        _require_frame_sec(stream, name)
         if own_windows:
             _require_finite(dataset, name)
             for offset, num_cells, inputs, known in own_windows(config, dataset, name):
@@ -235,6 +246,17 @@ def _windows(stream, names):
             continue
         for offset in windows.window_offsets(len(dataset.read(name)), config.window.frames, config.window.test_stride_frames):
             yield functools.partial(_window, config, dataset, name, offset)
+
+
+def _require_frame_sec(stream, name):
+    """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in training."""
+    timeline, trained = stream.dataset.timeline(name), stream.frame_sec
+    frame_sec = timeline.stride_frames / timeline.fps
+    if trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
+        raise DataError(
+            f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the recordings that the run was "
+            f"trained on; resample it to {frame_sec / trained:.4g} times as many samples, or correct its rate."
+        )
 
 
 def _window(config, dataset, name, offset):
@@ -316,6 +338,16 @@ def suppress_hard(config, candidates):
         order = np.array(order, int)
         result[name] = segments_sec[order], classes[order], scores[order]
     return result
+
+
+def common_frame_sec(dataset, names):
+    """Seconds that a frame lasts in recordings which agree on it, as `Stream` keeps them; None if they do not.
+
+    Features that are spread evenly over a recording have no rate of their own.
+    """
+    timelines = [dataset.timeline(name) for name in names]
+    lasts = np.array([timeline.stride_frames / timeline.fps for timeline in timelines])
+    return float(np.median(lasts)) if lasts.max() < OTHER_RATE * lasts.min() else None
 
 
 def to_results(dataset, name, segments_sec, classes, scores):

@@ -56,11 +56,12 @@ def evaluate(config, workdir, detections_path=""):
 
 
 class Run(NamedTuple):
-    """A trained run: its folder, the config to use it with, and its classes in index order."""
+    """A trained run: its folder, the config to use it with, its classes in index order, what a frame lasted in training."""
 
     workdir: str
     config: ml_collections.ConfigDict
     classes: tuple[str, ...]
+    frame_sec: float | None
 
 
 def find_runs(config, workdir):
@@ -87,7 +88,7 @@ def load_all_variables(runs):
 def make_streams(runs, variables, datasets):
     """A Stream of each Run, its variables and what it is to see; two are read to one length, see `data.streams.aligned`."""
     datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
-    return [Stream(run.config, *rest) for run, *rest in zip(runs, variables, datasets, strict=True)]
+    return [Stream(run.config, *rest, run.frame_sec) for run, *rest in zip(runs, variables, datasets, strict=True)]
 
 
 def _require_fusable(runs):
@@ -115,7 +116,7 @@ def _require_fusable(runs):
 
 def evaluate_streams(workdir, detector, streams):
     """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
-    config, _, dataset = streams[0]
+    config, dataset = streams[0].config, streams[0].dataset
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in test_recordings(config, dataset) if name not in missing]
     if not names:

@@ -106,7 +106,8 @@ def with_first_stage(config, workdir, mode):
     first.parallel.update(config.parallel)  # of the machine, not of the run
     there = path_of(folder).exists()
     if mode == "train" and there:
-        remember_run(first, trained_run(first, folder)[1], folder)
+        _, classes, frame_sec = trained_run(first, folder)
+        remember_run(first, classes, folder, frame_sec)
     elif mode == "train":
         _require_second_stage(config)
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)

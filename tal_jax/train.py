@@ -20,7 +20,7 @@ from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.loader import TrainingBatches
-from tal_jax.detect import Stream, make_detector
+from tal_jax.detect import Stream, common_frame_sec, make_detector
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
@@ -196,11 +196,12 @@ def train(config, workdir):
     weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
     state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)
-    remember_run(config, dataset.annotations.classes, workdir)
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    frame_sec = common_frame_sec(dataset, recordings) if config.data.stride_frames else None
+    remember_run(config, dataset.annotations.classes, workdir, frame_sec)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     state = _resumed(checkpoints, state, total_steps, workdir)
     start = int(state.step)
-    recordings = dataset.annotations.subset(config.data.train_subset).recordings
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
     processes = f" of {distributed.count()} processes" if distributed.count() > 1 else ""
     log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s)%s.", *sizes, processes)
@@ -214,14 +215,14 @@ def train(config, workdir):
         start=start,
         process=(distributed.index(), distributed.count()),
     )
-    log.info("Compiling the first step, about half a minute on a CPU.")
+    log.info("Compiling the first step; without a compilation cache that takes about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
     detector = make_detector([config], len(dataset.annotations.classes), shared=True)
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
 
     def evaluate_now(state):
-        result = evaluate.evaluate_streams(workdir, detector, [Stream(config, state.inference_variables(), dataset)])
+        result = evaluate.evaluate_streams(workdir, detector, [Stream(config, state.inference_variables(), dataset, frame_sec)])
         checkpoints.save_if_best(int(state.step), state, result["map_avg"])
         writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
         return result

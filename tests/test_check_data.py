@@ -51,6 +51,16 @@ def test_a_good_data_set(check):
     assert check() == []
 
 
+@pytest.mark.parametrize("unit", [1000, 30])
+def test_times_in_milliseconds_or_frames(check, database, unit):
+    for recording in database.values():
+        recording["annotations"] = [{"label": "run", "segment": [2 * unit, 9 * unit]}]
+    del database["first"]["duration"]
+    *others, last = check()
+    assert last.startswith(f"The last action of a recording ends at {0.9 * unit:g} times the recording's length")
+    assert all("ends after the recording" in problem for problem in others)
+
+
 @pytest.mark.parametrize(
     "name, segments, sentence",
     [

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from tal_jax import evaluate, train
-from tal_jax.checkpoints import Checkpoints, misfit, other_inputs, remember_run, trained_run
+from tal_jax.checkpoints import Checkpoints, misfit, remember_run, trained_channels, trained_run
 from tal_jax.errors import DataError
 from tests.test_train import saved_steps
 
@@ -106,7 +106,7 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     asked = trained.copy_and_resolve_references()
     asked.train.learning_rate, asked.model.channels, asked.model.distance_multipliers = 2e-3, 64, (3.0,) * 6
     with caplog.at_level("INFO"):
-        config, classes = trained_run(asked, tmp_path)
+        config, classes, _ = trained_run(asked, tmp_path)
     assert classes == ("fast", "slow")
     assert config.model == trained.model and config.train.learning_rate == 2e-3
     assert "was trained: config.model.channels=32, config.model.distance_multipliers=[" in caplog.text
@@ -195,7 +195,7 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
     config = tiny(system)
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)
-    found, _ = trained_run(tiny(system), tmp_path)
+    found, *_ = trained_run(tiny(system), tmp_path)
     section, name = field.split(".")
     assert found[section][name] == value
 
@@ -314,9 +314,10 @@ def test_what_does_not_fit_is_named():
     tree = {"a": {"kernel": np.ones((9, 3, 8)), "bias": np.ones(8)}}
     assert misfit(tree, tree) == ""
     others = {"a": {"kernel": np.ones((9, 4, 8)), "bias": np.ones(8)}}
-    assert misfit(tree, others) == "its a/kernel has the shape (9, 3, 8), not (9, 4, 8)" and other_inputs(tree, others)
+    assert misfit(tree, others) == "its a/kernel has the shape (9, 3, 8), not (9, 4, 8)"
+    assert trained_channels(tree, others) == 3
     others["a"]["bias"] = np.ones(9)
-    assert not other_inputs(tree, others)
+    assert trained_channels(tree, others) is None and trained_channels(tree, tree) is None
     assert misfit(tree, {"a": {"kernel": np.ones(3)}}) == "it has a/bias"
     assert misfit({"a": {"kernel": np.ones(3)}}, tree) == "it lacks a/bias"
 

@@ -64,7 +64,7 @@ def test_afsd_has_no_use_for_snippets(system):
 def test_a_run_of_any_row_is_used_with_the_default_config(tmp_path, system, rows):
     for row in rows:
         remember_run(get_config("sbhar", f"{system},row={row}"), ("a", "b"), tmp_path / row)
-        config, classes = trained_run(get_config("sbhar", system), tmp_path / row)
+        config, classes, _ = trained_run(get_config("sbhar", system), tmp_path / row)
         SYSTEMS[system].build(config, len(classes))
     with pytest.raises(DataError, match=f"holds a run of {system}; name it after the config file"):
         trained_run(get_config("sbhar"), tmp_path / row)
@@ -76,7 +76,7 @@ def test_what_only_a_test_reads_may_change_after_training(tmp_path):
         remember_run(get_config("sbhar", system), ("a", "b"), tmp_path / system)
         config = get_config("sbhar", system)
         config.decode[field] = value
-        found[system], _ = trained_run(config, tmp_path / system)
+        found[system], *_ = trained_run(config, tmp_path / system)
     assert found["pgcn"].decode.sampled and SYSTEMS["tcanet"].build(found["tcanet"], 2).g_test == 1.0
 
 

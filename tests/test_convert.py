@@ -382,7 +382,7 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
 
     config = convert._load_config(spec, [])
     config.data.num_channels = 7
-    config, classes = trained_run(config, workdir)
+    config, classes, _ = trained_run(config, workdir)
     assert config.data.num_channels == 2048  # of files that hold both streams
     variables, module = evaluate.load_variables(config, workdir), SYSTEMS["pgcn"].build(config, len(classes))
     action, both = recipe.array("act_ft", [6, 21, 1024], 0, -0.3, 1), recipe.array("comp_ft", [6, 21, 3072], 0, -0.3, 1)

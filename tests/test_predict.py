@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from tal_jax import predict, report, train
-from tal_jax.data import in_classes, shapes
+from tal_jax.data import in_classes, load_dataset, shapes
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.timeline import Timeline
 from tal_jax.data.video import store_video
-from tal_jax.detect import Stream
+from tal_jax.detect import Stream, common_frame_sec
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
 from tests import tiny_config
@@ -156,7 +158,7 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     "num_channels, features, message",
     [
         (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
-        (0, np.ones((200, 4)), "Recording 'new' has 4 channels; the model was trained on another number"),
+        (0, np.ones((200, 4)), "Recording 'new' has 4 values a frame; the model was trained on 3"),
         (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
         (3, np.full((200, 3), 1e300), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
@@ -172,6 +174,32 @@ def test_features_that_do_not_fit(run, tmp_path, num_channels, features, message
     np.save(tmp_path / "new.npy", features)
     with pytest.raises(DataError, match=message):
         predict.predict(config, tmp_path / "run", str(tmp_path / "new.npy"))
+
+
+def test_a_recording_at_half_the_rate_is_refused(run, tmp_path):
+    """The run has learnt from 10 frames a second; its training recordings may differ by a little."""
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+    frame_sec = json.loads((workdir / "config.json").read_text())["frame_sec"]
+    assert frame_sec == pytest.approx(0.1)
+    features = signal(200, ACTIONS, seed=9)
+    for name, step_sec in (("near", 0.11), ("slow", 0.2)):
+        lines = [f"{i * step_sec:.4f},{','.join(map(str, row))}" for i, row in enumerate(features)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,x,y,z", *lines]))
+    config = config.copy_and_resolve_references()
+    config.data.fps = 0.0
+    predict.predict(config, tmp_path / "run", str(tmp_path / "near.csv"))
+    with pytest.raises(DataError, match="A frame of the recording 'slow' lasts 0.2 s, but 0.1 s .* resample it to 2 times"):
+        predict.predict(config, tmp_path / "run", str(tmp_path / "slow.csv"))
+
+
+def test_recordings_at_several_rates_have_no_common_one(tiny):
+    dataset = load_dataset(tiny("toy"))
+    names = list(dataset.annotations.recordings)
+    assert common_frame_sec(dataset, names) == pytest.approx(0.1)
+    rates = iter([10.0, 20.0] * len(names))
+    various = dataclasses.replace(dataset, timeline=lambda _: Timeline(next(rates), 1, 1))
+    assert common_frame_sec(various, names) is None
 
 
 def test_what_cannot_be_known(run, tiny_data, tmp_path):
