@@ -66,7 +66,8 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
 
 def _pmap(devices, num_local):
     def replicate(tree):
-        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(num_local), tree)
+        # Arrays that already live on one device are refused by JAX 0.9, so they come from the host.
+        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(num_local), jax.device_get(tree))
 
     def first(x):
         return x.addressable_shards[0].data[0]

@@ -59,7 +59,7 @@ def test_a_full_disk_is_a_sentence(tiny_data, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); from tal_jax import main; main.run()"
     data = [f"--config.data.annotations={tiny_data / 'labels.json'}", f"--config.data.features={tiny_data}"]
     command = ["--config=tests/tiny_config.py:toy", *data, f"--workdir={tmp_path}", "--config.train.epochs=1"]
-    done = subprocess.run([sys.executable, "-c", limited, *command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", limited, *command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[0] == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
     assert done.stderr.splitlines()[-1].startswith("Error: The disk or the quota is full")
