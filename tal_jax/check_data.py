@@ -11,7 +11,7 @@ import numpy as np
 from tal_jax import data
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations, require_times
-from tal_jax.data.features import file_notes
+from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
@@ -43,7 +43,7 @@ def check_dataset(config):
     problems = annotations.absent_ignored(config.data.ignored_labels)
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
     shapes, found = _read_all(config, dataset)
-    problems += found
+    problems += found + [*filter(None, common_frame_sec(dataset, shapes)[1:])]
     unit_problem = _unit_problem(dataset, shapes)
     summary = _summary(config, dataset, annotations, shapes)
     if unit_problem:  # what would be learnt of such times is of no use

@@ -14,7 +14,7 @@ import numpy as np
 from tal_jax import distributed
 from tal_jax.checkpoints import misfit, trained_channels
 from tal_jax.data import windows
-from tal_jax.data.features import Dataset
+from tal_jax.data.features import OTHER_RATE, Dataset
 from tal_jax.data.signals import finite_rows
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
@@ -25,7 +25,6 @@ from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
-OTHER_RATE = 1.3  # videos of 24 and of 30 frames a second are near enough
 
 
 class Stream(NamedTuple):
@@ -250,9 +249,8 @@ def _windows(stream, names):
 
 def _require_frame_sec(stream, name):
     """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in training."""
-    timeline, trained = stream.dataset.timeline(name), stream.frame_sec
-    frame_sec = timeline.stride_frames / timeline.fps
-    if trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
+    frame_sec, trained = stream.dataset.frame_sec and stream.dataset.frame_sec(name), stream.frame_sec
+    if frame_sec and trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
         raise DataError(
             f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the recordings that the run was "
             f"trained on; resample it to {frame_sec / trained:.4g} times as many samples, or correct its rate."
@@ -338,16 +336,6 @@ def suppress_hard(config, candidates):
         order = np.array(order, int)
         result[name] = segments_sec[order], classes[order], scores[order]
     return result
-
-
-def common_frame_sec(dataset, names):
-    """Seconds that a frame lasts in recordings which agree on it, as `Stream` keeps them; None if they do not.
-
-    Features that are spread evenly over a recording have no rate of their own.
-    """
-    timelines = [dataset.timeline(name) for name in names]
-    lasts = np.array([timeline.stride_frames / timeline.fps for timeline in timelines])
-    return float(np.median(lasts)) if lasts.max() < OTHER_RATE * lasts.min() else None
 
 
 def to_results(dataset, name, segments_sec, classes, scores):

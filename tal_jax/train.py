@@ -19,8 +19,9 @@ from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems
+from tal_jax.data.features import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
-from tal_jax.detect import Stream, common_frame_sec, make_detector
+from tal_jax.detect import Stream, make_detector
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.files import replacing
 from tal_jax.optimizer import make_optimizer
@@ -197,7 +198,9 @@ def train(config, workdir):
     state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    frame_sec = common_frame_sec(dataset, recordings) if config.data.stride_frames else None
+    frame_sec, problem = common_frame_sec(dataset, recordings)
+    if problem:
+        log.warning("%s", problem)
     remember_run(config, dataset.annotations.classes, workdir, frame_sec)
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     state = _resumed(checkpoints, state, total_steps, workdir)

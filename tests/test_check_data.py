@@ -51,6 +51,20 @@ def test_a_good_data_set(check):
     assert check() == []
 
 
+def test_files_of_two_rates(check, database, tmp_path):
+    for name, step_sec in (("first", 0.1), ("second", 0.11), ("third", 0.2)):
+        (tmp_path / f"{name}.npy").unlink()
+        rows = np.random.default_rng(0).normal(size=(100, 2))
+        lines = [f"{i * step_sec:.2f},{x:.3f},{y:.3f}" for i, (x, y) in enumerate(rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,x,y", *lines]))
+    del database["first"]["duration"]
+    problems = [problem for problem in check(fps=0.0) if not problem.startswith("Note:")]
+    assert problems == [
+        "A frame lasts 0.1 s in recording 'first' and 0.2 s in recording 'third'; resample the files to one rate, for a "
+        "network counts frames."
+    ]
+
+
 @pytest.mark.parametrize("unit", [1000, 30])
 def test_times_in_milliseconds_or_frames(check, database, unit):
     for recording in database.values():

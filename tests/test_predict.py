@@ -10,9 +10,9 @@ import pytest
 from tal_jax import predict, report, train
 from tal_jax.data import in_classes, load_dataset, shapes
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.timeline import Timeline
+from tal_jax.data.features import common_frame_sec
 from tal_jax.data.video import store_video
-from tal_jax.detect import Stream, common_frame_sec
+from tal_jax.detect import Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
 from tests import tiny_config
@@ -196,10 +196,14 @@ def test_a_recording_at_half_the_rate_is_refused(run, tmp_path):
 def test_recordings_at_several_rates_have_no_common_one(tiny):
     dataset = load_dataset(tiny("toy"))
     names = list(dataset.annotations.recordings)
-    assert common_frame_sec(dataset, names) == pytest.approx(0.1)
-    rates = iter([10.0, 20.0] * len(names))
-    various = dataclasses.replace(dataset, timeline=lambda _: Timeline(next(rates), 1, 1))
-    assert common_frame_sec(various, names) is None
+    assert common_frame_sec(dataset, names) == (pytest.approx(0.1), "")
+    lasts = dict(zip(names, [0.1, 0.2, 0.05], strict=False))
+    various = dataclasses.replace(dataset, frame_sec=lambda name: lasts.get(name, 0.1))
+    seconds, problem = common_frame_sec(various, names)
+    assert seconds is None
+    assert problem.startswith(f"A frame lasts 0.05 s in recording '{names[2]}' and 0.2 s in recording '{names[1]}'")
+    spread = dataclasses.replace(dataset, frame_sec=lambda name: 0.0)
+    assert common_frame_sec(spread, names) == (None, "")
 
 
 def test_what_cannot_be_known(run, tiny_data, tmp_path):

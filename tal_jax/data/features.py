@@ -20,6 +20,7 @@ from tal_jax.errors import DataError
 log = logging.getLogger(__name__)
 
 KEPT_RECORDINGS = 256
+OTHER_RATE = 1.3  # from which two rates are not one; videos of 24 and of 30 frames a second are near enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Dataset:
         proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
         seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the row that the
             longer of two streams has more; None: those of its T features.
+        frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the config or its file
+            says; 0 for features that are spread evenly over a recording. None: 0 for all.
         notes: recording name -> what was left out, resampled or found in its file, by kind (see `FeatureFile`); None: nothing.
         recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
     """
@@ -46,6 +49,7 @@ class Dataset:
     proposals: dict | None = None
     recording_scores: dict | None = None
     seen_sec: Callable[[str], float] | None = None
+    frame_sec: Callable[[str], float] | None = None
     notes: Callable[[str], dict] | None = None
 
     def duration_sec(self, name):
@@ -189,8 +193,31 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     def seen_sec(name):
         return unfolded_timeline(name).seen_sec(axis(name).rows)
 
+    def frame_sec(name):
+        if not said_rate(recordings[name], data) and not axis(name).rate:
+            return 0.0
+        return timeline(name).stride_frames / timeline(name).fps
+
     kept = Annotations(annotations.classes, recordings)
-    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, notes=lambda name: axis(name).notes)
+    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=lambda name: axis(name).notes)
+
+
+def common_frame_sec(dataset, names):
+    """(seconds, problem): how long a frame lasts in the recordings, see `Dataset.frame_sec`; a sentence if they do not agree.
+
+    Seconds are the median, or None where the recordings do not agree or nothing says. The sentence is "" where they agree.
+    """
+    lasts = {name: dataset.frame_sec(name) for name in names} if dataset.frame_sec else {}
+    lasts = {name: frame_sec for name, frame_sec in lasts.items() if frame_sec}
+    if not lasts:
+        return None, ""
+    short, long = min(lasts, key=lasts.get), max(lasts, key=lasts.get)
+    if lasts[long] < OTHER_RATE * lasts[short]:
+        return float(np.median([*lasts.values()])), ""
+    return None, (
+        f"A frame lasts {lasts[short]:.4g} s in recording '{short}' and {lasts[long]:.4g} s in recording '{long}'; resample the "
+        "files to one rate, for a network counts frames."
+    )
 
 
 def file_notes(dataset, constant):
@@ -208,7 +235,7 @@ def file_notes(dataset, constant):
         for kind, note in dataset.notes(name).items() if dataset.notes else ():
             kinds.setdefault(kind, []).append((name, note))
     sentences = [
-        f"Note: recording '{found[0][0]}' {found[0][1]}." + (f" {len(found) - 1} more are alike." if len(found) > 1 else "")
+        f"Note: recording '{found[0][0]}' {found[0][1]}." + (f" {len(found) - 1} more have such notes." if len(found) > 1 else "")
         for found in kinds.values()
     ]
     still = [name for name, (channels, count) in constant.items() if len(channels) == count]
