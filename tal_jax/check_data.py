@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import difflib
 import logging
 import re
 
@@ -17,7 +18,6 @@ from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 
-NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
@@ -42,9 +42,10 @@ def check_dataset(config):
         dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
     problems = annotations.absent_ignored(config.data.ignored_labels)
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
-    shapes, found = _read_all(config, dataset)
+    with _quiet():
+        shapes, found = _read_all(config, dataset)
     problems += found + [*filter(None, common_frame_sec(dataset, shapes)[1:])]
-    unit_problem = _unit_problem(dataset, shapes)
+    unit_problem = check.unit_problem(dataset, shapes)
     summary = _summary(config, dataset, annotations, shapes)
     if unit_problem:  # what would be learnt of such times is of no use
         return summary, [*problems, unit_problem]
@@ -100,7 +101,7 @@ def _class_problems(config, dataset):
     annotations, settings = dataset.annotations, config.data
     alike = {}
     for name in annotations.classes:
-        alike.setdefault(BETWEEN_LETTERS.sub("", name.strip().casefold()), []).append(name)
+        alike.setdefault(_key(name), []).append(name)
     problems = [
         f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and "
         "'-'; if they are one, "
@@ -110,16 +111,33 @@ def _class_problems(config, dataset):
     ]
     train, test = (_counts(annotations, subset) for subset in (settings.train_subset, settings.test_subset))
     for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
+        close = _close(name, annotations.classes)
+        meant = f" '{close}' is a class too; if it is meant, correct the label." if close else ""
         if in_test and not in_train and train.any():
             problems.append(
                 f"The class '{name}' has {in_test} annotation(s) in the subset '{settings.test_subset}' and "
                 "none in "
                 f"'{settings.train_subset}', so it is not learnt; annotate it there, or "
-                f"{check.ignoring(config, name)}."
+                f"{check.ignoring(config, name)}.{meant}"
             )
+        elif close and in_train and not in_test:
+            problems.append(f"Note: no annotation of the subset '{settings.test_subset}' has the class '{name}'.{meant}")
         elif not in_train and not in_test:
             problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
     return problems
+
+
+def _key(label):
+    """A label without what tells two spellings of one class apart: case, spaces, '_' and '-'."""
+    return BETWEEN_LETTERS.sub("", label.strip().casefold())
+
+
+def _close(label, classes):
+    """The class that a label may be a misspelling of, by its letters; "" if there is none."""
+    letters = {"".join(filter(str.isalpha, _key(name))): name for name in classes}
+    own = "".join(filter(str.isalpha, _key(label)))
+    found = difflib.get_close_matches(own, [other for other in letters if other != own], 1, cutoff=0.75)
+    return letters[found[0]] if found else ""
 
 
 def _counts(annotations, subset):
@@ -168,21 +186,6 @@ def _learning_problems(config, dataset):
             return []  # which is told already
         SYSTEMS[config.system].examples(config, dataset)
         return SYSTEMS[config.system].problems(config, dataset)
-
-
-def _unit_problem(dataset, shapes):
-    """A sentence if the annotated times cannot be seconds, or ""."""
-    times = []
-    for name, shape in shapes.items():
-        segments_sec = dataset.annotations.recordings[name].segments_sec
-        if np.isfinite(segments_sec).any():
-            times.append(np.nanmax(segments_sec) / dataset.timeline(name).seen_sec(shape[0]))
-    if not times or np.median(times) < NO_SECONDS:
-        return ""
-    return (
-        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the median; give "
-        "the times of the annotations in seconds, neither in milliseconds nor in frames."
-    )
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tal_jax import distributed, evaluate
 from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset
-from tal_jax.data.check import annotation_problems
+from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.features import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Stream, make_detector
@@ -32,6 +32,8 @@ from tal_jax.systems.interface import call
 from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
+
+FEW_RECORDINGS = 20  # to look at before training; reading all of a large data set takes minutes
 
 
 @flax.struct.dataclass
@@ -158,7 +160,7 @@ class StopSignal:
 
     def _receive(self, *_):
         if not self.received:
-            log.warning("Stopping behind this step; a step that is being compiled is finished first.")
+            log.warning("Stopping after this step; a step that is being compiled is finished first.")
         self.received = True
 
     def restore(self):
@@ -269,6 +271,9 @@ def _require_usable(config, dataset, parallel):
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
             raise DataError(f"None of the recordings of the subset '{subset}' (config.data.{field}) has features.")
     evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
+    few = [*dataset.annotations.subset(config.data.train_subset).recordings][:FEW_RECORDINGS]
+    if problem := unit_problem(dataset, few):
+        raise DataError(problem)
     problems = annotation_problems(dataset)
     if problems:
         log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))

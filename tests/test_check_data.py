@@ -291,6 +291,10 @@ def test_a_class_that_only_the_test_has(check, database):
         "--config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
     ]
     assert check(ignored_labels=("Ambiguous", "jump")) == []
+    database["second"]["annotations"][-1]["label"] = "jmup"
+    database["third"]["annotations"] += rows("jump", (3, 4))
+    (problem,) = check(ignored_labels=("Ambiguous",))
+    assert problem.endswith("'jmup')\". 'jump' is a class too; if it is meant, correct the label.")
 
 
 @pytest.fixture
@@ -306,10 +310,16 @@ def test_a_class_of_which_no_action_fits_into_a_window(check, config, database, 
     assert check() == [
         "All 2 training actions of the class 'sleep' are longer than a window of 128 frames, so it is not "
         "learnt whole; set "
-        "--config.window.frames=384."
+        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 samples."
     ]
     config.window.frames = 384
     assert check() == []
+    config.window.frames = 128
+    database["first"]["annotations"] += rows("sleep", (2, 4))
+    (problem,) = check()
+    assert problem.startswith("2 of the 3 training actions of the class 'sleep' are longer than a window of 128 frames, so they")
+    database["first"]["annotations"] += rows("sleep", *((i, i + 0.5) for i in range(5, 9)), (2, 3), *((50 + i / 2, 50.4 + i / 2) for i in range(15)))
+    assert check() == ["Note: 2 of the 23" + problem.removeprefix("2 of the 3")]
 
 
 def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, database, long):
@@ -317,7 +327,7 @@ def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, databas
     database["second"]["annotations"] = rows("run", (1, 2))
     assert check()[1:] == [
         "All 2 actions of the subset 'train' are longer than a training window of 128 frames; set "
-        "--config.window.frames=384."
+        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 samples."
     ]
     config.window.frames = 384
     assert [problem for problem in check() if not problem.startswith("Note:")] == []

@@ -5,6 +5,7 @@ import numpy as np
 from tal_jax.data.signals import finite_rows
 from tal_jax.ops.segments import tiou_matrix
 
+NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at which to tell them apart
 
 
@@ -30,6 +31,21 @@ def feature_problems(features, recording, timeline):
                 f"and stride {timeline.stride_frames:g} cover {covered_sec:.2f} s; one of the four is wrong."
             )
     return problems
+
+
+def unit_problem(dataset, names):
+    """A sentence if the times annotated in these recordings cannot be seconds, or ""."""
+    times = []
+    for name in names:
+        segments_sec = dataset.annotations.recordings[name].segments_sec
+        if np.isfinite(segments_sec).any():
+            times.append(np.nanmax(segments_sec) / dataset.timeline(name).seen_sec(len(dataset.read(name))))
+    if not times or np.median(times) < NO_SECONDS:
+        return ""
+    return (
+        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the median; give "
+        "the times of the annotations in seconds, neither in milliseconds nor in frames."
+    )
 
 
 def num_frames_problems(recording, num_features, timeline, data):

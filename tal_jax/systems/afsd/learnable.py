@@ -4,6 +4,7 @@ import math
 
 from tal_jax.data.check import ignoring, same_time_problems
 
+MOST_LONGER = 0.1  # of the actions of a class; published configs cut a few
 LAST_STRIDE = 128  # frames of the last level; windows are multiples of it
 
 
@@ -23,11 +24,10 @@ def no_window_sentence(config, dataset, lengths):
     if (lengths > size).all():
         return (
             f"All {len(lengths)} actions of the subset '{subset}' are longer than a training window of "
-            f"{size} frames; set "
-            f"--config.window.frames={window_for(config, lengths)}."
+            f"{size} frames; {longer_window(config, lengths)}."
         )
     needed = window_for(config, lengths)
-    longer = f", or set --config.window.frames={needed}" if needed > size else ""
+    longer = f", or {longer_window(config, lengths)}" if needed > size else ""
     return (
         f"No training window of {size} frames holds a whole annotation of the subset '{subset}'; check the "
         f"annotations with --mode=check_data{longer}."
@@ -38,6 +38,16 @@ def window_for(config, lengths):
     """Frames of a window so long that one of the training grid holds any action of these lengths."""
     longest = max(lengths, default=0) + config.window.train_stride_frames + config.window.first_frame
     return LAST_STRIDE * math.ceil(longest / LAST_STRIDE)
+
+
+def longer_window(config, lengths):
+    """The words that say how a window gets so long that it holds actions of these lengths, in frames."""
+    data, needed = config.data, window_for(config, lengths)
+    sentence = f"set --config.window.frames={needed}"
+    if data.input == "features" and data.stride_frames == data.snippet_frames == 1 and not data.statistics_samples:
+        samples = data.samples_per_frame * math.ceil(needed / config.window.frames)
+        sentence += f", or --config.data.samples_per_frame={samples}, which makes one frame of {samples} samples"
+    return sentence
 
 
 def class_problems(config, annotations, lengths, labels, seen):
@@ -56,17 +66,24 @@ def class_problems(config, annotations, lengths, labels, seen):
     problems, size = [], config.window.frames
     for k, name in enumerate(annotations.classes):
         of_class = lengths[labels == k]
-        if len(of_class) and (of_class > size).all():
+        longer = int((of_class > size).sum())
+        if longer and longer == len(of_class):
             problems.append(
                 f"All {len(of_class)} training actions of the class '{name}' are longer than a window of "
                 f"{size} frames, so it is not "
-                f"learnt whole; set --config.window.frames={window_for(config, of_class)}."
+                f"learnt whole; {longer_window(config, of_class)}."
+            )
+        elif longer and k in seen:
+            note = "" if longer > MOST_LONGER * len(of_class) else "Note: "
+            problems.append(
+                f"{note}{longer} of the {len(of_class)} training actions of the class '{name}' are longer than a window of "
+                f"{size} frames, so they are not learnt whole; {longer_window(config, of_class)}."
             )
         elif len(of_class) and k not in seen:
             needed = window_for(config, of_class)
-            longer = f"set --config.window.frames={needed}" if needed > size else "correct their times"
+            advice = longer_window(config, of_class) if needed > size else "correct their times"
             problems.append(
                 f"No training window of {size} frames holds an action of the class '{name}', so it is not "
-                f"learnt; {longer}, or {ignoring(config, name)}."
+                f"learnt; {advice}, or {ignoring(config, name)}."
             )
     return problems + same_time_problems(config, annotations)
