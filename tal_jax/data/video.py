@@ -89,13 +89,18 @@ def read_info(path):
     Raises:
         DataError: the file cannot be read, or holds no video or a single frame.
     """
-    packets, sound_sec = [], []
+    packets, sound_sec, stamps = [], [], []
     with video_stream.opened(path) as (container, stream):
         in_header = float(stream.average_rate or stream.guessed_rate or stream.base_rate or 0)
         start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
         is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
         is_avi = container.format.name == "avi"
+        said_sec = float(stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base)
+        if is_avi and in_header:  # whose duration FFmpeg guesses from the size of the file
+            said_sec = stream.frames / in_header
         for packet in video_stream.packets(container, stream, *container.streams.audio):
+            if (packet.stream is stream or not stream.duration) and packet.dts is not None:
+                stamps.append(float((packet.dts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is not stream:
                 sound_sec.append(packet.dts and float(packet.dts * packet.time_base))
             elif not packet.is_discard:
@@ -111,6 +116,9 @@ def read_info(path):
     options = dict(longest_gap_sec=longest_gap_sec, has_zero=not is_clock, counted_fps=in_header or 25.0)
     axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, **options)
     duration_sec = axis.duration_sec(float(np.nan_to_num(durations[np.argmax(axis.times_sec)])) * unit_sec)
+    if stamps and not is_clock and said_sec - (max(stamps) - min(stamps)) > max(1.0, 0.02 * said_sec):
+        note = f"the file breaks off at {duration_sec:.1f} s of {said_sec:.1f} s"
+        axis = dataclasses.replace(axis, notes=(*axis.notes, note))
     commonest_fps = axis.commonest_fps()
     average_fps = len(packets) / (duration_sec - max(axis.times_sec.min(), 0))
     as_fields = abs(commonest_fps / 2 - in_header) < 0.01 * in_header  # interlaced: a packet is half a frame

@@ -23,7 +23,8 @@ def write_timed(
     **options,
 ):
     """A video of small dark pictures at the given times, white from each start to its end; perhaps with silence."""
-    with av.open(str(path), "w", format=options.pop("format", None)) as container:
+    container_options = options.pop("container", {})
+    with av.open(str(path), "w", format=options.pop("format", None), options=container_options) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
         if codec == "libx264":
@@ -211,6 +212,20 @@ def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
     # Row i is the mean of frames i to i + 7, so it passes the middle 4 frames behind an edge.
     np.testing.assert_allclose((found(features) + 3.5) / info["fps"], FILES[name][1], atol=0.1)
     assert info["fps"] == (30 if "varying" in name else pytest.approx(25, abs=1e-6))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_file_that_breaks_off(tmp_path, suffix):
+    options = {"container": {"movflags": "faststart"}} if suffix == ".mp4" else {}
+    path = tmp_path / f"a{suffix}"
+    write_timed(path, even(500), [], codec="mpeg4" if suffix == ".avi" else "libx264", **options)
+    assert video.read_info(path).axis.notes == ()
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[250]])
+    info = video.read_info(path)
+    assert info.axis.notes == (f"the file breaks off at {info.duration_sec:.1f} s of 20.0 s",)
+    assert info.duration_sec == pytest.approx(10, abs=0.5)
 
 
 def test_the_picture_on_the_screen():
