@@ -31,6 +31,7 @@ MODEL_FIELDS = (
     "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
     "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
 )  # fmt: skip
+FILE_FIELDS = ("data.csv_columns",)  # those of the model that say how a file is read: what is asked for goes first
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
     "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
@@ -245,8 +246,8 @@ def proposal_settings(config):
 def trained_run(config, workdir):
     """The config to use the run in the workdir with, the run's class names in index order, and `frame_sec` of `remember_run`.
 
-    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says; the others are
-    those of `config`.
+    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says, but for FILE_FIELDS that
+    `config` sets; the others are those of `config`.
 
     Raises:
       DataError: there is no run.
@@ -257,6 +258,7 @@ def trained_run(config, workdir):
     run = _read_run(path)
     config = config.copy_and_resolve_references()
     trained, asked = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
+    trained |= {field: asked[field] for field in FILE_FIELDS if field in trained and asked.get(field)}
     differing = [field for field in trained if trained[field] != asked.get(field)]
     if differing:
         log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))

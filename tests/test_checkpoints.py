@@ -113,6 +113,16 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     assert asked.model.channels == 64
 
 
+def test_columns_that_are_asked_for_go_before_those_of_training(tiny, tmp_path):
+    config = tiny("toy")
+    config.data.csv_columns = ("x", "y", "z")
+    remember_run(config, ("fast", "slow"), tmp_path)
+    asked = tiny("toy")
+    assert trained_run(asked, tmp_path)[0].data.csv_columns == ("x", "y", "z")
+    asked.data.csv_columns = ("u", "v", "w")
+    assert trained_run(asked, tmp_path)[0].data.csv_columns == ("u", "v", "w")
+
+
 def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
     run = json.loads((tmp_path / "config.json").read_text())
     run["config"]["model"]["layers"] = 3

@@ -86,7 +86,8 @@ def on_even_axis(file, said, where):
     if said and abs(measured / said - 1) > (SAME_RATE if times is not None else SAME_SOUND_RATE):
         raise DataError(
             f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation "
-            "or config.data.fps and .stride_frames; correct or leave out the latter."
+            "or config.data.fps and .stride_frames. If the latter are right, as those of the recordings that a run "
+            "was trained on, resample the file; else correct them."
         )
     array = file.array
     if times is not None:
