@@ -124,8 +124,9 @@ def _left_out(columns, i, values, notes):
 
     Raises ValueError for another index, and for a column that gives the position away, as time does.
     """
-    unnamed = not columns[i].name and any(column.name for column in columns)
-    if not columns[i].name and np.isnan(values).all():
+    nameless = not columns[i].name or bool(re.fullmatch(r"Unnamed: \d+", columns[i].name))  # by pandas
+    unnamed = nameless and any(column.name for column in columns)
+    if nameless and np.isnan(values).all():
         return True
     if unnamed or len(values) >= ROWS_TO_TELL[0]:
         lost = lost_rows(values) if unnamed or is_index_name(columns[i].name) else None

@@ -92,7 +92,7 @@ def test_time_stamps_give_the_rate(tmp_path, name, stamp):
 def test_a_clock_whose_unit_is_not_sure_is_refused(tmp_path, first, step):
     path = write_csv(tmp_path, "timestamp", [f"{first + step * i:.15g}" for i in range(60)])
     with pytest.raises(
-        DataError, match=r"column 1 'timestamp' has times .* apart in an unknown unit; .*csv_time_column='NAME:ms'"
+        DataError, match=r"1 'timestamp' has times .* apart in an unknown unit; .*csv_time_column='NAME:ms'"
     ):
         read_features(path, data_config())
     found = read_features(path, data_config(csv_time_column="timestamp:ms")).times_sec
@@ -136,16 +136,18 @@ def test_a_line_of_units_that_does_not_help_is_refused(tmp_path, name, unit, sen
     assert read_features(tmp_path / "a.csv", data_config(csv_time_column=f"{name}:s")).times_sec[1] == 0.02
 
 
-LABELS = ["label", "labels", "class", "Class Label", "activity", "activityID", "HL_Activity", "target", "annotation"]
-LABELS += ["ground_truth", "groundtruth", "gt", "class_0", "Category", "action_id"]
-
-
-@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize(
+    "name",
+    ["label", "labels", "class", "Class Label", "activity", "activityID", "HL_Activity", "target"]
+    + ["annotation", "ground_truth", "groundtruth", "gt", "class_0", "Category", "action_id"],
+)
 def test_names_of_labels(name):
     assert is_label_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "ax", "class_3_prob", "activity_level", "target distance", "actionness", "id"])
+@pytest.mark.parametrize(
+    "name", ["", "ax", "class_3_prob", "activity_level", "target distance", "actionness", "id"]
+)
 def test_names_that_are_no_labels(name):
     assert not is_label_name(name)
 
@@ -157,10 +159,11 @@ def test_a_column_of_numeric_labels_is_refused_unless_it_is_chosen(tmp_path, suf
         path.write_text("ax,label\n1,0\n2,1\n")
     else:
         pyarrow.parquet.write_table(pyarrow.table({"ax": [1, 2], "label": [0, 1]}), path)
-    with pytest.raises(DataError, match="column 2 'label' holds labels by its name, .*config.data.csv_columns"):
+    with pytest.raises(DataError, match="column 2 'label' holds labels by its name, .*data.csv_columns"):
         read_features(path, data_config())
     np.testing.assert_array_equal(read_features(path, data_config(csv_columns=("ax",))).array, [[1], [2]])
-    np.testing.assert_array_equal(read_features(path, data_config(csv_columns=(2, 1))).array, [[0, 1], [1, 2]])
+    found = read_features(path, data_config(csv_columns=(2, 1)))
+    np.testing.assert_array_equal(found.array, [[0, 1], [1, 2]])
 
 
 ROWS = np.arange(200)
@@ -183,7 +186,7 @@ def test_a_column_that_grows_all_along_is_refused(tmp_path, name, values):
     path = write_csv(tmp_path, "ax", ROWS % 3, values)
     path.write_text(path.read_text().replace("ax,ax", f"ax,{name}", 1))
     with pytest.raises(
-        DataError, match=f"column 2 '{name}' (grows|falls) evenly or in steps and never .*csv_time_.*csv_columns"
+        DataError, match=f"column 2 '{name}' (grows|falls) evenly or in steps and never .*csv_columns"
     ):
         read_features(path, data_config())
     assert read_features(path, data_config(csv_columns=("ax", name))).array.shape == (200, 2)
