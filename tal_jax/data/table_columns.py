@@ -33,8 +33,8 @@ LABEL = re.compile(
     r"|behaviou?rs?)(ids?|codes?)?"
 )
 NUMBER_WORDS = {"id", "ids", "index", "idx", "no", "nr", "num", "number", "code", "codes", "name", "names"}
-INDEX_WORDS = {"index", "idx", "id", "row", "rownames", "frame", "sample", "packet", "record", "line", "level"}
-INDEX_WORDS |= {"unnamed", "counter", "seq", "sequence", "number", "num", "no", "nr"}
+INDEX_WORDS = {"index", "idx", "id", "row", "rownames", "frame", "sample", "packet", "record", "line"}
+INDEX_WORDS |= {"level", "unnamed", "counter", "seq", "sequence", "number", "num", "no", "nr"}
 ROWS_TO_TELL = 10, 50  # from which on a column is known as row numbers, or to grow all along
 MOST_ONES = 0.9  # of the steps of an index: the others are rows that are lost, or a counter that begins anew
 LEAST_STEPS = 3  # of a column that grows all along; fewer may be events

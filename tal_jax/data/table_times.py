@@ -11,7 +11,7 @@ from tal_jax.data.table_columns import OTHER_WORDS, TIME_WORDS, UNIT_WORDS, find
 UNITS_SEC = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 EPOCH_SEC = 946_684_800, 4_102_444_800  # 1970 to the years 2000 and 2100
 EPOCH_STEPS_SEC = 1e-6, 2.0  # longer ones may be of a device that counts smaller units since its start
-SECONDS_STEPS = 2e-5, 0.11  # of other times: longer ones may be milliseconds, shorter ones hours or days
+SECONDS_STEPS = 2e-5, 0.21  # of other times: longer ones may be milliseconds, shorter ones hours or days
 MOST_EQUAL_TIMES = 0.01  # of the rows
 SET_TIME = "name the column of time stamps in config.data.csv_time_column, or set it to 'none'"
 SET_UNIT = "say it with config.data.csv_time_column='NAME:ms' (or s, us, ns)"

@@ -84,7 +84,7 @@ def test_time_stamps_give_the_rate(tmp_path, name, stamp):
         (2 * 86_400e3, 20),  # milliseconds
         (20 * 86_400e3, 20),  # as seconds in the year 2024
         (0, 0.5),  # seconds or milliseconds
-        (100, 0.2),
+        (100, 0.25),
         (0, 0.02 / 3600),  # hours
         (738_000, 0.02 / 86_400),  # days
     ],
@@ -97,6 +97,12 @@ def test_a_clock_whose_unit_is_not_sure_is_refused(tmp_path, first, step):
         read_features(path, data_config())
     found = read_features(path, data_config(csv_time_column="timestamp:ms")).times_sec
     assert found[-1] == pytest.approx(59e-3 * step, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [5, 10, 1000, 48_000])
+def test_times_with_5_to_50000_a_second_are_seconds(tmp_path, rate):
+    path = write_csv(tmp_path, "time", [f"{7 + i / rate:.9f}" for i in range(60)])
+    np.testing.assert_allclose(read_features(path, data_config()).times_sec, np.arange(60) / rate, atol=1e-8)
 
 
 def test_seconds_since_1970_are_times_at_one_a_second_too(tmp_path):
