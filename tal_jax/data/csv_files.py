@@ -8,8 +8,19 @@ import numpy as np
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.csv_layout import HEAD_BYTES, Line, cells_of, find_layout, is_null, is_number, text_of
+from tal_jax.data.csv_layout import (
+    COMMENTS,
+    HEAD_BYTES,
+    Line,
+    cells_of,
+    find_layout,
+    is_null,
+    is_number,
+    text_of,
+)
 from tal_jax.data.tables import signal_of
+
+COMMENT_BYTES = tuple(mark.encode() for mark in COMMENTS)
 
 
 def read_csv(path, data):
@@ -58,11 +69,11 @@ def _samples(content, layout):
     """The bytes from the first sample on, as pyarrow reads them: no comments, one delimiter between cells."""
     body = memoryview(content)[layout.start :]
     if layout.delimiter is None:
-        return b"\n".join(
-            b",".join(line.split()) for line in bytes(body).splitlines() if not line.lstrip().startswith(b"#")
-        )
-    if content.find(b"\n#", layout.start) >= 0:
-        return re.sub(rb"(?m)^#.*$\n?", b"", bytes(body))
+        lines = [line for line in bytes(body).splitlines() if not line.lstrip().startswith(COMMENT_BYTES)]
+        return b"\n".join(b",".join(line.split()) for line in lines)
+    marks = [mark for mark in COMMENT_BYTES if content.find(mark[:1], layout.start) >= 0]  # fast
+    if any(content.find(b"\n" + mark, layout.start) >= 0 for mark in marks):
+        return re.sub(rb"(?m)^(#|%|//).*$\n?", b"", bytes(body))
     return body
 
 
@@ -90,7 +101,7 @@ def _read_fast(content, layout, numbers, texts):
 def _rows(content, layout):
     """Every sample as a Line with its cells; blank lines and comments are none."""
     for number, raw in enumerate(content[layout.start :].splitlines(), layout.start_line):
-        if raw.strip() and not raw.lstrip().startswith(b"#"):
+        if raw.strip() and not raw.lstrip().startswith(COMMENT_BYTES):
             line = Line(number, 0, text_of(raw))
             yield dataclasses.replace(line, cells=cells_of(line, layout.delimiter))
 

@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import re
 
-from tal_jax.data.tables import Column
+from tal_jax.data.table_columns import Column
 
 HEAD_BYTES, HEAD_LINES, SAMPLE_LINES = 1 << 18, 200, 50
 COMMENTS = ("#", "%", "//")
@@ -83,6 +83,7 @@ def find_layout(content, skip_lines=-1):
     names = names or _names_in_comment(lines, rows[first], delimiter, kinds, decimal)
     if not names:
         _refuse_samples_among(heads, rows[first])
+        _refuse_other_names(heads, rows[first])
     if not names and skip_lines < 0:
         first, names = _names_of_numbers(rows, first, notes)
     if heads:
@@ -90,10 +91,13 @@ def find_layout(content, skip_lines=-1):
             f"has lines before its samples that are not read: {len(heads)}, the first is {heads[0]}"
         )
     if len(names) > 1:
-        notes["units"] = f"has {len(names)} lines of names; the first is read, {names[1]} is not"
+        notes["units"] = (
+            f"has {len(names)} lines of names; the first is read, {names[1]} is not, but for a unit of time"
+        )
     named = (_padded_names(names[0].cells, kinds, decimal) or names[0].cells) if names else ("",) * width
+    below = [_padded_names(line.cells, kinds, decimal) for line in names[1:]]
     columns = tuple(
-        Column(name, kind, _example(rows[first:], i, kind, decimal))
+        Column(name, kind, _example(rows[first:], i, kind, decimal), " ".join(cells[i] for cells in below))
         for i, (name, kind) in enumerate(zip(named, kinds, strict=True))
     )
     return Layout(delimiter, decimal, columns, rows[first].start, rows[first].number, notes)
@@ -247,29 +251,56 @@ def _names_in_comment(lines, sample, delimiter, kinds, decimal):
 
 
 def _names_of_numbers(rows, first, notes):
-    """(index of the first sample, lines of names) where it may itself be names: 0, 1, 2 …, or an empty first
-    cell.
+    """(index of the first sample, lines of names) where it may itself be names: 0, 1, 2 …, 1, 2, 3 …, or an
+    empty first cell.
     """
     line, rest = rows[first], [row.cells for row in rows[first + 1 :]]
-    counted = tuple(map(str, range(len(line.cells))))
-    if not rest or not (line.cells == counted or not line.cells[0]):
+    if not rest or not (_counts(line.cells) or not line.cells[0]):
         return first, []
-    if counted == ("0",):  # of one column
-        whole = [cells[0].isdecimal() for cells in rest]
-        if all(whole):
-            raise ValueError(
-                f"{line} may be a name or a sample; {SET_SKIP}: {line.number} or {line.number - 1}"
-            )
-        found = not any(whole)
-    else:
-        found = line.cells in (counted, ("", *counted[:-1])) or all(
-            cells[0] == str(i) for i, cells in enumerate(rest)
-        )
-        if not found:
-            raise ValueError(f"{line} may be names or a sample without its first value; {SET_SKIP}")
+    found = _are_names(line.cells, rest)
+    if found is None:
+        what = "names" if len(line.cells) > 1 else "a name"
+        what += " or a sample" if line.cells[0] else " or a sample without its first value"
+        raise ValueError(f"{line} may be {what}; {SET_SKIP}: {line.number} or {line.number - 1}")
     if found:
         notes["numbers"] = f"has numbers for names: {line} is no sample"
     return (first + 1, [line]) if found else (first, [])
+
+
+def _counts(cells):
+    """Whether cells are 0, 1, 2 … or 1, 2, 3 …, all of them alike: whole, or with a zero behind the point."""
+    forms = ((start, end) for start in (0, 1) for end in ("", ".0"))
+    return any(cells == tuple(f"{i + start}{end}" for i in range(len(cells))) for start, end in forms)
+
+
+def _are_names(cells, rest):
+    """Whether the cells of a line that counts, or begins with an empty one, are names; None: nobody can tell.
+
+    Args:
+        cells: of this line.
+        rest: cells of the lines below it.
+    """
+    if not cells[0]:
+        from_0, from_1 = (all(row[0] == str(i + start) for i, row in enumerate(rest)) for start in (0, 1))
+        indexed = from_0 or (from_1 and len(rest) > 1)
+        return True if indexed or (len(cells) > 1 and _counts(cells[1:])) else None
+    whole = [all(_is_whole(cell) for cell in row) for row in rest]
+    written = tuple(map(str, range(len(cells))))
+    if len(cells) == 1:
+        if not cells[0].isdecimal():  # 0.0 above numbers of its own form
+            return False
+        return None if all(whole) else not any(whole)
+    if cells == written:  # as pandas does it
+        return True
+    if cells in rest:  # it is a sample elsewhere
+        return False
+    if any(whole) or (len(cells) == 2 and not cells[0].isdecimal()):
+        return None
+    return True
+
+
+def _is_whole(cell):
+    return bool(NUMBER.fullmatch(cell)) and float(cell).is_integer()
 
 
 def _refuse_samples_among(heads, sample):
@@ -283,6 +314,19 @@ def _refuse_samples_among(heads, sample):
                 f"{line} is not like the samples that begin with {sample}; correct it, "
                 f"or {SET_SKIP}: {line.number}"
             )
+
+
+def _refuse_other_names(heads, sample):
+    """Raises ValueError where the line above the first sample may name another number of columns."""
+    if not heads or heads[-1].number != sample.number - 1 or not re.search(r"[^\W\d_]", heads[-1].text):
+        return
+    names = [*heads[-1].cells]
+    while names and not names[-1]:
+        names.pop()
+    raise ValueError(
+        f"{heads[-1]} has {len(names)} names, but {sample} has {len(sample.cells)} cells; where numbers have "
+        f"a decimal comma, write ; between the cells, else {SET_SKIP}: {heads[-1].number}"
+    )
 
 
 def _example(rows, column, kind, decimal):

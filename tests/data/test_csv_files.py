@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tal_jax.config import ListParser
 from tal_jax.data.feature_files import read_features
 from tal_jax.data.features import data_config
 from tal_jax.errors import DataError
@@ -59,6 +60,11 @@ def write(tmp_path):
         "x,y\n0,1\n2,3\n4,5\n".encode("utf-16"),
         "drehung (°/s),y\n0,1\n2,3\n4,5\n".encode("latin-1"),
         "100\nx,y\n0,1\n2,3\n4,5\n",
+        "x,y\n0,1\n2,3\n% pause\n4,5\n% end\n",
+        "x y\n0 1\n2 3\n// pause\n4 5\n// end",
+        "x,y\n0,1\n  # pause\n2,3\n4,5\n#end",
+        ",1,2\n1,0,1\n2,2,3\n3,4,5\n",  # a matrix of R
+        ",1.0,2.0\n0,0,1\n1,2,3\n2,4,5\n",
     ],
 )
 def test_the_same_samples_in_many_forms(write, content):
@@ -107,6 +113,45 @@ def test_a_first_line_of_numbers_may_be_said_to_be_a_sample(write):
     )  # '%g'
 
 
+@pytest.mark.parametrize("names", ["0,1,2", "1,2,3", "0.0,1.0,2.0", "1.0,2.0,3.0"])
+def test_a_first_line_that_counts_the_columns_is_their_names(write, names):
+    rows = np.random.default_rng(0).normal(size=(200, 3)).round(6)
+    text = f"{names}\n" + "".join(",".join(map(str, row)) + "\n" for row in rows.tolist())
+    found = read_features(write(text), data_config())
+    np.testing.assert_array_equal(found.array, rows.astype(np.float32))
+    assert f"line 1 ('{names}') is no sample" in found.notes["numbers"]
+    assert read_features(write(text), data_config(csv_skip_lines=0)).array.shape == (201, 3)
+
+
+def test_a_line_without_letters_above_the_samples_names_nothing(write):  # as ActiGraph's, without names
+    found = read_features(write("Epoch 1\n-----\n5,1\n2,3\n"), data_config()).array
+    np.testing.assert_array_equal(found, [[5, 1], [2, 3]])
+
+
+def test_a_first_line_that_is_a_sample_elsewhere_too_is_one(write):
+    assert read_features(write("1,2,3\n" * 4), data_config()).array.shape == (4, 3)
+    np.testing.assert_array_equal(read_features(write("0.0\n0.5\n"), data_config()).array, [[0], [0.5]])
+
+
+def test_numbers_of_columns_are_positions_where_names_are_numbers_too(write):
+    path = write(",0,1,2\n0,0.5,1.5,2.5\n1,3.5,4.5,5.5\n")
+    for columns, expected in (
+        ((2, 3), [[0.5, 1.5], [3.5, 4.5]]),
+        ((3, 2), [[1.5, 0.5], [4.5, 3.5]]),
+        (("2", "0"), [[2.5, 0.5], [5.5, 3.5]]),
+        (ListParser().parse("2,3"), [[0.5, 1.5], [3.5, 4.5]]),
+    ):
+        np.testing.assert_array_equal(read_features(path, data_config(csv_columns=columns)).array, expected)
+    found = read_features(path, data_config(csv_time_column="2:s", csv_columns=(4,)))
+    assert found.times_sec.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("columns", [("a", "a"), (1, "a"), ("a", "1")])
+def test_a_column_that_is_named_twice_is_refused(write, columns):
+    with pytest.raises(DataError, match="config.data.csv_columns names column 1 'a' twice; name it once"):
+        read_features(write("a,b\n1,2\n"), data_config(csv_columns=columns))
+
+
 def test_columns_are_chosen_by_name_or_number(write):
     path = write("a,b,label\n1,2,walk\n3,4,run\n")
     for columns, expected in ((("b", "a"), [[2, 1], [4, 3]]), ((2,), [[2], [4]]), (("2",), [[2], [4]])):
@@ -130,12 +175,18 @@ def test_columns_are_chosen_by_name_or_number(write):
             "0\n1\n0\n",
             r"line 1 \('0'\) may be a name or a sample; set config\.data\.csv_skip_lines.*: 1 or 0",
         ),
+        ("1\n1\n0\n", r"line 1 \('1'\) may be a name or a sample; .*csv_skip_lines.*: 1 or 0"),
+        ("1,2\n3,4\n", r"line 1 \('1,2'\) may be names or a sample; .*csv_skip_lines.*: 1 or 0"),
+        ("0.0,1.0\n0.3,0.7\n", r"line 1 \('0\.0,1\.0'\) may be names or a sample; .*csv_skip_lines"),
+        ("x\n0,126\n0,3\n", r"line 1 \('x'\) has 1 names, but line 2 .* has 2 cells; .*decimal comma"),
+        ("x,y,\n0,1,0,3\n1,2,0,5\n", r"line 1 \('x,y,'\) has 2 names, .* 4 cells; .*csv_skip_lines.*: 1"),
+        ("x,y,z\n1,2\n3,4\n", r"line 1 \('x,y,z'\) has 3 names, but line 2 \('1,2'\) has 2 cells"),
         (",5,6\n1,2,3\n", r"line 1 \(',5,6'\) may be names or a sample.*config\.data\.csv_skip_lines"),
         (
             "32\n1,2\n3,4\n",
             r"line 1 \('32'\) is not like the samples that begin with line 2.*config\.data\.csv_skip_lines",
         ),
-        ("1,2\n3,4\n5", r"line 3 \('5'\) has 1 cells, those before it have 2"),
+        ("7,2\n3,4\n5", r"line 3 \('5'\) has 1 cells, those before it have 2"),
         ("x,y\n1,2\n3,4\nx,y\n1,2\n3,4\n5,6\n", r"line 4 has 'x' in column 1 'x'"),
         ("a,b\n" + "a" * 200_000 + ",1\n2,3\n", r"line 2 .*field larger than field limit"),
         (
@@ -143,6 +194,7 @@ def test_columns_are_chosen_by_name_or_number(write):
             r"column 1 'c' grows evenly.*csv_time_column",
         ),
         (",ax\n7,1\n2,3\n", r"column 1 has no name, and is an index"),
+        ("Unnamed: 0,ax\n7,1\n2,3\n", r"column 1 'Unnamed: 0' has no name, and is an index"),
         ("x,y\n", r"holds no line of numbers, it begins with line 1 \('x,y'\)"),
         (b"x\0\1\2", r"it is no text"),
     ],

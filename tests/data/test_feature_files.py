@@ -267,10 +267,10 @@ def test_the_files_of_a_folder(tmp_path, array):
         "train/a.npy",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"1,2\n3,4\n")
+        (tmp_path / name).write_bytes(b"5,2\n3,4\n")
     expected = {"a": "a.npz", "b": "b.CSV", "c": "rgb/c.npy", "d": "train/d.h5", "e": "test/rgb/e.npy"}
     assert find_features(tmp_path) == {name: tmp_path / path for name, path in expected.items()}
-    np.testing.assert_array_equal(read(tmp_path / "b.CSV"), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(read(tmp_path / "b.CSV"), [[5, 2], [3, 4]])
     assert find_features(tmp_path / "nowhere") == {}
 
 

@@ -11,7 +11,7 @@ import pytest
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.feature_files import read_features
 from tal_jax.data.features import data_config, file_notes, folder_dataset
-from tal_jax.data.tables import is_time_name
+from tal_jax.data.table_columns import is_label_name, is_time_name
 from tal_jax.errors import DataError
 
 RATE = 50.0
@@ -53,6 +53,7 @@ def test_other_names(name):
         ("seconds_elapsed", lambda i: i / RATE),
         ("timestamp", lambda i: 1_700_000_000_000 + 20 * i),
         ("timestamp", lambda i: 1_700_000_000_000_000_000 + 20_000_000 * i),
+        ("timestamp", lambda i: 1_700_000_000_000_000 + 20_000 * i),
         ("timestamp", lambda i: f"{1_700_000_000 + i / RATE:.2f}"),
         ("when", lambda i: f"2024-02-29T23:59:{50 + i // 50:02d}.{i % 50 * 2:02d}0Z"),
         (
@@ -71,6 +72,166 @@ def test_time_stamps_give_the_rate(tmp_path, name, stamp):
     np.testing.assert_allclose(dataset.timeline("a").to_seconds([0, 50]), [0, 1], atol=1e-6)
     assert dataset.duration_sec("a") == pytest.approx(2.6)
     assert f"has its times in column 1 '{name}'" in dataset.notes("a")["times"]
+
+
+@pytest.mark.parametrize(
+    "first, step",
+    [
+        (2e14, 2e7),  # nanoseconds since the device was started
+        (3 * 3600e9, 2e7),
+        (20 * 86_400e9, 2e7),  # as microseconds in the year 2024, but 20 s apart
+        (200e6, 20_000),  # microseconds
+        (2 * 86_400e3, 20),  # milliseconds
+        (20 * 86_400e3, 20),  # as seconds in the year 2024
+        (0, 0.5),  # seconds or milliseconds
+        (100, 0.25),
+        (0, 0.02 / 3600),  # hours
+        (738_000, 0.02 / 86_400),  # days
+    ],
+)
+def test_a_clock_whose_unit_is_not_sure_is_refused(tmp_path, first, step):
+    path = write_csv(tmp_path, "timestamp", [f"{first + step * i:.15g}" for i in range(60)])
+    with pytest.raises(
+        DataError, match=r"1 'timestamp' has times .* apart in an unknown unit; .*csv_time_column='NAME:ms'"
+    ):
+        read_features(path, data_config())
+    found = read_features(path, data_config(csv_time_column="timestamp:ms")).times_sec
+    assert found[-1] == pytest.approx(59e-3 * step, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [5, 10, 1000, 48_000])
+def test_times_with_5_to_50000_a_second_are_seconds(tmp_path, rate):
+    path = write_csv(tmp_path, "time", [f"{7 + i / rate:.9f}" for i in range(60)])
+    np.testing.assert_allclose(read_features(path, data_config()).times_sec, np.arange(60) / rate, atol=1e-8)
+
+
+def test_seconds_since_1970_are_times_at_one_a_second_too(tmp_path):
+    path = write_csv(tmp_path, "time", [1_700_000_000 + i for i in range(30)])
+    np.testing.assert_array_equal(read_features(path, data_config()).times_sec, np.arange(30))
+    path = write_csv(tmp_path, "time", [5 + i for i in range(30)])
+    with pytest.raises(DataError, match="has times 1 apart in an unknown unit"):
+        read_features(path, data_config())
+    for first in (0, 1):
+        path = write_csv(tmp_path, "time", [first + i for i in range(30)])
+        found = read_features(path, data_config())
+        assert found.times_sec is None and "column 1 'time'" in found.notes["row number"]
+
+
+@pytest.mark.parametrize(
+    "name, unit, sec", [("time", "ms", 1e-3), ("t", "[s]", 1), ("Time", "µs", 1e-6), ("time_ns", "ns", 1e-9)]
+)
+def test_the_line_of_units_says_the_unit_of_times(tmp_path, name, unit, sec):
+    rows = "".join(f"{i / 2},{i % 3}\n" for i in range(20))
+    (tmp_path / "a.csv").write_text(f"{name},ax\n{unit},g\n{rows}")
+    found = read_features(tmp_path / "a.csv", data_config())
+    np.testing.assert_allclose(found.times_sec, np.arange(20) * sec / 2)
+
+
+@pytest.mark.parametrize(
+    "name, unit, sentence",
+    [
+        ("time", "min", r"has times 0\.02 apart in an unknown unit \('min'\); say it with"),
+        ("time_ms", "s", "column 1 'time_ms' has times in ms by its name, in s by the line below it; say it"),
+    ],
+)
+def test_a_line_of_units_that_does_not_help_is_refused(tmp_path, name, unit, sentence):
+    rows = "".join(f"{i / 50},{i % 3}\n" for i in range(20))
+    (tmp_path / "a.csv").write_text(f"{name},ax\n{unit},g\n{rows}")
+    with pytest.raises(DataError, match=sentence):
+        read_features(tmp_path / "a.csv", data_config())
+    assert read_features(tmp_path / "a.csv", data_config(csv_time_column=f"{name}:s")).times_sec[1] == 0.02
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["label", "labels", "class", "Class Label", "activity", "activityID", "HL_Activity", "target"]
+    + ["annotation", "ground_truth", "groundtruth", "gt", "class_0", "Category", "action_id"],
+)
+def test_names_of_labels(name):
+    assert is_label_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ax", "class_3_prob", "activity_level", "target distance", "actionness", "id"]
+)
+def test_names_that_are_no_labels(name):
+    assert not is_label_name(name)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_column_of_numeric_labels_is_refused_unless_it_is_chosen(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".csv":
+        path.write_text("ax,label\n1,0\n2,1\n")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"ax": [1, 2], "label": [0, 1]}), path)
+    with pytest.raises(DataError, match="column 2 'label' holds labels by its name, .*data.csv_columns"):
+        read_features(path, data_config())
+    np.testing.assert_array_equal(read_features(path, data_config(csv_columns=("ax",))).array, [[1], [2]])
+    found = read_features(path, data_config(csv_columns=(2, 1)))
+    np.testing.assert_array_equal(found.array, [[0, 1], [1, 2]])
+
+
+ROWS = np.arange(200)
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("attr_time", ROWS / 50 - (ROWS > 100) / 50),  # a stamp that is there twice
+        ("attr_time", ROWS / 50 + (ROWS > 100) / 2),  # a gap
+        ("elapsed_time_total", ROWS // 50),
+        ("elapsed_time_total", ROWS // 150),
+        ("c", 5 + 3 * ROWS),
+        ("c", np.sqrt(ROWS)),
+        ("c", np.where(ROWS == 50, np.nan, ROWS // 7)),
+        ("left_s", (200 - ROWS) / 50),
+    ],
+)
+def test_a_column_that_grows_all_along_is_refused(tmp_path, name, values):
+    path = write_csv(tmp_path, "ax", ROWS % 3, values)
+    path.write_text(path.read_text().replace("ax,ax", f"ax,{name}", 1))
+    with pytest.raises(
+        DataError, match=f"column 2 '{name}' (grows|falls) evenly or in steps and never .*csv_columns"
+    ):
+        read_features(path, data_config())
+    assert read_features(path, data_config(csv_columns=("ax", name))).array.shape == (200, 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.round(20 + ROWS / 20 + np.random.default_rng(0).normal(scale=0.2, size=200), 1),  # a temperature
+        np.cumsum((ROWS > 40) & (ROWS < 100) & (ROWS % 10 == 0)),  # a counter of steps
+        (ROWS > 150) * 1.0,  # a switch
+        np.sin(ROWS / 50),
+        np.full(200, 7.0),
+    ],
+)
+def test_what_a_sensor_measures_is_a_channel(tmp_path, values):
+    path = write_csv(tmp_path, "c", values)
+    found = read_features(path, data_config())
+    assert found.array.shape == (200, 2) and found.times_sec is None
+
+
+@pytest.mark.parametrize(
+    "name, values, lost",
+    [
+        ("Unnamed: 0", ROWS + 10 * (ROWS > 90), 10),  # pandas' index, behind dropna
+        ("index", 300 + ROWS, 0),
+        ("frame_number", 300 + ROWS + (ROWS > 7), 1),
+        ("PacketCounter", (ROWS + 30) % 64, 0),
+    ],
+)
+def test_an_index_is_left_out(tmp_path, name, values, lost):
+    found = read_features(write_csv(tmp_path, name, values), data_config())
+    np.testing.assert_array_equal(found.array, ROWS[:, None] % 3)
+    assert f"the number of the row in column 1 '{name}', which is left out" in found.notes["row number"]
+    assert (f"{lost} numbers are missing" in found.notes["row number"]) == bool(lost)
+
+
+def test_an_index_finger_is_a_channel(tmp_path):
+    assert read_features(write_csv(tmp_path, "index", np.sin(ROWS)), data_config()).array.shape == (200, 2)
 
 
 def test_a_time_of_day_may_pass_midnight(tmp_path):
@@ -181,7 +342,8 @@ def test_a_gap_is_told_and_keeps_the_times_behind_it(tmp_path, caplog):
             "Timestamp",
             ["6/10/2014 13:00:00"] * 2,
             {},
-            "column 1 'Timestamp' holds '6/10/2014 13:00:00' in line 2, which is no",
+            "column 1 'Timestamp' holds '6/10/2014 13:00:00' in line 2, which is no .*; write it as 2014-06-10 "
+            "13:00:00.000, name .* config.data.csv_time_column, or set it to 'none'",
         ),
         ("when", ["May 5", "May 6"], {}, "column 1 'when' holds text, 'May 5' in line 2; .*csv_columns"),
         (
