@@ -182,8 +182,8 @@ def train(config, workdir):
     system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
     system.require_valid(config)
     dataset = load_dataset(config)
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    _require_usable(config, dataset, parallel)
+    parallel = devices_of(config)
+    _require_usable(config, dataset)
     items, make_example = system.examples(config, dataset)
     distributed.require_same("The number of training windows", len(items))
     batch_size = config.train.batch_size * config.train.accumulate_steps  # of an update
@@ -254,13 +254,19 @@ def _resumed(checkpoints, state, total_steps, workdir):
     return restored
 
 
-def _require_usable(config, dataset, parallel):
-    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
+def devices_of(config):
+    """The Parallel that a config trains on. Raises DataError if its devices cannot share a batch."""
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     if config.train.batch_size % parallel.num_devices:
         raise DataError(
             f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
             "(--config.parallel.max_devices=1 uses one)."
         )
+    return parallel
+
+
+def _require_usable(config, dataset):
+    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
     for field in ("train_subset", "test_subset"):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
