@@ -1,6 +1,7 @@
 """Checkpoints of a run, in Orbax format: `<workdir>/checkpoints/latest` (the last k) and `.../best`."""
 
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -12,8 +13,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tal_jax import distributed
-from tal_jax.errors import DataError
+from tal_jax import devices, distributed
+from tal_jax.errors import DataError, sentence_of
 from tal_jax.files import replacing
 from tal_jax.json_files import read_json
 from tal_jax.ranges import require_fields
@@ -23,6 +24,11 @@ log = logging.getLogger(__name__)
 APPEAR_SEC = 10  # until what one process has written on a shared file system is there for all
 
 _WHAT_TO_DO = "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another --workdir."
+
+_ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)  # files that are gone, or are something else
+_ERRORS_IN_WORDS = tuple(
+    os.strerror(number) for number in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+)
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
@@ -134,9 +140,27 @@ def _whole(folder):
     except DataError:
         raise
     except Exception as error:
-        if distributed.count() > 1 and distributed.is_loss(error):
+        if distributed.count() > 1 and distributed.is_loss(error) or devices.why_full(error):
             raise
+        system = _error_of_the_system(error)
+        if system:
+            raise DataError(f"{folder} cannot be read: {system}. Nothing is wrong with what is in it; see to this first.") from error
         raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
+
+
+def _error_of_the_system(error):
+    """What the system says of a file that it does not give, though it may be whole, or "".
+
+    TensorStore's errors have it in their text alone, and Orbax wraps some.
+    """
+    while error:
+        if isinstance(error, OSError) and error.errno and error.errno not in _ERRORS_OF_DAMAGE:
+            return sentence_of(error).removesuffix(".")
+        text = next((text for text in _ERRORS_IN_WORDS if text in str(error)), "")
+        if text:
+            return text
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _stored(manager, step):

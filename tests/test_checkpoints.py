@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 
@@ -280,6 +281,35 @@ def test_a_damaged_checkpoint_is_one_sentence_or_the_same_weights(tmp_path):
             except Exception as error:
                 wrong.append((name, repr(error)))
     assert not wrong and refused > 10
+
+
+def wrapped(error):
+    outer = ValueError("Orbax could not restore")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a"), "cannot be read: Cannot use a: Permission denied."),
+        (OSError(errno.EMFILE, "Too many open files", "a"), "cannot be read: Cannot use a: Too many open files."),
+        (OSError(errno.EIO, "Input/output error", "a"), "cannot be read: Cannot use a: Input/output error."),
+        (ValueError("PERMISSION_DENIED: Error opening: Permission denied [source locations]"), "cannot be read: Permission denied."),
+        (wrapped(OSError(errno.EMFILE, "Too many open files", "a")), "cannot be read: Cannot use a: Too many open files."),
+        (MemoryError("Unable to allocate 2 TiB"), "Unable to allocate 2 TiB"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "RESOURCE_EXHAUSTED: Out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "a"), "No space left"),
+    ],
+)
+def test_what_is_no_damage_of_a_checkpoint_is_not_called_so(tmp_path, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("tal_jax.checkpoints.ocp.CheckpointManager", fail)
+    with pytest.raises(Exception, match=words) as raised:
+        Checkpoints(tmp_path)
+    assert "damaged" not in str(raised.value) and "delete" not in str(raised.value)
 
 
 def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
