@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
-from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
+from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
 from tal_jax.files import only_run, remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
@@ -68,12 +68,12 @@ def main(_):
         code = run_mode(_CONFIG.value)
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        distributed.leave(1, f"Error: {devices.why_full(error) or sentence_of(error)}")
+        distributed.leave(1, f"Error: {_why_full(error) or sentence_of(error)}")
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
     except Exception as error:
-        if devices.why_full(error):
-            distributed.leave(1, f"Error: {devices.why_full(error)}")
+        if _why_full(error):
+            distributed.leave(1, f"Error: {_why_full(error)}")
         if not jax.distributed.is_initialized():
             raise
         if not distributed.is_loss(error):
@@ -81,6 +81,11 @@ def main(_):
         sentence = "Error: another process was lost. Start all again: they go on from what was saved."
         distributed.leave(distributed.LOST, f"{sentence} ({distributed.first_line(error)})")
     sys.exit(code)
+
+
+def _why_full(error):
+    """`devices.why_full`, and what the same command does then."""
+    return devices.why_full(error, ": it goes on from the last checkpoint, which is whole" if _MODE.value == "train" else "")
 
 
 def _interrupted(*_):
@@ -145,8 +150,7 @@ def _run_in(workdir, config):
 def _parse(argv):
     """Flags and config, with a sentence for a misspelt field or an unreadable config file."""
     try:
-        with _help_is_no_error():
-            rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
@@ -155,6 +159,8 @@ def _parse(argv):
         if system not in SYSTEMS:
             file = flags.FLAGS["config"].config_filename.split(":")[0]
             raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {file} lists its variants.")
+    except SystemExit as error:
+        sys.exit(_why_exit(error))
     except OSError:
         sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
     except (AttributeError, KeyError) as error:
@@ -167,13 +173,13 @@ def _parse(argv):
     return rest
 
 
-@contextlib.contextmanager
-def _help_is_no_error():
-    """Exits with 0 behind --help and its kin, for which absl has 1."""
-    try:
-        yield
-    except SystemExit:
-        sys.exit(0)
+def _why_exit(error):
+    """What to exit with instead of a SystemExit of the parser: 0 behind --help and its kin, or the sentence that a config file ends it."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] == app.__name__:
+        return 0
+    said = error.code if isinstance(error.code, str) else f"it calls sys.exit({'' if error.code is None else error.code})"
+    return f"Error: the config file ends the program: {plain(said)}"
 
 
 def _unknown_field(error, argv):
