@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
-from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposals, recording_scores
+from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
@@ -246,8 +246,9 @@ def _known_recordings(config, classes):
     """The recordings of the config's annotations, if it has any that are there: name -> Recording in the run's classes."""
     try:
         annotations = dataset_annotations(config)
-    except DataError:
-        if config.data.annotations:
+    except DataError as error:
+        there_is_none = config.data.name not in ANNOTATIONS or isinstance(error.__cause__, FileNotFoundError)
+        if config.data.annotations or not there_is_none:
             raise
         return {}
     return in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes).recordings
