@@ -133,7 +133,7 @@ def _run_in(workdir, config):
         training = _MODE.value == "train"
         result = train.train(config, workdir) if training else evaluate.evaluate(config, workdir, _DETECTIONS.value)
         if first:
-            report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate.protocol))
+            report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
     elif _MODE.value == "predict":
         predict.predict(config, workdir, _INPUT.value, _DRAW.value)
     elif _MODE.value == "propose":

@@ -171,10 +171,10 @@ def train(config, workdir):
 
     Args:
       config: the run's config.
-      workdir: folder for checkpoints, metrics.jsonl, detections.json, evaluation.json; of several processes the same.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json and the scores (`evaluate.path_of`); of several processes the same.
 
     Returns:
-      The evaluation (a dict), or None if a signal stopped the run before its end (its state is saved).
+      The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end (its state is saved).
 
     Raises:
       DataError, TrainingError: sentences for the user.
