@@ -202,9 +202,16 @@ def _unraisable(event):
         sys.__unraisablehook__(event)
 
 
+class _Plain(logging.Formatter):
+    """A message as a terminal can show it, whatever the files that it quotes hold."""
+
+    def formatMessage(self, record):
+        return plain(record.message)
+
+
 def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
-    absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+    absl.logging.get_absl_handler().setFormatter(_Plain())
     logging.getLogger("tal_jax").setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # not of a shell whose Ctrl-C is not for this process

@@ -35,7 +35,7 @@ from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import read_notes, require_same_settings
 from tal_jax.data.optical_flow import optical_flow
-from tal_jax.errors import DataError, sentence_of
+from tal_jax.errors import DataError, plain, sentence_of
 from tal_jax.files import remove_leftovers
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
@@ -93,7 +93,7 @@ def prepare(
     for path, reason in sorted(reasons.items()):
         said = reason or read_notes(video.stored_files(out, path, flow)[1])
         if said:
-            print(f"  {pathlib.Path(path).name}: {said}")
+            print(plain(f"  {pathlib.Path(path).name}: {said}"))
     print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
     return failed
 
@@ -111,7 +111,7 @@ def _print_missing(paths, dataset, annotations):
 
 def _some(names, most=10):
     """The first few of many names, for a message."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _start(out, settings):
@@ -200,7 +200,7 @@ def _parse(argv):
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
     except flags.Error as error:
-        sys.exit(f"Error: {' '.join(str(error).split())}")
+        sys.exit(f"Error: {sentence_of(error)}")
     return rest
 
 
