@@ -17,6 +17,7 @@ from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
+from tal_jax.data.names import match_names
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
@@ -234,10 +235,11 @@ def _proposals_of_file(config, classes):
     blocks, known = read_blocks(config.proposals), _known_recordings(config, classes)
 
     def find(name, annotations):
-        found, report = proposals.match_blocks(blocks, annotations)
-        if len(report.unknown) == len(blocks) and name not in known:
+        called = match_names([block.name for block in blocks], known | annotations.recordings)
+        own = [block for block in blocks if called[block.name] == name]
+        if not own and name not in known:
             raise DataError(f"{config.proposals} has no proposals of '{name}'.")
-        return found
+        return proposals.match_blocks(config.proposals, own, annotations)[0]
 
     return find
 

@@ -44,7 +44,7 @@ def is_printable(text):
 
 
 def match_names(names, known):
-    """Which recordings the names in a file of detections or proposals mean.
+    """Which recordings the names in a file of detections, proposals or scores mean.
 
     A name that is not known as it is may lack ActivityNet's "v_" or have it, end in a suffix of a video or
     feature file, or differ in case. It stays unknown where it could mean several recordings.
@@ -56,17 +56,55 @@ def match_names(names, known):
     Returns:
         {name: the known one, or None}.
     """
-    by_key = {}
-    for name in known:
-        by_key.setdefault(_key(name), []).append(name)
+    known = ByName(dict.fromkeys(known))
+    return {name: known.called(name) for name in names}
 
-    def match(name):
-        if name in known:
+
+def match_names_of_file(path, names, known):
+    """`match_names` of a file in which a recording has one name.
+
+    Args:
+        path: of the file.
+        names, known: as for `match_names`.
+
+    Raises:
+        DataError: two names of the file mean one recording.
+    """
+    matched, first = match_names(names, known), {}
+    for name, recording in matched.items():
+        other = first.setdefault(recording, name)
+        if recording is not None and other != name:
+            raise DataError(
+                f"{path}: '{other}' and '{name}' are both the recording '{recording}' of the annotations; join "
+                "them, or rename one."
+            )
+    return matched
+
+
+class ByName(dict):
+    """{name of a recording: value}, where a recording is also found by another name, as `match_names` says."""
+
+    def called(self, name):
+        """The key that a name of a recording means, or None."""
+        if dict.__contains__(self, name):
             return name
-        same = by_key.get(_key(name), ())
+        same = self._keys_alike.get(_key(name), ())
         return same[0] if len(same) == 1 else None
 
-    return {name: match(name) for name in names}
+    def __contains__(self, name):
+        return self.called(name) is not None
+
+    def __missing__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        return self[self.called(name)]
+
+    @functools.cached_property
+    def _keys_alike(self):
+        alike = {}
+        for name in self:
+            alike.setdefault(_key(name), []).append(name)
+        return alike
 
 
 def _key(name):
