@@ -1,6 +1,5 @@
 """The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|propose|…]."""
 
-import contextlib
 import logging
 import os
 import re
@@ -20,7 +19,7 @@ from ml_collections import config_flags
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
-from tal_jax.files import only_run, remove_unfinished
+from tal_jax.files import remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger("tal_jax")
@@ -94,22 +93,6 @@ def _interrupted(*_):
     distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
 
 
-@contextlib.contextmanager
-def _alone(workdir, mode):
-    """Keeps other runs out of the workdir while this one writes to it. Raises DataError in all processes if there is another."""
-    with contextlib.ExitStack() as stack:
-        problem = ""
-        if distributed.is_first() and mode in ("train", "evaluate", "propose"):
-            try:
-                stack.enter_context(only_run(workdir, f"--mode={mode}"))
-            except (DataError, OSError) as error:
-                problem = devices.why_full(error) or sentence_of(error)
-        problem = distributed.gather(problem)[0]
-        if problem:
-            raise DataError(problem)
-        yield
-
-
 def run_mode(config):
     """Runs --mode; returns the exit code."""
     workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
@@ -121,7 +104,9 @@ def run_mode(config):
             log.warning("%s", unused)
     if _MODE.value == "predict":
         devices.keep_compiled()
-    with _alone(workdir, _MODE.value):
+    if _MODE.value not in ("train", "evaluate", "propose"):
+        return _run_in(workdir, config)
+    with distributed.only_run(workdir, f"--mode={_MODE.value}"):
         return _run_in(workdir, config)
 
 

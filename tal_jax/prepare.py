@@ -36,7 +36,7 @@ from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import read_notes, require_same_settings
 from tal_jax.data.optical_flow import optical_flow
 from tal_jax.errors import DataError, plain, sentence_of
-from tal_jax.files import remove_leftovers
+from tal_jax.files import only_run
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
@@ -80,15 +80,16 @@ def prepare(
     if flow:
         optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
     settings = dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset], sampling=sampling)
-    _start(pathlib.Path(out), settings)
-    waiting = [path for path in paths if not _is_there(out, path, flow)]
-    print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
     out = pathlib.Path(out).absolute()
-    job = functools.partial(_reason, out=out, flow=flow, **settings)
-    if beam_options is not None:
-        reasons = run_in_beam(job, waiting, out / "beam", beam_options)
-    else:
-        reasons = _run_in_processes(job, waiting, workers, len(paths))
+    with only_run(out, "tal_jax.prepare", below=("rgb", "info", "flow"), choose="--out"):
+        require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
+        waiting = [path for path in paths if not _is_there(out, path, flow)]
+        print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
+        job = functools.partial(_reason, out=out, flow=flow, **settings)
+        if beam_options is not None:
+            reasons = run_in_beam(job, waiting, out / "beam", beam_options)
+        else:
+            reasons = _run_in_processes(job, waiting, workers, len(paths))
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
     for path, reason in sorted(reasons.items()):
         said = reason or read_notes(video.stored_files(out, path, flow)[1])
@@ -112,14 +113,6 @@ def _print_missing(paths, dataset, annotations):
 def _some(names, most=10):
     """The first few of many names, for a message."""
     return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _start(out, settings):
-    """Makes the folders, removes what a killed run left half-done, and keeps frames of other settings from mixing."""
-    for folder in ("rgb", "info", "flow"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out / folder)
-    require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
 
 
 def _is_there(out, path, flow):
