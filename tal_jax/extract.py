@@ -18,7 +18,7 @@ from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
-from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
@@ -99,10 +99,8 @@ def extract(config, workdir, source):
         distributed.wait()
         reasons = _reasons(config, settings, paths)
     failed = [reason for _, reason in sorted(reasons.items()) if reason]
-    for path, reason in sorted(reasons.items()):
-        notes = "" if reason else read_notes(_info_file(settings, path))
-        if notes:
-            log.warning("%s: %s.", pathlib.Path(path).name, notes)
+    for name, notes in notes_of_made(reasons, functools.partial(_info_file, settings)).items():
+        log.warning("%s: %s.", name, notes)
     for reason in failed:
         log.error("%s", reason)
     log.info("Features are in %s.", folder)
@@ -114,7 +112,7 @@ def _reasons(config, settings, paths):
     """Makes the features that are not there yet: {video: why they could not be made, "" if they could}."""
     job = functools.partial(_reason, settings=settings)
     own = paths[distributed.index() :: distributed.count()]
-    waiting = [path for path in own if not _is_there(settings, path)]
+    waiting = still_to_make(own, lambda path: [_file(settings, path)])
     if config.extract.beam:
         log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
         return run_in_beam(job, waiting, pathlib.Path(settings.folder) / "beam", config.extract.beam_options)
@@ -142,21 +140,13 @@ def _write_features(path, settings):
 
 
 def _file(settings, path):
-    """The feature file of a video. Raises DataError for a name that is too long."""
+    """The feature file of a video. Raises DataError for a name that no recording can have."""
     return pathlib.Path(settings.folder) / f"{video.stored_name(path)}.npy"
 
 
 def _info_file(settings, path):
     """What `video.write_info` writes beside it."""
     return pathlib.Path(settings.folder) / "info" / f"{video.stored_name(path)}.json"
-
-
-def _is_there(settings, path):
-    """Whether a video has its features; not one whose name is too long, which is said later."""
-    try:
-        return _file(settings, path).exists()
-    except DataError:
-        return False
 
 
 def _networks(settings):

@@ -17,9 +17,8 @@ from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
-from tal_jax.data.names import match_names
+from tal_jax.data.names import VIDEO_SUFFIXES, match_names
 from tal_jax.data.proposal_files import read_blocks
-from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError

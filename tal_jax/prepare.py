@@ -33,7 +33,7 @@ from tqdm import tqdm
 from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
-from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import optical_flow
 from tal_jax.errors import DataError, plain, sentence_of
 from tal_jax.files import only_run
@@ -83,7 +83,7 @@ def prepare(
     out = pathlib.Path(out).absolute()
     with only_run(out, "tal_jax.prepare", below=("rgb", "info", "flow"), choose="--out"):
         require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
-        waiting = [path for path in paths if not _is_there(out, path, flow)]
+        waiting = still_to_make(paths, lambda path: video.stored_files(out, path, flow))
         print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
         job = functools.partial(_reason, out=out, flow=flow, **settings)
         if beam_options is not None:
@@ -91,10 +91,9 @@ def prepare(
         else:
             reasons = _run_in_processes(job, waiting, workers, len(paths))
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
-    for path, reason in sorted(reasons.items()):
-        said = reason or read_notes(video.stored_files(out, path, flow)[1])
-        if said:
-            print(plain(f"  {pathlib.Path(path).name}: {said}"))
+    notes = notes_of_made(reasons, lambda path: video.stored_files(out, path, flow)[1])
+    for name, said in (notes | {pathlib.Path(path).name: reason for path, reason in failed.items()}).items():
+        print(plain(f"  {name}: {said}"))
     print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
     return failed
 
@@ -113,14 +112,6 @@ def _print_missing(paths, dataset, annotations):
 def _some(names, most=10):
     """The first few of many names, for a message."""
     return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _is_there(out, path, flow):
-    """Whether all that is to be made of a video is there; not of a name that is too long to be made, which is said later."""
-    try:
-        return all(file.exists() for file in video.stored_files(out, path, flow))
-    except DataError:
-        return False
 
 
 def _reason(path, **settings):

@@ -88,7 +88,7 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     write_video(videos / "a.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
     with pytest.raises(DataError, match="1 of 2 videos could not be read"):
         extract(config, tmp_path, str(videos))
-    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "has 250 bytes; rename it to at most 240." in caplog.text
+    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "rename the recording: 1 to 237 bytes" in caplog.text
 
 
 def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(config, tmp_path):

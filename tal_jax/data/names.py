@@ -4,18 +4,20 @@ import functools
 import pathlib
 import unicodedata
 
+from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
 
-MAX_BYTES = 200  # of a recording's name; files are called after it, and a file's name may have 255
-# What the names of files end in, of recordings and of what is computed of them.
-FILE_SUFFIXES = tuple(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv "
-    ".npy .npz .csv .parquet .feather .h5 .hdf5 .wav".split()
+# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is ".NAME.cas.npz.1a2b3c4d",
+# which is one on its way.
+MAX_BYTES = 237
+VIDEO_SUFFIXES = tuple(
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
 )
+FILE_SUFFIXES = VIDEO_SUFFIXES + FEATURE_SUFFIXES  # of recordings, and of what is computed of them
 
 
 def require_name(name, where):
-    """Raises DataError for a recording's name that is no plain file name; `where` begins the sentence.
+    """Raises DataError for the name of a recording, or of a video, that is no plain file name; `where` begins the sentence.
 
     Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than
     `MAX_BYTES` bytes in UTF-8.

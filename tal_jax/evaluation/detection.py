@@ -16,8 +16,7 @@ something together with its protocol, for they differ in almost every detail:
 The first line matters most. The devkit gives each truth the detection of highest overlap, whatever its score. All others
 that overlap the truth are false positives, though they may have the higher scores. Where suppression was hard, one
 detection of a class overlaps a truth, and the protocols agree within a few points. Where it was soft, many do, and the
-devkit's score collapses: the detections of DW-AFSD on SBHAR have mAP 95 by the one and 22 by the other. `devkit_keep`
-suppresses before the devkit matches; the same detections then have 93 (docs/data.md).
+devkit's score collapses. `devkit_keep` suppresses before the devkit matches; docs/data.md has figures.
 
 An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
 
