@@ -113,16 +113,14 @@ class Checkpoints:
         Raises:
           DataError: there is none, or it is damaged.
         """
-        managers = {"latest": self._latest, "best": self._best}
-        if which not in managers:
-            raise DataError(f"config.evaluate.checkpoint is '{which}'; it must be 'latest' or 'best'.")
-        step = _same_step(managers[which])
+        manager = {"latest": self._latest, "best": self._best}[which]
+        step = _same_step(manager)
         if step is None:
-            raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
+            raise DataError(f"No checkpoint in {manager.directory}; train first with --mode=train.")
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
-        with _whole(managers[which].directory / str(step)):
-            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(managers[which], step))
-            state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
+        with _whole(manager.directory / str(step)):
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(manager, step))
+            state = manager.restore(step, args=ocp.args.StandardRestore(like))
             params = state["params"] if state.get("ema") is None else state["ema"]
             return {"params": params, **(state.get("model_state") or {})}
 

@@ -31,7 +31,7 @@ import dataclasses
 
 import numpy as np
 
-from tal_jax.evaluation.recordings import require_actions, require_missing, scored_recordings
+from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.nms import hard_nms
 
 
@@ -105,9 +105,7 @@ def evaluate_detections(
             or all recordings are left out.
         ValueError: an argument is none of the values above.
     """
-    require_protocol(protocol, tious, other_recordings, missing)
-    if not 0 < devkit_keep <= 1:
-        raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
+    _require_arguments(protocol, tious, other_recordings, devkit_keep)
     of_devkit = protocol == "thumos14"
     chosen = dict(subset=subset, left_out=left_out, missing=missing)
     recordings, absent = scored_recordings(annotations, detections, **chosen)
@@ -266,15 +264,16 @@ def _take_while_free(detection, truth, num_detections, num_truths):
     return ~np.array(detection_free, bool)
 
 
-def require_protocol(protocol, tious, other_recordings, missing):
-    """Raises ValueError for the first argument, as of `evaluate_detections`, that is none of its values."""
+def _require_arguments(protocol, tious, other_recordings, devkit_keep):
+    """Raises ValueError for the first argument of `evaluate_detections` that is none of its values, for who has no config."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in OTHER_RECORDINGS:
         raise ValueError(f"other_recordings is '{other_recordings}'; it must be one of {', '.join(OTHER_RECORDINGS)}.")
-    require_missing(missing)
+    if not 0 < devkit_keep <= 1:
+        raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
 
 
 def _truth_tables(recordings, ranks):
