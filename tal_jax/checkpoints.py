@@ -117,6 +117,7 @@ class Checkpoints:
         step = _same_step(manager)
         if step is None:
             raise DataError(f"No checkpoint in {manager.directory}; train first with --mode=train.")
+        log.info("The checkpoint is %s.", manager.directory / str(step))
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
         with _whole(manager.directory / str(step)):
             like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(manager, step))
