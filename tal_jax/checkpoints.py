@@ -141,9 +141,9 @@ def _whole(folder):
     except Exception as error:
         if distributed.count() > 1 and distributed.is_loss(error) or devices.why_full(error):
             raise
-        system = _error_of_the_system(error)
+        system = _error_of_the_system(error) or _unreadable(folder)
         if system:
-            raise DataError(f"{folder} cannot be read: {system}. Nothing is wrong with what is in it; see to this first.") from error
+            raise DataError(f"{folder} cannot be read: {system}. It may be whole: see to this first, and delete nothing.") from error
         raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
 
 
@@ -159,6 +159,14 @@ def _error_of_the_system(error):
         if text:
             return text
         error = error.__cause__ or error.__context__
+    return ""
+
+
+def _unreadable(folder):
+    """The first path in a folder that this user may not read, which Orbax takes for one that is gone: the end of a sentence, or ""."""
+    for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
+        if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            return f"{os.strerror(errno.EACCES)}, {path}"
     return ""
 
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 
 import jax
@@ -311,7 +312,19 @@ def test_what_is_no_damage_of_a_checkpoint_is_not_called_so(tmp_path, monkeypatc
     monkeypatch.setattr("tal_jax.checkpoints.ocp.CheckpointManager", fail)
     with pytest.raises(Exception, match=words) as raised:
         Checkpoints(tmp_path)
-    assert "damaged" not in str(raised.value) and "delete" not in str(raised.value)
+    assert "damaged" not in str(raised.value) and "delete this" not in str(raised.value)
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1))
+    checkpoints.close()
+    closed = tmp_path / "checkpoints" / "latest" / "1" / "default"
+    closed.rename(tmp_path / "elsewhere")  # as Orbax sees a folder that it may not enter
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != closed)  # root may read everything
+    with pytest.raises(DataError, match="latest/1 cannot be read: Permission denied, .*default. It may be whole"):
+        Checkpoints(tmp_path).restore_variables("latest")
 
 
 def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
