@@ -22,7 +22,7 @@ BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
 def check_dataset(config):
-    """Reads a whole data set, every feature file of it, and asks the config's system what it would learn.
+    """Reads a whole data set, every feature file of it, and asks what training would refuse and what the system would learn.
 
     Returns:
         (summary, problems): a text of a few lines and a table of the classes that says what there is; what

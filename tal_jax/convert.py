@@ -146,7 +146,7 @@ def main():
         else:
             convert_backbone(source, options.to)
     except (DataError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {sentence_of(error)}")
 
 
 if __name__ == "__main__":

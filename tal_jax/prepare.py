@@ -183,6 +183,8 @@ def _parse(argv):
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
+    except SystemExit:  # behind --help and its kin, for which absl has 1
+        sys.exit(0)
     except flags.Error as error:
         sys.exit(f"Error: {sentence_of(error)}")
     return rest

@@ -322,6 +322,11 @@ def test_bad_flags_are_one_sentence(arguments, sentence):
     assert code == 1 and text.startswith("Error: ") and sentence in text and text.count("\n") == 1
 
 
+def test_help_is_no_error():
+    code, text = run("--help")
+    assert code == 0 and "--videos" in text
+
+
 def test_beam_that_is_not_installed_is_one_sentence(videos, tmp_path):
     (tmp_path / "apache_beam.py").write_text("raise ImportError")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
