@@ -22,7 +22,7 @@ BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
 def check_dataset(config):
-    """Reads a whole data set, every feature file of it, and asks what training would refuse and what the system would learn.
+    """Reads a whole data set, every feature file of it; says what training would refuse, and not learn.
 
     Returns:
         (summary, problems): a text of a few lines and a table of the classes that says what there is; what
@@ -79,7 +79,7 @@ def _config_problems(config):
 
 
 def _scoring_problems(config, dataset):
-    """What the evaluation at the end of a training would refuse, which the training says before its first step."""
+    """What the evaluation at the end of a training would refuse, as said before its first step."""
     if not _counts(dataset.annotations, config.data.test_subset).any():
         return []  # which is told already
     names = evaluate.test_recordings(config, dataset)

@@ -25,9 +25,10 @@ APPEAR_SEC = 10  # until what one process has written on a shared file system is
 
 _WHAT_TO_DO = "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another --workdir."
 
-_ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)  # files that are gone, or are something else
+# Files that are gone, or are something else.
+_ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
 _ERRORS_IN_WORDS = tuple(
-    os.strerror(number) for number in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+    os.strerror(getattr(errno, name)) for name in "EACCES EPERM EMFILE ENFILE ENOMEM EIO ESTALE".split()
 )
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
@@ -143,7 +144,8 @@ def _whole(folder):
             raise
         system = _error_of_the_system(error) or _unreadable(folder)
         if system:
-            raise DataError(f"{folder} cannot be read: {system}. It may be whole: see to this first, and delete nothing.") from error
+            what_to_do = "It may be whole: see to this first, and delete nothing."
+            raise DataError(f"{folder} cannot be read: {system}. {what_to_do}") from error
         raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
 
 
@@ -163,7 +165,7 @@ def _error_of_the_system(error):
 
 
 def _unreadable(folder):
-    """The first path in a folder that this user may not read, which Orbax takes for one that is gone: the end of a sentence, or ""."""
+    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one that is gone."""
     for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
         if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
             return f"{os.strerror(errno.EACCES)}, {path}"

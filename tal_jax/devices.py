@@ -46,7 +46,7 @@ def unused_accelerator(root="/dev"):
 def keep_compiled():
     """Keeps compiled programs in the user's cache folder, so that a second start need not compile.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing. Nothing is kept for a user without a home either.
+    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing. So it is for a user without a home.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -58,18 +58,19 @@ def keep_compiled():
 
 
 def why_full(error, then=""):
-    """A sentence if an error says that a disk, the memory of this machine or that of a device is full, else "".
+    """A sentence if an error says that a disk or a memory is full, of this machine or of a device, else "".
 
     Args:
       error: any exception.
-      then: what the same command does once there is room on the disk, the end of the sentence: ": it begins again".
+      then: what the same command does once there is room on the disk, an end of a sentence: ": it begins again".
     """
     text, file = str(error), getattr(error, "filename", None)
     where = f", writing {file}" if file else ""
     if isinstance(error, OSError) and error.errno in _FULL or any(sign in text for sign in _SIGNS_OF_FULL):
         return f"The disk or the quota is full{where}. Make room, then give the same command{then}."
     if isinstance(error, OSError) and error.errno == errno.EFBIG or "File too large" in text:
-        return f"A file is too large for its file system, or for a limit of this user (ulimit -f){where}. Raise the limit, then give the same command{then}."
+        limit = "A file is too large for its file system, or for a limit of this user (ulimit -f)"
+        return f"{limit}{where}. Raise the limit, then give the same command{then}."
     if isinstance(error, MemoryError):
         return f"The memory of this machine is full. {text}".strip()
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text:

@@ -235,7 +235,7 @@ def wait():
 
 @contextlib.contextmanager
 def only_run(folder, what, **options):
-    """`files.only_run` of the first process for all of them; each must call it. Raises DataError in all if there is another run."""
+    """`files.only_run` by the first process; all must call it, and all raise its DataError."""
     with contextlib.ExitStack() as stack:
         problem = ""
         if is_first():

@@ -235,7 +235,7 @@ def _score(config, workdir, annotations, results, proposals=None):
 
 
 def path_of(workdir, settings):
-    """Where scores are: evaluation.json, evaluation_thumos14.json by the devkit, evaluation_thumos14_keep0.5.json with suppression.
+    """Where scores are: evaluation.json; by the devkit evaluation_thumos14.json, or evaluation_thumos14_keep0.5.json.
 
     Args:
       workdir: folder.

@@ -93,7 +93,7 @@ def only_run(workdir, what, below=("first_stage",), choose="--workdir"):
 
 @contextlib.contextmanager
 def _locked(path, who, choose):
-    """Holds the lock of a file, which says who has it, and removes the file behind the block. choose: see `only_run`."""
+    """Holds the lock of a file, which says who has it, and removes the file behind the block; see `only_run`."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

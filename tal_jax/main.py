@@ -84,7 +84,8 @@ def main(_):
 
 def _why_full(error):
     """`devices.why_full`, and what the same command does then."""
-    return devices.why_full(error, ": it goes on from the last checkpoint, which is whole" if _MODE.value == "train" else "")
+    then = ": it goes on from the last checkpoint, which is whole" if _MODE.value == "train" else ""
+    return devices.why_full(error, then)
 
 
 def _interrupted(*_):
@@ -159,11 +160,13 @@ def _parse(argv):
 
 
 def _why_exit(error):
-    """What to exit with instead of a SystemExit of the parser: 0 behind --help and its kin, or the sentence that a config file ends it."""
+    """What to exit with where the parser exits: 0 behind --help and its kin, else the sentence of a config file."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] == app.__name__:
         return 0
-    said = error.code if isinstance(error.code, str) else f"it calls sys.exit({'' if error.code is None else error.code})"
+    said = error.code
+    if not isinstance(said, str):
+        said = f"it calls sys.exit({'' if said is None else said})"
     return f"Error: the config file ends the program: {plain(said)}"
 
 

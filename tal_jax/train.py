@@ -171,7 +171,7 @@ def train(config, workdir):
 
     Args:
       config: the run's config.
-      workdir: folder for checkpoints, metrics.jsonl, detections.json and the scores (`evaluate.path_of`); of several processes the same.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json and scores; of several processes the same.
 
     Returns:
       The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end (its state is saved).

@@ -92,7 +92,8 @@ def notes_of_made(reasons, info_of):
         reasons: {path: why nothing was made of the video, or ""}.
         info_of: path -> the info file of the video.
     """
-    notes = {pathlib.Path(path).name: read_notes(info_of(path)) for path, reason in sorted(reasons.items()) if not reason}
+    made = [path for path, reason in sorted(reasons.items()) if not reason]
+    notes = {pathlib.Path(path).name: read_notes(info_of(path)) for path in made}
     return {name: found for name, found in notes.items() if found}
 
 

@@ -7,8 +7,8 @@ import unicodedata
 from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
 
-# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is ".NAME.cas.npz.1a2b3c4d",
-# which is one on its way.
+# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that of a
+# file on its way, ".NAME.cas.npz.1a2b3c4d".
 MAX_BYTES = 237
 VIDEO_SUFFIXES = tuple(
     ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
@@ -17,7 +17,7 @@ FILE_SUFFIXES = VIDEO_SUFFIXES + FEATURE_SUFFIXES  # of recordings, and of what 
 
 
 def require_name(name, where):
-    """Raises DataError for the name of a recording, or of a video, that is no plain file name; `where` begins the sentence.
+    """Raises DataError for a recording's or video's name that is no plain file name; `where` begins the sentence.
 
     Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than
     `MAX_BYTES` bytes in UTF-8.
@@ -77,8 +77,8 @@ def match_names_of_file(path, names, known):
         other = first.setdefault(recording, name)
         if recording is not None and other != name:
             raise DataError(
-                f"{path}: '{other}' and '{name}' are both the recording '{recording}' of the annotations; join "
-                "them, or rename one."
+                f"{path}: '{other}' and '{name}' are both the recording '{recording}' of the annotations; "
+                "join them, or rename one."
             )
     return matched
 

@@ -94,7 +94,8 @@ def read_proposals(path, annotations):
         ({recording: Proposals} for every annotated recording, Report).
 
     Raises:
-        DataError: the file is missing or of another form, two of its names mean one recording, or all of its recordings are unknown.
+        DataError: the file is missing or of another form, two of its names mean one recording, or all of its recordings
+            are unknown.
     """
     blocks = proposal_files.read_blocks(path)
     proposals, report = match_blocks(path, blocks, annotations)

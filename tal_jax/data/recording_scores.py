@@ -25,7 +25,7 @@ def read_recording_scores(path, classes):
       classes: K names.
 
     Returns:
-      {recording: (K,) float64}, in the order of `classes`; a recording is also found by another name, see `names.match_names`.
+      {recording: (K,) float64}, in the order of `classes`; found by other names too, as `names.match_names` says.
 
     Raises:
       DataError: the file is missing or of another form, or lacks a class.
@@ -42,7 +42,7 @@ def read_recording_scores(path, classes):
 
 
 def best_classes(path):
-    """The best class of each recording: {recording: (class name, its score)}; names and errors as of `read_recording_scores`."""
+    """Of each recording (best class, its score); names and errors as of `read_recording_scores`."""
     names, rows = _read(path)
     if not names:
         raise DataError(f'{path} names no class; "class" must have the name of each score.')

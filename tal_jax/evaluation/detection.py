@@ -265,7 +265,7 @@ def _take_while_free(detection, truth, num_detections, num_truths):
 
 
 def _require_arguments(protocol, tious, other_recordings, devkit_keep):
-    """Raises ValueError for the first argument of `evaluate_detections` that is none of its values, for who has no config."""
+    """Raises ValueError for the first argument of `evaluate_detections` that is none of its values."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
