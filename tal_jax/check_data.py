@@ -9,20 +9,20 @@ import re
 
 import numpy as np
 
-from tal_jax import data
+from tal_jax import data, evaluate, published, train
 from tal_jax.data import check
-from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.annotations import Annotations
 from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
 def check_dataset(config):
-    """Reads a whole data set, every feature file of it, and asks the config's system what it would learn.
+    """Reads a whole data set, every feature file of it; says what training would refuse, and not learn.
 
     Returns:
         (summary, problems): a text of a few lines and a table of the classes that says what there is; what
@@ -33,6 +33,7 @@ def check_dataset(config):
         DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature
             file at all.
     """
+    invalid = _config_problems(config)
     config = config.copy_and_resolve_references()
     config.data.allow_missing = True
     path = config.get("proposals")
@@ -40,7 +41,7 @@ def check_dataset(config):
         config.proposals = ""  # they are read below
     with _quiet():
         dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
-    problems = annotations.absent_ignored(config.data.ignored_labels)
+    problems = invalid + annotations.absent_ignored(config.data.ignored_labels)
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
     with _quiet():
         shapes, found = _read_all(config, dataset)
@@ -57,9 +58,43 @@ def check_dataset(config):
             summary += f"\n{path}: {report}"
             scores = data.recording_scores(config, dataset.annotations.classes)
             readable = dataclasses.replace(readable, proposals=proposals, recording_scores=scores)
-        return summary, problems + _learning_problems(config, readable)
+        problems += _scoring_problems(config, readable)
+        return summary, problems + ([] if invalid else _learning_problems(config, readable))
     except DataError as error:
         return summary, [*problems, str(error)]
+
+
+def _config_problems(config):
+    """What a training would refuse before it reads any data, in the config or in that of its first stage."""
+
+    def require_trainable():
+        require_valid(config, training=True)
+        for part in (config, config.get("first_stage")):
+            if part:
+                part = part.copy_and_resolve_references()
+                part.parallel.update(config.parallel)
+                train.devices_of(part)
+                published.require_backbone(part.train.backbone_weights)
+
+    return _problem(require_trainable)
+
+
+def _scoring_problems(config, dataset):
+    """What the evaluation at the end of a training would refuse, as said before its first step."""
+    if not _counts(dataset.annotations, config.data.test_subset).any():
+        return []  # which is told already
+    names = evaluate.test_recordings(config, dataset)
+    with _quiet():
+        return _problem(lambda: evaluate.scored_annotations(config, dataset, names))
+
+
+def _problem(require):
+    """The sentence of the DataError that a function raises, in a list; an empty list if it raises none."""
+    try:
+        require()
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def _subset_problems(config, dataset, annotations):
@@ -88,11 +123,6 @@ def _subset_problems(config, dataset, annotations):
                 else "; annotate them"
             )
             problems.append(f"No recording of the subset '{subset}' has an {what}{why}.")
-    if settings.test_subset in subsets:
-        try:
-            require_times(dataset.annotations.subset(settings.test_subset).recordings, "scoring")
-        except DataError as error:
-            problems.append(str(error))
     return problems
 
 

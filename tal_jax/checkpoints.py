@@ -1,6 +1,7 @@
 """Checkpoints of a run, in Orbax format: `<workdir>/checkpoints/latest` (the last k) and `.../best`."""
 
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -12,8 +13,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tal_jax import distributed
-from tal_jax.errors import DataError
+from tal_jax import devices, distributed
+from tal_jax.errors import DataError, sentence_of
 from tal_jax.files import replacing
 from tal_jax.json_files import read_json
 from tal_jax.ranges import require_fields
@@ -23,6 +24,12 @@ log = logging.getLogger(__name__)
 APPEAR_SEC = 10  # until what one process has written on a shared file system is there for all
 
 _WHAT_TO_DO = "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another --workdir."
+
+# Files that are gone, or are something else.
+_ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+_ERRORS_IN_WORDS = tuple(
+    os.strerror(getattr(errno, name)) for name in "EACCES EPERM EMFILE ENFILE ENOMEM EIO ESTALE".split()
+)
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
@@ -108,16 +115,15 @@ class Checkpoints:
         Raises:
           DataError: there is none, or it is damaged.
         """
-        managers = {"latest": self._latest, "best": self._best}
-        if which not in managers:
-            raise DataError(f"config.evaluate.checkpoint is '{which}'; it must be 'latest' or 'best'.")
-        step = _same_step(managers[which])
+        manager = {"latest": self._latest, "best": self._best}[which]
+        step = _same_step(manager)
         if step is None:
-            raise DataError(f"No checkpoint in {managers[which].directory}; train first with --mode=train.")
+            raise DataError(f"No checkpoint in {manager.directory}; train first with --mode=train.")
+        log.info("The checkpoint is %s.", manager.directory / str(step))
         # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
-        with _whole(managers[which].directory / str(step)):
-            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(managers[which], step))
-            state = managers[which].restore(step, args=ocp.args.StandardRestore(like))
+        with _whole(manager.directory / str(step)):
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(manager, step))
+            state = manager.restore(step, args=ocp.args.StandardRestore(like))
             params = state["params"] if state.get("ema") is None else state["ema"]
             return {"params": params, **(state.get("model_state") or {})}
 
@@ -135,9 +141,36 @@ def _whole(folder):
     except DataError:
         raise
     except Exception as error:
-        if distributed.count() > 1 and distributed.is_loss(error):
+        if distributed.count() > 1 and distributed.is_loss(error) or devices.why_full(error):
             raise
+        system = _error_of_the_system(error) or _unreadable(folder)
+        if system:
+            what_to_do = "It may be whole: see to this first, and delete nothing."
+            raise DataError(f"{folder} cannot be read: {system}. {what_to_do}") from error
         raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
+
+
+def _error_of_the_system(error):
+    """What the system says of a file that it does not give, though it may be whole, or "".
+
+    TensorStore's errors have it in their text alone, and Orbax wraps some.
+    """
+    while error:
+        if isinstance(error, OSError) and error.errno and error.errno not in _ERRORS_OF_DAMAGE:
+            return sentence_of(error).removesuffix(".")
+        text = next((text for text in _ERRORS_IN_WORDS if text in str(error)), "")
+        if text:
+            return text
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _unreadable(folder):
+    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one that is gone."""
+    for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
+        if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            return f"{os.strerror(errno.EACCES)}, {path}"
+    return ""
 
 
 def _stored(manager, step):

@@ -118,11 +118,12 @@ def _load_config(spec, overrides):
     """The config that --config=SPEC and, in `sys.argv`, --config.FIELD=VALUE describe. Raises DataError."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
+    not_a_config = (AttributeError, KeyError, RecursionError, SyntaxError, SystemExit, TypeError, ValueError)
     try:
         rest = values(["convert", f"--config={spec}", *overrides])
         if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
-    except (flags.Error, OSError, AttributeError, KeyError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+    except (flags.Error, OSError, *not_a_config) as error:
         raise DataError(f"the config {' '.join([spec, *overrides]):.300} cannot be used: {sentence_of(error):.500}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]:.300}'.")
@@ -146,7 +147,7 @@ def main():
         else:
             convert_backbone(source, options.to)
     except (DataError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {sentence_of(error)}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import jax
 
 from tal_jax.errors import DataError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SIGNS_OF_FULL = ("No space left", "quota exceeded", "File too large")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_SIGNS_OF_FULL = ("No space left", "quota exceeded")
 
 
 def describe_devices():
@@ -46,23 +46,31 @@ def unused_accelerator(root="/dev"):
 def keep_compiled():
     """Keeps compiled programs in the user's cache folder, so that a second start need not compile.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing.
+    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing. So it is for a user without a home.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tal_jax"
+    try:
+        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tal_jax"
+    except RuntimeError:
+        return
     jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
-def why_full(error):
-    """A sentence if an error says that a disk, the memory of this machine or that of a device is full, else ""."""
-    text = str(error)
+def why_full(error, then=""):
+    """A sentence if an error says that a disk or a memory is full, of this machine or of a device, else "".
+
+    Args:
+      error: any exception.
+      then: what the same command does once there is room on the disk, an end of a sentence: ": it begins again".
+    """
+    text, file = str(error), getattr(error, "filename", None)
+    where = f", writing {file}" if file else ""
     if isinstance(error, OSError) and error.errno in _FULL or any(sign in text for sign in _SIGNS_OF_FULL):
-        file = getattr(error, "filename", None)
-        return (
-            f"The disk or the quota is full{f', writing {file}' if file else ''}. Make room, then give the same command: it "
-            "goes on from the last checkpoint, which is whole."
-        )
+        return f"The disk or the quota is full{where}. Make room, then give the same command{then}."
+    if isinstance(error, OSError) and error.errno == errno.EFBIG or "File too large" in text:
+        limit = "A file is too large for its file system, or for a limit of this user (ulimit -f)"
+        return f"{limit}{where}. Raise the limit, then give the same command{then}."
     if isinstance(error, MemoryError):
         return f"The memory of this machine is full. {text}".strip()
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text:

@@ -15,7 +15,8 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from tal_jax.errors import DataError, ProcessLost
+from tal_jax import devices, files
+from tal_jax.errors import DataError, ProcessLost, sentence_of
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +231,22 @@ def wait():
     """Returns when all processes have called it."""
     if count() > 1:
         multihost_utils.process_allgather(np.int32(0))
+
+
+@contextlib.contextmanager
+def only_run(folder, what, **options):
+    """`files.only_run` by the first process; all must call it, and all raise its DataError."""
+    with contextlib.ExitStack() as stack:
+        problem = ""
+        if is_first():
+            try:
+                stack.enter_context(files.only_run(folder, what, **options))
+            except (DataError, OSError) as error:
+                problem = devices.why_full(error) or sentence_of(error)
+        problem = gather(problem)[0]
+        if problem:
+            raise DataError(problem)
+        yield
 
 
 def require_same(what, value):

@@ -34,7 +34,7 @@ class ProcessLost(RuntimeError):
 
 
 def sentence_of(error):
-    """The text of an error on one line.
+    """The text of an error on one line, as `plain` gives it.
 
     Of a DataError in a config file, which comes with a traceback around it, the sentence alone; of an OSError what the system
     says and the file, without the error's number; of a RecursionError, which arguments lead the parser of flags to, what to do.
@@ -42,5 +42,5 @@ def sentence_of(error):
     if isinstance(error, RecursionError):
         return "an argument is too long, or nested too deeply; shorten it."
     if isinstance(error, OSError) and error.strerror:
-        return f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    return " ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split())
+        return plain(f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}.")
+    return plain(" ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split()))

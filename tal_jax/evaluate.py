@@ -39,7 +39,7 @@ def evaluate(config, workdir, detections_path=""):
       detections_path: detections in the ActivityNet format, anyone's; "" runs the checkpoint.
 
     Returns:
-      The evaluation (a dict), as in evaluation.json.
+      The evaluation (a dict), as in the file of scores.
 
     Raises:
       DataError: a sentence for the user.
@@ -229,14 +229,21 @@ def _score(config, workdir, annotations, results, proposals=None):
     if proposals:
         result["proposals"] = proposals
     if distributed.is_first():
-        with replacing(path_of(workdir, config.evaluate.protocol)) as temporary:
+        with replacing(path_of(workdir, config.evaluate)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return result
 
 
-def path_of(workdir, protocol):
-    """Where the scores of a protocol are: evaluation.json, or evaluation_thumos14.json by the devkit's."""
-    suffix = "" if protocol == "activitynet" else f"_{protocol}"
+def path_of(workdir, settings):
+    """Where scores are: evaluation.json; by the devkit evaluation_thumos14.json, or evaluation_thumos14_keep0.5.json.
+
+    Args:
+      workdir: folder.
+      settings: `config.evaluate`, of which `protocol` and `devkit_keep` tell.
+    """
+    suffix = "" if settings.protocol == "activitynet" else f"_{settings.protocol}"
+    if suffix and settings.devkit_keep != 1:
+        suffix += f"_keep{float(settings.devkit_keep)}"
     return pathlib.Path(workdir) / f"evaluation{suffix}.json"
 
 

@@ -18,10 +18,10 @@ from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
-from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.files import remove_leftovers, replacing
+from tal_jax.files import replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
 
@@ -92,34 +92,35 @@ def extract(config, workdir, source):
         **{name: config.extract[name] for name in ("short_side_pixels", "crop_pixels", "batch_size")},
     )
     _networks(settings)  # raises DataError now, not once a video
-    if distributed.is_first():
-        settings_of_folder = weights | timing | dict(end_point=end_point)
-        require_same_settings(folder, settings_of_folder, "features", "--config.data.features")
-        for place in (folder, folder / "info"):
-            remove_leftovers(place)
-    distributed.wait()
-    job = functools.partial(_reason, settings=settings)
-    own = paths[distributed.index() :: distributed.count()]
-    waiting = [path for path in own if not _is_there(settings, path)]
-    if config.extract.beam:
-        log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
-        reasons = run_in_beam(job, waiting, folder / "beam", config.extract.beam_options)
-    else:
-        progress = tqdm(
-            waiting, total=len(own), initial=len(own) - len(waiting), unit="video", disable=not distributed.is_first()
-        )
-        parts = distributed.gather({str(path): job(path) for path in progress})
-        reasons = dict(itertools.chain.from_iterable(part.items() for part in parts))
+    field = "--config.data.features"
+    with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
+        if distributed.is_first():
+            require_same_settings(folder, weights | timing | dict(end_point=end_point), "features", field)
+        distributed.wait()
+        reasons = _reasons(config, settings, paths)
     failed = [reason for _, reason in sorted(reasons.items()) if reason]
-    for path, reason in sorted(reasons.items()):
-        notes = "" if reason else read_notes(_info_file(settings, path))
-        if notes:
-            log.warning("%s: %s.", pathlib.Path(path).name, notes)
+    for name, notes in notes_of_made(reasons, functools.partial(_info_file, settings)).items():
+        log.warning("%s: %s.", name, notes)
     for reason in failed:
         log.error("%s", reason)
     log.info("Features are in %s.", folder)
     if failed:
         raise DataError(f"{len(failed)} of {len(paths)} videos could not be read, see above.")
+
+
+def _reasons(config, settings, paths):
+    """Makes the features that are not there yet: {video: why they could not be made, "" if they could}."""
+    job = functools.partial(_reason, settings=settings)
+    own = paths[distributed.index() :: distributed.count()]
+    waiting = still_to_make(own, lambda path: [_file(settings, path)])
+    if config.extract.beam:
+        log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
+        return run_in_beam(job, waiting, pathlib.Path(settings.folder) / "beam", config.extract.beam_options)
+    progress = tqdm(
+        waiting, total=len(own), initial=len(own) - len(waiting), unit="video", disable=not distributed.is_first()
+    )
+    parts = distributed.gather({str(path): job(path) for path in progress})
+    return dict(itertools.chain.from_iterable(part.items() for part in parts))
 
 
 def _reason(path, settings):
@@ -139,21 +140,13 @@ def _write_features(path, settings):
 
 
 def _file(settings, path):
-    """The feature file of a video. Raises DataError for a name that is too long."""
+    """The feature file of a video. Raises DataError for a name that no recording can have."""
     return pathlib.Path(settings.folder) / f"{video.stored_name(path)}.npy"
 
 
 def _info_file(settings, path):
     """What `video.write_info` writes beside it."""
     return pathlib.Path(settings.folder) / "info" / f"{video.stored_name(path)}.json"
-
-
-def _is_there(settings, path):
-    """Whether a video has its features; not one whose name is too long, which is said later."""
-    try:
-        return _file(settings, path).exists()
-    except DataError:
-        return False
 
 
 def _networks(settings):

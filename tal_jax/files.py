@@ -62,7 +62,7 @@ def remove_unfinished():
 
 
 @contextlib.contextmanager
-def only_run(workdir, what):
+def only_run(workdir, what, below=("first_stage",), choose="--workdir"):
     """Keeps other runs out of a folder until the block, or this process in any way, ends.
 
     Removes the unfinished files of killed runs. Leaves no folder behind that it has made and nobody has written to.
@@ -70,6 +70,8 @@ def only_run(workdir, what):
     Args:
       workdir: the folder; it is made.
       what: this run does, for the sentence that another run gets: "--mode=train".
+      below: folders in it where runs leave unfinished files too.
+      choose: the flag that names another folder, for this run's sentence.
 
     Raises:
       DataError: another run is in the folder; the sentence names its process.
@@ -79,9 +81,9 @@ def only_run(workdir, what):
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / ".lock"
     try:
-        with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})"):
-            for folder in (workdir, workdir / "first_stage"):
-                remove_leftovers(folder)
+        with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})", choose):
+            for folder in (workdir, *(workdir / name for name in below)):
+                _remove_leftovers(folder)
             yield
     finally:
         with contextlib.suppress(OSError):  # one that is not empty
@@ -90,8 +92,8 @@ def only_run(workdir, what):
 
 
 @contextlib.contextmanager
-def _locked(path, who):
-    """Holds the lock of a file, which says who has it, and removes the file behind the block."""
+def _locked(path, who, choose):
+    """Holds the lock of a file, which says who has it, and removes the file behind the block; see `only_run`."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -100,7 +102,7 @@ def _locked(path, who):
         except BlockingIOError as error:
             other = os.read(file, 1000).decode(errors="replace") or "another process"
             os.close(file)
-            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another --workdir.") from error
+            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another {choose}.") from error
         except OSError:  # a file system without locks
             pass
         if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
@@ -118,7 +120,7 @@ def _locked(path, who):
         os.close(file)
 
 
-def remove_leftovers(folder):
+def _remove_leftovers(folder):
     """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and nothing else."""
     for path in pathlib.Path(folder).glob(".*"):
         if _LEFTOVER.fullmatch(path.name) and path.is_file():

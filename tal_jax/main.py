@@ -1,6 +1,5 @@
 """The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|propose|…]."""
 
-import contextlib
 import logging
 import os
 import re
@@ -19,8 +18,8 @@ from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
-from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
-from tal_jax.files import only_run, remove_unfinished
+from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
+from tal_jax.files import remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger("tal_jax")
@@ -68,12 +67,12 @@ def main(_):
         code = run_mode(_CONFIG.value)
         distributed.wait()
     except (DataError, TrainingError, OSError) as error:
-        distributed.leave(1, f"Error: {devices.why_full(error) or sentence_of(error)}")
+        distributed.leave(1, f"Error: {_why_full(error) or sentence_of(error)}")
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
     except Exception as error:
-        if devices.why_full(error):
-            distributed.leave(1, f"Error: {devices.why_full(error)}")
+        if _why_full(error):
+            distributed.leave(1, f"Error: {_why_full(error)}")
         if not jax.distributed.is_initialized():
             raise
         if not distributed.is_loss(error):
@@ -83,26 +82,16 @@ def main(_):
     sys.exit(code)
 
 
+def _why_full(error):
+    """`devices.why_full`, and what the same command does then."""
+    then = ": it goes on from the last checkpoint, which is whole" if _MODE.value == "train" else ""
+    return devices.why_full(error, then)
+
+
 def _interrupted(*_):
     """Ctrl-C: ends from where it is, for a KeyboardInterrupt is lost in a callback of JAX."""
     remove_unfinished()
     distributed.leave(1, "Interrupted. The same command begins again, or goes on from what was saved.")
-
-
-@contextlib.contextmanager
-def _alone(workdir, mode):
-    """Keeps other runs out of the workdir while this one writes to it. Raises DataError in all processes if there is another."""
-    with contextlib.ExitStack() as stack:
-        problem = ""
-        if distributed.is_first() and mode in ("train", "evaluate", "propose"):
-            try:
-                stack.enter_context(only_run(workdir, f"--mode={mode}"))
-            except (DataError, OSError) as error:
-                problem = devices.why_full(error) or sentence_of(error)
-        problem = distributed.gather(problem)[0]
-        if problem:
-            raise DataError(problem)
-        yield
 
 
 def run_mode(config):
@@ -116,7 +105,9 @@ def run_mode(config):
             log.warning("%s", unused)
     if _MODE.value == "predict":
         devices.keep_compiled()
-    with _alone(workdir, _MODE.value):
+    if _MODE.value not in ("train", "evaluate", "propose"):
+        return _run_in(workdir, config)
+    with distributed.only_run(workdir, f"--mode={_MODE.value}"):
         return _run_in(workdir, config)
 
 
@@ -128,7 +119,7 @@ def _run_in(workdir, config):
         training = _MODE.value == "train"
         result = train.train(config, workdir) if training else evaluate.evaluate(config, workdir, _DETECTIONS.value)
         if first:
-            report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate.protocol))
+            report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
     elif _MODE.value == "predict":
         predict.predict(config, workdir, _INPUT.value, _DRAW.value)
     elif _MODE.value == "propose":
@@ -145,8 +136,7 @@ def _run_in(workdir, config):
 def _parse(argv):
     """Flags and config, with a sentence for a misspelt field or an unreadable config file."""
     try:
-        with _help_is_no_error():
-            rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
@@ -155,6 +145,8 @@ def _parse(argv):
         if system not in SYSTEMS:
             file = flags.FLAGS["config"].config_filename.split(":")[0]
             raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {file} lists its variants.")
+    except SystemExit as error:
+        sys.exit(_why_exit(error))
     except OSError:
         sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
     except (AttributeError, KeyError) as error:
@@ -167,13 +159,15 @@ def _parse(argv):
     return rest
 
 
-@contextlib.contextmanager
-def _help_is_no_error():
-    """Exits with 0 behind --help and its kin, for which absl has 1."""
-    try:
-        yield
-    except SystemExit:
-        sys.exit(0)
+def _why_exit(error):
+    """What to exit with where the parser exits: 0 behind --help and its kin, else the sentence of a config file."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] == app.__name__:
+        return 0
+    said = error.code
+    if not isinstance(said, str):
+        said = f"it calls sys.exit({'' if said is None else said})"
+    return f"Error: the config file ends the program: {plain(said)}"
 
 
 def _unknown_field(error, argv):
@@ -196,9 +190,16 @@ def _unraisable(event):
         sys.__unraisablehook__(event)
 
 
+class _Plain(logging.Formatter):
+    """A message as a terminal can show it, whatever the files that it quotes hold."""
+
+    def formatMessage(self, record):
+        return plain(record.message)
+
+
 def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
-    absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+    absl.logging.get_absl_handler().setFormatter(_Plain())
     logging.getLogger("tal_jax").setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # not of a shell whose Ctrl-C is not for this process

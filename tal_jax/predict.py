@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
-from tal_jax.data import dataset_annotations, in_classes, load_dataset, proposals, recording_scores
+from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
@@ -17,8 +17,8 @@ from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
+from tal_jax.data.names import VIDEO_SUFFIXES, match_names
 from tal_jax.data.proposal_files import read_blocks
-from tal_jax.data.video import SUFFIXES as VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
@@ -234,10 +234,11 @@ def _proposals_of_file(config, classes):
     blocks, known = read_blocks(config.proposals), _known_recordings(config, classes)
 
     def find(name, annotations):
-        found, report = proposals.match_blocks(blocks, annotations)
-        if len(report.unknown) == len(blocks) and name not in known:
+        called = match_names([block.name for block in blocks], known | annotations.recordings)
+        own = [block for block in blocks if called[block.name] == name]
+        if not own and name not in known:
             raise DataError(f"{config.proposals} has no proposals of '{name}'.")
-        return found
+        return proposals.match_blocks(config.proposals, own, annotations)[0]
 
     return find
 
@@ -246,8 +247,9 @@ def _known_recordings(config, classes):
     """The recordings of the config's annotations, if it has any that are there: name -> Recording in the run's classes."""
     try:
         annotations = dataset_annotations(config)
-    except DataError:
-        if config.data.annotations:
+    except DataError as error:
+        there_is_none = config.data.name not in ANNOTATIONS or isinstance(error.__cause__, FileNotFoundError)
+        if config.data.annotations or not there_is_none:
             raise
         return {}
     return in_classes(annotations.class_agnostic() if config.data.class_agnostic else annotations, classes).recordings

@@ -33,10 +33,10 @@ from tqdm import tqdm
 from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
-from tal_jax.data.made_of_videos import read_notes, require_same_settings
+from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import optical_flow
-from tal_jax.errors import DataError, sentence_of
-from tal_jax.files import remove_leftovers
+from tal_jax.errors import DataError, plain, sentence_of
+from tal_jax.files import only_run
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
@@ -80,20 +80,20 @@ def prepare(
     if flow:
         optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
     settings = dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset], sampling=sampling)
-    _start(pathlib.Path(out), settings)
-    waiting = [path for path in paths if not _is_there(out, path, flow)]
-    print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
     out = pathlib.Path(out).absolute()
-    job = functools.partial(_reason, out=out, flow=flow, **settings)
-    if beam_options is not None:
-        reasons = run_in_beam(job, waiting, out / "beam", beam_options)
-    else:
-        reasons = _run_in_processes(job, waiting, workers, len(paths))
+    with only_run(out, "tal_jax.prepare", below=("rgb", "info", "flow"), choose="--out"):
+        require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
+        waiting = still_to_make(paths, lambda path: video.stored_files(out, path, flow))
+        print(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.", flush=True)
+        job = functools.partial(_reason, out=out, flow=flow, **settings)
+        if beam_options is not None:
+            reasons = run_in_beam(job, waiting, out / "beam", beam_options)
+        else:
+            reasons = _run_in_processes(job, waiting, workers, len(paths))
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
-    for path, reason in sorted(reasons.items()):
-        said = reason or read_notes(video.stored_files(out, path, flow)[1])
-        if said:
-            print(f"  {pathlib.Path(path).name}: {said}")
+    notes = notes_of_made(reasons, lambda path: video.stored_files(out, path, flow)[1])
+    for name, said in (notes | {pathlib.Path(path).name: reason for path, reason in failed.items()}).items():
+        print(plain(f"  {name}: {said}"))
     print(f"{len(failed)} video(s) could not be prepared, see above." if failed else f"All {len(paths)} videos are in {out}.")
     return failed
 
@@ -111,23 +111,7 @@ def _print_missing(paths, dataset, annotations):
 
 def _some(names, most=10):
     """The first few of many names, for a message."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _start(out, settings):
-    """Makes the folders, removes what a killed run left half-done, and keeps frames of other settings from mixing."""
-    for folder in ("rgb", "info", "flow"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out / folder)
-    require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
-
-
-def _is_there(out, path, flow):
-    """Whether all that is to be made of a video is there; not of a name that is too long to be made, which is said later."""
-    try:
-        return all(file.exists() for file in video.stored_files(out, path, flow))
-    except DataError:
-        return False
+    return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _reason(path, **settings):
@@ -199,8 +183,10 @@ def _parse(argv):
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
+    except SystemExit:  # behind --help and its kin, for which absl has 1
+        sys.exit(0)
     except flags.Error as error:
-        sys.exit(f"Error: {' '.join(str(error).split())}")
+        sys.exit(f"Error: {sentence_of(error)}")
     return rest
 
 

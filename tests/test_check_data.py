@@ -10,6 +10,7 @@ from tal_jax.check_data import check_dataset
 from tal_jax.data.features import data_config
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import sequence_config
+from tal_jax.train import train
 
 
 @pytest.fixture
@@ -425,3 +426,24 @@ def test_a_number_of_frames_that_the_features_contradict(check, database, stride
     )
     database["second"]["num_frames"] = 101
     assert check(**fields) == []
+
+
+@pytest.mark.parametrize(
+    "field, value, sentence",
+    [
+        ("window.frames", 300, "config.window.frames is 300; it must be a multiple of 128"),
+        ("window.frames", 0, "config.window.frames is 0; it must be a multiple of 128"),
+        ("model.channels", 30, "config.model.channels is 30; it must be a multiple of config.model.groups"),
+        ("train.batch_size", 3, "config.train.batch_size is 3; it must be a multiple of the 4 devices"),
+        ("parallel.impl", "xmap", "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'"),
+        ("train.backbone_weights", "none.npz", "config.train.backbone_weights names none.npz, which does not exist"),
+        ("evaluate.left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
+        ("evaluate.recording_scores", "none.json", "Cannot read the recording scores file none.json"),
+    ],
+)
+def test_what_a_training_would_refuse_is_a_problem(check, config, field, value, sentence):
+    config.update_from_flattened_dict({field: value})
+    (problem,) = check()
+    assert problem.startswith(sentence)
+    with pytest.raises(DataError, match=re.escape(sentence)):
+        train(config, "nowhere")

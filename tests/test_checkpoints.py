@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 
 import jax
@@ -39,8 +41,6 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     restored = checkpoints.restore(make_state(0))
     assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
     jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
-    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be 'latest' or 'best'"):
-        checkpoints.restore_variables("newest")
     checkpoints.close()
 
 
@@ -62,6 +62,10 @@ def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
         Checkpoints(tmp_path).restore_variables("best")
     with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
         evaluate.evaluate(tiny("toy"), tmp_path / "empty")
+    config = tiny("toy")
+    config.evaluate.checkpoint = "newest"
+    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be one of latest, best"):
+        evaluate.evaluate(config, tmp_path / "empty")
 
 
 @pytest.fixture
@@ -290,6 +294,47 @@ def test_a_damaged_checkpoint_is_one_sentence_or_the_same_weights(tmp_path):
             except Exception as error:
                 wrong.append((name, repr(error)))
     assert not wrong and refused > 10
+
+
+def wrapped(error):
+    outer = ValueError("Orbax could not restore")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a"), "cannot be read: Cannot use a: Permission denied."),
+        (OSError(errno.EMFILE, "Too many open files", "a"), "cannot be read: Cannot use a: Too many open files."),
+        (OSError(errno.EIO, "Input/output error", "a"), "cannot be read: Cannot use a: Input/output error."),
+        (ValueError("PERMISSION_DENIED: Error opening: Permission denied [source locations]"), "cannot be read: Permission denied."),
+        (wrapped(OSError(errno.EMFILE, "Too many open files", "a")), "cannot be read: Cannot use a: Too many open files."),
+        (MemoryError("Unable to allocate 2 TiB"), "Unable to allocate 2 TiB"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "RESOURCE_EXHAUSTED: Out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "a"), "No space left"),
+    ],
+)
+def test_what_is_no_damage_of_a_checkpoint_is_not_called_so(tmp_path, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("tal_jax.checkpoints.ocp.CheckpointManager", fail)
+    with pytest.raises(Exception, match=words) as raised:
+        Checkpoints(tmp_path)
+    assert "damaged" not in str(raised.value) and "delete this" not in str(raised.value)
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, make_state(1))
+    checkpoints.close()
+    closed = tmp_path / "checkpoints" / "latest" / "1" / "default"
+    closed.rename(tmp_path / "elsewhere")  # as Orbax sees a folder that it may not enter
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != closed)  # root may read everything
+    with pytest.raises(DataError, match="latest/1 cannot be read: Permission denied, .*default. It may be whole"):
+        Checkpoints(tmp_path).restore_variables("latest")
 
 
 def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):

@@ -43,6 +43,28 @@ def test_what_is_full_is_told(error, words):
     assert words in devices.why_full(error)
 
 
+def test_what_comes_next_is_said_by_who_knows_it():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert devices.why_full(full) == "The disk or the quota is full. Make room, then give the same command."
+    assert devices.why_full(full, ": it goes on").endswith("Make room, then give the same command: it goes on.")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EFBIG, "File too large", "a.npy"), ValueError("tensorstore: File too large")])
+def test_a_file_that_is_too_large_is_no_full_disk(error):
+    sentence = devices.why_full(error)
+    assert sentence.startswith("A file is too large for its file system, or for a limit of this user (ulimit -f)")
+    assert "disk" not in sentence and ("a.npy" in sentence) == isinstance(error, OSError)
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # a KeyError: the uid is not in passwd
+    devices.keep_compiled()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
 def test_other_errors_are_not_about_memory():
     assert devices.why_full(OSError(errno.EACCES, "Permission denied")) == ""
     assert devices.why_full(jax.errors.JaxRuntimeError("INTERNAL: something else")) == ""
@@ -55,14 +77,15 @@ def test_an_address_is_no_folder():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
-def test_a_full_disk_is_a_sentence(tiny_data, tmp_path):
+def test_a_file_beyond_the_limit_is_a_sentence(tiny_data, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); from tal_jax import main; main.run()"
     data = [f"--config.data.annotations={tiny_data / 'labels.json'}", f"--config.data.features={tiny_data}"]
     command = ["--config=tests/tiny_config.py:toy", *data, f"--workdir={tmp_path}", "--config.train.epochs=1"]
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", limited, *command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[0] == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
-    assert done.stderr.splitlines()[-1].startswith("Error: The disk or the quota is full")
+    assert done.stderr.splitlines()[-1].startswith("Error: A file is too large for its file system")
+    assert done.stderr.splitlines()[-1].endswith("it goes on from the last checkpoint, which is whole.")
 
 
 def test_compiled_programs_go_into_the_users_cache(monkeypatch, tmp_path):

@@ -179,10 +179,16 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
         config.evaluate.protocol = protocol
         result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
         assert list(result["ap"]) == ["slow"] and result["map_avg"] == score
-        assert json.loads(evaluate.path_of(tmp_path / "scored", protocol).read_text()) == result
+        assert json.loads(evaluate.path_of(tmp_path / "scored", config.evaluate).read_text()) == result
         assert result["counts"]["ground_truths"] == result["counts"]["ignored_intervals"] == 1
         report.print_evaluation(result, tmp_path)
         assert "Intervals with an ignored label (config.data.ignored_labels): 1." in capsys.readouterr().out
+    before = evaluate.path_of(tmp_path / "scored", config.evaluate).read_bytes()
+    config.evaluate.devkit_keep = 0.5
+    evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
+    suppressed = json.loads((tmp_path / "scored" / "evaluation_thumos14_keep0.5.json").read_text())
+    assert suppressed["protocol"]["devkit_keep"] == 0.5
+    assert (tmp_path / "scored" / "evaluation_thumos14.json").read_bytes() == before
     kept = json.loads((tmp_path / "scored" / "evaluation.json").read_text())  # beside that of the devkit
     assert kept["protocol"]["name"] == "activitynet"
     write_detections(tmp_path / "found.json", {"sunday": [d | {"label": "action"} for d in found]})

@@ -11,6 +11,7 @@ from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
 from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
+from tal_jax.files import only_run, replacing
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 from tests.test_prepare import contents
@@ -87,7 +88,17 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     write_video(videos / "a.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
     with pytest.raises(DataError, match="1 of 2 videos could not be read"):
         extract(config, tmp_path, str(videos))
-    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "has 250 bytes; rename it to at most 240." in caplog.text
+    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "rename the recording: 1 to 237 bytes" in caplog.text
+
+
+def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(config, tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(30))
+    folder = tmp_path / "features"
+    with only_run(folder, "--mode=extract"), replacing(folder / "info" / "a.json") as on_its_way:
+        on_its_way.write_text("half")
+        with pytest.raises(DataError, match=r"features is in use by process \d+ .* choose another --config.data.features"):
+            extract(config, tmp_path, str(tmp_path / "a.mp4"))
+        assert on_its_way.exists() and not (folder / "settings.json").exists()
 
 
 def test_class_probabilities(config, tmp_path):

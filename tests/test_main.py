@@ -83,6 +83,8 @@ SENTENCES = {
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "endless flag": "an argument is too long, or nested too deeply; shorten it.",
     "unknown argument": "unknown argument 'train'.",
+    "config file that exits": "the config file ends the program: first set \\x1b[31mDATA",
+    "config file that exits with 0": "the config file ends the program: it calls sys.exit(0)",
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
     "no annotation file": "Cannot read the annotation file nowhere.json: No such file or directory.",
     "empty annotation file": "labels.json: the annotation file is empty.",
@@ -145,6 +147,8 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
     (folder / "actionness").mkdir()
     np.save(folder / "actionness" / "sunday.npy", np.repeat([0.1, 0.9, 0.2], [10, 30, 50])[:, None])
 
+    exits = "import sys\ndef get_config(code=''): sys.exit(int(code) if code else 'first set \x1b[31mDATA')\n"
+    (folder / "exits.py").write_text(exits)
     remember_run(tiny("toy"), ("fast", "slow"), folder / "begun")
     remember_run(tiny("toy"), ("left", "right"), folder / "other")
 
@@ -166,6 +170,8 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "unknown flag": [sbhar, "--workdri=runs"],
             "endless flag": [sbhar, "--" + "a" * 5000],
             "unknown argument": [sbhar, "train"],
+            "config file that exits": [f"--config={folder}/exits.py"],
+            "config file that exits with 0": [f"--config={folder}/exits.py:0"],
             "no annotations": run,
             "no annotation file": [*run, f"--config.data.features={folder}", "--config.data.annotations=nowhere.json"],
             "empty annotation file": [*run, *empty],
@@ -207,6 +213,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "check channels": [*check, *four],
             "check empty": [*check, *empty],
             "help": ["--help"],
+            "all help": ["--helpfull"],
         },
         folder,
     )
@@ -269,7 +276,7 @@ def test_proposals_of_actionness_need_no_run(outcomes):
 
 def test_help(outcomes):
     code, out, err = outcomes["help"]
-    assert code == 0
+    assert code == outcomes["all help"][0] == 0
     assert all(flag in out + err for flag in ("--config", "--mode", "--workdir", "--detections", "--input"))
     assert "Traceback" not in out + err
 

@@ -258,6 +258,18 @@ def test_a_folder_of_two_streams(run, tmp_path):
         predict.input_datasets(config, str(tmp_path), ("fast", "slow"))
 
 
+def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path):
+    config = tiny_config.get_config("toy")
+    config.data.name = "sbhar"
+    config.data.left_out = ("typo",)
+    with pytest.raises(DataError, match="config.data.left_out names 'typo', which is no recording of the annotations"):
+        predict.input_datasets(config, "exp19_user10", ("fast", "slow"))
+    np.save(tmp_path / "new.npy", np.ones((200, 3)))
+    for name in ("folder", "shapes"):  # one has none of its own, the other none yet
+        config.data.update(name=name, frames=str(tmp_path / "nowhere"))
+        assert list(predict.input_datasets(config, str(tmp_path / "new.npy"), ("fast", "slow"))) == ["new"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_refused_and_not_waited_for(run, tmp_path):
     os.mkfifo(tmp_path / "a.npy")

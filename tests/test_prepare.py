@@ -13,6 +13,7 @@ import pytest
 from tal_jax import prepare
 from tal_jax.data import thumos14, video
 from tal_jax.errors import DataError
+from tal_jax.files import only_run, replacing
 from tests.data.test_video import numbered, read_clip, read_numbers, write_video
 
 ROOT = pathlib.Path(prepare.__file__).parents[1]
@@ -231,12 +232,21 @@ def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
     for video_file in list(videos.iterdir())[1:]:
         video_file.unlink()
     (kept,) = videos.iterdir()
-    for length, ending in ((250, ".mp4"), (252, ".ts"), (240, ".mp4")):
+    for length, ending in ((250, ".mp4"), (252, ".ts"), (237, ".mp4")):
         (videos / ("n" * length + ending)).write_bytes(kept.read_bytes())
     failed = prepare.prepare("folder", videos, tmp_path / "out", frame_pixels=16, flow=True)
     assert sorted(len(pathlib.Path(path).stem) for path in failed) == [250, 252]
-    assert all("bytes; rename it to at most 240." in reason for reason in failed.values())
-    assert (tmp_path / "out" / "flow" / ("n" * 240 + ".npy")).exists()
+    assert all("rename the recording: 1 to 237 bytes" in reason for reason in failed.values())
+    assert (tmp_path / "out" / "flow" / ("n" * 237 + ".npy")).exists()
+
+
+def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(videos, tmp_path):
+    out = tmp_path / "out"
+    with only_run(out, "tal_jax.prepare"), replacing(out / "rgb" / "a.npy") as on_its_way:
+        on_its_way.write_bytes(b"half")
+        with pytest.raises(DataError, match=r"out is in use by process \d+ on .* \(tal_jax.prepare\); .* choose another --out"):
+            prepare.prepare("folder", videos, out, frame_pixels=16)
+        assert on_its_way.exists() and not (out / "settings.json").exists()
 
 
 def test_what_others_left_among_the_results_stays(videos, tmp_path):
@@ -255,7 +265,7 @@ def test_what_others_left_among_the_results_stays(videos, tmp_path):
 def test_what_the_system_refuses_is_a_sentence(videos, tmp_path):
     (tmp_path / "out").write_text("a file")
     code, text = run("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}")
-    assert code == 1 and text.splitlines()[-1] == f"Error: Cannot use {tmp_path / 'out'}/rgb: Not a directory."
+    assert code == 1 and text.splitlines()[-1] == f"Error: Cannot use {tmp_path / 'out'}: File exists."
 
 
 def test_the_missing_are_counted(videos, tmp_path, capsys):
@@ -310,6 +320,11 @@ def test_flow_that_cannot_be_made_is_said_before_the_start(videos, tmp_path, mon
 def test_bad_flags_are_one_sentence(arguments, sentence):
     code, text = run(*arguments)
     assert code == 1 and text.startswith("Error: ") and sentence in text and text.count("\n") == 1
+
+
+def test_help_is_no_error():
+    code, text = run("--help")
+    assert code == 0 and "--videos" in text
 
 
 def test_beam_that_is_not_installed_is_one_sentence(videos, tmp_path):

@@ -198,7 +198,7 @@ def test_a_file_of_proposals_is_read_once(odd_data, tmp_path, monkeypatch):
     read, read_blocks = [], predict.read_blocks
     monkeypatch.setattr(predict, "read_blocks", lambda path: read.append(path) or read_blocks(path))
     config, source, classes = odd_config("pgcn", odd_data), str(odd_data / "rgb"), ("fast", "slow")
-    inputs = predict.inputs_of([evaluate.Run("", config, classes)], source)
+    inputs = predict.inputs_of([evaluate.Run("", config, classes, None)], source)
     inputs = predict.with_proposals(config, tmp_path, source, inputs, classes)
     assert inputs.keys() == ODD.keys()
     found = [inputs[name]()[0].proposals for name in ("one", "test_one")]
@@ -239,7 +239,7 @@ def test_predict_takes_the_classes_of_the_first_stage_by_name(tiny, tmp_path, cl
     config.proposals = str(folder / "proposals.json")
     annotations = dataclasses.replace(load_annotations(config.data.annotations), classes=classes)
     expected = read_proposals(config.proposals, annotations)[0]["sunday"]
-    inputs = predict.inputs_of([evaluate.Run("", config, classes)], "sunday")
+    inputs = predict.inputs_of([evaluate.Run("", config, classes, None)], "sunday")
     (dataset,) = predict.with_proposals(config, tmp_path, "sunday", inputs, classes)["sunday"]()
     assert_same(dataset.proposals, {"sunday": expected})
     assert {*expected.labels} == {-1 if class_agnostic else 0}  # slow, which the first stage counts as 1

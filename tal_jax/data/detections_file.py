@@ -8,7 +8,7 @@ import json
 import math
 
 from tal_jax.data.annotations import require_number
-from tal_jax.data.names import match_names, require_label, require_name
+from tal_jax.data.names import match_names_of_file, require_label, require_name
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 from tal_jax.json_files import read_json
@@ -41,26 +41,19 @@ def read_detections_of(path, annotations):
         or labels but none that the annotations have.
     """
     detections = read_detections(path)
-    known = match_names(detections, annotations.recordings)
+    known = match_names_of_file(path, detections, annotations.recordings)
     if detections and not any(known.values()):
         raise DataError(
             f"{path}: none of its recordings is in the annotations. Its first is '{next(iter(detections))}', that of the annotations "
             f"'{next(iter(annotations.recordings), '')}'; correct the names or choose other annotations."
         )
-    called = {}
-    for name in detections:
-        if called.setdefault(known[name] or name, name) != name:
-            raise DataError(
-                f"{path}: '{called[known[name]]}' and '{name}' are both the recording '{known[name]}' of the annotations; join them, or "
-                "rename one."
-            )
     labels = {d["label"]: None for found in detections.values() for d in found}
     if labels and not labels.keys() & set(annotations.classes):
         raise DataError(
             f"{path}: none of its labels is a class of the annotations. Its first is '{next(iter(labels))}', their classes are "
             f"{', '.join(annotations.classes)}; correct the labels or choose other annotations."
         )
-    return {name: detections[of_file] for name, of_file in called.items()}
+    return {known[name] or name: found for name, found in detections.items()}
 
 
 def read_results(path, what="detections"):

@@ -64,6 +64,39 @@ def read_notes(path):
         return ""
 
 
+def still_to_make(paths, files_of):
+    """The videos of which something is still to be made.
+
+    Args:
+        paths: of videos.
+        files_of: path -> the files that are made of it. One for which it raises DataError is among those that
+            are returned: why it cannot be made is said then.
+
+    Returns:
+        list of paths.
+    """
+
+    def is_made(path):
+        try:
+            return all(file.exists() for file in files_of(path))
+        except DataError:
+            return False
+
+    return [path for path in paths if not is_made(path)]
+
+
+def notes_of_made(reasons, info_of):
+    """{name of a video's file: what was uncommon about it}, without those of which nothing was.
+
+    Args:
+        reasons: {path: why nothing was made of the video, or ""}.
+        info_of: path -> the info file of the video.
+    """
+    made = [path for path, reason in sorted(reasons.items()) if not reason]
+    notes = {pathlib.Path(path).name: read_notes(info_of(path)) for path in made}
+    return {name: found for name, found in notes.items() if found}
+
+
 def as_stored(recording, path):
     """A Recording with the rate of its stored frames and, where none is annotated, the length of its video.
 

@@ -4,18 +4,20 @@ import functools
 import pathlib
 import unicodedata
 
+from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
 
-MAX_BYTES = 200  # of a recording's name; files are called after it, and a file's name may have 255
-# What the names of files end in, of recordings and of what is computed of them.
-FILE_SUFFIXES = tuple(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv "
-    ".npy .npz .csv .parquet .feather .h5 .hdf5 .wav".split()
+# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that of a
+# file on its way, ".NAME.cas.npz.1a2b3c4d".
+MAX_BYTES = 237
+VIDEO_SUFFIXES = tuple(
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
 )
+FILE_SUFFIXES = VIDEO_SUFFIXES + FEATURE_SUFFIXES  # of recordings, and of what is computed of them
 
 
 def require_name(name, where):
-    """Raises DataError for a recording's name that is no plain file name; `where` begins the sentence.
+    """Raises DataError for a recording's or video's name that is no plain file name; `where` begins the sentence.
 
     Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than
     `MAX_BYTES` bytes in UTF-8.
@@ -44,7 +46,7 @@ def is_printable(text):
 
 
 def match_names(names, known):
-    """Which recordings the names in a file of detections or proposals mean.
+    """Which recordings the names in a file of detections, proposals or scores mean.
 
     A name that is not known as it is may lack ActivityNet's "v_" or have it, end in a suffix of a video or
     feature file, or differ in case. It stays unknown where it could mean several recordings.
@@ -56,17 +58,55 @@ def match_names(names, known):
     Returns:
         {name: the known one, or None}.
     """
-    by_key = {}
-    for name in known:
-        by_key.setdefault(_key(name), []).append(name)
+    known = ByName(dict.fromkeys(known))
+    return {name: known.called(name) for name in names}
 
-    def match(name):
-        if name in known:
+
+def match_names_of_file(path, names, known):
+    """`match_names` of a file in which a recording has one name.
+
+    Args:
+        path: of the file.
+        names, known: as for `match_names`.
+
+    Raises:
+        DataError: two names of the file mean one recording.
+    """
+    matched, first = match_names(names, known), {}
+    for name, recording in matched.items():
+        other = first.setdefault(recording, name)
+        if recording is not None and other != name:
+            raise DataError(
+                f"{path}: '{other}' and '{name}' are both the recording '{recording}' of the annotations; "
+                "join them, or rename one."
+            )
+    return matched
+
+
+class ByName(dict):
+    """{name of a recording: value}, where a recording is also found by another name, as `match_names` says."""
+
+    def called(self, name):
+        """The key that a name of a recording means, or None."""
+        if dict.__contains__(self, name):
             return name
-        same = by_key.get(_key(name), ())
+        same = self._keys_alike.get(_key(name), ())
         return same[0] if len(same) == 1 else None
 
-    return {name: match(name) for name in names}
+    def __contains__(self, name):
+        return self.called(name) is not None
+
+    def __missing__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        return self[self.called(name)]
+
+    @functools.cached_property
+    def _keys_alike(self):
+        alike = {}
+        for name in self:
+            alike.setdefault(_key(name), []).append(name)
+        return alike
 
 
 def _key(name):

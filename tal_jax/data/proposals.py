@@ -11,7 +11,7 @@ import numpy as np
 
 from tal_jax.data import proposal_files
 from tal_jax.data.detections_file import write_detections
-from tal_jax.data.names import match_names
+from tal_jax.data.names import match_names_of_file
 from tal_jax.errors import DataError
 from tal_jax.ops.nms import hard_nms
 
@@ -94,10 +94,11 @@ def read_proposals(path, annotations):
         ({recording: Proposals} for every annotated recording, Report).
 
     Raises:
-        DataError: the file is missing or of another form, or all of its recordings are unknown.
+        DataError: the file is missing or of another form, two of its names mean one recording, or all of its recordings
+            are unknown.
     """
     blocks = proposal_files.read_blocks(path)
-    proposals, report = match_blocks(blocks, annotations)
+    proposals, report = match_blocks(path, blocks, annotations)
     if blocks and len(report.unknown) == len(blocks):
         raise DataError(
             f"{path}: none of its recordings is in the annotations. Its first is '{blocks[0].name}', that of the annotations "
@@ -106,12 +107,12 @@ def read_proposals(path, annotations):
     return proposals, report
 
 
-def match_blocks(blocks, annotations):
+def match_blocks(path, blocks, annotations):
     """`read_proposals` of the Blocks of a file, read already; all of its recordings may be unknown."""
     parts = {name: [] for name in annotations.recordings}
     dropped = dict.fromkeys((LACKING, NO_LENGTH, NOT_FINITE, EMPTY, OUTSIDE), 0)
     unknown, cut, named = [], 0, set()
-    known = match_names([block.name for block in blocks], parts)
+    known = match_names_of_file(path, [block.name for block in blocks], parts)
     for block in blocks:
         name = known[block.name]
         named.add(name)

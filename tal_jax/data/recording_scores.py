@@ -10,7 +10,7 @@ import logging
 
 import numpy as np
 
-from tal_jax.data.names import require_name
+from tal_jax.data.names import ByName, require_name
 from tal_jax.errors import DataError
 from tal_jax.json_files import read_json
 
@@ -25,7 +25,7 @@ def read_recording_scores(path, classes):
       classes: K names.
 
     Returns:
-      {recording: (K,) float64}, in the order of `classes`.
+      {recording: (K,) float64}, in the order of `classes`; found by other names too, as `names.match_names` says.
 
     Raises:
       DataError: the file is missing or of another form, or lacks a class.
@@ -38,15 +38,15 @@ def read_recording_scores(path, classes):
             "annotations do."
         )
     columns = [names.index(name) for name in classes]
-    return {name: row[columns] for name, row in rows.items()}
+    return ByName({name: row[columns] for name, row in rows.items()})
 
 
 def best_classes(path):
-    """The best class of each recording: {recording: (class name, its score)}. Raises DataError as `read_recording_scores`."""
+    """Of each recording (best class, its score); names and errors as of `read_recording_scores`."""
     names, rows = _read(path)
     if not names:
         raise DataError(f'{path} names no class; "class" must have the name of each score.')
-    return {name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()}
+    return ByName({name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()})
 
 
 def require_recordings(scores, names):

@@ -7,7 +7,6 @@ time.
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import av
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tal_jax.data import video_stream
+from tal_jax.data.names import VIDEO_SUFFIXES, require_name
 from tal_jax.data.optical_flow import flows
 from tal_jax.data.video_time import (
     LONGEST_CLOCK_GAP_SEC,
@@ -27,11 +27,7 @@ from tal_jax.data.video_time import (
 from tal_jax.errors import DataError
 from tal_jax.files import replacing, write_rows
 
-SUFFIXES = tuple(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
-)
 SAMPLINGS = ("time", "count")
-LONGEST_NAME_BYTES = 240  # of a stem: file systems take 255, and ".NAME.json.1a2b3c4d" is a file on its way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +59,9 @@ def find_videos(folder):
     if not folder.is_dir():
         raise DataError(f"The folder of videos {folder} does not exist.")
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if not paths:
-        raise DataError(f"The folder {folder} holds no video ({', '.join(SUFFIXES)}).")
+        raise DataError(f"The folder {folder} holds no video ({', '.join(VIDEO_SUFFIXES)}).")
     by_stem = {}
     for path in paths:
         other = by_stem.setdefault(path.stem, path)
@@ -277,7 +273,7 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
         sampling: "time", see `Reading.frames`, or "count", see `Reading.counted_frames`.
 
     Raises:
-        DataError: the video cannot be decoded, or its name is too long.
+        DataError: the video cannot be decoded, or no recording can have its name.
     """
     rgb_file, info_file, flow_file = stored_files(out, path, flow=True)
     if not (rgb_file.exists() and info_file.exists()):
@@ -310,14 +306,10 @@ def stored_files(out, path, flow):
 def stored_name(path):
     """What files made of a video are called: the stem of its name.
 
-    Raises DataError for one that is too long.
+    Raises DataError for one that no recording can have.
     """
     name = pathlib.Path(path).stem
-    size = len(os.fsencode(name))
-    if size > LONGEST_NAME_BYTES:
-        raise DataError(
-            f"The name of the video {path} has {size} bytes; rename it to at most {LONGEST_NAME_BYTES}."
-        )
+    require_name(name, f"The video {path}")
     return name
 
 

@@ -16,8 +16,7 @@ something together with its protocol, for they differ in almost every detail:
 The first line matters most. The devkit gives each truth the detection of highest overlap, whatever its score. All others
 that overlap the truth are false positives, though they may have the higher scores. Where suppression was hard, one
 detection of a class overlaps a truth, and the protocols agree within a few points. Where it was soft, many do, and the
-devkit's score collapses: the detections of DW-AFSD on SBHAR have mAP 95 by the one and 22 by the other. `devkit_keep`
-suppresses before the devkit matches; the same detections then have 93 (docs/data.md).
+devkit's score collapses. `devkit_keep` suppresses before the devkit matches; docs/data.md has figures.
 
 An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
 
@@ -32,7 +31,7 @@ import dataclasses
 
 import numpy as np
 
-from tal_jax.evaluation.recordings import require_actions, require_missing, scored_recordings
+from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.nms import hard_nms
 
 
@@ -106,9 +105,7 @@ def evaluate_detections(
             or all recordings are left out.
         ValueError: an argument is none of the values above.
     """
-    require_protocol(protocol, tious, other_recordings, missing)
-    if not 0 < devkit_keep <= 1:
-        raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
+    _require_arguments(protocol, tious, other_recordings, devkit_keep)
     of_devkit = protocol == "thumos14"
     chosen = dict(subset=subset, left_out=left_out, missing=missing)
     recordings, absent = scored_recordings(annotations, detections, **chosen)
@@ -267,15 +264,16 @@ def _take_while_free(detection, truth, num_detections, num_truths):
     return ~np.array(detection_free, bool)
 
 
-def require_protocol(protocol, tious, other_recordings, missing):
-    """Raises ValueError for the first argument, as of `evaluate_detections`, that is none of its values."""
+def _require_arguments(protocol, tious, other_recordings, devkit_keep):
+    """Raises ValueError for the first argument of `evaluate_detections` that is none of its values."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in OTHER_RECORDINGS:
         raise ValueError(f"other_recordings is '{other_recordings}'; it must be one of {', '.join(OTHER_RECORDINGS)}.")
-    require_missing(missing)
+    if not 0 < devkit_keep <= 1:
+        raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
 
 
 def _truth_tables(recordings, ranks):

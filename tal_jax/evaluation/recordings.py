@@ -24,7 +24,8 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
         DataError: the subset has no recordings, `left_out` names one that it lacks, or all are left out.
         ValueError: `missing` is none of its values.
     """
-    require_missing(missing)
+    if missing not in MISSING:
+        raise ValueError(f"missing is '{missing}'; it must be one of {', '.join(MISSING)}.")
     of_subset = annotations.subset(subset).recordings
     for name in left_out:
         if name not in of_subset:
@@ -41,12 +42,6 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
             "ones are left out; correct the names, or count them as missed."
         )
     return scored, absent
-
-
-def require_missing(missing):
-    """Raises ValueError if `missing`, as of `scored_recordings`, is none of its values."""
-    if missing not in MISSING:
-        raise ValueError(f"missing is '{missing}'; it must be one of {', '.join(MISSING)}.")
 
 
 def require_actions(truths, subset):

@@ -2,13 +2,14 @@ import json
 
 import pytest
 
-from tal_jax.data import feature_files, video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
-from tal_jax.data.names import FILE_SUFFIXES, match_names, require_label, require_name
+from tal_jax.data.names import MAX_BYTES, match_names, require_label, require_name
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.recording_scores import read_recording_scores
+from tal_jax.data.video import stored_name
 from tal_jax.errors import DataError
+from tal_jax.files import replacing
 
 BAD_NAMES = [
     "../x",
@@ -22,7 +23,7 @@ BAD_NAMES = [
     "nul\0",
     "\x1b[31mred",
     "x" * 300,
-    "é" * 101,
+    "é" * 119,
 ]
 
 
@@ -52,7 +53,7 @@ def test_names_in_lists_of_proposals_are_names_too(tmp_path):
         read_blocks(tmp_path / "list.txt")
 
 
-@pytest.mark.parametrize("name", ["rec1", "v_-0x.1 (2)", "Ünïcödé", "走る", "x" * 200])
+@pytest.mark.parametrize("name", ["rec1", "v_-0x.1 (2)", "Ünïcödé", "走る", "x" * 237])
 def test_plain_names(name):
     require_name(name, "file")
 
@@ -104,5 +105,18 @@ def test_names_match_despite_prefix_suffix_and_case():
     assert list(match_names(names, known).values()) == expected
 
 
-def test_suffixes_of_all_files_that_are_read_are_left_aside():
-    assert {*FILE_SUFFIXES} >= {*video.SUFFIXES, *feature_files.SUFFIXES}
+@pytest.mark.parametrize("suffix", [".npy", ".wav", ".mp4", ".webm"])
+def test_suffixes_of_files_of_both_kinds_are_left_aside(suffix):
+    assert match_names([f"a{suffix}"], ["a"]) == {f"a{suffix}": "a"}
+
+
+def test_the_longest_name_leaves_room_for_the_longest_file_on_its_way(tmp_path):
+    with replacing(tmp_path / f"{'x' * MAX_BYTES}.cas.npz") as path:
+        path.write_text("")
+    assert len(path.name) == 255
+
+
+@pytest.mark.parametrize("name", ["x" * 238, "a\\b", "\x1b[31mred", "\udcff"])
+def test_a_video_that_no_annotation_can_name_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="The video .*: the recording's name .* is no plain file name; .* 1 to 237 bytes"):
+        stored_name(tmp_path / f"{name}.mp4")

@@ -103,6 +103,14 @@ def test_a_name_may_have_or_lack_the_prefix_of_activitynet(tmp_path):
     assert report.kept == 2 and not report.unknown
 
 
+def test_two_spellings_of_one_recording_are_refused(tmp_path):
+    path = write_json(tmp_path, a=[{"segment": [1, 2]}], v_a=[{"segment": [2, 3]}])
+    with pytest.raises(DataError, match="'a' and 'v_a' are both the recording 'a' of the annotations; join them, or rename one"):
+        read_proposals(path, annotations_of(recording("a")))
+    _, report = read_proposals(path, annotations_of(recording("a"), recording("v_a")))
+    assert report.kept == 2
+
+
 def test_a_recording_without_duration_keeps_its_seconds_but_has_no_frames(tmp_path):
     annotations = annotations_of(recording(duration_sec=None, fps=None, num_frames=None))
     found, _ = read_proposals(write_json(tmp_path, a=[{"segment": [1, 99]}]), annotations)

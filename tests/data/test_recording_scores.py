@@ -44,6 +44,20 @@ def test_what_the_file_lacks_is_named(tmp_path):
     require_recordings({"a": None}, [])
 
 
+def test_recordings_are_found_by_other_names_as_those_of_detections_are(tmp_path):
+    path = written(tmp_path, CONTENT | {"results": {"v_Rec1": [0.2, 0.7, 0.1], "twin": [1, 0, 0], "Twin": [0, 0, 1]}})
+    scores, best = read_recording_scores(path, ("run",)), best_classes(path)
+    require_recordings(scores, ["rec1", "v_rec1", "REC1.mp4", "v_Rec1", "twin", "Twin"])
+    require_labels(path, ["rec1.mp4"], ("jump",))
+    assert scores["rec1"] == scores["Rec1.npy"] == [0.2] and best["REC1"] == ("jump", 0.7)
+    assert best["twin"] == ("run", 1) and best["Twin"] == ("fall", 1)
+    for name in ("TWIN", "rec2"):  # one of two, or none
+        with pytest.raises(DataError, match=f"lacks 1 of 1 recordings; the first is '{name}'"):
+            require_recordings(scores, [name])
+        with pytest.raises(KeyError):
+            best[name]
+
+
 @pytest.mark.parametrize(
     "content",
     [
