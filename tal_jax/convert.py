@@ -8,6 +8,7 @@ python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos
 import argparse
 import functools
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -82,6 +83,8 @@ def convert_backbone(source, target):
     """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
     if pathlib.Path(target).suffix != ".npz":
         raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
+    if pathlib.Path(target).exists() and os.path.samefile(source, target):
+        raise DataError(f"--to={target} is the file that --from names and would be overwritten; choose another --to.")
     weights = read_weights(source)
     kind, stream, _ = recognise(weights, source)
     variables = backbone_variables(weights, source)
@@ -146,7 +149,7 @@ def main():
         else:
             convert_backbone(source, options.to)
     except (DataError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {sentence_of(error)}")
 
 
 if __name__ == "__main__":

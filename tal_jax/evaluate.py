@@ -21,7 +21,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.files import replacing
+from tal_jax.files import replacing, require_apart
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
@@ -45,6 +45,7 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     require_fields(config)
+    require_inputs_stay(config, workdir, detections_path)
     if not detections_path:
         return evaluate_streams(workdir, *load_detector(config, workdir))
     if (pathlib.Path(workdir) / "config.json").exists():
@@ -53,6 +54,21 @@ def evaluate(config, workdir, detections_path=""):
     results = read_detections_of(detections_path, annotations)
     _write_detections(workdir, results)
     return _score(config, workdir, annotations, results)
+
+
+def require_inputs_stay(config, workdir, detections_path=""):
+    """Raises DataError if what `evaluate` writes to the workdir is a file that it reads: the detections, or one of `files_read`."""
+    targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate.protocol)]
+    require_apart(targets, {"--detections": detections_path} | files_read(config))
+
+
+def files_read(config):
+    """{flag: path, or ""} of the files that a config says to read, besides features and runs."""
+    return {
+        "--config.data.annotations": config.data.annotations,
+        "--config.proposals": config.get("proposals", ""),
+        "--config.evaluate.recording_scores": config.evaluate.recording_scores,
+    }
 
 
 class Run(NamedTuple):

@@ -41,6 +41,23 @@ def replacing(path):
         _unfinished.discard(temporary)
 
 
+def require_apart(targets, sources):
+    """Keeps a file that is read from being overwritten by a result.
+
+    Args:
+      targets: paths of the files that are to be written, and of folders whose files are.
+      sources: {what names it, such as "--detections": path of a file or folder that is read, or ""}.
+
+    Raises:
+      DataError: a source is one of the targets, or lies in a folder that is one.
+    """
+    for said, source in ((said, pathlib.Path(source)) for said, source in sources.items() if source):
+        for target in map(pathlib.Path, targets):
+            read = source.parent if target.is_dir() and source.is_file() else source
+            if source.exists() and target.exists() and os.path.samefile(read, target):
+                raise DataError(f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir.")
+
+
 @contextlib.contextmanager
 def temporary_folder():
     """Gives a new folder, which is gone behind the block."""

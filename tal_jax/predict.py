@@ -23,7 +23,7 @@ from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing, temporary_folder
+from tal_jax.files import replacing, require_apart, temporary_folder
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
@@ -48,6 +48,8 @@ def predict(config, workdir, source, draw="detections"):
         used.
     """
     require_fields(config)
+    folder, failed = pathlib.Path(workdir) / "predictions", []
+    require_apart([folder], {"--input": source} | evaluate.files_read(config))
     runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
@@ -59,7 +61,6 @@ def predict(config, workdir, source, draw="detections"):
         inputs = with_proposals(config, workdir, source, inputs, classes)
     detector, label = make_detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
     make_streams = functools.partial(evaluate.make_streams, runs, evaluate.load_all_variables(runs))
-    folder, failed = pathlib.Path(workdir) / "predictions", []
     with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None

@@ -184,6 +184,7 @@ def train(config, workdir):
     """
     system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
     system.require_valid(config)
+    evaluate.require_inputs_stay(config, workdir)
     dataset = load_dataset(config)
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     _require_usable(config, dataset, parallel)

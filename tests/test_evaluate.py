@@ -165,6 +165,28 @@ def test_detections_of_recordings_called_otherwise_are_scored(tiny, tmp_path):
         evaluate.evaluate(config, tmp_path / "other", tmp_path / "found.json")
 
 
+@pytest.mark.parametrize("name, protocol", [("detections.json", "activitynet"), ("evaluation_thumos14.json", "thumos14")])
+def test_detections_are_not_overwritten_by_what_is_written(tiny, tmp_path, name, protocol):
+    config, path = tiny(), tmp_path / name
+    config.evaluate.protocol = protocol
+    path.write_text(json.dumps({"results": {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]}, "mine": 3}))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=f"--detections=.*{name} would be overwritten, .* choose another --workdir"):
+        evaluate.evaluate(config, tmp_path, path)
+    assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("field", ["data.annotations", "evaluate.recording_scores"])
+def test_what_the_config_names_is_not_overwritten(tiny, tiny_data, tmp_path, field):
+    config = tiny()
+    shutil.copy(tiny_data / "labels.json", tmp_path / "detections.json")
+    config.update_from_flattened_dict({field: str(tmp_path / "detections.json")})
+    for run in (evaluate.evaluate, train.train):
+        with pytest.raises(DataError, match=f"--config.{field}=.*detections.json would be overwritten"):
+            run(config, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["detections.json"]
+
+
 def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     rows = [("slow", 1.0, 4.0), ("Ambiguous", 5.0, 6.0)]
     annotations = [{"label": label, "segment": segment} for label, *segment in rows]

@@ -258,6 +258,14 @@ def test_a_folder_of_two_streams(run, tmp_path):
         predict.input_datasets(config, str(tmp_path), ("fast", "slow"))
 
 
+@pytest.mark.parametrize("source", ["predictions", "predictions/x.cas.npz"])
+def test_the_folder_of_predictions_is_no_input(tiny, tmp_path, source):
+    (tmp_path / "predictions").mkdir()
+    np.savez(tmp_path / "predictions" / "x.cas.npz", features=np.ones((200, 3)))
+    with pytest.raises(DataError, match="--input=.* would be overwritten, for results go to .*predictions; choose another"):
+        predict.predict(tiny(), tmp_path, str(tmp_path / source))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_refused_and_not_waited_for(run, tmp_path):
     os.mkfifo(tmp_path / "a.npy")
