@@ -48,6 +48,7 @@ _DRAW = flags.DEFINE_enum(
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
+_MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}  # other modes refuse it
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -151,6 +152,10 @@ def _parse(argv):
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
+        for name, modes in _MODES_OF.items():
+            if flags.FLAGS[name].value != flags.FLAGS[name].default and _MODE.value not in modes:
+                what_to_do = f"add {'one of them' if modes[1:] else 'it'}" if not _MODE.present else "name one mode, or leave out the flag"
+                raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
             file = flags.FLAGS["config"].config_filename.split(":")[0]
