@@ -162,7 +162,9 @@ def _read_all(config, dataset):
                 )
                 found += check.num_frames_problems(recording, len(features), timeline, config.data)
             duration_sec = dataset.duration_sec(name)
-            found += check.recording_problems(recording, dataset.annotations.classes, timeline, duration_sec)
+            found += check.recording_problems(
+                recording, dataset.annotations.classes, 1 / timeline.fps, duration_sec
+            )
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
             problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")

@@ -187,6 +187,28 @@ def test_what_the_config_names_is_not_overwritten(tiny, tiny_data, tmp_path, fie
     assert [file.name for file in tmp_path.iterdir()] == ["detections.json"]
 
 
+def test_times_that_cannot_be_scored_are_told_once(tiny, tiny_data, tmp_path, caplog):
+    config, path = tiny(), tmp_path / "found.json"
+    content = json.loads((tiny_data / "labels.json").read_text())
+    for segment in ([5.0, 2.0], [1000.0, 4000.0], [8.0, 9.5]):  # the recording lasts 9 s
+        content["database"]["sunday"]["annotations"].append({"label": "slow", "segment": segment})
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    write_detections(path, {"sunday": [{"label": "slow", "segment": [1000, 4000], "score": 1.0}]})
+    evaluate.evaluate(config, tmp_path / "one", path)
+    assert caplog.messages == [
+        f"{path}: 1 of 1 detections lie outside their recording or end before they start; are the times in seconds?"
+    ]
+    caplog.clear()
+    config.data.annotations = str(tmp_path / "labels.json")
+    write_detections(path, {"sunday": []})
+    evaluate.evaluate(config, tmp_path / "two", path)
+    assert caplog.messages == [
+        "Recording 'sunday' has 'slow' from 5 s to 2 s: the end is not after the start. --mode=check_data lists such "
+        "problems; here, in the test subset: 2.",
+        f"{path}: there is no detection in it.",
+    ]
+
+
 def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     rows = [("slow", 1.0, 4.0), ("Ambiguous", 5.0, 6.0)]
     annotations = [{"label": label, "segment": segment} for label, *segment in rows]
