@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import itertools
 import logging
 import pathlib
@@ -28,6 +29,7 @@ from tal_jax.weight_files import read_weights
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+PICTURE = ("short_side_pixels", "crop_pixels")  # what of a frame is seen
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
@@ -89,11 +91,13 @@ def extract(config, workdir, source):
         weights=tuple((stream, str(pathlib.Path(path).absolute())) for stream, path in weights.items()),
         end_point=end_point,
         **timing,
-        **{name: config.extract[name] for name in ("short_side_pixels", "crop_pixels", "batch_size")},
+        **{name: config.extract[name] for name in (*PICTURE, "batch_size")},
     )
     _networks(settings)  # raises DataError now, not once a video
     if distributed.is_first():
-        settings_of_folder = weights | timing | dict(end_point=end_point)
+        settings_of_folder = timing | {"end_point": end_point, **{name: config.extract[name] for name in PICTURE}}
+        for stream, path in weights.items():
+            settings_of_folder |= {stream: pathlib.Path(path).name, f"{stream}_sha256": _sha256(path)}
         require_same_settings(folder, settings_of_folder, "features", "--config.data.features")
         for place in (folder, folder / "info"):
             remove_leftovers(place)
@@ -160,6 +164,12 @@ def _networks(settings):
     """dict stream -> network, built once in a process."""
     with _building:
         return {stream: _network(file, stream, settings.end_point) for stream, file in settings.weights}
+
+
+def _sha256(path):
+    """The digest of a file's content, by which weights are told apart wherever they lie."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _videos(source):

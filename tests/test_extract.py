@@ -1,5 +1,8 @@
 import functools
+import hashlib
+import json
 import os
+import pathlib
 import pickle
 
 import jax
@@ -74,6 +77,35 @@ def test_features_of_a_folder(config, tmp_path):
     config.extract.update(rgb_weights="", flow_weights=config.extract.rgb_weights)
     with pytest.raises(DataError, match="config.extract.flow_weights names .*rgb.npz, which is for rgb"):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
+
+
+def test_features_made_otherwise_do_not_mix(config, tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(10))
+    source, folder = str(tmp_path / "a.mp4"), tmp_path / "features"
+    extract(config, tmp_path, source)
+    weights = tmp_path / "moved" / "rgb.npz"
+    weights.parent.mkdir()
+    content = pathlib.Path(config.extract.rgb_weights).read_bytes()
+    weights.write_bytes(content)
+    changed = config.copy_and_resolve_references()
+    changed.extract.rgb_weights = str(weights)
+    extract(changed, tmp_path, source)  # the same weights elsewhere
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["crop_pixels"] == settings["short_side_pixels"] == 32 and settings["rgb"] == "rgb.npz"
+    assert settings["rgb_sha256"] == hashlib.sha256(content).hexdigest()
+    for field, value in (("crop_pixels", 24), ("short_side_pixels", 48)):
+        other = config.copy_and_resolve_references()
+        other.extract[field] = value
+        with pytest.raises(DataError, match="holds features of other settings"):
+            extract(other, tmp_path, source)
+    weights.write_bytes(content + b"0")  # which a zip archive may have behind it
+    with pytest.raises(DataError, match="holds features of other settings"):
+        extract(changed, tmp_path, source)
+    (folder / "settings.json").unlink()
+    with pytest.raises(
+        DataError, match="features such as a.npy but no settings.json, .*; choose another --config.data.features"
+    ):
+        extract(config, tmp_path, source)
 
 
 def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):

@@ -227,6 +227,13 @@ def test_sampling_by_count_is_as_published_and_does_not_mix(videos, tmp_path):
         prepare.prepare("folder", videos, out, frame_pixels=24)
 
 
+def test_frames_that_nobody_knows_the_settings_of_stay_alone(videos, tmp_path):
+    (tmp_path / "rgb").mkdir()
+    np.save(tmp_path / "rgb" / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="holds frames such as a.npy but no settings.json, .*; choose another --out"):
+        prepare.prepare("folder", videos, tmp_path, frame_pixels=16)
+
+
 def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
     for video_file in list(videos.iterdir())[1:]:
         video_file.unlink()
