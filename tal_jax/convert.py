@@ -20,6 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from tal_jax.checkpoints import Checkpoints, remember_run
+from tal_jax.config import flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
@@ -126,7 +127,7 @@ def _load_config(spec, overrides):
         if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, AttributeError, KeyError, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        raise DataError(f"the config {' '.join([spec, *overrides]):.300} cannot be used: {sentence_of(error):.500}") from error
+        raise DataError(f"the config {' '.join([spec, *overrides]):.300} cannot be used: {flag_problem(error, spec.split(':')[0]):.500}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]:.300}'.")
     return values["config"].value

@@ -19,6 +19,7 @@ from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
+from tal_jax.config import flag_problem
 from tal_jax.errors import DataError, ProcessLost, TrainingError, sentence_of
 from tal_jax.files import only_run, remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
@@ -152,24 +153,35 @@ def _parse(argv):
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
+        for name in ("workdir", *_MODES_OF):
+            if flags.FLAGS[name].value and not flags.FLAGS[name].value.strip():
+                raise flags.Error(f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; give it another.")
         for name, modes in _MODES_OF.items():
             if flags.FLAGS[name].value != flags.FLAGS[name].default and _MODE.value not in modes:
                 what_to_do = f"add {'one of them' if modes[1:] else 'it'}" if not _MODE.present else "name one mode, or leave out the flag"
                 raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
-            file = flags.FLAGS["config"].config_filename.split(":")[0]
-            raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {file} lists its variants.")
+            raise flags.Error(
+                f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {_config_file(argv)} lists its variants."
+            )
     except OSError:
-        sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
+        sys.exit(f"Error: cannot read the config file {_config_file(argv)}.")
     except (AttributeError, KeyError) as error:
-        sys.exit(f"Error: {_unknown_field(error, argv)}")
+        sys.exit(f"Error: {_unknown_field(error, argv) or flag_problem(error, _config_file(argv))}")
     except flags.UnrecognizedFlagError as error:
         hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
         sys.exit(f"Error: {error}{hint}")
     except (flags.Error, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(f"Error: {sentence_of(error)}")
+        sys.exit(f"Error: {flag_problem(error, _config_file(argv))}")
     return rest
+
+
+def _config_file(argv):
+    """The config file that the command line names last, without its variant."""
+    words = [argument.lstrip("-").removeprefix("config=") for before, argument in zip([""] + argv, argv)
+             if argument.lstrip("-").startswith("config=") or before.lstrip("-") == "config"]  # fmt: skip
+    return words[-1].split(":")[0] if words else ""
 
 
 @contextlib.contextmanager
@@ -192,7 +204,7 @@ def _unknown_field(error, argv):
             parts = [better[1] if better and part == key else part for part in path.split(".")]
             hint = f" Did you mean {'.'.join(parts)}?" if better else ""
             return f"{path} is not a field of the config.{hint}"
-    return f"bad config: {text}"
+    return "" if "get_config" in text else f"bad config: {text}"
 
 
 def _unraisable(event):

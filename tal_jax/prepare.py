@@ -73,6 +73,8 @@ def prepare(
     Raises:
         DataError: nothing can be done: no videos, two of one name, `out` holds other frames, or flow or Beam is not installed.
     """
+    if pathlib.Path(videos).exists() and not pathlib.Path(videos).is_dir():
+        raise DataError(f"--videos={videos} is a file; name the folder that it lies in.")
     paths, others = video.find_videos(videos)
     if others:
         print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")

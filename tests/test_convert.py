@@ -446,7 +446,7 @@ def test_a_detector_of_proposals_becomes_a_run(tmp_path, tiny_data, capsys, make
     (tmp_path / "proposals.json").write_text(json.dumps({"results": {"sunday": rows}}))
     config.data.features, config.proposals = str(tiny_data), str(tmp_path / "proposals.json")
     config.data.num_channels = 0
-    _, ((config, found, dataset),) = evaluate.load_detector(config, workdir)
+    _, ((config, found, dataset, _),) = evaluate.load_detector(config, workdir)
     assert config.data.num_channels == (3 if fold == 1 else 0)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     ((_, _, inputs, _),) = SYSTEMS[config.system].windows(config, dataset, "sunday")

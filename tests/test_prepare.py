@@ -285,6 +285,8 @@ def test_what_cannot_be_done_is_one_sentence(videos, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(DataError, match="absent does not exist"):
         prepare.prepare("folder", tmp_path / "absent", out)
+    with pytest.raises(DataError, match="--videos=.*a.mp4 is a file; name the folder that it lies in"):
+        prepare.prepare("folder", videos / "a.mp4", out)
     with pytest.raises(DataError, match="holds no video"):
         prepare.prepare("folder", ROOT / "tests", out)
     prepare.prepare("folder", videos, out, frame_pixels=16)
