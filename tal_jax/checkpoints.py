@@ -265,10 +265,16 @@ def trained_run(config, workdir):
         raise DataError(
             f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: --config=….py:{trained['system']:.60}."
         )
+    if trained.keys() != asked.keys() and trained.get("data.input", asked["data.input"]) != asked["data.input"]:
+        raise DataError(
+            f"{workdir} holds a run that was trained with data.input={trained['data.input']!s:.60}; name it after the config file: "
+            f"--config=….py:{trained['system']:.60},input={trained['data.input']!s:.60}."
+        )
     for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
         if fields:
             raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Train again in another --workdir."
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version that wrote it, or choose "
+                "another --workdir."
             )
     try:
         config.update_from_flattened_dict({field: trained[field] for field in differing})
@@ -342,14 +348,15 @@ def _require_same(path, what, old, new):
     if old == new:
         return
     if isinstance(new, dict):
-        same_system = old.get("system") == new.get("system")  # another one has other fields, in any version
+        kind = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]  # another has other fields, in any version
+        other = [key for key in kind if key == "system" or old.keys() != new.keys()]
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
-            if fields and same_system:
+            if fields and not other:
                 raise DataError(
                     f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with that version, or choose "
                     "another --workdir."
                 )
-        keys = [key for key in sorted(new) if old.get(key) != new[key]] if same_system else ["system"]
+        keys = other or [key for key in sorted(new) if old.get(key) != new[key]]
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
