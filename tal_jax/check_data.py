@@ -12,10 +12,12 @@ import numpy as np
 from tal_jax import data
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations, require_times
+from tal_jax.data.feature_files import SUFFIXES
 from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
+from tal_jax.files import list_files
 from tal_jax.systems import SYSTEMS
 
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
@@ -40,7 +42,9 @@ def check_dataset(config):
         config.proposals = ""  # they are read below
     with _quiet():
         dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
-    problems = annotations.absent_ignored(config.data.ignored_labels)
+    left_out = list_files(config.data.features, SUFFIXES)[1] if config.data.features else ""
+    problems = [f"Note: {left_out}"] if left_out else []
+    problems += annotations.absent_ignored(config.data.ignored_labels)
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
     with _quiet():
         shapes, found = _read_all(config, dataset)

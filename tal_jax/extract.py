@@ -22,7 +22,7 @@ from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import read_notes, require_same_settings
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.files import remove_leftovers, replacing
+from tal_jax.files import list_files, remove_leftovers, replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
 
@@ -176,7 +176,11 @@ def _videos(source):
     path = pathlib.Path(source)
     if not source or not (path.is_dir() or path.is_file()):
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    return video.find_videos(path)[0] if path.is_dir() else [path]
+    if path.is_file():
+        return [path]
+    if left_out := list_files(path, video.SUFFIXES)[1]:
+        log.warning("%s", left_out)
+    return video.find_videos(path)[0]
 
 
 @functools.cache

@@ -142,6 +142,33 @@ def remove_leftovers(folder):
             path.unlink(missing_ok=True)
 
 
+def list_files(folder, suffixes):
+    """The files of a folder by their suffixes, and what is called so but is no file: a link to nothing, or a folder.
+
+    Args:
+        folder: the folder; one that is not there holds nothing.
+        suffixes: in lower case, ".npy".
+
+    Returns:
+        (sorted paths, a sentence that counts what is left out and names the first, or ""). Hidden entries are in neither.
+    """
+    folder = pathlib.Path(folder)
+    paths, others = [], []
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        path = folder / entry.name
+        if path.suffix.lower() in suffixes and not entry.name.startswith("."):
+            (paths if _is_file(entry) else others).append(path)
+    what = f"{len(others)} left out of {folder}: called like files, but links to nothing or folders; the first is"
+    return sorted(paths), f"{what} {min(others).name}." if others else ""
+
+
+def _is_file(entry):
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def write_rows(path, rows):
     """Writes a .npy file row by row, so that one row is held at a time.
 

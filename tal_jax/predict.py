@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -23,11 +24,13 @@ from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing, require_apart, temporary_folder
+from tal_jax.files import list_files, replacing, require_apart, temporary_folder
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
+
+LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
 def predict(config, workdir, source, draw="detections"):
@@ -81,6 +84,7 @@ def predict(config, workdir, source, draw="detections"):
 def _find(detector, make_streams, label, name, make_datasets, draw):
     """All that is to be written of one recording, or "error", the sentence why there is nothing: as `distributed.gather` takes it."""
     try:
+        _require_short(name, ".cas.npz" if draw == "cas" else ".json")
         streams = make_streams(make_datasets())
         dataset = streams[0].dataset
         recording = dataset.annotations.recordings[name]
@@ -93,6 +97,13 @@ def _find(detector, make_streams, label, name, make_datasets, draw):
         }
     except DataError as error:
         return {"error": str(error)}
+
+
+def _require_short(name, suffix):
+    """Raises DataError for the name of a recording that no file can be called after. suffix: the longest of its files."""
+    size, most = len(os.fsencode(name)), LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # on its way a file is called .NAME.…
+    if size > most:
+        raise DataError(f"The name of the recording {name} has {size} bytes; rename its file to at most {most} before the ending.")
 
 
 def _write(config, folder, name, classes, found):
@@ -160,7 +171,9 @@ def _input_files(path, stream):
     suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
     inside = path / ("flow" if stream == "flow" else "rgb")
     for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
-        found = sorted(p for p in folder.glob("*") if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith("."))
+        found, left_out = list_files(folder, wanted)
+        if left_out:
+            log.warning("%s", left_out)
         if found:
             return found
     raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files.")

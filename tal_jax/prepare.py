@@ -36,7 +36,7 @@ from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import read_notes, require_same_settings
 from tal_jax.data.optical_flow import optical_flow
 from tal_jax.errors import DataError, sentence_of
-from tal_jax.files import remove_leftovers
+from tal_jax.files import list_files, remove_leftovers
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
@@ -75,6 +75,8 @@ def prepare(
     """
     if pathlib.Path(videos).exists() and not pathlib.Path(videos).is_dir():
         raise DataError(f"--videos={videos} is a file; name the folder that it lies in.")
+    if left_out := list_files(videos, video.SUFFIXES)[1]:
+        print(left_out)
     paths, others = video.find_videos(videos)
     if others:
         print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")

@@ -133,6 +133,15 @@ def test_features(check, tmp_path, features, sentence):
     assert problem.startswith("Recording 'first'") and re.search(sentence, problem)
 
 
+def test_links_to_nothing_and_folders_are_missing_files(check, tmp_path):
+    name = tmp_path / "third.npy"
+    name.unlink()
+    name.symlink_to("nowhere")
+    problems = check()
+    left_out = f"Note: 1 left out of {tmp_path}: called like files, but links to nothing or folders; the first is {name.name}."
+    assert problems[0] == left_out and f"Recording '{name.stem}' has no feature file." in problems
+
+
 def test_missing_and_damaged_files(check, tmp_path):
     (tmp_path / "first.npy").unlink()
     (tmp_path / "third.npy").unlink()

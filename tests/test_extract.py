@@ -116,9 +116,11 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     videos = tmp_path / "videos"
     videos.mkdir()
     write_video(videos / ("n" * 250 + ".mp4"), numbered(10))
+    (videos / "gone.mp4").symlink_to("nowhere")
     write_video(videos / "a.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
     with pytest.raises(DataError, match="1 of 2 videos could not be read"):
         extract(config, tmp_path, str(videos))
+    assert "1 left out of" in caplog.text and "the first is gone.mp4." in caplog.text
     assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "has 250 bytes; rename it to at most 240." in caplog.text
 
 

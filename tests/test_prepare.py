@@ -234,6 +234,12 @@ def test_frames_that_nobody_knows_the_settings_of_stay_alone(videos, tmp_path):
         prepare.prepare("folder", videos, tmp_path, frame_pixels=16)
 
 
+def test_links_to_nothing_are_told(videos, tmp_path, capsys):
+    (videos / "z.mp4").symlink_to("nowhere")
+    assert prepare.prepare("folder", videos, tmp_path / "out", frame_pixels=16) == {}
+    assert capsys.readouterr().out.startswith(f"1 left out of {videos}: called like files, ")
+
+
 def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
     for video_file in list(videos.iterdir())[1:]:
         video_file.unlink()
