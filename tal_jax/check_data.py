@@ -20,6 +20,7 @@ from tal_jax.errors import DataError
 from tal_jax.files import list_files
 from tal_jax.systems import SYSTEMS
 
+SHORTEST_FRAMES = 0.1  # of an action that its frames may show
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
@@ -50,6 +51,7 @@ def check_dataset(config):
         shapes, found = _read_all(config, dataset)
     problems += found + [*filter(None, common_frame_sec(dataset, shapes)[1:])]
     unit_problem = check.unit_problem(dataset, shapes)
+    problems += _short_problems(dataset, shapes)
     summary = _summary(config, dataset, annotations, shapes)
     if unit_problem:  # what would be learnt of such times is of no use
         return summary, [*problems, unit_problem]
@@ -159,7 +161,9 @@ def _read_all(config, dataset):
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
-            found = check.feature_problems(features, recording, timeline)
+            found = check.feature_problems(
+                features, recording, timeline, config.data.samples_per_frame, config.data.statistics_samples
+            )
             if config.data.input == "features":
                 constant[name] = constant_channels(
                     features, config.data.samples_per_frame, config.data.statistics_samples
@@ -176,6 +180,22 @@ def _read_all(config, dataset):
             but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
             problems.append(f"Note: recording '{name}' has no annotation{but}.")
     return shapes, problems + file_notes(dataset, constant)
+
+
+def _short_problems(dataset, names):
+    """Sentences on classes with actions so short that the frames of these recordings do not show them."""
+    seconds, frames, labels = _lengths(dataset, names)
+    problems = []
+    for k, name in enumerate(dataset.annotations.classes):
+        of_class = frames[(labels == k) & (seconds > 0)]
+        short = of_class[of_class < SHORTEST_FRAMES]
+        if len(short):
+            note = "Note: " if len(short) < len(of_class) else ""
+            problems.append(
+                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a tenth of a "
+                f"frame, the shortest takes {short.min():.2g} frames; correct their times, or the rate of the recordings."
+            )
+    return problems
 
 
 def _learning_problems(config, dataset):

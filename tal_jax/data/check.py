@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tal_jax.data.signals import finite_rows
+from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.ops.segments import tiou_matrix
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
@@ -10,14 +10,18 @@ END_SLACK_SEC = 1.0  # by which an action may pass the end of its recording wher
 SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at which to tell them apart
 
 
-def feature_problems(features, recording, timeline):
-    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration."""
+def feature_problems(features, recording, timeline, samples_per_frame=1, span=0):
+    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration.
+
+    samples_per_frame, span: as of `signals.constant_channels`.
+    """
     problems = []
-    bad_rows = np.flatnonzero(~finite_rows(features)) if features.dtype.kind == "f" else np.zeros(0)
-    if bad_rows.size:
+    bad = int((~finite_rows(features)).sum()) if features.dtype.kind == "f" else 0
+    if bad:
+        what = "rows" if samples_per_frame == 1 and not span else "frames"
         problems.append(
-            f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row "
-            f"{bad_rows[0]}."
+            f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is "
+            f"{place_of_first_bad(features, samples_per_frame, span)}."
         )
     if recording.duration_sec is not None:
         covered_sec = float(timeline.to_seconds(len(features)))
