@@ -192,8 +192,9 @@ def _short_problems(dataset, names):
         if len(short):
             note = "Note: " if len(short) < len(of_class) else ""
             problems.append(
-                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a tenth of a "
-                f"frame, the shortest takes {short.min():.2g} frames; correct their times, or the rate of the recordings."
+                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a "
+                f"tenth of a frame, the shortest takes {short.min():.2g} frames; correct their times, or the rate "
+                "of the recordings."
             )
     return problems
 

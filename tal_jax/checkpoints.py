@@ -265,16 +265,17 @@ def trained_run(config, workdir):
         raise DataError(
             f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: --config=….py:{trained['system']:.60}."
         )
-    if trained.keys() != asked.keys() and trained.get("data.input", asked["data.input"]) != asked["data.input"]:
+    stream = trained.get("data.input", asked["data.input"])
+    if stream != asked["data.input"] and trained.keys() != asked.keys():
         raise DataError(
-            f"{workdir} holds a run that was trained with data.input={trained['data.input']!s:.60}; name it after the config file: "
-            f"--config=….py:{trained['system']:.60},input={trained['data.input']!s:.60}."
+            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; name it after the config "
+            f"file: --config=….py:{trained['system']:.60},input={stream!s:.60}."
         )
     for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
         if fields:
             raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version that wrote it, or choose "
-                "another --workdir."
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version that "
+                "wrote it, or choose another --workdir."
             )
     try:
         config.update_from_flattened_dict({field: trained[field] for field in differing})
@@ -348,8 +349,9 @@ def _require_same(path, what, old, new):
     if old == new:
         return
     if isinstance(new, dict):
-        kind = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]  # another has other fields, in any version
-        other = [key for key in kind if key == "system" or old.keys() != new.keys()]
+        # Another system, or other inputs, have other fields in any version.
+        other = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]
+        other = [key for key in other if key == "system" or old.keys() != new.keys()]
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
             if fields and not other:
                 raise DataError(

@@ -85,7 +85,9 @@ def convert_backbone(source, target):
     if pathlib.Path(target).suffix != ".npz":
         raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
     if pathlib.Path(target).exists() and os.path.samefile(source, target):
-        raise DataError(f"--to={target} is the file that --from names and would be overwritten; choose another --to.")
+        raise DataError(
+            f"--to={target} is the file that --from names and would be overwritten; choose another --to."
+        )
     weights = read_weights(source)
     kind, stream, _ = recognise(weights, source)
     variables = backbone_variables(weights, source)
@@ -127,7 +129,9 @@ def _load_config(spec, overrides):
         if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, AttributeError, KeyError, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        raise DataError(f"the config {' '.join([spec, *overrides]):.300} cannot be used: {flag_problem(error, spec.split(':')[0]):.500}") from error
+        problem = flag_problem(error, spec.split(":")[0])
+        words = " ".join([spec, *overrides])
+        raise DataError(f"the config {words:.300} cannot be used: {problem:.500}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]:.300}'.")
     return values["config"].value

@@ -273,7 +273,9 @@ def _require_finite(config, dataset, name):
     features = dataset.read(name)
     if not finite_rows(features).all():
         place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
-        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in {place}; correct the file.")
+        raise DataError(
+            f"Recording '{name}' has NaN or infinite features, the first in {place}; correct the file."
+        )
 
 
 def suppress(config, candidates):

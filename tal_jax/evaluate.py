@@ -66,11 +66,12 @@ def _warn_of_truths(config):
     """Says the first problem of the times to score against, and how many there are."""
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
     if problems:
-        log.warning("%s --mode=check_data lists such problems; here, in the test subset: %d.", problems[0], len(problems))
+        more = "--mode=check_data lists such problems; here, in the test subset:"
+        log.warning("%s %s %d.", problems[0], more, len(problems))
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
-    """Raises DataError if what `evaluate` writes to the workdir is a file that it reads: the detections, or one of `files_read`."""
+    """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of `files_read`."""
     targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate.protocol)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 

@@ -95,7 +95,7 @@ def extract(config, workdir, source):
     )
     _networks(settings)  # raises DataError now, not once a video
     if distributed.is_first():
-        settings_of_folder = timing | {"end_point": end_point, **{name: config.extract[name] for name in PICTURE}}
+        settings_of_folder = timing | {name: config.extract[name] for name in ("end_point", *PICTURE)}
         for stream, path in weights.items():
             settings_of_folder |= {stream: pathlib.Path(path).name, f"{stream}_sha256": _sha256(path)}
         require_same_settings(folder, settings_of_folder, "features", "--config.data.features")

@@ -55,7 +55,9 @@ def require_apart(targets, sources):
         for target in map(pathlib.Path, targets):
             read = source.parent if target.is_dir() and source.is_file() else source
             if source.exists() and target.exists() and os.path.samefile(read, target):
-                raise DataError(f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir.")
+                raise DataError(
+                    f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir."
+                )
 
 
 @contextlib.contextmanager
@@ -143,14 +145,14 @@ def remove_leftovers(folder):
 
 
 def list_files(folder, suffixes):
-    """The files of a folder by their suffixes, and what is called so but is no file: a link to nothing, or a folder.
+    """The files of a folder with given suffixes, and what is called so but is a link to nothing or a folder.
 
     Args:
         folder: the folder; one that is not there holds nothing.
         suffixes: in lower case, ".npy".
 
     Returns:
-        (sorted paths, a sentence that counts what is left out and names the first, or ""). Hidden entries are in neither.
+        (sorted paths, a sentence that counts what is left out and names the first, or ""), without hidden ones.
     """
     folder = pathlib.Path(folder)
     paths, others = [], []
@@ -158,8 +160,10 @@ def list_files(folder, suffixes):
         path = folder / entry.name
         if path.suffix.lower() in suffixes and not entry.name.startswith("."):
             (paths if _is_file(entry) else others).append(path)
-    what = f"{len(others)} left out of {folder}: called like files, but links to nothing or folders; the first is"
-    return sorted(paths), f"{what} {min(others).name}." if others else ""
+    if not others:
+        return sorted(paths), ""
+    what = f"{len(others)} left out of {folder}: called like files, but links to nothing or folders"
+    return sorted(paths), f"{what}; the first is {min(others).name}."
 
 
 def _is_file(entry):

@@ -49,7 +49,8 @@ _DRAW = flags.DEFINE_enum(
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
-_MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}  # other modes refuse it
+# Flags that the other modes refuse.
+_MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -155,16 +156,16 @@ def _parse(argv):
             raise flags.Error(f"unknown argument '{rest[1]}'.")
         for name in ("workdir", *_MODES_OF):
             if flags.FLAGS[name].value and not flags.FLAGS[name].value.strip():
-                raise flags.Error(f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; give it another.")
+                raise flags.Error(f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; name another.")
         for name, modes in _MODES_OF.items():
             if flags.FLAGS[name].value != flags.FLAGS[name].default and _MODE.value not in modes:
-                what_to_do = f"add {'one of them' if modes[1:] else 'it'}" if not _MODE.present else "name one mode, or leave out the flag"
+                add = "add one of them" if modes[1:] else "add it"
+                what_to_do = "leave it out, or choose another mode" if _MODE.present else add
                 raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
-            raise flags.Error(
-                f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {_config_file(argv)} lists its variants."
-            )
+            head = f"the head of {_config_file(argv)} lists its variants"
+            raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; {head}.")
     except OSError:
         sys.exit(f"Error: cannot read the config file {_config_file(argv)}.")
     except (AttributeError, KeyError) as error:
@@ -179,9 +180,12 @@ def _parse(argv):
 
 def _config_file(argv):
     """The config file that the command line names last, without its variant."""
-    words = [argument.lstrip("-").removeprefix("config=") for before, argument in zip([""] + argv, argv)
-             if argument.lstrip("-").startswith("config=") or before.lstrip("-") == "config"]  # fmt: skip
-    return words[-1].split(":")[0] if words else ""
+    found = ""
+    for word, following in zip(argv, [*argv[1:], ""]):
+        flag, _, value = word.lstrip("-").partition("=")
+        if flag == "config" and word.startswith("-"):
+            found = value or following
+    return found.split(":")[0]
 
 
 @contextlib.contextmanager

@@ -100,10 +100,13 @@ def _find(detector, make_streams, label, name, make_datasets, draw):
 
 
 def _require_short(name, suffix):
-    """Raises DataError for the name of a recording that no file can be called after. suffix: the longest of its files."""
-    size, most = len(os.fsencode(name)), LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # on its way a file is called .NAME.…
+    """Raises DataError for a name of a recording that is too long to call files after. suffix: the longest of theirs."""
+    size = len(os.fsencode(name))
+    most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # a file on its way is called so
     if size > most:
-        raise DataError(f"The name of the recording {name} has {size} bytes; rename its file to at most {most} before the ending.")
+        raise DataError(
+            f"The name of the recording {name} has {size} bytes; rename its file to at most {most} before the ending."
+        )
 
 
 def _write(config, folder, name, classes, found):

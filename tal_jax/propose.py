@@ -44,7 +44,8 @@ def propose(config, workdir, source=""):
     """
     require_fields(config)
     settings = config.propose
-    require_apart([path_of(workdir), _settings_path(workdir)], {"--input": source} | evaluate.files_read(config))
+    sources = {"--input": source} | evaluate.files_read(config)
+    require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
     if source and holds_proposals(source):

@@ -132,7 +132,8 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
     run = json.loads((tmp_path / "config.json").read_text())
     run["config"]["model"]["layers"] = 3
     (tmp_path / "config.json").write_text(json.dumps(run))
-    with pytest.raises(DataError, match="config.json is of another version of tal_jax: it has config.model.layers. Use the version that"):
+    sentence = "config.json is of another version of tal_jax: it has config.model.layers. Use the version that wrote it"
+    with pytest.raises(DataError, match=sentence):
         trained_run(trained, tmp_path)
     run["config"]["model"].pop("layers")
     run["config"]["model"].pop("masked")  # a network that was trained before there was a choice is another one

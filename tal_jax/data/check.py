@@ -6,7 +6,7 @@ from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.ops.segments import tiou_matrix
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
-END_SLACK_SEC = 1.0  # by which an action may pass the end of its recording where the rate of frames is not known
+END_SLACK_SEC = 1.0  # by which an action may pass the end of a recording whose rate of frames is not known
 SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at which to tell them apart
 
 

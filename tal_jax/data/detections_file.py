@@ -73,15 +73,14 @@ def times_problem(detections, annotations):
     if not any(detections.values()):
         return "there is no detection in it."
     durations = {name: recording.duration_sec for name, recording in annotations.recordings.items()}
-    pairs = [
-        (d["segment"], durations[name]) for name, found in detections.items() if durations.get(name) for d in found
-    ]
+    known = [name for name in detections if durations.get(name)]
+    pairs = [(d["segment"], durations[name]) for name in known for d in detections[name]]
     wrong = sum(end <= start or end <= 0 or start >= duration for (start, end), duration in pairs)
     if not wrong:
         return ""
     return (
-        f"{wrong} of {len(pairs)} detections lie outside their recording or end before they start; are the times in "
-        "seconds?"
+        f"{wrong} of {len(pairs)} detections lie outside their recording or end before they start; are the "
+        "times in seconds?"
     )
 
 

@@ -242,8 +242,8 @@ def find_features(folder):
 
     Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as
     published for weakly supervised systems: below it, or below its folders "train" and "test", one file a
-    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. What is called like a file but is
-    none is told in a warning.
+    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. What is called like a file but
+    is none is told in a warning.
     """
     found = {}
     for part in ("", "train", "test"):

@@ -30,8 +30,8 @@ def require_same_settings(folder, settings, what, field, before=None):
     files = sorted(file for part in (".", "rgb", "flow") for file in folder.glob(f"{part}/[!.]*.npy"))
     if files and not found:
         raise DataError(
-            f"{folder} holds {what} such as {files[0].name} but no {SETTINGS}, so how they were made is not known; "
-            f"choose another {field}."
+            f"{folder} holds {what} such as {files[0].name} but no {SETTINGS}, so how they were made is not "
+            f"known; choose another {field}."
         )
     if found and (before or {}) | found != settings:
         raise DataError(

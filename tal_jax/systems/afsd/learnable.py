@@ -54,7 +54,8 @@ def longer_window(config, lengths):
     if needed <= largest("window.frames"):
         ways.append(f"--config.window.frames={needed}")
     samples = data.samples_per_frame * math.ceil(needed / config.window.frames)
-    foldable = data.input == "features" and data.stride_frames == data.snippet_frames == 1 and not data.statistics_samples
+    consecutive = data.stride_frames == data.snippet_frames == 1
+    foldable = data.input == "features" and consecutive and not data.statistics_samples
     if foldable and samples <= largest("data.samples_per_frame"):
         ways.append(f"--config.data.samples_per_frame={samples}, which makes one frame of {samples} samples")
     return f"set {', or '.join(ways)}" if ways else "correct their times, the durations or the rate"
