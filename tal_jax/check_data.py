@@ -12,12 +12,15 @@ import numpy as np
 from tal_jax import data, evaluate, published, train
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
+from tal_jax.data.feature_files import SUFFIXES
 from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
+from tal_jax.files import list_files
 from tal_jax.systems import SYSTEMS, require_valid
 
+SHORTEST_FRAMES = 0.1  # of an action that its frames may show
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
@@ -41,12 +44,15 @@ def check_dataset(config):
         config.proposals = ""  # they are read below
     with _quiet():
         dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
-    problems = invalid + annotations.absent_ignored(config.data.ignored_labels)
+    left_out = list_files(config.data.features, SUFFIXES)[1] if config.data.features else ""
+    problems = invalid + ([f"Note: {left_out}"] if left_out else [])
+    problems += annotations.absent_ignored(config.data.ignored_labels)
     problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
     with _quiet():
         shapes, found = _read_all(config, dataset)
     problems += found + [*filter(None, common_frame_sec(dataset, shapes)[1:])]
     unit_problem = check.unit_problem(dataset, shapes)
+    problems += _short_problems(dataset, shapes)
     summary = _summary(config, dataset, annotations, shapes)
     if unit_problem:  # what would be learnt of such times is of no use
         return summary, [*problems, unit_problem]
@@ -185,14 +191,18 @@ def _read_all(config, dataset):
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
-            found = check.feature_problems(features, recording, timeline)
+            found = check.feature_problems(
+                features, recording, timeline, config.data.samples_per_frame, config.data.statistics_samples
+            )
             if config.data.input == "features":
                 constant[name] = constant_channels(
                     features, config.data.samples_per_frame, config.data.statistics_samples
                 )
                 found += check.num_frames_problems(recording, len(features), timeline, config.data)
             duration_sec = dataset.duration_sec(name)
-            found += check.recording_problems(recording, dataset.annotations.classes, timeline, duration_sec)
+            found += check.recording_problems(
+                recording, dataset.annotations.classes, 1 / timeline.fps, duration_sec
+            )
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
             problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
@@ -200,6 +210,23 @@ def _read_all(config, dataset):
             but = " but of labels in config.data.ignored_labels" if len(recording.ignored_sec) else ""
             problems.append(f"Note: recording '{name}' has no annotation{but}.")
     return shapes, problems + file_notes(dataset, constant)
+
+
+def _short_problems(dataset, names):
+    """Sentences on classes with actions so short that the frames of these recordings do not show them."""
+    seconds, frames, labels = _lengths(dataset, names)
+    problems = []
+    for k, name in enumerate(dataset.annotations.classes):
+        of_class = frames[(labels == k) & (seconds > 0)]
+        short = of_class[of_class < SHORTEST_FRAMES]
+        if len(short):
+            note = "Note: " if len(short) < len(of_class) else ""
+            problems.append(
+                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a "
+                f"tenth of a frame, the shortest takes {short.min():.2g} frames; correct their times, or the rate "
+                "of the recordings."
+            )
+    return problems
 
 
 def _learning_problems(config, dataset):

@@ -300,10 +300,17 @@ def trained_run(config, workdir):
         raise DataError(
             f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: --config=….py:{trained['system']:.60}."
         )
+    stream = trained.get("data.input", asked["data.input"])
+    if stream != asked["data.input"] and trained.keys() != asked.keys():
+        raise DataError(
+            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; name it after the config "
+            f"file: --config=….py:{trained['system']:.60},input={stream!s:.60}."
+        )
     for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
         if fields:
             raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Train again in another --workdir."
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version that "
+                "wrote it, or choose another --workdir."
             )
     try:
         config.update_from_flattened_dict({field: trained[field] for field in differing})
@@ -377,14 +384,16 @@ def _require_same(path, what, old, new):
     if old == new:
         return
     if isinstance(new, dict):
-        same_system = old.get("system") == new.get("system")  # another one has other fields, in any version
+        # Another system, or other inputs, have other fields in any version.
+        other = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]
+        other = [key for key in other if key == "system" or old.keys() != new.keys()]
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
-            if fields and same_system:
+            if fields and not other:
                 raise DataError(
                     f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with that version, or choose "
                     "another --workdir."
                 )
-        keys = [key for key in sorted(new) if old.get(key) != new[key]] if same_system else ["system"]
+        keys = other or [key for key in sorted(new) if old.get(key) != new[key]]
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"

@@ -1,12 +1,14 @@
 """The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
 import ast
+import re
 
 import ml_collections
+from absl import flags
 from ml_collections import config_flags
 from ml_collections.config_flags import tuple_parser
 
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, sentence_of
 
 
 def base_config(system):
@@ -128,6 +130,8 @@ def split_variant(variant, systems, **defaults):
             f"the system '{system}' is not one of {', '.join(systems)}; the head of the config file lists its variants."
         )
     options = dict(part.partition("=")[::2] for part in parts)
+    if len(options) < len(parts):
+        raise DataError(f"the variant '{variant}' says an option twice; say it once.")
     unknown = [option for option in options if option not in defaults]
     if unknown:
         raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {', '.join(defaults) or 'none'}.")
@@ -153,4 +157,42 @@ class ListParser(tuple_parser.TupleParser):
         return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
+def _worded(parser, what):
+    """A parser of `absl.flags` whose error says what a text must be."""
+
+    class Worded(type(parser)):
+        def parse(self, argument):
+            try:
+                return super().parse(argument)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"it must be {what}") from error
+
+    return Worded()
+
+
+class _SectionParser(flags.ArgumentParser):
+    """Refuses a value for a whole section, which would be left half empty."""
+
+    def parse(self, argument):
+        if isinstance(argument, str):
+            raise ValueError("it must be set field by field, as in --config.train.epochs=3")
+        return argument
+
+
+def flag_problem(error, file):
+    """What flags or a config file raised, as a sentence. file: the config file."""
+    text = sentence_of(error)
+    if isinstance(error, SyntaxError):
+        return f"the config file {error.filename or file} is not Python: {error.msg} in line {error.lineno}."
+    if "null bytes" in text:
+        return f"the config file {file} is not Python, but a binary file."
+    if "has no attribute 'get_config'" in text:
+        return f"the config file {file} has no function get_config."
+    return re.sub(r"flag --(config\.\S+?)=(.*): (it must be .*)", r"\1 is '\2'; \3.", text)
+
+
 config_flags.register_flag_parser_for_type(tuple, ListParser())
+config_flags.register_flag_parser_for_type(int, _worded(flags.IntegerParser(), "a whole number"))
+config_flags.register_flag_parser_for_type(float, _worded(flags.FloatParser(), "a number"))
+config_flags.register_flag_parser_for_type(bool, _worded(flags.BooleanParser(), "True or False"))
+config_flags.register_flag_parser_for_type(ml_collections.ConfigDict, _SectionParser())

@@ -8,6 +8,7 @@ python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos
 import argparse
 import functools
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -19,6 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from tal_jax.checkpoints import Checkpoints, remember_run
+from tal_jax.config import flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
@@ -82,6 +84,10 @@ def convert_backbone(source, target):
     """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
     if pathlib.Path(target).suffix != ".npz":
         raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
+    if pathlib.Path(target).exists() and os.path.samefile(source, target):
+        raise DataError(
+            f"--to={target} is the file that --from names and would be overwritten; choose another --to."
+        )
     weights = read_weights(source)
     kind, stream, _ = recognise(weights, source)
     variables = backbone_variables(weights, source)
@@ -124,7 +130,9 @@ def _load_config(spec, overrides):
         if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, *not_a_config) as error:
-        raise DataError(f"the config {' '.join([spec, *overrides]):.300} cannot be used: {sentence_of(error):.500}") from error
+        problem = sentence_of(error) if isinstance(error, SystemExit) else flag_problem(error, spec.split(":")[0])
+        words = " ".join([spec, *overrides])
+        raise DataError(f"the config {words:.300} cannot be used: {problem:.500}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]:.300}'.")
     return values["config"].value

@@ -15,7 +15,7 @@ from tal_jax import distributed
 from tal_jax.checkpoints import misfit, trained_channels
 from tal_jax.data import windows
 from tal_jax.data.features import OTHER_RATE, Dataset
-from tal_jax.data.signals import finite_rows
+from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -239,7 +239,7 @@ def _windows(stream, names):
     for name in names:
         _require_frame_sec(stream, name)
         if own_windows:
-            _require_finite(dataset, name)
+            _require_finite(config, dataset, name)
             for offset, num_cells, inputs, known in own_windows(config, dataset, name):
                 yield functools.partial(tuple, ((name, offset, num_cells), inputs, known))
             continue
@@ -264,15 +264,18 @@ def _window(config, dataset, name, offset):
     """
     window = windows.window_inputs(config, dataset.read(name), offset)
     if not finite_rows(window["inputs"]).all():
-        _require_finite(dataset, name)
+        _require_finite(config, dataset, name)
     return (name, offset, int(window["num_frames"])), window["inputs"] if config.window.snippets else window, {}
 
 
-def _require_finite(dataset, name):
+def _require_finite(config, dataset, name):
     """Raises DataError for features that are not."""
-    finite = finite_rows(dataset.read(name))
-    if not finite.all():
-        raise DataError(f"Recording '{name}' has NaN or infinite features, the first in row {finite.argmin()}; correct the file.")
+    features = dataset.read(name)
+    if not finite_rows(features).all():
+        place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
+        raise DataError(
+            f"Recording '{name}' has NaN or infinite features, the first in {place}; correct the file."
+        )
 
 
 def suppress(config, candidates):

@@ -12,7 +12,8 @@ from tal_jax import distributed
 from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
-from tal_jax.data.detections_file import read_detections_of, write_detections
+from tal_jax.data.check import truth_problems
+from tal_jax.data.detections_file import read_detections_of, times_problem, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
 from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
 from tal_jax.data.streams import aligned
@@ -21,7 +22,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.files import replacing
+from tal_jax.files import replacing, require_apart
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
@@ -45,14 +46,43 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     require_fields(config)
+    require_inputs_stay(config, workdir, detections_path)
     if not detections_path:
-        return evaluate_streams(workdir, *load_detector(config, workdir))
+        detector, streams = load_detector(config, workdir)
+        _warn_of_truths(config)
+        return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
         raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
     annotations = scored_annotations(config)
     results = read_detections_of(detections_path, annotations)
+    _warn_of_truths(config)
+    if problem := times_problem(results, annotations):
+        log.warning("%s: %s", detections_path, problem)
     _write_detections(workdir, results)
     return _score(config, workdir, annotations, results)
+
+
+def _warn_of_truths(config):
+    """Says the first problem of the times to score against, and how many there are."""
+    problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
+    if problems:
+        more = "--mode=check_data lists such problems; here, in the test subset:"
+        log.warning("%s %s %d.", problems[0], more, len(problems))
+
+
+def require_inputs_stay(config, workdir, detections_path=""):
+    """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of `files_read`."""
+    targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate.protocol)]
+    require_apart(targets, {"--detections": detections_path} | files_read(config))
+
+
+def files_read(config):
+    """{flag: path, or ""} of the files that a config says to read, besides features and runs."""
+    return {
+        "--config.data.annotations": config.data.annotations,
+        "--config.proposals": config.get("proposals", ""),
+        "--config.evaluate.recording_scores": config.evaluate.recording_scores,
+    }
 
 
 class Run(NamedTuple):

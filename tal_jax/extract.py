@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import itertools
 import logging
 import pathlib
@@ -21,13 +22,14 @@ from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.files import list_files, replacing
 from tal_jax.published import backbone_variables, recognise
 from tal_jax.weight_files import read_weights
 
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+PICTURE = ("short_side_pixels", "crop_pixels")  # what of a frame is seen
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
@@ -89,13 +91,16 @@ def extract(config, workdir, source):
         weights=tuple((stream, str(pathlib.Path(path).absolute())) for stream, path in weights.items()),
         end_point=end_point,
         **timing,
-        **{name: config.extract[name] for name in ("short_side_pixels", "crop_pixels", "batch_size")},
+        **{name: config.extract[name] for name in (*PICTURE, "batch_size")},
     )
     _networks(settings)  # raises DataError now, not once a video
     field = "--config.data.features"
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
-            require_same_settings(folder, weights | timing | dict(end_point=end_point), "features", field)
+            settings_of_folder = timing | {name: config.extract[name] for name in ("end_point", *PICTURE)}
+            for stream, path in weights.items():
+                settings_of_folder |= {stream: pathlib.Path(path).name, f"{stream}_sha256": _sha256(path)}
+            require_same_settings(folder, settings_of_folder, "features", field)
         distributed.wait()
         reasons = _reasons(config, settings, paths)
     failed = [reason for _, reason in sorted(reasons.items()) if reason]
@@ -155,11 +160,21 @@ def _networks(settings):
         return {stream: _network(file, stream, settings.end_point) for stream, file in settings.weights}
 
 
+def _sha256(path):
+    """The digest of a file's content, by which weights are told apart wherever they lie."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _videos(source):
     path = pathlib.Path(source)
     if not source or not (path.is_dir() or path.is_file()):
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    return video.find_videos(path)[0] if path.is_dir() else [path]
+    if path.is_file():
+        return [path]
+    if left_out := list_files(path, video.SUFFIXES)[1]:
+        log.warning("%s", left_out)
+    return video.find_videos(path)[0]
 
 
 @functools.cache

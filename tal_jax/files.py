@@ -41,6 +41,25 @@ def replacing(path):
         _unfinished.discard(temporary)
 
 
+def require_apart(targets, sources):
+    """Keeps a file that is read from being overwritten by a result.
+
+    Args:
+      targets: paths of the files that are to be written, and of folders whose files are.
+      sources: {what names it, such as "--detections": path of a file or folder that is read, or ""}.
+
+    Raises:
+      DataError: a source is one of the targets, or lies in a folder that is one.
+    """
+    for said, source in ((said, pathlib.Path(source)) for said, source in sources.items() if source):
+        for target in map(pathlib.Path, targets):
+            read = source.parent if target.is_dir() and source.is_file() else source
+            if source.exists() and target.exists() and os.path.samefile(read, target):
+                raise DataError(
+                    f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir."
+                )
+
+
 @contextlib.contextmanager
 def temporary_folder():
     """Gives a new folder, which is gone behind the block."""
@@ -125,6 +144,35 @@ def _remove_leftovers(folder):
     for path in pathlib.Path(folder).glob(".*"):
         if _LEFTOVER.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def list_files(folder, suffixes):
+    """The files of a folder with given suffixes, and what is called so but is a link to nothing or a folder.
+
+    Args:
+        folder: the folder; one that is not there holds nothing.
+        suffixes: in lower case, ".npy".
+
+    Returns:
+        (sorted paths, a sentence that counts what is left out and names the first, or ""), without hidden ones.
+    """
+    folder = pathlib.Path(folder)
+    paths, others = [], []
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        path = folder / entry.name
+        if path.suffix.lower() in suffixes and not entry.name.startswith("."):
+            (paths if _is_file(entry) else others).append(path)
+    if not others:
+        return sorted(paths), ""
+    what = f"{len(others)} left out of {folder}: called like files, but links to nothing or folders"
+    return sorted(paths), f"{what}; the first is {min(others).name}."
+
+
+def _is_file(entry):
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def write_rows(path, rows):

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
+from tal_jax.config import flag_problem
 from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
 from tal_jax.files import remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
@@ -47,6 +48,8 @@ _DRAW = flags.DEFINE_enum(
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
 )
+# Flags that the other modes refuse.
+_MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -141,21 +144,29 @@ def _parse(argv):
             raise flags.Error("say which config, --config=configs/sbhar.py.")
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
+        for name in ("workdir", *_MODES_OF):
+            if flags.FLAGS[name].value and not flags.FLAGS[name].value.strip():
+                raise flags.Error(f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; name another.")
+        for name, modes in _MODES_OF.items():
+            if flags.FLAGS[name].value != flags.FLAGS[name].default and _MODE.value not in modes:
+                add = "add one of them" if modes[1:] else "add it"
+                what_to_do = "leave it out, or choose another mode" if _MODE.present else add
+                raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
-            file = flags.FLAGS["config"].config_filename.split(":")[0]
-            raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; the head of {file} lists its variants.")
+            head = f"the head of {_config_file(argv)} lists its variants"
+            raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; {head}.")
     except SystemExit as error:
         sys.exit(_why_exit(error))
     except OSError:
-        sys.exit(f"Error: cannot read the config file {flags.FLAGS['config'].config_filename}.")
+        sys.exit(f"Error: cannot read the config file {_config_file(argv)}.")
     except (AttributeError, KeyError) as error:
-        sys.exit(f"Error: {_unknown_field(error, argv)}")
+        sys.exit(f"Error: {_unknown_field(error, argv) or flag_problem(error, _config_file(argv))}")
     except flags.UnrecognizedFlagError as error:
         hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
         sys.exit(f"Error: {error}{hint}")
     except (flags.Error, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(f"Error: {sentence_of(error)}")
+        sys.exit(f"Error: {flag_problem(error, _config_file(argv))}")
     return rest
 
 
@@ -170,6 +181,16 @@ def _why_exit(error):
     return f"Error: the config file ends the program: {plain(said)}"
 
 
+def _config_file(argv):
+    """The config file that the command line names last, without its variant."""
+    found = ""
+    for word, following in zip(argv, [*argv[1:], ""]):
+        flag, _, value = word.lstrip("-").partition("=")
+        if flag == "config" and word.startswith("-"):
+            found = value or following
+    return found.split(":")[0]
+
+
 def _unknown_field(error, argv):
     """The sentence for --config.train.epoch=3, of which the error names the last part, and at times a better one."""
     text = str(error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0])
@@ -181,7 +202,7 @@ def _unknown_field(error, argv):
             parts = [better[1] if better and part == key else part for part in path.split(".")]
             hint = f" Did you mean {'.'.join(parts)}?" if better else ""
             return f"{path} is not a field of the config.{hint}"
-    return f"bad config: {text}"
+    return "" if "get_config" in text else f"bad config: {text}"
 
 
 def _unraisable(event):

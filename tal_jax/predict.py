@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -23,11 +24,13 @@ from tal_jax.data.video import store_video, stored_files
 from tal_jax.detect import activation_sequences, detect, make_detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing, temporary_folder
+from tal_jax.files import list_files, replacing, require_apart, temporary_folder
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
+
+LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
 def predict(config, workdir, source, draw="detections"):
@@ -48,6 +51,8 @@ def predict(config, workdir, source, draw="detections"):
         used.
     """
     require_fields(config)
+    folder, failed = pathlib.Path(workdir) / "predictions", []
+    require_apart([folder], {"--input": source} | evaluate.files_read(config))
     runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
     if draw == "cas" and SYSTEMS[config.system].localize is None:
@@ -59,7 +64,6 @@ def predict(config, workdir, source, draw="detections"):
         inputs = with_proposals(config, workdir, source, inputs, classes)
     detector, label = make_detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
     make_streams = functools.partial(evaluate.make_streams, runs, evaluate.load_all_variables(runs))
-    folder, failed = pathlib.Path(workdir) / "predictions", []
     with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
@@ -80,6 +84,7 @@ def predict(config, workdir, source, draw="detections"):
 def _find(detector, make_streams, label, name, make_datasets, draw):
     """All that is to be written of one recording, or "error", the sentence why there is nothing: as `distributed.gather` takes it."""
     try:
+        _require_short(name, ".cas.npz" if draw == "cas" else ".json")
         streams = make_streams(make_datasets())
         dataset = streams[0].dataset
         recording = dataset.annotations.recordings[name]
@@ -92,6 +97,16 @@ def _find(detector, make_streams, label, name, make_datasets, draw):
         }
     except DataError as error:
         return {"error": str(error)}
+
+
+def _require_short(name, suffix):
+    """Raises DataError for a name of a recording that is too long to call files after. suffix: the longest of theirs."""
+    size = len(os.fsencode(name))
+    most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # a file on its way is called so
+    if size > most:
+        raise DataError(
+            f"The name of the recording {name} has {size} bytes; rename its file to at most {most} before the ending."
+        )
 
 
 def _write(config, folder, name, classes, found):
@@ -159,7 +174,9 @@ def _input_files(path, stream):
     suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
     inside = path / ("flow" if stream == "flow" else "rgb")
     for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
-        found = sorted(p for p in folder.glob("*") if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith("."))
+        found, left_out = list_files(folder, wanted)
+        if left_out:
+            log.warning("%s", left_out)
         if found:
             return found
     raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files.")

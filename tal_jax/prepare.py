@@ -36,7 +36,7 @@ from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.optical_flow import optical_flow
 from tal_jax.errors import DataError, plain, sentence_of
-from tal_jax.files import only_run
+from tal_jax.files import list_files, only_run
 
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}  # data set -> `fps` of `video.store_video`
 
@@ -73,6 +73,10 @@ def prepare(
     Raises:
         DataError: nothing can be done: no videos, two of one name, `out` holds other frames, or flow or Beam is not installed.
     """
+    if pathlib.Path(videos).exists() and not pathlib.Path(videos).is_dir():
+        raise DataError(f"--videos={videos} is a file; name the folder that it lies in.")
+    if left_out := list_files(videos, video.SUFFIXES)[1]:
+        print(left_out)
     paths, others = video.find_videos(videos)
     if others:
         print(f"{len(others)} file(s) are no videos and are left out: {_some(others)}.")

@@ -16,7 +16,7 @@ from tal_jax.data.recording_scores import require_recordings
 from tal_jax.detect import activation_sequences, find_candidates
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
-from tal_jax.files import replacing
+from tal_jax.files import replacing, require_apart
 from tal_jax.json_files import read_json
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
@@ -44,6 +44,8 @@ def propose(config, workdir, source=""):
     """
     require_fields(config)
     settings = config.propose
+    sources = {"--input": source} | evaluate.files_read(config)
+    require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
     if source and holds_proposals(source):

@@ -163,6 +163,11 @@ def allowed_of(field):
     return next((allowed for pattern, allowed in RANGES.items() if fnmatch.fnmatchcase(field, pattern)), None)
 
 
+def largest(field):
+    """The upper end of the interval of a field such as "window.frames"."""
+    return _ends(allowed_of(field))[1][0]
+
+
 def _leaves(config, prefix=""):
     """("section.field", value) of all fields but those of a first stage."""
     for name in sorted(config):

@@ -184,6 +184,7 @@ def train(config, workdir):
     """
     system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
     system.require_valid(config)
+    evaluate.require_inputs_stay(config, workdir)
     dataset = load_dataset(config)
     parallel = devices_of(config)
     _require_usable(config, dataset)

@@ -10,6 +10,7 @@ from tal_jax.check_data import check_dataset
 from tal_jax.data.features import data_config
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import sequence_config
+from tal_jax.systems.afsd.learnable import longer_window
 from tal_jax.train import train
 
 
@@ -132,6 +133,15 @@ def test_features(check, tmp_path, features, sentence):
     np.save(tmp_path / "first.npy", features)
     (problem,) = check()
     assert problem.startswith("Recording 'first'") and re.search(sentence, problem)
+
+
+def test_links_to_nothing_and_folders_are_missing_files(check, tmp_path):
+    name = tmp_path / "third.npy"
+    name.unlink()
+    name.symlink_to("nowhere")
+    problems = check()
+    left_out = f"Note: 1 left out of {tmp_path}: called like files, but links to nothing or folders; the first is {name.name}."
+    assert problems[0] == left_out and f"Recording '{name.stem}' has no feature file." in problems
 
 
 def test_missing_and_damaged_files(check, tmp_path):
@@ -332,6 +342,44 @@ def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, databas
     ]
     config.window.frames = 384
     assert [problem for problem in check() if not problem.startswith("Note:")] == []
+
+
+def test_actions_much_shorter_than_a_frame(check, database):
+    """A frame lasts 0.1 s."""
+    database["first"]["annotations"] += rows("blink", (3, 3.001), (5, 5.009))
+    sentence = (
+        "2 of the {} actions of the class 'blink' are shorter than a tenth of a frame, the shortest takes 0.01 frames; correct "
+        "their times, or the rate of the recordings."
+    )
+    assert sentence.format(2) in check()
+    database["first"]["annotations"] += rows("blink", (7, 7.2))
+    problems = check()
+    assert f"Note: {sentence.format(3)}" in problems and not any(line.startswith("2 of") for line in problems)
+
+
+@pytest.mark.parametrize("end_sec", [1e7, 1e300, 1.7e308])
+def test_no_advice_is_beyond_what_a_field_takes(config, end_sec):
+    config.data.samples_per_frame = 1
+    assert longer_window(config, np.array([end_sec, 3.0])) == (
+        "set --config.data.samples_per_frame=78126, which makes one frame of 78126 samples"
+        if end_sec == 1e7
+        else "correct their times, the durations or the rate"
+    )
+    assert longer_window(config, np.array([np.inf])) == "correct their times, the durations or the rate"
+
+
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ({"samples_per_frame": 10}, "in 1 of 10 frames, the first is row 37."),
+        ({"samples_per_frame": 10, "statistics_samples": 20}, "in 2 of 10 frames, the first is frame 3, made of rows 25 to 44."),
+    ],
+)
+def test_the_place_of_a_bad_value_is_that_in_the_file(check, tmp_path, fields, sentence):
+    features = np.load(tmp_path / "third.npy")
+    features[37, 1] = np.nan
+    np.save(tmp_path / "third.npy", features)
+    assert f"Recording 'third' has NaN or infinite features {sentence}" in check(**fields)
 
 
 def test_a_class_whose_actions_have_no_length(check, database):

@@ -12,6 +12,7 @@ import pytest
 from tal_jax import evaluate, train
 from tal_jax.checkpoints import Checkpoints, misfit, remember_run, trained_channels, trained_run
 from tal_jax.errors import DataError
+from tests.test_configs import get_config
 from tests.test_train import saved_steps
 
 
@@ -97,6 +98,20 @@ def test_another_system_is_no_other_version(trained, tiny, tmp_path):
         remember_run(tiny("pgcn"), ("fast", "slow"), tmp_path)
 
 
+def test_another_input_is_no_other_version(tmp_path):
+    """As with another system, a config of frames has other fields than one of features."""
+    features, rgb = (get_config("folder", f"dw_afsd,input={name}") for name in ("features", "rgb"))
+    begin(features, tmp_path)
+    with pytest.raises(DataError) as error:
+        trained_run(rgb, tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} holds a run that was trained with data.input=features; name it after the config file: "
+        "--config=….py:dw_afsd,input=features."
+    )
+    with pytest.raises(DataError, match="a run with another config: config.data.input was features, is now rgb. Choose"):
+        remember_run(rgb, ("fast", "slow"), tmp_path)
+
+
 def test_a_run_of_before_a_field_is_not_resumed(trained, tmp_path):
     """So that no run goes on whose steps were single batches of `accumulate_steps`."""
     run = json.loads((tmp_path / "config.json").read_text())
@@ -131,7 +146,8 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
     run = json.loads((tmp_path / "config.json").read_text())
     run["config"]["model"]["layers"] = 3
     (tmp_path / "config.json").write_text(json.dumps(run))
-    with pytest.raises(DataError, match="config.json is of another version of tal_jax: it has config.model.layers"):
+    sentence = "config.json is of another version of tal_jax: it has config.model.layers. Use the version that wrote it"
+    with pytest.raises(DataError, match=sentence):
         trained_run(trained, tmp_path)
     run["config"]["model"].pop("layers")
     run["config"]["model"].pop("masked")  # a network that was trained before there was a choice is another one

@@ -265,8 +265,15 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     assert "other.npz holds no I3D network that is known here" in stop
     stop, _ = run("--from", tmp_path / "other.npz", "--to", tmp_path / "folder")
     assert "must end in .npz, or --config must say which whole detector to convert" in stop
-    stop, _ = run("--from", tmp_path / "missing.pt", "--to", target)
-    assert "No such file or directory" in stop and str(tmp_path / "missing.pt") in stop
+    missing = tmp_path / "missing.pt"
+    stop, _ = run("--from", missing, "--to", target)
+    assert stop == f"Error: Cannot use {missing}: No such file or directory."
+    stop, _ = run("--from", tmp_path, "--to", target)
+    assert stop == f"Error: Cannot use {tmp_path}: Is a directory."
+    before = (tmp_path / "other.npz").read_bytes()
+    stop, _ = run("--from", tmp_path / "other.npz", "--to", f"{tmp_path}/./other.npz")
+    assert stop.endswith("is the file that --from names and would be overwritten; choose another --to.")
+    assert (tmp_path / "other.npz").read_bytes() == before
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
     assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."

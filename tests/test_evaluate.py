@@ -165,6 +165,50 @@ def test_detections_of_recordings_called_otherwise_are_scored(tiny, tmp_path):
         evaluate.evaluate(config, tmp_path / "other", tmp_path / "found.json")
 
 
+@pytest.mark.parametrize("name, protocol", [("detections.json", "activitynet"), ("evaluation_thumos14.json", "thumos14")])
+def test_detections_are_not_overwritten_by_what_is_written(tiny, tmp_path, name, protocol):
+    config, path = tiny(), tmp_path / name
+    config.evaluate.protocol = protocol
+    path.write_text(json.dumps({"results": {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]}, "mine": 3}))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=f"--detections=.*{name} would be overwritten, .* choose another --workdir"):
+        evaluate.evaluate(config, tmp_path, path)
+    assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("field", ["data.annotations", "evaluate.recording_scores"])
+def test_what_the_config_names_is_not_overwritten(tiny, tiny_data, tmp_path, field):
+    config = tiny()
+    shutil.copy(tiny_data / "labels.json", tmp_path / "detections.json")
+    config.update_from_flattened_dict({field: str(tmp_path / "detections.json")})
+    for run in (evaluate.evaluate, train.train):
+        with pytest.raises(DataError, match=f"--config.{field}=.*detections.json would be overwritten"):
+            run(config, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["detections.json"]
+
+
+def test_times_that_cannot_be_scored_are_told_once(tiny, tiny_data, tmp_path, caplog):
+    config, path = tiny(), tmp_path / "found.json"
+    content = json.loads((tiny_data / "labels.json").read_text())
+    for segment in ([5.0, 2.0], [1000.0, 4000.0], [8.0, 9.5]):  # the recording lasts 9 s
+        content["database"]["sunday"]["annotations"].append({"label": "slow", "segment": segment})
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    write_detections(path, {"sunday": [{"label": "slow", "segment": [1000, 4000], "score": 1.0}]})
+    evaluate.evaluate(config, tmp_path / "one", path)
+    assert caplog.messages == [
+        f"{path}: 1 of 1 detections lie outside their recording or end before they start; are the times in seconds?"
+    ]
+    caplog.clear()
+    config.data.annotations = str(tmp_path / "labels.json")
+    write_detections(path, {"sunday": []})
+    evaluate.evaluate(config, tmp_path / "two", path)
+    assert caplog.messages == [
+        "Recording 'sunday' has 'slow' from 5 s to 2 s: the end is not after the start. --mode=check_data lists such "
+        "problems; here, in the test subset: 2.",
+        f"{path}: there is no detection in it.",
+    ]
+
+
 def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     rows = [("slow", 1.0, 4.0), ("Ambiguous", 5.0, 6.0)]
     annotations = [{"label": label, "segment": segment} for label, *segment in rows]

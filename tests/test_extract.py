@@ -1,5 +1,8 @@
 import functools
+import hashlib
+import json
 import os
+import pathlib
 import pickle
 
 import jax
@@ -77,6 +80,35 @@ def test_features_of_a_folder(config, tmp_path):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
+def test_features_made_otherwise_do_not_mix(config, tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(10))
+    source, folder = str(tmp_path / "a.mp4"), tmp_path / "features"
+    extract(config, tmp_path, source)
+    weights = tmp_path / "moved" / "rgb.npz"
+    weights.parent.mkdir()
+    content = pathlib.Path(config.extract.rgb_weights).read_bytes()
+    weights.write_bytes(content)
+    changed = config.copy_and_resolve_references()
+    changed.extract.rgb_weights = str(weights)
+    extract(changed, tmp_path, source)  # the same weights elsewhere
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["crop_pixels"] == settings["short_side_pixels"] == 32 and settings["rgb"] == "rgb.npz"
+    assert settings["rgb_sha256"] == hashlib.sha256(content).hexdigest()
+    for field, value in (("crop_pixels", 24), ("short_side_pixels", 48)):
+        other = config.copy_and_resolve_references()
+        other.extract[field] = value
+        with pytest.raises(DataError, match="holds features of other settings"):
+            extract(other, tmp_path, source)
+    weights.write_bytes(content + b"0")  # which a zip archive may have behind it
+    with pytest.raises(DataError, match="holds features of other settings"):
+        extract(changed, tmp_path, source)
+    (folder / "settings.json").unlink()
+    with pytest.raises(
+        DataError, match="features such as a.npy but no settings.json, .*; choose another --config.data.features"
+    ):
+        extract(config, tmp_path, source)
+
+
 def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")
@@ -85,9 +117,11 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     videos = tmp_path / "videos"
     videos.mkdir()
     write_video(videos / ("n" * 250 + ".mp4"), numbered(10))
+    (videos / "gone.mp4").symlink_to("nowhere")
     write_video(videos / "a.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
     with pytest.raises(DataError, match="1 of 2 videos could not be read"):
         extract(config, tmp_path, str(videos))
+    assert "1 left out of" in caplog.text and "the first is gone.mp4." in caplog.text
     assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "rename the recording: 1 to 237 bytes" in caplog.text
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.files import only_run, replacing
+from tal_jax.files import list_files, only_run, replacing
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOLDER = """
@@ -75,6 +75,23 @@ def test_unfinished_files_of_killed_runs_are_removed(tmp_path):
         path.write_text("")
     with only_run(tmp_path, "--mode=train"):
         assert not any(path.exists() for path in gone) and all(path.exists() for path in kept)
+
+
+def test_what_is_called_like_a_file_and_is_none_is_told(tmp_path):
+    (tmp_path / "whole.NPY").touch()
+    (tmp_path / ".hidden.npy").symlink_to("nowhere")
+    (tmp_path / "other.txt").symlink_to("nowhere")
+    assert list_files(tmp_path, (".npy",)) == ([tmp_path / "whole.NPY"], "")
+    (tmp_path / "linked.npy").symlink_to("whole.NPY")
+    (tmp_path / "gone.npy").symlink_to("nowhere")
+    (tmp_path / "loop.npy").symlink_to("loop.npy")
+    (tmp_path / "folder.npy").mkdir()
+    files, left_out = list_files(tmp_path, (".npy",))
+    assert [file.name for file in files] == ["linked.npy", "whole.NPY"]
+    assert left_out == (
+        f"3 left out of {tmp_path}: called like files, but links to nothing or folders; the first is folder.npy."
+    )
+    assert list_files(tmp_path / "nowhere", (".npy",)) == ([], "")
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path):

@@ -245,6 +245,23 @@ def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(run, tmp_path, capl
     assert (tmp_path / "run" / "predictions" / "b.json").exists()
 
 
+def test_what_cannot_be_used_of_a_folder_is_told_and_the_rest_done(run, tmp_path, caplog):
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / f"{'a' * 251}.npy", signal(200, ACTIONS, seed=1))
+    np.save(folder / "b.npy", signal(200, ACTIONS, seed=1))
+    (folder / "c.npy").symlink_to(tmp_path / "unmounted" / "c.npy")
+    with pytest.raises(DataError, match="1 of 2 recordings could not be used, see above: a{251}."):
+        predict.predict(config, tmp_path / "run", str(folder))
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == [
+        f"1 left out of {folder}: called like files, but links to nothing or folders; the first is c.npy.",
+        f"The name of the recording {'a' * 251} has 251 bytes; rename its file to at most 240 before the ending.",
+    ]
+    assert sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir()) == ["b.json", "b.png"]
+
+
 def test_a_folder_of_two_streams(run, tmp_path):
     config, _ = run
     for stream, channels in (("rgb", 1), ("flow", 2)):
@@ -268,6 +285,14 @@ def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path
     for name in ("folder", "shapes"):  # one has none of its own, the other none yet
         config.data.update(name=name, frames=str(tmp_path / "nowhere"))
         assert list(predict.input_datasets(config, str(tmp_path / "new.npy"), ("fast", "slow"))) == ["new"]
+
+
+@pytest.mark.parametrize("source", ["predictions", "predictions/x.cas.npz"])
+def test_the_folder_of_predictions_is_no_input(tiny, tmp_path, source):
+    (tmp_path / "predictions").mkdir()
+    np.savez(tmp_path / "predictions" / "x.cas.npz", features=np.ones((200, 3)))
+    with pytest.raises(DataError, match="--input=.* would be overwritten, for results go to .*predictions; choose another"):
+        predict.predict(tiny(), tmp_path, str(tmp_path / source))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

@@ -228,6 +228,19 @@ def test_sampling_by_count_is_as_published_and_does_not_mix(videos, tmp_path):
         prepare.prepare("folder", videos, out, frame_pixels=24)
 
 
+def test_frames_that_nobody_knows_the_settings_of_stay_alone(videos, tmp_path):
+    (tmp_path / "rgb").mkdir()
+    np.save(tmp_path / "rgb" / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="holds frames such as a.npy but no settings.json, .*; choose another --out"):
+        prepare.prepare("folder", videos, tmp_path, frame_pixels=16)
+
+
+def test_links_to_nothing_are_told(videos, tmp_path, capsys):
+    (videos / "z.mp4").symlink_to("nowhere")
+    assert prepare.prepare("folder", videos, tmp_path / "out", frame_pixels=16) == {}
+    assert capsys.readouterr().out.startswith(f"1 left out of {videos}: called like files, ")
+
+
 def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
     for video_file in list(videos.iterdir())[1:]:
         video_file.unlink()
@@ -288,6 +301,8 @@ def test_what_cannot_be_done_is_one_sentence(videos, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(DataError, match="absent does not exist"):
         prepare.prepare("folder", tmp_path / "absent", out)
+    with pytest.raises(DataError, match="--videos=.*a.mp4 is a file; name the folder that it lies in"):
+        prepare.prepare("folder", videos / "a.mp4", out)
     with pytest.raises(DataError, match="holds no video"):
         prepare.prepare("folder", ROOT / "tests", out)
     prepare.prepare("folder", videos, out, frame_pixels=16)

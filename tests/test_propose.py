@@ -98,6 +98,19 @@ def test_proposals_of_others_are_read_told_and_scored(form, tiny, tmp_path, capl
         propose.propose(tiny("toy"), tmp_path / "read", str(tmp_path / "nowhere"))
 
 
+def test_proposals_are_not_overwritten_by_those_that_are_made_of_them(tiny, tmp_path):
+    path = tmp_path / "proposals.json"
+    path.write_text(json.dumps({"results": {"sunday": [{"segment": [1.0, 5.0]}]}, "mine": 3}))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="--input=.*proposals.json would be overwritten, .* choose another --workdir"):
+        propose.propose(tiny("toy"), tmp_path, str(path))
+    config = tiny("pgcn")
+    config.proposals = str(path)
+    with pytest.raises(DataError, match="--config.proposals=.*proposals.json would be overwritten"):
+        propose.propose(config, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["proposals.json"] and path.read_bytes() == before
+
+
 def test_the_proposals_of_afsd_are_read_as_they_were_made(tiny, tmp_path, monkeypatch, proposed, capsys):
     monkeypatch.setattr(afsd_model, "NUM_LEVELS", 2)  # which compiles in a third of the time of 6
     config = tiny("afsd")

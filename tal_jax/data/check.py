@@ -2,21 +2,26 @@
 
 import numpy as np
 
-from tal_jax.data.signals import finite_rows
+from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.ops.segments import tiou_matrix
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
+END_SLACK_SEC = 1.0  # by which an action may pass the end of a recording whose rate of frames is not known
 SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at which to tell them apart
 
 
-def feature_problems(features, recording, timeline):
-    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration."""
+def feature_problems(features, recording, timeline, samples_per_frame=1, span=0):
+    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration.
+
+    samples_per_frame, span: as of `signals.constant_channels`.
+    """
     problems = []
-    bad_rows = np.flatnonzero(~finite_rows(features)) if features.dtype.kind == "f" else np.zeros(0)
-    if bad_rows.size:
+    bad = int((~finite_rows(features)).sum()) if features.dtype.kind == "f" else 0
+    if bad:
+        what = "rows" if samples_per_frame == 1 and not span else "frames"
         problems.append(
-            f"has NaN or infinite features in {bad_rows.size} of {len(features)} rows, the first is row "
-            f"{bad_rows[0]}."
+            f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is "
+            f"{place_of_first_bad(features, samples_per_frame, span)}."
         )
     if recording.duration_sec is not None:
         covered_sec = float(timeline.to_seconds(len(features)))
@@ -135,18 +140,34 @@ def annotation_problems(dataset):
         times_sec = np.concatenate([recording.segments_sec, recording.ignored_sec])
         within = recording.duration_sec is not None and not (times_sec > recording.duration_sec).any()
         timeline = None if within else dataset.timeline(name)
-        found = recording_problems(recording, dataset.annotations.classes, timeline, recording.duration_sec)
+        slack_sec = 1 / timeline.fps if timeline else 0.0
+        found = recording_problems(recording, dataset.annotations.classes, slack_sec, recording.duration_sec)
         problems += [f"Recording '{name}' {sentence}" for sentence in found]
     return problems
 
 
-def recording_problems(recording, classes, timeline, duration_sec):
+def truth_problems(annotations):
+    """The problems of the times of `Annotations` alone, one sentence each; nothing else is read.
+
+    An end may pass the annotated duration by `END_SLACK_SEC`; where no duration is annotated it may be
+    anywhere.
+    """
+    return [
+        f"Recording '{name}' {sentence}"
+        for name, recording in annotations.recordings.items()
+        for sentence in recording_problems(
+            recording, annotations.classes, END_SLACK_SEC, recording.duration_sec
+        )
+    ]
+
+
+def recording_problems(recording, classes, slack_sec, duration_sec):
     """Segments that are reversed, outside the recording, or there twice, as ends of sentences.
 
     Args:
         recording: Recording.
         classes: K names.
-        timeline: None if all ends are within the duration.
+        slack_sec: by which an end may pass the duration.
         duration_sec: None if ends are not to be checked.
     """
     problems = []
@@ -162,7 +183,7 @@ def recording_problems(recording, classes, timeline, duration_sec):
             problems.append(f"{here}: the end is not after the start.")
         if start_sec < 0:
             problems.append(f"{here}: it begins before the recording.")
-        if timeline and duration_sec is not None and end_sec > duration_sec + 1 / timeline.fps:
+        if duration_sec is not None and end_sec > duration_sec + slack_sec:
             problems.append(f"{here}: it ends after the recording, which lasts {duration_sec:.2f} s.")
         if (label, start_sec, end_sec) in seen:
             problems.append(f"{here} more than once.")

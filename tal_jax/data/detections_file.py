@@ -56,6 +56,27 @@ def read_detections_of(path, annotations):
     return {known[name] or name: found for name, found in detections.items()}
 
 
+def times_problem(detections, annotations):
+    """A sentence if detections can be of no action by their times, or if there is none at all; else "".
+
+    Args:
+        detections: as `read_detections_of` returns them.
+        annotations: `Annotations`; recordings that they lack, or have no duration of, are not counted.
+    """
+    if not any(detections.values()):
+        return "there is no detection in it."
+    durations = {name: recording.duration_sec for name, recording in annotations.recordings.items()}
+    known = [name for name in detections if durations.get(name)]
+    pairs = [(d["segment"], durations[name]) for name in known for d in detections[name]]
+    wrong = sum(end <= start or end <= 0 or start >= duration for (start, end), duration in pairs)
+    if not wrong:
+        return ""
+    return (
+        f"{wrong} of {len(pairs)} detections lie outside their recording or end before they start; are the "
+        "times in seconds?"
+    )
+
+
 def read_results(path, what="detections"):
     """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked. Raises DataError."""
     content = read_json(path, f"{what} file")

@@ -1,7 +1,7 @@
 """Files of features and of sensor signals, one a recording, in all the forms that are read."""
 
 import dataclasses
-import os
+import logging
 import pathlib
 import zipfile
 
@@ -11,6 +11,9 @@ from tal_jax.data.csv_files import read_csv
 from tal_jax.data.streams import common_length, cut_note
 from tal_jax.data.tables import read_table
 from tal_jax.errors import DataError
+from tal_jax.files import list_files
+
+log = logging.getLogger(__name__)
 
 NAMED_STREAMS = (("feat_spa", "feat_tem"), ("rgb", "flow"))  # of ECM's files, which are (C, T); and (T, C)
 
@@ -239,14 +242,15 @@ def find_features(folder):
 
     Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as
     published for weakly supervised systems: below it, or below its folders "train" and "test", one file a
-    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken.
+    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. What is called like a file but
+    is none is told in a warning.
     """
     found = {}
     for part in ("", "train", "test"):
         for place, suffixes in ((".", SUFFIXES), ("rgb", (".npy",))):
-            below = pathlib.Path(folder) / part / place
-            files = [pathlib.Path(file) for file in os.listdir(below)] if below.is_dir() else []
-            ranked = [file for file in files if file.suffix.lower() in suffixes]
-            for file in sorted(ranked, key=lambda file: (suffixes.index(file.suffix.lower()), file.name)):
-                found.setdefault(file.stem, below / file)
+            files, left_out = list_files(pathlib.Path(folder) / part / place, suffixes)
+            if left_out:
+                log.warning("%s", left_out)
+            for file in sorted(files, key=lambda file: (suffixes.index(file.suffix.lower()), file.name)):
+                found.setdefault(file.stem, file)
     return found

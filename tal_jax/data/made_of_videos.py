@@ -24,15 +24,21 @@ def require_same_settings(folder, settings, what, field, before=None):
         before: settings that an older settings.json lacks; dict.
 
     Raises:
-        DataError: there is one of other settings, or a damaged one.
+        DataError: there is one of other settings, or a damaged one; or there are files but no settings.json.
     """
-    found = read_settings(folder)
+    found, folder = read_settings(folder), pathlib.Path(folder)
+    files = sorted(file for part in (".", "rgb", "flow") for file in folder.glob(f"{part}/[!.]*.npy"))
+    if files and not found:
+        raise DataError(
+            f"{folder} holds {what} such as {files[0].name} but no {SETTINGS}, so how they were made is not "
+            f"known; choose another {field}."
+        )
     if found and (before or {}) | found != settings:
         raise DataError(
             f"{folder} holds {what} of other settings, {found} instead of {settings}; choose another {field}."
         )
     if not found:
-        with replacing(pathlib.Path(folder) / SETTINGS) as temporary:
+        with replacing(folder / SETTINGS) as temporary:
             temporary.write_text(json.dumps(settings))
 
 

@@ -71,6 +71,23 @@ def finite_rows(features):
     return _finite(features).reshape(len(features), -1).all(axis=1)
 
 
+def place_of_first_bad(features, samples_per_frame=1, span=0):
+    """Where in its file the first value is that is not finite, as words: "row 5", counted from 0.
+
+    Args:
+        features: (T, ...) as a detector sees them, with at least one such value.
+        samples_per_frame, span: as of `constant_channels`.
+    """
+    frame = int(finite_rows(features).argmin())
+    if span:  # the frame sees the rows around it
+        first = frame * samples_per_frame - max((span - samples_per_frame) // 2, 0)
+        return f"frame {frame}, made of rows {max(first, 0)} to {first + span - 1}"
+    if samples_per_frame == 1:
+        return f"row {frame}"
+    width = features.shape[1] // samples_per_frame
+    return f"row {frame * samples_per_frame + int(_finite(features[frame]).argmin()) // width}"
+
+
 def _finite(features):
     with np.errstate(over="ignore"):
         return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)

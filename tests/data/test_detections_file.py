@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from tal_jax.data.annotations import Annotations
-from tal_jax.data.detections_file import read_detections, read_detections_of, write_detections
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.detections_file import read_detections, read_detections_of, times_problem, write_detections
 from tal_jax.errors import DataError
 from tal_jax.files import replacing
 
@@ -33,6 +33,22 @@ def test_numbers_may_be_texts_and_further_fields_are_left_aside(tmp_path):
     path = tmp_path / "detections.json"
     path.write_text(json.dumps({"results": {"v": [{"label": "run", "segment": ["1.5", " 2"], "score": "0.5", "id": 7}]}}))
     assert read_detections(path) == {"v": [{"label": "run", "segment": [1.5, 2.0], "score": 0.5}]}
+
+
+def test_times_that_can_be_of_no_action_are_counted():
+    def recording(name, duration_sec):
+        return Recording(name, "test", duration_sec, np.zeros((0, 2)), np.zeros(0, np.int32))
+
+    annotations = Annotations(("run",), {"a": recording("a", 10.0), "b": recording("b", None)})
+
+    def problem(**found):
+        return times_problem({n: [GOOD | {"segment": s} for s in segments] for n, segments in found.items()}, annotations)
+
+    assert problem(a=[[1, 2], [-1, 1], [9, 11]], b=[[100, 200]], c=[[5, 1]]) == ""
+    assert problem(a=[[1, 2], [2, 1], [3, 3], [10, 11], [-2, 0]], b=[[100, 200]]) == (
+        "4 of 5 detections lie outside their recording or end before they start; are the times in seconds?"
+    )
+    assert problem(a=[], b=[]) == problem() == "there is no detection in it."
 
 
 @pytest.mark.parametrize(

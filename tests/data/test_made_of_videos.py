@@ -14,6 +14,7 @@ from tests.data.test_video import numbered, write_video
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """Config of features that --mode=extract has made of one video at 20 fps: 8 frames each and 4 apart."""
+    monkeypatch.setattr(extract, "_sha256", str)
     monkeypatch.setattr(extract, "_network", lambda *_: lambda snippets: snippets.mean((1, 2, 3)))
     write_video(tmp_path / "a.mp4", numbered(40), fps=20)
     database = {"a": {"subset": "train", "annotations": [{"label": "x", "segment": [0.5, 1.0]}]}}

@@ -54,3 +54,12 @@ def test_gaps_and_what_fills_them():
     np.testing.assert_allclose(even[:, 0], [*range(21), 0, 0])
     signal = np.ones((7, 2))
     assert signals.resample(signal, np.arange(7) + 0.01, 1.0) is signal
+
+
+def test_the_row_of_a_bad_value_is_that_of_the_file():
+    samples = np.ones((40, 3), np.float32)
+    samples[25, 1] = np.inf
+    assert signals.place_of_first_bad(signals.fold_samples(samples, 10), 10) == "row 25"
+    assert signals.place_of_first_bad(samples) == "row 25"
+    described = signals.sample_statistics(samples, 10, 20)
+    assert signals.place_of_first_bad(described, 10, 20) == "frame 2, made of rows 15 to 34"

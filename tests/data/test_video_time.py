@@ -201,6 +201,7 @@ def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
     def brightness(path, stream, end_point):
         return lambda snippets: snippets.mean((1, 2, 3, 4))[:, None]
 
+    monkeypatch.setattr(extract, "_sha256", str)
     monkeypatch.setattr(extract, "_network", brightness)
     config = tiny_config.get_config("toy")
     config.extract.update(rgb_weights="rgb.npz", short_side_pixels=32, crop_pixels=32)

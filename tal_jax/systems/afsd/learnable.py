@@ -2,9 +2,13 @@
 
 import math
 
+import numpy as np
+
 from tal_jax.data.check import ignoring, same_time_problems
+from tal_jax.ranges import largest
 
 MOST_LONGER = 0.1  # of the actions of a class; published configs cut a few
+BEYOND = 1e9  # frames; longer than any window may be
 LAST_STRIDE = 128  # frames of the last level; windows are multiples of it
 
 
@@ -36,18 +40,25 @@ def no_window_sentence(config, dataset, lengths):
 
 def window_for(config, lengths):
     """Frames of a window so long that one of the training grid holds any action of these lengths."""
-    longest = max(lengths, default=0) + config.window.train_stride_frames + config.window.first_frame
+    longest = float(np.nan_to_num(lengths, nan=BEYOND, posinf=BEYOND).max(initial=0))
+    longest = min(longest, BEYOND) + config.window.train_stride_frames + config.window.first_frame
     return LAST_STRIDE * math.ceil(longest / LAST_STRIDE)
 
 
 def longer_window(config, lengths):
-    """The words that say how a window gets so long that it holds actions of these lengths, in frames."""
-    data, needed = config.data, window_for(config, lengths)
-    sentence = f"set --config.window.frames={needed}"
-    if data.input == "features" and data.stride_frames == data.snippet_frames == 1 and not data.statistics_samples:
-        samples = data.samples_per_frame * math.ceil(needed / config.window.frames)
-        sentence += f", or --config.data.samples_per_frame={samples}, which makes one frame of {samples} samples"
-    return sentence
+    """The words that say how a window gets so long that it holds actions of these lengths, in frames.
+
+    No number is among them that its field does not take.
+    """
+    data, needed, ways = config.data, window_for(config, lengths), []
+    if needed <= largest("window.frames"):
+        ways.append(f"--config.window.frames={needed}")
+    samples = data.samples_per_frame * math.ceil(needed / config.window.frames)
+    consecutive = data.stride_frames == data.snippet_frames == 1
+    foldable = data.input == "features" and consecutive and not data.statistics_samples
+    if foldable and samples <= largest("data.samples_per_frame"):
+        ways.append(f"--config.data.samples_per_frame={samples}, which makes one frame of {samples} samples")
+    return f"set {', or '.join(ways)}" if ways else "correct their times, the durations or the rate"
 
 
 def class_problems(config, annotations, lengths, labels, seen):
