@@ -72,7 +72,7 @@ def _warn_of_truths(config):
 
 def require_inputs_stay(config, workdir, detections_path=""):
     """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of `files_read`."""
-    targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate.protocol)]
+    targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 
 

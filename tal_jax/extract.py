@@ -20,6 +20,7 @@ from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
+from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
 from tal_jax.files import list_files, replacing
@@ -172,7 +173,7 @@ def _videos(source):
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
     if path.is_file():
         return [path]
-    if left_out := list_files(path, video.SUFFIXES)[1]:
+    if left_out := list_files(path, VIDEO_SUFFIXES)[1]:
         log.warning("%s", left_out)
     return video.find_videos(path)[0]
 

@@ -34,6 +34,7 @@ from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import thumos14, video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
+from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.optical_flow import optical_flow
 from tal_jax.errors import DataError, plain, sentence_of
 from tal_jax.files import list_files, only_run
@@ -75,7 +76,7 @@ def prepare(
     """
     if pathlib.Path(videos).exists() and not pathlib.Path(videos).is_dir():
         raise DataError(f"--videos={videos} is a file; name the folder that it lies in.")
-    if left_out := list_files(videos, video.SUFFIXES)[1]:
+    if left_out := list_files(videos, VIDEO_SUFFIXES)[1]:
         print(left_out)
     paths, others = video.find_videos(videos)
     if others:

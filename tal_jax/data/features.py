@@ -37,7 +37,7 @@ class Dataset:
         seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the row that the
             longer of two streams has more; None: those of its T features.
         frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the config or its file
-            says; 0 for features that are spread evenly over a recording. None: 0 for all.
+            says; 0 for features that are spread evenly over a recording, and for frames, which may be. None: 0 for all.
         notes: recording name -> what was left out, resampled or found in its file, by kind (see `FeatureFile`); None: nothing.
         recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
     """
@@ -194,7 +194,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         return unfolded_timeline(name).seen_sec(axis(name).rows)
 
     def frame_sec(name):
-        if not said_rate(recordings[name], data) and not axis(name).rate:
+        if data.input != "features" or not (said_rate(recordings[name], data) or axis(name).rate):
             return 0.0
         return timeline(name).stride_frames / timeline(name).fps
 
