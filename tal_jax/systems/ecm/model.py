@@ -1,7 +1,6 @@
 """ECM: two streams classify a recording, before and after its snippets are summed (Zhao et al.).
 
-The paper is "Equivalent Classification Mapping"; its streams are named pre- and post-classification. Data
-flow:
+The paper is "Equivalent Classification Mapping"; its streams are called pre- and post-classification.
 
     snippets -> classifier -> class activation sequence (CAS) -> top-k mean over time -> pre-stream's scores
        |                             |
@@ -163,7 +162,7 @@ class Classifier(nn.Module):
         return self._read_hidden(snippets, train, lambda hidden: hidden @ self.kernel)
 
     def summary(self, aggregated, train):
-        """Mean over folds of what the last layer sees of aggregated features: (..., F, D) -> (..., hidden)."""
+        """Mean over folds of what the last layer sees of sums of snippets: (..., F, D) -> (..., hidden)."""
         return self._read_hidden(aggregated, train, lambda hidden: hidden.mean(0))
 
     def score(self, summaries):
