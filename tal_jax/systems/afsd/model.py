@@ -88,9 +88,9 @@ class Conv(nn.Module):
 
 
 class Block(nn.Module):
-    """AFSD Eq.
+    """AFSD Eq. 2: ReLU(GroupNorm(Conv(x))), the unit that AFSD is made of.
 
-    2: ReLU(GroupNorm(Conv(x))), the unit that AFSD is made of; of 2C channels, f^s and f^e in one.
+    With 2C channels it gives the start-sensitive f^s and the end-sensitive f^e in one.
     """
 
     features: int
@@ -184,10 +184,7 @@ class Pyramid(nn.Module):
 
 
 class RefinementBranch(nn.Module):
-    """AFSD Eq.
-
-    5: the refined feature, of each location's own one and those pooled near both ends of its segment.
-    """
+    """AFSD Eq. 5: the refined feature, of a location's own and those pooled near both ends of its segment."""
 
     channels: int
     pool: Any

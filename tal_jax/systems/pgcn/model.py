@@ -1,7 +1,7 @@
 """P-GCN: two graph convolutional networks over the proposals of a video (Zeng et al., ICCV 2019). Data flow:
 
     inner features x  -> action branch       -> [., x]  -> dropout -> activity head, classes and background
-    extended ones  x' -> completeness branch -> [., x'] -> completeness and regression heads, one for each class
+    extended ones  x' -> completeness branch -> [., x'] -> completeness head, regression head, of each class
 
 A branch is two layers. Each mixes a proposal with its neighbours, by weights that are cosines of their input
 features. In training a proposal comes with a tree of sampled neighbours and theirs, of which only the centre
