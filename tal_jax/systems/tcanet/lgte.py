@@ -43,12 +43,19 @@ def global_sums(weights, value):
     return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
 
-def attention_weights(scores, allowed, channels):
+def attention_weights(score, query, key, allowed, channels):
     """TCANet Eq. 2, TCANet Eq. 5: W = softmax(S / sqrt(C)) over the keys, the last axis.
 
-    scores (..., keys), allowed bool that broadcasts to it, channels C -> (..., keys) float32.
+    Args:
+      score: (query, key) -> S (..., keys), linear in the query, so that this is divided: it is smaller.
+      query, key: (B, T, H, D).
+      allowed: bool, broadcasts to S: keys that may be attended to.
+      channels: C.
+
+    Returns:
+      (..., keys) float32.
     """
-    scores = scores.astype(jnp.float32) * channels**-0.5
+    scores = score(query * channels**-0.5, key).astype(jnp.float32)
     return jax.nn.softmax(jnp.where(allowed, scores, MASKED))
 
 
@@ -131,15 +138,15 @@ class Encoder(nn.Module):
 
     def _attend_locally(self, query, key, value, key_mask, weigh, drop):
         """Local heads: each step attends to its window. (B, T, H, D) three times -> (B, T, H, D)."""
-        scores = local_scores(query, key, self.window_size)
+        score = functools.partial(local_scores, window_size=self.window_size)
         allowed = in_window(key_mask, self.window_size)[:, :, None]
-        weights = weigh(scores, allowed)  # (B, T, H, w)
+        weights = weigh(score, query, key, allowed)  # (B, T, H, w)
         self.sow("intermediates", "local_weights", weights)
         return local_sums(drop(weights).astype(self.dtype), value)
 
     def _attend_everywhere(self, query, key, value, key_mask, weigh, drop):
         """Global heads: each step attends to all. (B, T, H, D) three times -> (B, T, H, D)."""
-        weights = weigh(global_scores(query, key), key_mask[:, None, None])  # (B, H, T, T)
+        weights = weigh(global_scores, query, key, key_mask[:, None, None])  # (B, H, T, T)
         self.sow("intermediates", "global_weights", weights)
         return global_sums(drop(weights).astype(self.dtype), value)
 
