@@ -1,9 +1,9 @@
-"""Dynamic weights with curriculum learning (DW-AFSD, Neurocomputing 2022, Eq. 6-10), for any detector with two heads.
+"""Dynamic weights with curriculum learning (DW-AFSD, Neurocomputing 2022), for any detector with two heads.
 
-A detector that localises and classifies gives each positive sample two scores; their mix weights the sample's losses and
-is the target of an auxiliary score. Where the paper leaves a choice open, the caller's config decides (docs/afsd.md).
-The equations are elementwise: arrays of one shape in, one value per sample out. Sums and normalisers are the
-caller's.
+A detector that localises and classifies gives each positive sample two scores; their mix weights the sample's
+losses and is the target of an auxiliary score. Where the paper leaves a choice open, the caller's config
+decides (docs/afsd.md). The equations are elementwise: arrays of one shape in, one value per sample out. Sums
+and normalisers are the caller's.
 """
 
 import jax
@@ -11,12 +11,15 @@ import jax.numpy as jnp
 
 
 def classification_share(epoch, num_epochs, alpha_0):
-    """DW-AFSD Eq. 9: alpha, the share of the classification score, falling from 1 at epoch 0 towards alpha_0."""
+    """DW-AFSD Eq. 9: alpha, the share of the classification score, falls from 1 at epoch 0 towards alpha_0.
+
+    epoch: t, scalar; num_epochs: T; alpha_0 in [0, 1] -> scalar.
+    """
     return (1.0 - alpha_0) * jnp.exp(-epoch / jnp.sqrt(num_epochs)) + alpha_0
 
 
 def share_of_epoch(config, epoch):
-    """alpha of an epoch: DW-AFSD Eq. 9 with the curriculum, a constant without it.
+    """alpha of an epoch, scalar: `classification_share` with the curriculum, a constant without it.
 
     Args:
       config: the whole config (`curriculum`, `train.epochs`).
@@ -29,27 +32,35 @@ def share_of_epoch(config, epoch):
 
 
 def sample_weight(loc_score, cls_score, alpha):
-    """DW-AFSD Eq. 8: w = (1 - alpha) * s + alpha * p, in [0, 1] when both scores are."""
+    """DW-AFSD Eq. 8: w = (1 - alpha) * s + alpha * p, in [0, 1] when both scores are.
+
+    (...) twice -> (...).
+    """
     return (1.0 - alpha) * loc_score + alpha * cls_score
 
 
 def weighted_classification(losses, positive, weights):
-    """DW-AFSD Eq. 6: the losses of positive samples times their weights; negatives as they are."""
+    """DW-AFSD Eq. 6: losses of positive samples times their weights, negatives as they are.
+
+    (...) three times -> (...).
+    """
     return jnp.where(positive, weights * losses, losses)
 
 
 def weighted_localisation(losses, weights):
-    """DW-AFSD Eq. 7: the localisation losses (of positives) times their weights."""
+    """DW-AFSD Eq. 7: localisation losses (of positives) times their weights. (...) twice -> (...)."""
     return weights * losses
 
 
 def binary_cross_entropy(logits, target):
-    """-[y log c + (1 - y) log(1 - c)] with c = sigmoid(logits)."""
+    """Binary cross-entropy -[y log c + (1 - y) log(1 - c)] with c = sigmoid(logits). (...) twice -> (...)."""
     return -target * jax.nn.log_sigmoid(logits) - (1.0 - target) * jax.nn.log_sigmoid(-logits)
 
 
 def auxiliary_loss(logits, weights, positive):
-    """DW-AFSD Eq. 10, per sample: |c - w| * BCE(c, w) where positive, c * BCE(c, 0) elsewhere; c = sigmoid(logits).
+    """DW-AFSD Eq. 10: |c - w| * BCE(c, w) where positive, c * BCE(c, 0) elsewhere, with c = sigmoid(logits).
+
+    logits, weights w, positive (bool): (...) each -> (...), one loss for each sample.
 
     Both factors pass gradient to c (as in quality focal loss); whether w does is up to the caller.
     """

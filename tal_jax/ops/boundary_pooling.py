@@ -1,12 +1,14 @@
 """Boundary max pooling: the largest feature near each end of a segment (AFSD, CVPR 2021, boundary pooling).
 
-Every region has two intervals of cells, one around the start of a segment and one around its end. The first half of
-the channels is pooled over the first interval, the second half over the second.
+Every region has two intervals of cells, one around the start of a segment and one around its end. The first
+half of the channels is pooled over the first interval, the second half over the second.
 
 Three methods give the same values and the same gradient:
 
-* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; for checking the others.
-* `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for GPU, TPU.
+* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; for checking the
+  others.
+* `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for
+  GPU, TPU.
 * `scan`: one pass over the cells. T small steps that leave the cells outside a region alone: for CPUs.
 """
 
@@ -19,29 +21,35 @@ from jax import lax
 
 @functools.partial(jax.jit, static_argnames=("method", "grad"))
 def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
-    """Largest feature in each region's two intervals of cells.
+    """AFSD Eq. 4: the largest feature in each region's two intervals of cells, channel by channel.
 
-    Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose right end
-    is left of its left end stands for the single cell at its left end. A region outside the clip reads the edge cell.
+    Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose
+    right end is left of its left end stands for the single cell at its left end. A region outside the clip
+    reads the edge cell.
 
     Args:
       features: (B, T, C), floating, C even.
-      regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end interval.
+      regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
+        interval.
       method: "segment_max", "sparse_table", "scan", or "auto": "scan" on a CPU, "sparse_table" elsewhere.
-      grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the published
-        CUDA code does, which differs unless K = T (see `_as_misread`). Regions get no gradient.
+      grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the
+        published CUDA code does, which differs unless K = T (see `_as_misread`). Regions get no gradient.
 
     Returns:
       (B, K, C), the dtype of `features`.
 
     Raises:
-      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, or "reference" with K > T.
+      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, or "reference" and K > T.
     """
     batch, _, channels = features.shape
     if channels % 2:
-        raise ValueError(f"features need an even number of channels, one half for each boundary: got C={channels}.")
+        raise ValueError(
+            f"features need an even number of channels, one half for each boundary: got C={channels}."
+        )
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
-        raise ValueError(f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}.")
+        raise ValueError(
+            f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}."
+        )
     if method not in _METHODS and method != "auto":
         raise ValueError(f"method must be 'auto' or one of {sorted(_METHODS)}: got {method!r}.")
     if grad not in ("exact", "reference"):
@@ -71,14 +79,15 @@ def _pool_halves(features, regions, method):
 def _as_misread(features, num_regions):
     """The (B, K, C) features that the published CUDA backward sees instead of the (B, T, C) ones.
 
-    It takes the number of regions K for the number of cells T. So it reads the first B*C*K numbers of its (B, C, T)
-    buffer as though they were (B, C, K), pools these, and writes the gradient to the places they came from.
+    It takes the number of regions K for the number of cells T. So it reads the first B*C*K numbers of its (B,
+    C, T) buffer as though they were (B, C, K), pools these, and writes the gradient to the places they came
+    from.
     """
     batch, cells, channels = features.shape
     if num_regions > cells:
         raise ValueError(
-            "grad='reference' needs at most as many regions as cells, because beyond that the published backward reads "
-            f"outside its buffer: got K={num_regions} and T={cells}; use grad='exact'."
+            "grad='reference' needs at most as many regions as cells, because beyond that the published "
+            f"backward reads outside its buffer: got K={num_regions} and T={cells}; use grad='exact'."
         )
     buffer = features.transpose(0, 2, 1).reshape(-1)
     return buffer[: batch * channels * num_regions].reshape(batch, channels, num_regions).transpose(0, 2, 1)
@@ -86,7 +95,10 @@ def _as_misread(features, num_regions):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pool(method, features, left, right):
-    """Max over cells left..right, both included: (T, D) features, (K,) int32 bounds, left <= right, giving (K, D)."""
+    """Max over cells left..right, both included.
+
+    features (T, D); left, right (K,) int32, left <= right -> (K, D).
+    """
     return _METHODS[method](features, left, right)[0]
 
 
@@ -108,7 +120,10 @@ _pool.defvjp(_pool_forward, _pool_backward)
 
 
 def _by_segment_max(features, left, right):
-    """The maxima (K, D) and the first cell (K, D) that holds each: a segment for each region, a row for each cell."""
+    """The maxima (K, D) and the first cell (K, D) that holds each, by the definition.
+
+    It takes a segment for each region and a row for each of its cells.
+    """
     (cells, _), regions = features.shape, left.shape[0]
     cell = jnp.tile(jnp.arange(cells), regions)  # (K*T,)
     region = jnp.repeat(jnp.arange(regions), cells)  # (K*T,)
@@ -120,7 +135,10 @@ def _by_segment_max(features, left, right):
 
 
 def _by_sparse_table(features, left, right):
-    """As `_by_segment_max`, from the maxima of all windows of 2^j cells: two of them cover any interval."""
+    """The maxima (K, D) and the first cell (K, D) that holds each, from a table of maxima.
+
+    The table has those of all windows of 2^j cells; two such windows cover any interval.
+    """
     cells = features.shape[0]
     maximum, first_cell = features, jnp.broadcast_to(jnp.arange(cells)[:, None], features.shape)
     levels = [(maximum, first_cell)]
@@ -128,7 +146,8 @@ def _by_sparse_table(features, left, right):
         # Windows that would pass the end of the clip wrap around to its beginning; no interval asks for them.
         later_maximum, later_cell = jnp.roll(maximum, -shift, 0), jnp.roll(first_cell, -shift, 0)
         later = later_maximum > maximum
-        maximum, first_cell = jnp.where(later, later_maximum, maximum), jnp.where(later, later_cell, first_cell)
+        maximum = jnp.where(later, later_maximum, maximum)
+        first_cell = jnp.where(later, later_cell, first_cell)
         levels.append((maximum, first_cell))
     maxima, first_cells = (jnp.stack(table) for table in zip(*levels))  # (levels, T, D)
 
@@ -142,7 +161,10 @@ def _by_sparse_table(features, left, right):
 
 
 def _by_scan(features, left, right):
-    """As `_by_segment_max`, in one pass over the cells for the maxima and one, backwards, for the first cells."""
+    """The maxima (K, D) and the first cell (K, D) that holds each, in two passes over the cells.
+
+    The first finds the maxima, the second, backwards, the first cells.
+    """
     indexed = (jnp.arange(features.shape[0]), features)
     start, end = left[:, None], right[:, None]
 

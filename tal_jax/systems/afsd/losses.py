@@ -1,7 +1,7 @@
-"""The losses of AFSD (section 3.4 of the paper, in the published code's form) and their curriculum-weighted forms.
+"""The losses of AFSD, in the published code's form, and their curriculum-weighted forms.
 
-Every loss is a `Term`: a local sum and a local count. The training step divides the sum over all devices by the count
-over all devices, so that a batch means the same however many devices share it.
+Every loss is a `Term`: a local sum and a local count. The training step divides the sum over all devices by
+the count over all devices, so that a batch means the same however many devices share it.
 """
 
 import functools
@@ -21,9 +21,9 @@ FOCAL_EPS = 1e-6
 
 
 def focal_loss(logits, labels, alpha, gamma):
-    """AFSD Eq. 12, DW-AFSD Eq. 3, in the form of the published code: softmax focal loss, -a * (1 - q)^gamma * log q.
+    """AFSD Eq. 12, DW-AFSD Eq. 3: softmax focal loss, -a * (1 - q)^gamma * log q, as published.
 
-    q is the softmax probability of the label (plus 1e-6); a = alpha for background, 1 - alpha for every action.
+    q is the softmax probability of the label (plus 1e-6); a is alpha for background, 1 - alpha for actions.
 
     Args:
       logits: (..., K + 1); labels: (...) int, 0 = background.
@@ -33,31 +33,69 @@ def focal_loss(logits, labels, alpha, gamma):
     """
     probability = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], axis=-1)[..., 0] + FOCAL_EPS
     balance = jnp.where(labels == 0, alpha, 1.0 - alpha)
-    error = jnp.maximum(1.0 - probability, FOCAL_EPS)  # the published code lets it fall to -1e-6, where powers are not defined
+    # The published code lets this fall to -1e-6, where powers are not defined.
+    error = jnp.maximum(1.0 - probability, FOCAL_EPS)
     return -balance * error**gamma * jnp.log(probability)
 
 
-def offset_loss(predicted, target, smooth):
-    """L1 (THUMOS) or smooth L1 with beta 1 (ActivityNet) of refined offsets, summed over both sides. (..., 2) -> (...)."""
-    error = smooth_l1(predicted, target) if smooth else jnp.abs(predicted - target)
-    return error.sum(-1)
+def localisation_losses(outputs, targets, smooth):
+    """AFSD Eq. 13, DW-AFSD Eq. 4: 1 - tIoU of the coarse segment, and L1 of the refined offsets.
+
+    Args:
+      outputs: model.Outputs; targets: targets.Targets.
+      smooth: smooth L1 with beta 1 (ActivityNet) in place of L1.
+
+    Returns:
+      coarse (B, N), refined (B, N), the second summed over both sides; meaningful at positives.
+    """
+    error = smooth_l1 if smooth else lambda predicted, target: jnp.abs(predicted - target)
+    coarse = 1.0 - distance_iou(outputs.coarse_distances, targets.distances)
+    return coarse, error(outputs.refined_offsets, targets.offsets).sum(-1)
+
+
+def quality_loss(logits, refined_iou, target_gradient):
+    """AFSD Eq. 14: binary cross-entropy of eta = sigmoid(logits) with the tIoU of the refined segment.
+
+    Args:
+      logits: (B, N); refined_iou: (B, N), negative where the segment misses its anchor.
+      target_gradient: whether gradient flows through the tIoU too, as published.
+
+    Returns:
+      (B, N).
+    """
+    target = jnp.maximum(refined_iou, 0.0)
+    if not target_gradient:
+        target = jax.lax.stop_gradient(target)
+    return curriculum.binary_cross_entropy(logits, target)
 
 
 def refine_distances(coarse_distances, refined_offsets):
-    """AFSD Eq. 15: refined = coarse + 0.5 * (coarse width) * offset. (..., 2) frames."""
+    """AFSD Eq. 15: boundaries moved by offsets in units of half the coarse width.
+
+    coarse_distances (..., 2) frames, refined_offsets (..., 2) -> (..., 2) frames. The equation's class score
+    is in `decode.decode`, where other scores can take the place of the quality.
+    """
     return coarse_distances + 0.5 * coarse_distances.sum(-1, keepdims=True) * refined_offsets
 
 
+def mean_activation(feature):
+    """AFSD Eq. 6: g = mean over channels of tanh(f), of start- or end-sensitive features.
+
+    (B, T, C) -> (B, T) float32.
+    """
+    return jnp.tanh(feature.astype(jnp.float32)).mean(-1)
+
+
 def activation_term(feature, labels, mask):
-    """Activation-guided learning (AFSD Eq. 6 and 8): BCE between the mean activation g = mean tanh(feature) and 0/1 labels.
+    """AFSD Eq. 8: binary cross-entropy of the mean activation of one side with where its boundaries are.
 
     Args:
-      feature: (B, T, C); labels: (B, T); mask: (B,) 1 for recordings that count.
+      feature: (B, T, C); labels: (B, T) of 0 and 1; mask: (B,) 1 for recordings that count.
 
     Returns:
       Sum of BCE over recordings and time, to be divided by their number.
     """
-    activation = jnp.tanh(feature.astype(jnp.float32)).mean(-1)
+    activation = mean_activation(feature)
     # PyTorch clamps these logarithms at -100; clamping their arguments keeps the gradient finite too.
     log_on = jnp.log(jnp.maximum(activation, jnp.finfo(jnp.float32).tiny))
     log_off = jnp.log1p(-jnp.minimum(activation, 1.0 - jnp.finfo(jnp.float32).epsneg))
@@ -65,7 +103,10 @@ def activation_term(feature, labels, mask):
 
 
 def triplet_margin(anchor, positive, negative):
-    """Boundary contrastive loss (AFSD Eq. 9, unsquared as published): max(|a - p| - |a - n| + 1, 0). (B, C) -> (B,)."""
+    """AFSD Eq. 9: max(|a - p| - |a - n| + 1, 0), distances unsquared as published.
+
+    (B, C) three times -> (B,).
+    """
 
     def distance(first, second):
         return jnp.sqrt(jnp.square(first - second + 1e-6).sum(-1))
@@ -78,12 +119,13 @@ def contrastive_features(outputs, proposals, grad="exact"):
 
     Args:
       outputs: Outputs for the rearranged clips.
-      proposals: (B, 3, 2) frames: action before the inserted background, action after it, the background itself.
+      proposals: (B, 3, 2) frames: action before the inserted background, action after it, the background
+        itself.
 
     Returns:
-      Three triples (anchor, positive, negative), (B, C / 2) each: from the frame-level feature and from the level-0
-      localisation and classification features. anchor = end-sensitive half of the first action; positive = start-
-      sensitive half of the second; negative = start-sensitive half of the background.
+      Three triples (anchor, positive, negative), (B, C / 2) each: from the frame-level feature and from the
+      level-0 localisation and classification features. anchor = end-sensitive half of the first action;
+      positive = start-sensitive half of the second; negative = start-sensitive half of the background.
     """
     centre = proposals.mean(-1)
     distances = 0.5 * (proposals[..., 1:] - proposals[..., :1]) * jnp.ones(2)
@@ -97,10 +139,11 @@ def contrastive_features(outputs, proposals, grad="exact"):
 
 
 def curriculum_weights(config, outputs, targets, epoch):
-    """Weights w of the coarse and of the refined stage (DW-AFSD Eq. 8, 9), and the auxiliary target.
+    """Dynamic weights w of the coarse and of the refined stage, and the auxiliary target.
 
     Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the
-    mean of both probabilities, what inference ranks by. With `curriculum.stage_weights='shared'` it is every w.
+    mean of both probabilities, what inference ranks by. It is every w if `curriculum.stage_weights` is
+    'shared'.
 
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
@@ -122,7 +165,11 @@ def curriculum_weights(config, outputs, targets, epoch):
     coarse_p, refined_p = probability(outputs.coarse_logits), probability(outputs.refined_logits)
     stages = [
         curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha)
-        for iou, p in ((coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, 0.5 * (coarse_p + refined_p)))
+        for iou, p in (
+            (coarse_iou, coarse_p),
+            (refined_iou, refined_p),
+            (refined_iou, 0.5 * (coarse_p + refined_p)),
+        )
     ]
     if c.stage_weights == "shared":
         stages = [stages[-1]] * 3
@@ -130,9 +177,12 @@ def curriculum_weights(config, outputs, targets, epoch):
 
 
 def detection_terms(config, outputs, targets, batch, epoch):
-    """AFSD Eq. 11: its five terms, weighted by the curriculum if it is on, and DW-AFSD Eq. 10.
+    """AFSD Eq. 11, DW-AFSD Eq. 5: all detection losses, weighted by the curriculum if it is on.
 
-    Eq. 12 is `cls`, `refined_cls`; Eq. 13 `loc`, and `refined_loc` in L1; Eq. 14 `quality`.
+    Args:
+      config: the run's config (`loss`, `curriculum`, `train.epochs`).
+      outputs: model.Outputs; targets: targets.Targets; batch: as for `loss`.
+      epoch: scalar, epochs done so far.
 
     Returns:
       dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
@@ -142,10 +192,11 @@ def detection_terms(config, outputs, targets, batch, epoch):
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
     coarse_weights, refined_weights, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
+    coarse_loc, refined_loc = localisation_losses(outputs, targets, loss.smooth_l1)
     losses = dict(
-        loc=1.0 - distance_iou(outputs.coarse_distances, targets.distances),
+        loc=coarse_loc,
         cls=focal(outputs.coarse_logits, targets.coarse_labels),
-        refined_loc=offset_loss(outputs.refined_offsets, targets.offsets, loss.smooth_l1),
+        refined_loc=refined_loc,
         refined_cls=focal(outputs.refined_logits, targets.refined_labels),
     )
     if c.weights:
@@ -159,10 +210,8 @@ def detection_terms(config, outputs, targets, batch, epoch):
         losses |= {name: weighted[name] for name in c.weighted}
 
     refined_distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
-    quality_target = jnp.maximum(distance_iou(refined_distances, targets.distances), 0.0)
-    if not loss.quality_target_gradient:
-        quality_target = jax.lax.stop_gradient(quality_target)
-    quality = curriculum.binary_cross_entropy(outputs.quality_logits, quality_target)
+    refined_iou = distance_iou(refined_distances, targets.distances)
+    quality = quality_loss(outputs.quality_logits, refined_iou, loss.quality_target_gradient)
 
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
         loc=(loss.loc_weight, losses["loc"], positive, positive),
@@ -174,18 +223,23 @@ def detection_terms(config, outputs, targets, batch, epoch):
     if c.auxiliary != "none":
         if c.auxiliary == "branch":
             logits = outputs.auxiliary_logits
-        else:  # "classification": the foreground probability of the refined head stands in for the branch (Table 6)
-            logits = jax.nn.logsumexp(outputs.refined_logits[..., 1:], axis=-1) - outputs.refined_logits[..., 0]
+        else:  # "classification": the foreground probability of the refined head takes its place (Table 6)
+            background, actions = outputs.refined_logits[..., 0], outputs.refined_logits[..., 1:]
+            logits = jax.nn.logsumexp(actions, axis=-1) - background
         good = refined_positive if c.auxiliary_positives == "refined" else positive
         auxiliary = curriculum.auxiliary_loss(logits, auxiliary_target, good)
         counted = good if c.auxiliary_normaliser == "positives" else targets.valid
         rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, counted)
 
-    return {name: _term(*row, per_recording=loss.per_recording, sample_mask=batch["sample_mask"]) for name, row in rows.items()}
+    how = dict(per_recording=loss.per_recording, sample_mask=batch["sample_mask"])
+    return {name: _term(*row, **how) for name, row in rows.items()}
 
 
 def _term(weight, values, where, divide_by, per_recording, sample_mask):
-    """Sums `values` (B, N) over `where`; divides by the number of `divide_by`, of the batch or of each recording."""
+    """The Term of `values` (B, N), summed over `where` and divided by the number of `divide_by`.
+
+    That number is of the batch, or with `per_recording` of each recording.
+    """
     sums, counts = jnp.where(where, values, 0.0).sum(1), divide_by.sum(1).astype(jnp.float32)
     if per_recording:  # ActivityNet: normalised recording by recording, then averaged
         return Term(weight, (sums / jnp.maximum(counts, 1.0) * sample_mask).sum(), sample_mask.sum())
@@ -193,13 +247,17 @@ def _term(weight, values, where, divide_by, per_recording, sample_mask):
 
 
 def activation_terms(config, outputs, batch):
-    """start and end: activation-guided losses of the frame-level and, times 0.1, of both level-0 features (AFSD Eq. 8)."""
+    """Activation-guided learning: {"start": Term, "end": Term}.
+
+    Each is the loss of the frame-level feature and, times 0.1, of both level-0 features.
+    """
     window, mask = outputs.frame_feature.shape[1], batch["sample_mask"]
     cells = outputs.loc_sides.shape[1]
     terms = {}
     for side, name in enumerate(("start", "end")):
         labels = batch["boundary_labels"][:, side]  # (B, window)
-        halves = [jnp.split(f, 2, axis=-1)[side] for f in (outputs.frame_feature, outputs.loc_sides, outputs.cls_sides)]
+        features = outputs.frame_feature, outputs.loc_sides, outputs.cls_sides
+        halves = [jnp.split(feature, 2, axis=-1)[side] for feature in features]
         frame = activation_term(halves[0], labels, mask) / window
         coarse_labels = labels[:, :: window // cells]
         level = sum(activation_term(half, coarse_labels, mask) / cells for half in halves[1:])
@@ -208,11 +266,32 @@ def activation_terms(config, outputs, batch):
 
 
 def contrastive_term(config, outputs, batch):
-    """Boundary contrastive learning (AFSD Eq. 9) on `outputs` of the rearranged clips: weights 1, 0.1, 0.1."""
+    """Boundary contrastive learning: the Term of the triplets of the rearranged clips.
+
+    Those of the frame-level feature have weight 1, those of both level-0 features 0.1. outputs: of these clips.
+    """
     triples = contrastive_features(outputs, batch["proposals_frame"], config.model.boundary_pool_grad)
     usable = batch["rearranged"] * batch["sample_mask"]
     margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
     return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
+
+
+def consistency_terms(config, outputs, batch, detect):
+    """AFSD Eq. 10: boundary consistency, an activation-guided and a contrastive part, each with a weight.
+
+    Args:
+      config: the run's config (`loss`, `model`).
+      outputs: model.Outputs of the batch; batch: as for `loss`.
+      detect: inputs (B, window, ...) -> model.Outputs, for the rearranged clips.
+
+    Returns:
+      dict of Terms: start, end; triplet.
+    """
+    terms = activation_terms(config, outputs, batch) if config.loss.activation_weight else {}
+    if config.loss.contrastive_weight:
+        rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
+        terms["triplet"] = contrastive_term(config, detect(rearranged), batch)
+    return terms
 
 
 def loss(config, model, variables, batch, epoch, rng):
@@ -226,18 +305,13 @@ def loss(config, model, variables, batch, epoch, rng):
       rng: not used, nothing here is random.
 
     Returns:
-      dict name -> Term; the collections beside "params", with the statistics of this batch where BatchNorms are not frozen.
+      dict name -> Term; the collections beside "params", with the statistics of this batch where BatchNorms
+      are not frozen.
     """
     del rng
     others = [name for name in variables if name != "params"]
-    known = dict(num_frames=batch["num_frames"], sample_mask=batch["sample_mask"])
-    outputs, model_state = model.apply(variables, batch["inputs"], **known, mutable=others)
-    targets = assign(config.loss, outputs, batch)
-    terms = detection_terms(config, outputs, targets, batch, epoch)
-    if config.loss.activation_weight:
-        terms |= activation_terms(config, outputs, batch)
-    if config.loss.contrastive_weight:
-        rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        of_rearranged, _ = model.apply(variables, rearranged, **known, mutable=others)
-        terms["triplet"] = contrastive_term(config, of_rearranged, batch)
-    return terms, model_state
+    lengths = dict(num_frames=batch["num_frames"], sample_mask=batch["sample_mask"])
+    apply = functools.partial(model.apply, variables, **lengths, mutable=others)
+    outputs, model_state = apply(batch["inputs"])
+    terms = detection_terms(config, outputs, assign(config.loss, outputs, batch), batch, epoch)
+    return terms | consistency_terms(config, outputs, batch, lambda inputs: apply(inputs)[0]), model_state

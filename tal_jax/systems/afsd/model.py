@@ -1,10 +1,12 @@
-"""AFSD: an anchor-free detector with saliency-based boundary refinement (Lin et al., CVPR 2021), in NTC layout.
+"""AFSD: an anchor-free detector with saliency-based boundary refinement (Lin et al., CVPR 2021).
 
 Data flow:  backbone -> pyramid (levels l = 0..5) -> towers -> coarse heads
                               |                          |
-                              +-> frame-level feature -> boundary pooling -> refined heads (+ quality, + auxiliary)
+                              +-> frame-level feature -> boundary pooling -> refined heads (+ quality, +
+                              auxiliary)
 
-Lengths: a window has `window` frames (the unit of all distances here); level l has T_l cells, N = sum of T_l locations.
+Lengths: a window has `window` frames (the unit of all distances here); level l has T_l cells, N = sum of T_l
+locations.
 """
 
 import functools
@@ -23,9 +25,9 @@ NUM_LEVELS = 6
 
 @flax.struct.dataclass
 class Outputs:
-    """Everything the detector computes. B recordings, N locations over all levels (finest first), K classes, C channels.
+    """Everything the detector computes.
 
-    Distances and regions are in frames of the window unless said otherwise; class 0 is background.
+    B recordings, N locations over all levels (finest first), K classes, C channels. Distances and regions are in frames of the window unless said otherwise; class 0 is background.
     """
 
     anchors: jax.Array  # (N,) centre of each location, frames
@@ -37,9 +39,9 @@ class Outputs:
     auxiliary_logits: jax.Array | None  # (B, N), with the curriculum extension
     frame_feature: jax.Array  # (B, window, C): first half start-sensitive, second half end-sensitive
     loc_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the localisation branch
-    cls_sides: jax.Array  # (B, T_0, 2C) the same of the classification branch
+    cls_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the classification branch
     level_regions: jax.Array  # (B, N, 4) pooling regions in cells of each location's own level
-    frame_regions: jax.Array  # (B, N, 4) the same in frames
+    frame_regions: jax.Array  # (B, N, 4) pooling regions in frames
     pyramid: Sequence[jax.Array]  # (B, T_l, C) each
     num_frames: jax.Array | None = None  # (B,) frames of the window that the recording fills; None: all
 
@@ -76,12 +78,20 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x):
         return nn.Conv(
-            self.features, (self.kernel,), (self.stride,), dtype=self.dtype, kernel_init=self.kernel_init, name="conv"
+            self.features,
+            (self.kernel,),
+            (self.stride,),
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name="conv",
         )(x)
 
 
 class Block(nn.Module):
-    """Convolution, GroupNorm, ReLU: the unit that AFSD is made of."""
+    """AFSD Eq. 2: ReLU(GroupNorm(Conv(x))), the unit that AFSD is made of.
+
+    With 2C channels it gives the start-sensitive f^s and the end-sensitive f^e in one.
+    """
 
     features: int
     kernel: int = 1
@@ -97,8 +107,9 @@ class Block(nn.Module):
 
         Args:
           x: (B, T, C).
-          num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the `real_cells` alone, and the
-            other cells become 0, as the padding of a convolution is. None: all cells count.
+          num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the
+            `real_cells` alone, and the other cells become 0, as the padding of a convolution is. None: all
+            cells count.
 
         Returns:
           (B, ceil(T / stride), features).
@@ -112,7 +123,10 @@ class Block(nn.Module):
 
 
 def spatial_glorot(height, width):
-    """Glorot uniform of a (1, height, width) convolution, for the kernel (1, height * width * C, features) of its flat form."""
+    """Initialiser: Glorot uniform of a (1, height, width) convolution, for the kernel of its flat form.
+
+    That kernel is (1, height * width * C, features).
+    """
 
     def init(key, shape, dtype=jnp.float32):
         unflattened = (height, width, shape[1] // (height * width), shape[2])
@@ -129,10 +143,11 @@ def upsample_nearest(x, length):
 def boundary_regions(distances, centre, *, plus_one):
     """AFSD Eq. 3: where to look for the two boundaries of a segment.
 
-    The published code looks w/10 outside and w/4 inside each boundary, at least one cell (the paper's text swaps the two).
+    The published code looks w/10 outside and w/4 inside each boundary, at least one cell (the paper's text
+    swaps the two).
 
     Args:
-      distances: (..., 2) from `centre` to start and end; centre: (...), same unit.
+      distances: (..., 2) from `centre` to start and end; centre: (...), in the same unit, frames or cells.
       plus_one: width counts both end frames (the frame-level regions do, the level ones do not).
 
     Returns:
@@ -145,21 +160,22 @@ def boundary_regions(distances, centre, *, plus_one):
 
 
 class Pyramid(nn.Module):
-    """Two backbone maps (B, T, H, W, C) -> six levels (B, T_l, channels), each half as long as the one before."""
+    """Two backbone maps (B, T, H, W, C) -> six levels (B, T_l, channels), each half as long as the last."""
 
     channels: int
-    top_down: bool  # level 0 from the finer map plus the upsampled level 1 (THUMOS); else level 0 from the coarser map alone
+    top_down: bool  # level 0: the finer map plus the upsampled level 1 (THUMOS); else the coarser map alone
     block: Any
 
     @nn.compact
     def __call__(self, finer, coarser, num_frames=None):
         def project(x, name):  # a kernel as large as the map is a product with the flattened map
             init = spatial_glorot(*x.shape[2:4])
-            return self.block(self.channels, kernel_init=init, name=name)(x.reshape(*x.shape[:2], -1), num_frames)
+            return self.block(self.channels, kernel_init=init, name=name)(
+                x.reshape(*x.shape[:2], -1), num_frames
+            )
 
-        levels = (
-            [project(finer, "project_0"), project(coarser, "project_1")] if self.top_down else [project(coarser, "project_0")]
-        )
+        maps = [finer, coarser] if self.top_down else [coarser]
+        levels = [project(x, f"project_{i}") for i, x in enumerate(maps)]
         while len(levels) < NUM_LEVELS:
             levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1], num_frames))
         if self.top_down:
@@ -168,7 +184,7 @@ class Pyramid(nn.Module):
 
 
 class RefinementBranch(nn.Module):
-    """Saliency-based refinement (AFSD section 3.2, Eq. 2-5): look at both boundaries of each coarse segment."""
+    """AFSD Eq. 5: the refined feature, of a location's own and those pooled near both ends of its segment."""
 
     channels: int
     pool: Any
@@ -176,7 +192,7 @@ class RefinementBranch(nn.Module):
 
     @nn.compact
     def __call__(self, tower, frame_pooled, level_regions, num_frames=None):
-        """One level.
+        """Refined features of one level.
 
         Args:
           tower: (B, T_l, C); frame_pooled: (B, T_l, C), the frame-level feature pooled for each cell.
@@ -201,15 +217,18 @@ class AFSD(nn.Module):
       window: frames in a window.
       channels: width of every level (512 as published).
       groups: GroupNorm groups (32 as published).
-      distance_multipliers: per level, what exp(scale * x) is multiplied with to give frames (ones for THUMOS).
+      distance_multipliers: per level, what exp(scale * x) is multiplied with to give frames (ones for
+        THUMOS).
       top_down: see `Pyramid`.
-      normal_heads: draw everything but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
+      normal_heads: draw all but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
       auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
       auxiliary_features: what it reads, see `afsd_config`.
       boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
-      masked: what stands behind the end of a recording changes nothing before it: convolutions see zeros there, GroupNorm counts
-        the recording's cells alone, and boundary pooling stays among them. False: padding is seen like a recording (as published).
-      backbone: module turning inputs into the two maps, with `masked` from (inputs, num_frames); None if the maps are given.
+      masked: what stands behind the end of a recording changes nothing before it: convolutions see zeros
+        there, GroupNorm counts the recording's cells alone, and boundary pooling stays among them. False:
+        padding is seen like a recording (as published).
+      backbone: module turning inputs into the two maps, with `masked` from (inputs, num_frames); None if the
+        maps are given.
       dtype: of the computation; parameters and outputs that losses read stay float32.
     """
 
@@ -231,7 +250,8 @@ class AFSD(nn.Module):
         block = functools.partial(Block, window=self.window, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
-        head = functools.partial(Conv, kernel_init=init)  # float32: distances of 100 frames need more digits than bfloat16 has
+        # In float32: distances of 100 frames need more digits than bfloat16 has.
+        head = functools.partial(Conv, kernel_init=init)
 
         channels, num_logits = self.channels, self.num_classes + 1
         self.pyramid = Pyramid(channels, self.top_down, block)
@@ -242,12 +262,13 @@ class AFSD(nn.Module):
         self.loc_head, self.cls_head = head(2, 3), head(num_logits, 3)
         self.loc_branch = RefinementBranch(channels, self._pool, head_block)
         self.cls_branch = RefinementBranch(channels, self._pool, head_block)
-        self.refined_loc_head, self.refined_cls_head, self.quality_head = head(2), head(num_logits), head(1, 3)
+        self.refined_loc_head, self.refined_cls_head = head(2), head(num_logits)
+        self.quality_head = head(1, 3)
         if self.auxiliary:
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
     def __call__(self, inputs, num_frames=None, sample_mask=None):
-        """Detects in windows.
+        """What the detector says of windows.
 
         Args:
           inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
@@ -261,10 +282,14 @@ class AFSD(nn.Module):
         if self.backbone is not None:
             maps = self.backbone(without_padding(inputs, lengths, self.window), lengths, sample_mask)
         levels = self.pyramid(*maps, lengths)
-        levels[0] = without_padding(levels[0], lengths, self.window)  # the sum with level 1, whose cells are longer
+        levels[0] = without_padding(
+            levels[0], lengths, self.window
+        )  # the sum with level 1, whose cells are longer
         frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)
         frame_feature = _apply(self.frame, frames, lengths)
-        towers = [(_apply(self.loc_tower, feature, lengths), _apply(self.cls_tower, feature, lengths)) for feature in levels]
+        towers = [
+            [_apply(tower, level, lengths) for tower in (self.loc_tower, self.cls_tower)] for level in levels
+        ]
         rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
         pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows], lengths)
         sides = []
@@ -272,8 +297,13 @@ class AFSD(nn.Module):
             refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"], lengths)
             row |= refined
             sides.append(level_sides)
-        joined = {k: jnp.concatenate([row[k] for row in rows], axis=min(1, rows[0][k].ndim - 1)) for k in rows[0]}
-        joined = {"auxiliary_logits": None} | {k: v.astype(jnp.float32) for k, v in joined.items()}
+        axes = {name: min(1, value.ndim - 1) for name, value in rows[0].items()}
+        joined = {
+            name: jnp.concatenate([row[name] for row in rows], axis=axis) for name, axis in axes.items()
+        }
+        joined = {"auxiliary_logits": None} | {
+            name: value.astype(jnp.float32) for name, value in joined.items()
+        }
         return Outputs(
             frame_feature=frame_feature,
             pyramid=tuple(levels),
@@ -284,9 +314,11 @@ class AFSD(nn.Module):
         )
 
     def _coarse(self, level, loc_feature, cls_feature):
-        """Coarse prediction of one level from its two towers (B, T_l, C), and the regions that its refinement looks at."""
+        """Coarse prediction of one level from its two towers (B, T_l, C), and where its refinement looks."""
         cells = loc_feature.shape[1]
-        distances = jnp.exp(self.scales[level] * self.loc_head(loc_feature)) * self.distance_multipliers[level]
+        distances = (
+            jnp.exp(self.scales[level] * self.loc_head(loc_feature)) * self.distance_multipliers[level]
+        )
         fixed = jax.lax.stop_gradient(distances)
         anchors = (jnp.arange(cells) + 0.5) / cells * self.window
         return dict(
@@ -298,7 +330,7 @@ class AFSD(nn.Module):
         )
 
     def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions, lengths):
-        """Refined prediction of one level (both branches read the same frame-level feature), and both branches' sides."""
+        """Refined prediction of one level and both branches' sides; both read one frame-level feature."""
         loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions, lengths)
         cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions, lengths)
         row = dict(
@@ -314,14 +346,19 @@ class AFSD(nn.Module):
         return row, (loc_sides, cls_sides)
 
     def _pool(self, features, regions, lengths=None):
+        """Boundary pooling among the cells of the recording. (B, T, C), (B, T_l, 4) -> (B, T_l, C)."""
         if lengths is not None:
-            last_cell = real_cells(lengths, features.shape[1], self.window).sum(axis=1, keepdims=True) - 1  # (B, 1, 1)
+            real = real_cells(lengths, features.shape[1], self.window)
+            last_cell = real.sum(axis=1, keepdims=True) - 1  # (B, 1, 1)
             regions = jnp.minimum(regions, last_cell)
         return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
 
     def _pool_frame_feature(self, frame_feature, regions, lengths):
-        """The frame-level feature pooled for the regions of each level: list of (B, T_l, 4) -> list of (B, T_l, C)."""
-        if self.boundary_pool_grad == "reference":  # the imitated gradient depends on the number of regions in a call
+        """The frame-level feature (B, window, C) pooled for the regions of each level.
+
+        List of (B, T_l, 4) in frames -> list of (B, T_l, C).
+        """
+        if self.boundary_pool_grad == "reference":  # its gradient depends on the number of regions in a call
             return [self._pool(frame_feature, level, lengths) for level in regions]
         ends = np.cumsum([level.shape[1] for level in regions])[:-1]
         return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1), lengths), ends, axis=1)

@@ -14,7 +14,10 @@ MIN_LOG = -100.0  # PyTorch's clamp of the logarithms of a binary cross-entropy
 
 
 def num_slots(labels):
-    """S of `label_slots`: the most labels a recording has, at least 1. labels: (N, K) multi-hot, of all that are trained on."""
+    """S of `label_slots`: the most labels a recording has, at least 1.
+
+    labels: (N, K) multi-hot, of all recordings that are trained on.
+    """
     return max(int(np.asarray(labels).astype(bool).sum(1).max(initial=0)), 1)
 
 
@@ -40,19 +43,23 @@ def label_slots(labels, slots):
 
 
 def classification_loss(logits, labels):
-    """Cross-entropy with the labels of a recording, each of the same share. (B, K), (B, K) multi-hot -> (B,)."""
+    """L_cls of one stream: cross-entropy with the labels of a recording, all of one share.
+
+    logits (B, K), labels (B, K) multi-hot -> (B,).
+    """
     target = labels / (labels.sum(-1, keepdims=True) + LABEL_EPS)
     return -(target * jax.nn.log_softmax(logits)).sum(-1)
 
 
 def agreement_loss(pre_logits, post_logits):
-    """L_c2c: mean squared difference of the scores of both streams. (B, K), (B, K) -> (B,)."""
+    """ECM Eq. 3: L_c2c, the mean squared difference of the logits of both streams. (B, K) twice -> (B,)."""
     return jnp.square(pre_logits - post_logits).mean(-1)
 
 
 def action_background_probabilities(post_logits, background_logits, score):
-    """s of ECM Eq. 4. (B, K) twice -> (B, 2K): K of action, K of background.
+    """The scores that L_a2c compares with labels.
 
+    post_logits, background_logits: (B, K) -> (B, 2K), K of action, K of background.
     score: 'softmax' over all 2K (the published code), or 'sigmoid' of each.
     """
     logits = jnp.concatenate([post_logits, background_logits], axis=-1)
@@ -60,7 +67,9 @@ def action_background_probabilities(post_logits, background_logits, score):
 
 
 def separation_loss(probabilities, labels):
-    """L_a2c (ECM Eq. 4): of the labelled classes, actions should be 1 and backgrounds 0; mean binary cross-entropy of both.
+    """ECM Eq. 4: L_a2c, by which labelled classes have 1 as actions and 0 as backgrounds.
+
+    It is the mean binary cross-entropy of both.
 
     Args:
       probabilities: (B, 2K), see `action_background_probabilities`.
@@ -75,19 +84,19 @@ def separation_loss(probabilities, labels):
 
 
 def _clamped_log(probability):
-    """max(log p, -100), whose gradient at p = 0 is 0 and not infinite."""
+    """max(log p, -100) of each element, whose gradient at p = 0 is 0 and not infinite."""
     positive = probability > 0
     return jnp.where(positive, jnp.maximum(jnp.log(jnp.where(positive, probability, 1.0)), MIN_LOG), MIN_LOG)
 
 
 def loss(config, model, variables, batch, epoch, rng):
-    """All losses of one (local) batch: pre + post + alpha * c2c + beta * a2c.
+    """ECM Eq. 5: L = L_cls,e + L_cls,o + alpha * L_c2c + beta * L_a2c, of one (local) batch.
 
     Args:
       config: the run's config (`loss`).
       model, variables: the Flax module and its parameters.
-      batch: inputs (B, T, D), labels (B, K) float32 multi-hot, slots (B, S) int32 of the same labels (`label_slots`), and
-        sample_mask (B,) float32, 0 for examples that only fill the batch.
+      batch: inputs (B, T, D), labels (B, K) float32 multi-hot, slots (B, S) int32 of the same labels
+        (`label_slots`), and sample_mask (B,) float32, 0 for examples that only fill the batch.
       epoch: unused.
       rng: key of the dropout masks.
 
@@ -104,7 +113,11 @@ def loss(config, model, variables, batch, epoch, rng):
     if config.loss.c2c_weight:
         rows["c2c"] = config.loss.c2c_weight, agreement_loss(pre, post)
     if config.loss.a2c_weight:
-        probabilities = action_background_probabilities(post, outputs.background_logits, config.loss.a2c_score)
+        probabilities = action_background_probabilities(
+            post, outputs.background_logits, config.loss.a2c_score
+        )
         rows["a2c"] = config.loss.a2c_weight, separation_loss(probabilities, labels)
     mask = batch["sample_mask"]
-    return {name: Term(weight, (values * mask).sum(), mask.sum()) for name, (weight, values) in rows.items()}, {}
+    return {
+        name: Term(weight, (values * mask).sum(), mask.sum()) for name, (weight, values) in rows.items()
+    }, {}

@@ -1,16 +1,17 @@
 """ECM: two streams classify a recording, before and after its snippets are summed (Zhao et al.).
 
-The paper is "Equivalent Classification Mapping". Data flow:
+The paper is "Equivalent Classification Mapping"; its streams are called pre- and post-classification.
 
-    snippets -> classifier -> class activation sequence (CAS) -> top-k mean over time -> scores of the pre-classification stream
+    snippets -> classifier -> class activation sequence (CAS) -> top-k mean over time -> pre-stream's scores
        |                             |
        |                             +-> weight transition -> weights of each class over time
        |                                                        |
        +-> weighted sums of the snippets, in folds <------------+
                |
-               +-> classifier -> scores of the post-classification stream, and in training of the background
+               +-> classifier -> post-stream's scores, and in training those of the background
 
-Both streams score the same recording, so their scores should agree, and the weights come to be large where the action is.
+Both streams score the same recording, so their scores should agree, and the weights come to be large where
+the action is.
 """
 
 import functools
@@ -26,23 +27,24 @@ from tal_jax.systems.torch_defaults import uniform_by_fan_in
 
 NEGATIVE_SLOPE = 0.01  # of both leaky ReLUs
 WINOGRAD_MIN_SNIPPETS = 8  # of shorter sequences, the ends that 'products' leaves out are worth more
-CPU_SNIPPETS_AT_ONCE = 1500  # of all sequences together: enough for fast products, few enough for little memory
+CPU_SNIPPETS_AT_ONCE = 1500  # of all sequences: enough for fast products, few enough for little memory
 
 
 @flax.struct.dataclass
 class Outputs:
-    """Everything the network computes. B recordings, T snippets, K classes, G = K or 1 weights, F folds, D feature channels.
+    """Everything the network computes.
 
-    Scores are logits. A field is None where the config has no such stream, and at test time where only losses read it.
+    B recordings, T snippets, K classes, G = K or 1 weights, F folds, D feature channels. Scores are logits. A
+    field is None where the config has no such stream, and at test time where only losses read it.
     """
 
     cas: jax.Array  # (B, T, K) class activation sequence, raw
     recording_logits: jax.Array  # (B, K) what a test takes as the scores of the recording
     pre_logits: jax.Array | None = None  # (B, K) pre-classification stream
-    weights: jax.Array | None = None  # (B, T, G) in (0, 1): how much of an action, 1 - weight: how much of background
+    weights: jax.Array | None = None  # (B, T, G) in (0, 1): how much of an action a snippet is
     aggregated: jax.Array | None = None  # (B, G, F, D) weighted sums of the snippets
     post_logits: jax.Array | None = None  # (B, K) post-classification stream
-    background_logits: jax.Array | None = None  # (B, K) the same, of what the labelled classes leave over
+    background_logits: jax.Array | None = None  # (B, K) scores of what the labelled classes leave over
 
 
 def top_k_mean(cas, ratio):
@@ -52,7 +54,9 @@ def top_k_mean(cas, ratio):
 
 
 def aggregate(weights, features, folds):
-    """Weighted sums over time, not divided by the weights: fold f sums the snippets f, f + folds, f + 2 * folds, ...
+    """ECM Eq. 1: weighted sums over time, f_c = sum_t w_{c,t} f_t, not divided by the weights.
+
+    Fold f sums the snippets f, f + folds, f + 2 * folds, ...
 
     Args:
       weights: (B, T, G); features: (B, T, D).
@@ -61,12 +65,15 @@ def aggregate(weights, features, folds):
       (B, G, folds, D).
     """
     in_fold = jnp.arange(weights.shape[1])[:, None] % folds == jnp.arange(folds)  # (T, F)
-    fold_weights = jnp.where(in_fold[:, None], weights[..., None], 0.0)  # (B, T, G, F), so that no fold's features are copied
+    # (B, T, G, F): so no fold's features are copied.
+    fold_weights = jnp.where(in_fold[:, None], weights[..., None], 0.0)
     return jnp.einsum("btgf,btd->bgfd", fold_weights, features)
 
 
 def collect_background(logits, slots):
-    """One background score a class: its own where it is labelled, else the mean over the labelled classes (the published code).
+    """One background score a class, as the published code has it.
+
+    It is the class's own where it is labelled, else the mean over the labelled classes.
 
     Args:
       logits: (B, S, K) background of the labelled class in each slot, scored for every class.
@@ -87,8 +94,8 @@ def conv_over_time(x, kernel, formulation="products"):
     Args:
       x: (T, C).
       kernel: (3, C, O).
-      formulation: 'products', one for each tap; 'winograd', F(2, 3) of Lavin and Gray (2016), four products for every two
-        snippets instead of six, which is faster on a CPU.
+      formulation: 'products', one for each tap; 'winograd', F(2, 3) of Lavin and Gray (2016), four products
+        for every two snippets instead of six, which is faster on a CPU.
 
     Returns:
       (T, O); the two formulations differ by rounding alone.
@@ -100,11 +107,15 @@ def conv_over_time(x, kernel, formulation="products"):
 
 
 def _taps(kernel):
-    """(3, C, O) -> three (C, O). The gradient of a split is one kernel; that of indexing would be three, mostly zeros."""
+    """The three taps of a kernel, (3, C, O) -> three (C, O).
+
+    The gradient of a split is one kernel; that of indexing would be three, mostly zeros.
+    """
     return [tap[0] for tap in jnp.split(kernel, 3)]
 
 
 def _winograd(x, kernel):
+    """The convolution of `conv_over_time` by F(2, 3), without bias. (T, C), (3, C, O) -> (T, O)."""
     length, tiles = len(x), -(-len(x) // 2)
     padded = jnp.pad(x, ((1, 2 * tiles - length + 1), (0, 0)))
     even, odd = padded[0::2], padded[1::2]  # (tiles + 1, C)
@@ -125,11 +136,15 @@ class ConvParameters(nn.Module):
     @nn.compact
     def __call__(self, channels):
         init = uniform_by_fan_in(3 * channels)
-        return self.param("kernel", init, (3, channels, self.features)), self.param("bias", init, (self.features,))
+        kernel = self.param("kernel", init, (3, channels, self.features))
+        return kernel, self.param("bias", init, (self.features,))
 
 
 class Classifier(nn.Module):
-    """The classifier of both streams: two convolutions over time with leaky ReLUs, dropout, one linear layer without bias."""
+    """The classifier of both streams.
+
+    Two convolutions over time with leaky ReLUs, dropout, one linear layer without bias.
+    """
 
     num_classes: int
     hidden: int
@@ -147,19 +162,23 @@ class Classifier(nn.Module):
         return self._read_hidden(snippets, train, lambda hidden: hidden @ self.kernel)
 
     def summary(self, aggregated, train):
-        """What the last layer sees of aggregated features, the mean over the folds: (..., F, D) -> (..., hidden)."""
+        """Mean over folds of what the last layer sees of sums of snippets: (..., F, D) -> (..., hidden)."""
         return self._read_hidden(aggregated, train, lambda hidden: hidden.mean(0))
 
     def score(self, summaries):
-        """Scores of summaries: (..., G, hidden) -> (..., K). With G = K each class of its own, with G = 1 all of the one."""
+        """Scores of summaries: (..., G, hidden) -> (..., K).
+
+        With G = K each class is scored by its own summary, with G = 1 all by the one.
+        """
         if summaries.shape[-2] == 1:
             return summaries[..., 0, :] @ self.kernel
         return jnp.einsum("...kh,hk->...k", summaries, self.kernel)
 
     def _read_hidden(self, sequences, train, read):
-        """`read` of what the last layer sees, (T, hidden) float32, of every sequence: (..., T, D) -> (..., shape of `read`).
+        """What `read` makes of the input of the last layer, (T, hidden) float32, of every sequence.
 
-        On a CPU a few sequences are done at once, so that little memory is needed beside their inputs and outputs.
+        (..., T, D) -> (..., shape of what `read` returns). On a CPU a few sequences are done at once, so that
+        little memory is needed beside their inputs and outputs.
         """
         length, channels = sequences.shape[-2:]
         flat = sequences.reshape(-1, length, channels)
@@ -169,7 +188,7 @@ class Classifier(nn.Module):
         keys = jax.random.split(self.make_rng("dropout"), len(flat)) if train and keep < 1 else None
         formulation = "winograd" if self.on_cpu and length >= WINOGRAD_MIN_SNIPPETS else "products"
 
-        # What is cheap to do again in the backward pass is not kept for it: activations, masks, sums of neighbours.
+        # Activations, masks and sums of neighbours are cheap to do again in the backward pass, so not kept.
         kept = jax.checkpoint_policies.save_only_these_names(*(["conv_2"] if self.remat else layers))
 
         @functools.partial(jax.checkpoint, policy=kept)
@@ -209,13 +228,16 @@ class ECM(nn.Module):
       dropout: before its last layer, in training; every pass has its own mask.
       folds: F, how many sums the post stream aggregates the snippets to.
       top_k_ratio: share of the snippets whose mean is the score of the pre stream.
-      streams: 'both', 'pre', 'post'. Without the pre stream the CAS is there (the weights come from it) but is not scored.
+      streams: 'both', 'pre', 'post'. Without the pre stream the CAS is there (the weights come from it) but
+        is not scored.
       shared_classifier: False: the post stream has a classifier of its own.
       class_specific_weights: False: one weight a snippet for all classes, G = 1.
       background: in training, score the background too.
-      background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled one (ECM Eq. 2).
+      background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled
+        one (paper).
       remat: do the first convolution again in the backward pass instead of keeping it.
-      on_cpu: compute what is fast on a CPU: Winograd's convolutions of all but short sequences, few sequences at once.
+      on_cpu: compute what is fast on a CPU: Winograd's convolutions of all but short sequences, few sequences
+        at once.
       dtype: of the convolutions; parameters and scores stay float32.
     """
 
@@ -244,12 +266,13 @@ class ECM(nn.Module):
             self.post_classifier = classifier()
 
     def __call__(self, inputs, slots=None):
-        """Scores recordings.
+        """Scores of recordings.
 
         Args:
           inputs: (B, T, D) float32 features of the snippets.
-          slots: None at test time: no dropout, and no post stream where the pre stream scores. In training (B, S) int32,
-            the labelled classes of each recording, -1 for padding (`losses.label_slots`); needs an rng named "dropout".
+          slots: None at test time: no dropout, and no post stream where the pre stream scores. In training
+            (B, S) int32, the labelled classes of each recording, -1 for padding (`losses.label_slots`); needs
+            an rng named "dropout".
 
         Returns:
           Outputs.
@@ -267,23 +290,33 @@ class ECM(nn.Module):
         return Outputs(cas, recording_logits, pre_logits, weights, aggregated, post_logits, background_logits)
 
     def _post_stream(self, inputs, weights, slots):
-        """(aggregated features (B, G, F, D), their scores (B, K), scores of the background (B, K) in training, else None)."""
+        """The post-classification stream, and in training what it says of the background.
+
+        Returns:
+          aggregated features (B, G, F, D), their scores (B, K), scores of the background (B, K) or None.
+        """
         classifier = self.classifier if self.shared_classifier else self.post_classifier
         train, num_weights = slots is not None, weights.shape[2]
-        background = self._background_weights(weights, slots) if train and self.background else weights[:, :, None, :0]
+        background = weights[:, :, None, :0]
+        if train and self.background:
+            background = self._background_weights(weights, slots)
         every_weight = jnp.concatenate([weights, background.reshape(*weights.shape[:2], -1)], axis=2)
         aggregated = aggregate(every_weight, inputs, self.folds)
-        summaries = classifier.summary(aggregated, train)  # (B, G + S * G, hidden): one pass for actions and backgrounds
+        # One pass for actions and backgrounds.
+        summaries = classifier.summary(aggregated, train)  # (B, G + S * G, hidden)
         post_logits = classifier.score(summaries[:, :num_weights])
         if not background.size:
             return aggregated, post_logits, None
-        of_slots = summaries[:, num_weights:].reshape(len(inputs), *background.shape[2:], -1)  # (B, S, G, hidden)
-        logits = classifier.score(of_slots)  # (B, S, K)
+        of_slots = summaries[:, num_weights:].reshape(len(inputs), *background.shape[2:], -1)
+        logits = classifier.score(of_slots)  # (B, S, G, hidden) -> (B, S, K)
         collected = collect_background(logits, slots) if self.class_specific_weights else logits[:, 0]
         return aggregated[:, :num_weights], post_logits, collected
 
     def _background_weights(self, weights, slots):
-        """ECM Eq. 2: what each labelled class leaves over. (B, T, G) -> (B, T, S, G), or (B, T, S, 1) with '1-w'."""
+        """ECM Eq. 2: the background's weights w^b of each labelled class, for the sums of `aggregate`.
+
+        weights (B, T, G), slots (B, S) -> (B, T, S, G), or (B, T, S, 1) with '1-w'.
+        """
         labelled = weights  # one weight for all classes leaves one background, S = 1
         if self.class_specific_weights:
             labelled = jnp.take_along_axis(weights, jnp.maximum(slots, 0)[:, None], axis=2)

@@ -1,6 +1,7 @@
-"""Segments from anchors, and how well they stand out: the outer-inner contrast (kt_mgfn report, section 3.1; AutoLoc).
+"""Segments from anchors, and how well they stand out: the outer-inner contrast (kt_mgfn report, section 3.1).
 
-Unit: snippets; snippet t is the interval [t, t + 1). An activation is piecewise constant on snippets and 0 outside [0, T].
+Unit: snippets; snippet t is the interval [t, t + 1). An activation is piecewise constant on snippets and 0
+outside [0, T].
 """
 
 from typing import NamedTuple
@@ -39,13 +40,18 @@ def anchor_segments(offsets, lengths, centre=0.5):
 
 
 def outer_segments(segments, ratio, minimum=0.0):
-    """kt_mgfn report, section 3.1: S = s - gamma * r_w, E = e + gamma * r_w, at least `minimum` away. (..., 2) -> (..., 2)."""
+    """kt_mgfn report, section 3.1: S = s - gamma * r_w, E = e + gamma * r_w, at least `minimum` away.
+
+    (..., 2) -> (..., 2).
+    """
     margin = jnp.maximum(ratio * (segments[..., 1] - segments[..., 0]), minimum)
     return jnp.stack([segments[..., 0] - margin, segments[..., 1] + margin], axis=-1)
 
 
 def integral(activation, ends):
-    """Integral of the activation from 0 to each of the ends: its cumulative sum, linear in between. (T,), (...) -> (...).
+    """Integral of the activation from 0 to each of the ends: its cumulative sum, linear in between.
+
+    activation (T,), ends (...) in snippets -> (...).
 
     Differentiable in `ends`: the slope is the activation of the snippet that holds the end, 0 outside [0, T].
     """
@@ -56,9 +62,10 @@ def integral(activation, ends):
 
 
 def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
-    """OIC (kt_mgfn report, section 3.1): mean activation of the outer ring minus that of the segment, lower is better.
+    """OIC (kt_mgfn report, section 3.1): mean activation of the outer ring minus that of the segment.
 
-    Lengths are not clipped to the recording. Gradient flows to the inner and outer boundaries.
+    Lower is better. Lengths are not clipped to the recording. Gradient flows to the inner and outer
+    boundaries.
 
     Args:
       activation: (T,) of one class.
@@ -78,7 +85,10 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
 
 
 def contrast_activations(config, cas):
-    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time. (B, T, K) -> same."""
+    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time.
+
+    (B, T, K) -> same.
+    """
     return normalise_over_time(cas) if config.scaled else cas
 
 
@@ -92,7 +102,8 @@ def best_segments(config, activation, segments):
     Returns:
       segments (T, 2), contrast (T,).
     """
-    contrast = outer_inner_contrast(jax.lax.stop_gradient(activation), segments, config.outer_ratio, config.outer_min)
+    activation = jax.lax.stop_gradient(activation)
+    contrast = outer_inner_contrast(activation, segments, config.outer_ratio, config.outer_min)
     best = jnp.argmin(contrast, axis=-1, keepdims=True)  # (T, 1)
     return (
         jnp.take_along_axis(segments, best[..., None], axis=1)[:, 0],
@@ -101,23 +112,26 @@ def best_segments(config, activation, segments):
 
 
 def select(config, activation, segments):
-    """Which segments of one class of one recording train the regressor (AutoLoc's rule): active, contrasting, not repeated.
+    """Which segments of one class of one recording train the regressor: active, contrasting, not repeated.
 
-    `localize` applies the same rule on the host.
+    The rule is AutoLoc's. `localize` applies the same rule on the host.
 
-    Args: as for `best_segments`.
+    Args:
+      config: `config.oic`.
+      activation: (T,) of one class, a constant; segments: (T, M, 2) snippets.
 
     Returns:
       Selection.
     """
     best, contrast = best_segments(config, activation, segments)
     candidate = (activation > config.min_activation) & (contrast < config.max_contrast)
-    kept = keep_best(jax.lax.stop_gradient(best), jax.lax.stop_gradient(-contrast), candidate, config.nms_tiou)
+    fixed = jax.lax.stop_gradient((best, -contrast))
+    kept = keep_best(*fixed, candidate, config.nms_tiou)
     return Selection(best, contrast, kept)
 
 
 def keep_best(segments, scores, candidate, max_tiou):
-    """Greedy NMS of fixed shape: of candidates that overlap by tIoU >= max_tiou the one of highest score stays.
+    """Greedy NMS of fixed shape: of candidates that overlap by tIoU >= max_tiou the best one stays.
 
     Args:
       segments: (N, 2); scores: (N,); candidate: (N,) bool.
@@ -129,7 +143,8 @@ def keep_best(segments, scores, candidate, max_tiou):
     start, end = segments[order, 0], segments[order, 1]
     shared = jnp.maximum(jnp.minimum(end[:, None], end) - jnp.maximum(start[:, None], start), 0.0)
     union = (end - start)[:, None] + (end - start) - shared
-    overlaps = jnp.triu((shared > 0) & (shared >= max_tiou * union), k=1)  # (N, N) the second comes later, and overlaps the first
+    # (N, N): the second comes later, and overlaps the first.
+    overlaps = jnp.triu((shared > 0) & (shared >= max_tiou * union), k=1)
 
     def drop_overlapped(i, kept):
         return kept & ~(kept[i] & overlaps[i])

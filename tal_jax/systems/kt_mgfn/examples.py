@@ -68,7 +68,7 @@ def trimmed_clips(config, dataset):
 
 
 def _require_subset(config, dataset, subset):
-    """Raises DataError if no recording of the subset of clips is there."""
+    """Raises DataError if the subset of clips has no recording."""
     if any(recording.subset == subset for recording in dataset.annotations.recordings.values()):
         return
     annotations = dataset_annotations(config)

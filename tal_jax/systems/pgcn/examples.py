@@ -128,7 +128,7 @@ def _whole_frames(dataset, name, segments_sec):
 
 
 def _frames(dataset, name, segments_sec):
-    """The same of proposals, within the recording and at least one frame long."""
+    """(N, 2) seconds of proposals -> (N, 2) int64 frames within the recording, each at least one frame long."""
     num_frames, frames = _num_frames(dataset, name), _whole_frames(dataset, name, segments_sec)
     start = np.clip(frames[:, 0], 0, num_frames - 1)
     return np.stack([start, np.clip(frames[:, 1], start + 1, num_frames)], axis=1)

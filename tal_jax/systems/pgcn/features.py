@@ -1,4 +1,4 @@
-"""From features of a video to features of its proposals: three stretches of time, the largest value of each channel. On the host.
+"""From features of a video to those of its proposals, on the host: the largest values over three stretches.
 
 The rounding of frames to whole numbers is that of the published code.
 """
@@ -13,7 +13,8 @@ def training_extents(segments, num_frames):
       segments: (N, 2) int frames; num_frames: of the video.
 
     Returns:
-      (N, 4) int64 frames: start, end, extended start, extended end. Here a proposal begins one frame later than in its file.
+      (N, 4) int64 frames: start, end, extended start, extended end. Here a proposal begins one frame later
+      than in its file.
     """
     start, end = np.asarray(segments, np.int64).reshape(-1, 2).T + [[1], [0]]
     half = (end - start + 1) // 2
@@ -21,9 +22,16 @@ def training_extents(segments, num_frames):
 
 
 def test_extents(segments, num_frames):
-    """The same at test, where times are shares of the video until they are cut down to whole frames.
+    """What a proposal sees at test: itself, and half of its length on both sides.
 
-    Binary fractions can lose a frame: 29 frames of 100 may come back as 28. As published.
+    Times are shares of the video until they are cut down to whole frames, as published. Binary fractions can
+    lose a frame: 29 frames of 100 may come back as 28.
+
+    Args:
+      segments: (N, 2) int frames; num_frames: of the video.
+
+    Returns:
+      (N, 4) int64 frames: start, end, extended start, extended end.
     """
     start, end = np.asarray(segments, np.float64).reshape(-1, 2).T / num_frames
     half = (end - start) * 0.5
@@ -32,14 +40,17 @@ def test_extents(segments, num_frames):
 
 
 def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
-    """Rows of a feature matrix for stretches of frames, where row i is of the clip of `clip_frames` at frame i * stride_frames.
+    """Rows of a feature matrix for stretches of frames, where row i is of a clip of frames.
+
+    That clip is `clip_frames` long and begins at frame i * stride_frames.
 
     Args:
       frames: (..., 2) int, first and last frame.
       num_rows: T.
 
     Returns:
-      (..., 2) int64 first and last row, both counted, within the matrix. A stretch shorter than a clip has one row.
+      (..., 2) int64 first and last row, both counted, within the matrix. A stretch shorter than a clip has
+      one row.
     """
     frames = np.asarray(frames, np.int64)
     first = np.minimum(frames[..., 0] // stride_frames, num_rows - 1)
@@ -48,7 +59,15 @@ def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
 
 
 def rescaled_rows(frames, num_rows, num_frames):
-    """As `clip_rows`, for features rescaled to T rows that share the video among them (ActivityNet, T = 100)."""
+    """Rows of a feature matrix for stretches of frames, where T rows share the video (ActivityNet, T = 100).
+
+    Args:
+      frames: (..., 2) int, first and last frame.
+      num_rows: T; num_frames: of the video.
+
+    Returns:
+      (..., 2) int64 first and last row, both counted, within the matrix.
+    """
     frames = np.asarray(frames, np.int64)
     first = np.minimum(frames[..., 0] * num_rows // num_frames, num_rows - 1)
     last = np.minimum(-(-(frames[..., 1] + 1) * num_rows // num_frames), num_rows - 2)
@@ -56,7 +75,10 @@ def rescaled_rows(frames, num_rows, num_frames):
 
 
 def three_parts(extents):
-    """The stretch before a proposal, itself, the stretch behind it. (N, 4) as `training_extents` gives -> (N, 3, 2) frames."""
+    """The stretch before a proposal, itself, the stretch behind it, in frames.
+
+    extents (N, 4): start, end, extended start, extended end -> (N, 3, 2).
+    """
     start, end, extended_start, extended_end = np.asarray(extents).reshape(-1, 4).T
     return np.stack([extended_start, start, start, end, end, extended_end], axis=1).reshape(-1, 3, 2)
 
@@ -64,8 +86,8 @@ def three_parts(extents):
 def interval_max(features, rows):
     """The largest value of each channel over intervals of rows.
 
-    The table of level k holds the largest values of each 2^k rows in a row; two of its entries cover any interval between 2^k and
-    2^(k+1) rows long. One level is kept at a time.
+    The table of level k holds the largest values of each 2^k rows in a row; two of its entries cover any
+    interval between 2^k and 2^(k+1) rows long. One level is kept at a time.
 
     Args:
       features: (T, C) float.

@@ -1,4 +1,4 @@
-"""The graph over the proposals of a video: who is whose neighbour, and trees of sampled neighbours. On the host.
+"""The graph over the proposals of a video, on the host: who is whose neighbour, trees of sampled neighbours.
 
 Frames of a segment are counted here with both ends: its length is end - start + 1 (the published code).
 """
@@ -9,7 +9,7 @@ ROWS_AT_ONCE = 256  # of a matrix between all proposals, so that it need not be 
 
 
 def relevance(first, second):
-    """P-GCN Eq. 2: tIoU, both ends counted.
+    """P-GCN Eq. 2: the tIoU r of two segments, both ends counted.
 
     Args:
       first, second: (..., 2) frames, leading dimensions as they broadcast.
@@ -25,26 +25,35 @@ def relevance(first, second):
 
 
 def distance(first, second):
-    """P-GCN Eq. 3: how far apart the centres are, in lengths of what the two segments span together. As `relevance`."""
+    """P-GCN Eq. 3: the distance d of two centres, in lengths of what both segments span together.
+
+    Args:
+      first, second: (..., 2) frames, leading dimensions as they broadcast.
+
+    Returns:
+      (...) float64, not negative, below 1 for segments that are apart.
+    """
     first, second = np.asarray(first), np.asarray(second)
     span = np.maximum(first[..., 1], second[..., 1]) - np.minimum(first[..., 0], second[..., 0]) + 1
     return np.abs(first.sum(-1) - second.sum(-1)) / 2 / span
 
 
 def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
-    """The neighbours of every proposal, of both kinds of edges (P-GCN section 3.3, in the numbers of the published code).
+    """The neighbours of every proposal, of both kinds of edges, in the numbers of the published code.
 
     Too few of a kind are repeated in turn; where there is none, the proposal is its own neighbour.
 
     Args:
       segments: (N, 2) int frames.
-      contextual: number of the first kind: of those that overlap by more than contextual_tiou, the closest ones.
-      surrounding: of the second kind: of those that do not overlap, the nearest ones. The paper's limit theta_sur = 1 takes all
-        of these, as any two that are apart are less than 1 apart.
+      contextual: number of the first kind: of those that overlap by more than contextual_tiou, the closest
+        ones.
+      surrounding: of the second kind: of those that do not overlap, the nearest ones. The paper's limit
+        theta_sur = 1 takes all of these, as any two that are apart are less than 1 apart.
       contextual_tiou: theta_ctx.
 
     Returns:
-      (N, contextual + surrounding) int64, contextual ones first, best first; among equal ones the first in order.
+      (N, contextual + surrounding) int64, contextual ones first, best first; among equal ones the first in
+      order.
     """
     segments = np.asarray(segments).reshape(-1, 2)
     found = [np.zeros((0, contextual + surrounding), np.int64)]
@@ -55,12 +64,15 @@ def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
         apart[(tious > 0) | (apart <= 0)] = np.inf
         tious[tious <= contextual_tiou] = -np.inf
         tious[np.arange(len(own)), own] = -np.inf
-        found.append(np.concatenate([_smallest(-tious, contextual, own), _smallest(apart, surrounding, own)], axis=1))
+        kinds = _smallest(-tious, contextual, own), _smallest(apart, surrounding, own)
+        found.append(np.concatenate(kinds, axis=1))
     return np.concatenate(found)
 
 
 def _smallest(costs, count, own):
-    """Columns of the `count` smallest finite costs of each row, ascending, in turn where there are fewer; `own` where none.
+    """Columns of the `count` smallest finite costs of each row, ascending.
+
+    They are repeated in turn where there are fewer; where there is none, it is `own`.
 
     Args:
       costs: (R, N) float64, changed; own: (R,) int.
@@ -81,7 +93,7 @@ def _smallest(costs, count, own):
 
 
 def sample_tree(centre, neighbours, sampled, rng):
-    """The tree of a proposal: itself, S sampled neighbours, and S sampled neighbours of each of these (P-GCN section 3.5).
+    """The tree of a proposal: itself, S sampled neighbours, and S sampled neighbours of each (section 3.5).
 
     A draw shuffles all candidates of a node and takes the first, as the published code does.
 

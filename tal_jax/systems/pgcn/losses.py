@@ -1,7 +1,7 @@
-"""The losses of P-GCN (section 4.2 of the paper, in the form of the published code), and their curriculum-weighted forms.
+"""The losses of P-GCN, in the form of the published code, and their curriculum-weighted forms.
 
-Every loss is a `Term`: a sum and a count of the local batch. The training step divides the sum over all devices by the count over
-all devices, so a batch means the same however many devices share it.
+Every loss is a `Term`: a sum and a count of the local batch. The training step divides the sum over all
+devices by the count over all devices, so a batch means the same however many devices share it.
 """
 
 import jax
@@ -19,11 +19,13 @@ def activity_loss(logits, labels):
 
 
 def completeness_hinges(logits, labels, num_foreground):
-    """Hinges of the score z of each proposal's class: the first places of a video should have z >= 1, the others z <= -1.
+    """Hinges of the score z of each proposal's class.
+
+    The first places of a video should have z >= 1, the others z <= -1.
 
     Args:
-      logits: (..., M, K) of foreground and incomplete places; labels: (..., M) int from 1. A label 0 means the last class (the
-        published code, by an index -1).
+      logits: (..., M, K) of foreground and incomplete places; labels: (..., M) int from 1. A label 0 means
+        the last class (the published code, by an index -1).
       num_foreground: how many places come first.
 
     Returns:
@@ -35,17 +37,21 @@ def completeness_hinges(logits, labels, num_foreground):
 
 
 def hardest(hinges, share):
-    """Online hard example mining: the largest of each video, int(M * share) of them and at least one. (..., M) -> (..., k)."""
+    """Online hard example mining: the largest hinges of each video.
+
+    (..., M) -> (..., k), k = int(M * share), at least one.
+    """
     if not hinges.shape[-1]:
         return hinges
     return jax.lax.top_k(hinges, max(int(hinges.shape[-1] * share), 1))[0]
 
 
 def completeness_count(videos, batch_size, places, num_foreground, share):
-    """What the completeness loss is divided by, of some videos of a batch: their foreground places and kept incomplete ones.
+    """What the completeness loss is divided by: foreground places and kept incomplete ones of some videos.
 
-    The published code keeps int(6 * share) places of a video but divides by int(6 * videos * share), rounded down once for the
-    whole batch. The rounding here is that of a full batch, a share of which each device counts: so counts of devices add up.
+    The published code keeps int(6 * share) places of a video but divides by int(6 * videos * share), rounded
+    down once for the whole batch. The rounding here is that of a full batch, a share of which each device
+    counts: so counts of devices add up.
 
     Args:
       videos: scalar array, number of videos counted here.
@@ -57,7 +63,10 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
 
 
 def regression_loss(regression, labels, targets):
-    """Smooth L1 (beta 1) of the two numbers of a proposal's class, their sum. (..., K, 2), (...), (..., 2) -> (...)."""
+    """Smooth L1 (beta 1) of the two numbers of a proposal's class, their sum.
+
+    regression (..., K, 2), labels (...) from 1, targets (..., 2) -> (...).
+    """
     return smooth_l1(of_label(regression, labels), targets).sum(-1)
 
 
@@ -67,7 +76,10 @@ def of_label(values, labels):
 
 
 def offset_tiou(offsets, target_offsets):
-    """tIoU of a proposal as it is regressed with where it should go, both as (shift, log ratio of sizes). (..., 2) -> (...)."""
+    """tIoU of a proposal as it is regressed with where it should go.
+
+    Both are (shift of the centre in lengths, log ratio of sizes), (..., 2) -> (...) in [0, 1].
+    """
 
     def ends(pair):
         half = 0.5 * jnp.exp(pair[..., 1])  # the proposal goes from -0.5 to 0.5
@@ -79,7 +91,9 @@ def offset_tiou(offsets, target_offsets):
 
 
 def curriculum_weights(config, outputs, batch, epoch):
-    """Weights w of foreground proposals (DW-AFSD Eq. 8, 9): class probability and tIoU after regression, mixed. No gradient.
+    """Dynamic weights w of foreground proposals: class probability and tIoU after regression, mixed.
+
+    No gradient flows through them.
 
     Args:
       config: `curriculum`, `train.epochs`.
@@ -115,10 +129,11 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
         weights |= {name: jnp.where(foreground, dynamic_weights, 1.0) for name in c.weighted}
 
     places = pools.foreground + pools.incomplete
-    hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], pools.foreground)
-    positive = curriculum.weighted_localisation(hinges[:, : pools.foreground], weights["completeness"][:, : pools.foreground])
-    negative = hardest(hinges[:, pools.foreground :], loss.hard_negative_share)
-    counts = config.train.batch_size * config.train.accumulate_steps, places, pools.foreground, loss.hard_negative_share
+    logits, first = outputs.completeness_logits[:, :places], pools.foreground
+    hinges = completeness_hinges(logits, labels[:, :places], first)
+    positive = curriculum.weighted_localisation(hinges[:, :first], weights["completeness"][:, :first])
+    negative = hardest(hinges[:, first:], loss.hard_negative_share)
+    batch_size = config.train.batch_size * config.train.accumulate_steps
 
     scored = (foreground | (types == BACKGROUND)) * mask[:, None]
     activity = weights["activity"] * activity_loss(outputs.activity_logits, labels)
@@ -129,7 +144,7 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
         "completeness": Term(
             loss.completeness_weight,
             ((positive.sum(1) + negative.sum(1)) * mask).sum(),
-            completeness_count(mask.sum(), *counts),
+            completeness_count(mask.sum(), batch_size, places, first, loss.hard_negative_share),
         ),
         "regression": Term(loss.regression_weight, (regression * regressed).sum(), regressed.sum()),
     }
@@ -142,16 +157,16 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
 
 
 def loss(config, model, variables, batch, epoch, rng):
-    """All losses of one (local) batch: activity + 0.5 completeness + 0.5 regression, and the auxiliary one.
+    """Losses of one (local) batch: activity + 0.5 completeness + 0.5 regression, and the auxiliary one.
 
     The dynamic weights are of a second pass without dropout: with it, they would be mostly noise.
 
     Args:
       config: the run's config (`loss`, `pools`, `curriculum`, `train`).
       model, variables: the Flax module, and its parameters and other collections.
-      batch: inputs (B, Q, n, 3C) features of trees, types (B, Q), labels (B, Q) and targets (B, Q, 2) of their centres (see
-        `pools.draw_trees`), target_mean (B, 2) and target_std (B, 2), the same in all rows (see `pools.target_statistics`), and
-        sample_mask (B,) float32, 0 for videos that only fill the batch.
+      batch: inputs (B, Q, n, 3C) features of trees, types (B, Q), labels (B, Q) and targets (B, Q, 2) of
+        their centres (see `pools.draw_trees`), target_mean (B, 2) and target_std (B, 2), the same in all rows
+        (see `pools.target_statistics`), and sample_mask (B,) float32, 0 for videos that only fill the batch.
       epoch: scalar, for the curriculum.
       rng: key of the dropout masks.
 

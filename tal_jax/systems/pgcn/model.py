@@ -1,12 +1,13 @@
 """P-GCN: two graph convolutional networks over the proposals of a video (Zeng et al., ICCV 2019). Data flow:
 
     inner features x  -> action branch       -> [., x]  -> dropout -> activity head, classes and background
-    extended ones  x' -> completeness branch -> [., x'] -> completeness head and regression head, one for each class
+    extended ones  x' -> completeness branch -> [., x'] -> completeness head, regression head, of each class
 
-A branch is two layers. Each mixes a proposal with its neighbours, by weights that are cosines of their input features. In
-training a proposal comes with a tree of sampled neighbours and theirs, of which only the centre is wanted; at test all proposals
-of a video come at once, with a matrix that says who is whose neighbour. Both are one computation with an adjacency matrix. That
-of a tree has rows for the centre and its children, which the first layer needs; the second needs the row of the centre alone.
+A branch is two layers. Each mixes a proposal with its neighbours, by weights that are cosines of their input
+features. In training a proposal comes with a tree of sampled neighbours and theirs, of which only the centre
+is wanted; at test all proposals of a video come at once, with a matrix that says who is whose neighbour. Both
+are one computation with an adjacency matrix. That of a tree has rows for the centre and its children, which
+the first layer needs; the second needs the row of the centre alone.
 """
 
 from typing import Any
@@ -24,34 +25,41 @@ AUXILIARY_HIDDEN = 512
 
 @flax.struct.dataclass
 class Outputs:
-    """What the network computes of proposals; K classes, C channels of a feature, P rows and n columns of a graph.
+    """What the network computes of proposals.
 
-    The leading dimensions are (B, centres) for trees, (N,) or (B, N) for all proposals of a video.
+    K classes, C channels of a feature, P rows and n columns of a graph. The leading dimensions are (B,
+    centres) for trees, (N,) or (B, N) for all proposals of a video.
     """
 
     activity_logits: jax.Array  # (..., K + 1), background first
     completeness_logits: jax.Array  # (..., K): a margin score, of which the exponential is taken
-    regression: jax.Array  # (..., K, 2) shift of the centre and log of the size, in the standardised form of training
-    offsets: jax.Array  # (..., K, 2) the same, for use: shift in lengths of the proposal, log of the ratio of sizes
+    regression: jax.Array  # (..., K, 2) shift of the centre and log of the size, standardised as in training
+    offsets: jax.Array  # (..., K, 2) shift of the centre in lengths of the proposal, log of its growth
     auxiliary_logits: jax.Array | None  # (...) how good the proposal is; None without the head
     action_features: jax.Array  # (..., C) of the action branch
     completeness_features: jax.Array  # (..., 3C)
-    action_adjacency: jax.Array | None  # (B, centres, P, n) of a tree or (..., N, N); None where the branch is 'mlp'
+    # (B, centres, P, n) of a tree or (..., N, N) of all proposals; None where the branch is 'mlp'.
+    action_adjacency: jax.Array | None
     completeness_adjacency: jax.Array | None
 
 
 def tree_neighbours(sampled):
-    """Who is whose child in a tree: (1 + S, 1 + S + S^2) of 0 and 1, a row for the centre and each of its S children.
+    """Who is whose child in a tree: (1 + S, 1 + S + S^2) float32 of 0 and 1.
 
-    Node 0 is the centre; the children of node s are the nodes 1 + S * s to S + S * s.
+    It has a row for the centre and each of its S children. Node 0 is the centre; the children of node s are
+    the nodes 1 + S * s to S + S * s.
     """
     parents = (np.arange(1 + sampled + sampled**2) - 1) // sampled
     return (parents == np.arange(1 + sampled)[:, None]).astype(np.float32)
 
 
 def cosines(features, rows):
-    """P-GCN Eq. 9: cosines of the first `rows` nodes with all of them. (..., n, C) -> (..., rows, n) float32."""
-    dots = jnp.einsum("...pc,...nc->...pn", features[..., :rows, :], features, preferred_element_type=jnp.float32)
+    """P-GCN Eq. 9: cosines of the features of the first `rows` nodes with all.
+
+    features (..., n, C) -> (..., rows, n) float32.
+    """
+    first = features[..., :rows, :]
+    dots = jnp.einsum("...pc,...nc->...pn", first, features, preferred_element_type=jnp.float32)
     squares = jnp.square(features.astype(jnp.float32)).sum(-1)
     norms = jnp.sqrt(jnp.maximum(squares, SMALLEST_NORM_PRODUCT**2))  # the gradient of a root has no end at 0
     products = norms[..., :rows, None] * norms[..., None, :]
@@ -64,13 +72,13 @@ def uniform_by_fan_out(key, shape, dtype=jnp.float32):
 
 
 class Branch(nn.Module):
-    """Two layers over a graph: channels -> hidden -> channels, no ReLU behind the second (the published code).
+    """Two layers over a graph: channels -> hidden -> channels, as published without a ReLU behind the second.
 
     Attributes:
       hidden: channels between the layers.
-      kind: 'gcn'; 'mlp': proposals by themselves; 'mean': an MLP, then the mean over the neighbours and, with the self term,
-        the proposal.
-      self_term: the proposal itself is added (P-GCN Eq. 10).
+      kind: 'gcn'; 'mlp': proposals by themselves; 'mean': an MLP, then the mean over the neighbours and, with
+        the self term, the proposal.
+      self_term: whether a proposal is added to the sum over its neighbours.
       edge: 'cos' of the features, 'embedded_cos' of their learned projection to `hidden` channels.
       dropout: between the layers.
       dtype: of the computation.
@@ -85,7 +93,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, features, neighbours, centres, train):
-        """Features of the first `centres` nodes.
+        """What a branch makes of the features of the first `centres` nodes.
 
         Args:
           features: (..., n, C).
@@ -114,12 +122,15 @@ class Branch(nn.Module):
             second = adjacency = self._means(neighbours)
 
         ancestors = centres if self.kind == "mlp" else neighbours.shape[-2]
-        hidden = nn.relu(_mix(first, features, ancestors, *layers["layer_1"]))
+        hidden = nn.relu(graph_layer(first, features, ancestors, *layers["layer_1"]))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        return _mix(second, hidden, centres, *layers["layer_2"]), adjacency
+        return graph_layer(second, hidden, centres, *layers["layer_2"]), adjacency
 
     def _edges(self, features, neighbours):
-        """The adjacency matrix of P-GCN Eq. 10: of neighbours relu(cos) / number of them, of a proposal itself 1."""
+        """P-GCN Eq. 10: what a node sums, of each neighbour relu(cos) / N_s, of itself 1, as a matrix.
+
+        features (..., n, C), neighbours (..., P, n) -> adjacency (..., P, n).
+        """
         rows = neighbours.shape[-2]
         if self.edge == "embedded_cos":
             features = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype, name="embedding")(features)
@@ -129,16 +140,20 @@ class Branch(nn.Module):
         return edges + jnp.eye(*neighbours.shape[-2:]) if self.self_term else edges
 
     def _means(self, neighbours):
-        """The same with equal weights, whose sum is 1."""
+        """Adjacency of the mean over neighbours and, with the self term, the node.
+
+        (..., P, n) -> (..., P, n).
+        """
         counts = neighbours + jnp.eye(*neighbours.shape[-2:]) if self.self_term else neighbours
         return counts / jnp.maximum(counts.sum(-1, keepdims=True), 1)
 
 
-def _mix(adjacency, features, rows, kernel, bias):
-    """A layer, P-GCN Eq. 4 with a bias: the first `rows` rows of A X W + b. None for A: of X W + b.
+def graph_layer(adjacency, features, rows, kernel, bias):
+    """P-GCN Eq. 4: the first `rows` rows of A X W + b; the bias b is of the published code.
 
     Args:
-      adjacency: (..., P, n), of which `rows` rows and as many columns are used as there are features, or None.
+      adjacency: A (..., P, n), of which `rows` rows and as many columns are used as there are features; None:
+        the identity.
       features: (..., m, C), m <= n; kernel: (C, D); bias: (D,).
 
     Returns:
@@ -154,8 +169,22 @@ def _mix(adjacency, features, rows, kernel, bias):
     return adjacency @ (features @ kernel) + bias
 
 
+def join_input(features, inputs):
+    """P-GCN Eq. 5: X^(K) || X^(0), features of the last layer beside those the first has seen.
+
+    features (..., Q, C) float32, inputs (..., n, C) of the same nodes first -> (..., Q, 2C) float32.
+    """
+    own = inputs[..., : features.shape[-2], :].astype(jnp.float32)
+    return jnp.concatenate([features, own], axis=-1)
+
+
+def head(features, name, inputs):
+    """A linear layer of its own name in the module that calls it. (..., C) -> (..., features)."""
+    return nn.Dense(features, kernel_init=nn.initializers.normal(HEAD_DEVIATION), name=name)(inputs)
+
+
 class PGCN(nn.Module):
-    """The network.
+    """P-GCN Eq. 1: proposals and their graph -> the class and the boundaries of each.
 
     Attributes:
       num_classes: K, no background.
@@ -169,7 +198,8 @@ class PGCN(nn.Module):
       auxiliary_features: it reads 'both' branches, that of action ('cls') or of completeness ('loc').
       dtype: of the branches; parameters, cosines and heads stay float32.
 
-    Beside "params" there is the collection "target_statistics", of the regression targets of training: mean (2,), std (2,).
+    Beside "params" there is the collection "target_statistics", of the regression targets of training: mean
+    (2,), std (2,).
     """
 
     num_classes: int
@@ -187,13 +217,14 @@ class PGCN(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, neighbours=None, train=False):
-        """Scores proposals.
+        """Scores and offsets of proposals.
 
         Args:
-          inputs: trees of proposals (..., 1 + S + S^2, 3C), or all proposals of a video (..., N, 3C): extended features, of which
-            the middle third is the inner one.
-          neighbours: None for trees; for all proposals (..., N, N) of any number type, how many times column j is a neighbour of
-            row i. A proposal of an empty row, as padding has it, sees itself alone, and nobody sees it.
+          inputs: trees of proposals (..., 1 + S + S^2, 3C), or all proposals of a video (..., N, 3C):
+            extended features, of which the middle third is the inner one.
+          neighbours: None for trees; for all proposals (..., N, N) of any number type, how many times column
+            j is a neighbour of row i. A proposal of an empty row, as padding has it, sees itself alone, and
+            nobody sees it.
           train: True drops out, which needs an rng named "dropout".
 
         Returns:
@@ -208,23 +239,18 @@ class PGCN(nn.Module):
         inner = inputs[..., channels : 2 * channels]
 
         def run(name, kind, features):
-            branch = Branch(self.hidden, kind, self.self_term, self.edge, self.branch_dropout, self.dtype, name=name)
-            found, adjacency = branch(features, neighbours, centres, train)
-            own = features[..., :centres, :].astype(jnp.float32)
-            found = found.astype(jnp.float32)
-            joined = jnp.concatenate([found, own], axis=-1)  # P-GCN Eq. 5
-            return (joined[..., 0, :], found[..., 0, :], adjacency) if trees else (joined, found, adjacency)
+            settings = self.hidden, kind, self.self_term, self.edge, self.branch_dropout, self.dtype
+            branch = Branch(*settings, name=name)
+            mixed, adjacency = branch(features, neighbours, centres, train)
+            mixed = mixed.astype(jnp.float32)
+            joined = join_input(mixed, features)
+            return (joined[..., 0, :], mixed[..., 0, :], adjacency) if trees else (joined, mixed, adjacency)
 
         action, action_features, action_adjacency = run("action_branch", self.action_branch, inner)
-        completeness, completeness_features, completeness_adjacency = run("completeness_branch", self.completeness_branch, inputs)
-
-        def head(features, name, inputs):
-            init = nn.initializers.normal(HEAD_DEVIATION)
-            return nn.Dense(features, kernel_init=init, name=name)(inputs)
-
-        dropped = nn.Dropout(self.dropout, deterministic=not train)(action)
-        regression = head(2 * self.num_classes, "regression_head", completeness)
-        regression = regression.reshape(*regression.shape[:-1], self.num_classes, 2)
+        completeness, completeness_features, completeness_adjacency = run(
+            "completeness_branch", self.completeness_branch, inputs
+        )
+        regression = self._regression(completeness)
         mean = self.variable("target_statistics", "mean", jnp.zeros, (2,))
         std = self.variable("target_statistics", "std", jnp.ones, (2,))
         auxiliary_logits = None
@@ -235,8 +261,8 @@ class PGCN(nn.Module):
             hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, kernel_init=init, name="auxiliary_hidden")(read))
             auxiliary_logits = head(1, "auxiliary_head", hidden)[..., 0]
         return Outputs(
-            activity_logits=head(self.num_classes + 1, "activity_head", dropped),
-            completeness_logits=head(self.num_classes, "completeness_head", completeness),
+            activity_logits=self._activity(action, train),
+            completeness_logits=self._completeness(completeness),
             regression=regression,
             offsets=regression * std.value + mean.value,
             auxiliary_logits=auxiliary_logits,
@@ -245,3 +271,23 @@ class PGCN(nn.Module):
             action_adjacency=action_adjacency,
             completeness_adjacency=completeness_adjacency,
         )
+
+    def _activity(self, action, train):
+        """P-GCN Eq. 6: logits FC_1 of the action branch; losses and scores take their softmax.
+
+        (..., 2C) -> (..., K + 1), background first.
+        """
+        dropped = nn.Dropout(self.dropout, deterministic=not train)(action)
+        return head(self.num_classes + 1, "activity_head", dropped)
+
+    def _regression(self, completeness):
+        """P-GCN Eq. 7: FC_2 of the completeness branch, for each class a shift of the centre and a log size.
+
+        (..., 6C) -> (..., K, 2), standardised.
+        """
+        regression = head(2 * self.num_classes, "regression_head", completeness)
+        return regression.reshape(*regression.shape[:-1], self.num_classes, 2)
+
+    def _completeness(self, completeness):
+        """P-GCN Eq. 8: FC_3 of the completeness branch, how complete a proposal is. (..., 6C) -> (..., K)."""
+        return head(self.num_classes, "completeness_head", completeness)

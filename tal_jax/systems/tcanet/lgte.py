@@ -1,4 +1,4 @@
-"""The Local-Global Temporal Encoder (TCANet section 2.1): attention whose first heads see the neighbourhood, the others all."""
+"""The Local-Global Temporal Encoder (TCANet section 2.1): heads attend to a neighbourhood, or to all."""
 
 import functools
 
@@ -12,7 +12,7 @@ MASKED = -1e30  # a score; finite, so that a query without any key makes no NaN
 
 
 def local_scores(query, key, window_size):
-    """TCANet Eq. 1: products of a query with the keys around it, (B, T, H, D) twice -> (B, T, H, w).
+    """TCANet Eq. 1: S^l, products of a query with the keys around it. (B, T, H, D) twice -> (B, T, H, w).
 
     Beyond the ends of the sequence they are 0; `in_window` tells which.
     """
@@ -25,9 +25,47 @@ def local_scores(query, key, window_size):
 
 
 def local_sums(weights, value):
-    """TCANet Eq. 3: weighted sums of the values around a step, (B, T, H, w) and (B, T, H, D) -> (B, T, H, D)."""
+    """TCANet Eq. 3: f^l, weighted sums of the values around a step.
+
+    weights (B, T, H, w), value (B, T, H, D) -> (B, T, H, D).
+    """
     near = _neighbours(value, weights.shape[-1])
     return sum(weights[..., i : i + 1] * values for i, values in enumerate(near))
+
+
+def global_scores(query, key):
+    """TCANet Eq. 4: S^g, products of each query with all keys. (B, T, H, D) twice -> (B, H, T, T)."""
+    return jnp.einsum("bqhd,bkhd->bhqk", query, key)
+
+
+def global_sums(weights, value):
+    """TCANet Eq. 6: f^g, weighted sums of all values. (B, H, T, T), (B, T, H, D) -> (B, T, H, D)."""
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+
+
+def attention_weights(score, query, key, allowed, channels):
+    """TCANet Eq. 2, TCANet Eq. 5: W = softmax(S / sqrt(C)) over the keys, the last axis.
+
+    Args:
+      score: (query, key) -> S (..., keys), linear in the query, so that this is divided: it is smaller.
+      query, key: (B, T, H, D).
+      allowed: bool, broadcasts to S: keys that may be attended to.
+      channels: C.
+
+    Returns:
+      (..., keys) float32.
+    """
+    scores = score(query * channels**-0.5, key).astype(jnp.float32)
+    return jax.nn.softmax(jnp.where(allowed, scores, MASKED))
+
+
+def add_residual(x, attention, norm, residual):
+    """TCANet Eq. 8: f^b = LayerNorm(f^a) + f^a, or as in the published code LayerNorm(x + f^a).
+
+    x, attention f^a: (B, T, C) -> (B, T, C). norm: the LayerNorm; residual: 'output', or as published
+    'input'.
+    """
+    return norm(x + attention) if residual == "input" else norm(attention) + attention
 
 
 def _neighbours(x, window_size):
@@ -51,7 +89,7 @@ class Encoder(nn.Module):
       hidden: width of the feed-forward network.
       dropout: on attention weights, on what is added to a residual and in the feed-forward network.
       attention_scale: 'head' or 'channels', what the scores are divided by the square root of.
-      residual: 'input': norm(x + a); 'output': norm(a) + a, a = attention (TCANet Eq. 8).
+      residual: 'input': norm(x + a); 'output': norm(a) + a, a = attention.
       dtype: of the products of matrices.
     """
 
@@ -66,7 +104,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, key_mask, train=False):
-        """TCANet Eq. 1-9.
+        """What a step becomes by what it attends to.
 
         Args:
           x: (B, T, C) float32.
@@ -79,43 +117,53 @@ class Encoder(nn.Module):
         channels = x.shape[-1]
         drop = nn.Dropout(self.dropout, deterministic=not train)
         norm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
-
-        def dense(features, name, init=None, bias_init=nn.initializers.zeros_init()):
-            init = init or uniform_by_fan_in(channels)
-            return nn.Dense(features, dtype=self.dtype, kernel_init=init, bias_init=bias_init, name=name)
-
         # Xavier's bound sqrt(6 / (C + 3 C)) of the stacked projection, as published.
-        stacked = dense(3 * channels, "query_key_value", uniform_by_fan_in(2 * channels / 3))(x)
-        query, key, value = (part.reshape(*x.shape[:2], self.heads, -1) for part in jnp.split(stacked, 3, axis=-1))
-        divisor = query.shape[-1] if self.attention_scale == "head" else channels
-        query = query * divisor**-0.5
-        local, everywhere = jnp.split(jnp.stack([query, key, value]), [self.local_heads], axis=3)
-        parts = []
+        stacked = self._dense(3 * channels, "query_key_value", uniform_by_fan_in(2 * channels / 3))(x)
+        parts = (part.reshape(*x.shape[:2], self.heads, -1) for part in jnp.split(stacked, 3, axis=-1))
+        local, everywhere = jnp.split(jnp.stack([*parts]), [self.local_heads], axis=3)
+        divided_by = channels // self.heads if self.attention_scale == "head" else channels
+        weigh, heads = functools.partial(attention_weights, channels=divided_by), []
         if self.local_heads:
-            parts.append(self._attend_locally(*local, key_mask, drop))
+            heads.append(self._attend_locally(*local, key_mask, weigh, drop))
         if self.local_heads < self.heads:
-            parts.append(self._attend_everywhere(*everywhere, key_mask, drop))
-        mixed = jnp.concatenate(parts, axis=2).reshape(x.shape)
-        attention = dense(channels, "output")(mixed).astype(jnp.float32)
+            heads.append(self._attend_everywhere(*everywhere, key_mask, weigh, drop))
+        attention = self._join_heads(heads)
         self.sow("intermediates", "attention", attention)
-        attention, norm_1, norm_2 = drop(attention), norm(name="norm_1"), norm(name="norm_2")
-        # The published code; the report has Eq. 8, config.model.residual = 'output'.
-        x = norm_1(x + attention) if self.residual == "input" else norm_1(attention) + attention
-        hidden = drop(nn.relu(dense(self.hidden, "expand", bias_init=uniform_by_fan_in(channels))(x)))
-        init = uniform_by_fan_in(self.hidden)
-        return norm_2(x + drop(dense(channels, "contract", init, init)(hidden).astype(jnp.float32)))
+        x = add_residual(x, drop(attention), norm(name="norm_1"), self.residual)
+        return self._feed_forward(x, drop, norm(name="norm_2"))
 
-    def _attend_locally(self, query, key, value, key_mask, drop):
-        """(B, T, H, D) three times -> (B, T, H, D), each step from its window."""
-        scores = local_scores(query, key, self.window_size).astype(jnp.float32)
+    def _dense(self, features, name, init, bias_init=nn.initializers.zeros_init()):
+        """A linear layer in the dtype of the computation, named so in the tree of parameters."""
+        return nn.Dense(features, dtype=self.dtype, kernel_init=init, bias_init=bias_init, name=name)
+
+    def _attend_locally(self, query, key, value, key_mask, weigh, drop):
+        """Local heads: each step attends to its window. (B, T, H, D) three times -> (B, T, H, D)."""
+        score = functools.partial(local_scores, window_size=self.window_size)
         allowed = in_window(key_mask, self.window_size)[:, :, None]
-        weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED))  # (B, T, H, w)
+        weights = weigh(score, query, key, allowed)  # (B, T, H, w)
         self.sow("intermediates", "local_weights", weights)
         return local_sums(drop(weights).astype(self.dtype), value)
 
-    def _attend_everywhere(self, query, key, value, key_mask, drop):
-        """TCANet Eq. 4-6. (B, T, H, D) three times -> (B, T, H, D), each step from all."""
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(jnp.float32)
-        weights = jax.nn.softmax(jnp.where(key_mask[:, None, None], scores, MASKED))  # (B, H, T, T)
+    def _attend_everywhere(self, query, key, value, key_mask, weigh, drop):
+        """Global heads: each step attends to all. (B, T, H, D) three times -> (B, T, H, D)."""
+        weights = weigh(global_scores, query, key, key_mask[:, None, None])  # (B, H, T, T)
         self.sow("intermediates", "global_weights", weights)
-        return jnp.einsum("bhqk,bkhd->bqhd", drop(weights).astype(self.dtype), value)
+        return global_sums(drop(weights).astype(self.dtype), value)
+
+    def _join_heads(self, heads):
+        """TCANet Eq. 7: f^a = [f^l_1 ... f^g_N] W_o.
+
+        List of (B, T, H, D), H heads together -> (B, T, C) float32.
+        """
+        joined = jnp.concatenate(heads, axis=2)
+        joined, channels = joined.reshape(*joined.shape[:2], -1), joined.shape[2] * joined.shape[3]
+        return self._dense(channels, "output", uniform_by_fan_in(channels))(joined).astype(jnp.float32)
+
+    def _feed_forward(self, x, drop, norm):
+        """TCANet Eq. 9: f' = LayerNorm(FFN(f^b) + f^b), FFN with one hidden layer.
+
+        (B, T, C) -> (B, T, C) float32.
+        """
+        outer, inner = uniform_by_fan_in(x.shape[-1]), uniform_by_fan_in(self.hidden)
+        hidden = drop(nn.relu(self._dense(self.hidden, "expand", outer, outer)(x)))
+        return norm(x + drop(self._dense(x.shape[-1], "contract", inner, inner)(hidden).astype(jnp.float32)))

@@ -1,8 +1,9 @@
-"""The losses of TCANet: of every stage, regression of the boundaries of good proposals and the confidence in a sample of all.
+"""The losses of TCANet: each stage regresses good proposals and learns a confidence in a sample of all.
 
-Every loss is a `Term`, a sum and a count over the proposals of the local batch. Over several devices both are summed, so that
-there the regression is that of the whole batch. Not so the share of a band that the confidence loss takes: it comes from the
-counts of each device, and of each small batch where such are accumulated. (The published code divides by the counts of each device and takes the mean over devices.)
+Every loss is a `Term`, a sum and a count over the proposals of the local batch. Over several devices both are
+summed, so that there the regression is that of the whole batch. Not so the share of a band that the
+confidence loss takes: it comes from the counts of each device, and of each small batch where such are
+accumulated. (The published code divides by the counts of each device and takes the mean over devices.)
 """
 
 import jax
@@ -42,10 +43,11 @@ def _width(segments):
 
 
 def confidence_sample(iou, mask, uniforms, threshold, low_iou=0.3):
-    """Which proposals the confidence loss counts: of the good ones all, of the others about as many of each band.
+    """Which proposals the confidence loss counts: all good ones, of the other bands about as many each.
 
-    Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the low one each
-    proposal is taken with probability min(1, high ones / those of its band), so none where there is no high one.
+    Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the
+    low one each proposal is taken with probability min(1, high ones / those of its band), so none where there
+    is no high one.
 
     Args:
       iou: (...); mask: (...) bool, proposals that are there.
@@ -63,11 +65,12 @@ def confidence_sample(iou, mask, uniforms, threshold, low_iou=0.3):
 
 
 def curriculum_weights(config, stage, truths, epoch):
-    """w of DW-AFSD Eq. 8 for the proposals of a stage, (B, P).
+    """Dynamic weights w of DW-AFSD for the proposals of a stage, (B, P).
 
-    The reading is ours, as that paper has no proposals: s is the tIoU of the refined proposal with its truth, and p, the score
-    of the classification, the stage's confidence, for TCANet has no classes. w multiplies the regression losses of positives
-    (Eq. 7), whose number they are still divided by; the confidence loss stays as it is.
+    The reading is ours, as that paper has no proposals: s is the tIoU of the refined proposal with its truth,
+    and p, the score of the classification, the stage's confidence, for TCANet has no classes. w multiplies
+    the regression losses of positives, whose number they are still divided by; the confidence loss stays as
+    it is.
 
     Args:
       config: the run's config (`curriculum`, `train.epochs`).
@@ -103,8 +106,14 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weight
     chosen = confidence_sample(iou, mask, uniforms, threshold, loss.low_iou)
     confidence = smooth_l1(stage.confidence, iou)
     return (
-        Term(loss.regression_weight, jnp.where(positive, regression, 0.0).sum(), positive.sum().astype(jnp.float32)),
-        Term(loss.confidence_weight, jnp.where(chosen, confidence, 0.0).sum(), chosen.sum().astype(jnp.float32)),
+        Term(
+            loss.regression_weight,
+            jnp.where(positive, regression, 0.0).sum(),
+            positive.sum().astype(jnp.float32),
+        ),
+        Term(
+            loss.confidence_weight, jnp.where(chosen, confidence, 0.0).sum(), chosen.sum().astype(jnp.float32)
+        ),
     )
 
 
@@ -116,8 +125,9 @@ def loss(config, model, variables, batch, epoch, rng):
     Args:
       config: the run's config.
       model, variables: the Flax module and its parameters.
-      batch: inputs, a dict of what the module takes (features (B, T, C), proposals_sec (B, P, 2), proposal_mask (B, P), ...);
-        truths_sec (B, P, 2); sample_mask (B,), 0 for examples that only fill the batch.
+      batch: inputs, a dict of what the module takes (features (B, T, C), proposals_sec (B, P, 2),
+        proposal_mask (B, P), ...); truths_sec (B, P, 2); sample_mask (B,), 0 for examples that only fill the
+        batch.
       epoch: scalar, for the curriculum.
       rng: key of the dropout masks and of what the confidence losses count.
 

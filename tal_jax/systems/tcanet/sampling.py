@@ -1,6 +1,7 @@
 """Features at any place of a sequence: linear interpolation of the two rows beside it.
 
-A *position* counts rows of a feature map: row i is at position i, the map ends at -0.5 and T - 0.5, and rows outside are 0.
+A *position* counts rows of a feature map: row i is at position i, the map ends at -0.5 and T - 0.5, and rows
+outside are 0.
 """
 
 import math
@@ -10,12 +11,13 @@ import jax.numpy as jnp
 
 OUTSIDE = -2.0  # a position so far outside that it reads 0
 MIN_COVERED_SEC = 1e-6
-# The gradient on a map of up to so many rows is a product of matrices, on a longer one a scatter: on a CPU the faster of the two.
+# The gradient on a map of up to so many rows is a product of matrices, on a longer one a scatter: the faster of
+# the two on a CPU.
 PRODUCT_MAX_ROWS = 512
 
 
 def segment_positions(start_sec, end_sec, covered_sec, num_rows, count):
-    """`count` positions in the middle of as many equal parts of a segment, which is first cut off where the map ends.
+    """`count` positions in the middle of as many equal parts of a segment, first cut to what the map covers.
 
     Args:
       start_sec, end_sec, covered_sec: (...) float.
@@ -36,7 +38,9 @@ def _clamp(value, highest):
 
 
 def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32), context_ratio=0.5):
-    """Where a proposal [s, e] of width w is sampled: before it, [s - w/2, s]; inside, [s, e]; after it, [e, e + w/2].
+    """TCANet Eq. 11: F_a = [F_s, F_c, F_e], where the three parts of a proposal are sampled.
+
+    Of a proposal [s, e] of width w they are [s - w/2, s], [s, e] and [e, e + w/2].
 
     Args:
       segments_sec: (..., 2).
@@ -57,7 +61,9 @@ def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32),
 
 @jax.custom_vjp
 def interpolate(maps, positions):
-    """The values of feature maps between their rows: the published `grid_sample`, without a copy of the map for each proposal.
+    """The values of feature maps between their rows: the published `grid_sample`.
+
+    No map is copied for a proposal.
 
     Args:
       maps: (*K, *L, T, C).
@@ -71,7 +77,10 @@ def interpolate(maps, positions):
 
 
 def _neighbours(shape, positions):
-    """(row, weight, slope) of the two neighbours of each position, (*K, *L, S) each; rows count through all maps of the shape."""
+    """(row, weight, slope) of the two neighbours of each position, (*K, *L, S) each.
+
+    Rows count through all maps of the shape (*K, *L, T, C).
+    """
     *leading, num_rows, _ = shape
     positions = jnp.broadcast_to(positions, (*leading, positions.shape[-1]))
     first_rows = (jnp.arange(math.prod(leading)) * num_rows).reshape(*leading, 1)
@@ -101,7 +110,9 @@ def _interpolate_backward(saved, gradient):
     on_positions = (gradient * slope) @ jnp.ones(maps.shape[-1])
     on_positions = on_positions.sum(axis=range(on_positions.ndim - positions.ndim))
     if maps.shape[-2] <= PRODUCT_MAX_ROWS:
-        weights = jnp.maximum(1.0 - jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2])), 0.0)  # (*L, S, T)
+        weights = jnp.maximum(
+            1.0 - jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2])), 0.0
+        )  # (*L, S, T)
         on_maps = jnp.einsum("...st,...sc->...tc", weights, gradient)
     else:
         on_maps = jnp.zeros(flat.shape, jnp.float32)

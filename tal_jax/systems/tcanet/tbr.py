@@ -1,4 +1,4 @@
-"""The Temporal Boundary Regressor (TCANet section 2.2): two views of a proposal, each with a correction of its boundaries."""
+"""The Temporal Boundary Regressor (TCANet section 2.2): two views of a proposal correct its boundaries."""
 
 import flax
 import flax.linen as nn
@@ -27,14 +27,18 @@ class Stage:
 
 
 def move_boundaries(segments, offsets, g):
-    """Frame level (TCANet Eq. 13, sign and g of the published code): s + g * ds * w, e + g * de * w. (..., 2) twice -> same."""
+    """TCANet Eq. 13: the frame level's proposal, s + g * ds * w and e + g * de * w; sign and g as published.
+
+    segments (..., 2), offsets (..., 2): ds, de -> segments (..., 2), in the unit of those given.
+    """
     return segments + g * offsets * (segments[..., 1:] - segments[..., :1])
 
 
 def move_centre_and_width(segments, offsets, centre_step, width_step):
-    """Segment level (TCANet Eq. 14, 15; sign and steps of the published code): c + 0.1 * dx * w, w * exp(0.2 * dw).
+    """TCANet Eq. 14, TCANet Eq. 15: the segment level's proposal, of centre c + dx * w and width w * exp(dw).
 
-    segments (..., 2), offsets (..., 2): dx, dw -> segments (..., 2).
+    As published dx is added, and both offsets are first multiplied by their steps.
+    segments (..., 2), offsets (..., 2): dx, dw -> segments (..., 2), in the unit of those given.
     """
     start, end = segments[..., 0], segments[..., 1]
     width = end - start
@@ -44,13 +48,16 @@ def move_centre_and_width(segments, offsets, centre_step, width_step):
 
 
 def fuse(by_boundaries, by_centre, share, earliest=0.0):
-    """TCANet Eq. 16: share * first + (1 - share) * second, then not before the recording. (..., 2) twice -> (..., 2)."""
+    """TCANet Eq. 16: share * first + (1 - share) * second, then not before `earliest`.
+
+    (..., 2) twice -> (..., 2).
+    """
     fused = share * by_boundaries + (1.0 - share) * by_centre
     return jnp.where(fused < earliest, earliest, fused)  # `jnp.maximum` would halve the gradient there
 
 
 class FrameLevel(nn.Module):
-    """TCANet Eq. 10: the offset of one boundary from the context around it. (G, B, T, I), (B, P, S) -> (B, P)."""
+    """TCANet Eq. 10: the offset of one boundary from its context. (G, B, T, I), (B, P, S) -> (B, P)."""
 
     dtype: jnp.dtype
 
@@ -61,21 +68,32 @@ class FrameLevel(nn.Module):
         conv_1 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_1")(channels)
         conv_2 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_2")(hidden)
         conv_3 = ConvParameters(1, positions.shape[-1] // 4, 1, self.dtype, name="conv_3")(hidden)
-        return summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)[0].reshape(positions.shape[:2])
+        return summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)[0].reshape(
+            positions.shape[:2]
+        )
 
 
 class SegmentLevel(nn.Module):
-    """TCANet Eq. 11, 12: offsets of centre and width, and a confidence logit. (G, B, T, I), (B, P, S) -> (B, P, 3)."""
+    """TCANet Eq. 12: offsets of centre and width, and a confidence logit, from all of F_a.
+
+    maps (G, B, T, I), positions (B, P, S) -> (B, P, 3).
+    """
 
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, maps, positions):
         groups, channels = len(maps), len(maps) * maps.shape[-1]
-        conv_1, conv_2 = (ConvParameters(channels, 3, groups, self.dtype, name=f"conv_{i}")(channels) for i in (1, 2))
-        conv_3 = ConvParameters(channels, positions.shape[-1] // 4, groups, self.dtype, name="conv_3")(channels)
+        conv_1, conv_2 = (
+            ConvParameters(channels, 3, groups, self.dtype, name=f"conv_{i}")(channels) for i in (1, 2)
+        )
+        conv_3 = ConvParameters(channels, positions.shape[-1] // 4, groups, self.dtype, name="conv_3")(
+            channels
+        )
         conv_4 = ConvParameters(3, 1, 1, self.dtype, name="conv_4")(channels)
-        hidden = nn.relu(summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3))  # (G, B * P, I)
+        hidden = nn.relu(
+            summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)
+        )  # (G, B * P, I)
         return summarise(hidden[:, :, None], *conv_4)[0].reshape(*positions.shape[:2], 3)
 
 
@@ -89,7 +107,7 @@ def _two_convolutions(maps, positions, conv_1, conv_2):
 
 
 class BoundaryRegressor(nn.Module):
-    """One stage: both levels, and the proposals they make of those given.
+    """One stage: both levels, and the proposals that they make of those given.
 
     Attributes:
       groups: of the convolutions.
@@ -108,7 +126,7 @@ class BoundaryRegressor(nn.Module):
 
     @nn.compact
     def __call__(self, features, segments_sec, covered_sec, g, earliest_sec=0.0):
-        """Refines proposals.
+        """The stage of B recordings.
 
         Args:
           features: (B, T, C).
@@ -120,7 +138,9 @@ class BoundaryRegressor(nn.Module):
         Returns:
           Stage, all float32.
         """
-        positions = context_positions(segments_sec, covered_sec[:, None], features.shape[1], self.samples, self.context_ratio)
+        positions = context_positions(
+            segments_sec, covered_sec[:, None], features.shape[1], self.samples, self.context_ratio
+        )
         maps = split_groups(features.astype(self.dtype), self.groups)
         before, _, after = self.samples
         start = FrameLevel(self.dtype, name="start")(maps, positions[..., :before])
