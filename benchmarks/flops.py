@@ -11,7 +11,6 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Dataset, Timeline
 from tal_jax.data.frames import STREAMS
-from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
@@ -44,7 +43,7 @@ def of_system(config, num_classes, num_channels):
     model = system.build(config, num_classes)
     if isinstance(getattr(model, "backbone", None), I3D):
         model = model.clone(backbone=model.backbone.clone(conv="native"))  # as on an accelerator
-    optimizer = (system.make_optimizer or make_optimizer)(config, 1000)
+    optimizer = system.optimizer(config, 1000)
     state = jax.eval_shape(lambda inputs: init_state(config, model, optimizer, inputs), batch["inputs"])
     step = make_parallel("shard_map", 1).compile(make_step(config, system, model, optimizer, 1000))
     variables = {"params": state.params, **state.model_state}

@@ -17,7 +17,7 @@ from configs import sbhar
 from tal_jax import train
 from tal_jax.data import load_dataset
 from tal_jax.data.loader import pad_batch, stack
-from tal_jax.detect import Stream, detect, make_detector
+from tal_jax.detect import Detector, Stream
 from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
@@ -35,7 +35,7 @@ def prepared(masked):
     model, optimizer = system.build(config, num_classes), make_optimizer(config, 100)
     state = train.init_state(config, model, optimizer, batch["inputs"][:1])
     stream = Stream(config, jax.device_get(state.inference_variables()), dataset)
-    detector = make_detector([config], num_classes)
+    detector = Detector([config], num_classes)
     step = parallel.compile(train.make_step(config, system, model, optimizer, 36))
     state, batch = parallel.replicate(state), parallel.shard(batch)
 
@@ -45,7 +45,7 @@ def prepared(masked):
         jax.block_until_ready(values)
 
     names = list(dataset.annotations.subset("test").recordings)
-    return train_once, functools.partial(detect, detector, [stream], names)
+    return train_once, functools.partial(detector.detect, [stream], names)
 
 
 def main():

@@ -138,6 +138,11 @@ def split_variant(variant, systems, **defaults):
     return system, defaults | options
 
 
+def is_two_stage(config):
+    """Whether the system of a config starts from proposals."""
+    return "proposals" in config
+
+
 class ListParser(tuple_parser.TupleParser):
     """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing behind the = is no entry."""
 

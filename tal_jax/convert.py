@@ -25,7 +25,6 @@ from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.files import replacing
-from tal_jax.optimizer import make_optimizer
 from tal_jax.published import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
@@ -63,9 +62,7 @@ def write_run(config, variables, classes, workdir):
     remember_run(config, classes, workdir)
     model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), variables)
     params = model_state.pop("params")
-    optimizer = (SYSTEMS[config.system].make_optimizer or make_optimizer)(
-        config, total_steps=1
-    )  # its state is the same for any number of steps
+    optimizer = SYSTEMS[config.system].optimizer(config, 1)  # its state is the same for any number of steps
     ema = params if config.train.ema_decay else None
     checkpoints = Checkpoints(workdir)
     checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params)))

@@ -17,7 +17,7 @@ from tal_jax.data.detections_file import read_detections_of, times_problem, writ
 from tal_jax.data.proposals import Proposals, proposals_of
 from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
 from tal_jax.data.streams import aligned
-from tal_jax.detect import Stream, detect, make_detector
+from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
@@ -107,7 +107,7 @@ def load_detector(config, workdir):
     runs = find_runs(config, workdir)
     datasets = [load_dataset(run.config, run.classes) for run in runs]
     streams = make_streams(runs, load_all_variables(runs), datasets)
-    return make_detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
+    return Detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
 
 def load_all_variables(runs):
@@ -125,16 +125,16 @@ def _require_fusable(runs):
     """Raises DataError for two runs whose systems are not fused, of one kind, of other classes, or that look at other windows."""
     first, *others = (run.config for run in runs)
     for other in others:
-        if SYSTEMS[first.system].fuse is None or other.system != first.system:
+        if SYSTEMS[first.system].max_streams < len(runs) or other.system != first.system:
             raise DataError(
                 f"A run of {first.system} and one of {other.system} cannot be fused; clear config.evaluate.second_workdir."
             )
         if (other.data.input, other.data.stream) == (first.data.input, first.data.stream):
             stream = other.data.stream or other.data.input
             raise DataError(f"config.evaluate.second_workdir holds a run on {stream} too; name one on the other stream.")
-        if other.window.frames != first.window.frames or other.curriculum.auxiliary != first.curriculum.auxiliary:
+        if (other.window.frames, other.get("curriculum")) != (first.window.frames, first.get("curriculum")):
             raise DataError(
-                "config.evaluate.second_workdir holds a run of another window length or auxiliary branch; train it as the first."
+                "config.evaluate.second_workdir holds a run of another window length or curriculum; train it as the first."
             )
     for run in runs[1:]:
         if run.classes != runs[0].classes:
@@ -155,7 +155,7 @@ def evaluate_streams(workdir, detector, streams):
         )
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
-    results = labelling(config)(dataset, detect(detector, streams, names))
+    results = labelling(config)(dataset, detector.detect(streams, names))
     _write_detections(workdir, results)
     proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
     return _score(config, workdir, annotations, results, proposals)
@@ -211,7 +211,7 @@ def score_proposals(config, dataset, results):
     Args:
       config: the run's config.
       dataset: the data set with proposals.
-      results: detections of the test recordings, as `detect` returns them.
+      results: detections of the test recordings, as `Detector.detect` returns them.
 
     Returns:
       {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression, which by itself raises the
@@ -278,7 +278,7 @@ def path_of(workdir, settings):
 
 
 def labelling(config):
-    """Function (dataset, results of `detect`) -> results with the labels of `config.evaluate.recording_scores`.
+    """Function (dataset, results of `Detector.detect`) -> results with the labels of `config.evaluate.recording_scores`.
 
     It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
     used the scores itself. It reads the file at once.
@@ -297,7 +297,7 @@ def label_recordings(results, best):
     """ActivityNet, as published: all detections of a recording get its best class, and that class's score as a factor.
 
     Args:
-      results: as `detect` returns them.
+      results: as `Detector.detect` returns them.
       best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises DataError.
     """
     require_recordings(best, results)

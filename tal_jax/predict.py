@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tal_jax import distributed, evaluate, propose, report
+from tal_jax.config import is_two_stage
 from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset, proposals, recording_scores
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
@@ -21,12 +22,11 @@ from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.names import VIDEO_SUFFIXES, match_names
 from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.video import store_video, stored_files
-from tal_jax.detect import activation_sequences, detect, make_detector
+from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
 from tal_jax.files import list_files, replacing, require_apart, temporary_folder
 from tal_jax.ranges import require_fields
-from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,10 @@ def predict(config, workdir, source, draw="detections"):
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
     runs = evaluate.find_runs(config, workdir)
     config, classes = runs[0].config, runs[0].classes
-    if draw == "cas" and SYSTEMS[config.system].localize is None:
-        raise DataError(
-            f"The system '{config.system}' has no class activation sequences; --draw=cas draws those of ecm, kt_mgfn."
-        )
     inputs = inputs_of(runs, source)
-    if SYSTEMS[config.system].windows:
+    if is_two_stage(config):
         inputs = with_proposals(config, workdir, source, inputs, classes)
-    detector, label = make_detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
+    detector, label = Detector([run.config for run in runs], len(classes)), evaluate.labelling(config)
     make_streams = functools.partial(evaluate.make_streams, runs, evaluate.load_all_variables(runs))
     with tqdm(total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
@@ -89,10 +85,11 @@ def _find(detector, make_streams, label, name, make_datasets, draw):
         dataset = streams[0].dataset
         recording = dataset.annotations.recordings[name]
         pictures = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
+        cas = list(detector.activation_sequences(streams[0], name)) if draw == "cas" else None
         return {
             "recording": dataclasses.asdict(dataclasses.replace(recording, duration_sec=dataset.duration_sec(name))),
-            "detections": label(dataset, detect(detector, streams, [name]))[name],
-            "cas": list(activation_sequences(detector, streams[0], name)) if draw == "cas" else None,
+            "detections": label(dataset, detector.detect(streams, [name]))[name],
+            "cas": cas,
             "key_frames": np.asarray(key_frames(pictures[0])) if pictures else None,
         }
     except DataError as error:
@@ -152,7 +149,7 @@ def input_datasets(config, source, classes):
     if source not in known:
         raise DataError(f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set.")
     alone = config.copy_and_resolve_references()
-    if "proposals" in alone:
+    if is_two_stage(alone):
         alone.proposals = ""
     dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
@@ -233,7 +230,7 @@ def _proposals_of_first_stage(config, folder, source, classes):
     first = config.first_stage.copy_and_resolve_references()
     first.parallel.update(config.parallel)
     runs = evaluate.find_runs(first, folder)
-    detector, variables = make_detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
+    detector, variables = Detector([run.config for run in runs], len(runs[0].classes)), evaluate.load_all_variables(runs)
     inputs, settings = inputs_of(runs, source), first.propose
     index = np.array([classes.index(name) if name in classes else -1 for name in runs[0].classes], np.int32)
 

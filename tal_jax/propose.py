@@ -13,14 +13,12 @@ from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
 from tal_jax.data.proposal_files import holds_proposals
 from tal_jax.data.recording_scores import require_recordings
-from tal_jax.detect import activation_sequences, find_candidates
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.files import replacing, require_apart
 from tal_jax.json_files import read_json
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
-from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -155,21 +153,17 @@ def _candidates_of_run(config, workdir):
 def candidates_of(detector, streams, names):
     """What `from_candidates` makes proposals of, as `config.propose` says: candidates, or groups of class activations.
 
-    Args, Returns: as for `detect.find_candidates`.
+    Args, Returns: as for `Detector.candidates`.
     """
     config = streams[0].config
     if not config.propose.grouping:
-        return find_candidates(detector, streams, names)
-    if SYSTEMS[config.system].localize is None:
-        raise DataError(
-            f"The system '{config.system}' has no class activation sequences; config.propose.grouping groups those of ecm, kt_mgfn."
-        )
+        return detector.candidates(streams, names)
     return {name: _groups_of_activations(detector, streams[0], name) for name in names}
 
 
 def _groups_of_activations(detector, stream, name):
     """Groups of the largest class activation at each time; the class of one is that of the largest mean activation in it."""
-    _, cas = activation_sequences(detector, stream, name)  # (T, K)
+    _, cas = detector.activation_sequences(stream, name)  # (T, K)
     segments, scores = temporal_actionness_grouping(actionness_of(cas))
     classes = np.array([cas[start:end].mean(axis=0).argmax() for start, end in segments], np.int32)
     return stream.dataset.timeline(name).to_seconds(segments), classes, scores

@@ -21,10 +21,9 @@ from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.features import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
-from tal_jax.detect import Stream, make_detector
+from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.files import replacing
-from tal_jax.optimizer import make_optimizer
 from tal_jax.parallel import AXIS, make_parallel
 from tal_jax.published import with_backbone
 from tal_jax.systems import SYSTEMS
@@ -195,7 +194,7 @@ def train(config, workdir):
     total_steps = config.train.epochs * batches_per_epoch
 
     model = system.build(config, len(dataset.annotations.classes))
-    optimizer = (system.make_optimizer or make_optimizer)(config, total_steps)
+    optimizer = system.optimizer(config, total_steps)
     inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
     weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
     state = init_state(config, model, optimizer, inputs, weights)
@@ -223,7 +222,7 @@ def train(config, workdir):
     )
     log.info("Compiling the first step; without a compilation cache that takes about half a minute on a CPU.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
-    detector = make_detector([config], len(dataset.annotations.classes), shared=True)
+    detector = Detector([config], len(dataset.annotations.classes), shared=True)
     writer = MetricWriter(workdir, start)
     stop = StopSignal()
 

@@ -10,7 +10,7 @@ from tal_jax.checkpoints import remember_run, trained_run
 from tal_jax.data import load_dataset, thumos14
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import Proposals, write_proposals
-from tal_jax.detect import Stream, detect, make_detector
+from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.ecm.config import TABLE_4
@@ -222,9 +222,9 @@ def test_published_files_make_examples_and_detections(corpus, inputs, length_sec
 
     module = system.build(config, len(dataset.annotations.classes))
     variables = random_variables(module, **batched(example["inputs"]))
-    detector = make_detector([config], len(dataset.annotations.classes))
+    detector = Detector([config], len(dataset.annotations.classes))
     (name,) = dataset.annotations.subset(config.data.test_subset).recordings
-    detections = detect(detector, [Stream(config, variables, dataset)], [name])[name]
+    detections = detector.detect([Stream(config, variables, dataset)], [name])[name]
     assert detections and all(0 <= d["segment"][0] < d["segment"][1] for d in detections)
     assert max(d["segment"][1] for d in detections) <= dataset.annotations.recordings[name].duration_sec
     assert {d["label"] for d in detections} == labels

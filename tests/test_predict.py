@@ -92,8 +92,8 @@ def test_a_folder_and_its_detector_is_compiled_once(detections_of, tmp_path, mon
     for seed, name in enumerate(("one", "two", "three")):
         np.save(folder / f"{name}.npy", signal(200, ACTIONS, seed))
     (folder / "notes.txt").write_text("not a recording")
-    made, make_detector = [], predict.make_detector
-    monkeypatch.setattr(predict, "make_detector", lambda *arguments: made.append(1) or make_detector(*arguments))
+    made, Detector = [], predict.Detector
+    monkeypatch.setattr(predict, "Detector", lambda *arguments: made.append(1) or Detector(*arguments))
     found = detections_of(folder)
     assert sorted(found) == ["one", "three", "two"] and len(made) == 1
     for detections in found.values():
@@ -140,12 +140,12 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     hours.flush()
     del hours
     dataset = predict.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
-    detector, variables = predict.make_detector([config], 2), predict.evaluate.load_variables(config, workdir)
+    detector, variables = predict.Detector([config], 2), predict.evaluate.load_variables(config, workdir)
     assert isinstance(dataset.read("hours"), np.memmap)
     streams = [Stream(config, variables, dataset)]
-    first = predict.detect(detector, streams, ["hours"])  # compiles
+    first = detector.detect(streams, ["hours"])  # compiles
     tracemalloc.start()
-    found = predict.detect(detector, streams, ["hours"])["hours"]
+    found = detector.detect(streams, ["hours"])["hours"]
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 2e6  # all windows together have 5 MB
@@ -219,9 +219,13 @@ def test_what_cannot_be_known(run, tiny_data, tmp_path):
         predict.predict(config, workdir, "sunday")
 
 
-def test_activation_sequences_of_a_system_without_are_refused_before_anything_is_read(run):
-    with pytest.raises(DataError, match="The system 'toy' has no class activation sequences; --draw=cas draws those of ecm, kt"):
-        predict.predict(*run, "nothing.npy", draw="cas")
+def test_activation_sequences_of_a_system_without_are_refused(run, tmp_path):
+    config, workdir = run
+    np.save(tmp_path / "new.npy", signal(200, ACTIONS, seed=9))
+    shutil.copytree(workdir, tmp_path / "run")
+    with pytest.raises(DataError, match="The system 'toy' has no class activation sequences"):
+        predict.predict(config, tmp_path / "run", str(tmp_path / "new.npy"), draw="cas")
+    assert not list((tmp_path / "run").glob("predictions/new*"))
 
 
 def test_the_overrides_of_training_need_not_be_repeated(run, detections_of):
@@ -363,7 +367,7 @@ def test_detections_in_a_video_are_at_its_times(run_on_frames, tmp_path, monkeyp
         times_sec = streams[0].dataset.timeline(name).to_seconds(edges)
         return {name: [{"label": "x", "segment": list(segment), "score": 1.0} for segment in times_sec.tolist()]}
 
-    monkeypatch.setattr(predict, "detect", white)
+    monkeypatch.setattr(predict.Detector, "detect", white)
     config, workdir = run_on_frames
     names = {name.split(".")[0]: name for name in FILES}
     for name in names.values():

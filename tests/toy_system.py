@@ -9,7 +9,8 @@ import optax
 
 from tal_jax.backbones.i3d import scale_pixels
 from tal_jax.systems.afsd.examples import training_examples
-from tal_jax.systems.interface import Candidates, System, Term
+from tal_jax.systems import candidates
+from tal_jax.systems.interface import System, Term
 
 CELL_FRAMES = 16
 
@@ -50,21 +51,19 @@ def loss(config, model, variables, batch, epoch, rng):
     return terms, {}
 
 
-def decode(config, logits):
-    """Every cell of 16 frames is a candidate of each class."""
+def decode(config, *logits):
+    """Every cell of 16 frames is a candidate of each class; of two streams by the mean of their logits."""
+    logits = sum(logits) / len(logits)
     probabilities = jax.nn.softmax(logits)[..., 1:]
     batch, window, num_classes = probabilities.shape
     starts = jnp.arange(0, window, CELL_FRAMES, dtype=jnp.float32)
     segments = jnp.stack([starts, starts + CELL_FRAMES], axis=-1)
     scores = probabilities.reshape(batch, -1, CELL_FRAMES, num_classes).mean(axis=2)
-    return Candidates(jnp.broadcast_to(segments, (batch, *segments.shape)), scores)
+    return candidates.best_of_window(config, jnp.broadcast_to(segments, (batch, *segments.shape)), scores)
 
 
-def fuse(config, first, second):
-    """The mean of both streams' logits, decoded."""
-    return decode(config, 0.5 * (first + second))
-
-
-TOY = System(lambda config, num_classes: Toy(num_classes), training_examples, loss, decode, fuse)
+TOY = System(
+    lambda config, num_classes: Toy(num_classes), training_examples, loss, decode, candidates.detections, max_streams=2
+)
 # Adam makes of the last bit of a gradient the first one of a step.
-TOY_SGD = dataclasses.replace(TOY, make_optimizer=lambda config, total_steps: optax.sgd(0.1))
+TOY_SGD = dataclasses.replace(TOY, optimizer=lambda config, total_steps: optax.sgd(0.1))

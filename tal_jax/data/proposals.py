@@ -225,7 +225,7 @@ def from_candidates(candidates, duration_sec, *, most, nms_tiou=0.95):
     A segment that several classes claim stays once, with the best score and its class.
 
     Args:
-        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as `detect.find_candidates` returns them.
+        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as `Detector.candidates` returns them.
             Those that are not finite or have no length within the recording are left out.
         duration_sec: recording -> its length in seconds, see `features.Dataset.duration_sec`.
         most: at most so many proposals of a recording.

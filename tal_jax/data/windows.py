@@ -3,13 +3,76 @@
 Positions are in frames (cells of the feature axis) of the recording, or of the window where said so.
 """
 
+import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from tal_jax.data import frames
 from tal_jax.data.augment import augment_sequence
+from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.data.snippets import window_snippets
+from tal_jax.errors import DataError
+
+
+class Window(NamedTuple):
+    """What a network sees at once of one recording.
+
+    Attributes:
+        offset: first feature.
+        num_features: how many there are in it; the rest of a longer window is padding.
+        inputs: what the module takes: an array, or a dict of its arguments.
+        info: dict of arrays and numbers that the system needs again behind the network.
+    """
+
+    offset: int
+    num_features: int
+    inputs: np.ndarray | dict
+    info: dict
+
+
+class Decoded(NamedTuple):
+    """What a network found in one window of a recording, on the host.
+
+    Attributes:
+        offset, num_features: see `Window`.
+        arrays: what the system's `decode` gives of the window, without B, and the window's `info`.
+    """
+
+    offset: int
+    num_features: int
+    arrays: dict
+
+
+def of_recording(config, dataset, name):
+    """For each test window of a recording a function that makes its Window, see `System.windows`.
+
+    A module whose windows may be padded gets `num_frames`, the length of the recording in each, beside `inputs`.
+
+    Raises:
+        DataError: the recording has features that are not finite.
+    """
+    window = config.window
+    for offset in window_offsets(len(dataset.read(name)), window.frames, window.test_stride_frames):
+        yield functools.partial(_window, config, dataset, name, offset)
+
+
+def _window(config, dataset, name, offset):
+    made = window_inputs(config, dataset.read(name), offset)
+    if not finite_rows(made["inputs"]).all():
+        require_finite(config, dataset, name)
+    return Window(offset, int(made["num_frames"]), made["inputs"] if config.window.snippets else made, {})
+
+
+def require_finite(config, dataset, name):
+    """Raises DataError for a recording with features that are not finite."""
+    features = dataset.read(name)
+    if not finite_rows(features).all():
+        place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
+        raise DataError(
+            f"Recording '{name}' has NaN or infinite features, the first in {place}; correct the file."
+        )
 
 
 def window_offsets(num_frames, window, stride):

@@ -2,7 +2,7 @@
 
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.systems import afsd, ecm, kt_mgfn, pgcn, tcanet, weak
+from tal_jax.systems import afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
 from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
@@ -33,7 +33,8 @@ AFSD = System(
     afsd_examples.training_examples,
     afsd_losses.loss,
     afsd_decode.decode,
-    afsd_decode.fuse,
+    candidates.detections,
+    max_streams=2,
     require_valid=afsd_config.require_valid,
     problems=afsd_examples.problems,
 )
@@ -42,7 +43,7 @@ ECM = System(
     ecm_examples.training_examples,
     ecm_losses.loss,
     ecm_decode.decode,
-    localize=ecm_decode.localize,
+    ecm_decode.detections,
     require_valid=ecm_config.require_valid,
     problems=weak.problems,
 )
@@ -51,8 +52,8 @@ KT_MGFN = System(
     kt_mgfn_examples.training_examples,
     kt_mgfn_losses.loss,
     kt_mgfn_decode.decode,
-    localize=kt_mgfn_decode.localize,
-    make_optimizer=kt_mgfn_optimizer.make_optimizer,
+    kt_mgfn_decode.detections,
+    optimizer=kt_mgfn_optimizer.make_optimizer,
     require_valid=kt_mgfn_config.require_valid,
     problems=weak.problems,
 )
@@ -61,10 +62,11 @@ PGCN = System(
     pgcn_examples.training_examples,
     pgcn_losses.loss,
     pgcn_decode.decode,
-    fuse=pgcn_decode.decode,
+    pgcn_decode.detections,
     windows=pgcn_examples.test_windows,
-    refine=pgcn_decode.refine,
-    make_optimizer=pgcn_optimizer.make_optimizer,
+    suppress=candidates.keep_all,
+    optimizer=pgcn_optimizer.make_optimizer,
+    max_streams=2,
     require_valid=pgcn_config.require_valid,
     problems=pgcn_examples.problems,
 )
@@ -73,9 +75,10 @@ TCANET = System(
     tcanet_examples.training_examples,
     tcanet_losses.loss,
     tcanet_decode.decode,
+    tcanet_decode.detections,
     windows=tcanet_examples.test_windows,
-    refine=tcanet_decode.refine,
-    make_optimizer=tcanet_optimizer.make_optimizer,
+    suppress=candidates.keep_all,
+    optimizer=tcanet_optimizer.make_optimizer,
     require_valid=tcanet_config.require_valid,
 )
 

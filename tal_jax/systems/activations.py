@@ -9,6 +9,26 @@ threshold gives runs of its own, so that those of one action lie inside each oth
 import numpy as np
 
 from tal_jax.data.snippets import resize_linear
+from tal_jax.systems.candidates import of_windows
+
+
+def detections(config, windows, timeline, localize):
+    """Detections of a recording from segments in frames of its windows, see interface.System.
+
+    Args:
+        config: the run's config.
+        windows: iterable of data.windows.Decoded.
+        timeline: Timeline of the recording.
+        localize: (config, arrays of a window, F: its length in frames of the video) -> segments_frame (M, 2) within
+            [0, F], classes (M,), scores (M,).
+    """
+
+    def found(window):
+        num_frames = max(round(window.num_features * timeline.stride_frames), 1)
+        segments_frame, classes, scores = localize(config, window.arrays, num_frames)
+        return segments_frame * (window.num_features / num_frames), classes, scores
+
+    return of_windows(windows, timeline, found)
 
 
 def find_runs(settings, min_probability, cas, probabilities, num_frames):

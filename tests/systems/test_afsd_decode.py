@@ -15,8 +15,9 @@ from tal_jax.data.recording_scores import best_classes
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import CHOICES, afsd_config
-from tal_jax.systems.afsd.decode import decode, decode_two_streams, fuse, fuse_streams
+from tal_jax.systems.afsd.decode import fuse_streams, of_locations, of_two_streams
 from tal_jax.systems.afsd.model import Outputs
+from tal_jax.systems.candidates import Detections, best_of_window
 from tests.golden_case import GoldenCase
 
 OUTPUTS = dict(
@@ -79,7 +80,7 @@ class GoldenNetwork:
 
 
 def detect_golden(case, config, cells, decode_streams, monkeypatch):
-    """`detect.detect` over the recordings of a case, with the golden outputs in place of a network.
+    """`Detector.detect` over the recordings of a case, with the golden outputs in place of a network.
 
     Returns:
       detections as detect returns them, and what soft-NMS was given and gave: name -> (segments_sec, classes, scores).
@@ -98,15 +99,19 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         outputs[stream] = make_outputs(config.window.frames, cells, values)
     network = GoldenNetwork(first_values, outputs)
     config.system = "golden"
-    system = dataclasses.replace(SYSTEMS["afsd"], build=lambda config, num_classes: network, decode=decode_streams)
-    monkeypatch.setitem(SYSTEMS, "golden", system)
-    suppress, seen = detect.suppress, []
+    suppress, seen = SYSTEMS["afsd"].suppress, []
 
     def watched_suppress(config, candidates):
         seen.extend([candidates, suppress(config, candidates)])
         return seen[1]
 
-    monkeypatch.setattr(detect, "suppress", watched_suppress)
+    system = dataclasses.replace(
+        SYSTEMS["afsd"],
+        build=lambda config, num_classes: network,
+        decode=lambda config, outputs: best_of_window(config, *decode_streams(config, outputs)),
+        suppress=watched_suppress,
+    )
+    monkeypatch.setitem(SYSTEMS, "golden", system)
     # The published THUMOS code does not clip detections to the recording, so nobody learns here how long it is.
     endless = {name: Recording(name, "test", np.inf, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in recordings}
     dataset = Dataset(
@@ -114,8 +119,8 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         read=read.get,
         timeline=lambda name: Timeline(recordings[name][1], stride_frames=1, snippet_frames=1),
     )
-    detector = detect.make_detector([config], len(THUMOS_CLASSES))
-    return detect.detect(detector, [detect.Stream(config, {}, dataset)], list(recordings)), *seen
+    detector = detect.Detector([config], len(THUMOS_CLASSES))
+    return detector.detect([detect.Stream(config, {}, dataset)], list(recordings)), *seen
 
 
 def assert_same_detections(case, ours, golden):
@@ -142,11 +147,13 @@ def assert_same_nms_rows(case, pooled, ending):
 
 
 def decode_one(config, streams):
-    return decode(config, streams["rgb"])
+    return of_locations(config, streams["rgb"])
 
 
 def decode_both(config, streams):
-    return fuse(config, streams["rgb"], streams["flow"])
+    if config.decode.fusion == "segments":
+        return of_two_streams(config, streams["rgb"], streams["flow"])
+    return of_locations(config, fuse_streams(streams["rgb"], streams["flow"]))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +198,7 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
         truth = Recording(recording, "validation", video["duration"], np.zeros((0, 2)), np.zeros(0, np.int32))
         dataset = Dataset(Annotations(tuple(case.info["class_names"]), {recording: truth}), read=None, timeline=None)
         key = recording.removeprefix("v_")
-        detections = detect.to_results(dataset, recording, segments_sec, np.zeros(len(scores), int), scores)
+        detections = detect.to_results(dataset, recording, Detections(segments_sec, np.zeros(len(scores), int), scores))
         probabilities = case.info["video_level_scores"][key]
         best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
         assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])
@@ -224,7 +231,7 @@ def test_final_scores_by_hand(auxiliary, final_score, scores):
     config.window.frames = 8
     config.curriculum.auxiliary = auxiliary
     config.decode.final_score = final_score
-    candidates = decode(config, by_hand_outputs(auxiliary == "branch"))
+    candidates = of_locations(config, by_hand_outputs(auxiliary == "branch"))
     np.testing.assert_allclose(candidates.scores, [[scores]], rtol=1e-5)
     # Half the coarse width is 2: distances (3 + 2, 1 - 0.5), of which the first leaves the window.
     np.testing.assert_allclose(candidates.segments, [[[0.0, 4.5]]], rtol=1e-6)
@@ -250,9 +257,9 @@ def test_two_equal_streams_are_one():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
     outputs = by_hand_outputs()
-    expected = decode(config, outputs)
+    expected = of_locations(config, outputs)
     fused = fuse_streams(outputs, outputs)
-    for candidates in (decode(config, fused), decode_two_streams(config, outputs, outputs)):
+    for candidates in (of_locations(config, fused), of_two_streams(config, outputs, outputs)):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), candidates, expected)
 
 
@@ -261,7 +268,7 @@ def test_geometric_mean_of_two_streams_by_hand():
     config.window.frames = 8
     still = by_hand_outputs().replace(refined_offsets=jnp.zeros((1, 1, 2)))
     first, second = still, still.replace(coarse_distances=jnp.array([[[0.0, 0.05]]]))  # [1, 5] and [4, 4.05]
-    candidates = decode_two_streams(config, first, second)
+    candidates = of_two_streams(config, first, second)
     np.testing.assert_allclose(candidates.segments, [[[2.0, 4.5]]], rtol=1e-6)
 
 
@@ -269,7 +276,7 @@ def test_coarse_heads_alone():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
     config.decode.refined = False
-    candidates = decode(config, by_hand_outputs())
+    candidates = of_locations(config, by_hand_outputs())
     np.testing.assert_allclose(candidates.segments[0], [[1, 5]])
     np.testing.assert_allclose(candidates.scores[0], [[0.5, 0.3]], rtol=1e-6)
 

@@ -77,8 +77,8 @@ def test_padding_changes_no_detection(system, num_frames):
         module = afsd.build(config, 2)
         if variables is None:
             variables = module.init(jax.random.key(1), np.zeros((1, window, 3), np.float32))
-        detector = detect.make_detector([config], 2)
-        found[window] = detect.detect(detector, [detect.Stream(config, variables, dataset)], ["walk"])["walk"]
+        detector = detect.Detector([config], 2)
+        found[window] = detector.detect([detect.Stream(config, variables, dataset)], ["walk"])["walk"]
     assert found[128]
     assert [d["label"] for d in found[128]] == [d["label"] for d in found[256]]
     for key in ("segment", "score"):
@@ -114,7 +114,7 @@ def test_a_location_behind_the_end_gives_no_candidate():
     config.window.frames = 8
     values = {key: jnp.repeat(value, 2, axis=1) for key, value in by_hand_outputs().__dict__.items() if key in OUTPUTS}
     outputs = make_outputs(8, [2], values, jnp.zeros((1, 2))).replace(num_frames=jnp.array([5]))  # anchors 2 and 6
-    candidates = afsd_decode.decode(config, outputs)
+    candidates = afsd_decode.of_locations(config, outputs)
     assert (candidates.scores[0, 0] > 0).any() and not candidates.scores[0, 1].any()
     assert candidates.segments.max() <= 5
     assert not afsd_decode.decode(config, afsd_decode.fuse_streams(outputs, outputs)).scores[0, 1].any()
@@ -131,9 +131,9 @@ def test_all_candidates_of_a_short_recording_are_of_its_own_locations(masked):
     features = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     module = afsd.build(config, 2)
     variables = module.init(jax.random.key(1), np.zeros((1, 128, 3), np.float32))
-    detector = detect.make_detector([config], 2)
+    detector = detect.Detector([config], 2)
     stream = detect.Stream(config, variables, one_recording(features))
-    segments_sec, classes, _ = detect.find_candidates(detector, [stream], ["walk"])["walk"]
+    segments_sec, classes, _ = detector.candidates([stream], ["walk"])["walk"]
     # Cells of 4, 8, 16, ... frames whose middle is before frame 20: 5, 2, 1, 1.
     assert len(classes) == 2 * (5 + 2 + 1 + 1)
     assert segments_sec.max() <= 2.0 + 1e-6

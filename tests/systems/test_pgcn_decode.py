@@ -5,6 +5,7 @@ import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import data_config
+from tal_jax.data.windows import Decoded
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.systems.pgcn import decode
 from tal_jax.systems.pgcn.config import pgcn_config
@@ -175,12 +176,14 @@ def test_classes_of_the_recording():
     assert set(decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4])).classes) == {1}
 
 
-def test_refine_uses_the_class_scores_of_the_recording():
+def test_the_class_scores_of_the_recording_are_used():
     config, scores = pgcn_config(), some_scores(2, 3)
     arrays = {name: getattr(scores, name) for name in ("activity_logits", "completeness_logits", "offsets")}
-    arrays |= {"shares": np.array([[0.0, 0.1], [0.2, 0.3]]), "duration_sec": 50.0}
-    assert len(decode.refine(config, [arrays], 1)[1]) == 6
-    segments_sec, classes, _ = decode.refine(config, [arrays | {"recording_scores": np.array([0.1, 0.5, 0.4])}], 1)
+    arrays |= {"shares": np.array([[0.0, 0.1], [0.2, 0.3]]), "duration_sec": 50.0, "num_streams": 1}
+    assert len(decode.detections(config, [Decoded(0, 1, arrays)], None)[1]) == 6
+    segments_sec, classes, _ = decode.detections(
+        config, [Decoded(0, 1, arrays | {"recording_scores": np.array([0.1, 0.5, 0.4])})], None
+    )
     np.testing.assert_array_equal(classes, [1, 1, 2, 2])
     np.testing.assert_allclose(np.sort(segments_sec[:2], axis=0), [[0, 5], [10, 15]], atol=1e-9)
 

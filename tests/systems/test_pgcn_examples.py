@@ -55,11 +55,13 @@ def test_there_must_be_proposals_to_train_on():
 
 def test_sampled_neighbours_at_test():
     config, dataset = small(monday=[[1, 5]])
-    ((_, _, inputs, known),) = examples.test_windows(config, dataset, "monday")
+    (make,) = examples.test_windows(config, dataset, "monday")
+    _, _, inputs, known = make()
     assert inputs["neighbours"].shape == (600, 600) and len(known["shares"]) == 12
     np.testing.assert_array_equal(inputs["neighbours"].sum(axis=1)[:12], 10)
     config.decode.sampled = True
-    ((_, _, sampled, _),) = examples.test_windows(config, dataset, "monday")
+    (make,) = examples.test_windows(config, dataset, "monday")
+    sampled = make().inputs
     np.testing.assert_array_equal(sampled["neighbours"].sum(axis=1)[:12], 4)
     assert (sampled["neighbours"] <= inputs["neighbours"]).all()
 
@@ -72,6 +74,7 @@ def test_without_a_duration_a_recording_has_the_frames_that_its_features_see():
     dataset = build_dataset(Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"monday"}, config.data, "here")
     found = Proposals(np.array([[0.0, 23.0], [40.0, 99.0], [46.0, 99.0]]), np.ones(3))
     dataset = dataclasses.replace(dataset, proposals={"monday": found})
-    ((_, _, _, known),) = examples.test_windows(config, dataset, "monday")
+    (make,) = examples.test_windows(config, dataset, "monday")
+    known = make().info
     assert known["duration_sec"] == 46
     np.testing.assert_allclose(known["shares"] * 46, [[0, 23], [40, 46]])

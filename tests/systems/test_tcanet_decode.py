@@ -9,11 +9,12 @@ import pytest
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Timeline, build_dataset, data_config
 from tal_jax.data.proposals import Proposals
+from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
 from tal_jax.systems import tcanet
 from tal_jax.systems.tcanet import examples
 from tal_jax.systems.tcanet.config import require_model, tcanet_config
-from tal_jax.systems.tcanet.decode import decode, detections, refine, suppress
+from tal_jax.systems.tcanet.decode import decode, detections, of_recording, suppress
 from tal_jax.systems.tcanet.examples import training_examples
 from tal_jax.systems.tcanet.model import Outputs
 from tal_jax.systems.tcanet.tbr import Stage
@@ -30,7 +31,7 @@ def test_proposals_and_detections_are_the_published_ones():
     kept, kept_scores = suppress(config, segments, scores, duration)
     np.testing.assert_allclose(np.column_stack([kept, kept_scores]), case.arrays["proposals_out"], **close)
     logits = 2 * recipe.array("class_logits", [200])
-    found, classes, found_scores = detections(config, segments, scores, duration, class_scores=logits)
+    found, classes, found_scores = of_recording(config, segments, scores, duration, class_scores=logits)
     np.testing.assert_allclose(np.column_stack([classes, found, found_scores]), case.arrays["detections"], **close)
     single, single_score = suppress(config, np.array([[1.0, 5.0]]), np.array([0.6 * 0.7]), 10.0)
     np.testing.assert_allclose([*single[0], single_score[0]], case.arrays["single_out"], **close)
@@ -61,7 +62,7 @@ def test_at_most_101_picks_of_which_100_are_kept():
 
 def test_without_proposals_there_are_no_detections():
     for classes in ({"class_scores": np.zeros(5)}, {"labels": np.zeros(0, int)}):
-        found = detections(tcanet_config(), np.zeros((0, 2)), np.zeros(0), 9.0, **classes)
+        found = of_recording(tcanet_config(), np.zeros((0, 2)), np.zeros(0), 9.0, **classes)
         assert [array.shape for array in found] == [(0, 2), (0,), (0,)]
 
 
@@ -70,7 +71,7 @@ def test_a_proposal_of_score_0_is_the_last_one(classes):
     config = tcanet_config()
     config.decode.keep_last = True
     segments, scores = np.array([[0, 1], [2, 3], [4, 5.0]]), np.array([0.0, 0.9, 0.8])
-    found, _, found_scores = detections(config, segments, scores, 9.0, **classes)
+    found, _, found_scores = of_recording(config, segments, scores, 9.0, **classes)
     np.testing.assert_array_equal(found, segments[[1, 2, 0]])
     np.testing.assert_allclose(found_scores, [0.9, 0.8, 0.0])
 
@@ -87,7 +88,7 @@ def test_a_hard_decay_picks_every_proposal_once():
 def test_proposals_keep_their_labels():
     """Each class is suppressed by itself: the same segment of two classes stays as it is."""
     segments = np.array([[0, 10], [0, 10], [0, 10.0], [20, 30]])
-    found, classes, scores = detections(tcanet_config(), segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7])
+    found, classes, scores = of_recording(tcanet_config(), segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7])
     np.testing.assert_array_equal(classes, [2, 7, 7])
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])  # the doubled one of class 7 fell below and was the last
     np.testing.assert_array_equal(found, [[0, 10], [0, 10], [20, 25]])
@@ -98,13 +99,13 @@ def test_classes_of_a_recording():
     config = tcanet_config()
     config.decode.max_detections = 4
     logits = np.log([0.1, 0.4, 0.2, 0.3])
-    found, classes, scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=logits)
+    found, classes, scores = of_recording(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=logits)
     shares = np.array([0.16, 0.09, 0.04]) / 0.3
     np.testing.assert_allclose(scores, [0.5 * shares[0], 0.4 * shares[0], 0.5 * shares[1], 0.4 * shares[1]], rtol=1e-6)
     np.testing.assert_array_equal(classes, [1, 1, 3, 3])
     np.testing.assert_array_equal(found[:, 0], [0, 5, 0, 5])
     config.decode.class_sharpness = 0.0  # the scores are probabilities
-    scores = detections(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3])[2]
+    scores = of_recording(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3])[2]
     np.testing.assert_allclose(scores, [0.5 * 0.4, 0.4 * 0.4, 0.5 * 0.3, 0.4 * 0.3])
     config.decode.class_sharpness = -1.0
     with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must be at least 0"):
@@ -112,7 +113,7 @@ def test_classes_of_a_recording():
 
 
 def window(start_sec, segments, confidence, **known):
-    """Arrays of a window as `refine` gets them, with a row of padding."""
+    """Arrays of a window as `detections` gets them, with a row of padding."""
     count = len(segments)
     rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.7])}
     rows["mask"] = np.arange(count + 1) < count
@@ -126,14 +127,14 @@ def test_the_windows_of_a_recording_come_together():
         window(0.0, [[1, 2], [4, 5]], [0.9, 0.3], labels=np.array([1, 0])),
         window(20.0, [[1, 2]], [0.5], labels=np.array([1])),
     ]
-    segments, classes, scores = refine(config, labelled, 1)
+    segments, classes, scores = detections(config, [Decoded(0, 1, arrays) for arrays in labelled], None)
     np.testing.assert_array_equal(segments, [[1, 2], [21, 22], [4, 5]])
     np.testing.assert_array_equal(classes, [1, 1, 0])
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])
     config.decode.update(class_sharpness=0.0, top_classes=1)
     shared = {"recording_scores": np.array([0.1, 0.2, 0.6])}
-    segments, classes, scores = refine(
-        config, [window(0.0, [[1, 2]], [0.5], **shared), window(20.0, [[1, 2]], [1.0], **shared)], 1
+    segments, classes, scores = detections(
+        config, [Decoded(0, 1, window(20.0 * i, [[1, 2]], [0.5 + 0.5 * i], **shared)) for i in range(2)], None
     )
     np.testing.assert_array_equal(segments, [[21, 22], [1, 2]])
     np.testing.assert_array_equal(classes, [2, 2])
@@ -156,8 +157,8 @@ def dataset_of(labels, recording_scores=None):
 def known_of(config, dataset):
     """What is known of the one window of the test recording, once training has begun."""
     training_examples(config, dataset)
-    ((_, _, _, known),) = examples.test_windows(config, dataset, "test")
-    return known
+    (make,) = examples.test_windows(config, dataset, "test")
+    return make().info
 
 
 def test_where_classes_come_from():
@@ -237,12 +238,14 @@ def test_proposals_beside_the_features_are_seen(snippets):
     config.model.update(channels=8, groups=1, heads=2, local_heads=1, hidden=8, samples=(4, 8, 4), encoders=0)
     config.loss.iou_thresholds = (0.5, 0.6)
     module, seen = tcanet.build(config), []
-    for _, _, inputs, known in examples.test_windows(config, dataset, "test"):
-        batch = {name: array[None] for name, array in inputs.items()}
-        outputs = module.apply(random_variables(module, **batch), **batch)
-        seen.append({name: array[0] for name, array in decode(config, outputs).items()} | known)
+    for make in examples.test_windows(config, dataset, "test"):
+        window = make()
+        batch = {name: array[None] for name, array in window.inputs.items()}
+        arrays = decode(config, module.apply(random_variables(module, **batch), **batch))
+        arrays = {name: array[0] for name, array in arrays.items()} | window.info
+        seen.append(Decoded(window.offset, window.num_features, arrays))
     config.decode.update(keep_last=True)
-    np.testing.assert_allclose(np.unique(refine(config, seen, 1)[0], axis=0), segments_sec, atol=1e-5)
+    np.testing.assert_allclose(np.unique(detections(config, seen, None)[0], axis=0), segments_sec, atol=1e-5)
 
 
 def test_the_confidence_is_that_of_the_asked_stage():
@@ -273,6 +276,7 @@ def test_without_a_duration_a_recording_is_as_long_as_its_features_see():
     dataset = build_dataset(Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"test"}, config.data, "here")
     found = Proposals(np.array([[0.0, 23.0], [40.0, 99.0], [46.0, 99.0]]), np.ones(3))
     dataset = dataclasses.replace(dataset, proposals={"test": found})
-    ((_, _, inputs, known),) = examples.test_windows(config, dataset, "test")
+    (make,) = examples.test_windows(config, dataset, "test")
+    _, _, inputs, known = make()
     assert known["duration_sec"] == 46 and inputs["proposal_mask"].sum() == 2
     np.testing.assert_allclose(inputs["proposals_sec"][:2] + known["start_sec"], [[0, 23], [40, 46]], atol=1e-5)

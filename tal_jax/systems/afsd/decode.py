@@ -1,14 +1,39 @@
 """From the outputs of AFSD to scored candidate segments of a window (AFSD section 3.4, Eq. 15)."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.afsd.losses import refine_distances
-from tal_jax.systems.interface import Candidates
+from tal_jax.systems.candidates import best_of_window
 
 
-def decode(config, outputs):
+class Locations(NamedTuple):
+    """Candidates of B windows, one for each location and class."""
+
+    segments: jax.Array  # (B, N, 2) frames of the window, within the recording
+    scores: jax.Array  # (B, N, K), background left out; 0 where there is no candidate
+
+
+def decode(config, *outputs):
+    """The best candidates of each window, see `candidates.best_of_window`.
+
+    Two streams are fused by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet).
+
+    Args:
+      config: the run's config.
+      outputs: model.Outputs of each network.
+    """
+    if len(outputs) == 1:
+        return best_of_window(config, *of_locations(config, *outputs))
+    by_segments = config.decode.fusion == "segments"
+    fused = of_two_streams(config, *outputs) if by_segments else of_locations(config, fuse_streams(*outputs))
+    return best_of_window(config, *fused)
+
+
+def of_locations(config, outputs):
     """Segments and class scores of every location.
 
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its score takes the
@@ -21,18 +46,18 @@ def decode(config, outputs):
       outputs: Outputs.
 
     Returns:
-      Candidates.
+      Locations.
     """
     distances = outputs.coarse_distances
     if config.decode.refined:
         distances = refine_distances(distances, outputs.refined_offsets)
     segments, scores = anchors_to_segments(outputs.anchors, distances), _scores(config, outputs)
     if outputs.num_frames is None:
-        return Candidates(jnp.clip(segments, 0, config.window.frames), scores)
+        return Locations(jnp.clip(segments, 0, config.window.frames), scores)
     # Training leaves out the locations in the padding: whatever they say is no candidate.
     inside = outputs.anchors < outputs.num_frames[:, None]  # (B, N)
     segments = jnp.clip(segments, 0, outputs.num_frames[:, None, None])
-    return Candidates(segments, jnp.where(inside[..., None], scores, 0.0))
+    return Locations(segments, jnp.where(inside[..., None], scores, 0.0))
 
 
 def _scores(config, outputs):
@@ -52,13 +77,6 @@ def _scores(config, outputs):
     return jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)  # "aux_only"
 
 
-def fuse(config, first, second):
-    """Candidates of two streams by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet)."""
-    if config.decode.fusion == "segments":
-        return decode_two_streams(config, first, second)
-    return decode(config, fuse_streams(first, second))
-
-
 def fuse_streams(first, second):
     """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before decoding."""
     names = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits", "auxiliary_logits")
@@ -66,15 +84,15 @@ def fuse_streams(first, second):
     return first.replace(**averaged)
 
 
-def decode_two_streams(config, first, second):
+def of_two_streams(config, first, second):
     """Two-stream fusion (ActivityNet, as published): each network is decoded by itself, logits are averaged for the scores.
 
     Args:
-      config: as for `decode`.
+      config: the run's config.
       first, second: Outputs of the two networks.
 
     Returns:
-      Candidates: start and end are the geometric means of both networks' starts and ends, frames of the window.
+      Locations: start and end are the geometric means of both networks' starts and ends, frames of the window.
     """
-    segments = jnp.sqrt(decode(config, first).segments * decode(config, second).segments)
-    return Candidates(segments, decode(config, fuse_streams(first, second)).scores)
+    segments = jnp.sqrt(of_locations(config, first).segments * of_locations(config, second).segments)
+    return Locations(segments, of_locations(config, fuse_streams(first, second)).scores)

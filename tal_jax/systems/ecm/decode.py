@@ -2,6 +2,7 @@
 
 import jax
 
+from tal_jax.systems import activations
 from tal_jax.systems.activations import find_runs
 
 
@@ -13,6 +14,11 @@ def decode(config, outputs):
     """
     cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
     return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
+
+
+def detections(config, windows, timeline):
+    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
+    return activations.detections(config, windows, timeline, localize)
 
 
 def localize(config, arrays, num_frames):

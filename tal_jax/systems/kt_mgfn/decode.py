@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from tal_jax.ops.nms import hard_nms
+from tal_jax.systems import activations
 from tal_jax.systems.activations import find_runs
 from tal_jax.systems.kt_mgfn.boundary import best_segments, contrast_activations
 
@@ -28,6 +29,11 @@ def decode(config, outputs):
         of_class = jax.vmap(functools.partial(best_segments, config.oic), in_axes=(1, None))
         arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(arrays["cas"], outputs.segments)
     return arrays
+
+
+def detections(config, windows, timeline):
+    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
+    return activations.detections(config, windows, timeline, localize)
 
 
 def localize(config, arrays, num_frames):

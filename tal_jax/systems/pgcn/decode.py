@@ -6,9 +6,11 @@ The order is that of the published code: suppression sees the proposals as they 
 import dataclasses
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.ops.nms import hard_nms
+from tal_jax.systems.candidates import Detections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,32 +135,38 @@ def regress(segments, offsets):
 
 
 def decode(config, *outputs):
-    """What `refine` needs of a recording, on the device: the fields of ProposalScores, (B, N, ...); of two networks fused."""
+    """What the host needs of a recording, on the device: the fields of ProposalScores, of two networks fused.
+
+    Returns:
+      dict of arrays (B, N, ...), and `num_streams` (B,) int, how many networks were fused.
+    """
     names = [field.name for field in dataclasses.fields(ProposalScores)]
     streams = [ProposalScores(*(getattr(output, name) for name in names)) for output in outputs]
     weights = config.decode.fusion_weights if config.data.stream != "flow" else config.decode.fusion_weights[::-1]
     scores = streams[0] if len(streams) == 1 else fuse(streams, weights)
-    return {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
+    arrays = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
+    return arrays | {"num_streams": jnp.full(len(scores.activity_logits), len(streams))}
 
 
-def refine(config, windows, num_streams):
-    """Detections of a recording, see `localize`.
+def detections(config, windows, timeline):
+    """Detections of a recording, suppressed; see interface.System.
 
     Args:
       config: the run's config.
-      windows: one dict of NumPy arrays: those of `decode`, of which rows behind its N proposals are padding; shares (N, 2), the
-        proposals as shares of the recording; duration_sec; recording_scores (K,), where there are any.
-      num_streams: 1 or 2.
+      windows: one Decoded: its arrays are those of `decode`, of which rows behind its N proposals are padding; shares
+        (N, 2), the proposals as shares of the recording; duration_sec; recording_scores (K,), where there are any.
+      timeline: not used.
 
     Returns:
-      (segments_sec (M, 2), classes (M,), scores (M,)).
+      Detections.
     """
-    (arrays,) = windows
+    del timeline
+    ((_, _, arrays),) = windows
     shares, duration_sec = arrays["shares"], arrays["duration_sec"]
     names = [field.name for field in dataclasses.fields(ProposalScores) if field.name in arrays]
     scores = ProposalScores(**{name: arrays[name][: len(shares)] for name in names})
-    found = localize(config, scores, shares, num_streams, arrays.get("recording_scores"))
-    return found.segments * duration_sec, found.classes, found.scores
+    found = localize(config, scores, shares, int(arrays["num_streams"]), arrays.get("recording_scores"))
+    return Detections(found.segments * duration_sec, found.classes, found.scores)
 
 
 def localize(config, scores, segments, num_streams=1, recording_probabilities=None):

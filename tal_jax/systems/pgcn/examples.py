@@ -11,6 +11,7 @@ from tal_jax.data.check import same_time_problems
 from tal_jax.data.proposals import proposals_of
 from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
+from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
 from tal_jax.systems.pgcn import graph, pools
 from tal_jax.systems.pgcn.config import require_valid
@@ -78,7 +79,11 @@ def problems(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """The one "window" of a recording, its best proposals; none where there are no proposals. See `System.windows`."""
+    """A function that makes the one "window" of a recording, its best proposals; none where there are no proposals.
+
+    See interface.System. The window's info is shares (N, 2) of the proposals, duration_sec, and recording_scores (K,) where there are any.
+    """
+    require_finite(config, dataset, name)
     proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
     count, size = len(proposals.scores), config.decode.proposals
     if not count:
@@ -94,7 +99,8 @@ def test_windows(config, dataset, name):
     features[:count] = found
     inputs = {"inputs": features, "neighbours": graph.neighbour_counts(neighbours, size)}
     known = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
-    yield 0, len(dataset.read(name)), inputs, known | _recording_scores(config, dataset, name)
+    known |= _recording_scores(config, dataset, name)
+    yield functools.partial(Window, 0, len(dataset.read(name)), inputs, known)
 
 
 def _recording_scores(config, dataset, name):

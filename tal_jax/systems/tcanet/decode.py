@@ -7,6 +7,8 @@ are a hundred, few enough for the definition itself.
 import jax.numpy as jnp
 import numpy as np
 
+from tal_jax.systems.candidates import Detections
+
 
 def decode(config, outputs):
     """What the host needs of each recording, on the device.
@@ -23,27 +25,31 @@ def decode(config, outputs):
     return {"segments_sec": outputs.stages[-1].refined_sec, "confidence": confidence, "mask": outputs.mask}
 
 
-def refine(config, windows, num_streams):
-    """Detections of one recording, see `detections`.
+def detections(config, windows, timeline):
+    """Detections of a recording, suppressed; see interface.System.
 
     Args:
       config: the run's config.
-      windows: of each of its windows the arrays of `decode`, and what `examples.test_windows` knows.
-      num_streams: 1.
+      windows: iterable of Decoded: its arrays are those of `decode` and what `examples.test_windows` adds.
+      timeline: not used.
 
     Returns:
-      (segments_sec (M, 2), classes (M,), scores (M,)).
+      Detections.
     """
-    del num_streams
-    present = [(window, np.flatnonzero(window["mask"])) for window in windows]
+    del timeline
+    arrays = [window.arrays for window in windows]
+    present = [(window, np.flatnonzero(window["mask"])) for window in arrays]
     segments_sec = np.concatenate([window["segments_sec"][rows] + window["start_sec"] for window, rows in present])
     scores = np.concatenate([window["confidence"][rows] * window["proposal_scores"][rows] for window, rows in present])
-    class_scores = windows[0].get("recording_scores")
+    class_scores = arrays[0].get("recording_scores")
     labels = np.concatenate([window["labels"][rows] for window, rows in present]) if class_scores is None else None
-    return detections(config, segments_sec, scores, windows[0]["duration_sec"], class_scores=class_scores, labels=labels)
+    found = of_recording(
+        config, segments_sec, scores, arrays[0]["duration_sec"], class_scores=class_scores, labels=labels
+    )
+    return Detections(*found)
 
 
-def detections(config, segments_sec, scores, duration_sec, *, class_scores=None, labels=None):
+def of_recording(config, segments_sec, scores, duration_sec, *, class_scores=None, labels=None):
     """Detections of one recording: suppression, then classes.
 
     Args:
@@ -110,7 +116,7 @@ def of_recording_classes(config, segments_sec, scores, class_scores):
       class_scores: (K,) logits, probabilities are softmax(2 * logits); with `decode.class_sharpness` 0 they are the probabilities.
 
     Returns:
-      As `detections`.
+      As `of_recording`.
     """
     probabilities = np.asarray(class_scores, np.float64)
     if config.decode.class_sharpness:

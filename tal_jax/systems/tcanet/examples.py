@@ -1,5 +1,7 @@
 """What TCANet trains and is tested on: stretches of features with the proposals in them."""
 
+import functools
+
 import numpy as np
 
 from tal_jax.data import windows
@@ -7,6 +9,7 @@ from tal_jax.data.annotations import require_times
 from tal_jax.data.proposals import proposals_of, require_proposals
 from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
+from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems.tcanet.config import NO_CLASSES
@@ -63,11 +66,12 @@ def training_examples(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """The windows of a recording, each with the proposals whose centres are nearest to its own. See `System.windows`.
+    """Functions that make the windows of a recording, each with the proposals whose centres are nearest to its own.
 
-    Known of each are start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
+    See interface.System. The info of each is start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
     in place of these, and duration_sec of the recording.
     """
+    require_finite(config, dataset, name)
     _require_positive_scores(config, dataset, name)
     proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
     offsets = _offsets(config, dataset, name, config.window.test_stride_frames)
@@ -80,7 +84,8 @@ def test_windows(config, dataset, name):
             continue
         inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
         known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": dataset.duration_sec(name)}
-        yield offset, min(num_features - offset, size), inputs, known | _known_classes(config, dataset, name, chosen)
+        known |= _known_classes(config, dataset, name, chosen)
+        yield functools.partial(Window, offset, min(num_features - offset, size), inputs, known)
 
 
 def _require_positive_scores(config, dataset, name):

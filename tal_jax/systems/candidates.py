@@ -1,0 +1,149 @@
+"""What several systems do behind the network: the best candidates of a window, those of a recording, suppression."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tal_jax.data.loader import chunks
+from tal_jax.ops.nms import hard_nms, soft_nms
+
+NMS_ROWS = 1 << 16  # candidates suppressed in one call
+
+
+class Detections(NamedTuple):
+    """Scored segments of one recording, on the host."""
+
+    segments_sec: np.ndarray  # (M, 2)
+    classes: np.ndarray  # (M,) int, 0-based
+    scores: np.ndarray  # (M,)
+
+
+NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
+
+
+def best_of_window(config, segments, scores):
+    """The best candidates of each window, on the device.
+
+    Args:
+      config: the run's config: P = `decode.max_per_window` at most; scores up to `decode.min_score` become 0.
+      segments: (B, N, 2) in frames of the window.
+      scores: (B, N, K), background left out; 0 where there is no candidate.
+
+    Returns:
+      dict of arrays in the order of N: segments (B, P, 2), classes (B, P) int, scores (B, P).
+    """
+    size, _, num_classes = scores.shape
+    flat = scores.reshape(size, -1)
+    _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
+    best = jnp.sort(best, axis=1)
+    scores = jnp.take_along_axis(flat, best, axis=1)
+    segments = jnp.take_along_axis(segments, (best // num_classes)[..., None], axis=1)
+    scores = jnp.where(scores > config.decode.min_score, scores, 0.0)
+    return {"segments": segments, "classes": best % num_classes, "scores": scores}
+
+
+def of_windows(windows, timeline, found):
+    """Detections of a recording from those of its windows.
+
+    Args:
+      windows: iterable of data.windows.Decoded.
+      timeline: Timeline of the recording.
+      found: (Decoded) -> segments (M, 2) in features of the window, classes (M,), scores (M,).
+    """
+    parts = [NOTHING]
+    for window in windows:
+        segments, classes, scores = found(window)
+        parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
+    return Detections(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def detections(config, windows, timeline):
+    """Detections of a recording from what `best_of_window` gives of each window; see interface.System."""
+    del config
+
+    def found(window):
+        kept = window.arrays["scores"] > 0
+        return [window.arrays[key][kept] for key in ("segments", "classes", "scores")]
+
+    return of_windows(windows, timeline, found)
+
+
+def suppress(config, candidates):
+    """Non-maximum suppression over each recording and class, by `config.decode.nms`: 'soft' or 'hard'.
+
+    Args:
+      config: the run's config (`decode`).
+      candidates: dict recording name -> Detections.
+
+    Returns:
+      The same, class by class; without what overlaps better ones, or with decayed scores.
+    """
+    return (suppress_hard if config.decode.nms == "hard" else suppress_soft)(config, candidates)
+
+
+def keep_all(config, candidates):
+    """No suppression, for a system whose `detections` are suppressed already."""
+    del config
+    return candidates
+
+
+def suppress_soft(config, candidates):
+    """Soft-NMS over each recording and class, many of them in one compiled call.
+
+    Args: as for `suppress`.
+
+    Returns:
+      dict recording name -> Detections, class by class and in input order within a class, with decayed scores;
+      suppressed rows left out.
+    """
+    groups = {}  # number of rows, rounded up to a power of two -> [(name, class, rows)]
+    for name, (_, classes, _) in candidates.items():
+        for k in np.unique(classes):
+            rows = np.flatnonzero(classes == k)
+            groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, k, rows))
+    decayed = {name: np.zeros(len(scores)) for name, (_, _, scores) in candidates.items()}
+    decode = config.decode
+    for size, members in groups.items():
+        for part in chunks(members, max(1, NMS_ROWS // size)):
+            count = 1 << (len(part) - 1).bit_length()
+            segments, scores = np.zeros((count, size, 2), np.float32), np.zeros((count, size), np.float32)
+            for i, (name, _, rows) in enumerate(part):
+                segments[i, : len(rows)], scores[i, : len(rows)] = candidates[name][0][rows], candidates[name][2][rows]
+            new = soft_nms(
+                segments,
+                scores,
+                sigma=decode.nms_sigma,
+                score_floor=decode.nms_floor,
+                top_k=decode.nms_top_k,
+                keep_last=decode.keep_last,
+            )
+            for (name, _, rows), row in zip(part, np.asarray(new)):
+                decayed[name][rows] = row[: len(rows)]
+    result = {}
+    for name, (segments_sec, classes, _) in candidates.items():
+        order = np.argsort(classes, kind="stable")
+        order = order[decayed[name][order] > 0]
+        result[name] = Detections(segments_sec[order], classes[order], decayed[name][order])
+    return result
+
+
+def suppress_hard(config, candidates):
+    """Greedy NMS over each recording and class: what overlaps a better candidate is left out.
+
+    Args: as for `suppress`.
+
+    Returns:
+      dict recording name -> Detections, class by class and by falling score within a class.
+    """
+    result = {}
+    for name, (segments_sec, classes, scores) in candidates.items():
+        order = []
+        for k in np.unique(classes):
+            rows = np.flatnonzero(classes == k)
+            kept = hard_nms(segments_sec[rows], scores[rows], config.decode.nms_tiou, config.decode.nms_extra_sec)
+            order.extend(rows[kept])
+        order = np.array(order, int)
+        result[name] = Detections(segments_sec[order], classes[order], scores[order])
+    return result
