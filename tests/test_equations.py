@@ -16,7 +16,7 @@ TAG = re.compile(r"(?:DW-AFSD|AFSD|ECM|P-GCN|TCANet) Eq\. \d+\b")
 
 
 def leading_tags(docstring):
-    """The tags that a docstring begins with: ["AFSD Eq. 1", "DW-AFSD Eq. 2"] of "AFSD Eq. 1, DW-AFSD Eq. 2: …"."""
+    """The tags that a docstring begins with: two in "AFSD Eq. 1, DW-AFSD Eq. 2: …"."""
     head = re.match(rf"{TAG.pattern}(?:, {TAG.pattern})*(?=: )", docstring or "")
     return head[0].split(", ") if head else []
 

@@ -163,14 +163,9 @@ def curriculum_weights(config, outputs, targets, epoch):
         return jnp.take_along_axis(jax.nn.softmax(logits), targets.coarse_labels[..., None], axis=-1)[..., 0]
 
     coarse_p, refined_p = probability(outputs.coarse_logits), probability(outputs.refined_logits)
-    stages = [
-        curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha)
-        for iou, p in (
-            (coarse_iou, coarse_p),
-            (refined_iou, refined_p),
-            (refined_iou, 0.5 * (coarse_p + refined_p)),
-        )
-    ]
+    both_p = 0.5 * (coarse_p + refined_p)
+    scores = (coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, both_p)
+    stages = [curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha) for iou, p in scores]
     if c.stage_weights == "shared":
         stages = [stages[-1]] * 3
     return [jax.lax.stop_gradient(w) for w in stages] if c.detach else stages
@@ -268,7 +263,7 @@ def activation_terms(config, outputs, batch):
 def contrastive_term(config, outputs, batch):
     """Boundary contrastive learning: the Term of the triplets of the rearranged clips.
 
-    Those of the frame-level feature have weight 1, those of both level-0 features 0.1. outputs: of these clips.
+    Those of the frame-level feature have weight 1, those of both level-0 features 0.1. outputs: of the clips.
     """
     triples = contrastive_features(outputs, batch["proposals_frame"], config.model.boundary_pool_grad)
     usable = batch["rearranged"] * batch["sample_mask"]

@@ -27,7 +27,8 @@ NUM_LEVELS = 6
 class Outputs:
     """Everything the detector computes.
 
-    B recordings, N locations over all levels (finest first), K classes, C channels. Distances and regions are in frames of the window unless said otherwise; class 0 is background.
+    B recordings, N locations over all levels (finest first), K classes, C channels. Distances and regions are
+    in frames of the window unless said otherwise; class 0 is background.
     """
 
     anchors: jax.Array  # (N,) centre of each location, frames
@@ -282,14 +283,12 @@ class AFSD(nn.Module):
         if self.backbone is not None:
             maps = self.backbone(without_padding(inputs, lengths, self.window), lengths, sample_mask)
         levels = self.pyramid(*maps, lengths)
-        levels[0] = without_padding(
-            levels[0], lengths, self.window
-        )  # the sum with level 1, whose cells are longer
+        # Level 0 has the sum with level 1, whose cells are longer.
+        levels[0] = without_padding(levels[0], lengths, self.window)
         frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)
         frame_feature = _apply(self.frame, frames, lengths)
-        towers = [
-            [_apply(tower, level, lengths) for tower in (self.loc_tower, self.cls_tower)] for level in levels
-        ]
+        blocks = self.loc_tower, self.cls_tower
+        towers = [[_apply(tower, level, lengths) for tower in blocks] for level in levels]
         rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
         pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows], lengths)
         sides = []
@@ -297,13 +296,10 @@ class AFSD(nn.Module):
             refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"], lengths)
             row |= refined
             sides.append(level_sides)
-        axes = {name: min(1, value.ndim - 1) for name, value in rows[0].items()}
-        joined = {
-            name: jnp.concatenate([row[name] for row in rows], axis=axis) for name, axis in axes.items()
-        }
-        joined = {"auxiliary_logits": None} | {
-            name: value.astype(jnp.float32) for name, value in joined.items()
-        }
+        joined = {"auxiliary_logits": None}
+        for name, value in rows[0].items():
+            values = jnp.concatenate([row[name] for row in rows], axis=min(1, value.ndim - 1))
+            joined[name] = values.astype(jnp.float32)
         return Outputs(
             frame_feature=frame_feature,
             pyramid=tuple(levels),
@@ -316,9 +312,8 @@ class AFSD(nn.Module):
     def _coarse(self, level, loc_feature, cls_feature):
         """Coarse prediction of one level from its two towers (B, T_l, C), and where its refinement looks."""
         cells = loc_feature.shape[1]
-        distances = (
-            jnp.exp(self.scales[level] * self.loc_head(loc_feature)) * self.distance_multipliers[level]
-        )
+        distances = jnp.exp(self.scales[level] * self.loc_head(loc_feature))
+        distances = distances * self.distance_multipliers[level]
         fixed = jax.lax.stop_gradient(distances)
         anchors = (jnp.arange(cells) + 0.5) / cells * self.window
         return dict(

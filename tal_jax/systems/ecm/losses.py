@@ -113,11 +113,9 @@ def loss(config, model, variables, batch, epoch, rng):
     if config.loss.c2c_weight:
         rows["c2c"] = config.loss.c2c_weight, agreement_loss(pre, post)
     if config.loss.a2c_weight:
-        probabilities = action_background_probabilities(
-            post, outputs.background_logits, config.loss.a2c_score
-        )
+        background, score = outputs.background_logits, config.loss.a2c_score
+        probabilities = action_background_probabilities(post, background, score)
         rows["a2c"] = config.loss.a2c_weight, separation_loss(probabilities, labels)
     mask = batch["sample_mask"]
-    return {
-        name: Term(weight, (values * mask).sum(), mask.sum()) for name, (weight, values) in rows.items()
-    }, {}
+    terms = {name: Term(weight, (row * mask).sum(), mask.sum()) for name, (weight, row) in rows.items()}
+    return terms, {}

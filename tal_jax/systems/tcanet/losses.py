@@ -105,15 +105,12 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weight
         regression = curriculum.weighted_localisation(regression, dynamic_weights)
     chosen = confidence_sample(iou, mask, uniforms, threshold, loss.low_iou)
     confidence = smooth_l1(stage.confidence, iou)
-    return (
-        Term(
-            loss.regression_weight,
-            jnp.where(positive, regression, 0.0).sum(),
-            positive.sum().astype(jnp.float32),
-        ),
-        Term(
-            loss.confidence_weight, jnp.where(chosen, confidence, 0.0).sum(), chosen.sum().astype(jnp.float32)
-        ),
+    return tuple(
+        Term(weight, jnp.where(counted, values, 0.0).sum(), counted.sum().astype(jnp.float32))
+        for weight, values, counted in (
+            (loss.regression_weight, regression, positive),
+            (loss.confidence_weight, confidence, chosen),
+        )
     )
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 OUTSIDE = -2.0  # a position so far outside that it reads 0
 MIN_COVERED_SEC = 1e-6
-# The gradient on a map of up to so many rows is a product of matrices, on a longer one a scatter: the faster of
-# the two on a CPU.
+# The gradient on a map of up to so many rows is a product of matrices, on a longer one a scatter: the
+# faster of the two on a CPU.
 PRODUCT_MAX_ROWS = 512
 
 

@@ -68,9 +68,8 @@ class FrameLevel(nn.Module):
         conv_1 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_1")(channels)
         conv_2 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_2")(hidden)
         conv_3 = ConvParameters(1, positions.shape[-1] // 4, 1, self.dtype, name="conv_3")(hidden)
-        return summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)[0].reshape(
-            positions.shape[:2]
-        )
+        hidden = _two_convolutions(maps, positions, conv_1, conv_2)
+        return summarise(hidden, *conv_3)[0].reshape(positions.shape[:2])
 
 
 class SegmentLevel(nn.Module):
@@ -84,21 +83,21 @@ class SegmentLevel(nn.Module):
     @nn.compact
     def __call__(self, maps, positions):
         groups, channels = len(maps), len(maps) * maps.shape[-1]
-        conv_1, conv_2 = (
-            ConvParameters(channels, 3, groups, self.dtype, name=f"conv_{i}")(channels) for i in (1, 2)
-        )
-        conv_3 = ConvParameters(channels, positions.shape[-1] // 4, groups, self.dtype, name="conv_3")(
-            channels
+        conv_1, conv_2, conv_3 = (
+            ConvParameters(channels, taps, groups, self.dtype, name=f"conv_{i + 1}")(channels)
+            for i, taps in enumerate((3, 3, positions.shape[-1] // 4))
         )
         conv_4 = ConvParameters(3, 1, 1, self.dtype, name="conv_4")(channels)
-        hidden = nn.relu(
-            summarise(_two_convolutions(maps, positions, conv_1, conv_2), *conv_3)
-        )  # (G, B * P, I)
+        hidden = _two_convolutions(maps, positions, conv_1, conv_2)
+        hidden = nn.relu(summarise(hidden, *conv_3))  # (G, B * P, I)
         return summarise(hidden[:, :, None], *conv_4)[0].reshape(*positions.shape[:2], 3)
 
 
 def _two_convolutions(maps, positions, conv_1, conv_2):
-    """(G, B * P, S / 4, I): both of stride 2, with ReLUs."""
+    """Two convolutions of stride 2 over samples of maps, with ReLUs.
+
+    maps (G, B, T, I), positions (B, P, S) -> (G, B * P, S / 4, I).
+    """
     even, odd = (
         nn.relu(half).astype(maps.dtype).reshape(len(maps), -1, *half.shape[-2:])
         for half in convolve_samples(maps, positions, *conv_1)
