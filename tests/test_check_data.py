@@ -8,9 +8,9 @@ from configs import folder, sbhar, thumos
 from tal_jax import report
 from tal_jax.check_data import check_dataset
 from tal_jax.data.features import data_config
+from tal_jax.data.learnable import longer_window
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import sequence_config
-from tal_jax.systems.afsd.learnable import longer_window
 from tal_jax.train import train
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from tal_jax.backbones.i3d import scale_pixels
-from tal_jax.systems.afsd.examples import training_examples
+from tal_jax.data import labelled_windows
 from tal_jax.systems import candidates
 from tal_jax.systems.interface import System, Term
 
@@ -63,7 +63,7 @@ def decode(config, *logits):
 
 
 TOY = System(
-    lambda config, num_classes: Toy(num_classes), training_examples, loss, decode, candidates.detections, max_streams=2
+    lambda config, num_classes: Toy(num_classes), labelled_windows.examples, loss, decode, candidates.detections, max_streams=2
 )
 # Adam makes of the last bit of a gradient the first one of a step.
 TOY_SGD = dataclasses.replace(TOY, optimizer=lambda config, total_steps: optax.sgd(0.1))

@@ -1,5 +1,6 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
+from tal_jax.data import labelled_windows
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.systems import afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
@@ -36,7 +37,7 @@ AFSD = System(
     candidates.detections,
     max_streams=2,
     require_valid=afsd_config.require_valid,
-    problems=afsd_examples.problems,
+    problems=labelled_windows.problems,
 )
 ECM = System(
     ecm.build,

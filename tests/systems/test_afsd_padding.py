@@ -11,11 +11,12 @@ from tal_jax.backbones.sequence import SequenceBackbone
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Dataset, Timeline, data_config
+from tal_jax.data.labelled_windows import random_crop
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, afsd
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd.config import afsd_config, sequence_config
-from tal_jax.systems.afsd.examples import random_crop, training_examples
+from tal_jax.systems.afsd.examples import training_examples
 from tal_jax.systems.afsd.model import Block, real_cells
 from tests.systems.test_afsd_decode import by_hand_outputs, make_outputs
 

@@ -1,45 +1,20 @@
-"""What AFSD trains on: windows of recordings with their annotations, laid out in arrays of fixed shape."""
-
-import dataclasses
-import logging
-from typing import NamedTuple
+"""What AFSD trains on: labelled windows, with their boundaries marked and a rearranged clip of each."""
 
 import numpy as np
 
-from tal_jax.data import windows
-from tal_jax.data.annotations import require_times
-from tal_jax.errors import DataError
+from tal_jax.data import labelled_windows, windows
 from tal_jax.systems.afsd import contrastive
-from tal_jax.systems.afsd.learnable import class_problems, no_window_sentence
-
-log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """One training window of one recording."""
-
-    name: str
-    offset: int  # first frame
-    num_frames: int  # of the recording
-
-
-BACKGROUND = Window("", 0, 0)  # stands for a window without action, which is drawn anew for each example
 
 
 def training_examples(config, dataset):
     """The training windows and the function that makes an example of one.
 
     Args:
-      config: the run's config (`data`, `window`, `augment`, `loss.contrastive_weight`).
+      config: the run's config (`data`, `window`, `augment`, `loss.contrastive_weight`, `model.masked`).
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      (items, make_example): a list of Window, those with a whole action first, then `BACKGROUND` so often that it is the share
-        `window.background` of all, but at most as often as there are windows without action; and
-        (Window, np.random.Generator) -> example, a dict of
-        inputs, num_frames: see `windows.window_inputs`;
-        segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows;
+      (items, make_example): see `labelled_windows.make_examples`. An example also has
         boundary_labels (2, window) float32: start and end frames;
         frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged clip of boundary
         contrastive learning (only if its loss has a weight).
@@ -47,137 +22,25 @@ def training_examples(config, dataset):
     Raises:
       DataError: no window of the training subset holds a whole action.
     """
-    size, found = config.window.frames, _windows(config, dataset)
-    items, truths, backgrounds = found.items, found.truths, found.backgrounds
-    for sentence in _problems(config, dataset, found):
-        log.warning(sentence)
-    share = config.window.background
-    items += [BACKGROUND] * min(round(share / (1 - share) * len(items)), len(backgrounds))
-    max_segments = max(len(labels) for _, labels in truths.values())
+    found, grid, size = labelled_windows.find(config, dataset), labelled_windows.window_grid(config), config.window.frames
+    shortest = {
+        name: windows.shortest_action(segments, found.num_frames[name], **grid)
+        for name, (segments, _) in found.truths.items()
+    }
 
-    def make_example(item, rng):
-        if item == BACKGROUND:
-            item, jitter = backgrounds[rng.integers(len(backgrounds))], 0
-        else:
-            jitter = config.augment.jitter_frames
-        offset = jittered_offset(item, jitter, size, rng)
-        num_frames = min(item.num_frames - offset, size)
-        if config.augment.crop and rng.random() < config.augment.crop:
-            offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.first_frame)
-        example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
-        example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
-        example["segments_frame"][: len(segments)] = segments
-        example["labels"] = np.zeros(max_segments, np.int32)
-        example["labels"][: len(labels)] = labels
+    def more(name, segments, num_frames, rng):
         # As published, boundaries are marked in the padding too, and background may come from there. A masked network
         # does not see it.
-        length = num_frames if _masked(config) else size
-        example["boundary_labels"] = np.zeros((2, size), np.float32)
-        example["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
+        length = num_frames if config.model.masked else size
+        added = {"boundary_labels": np.zeros((2, size), np.float32)}
+        added["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
         if config.loss.contrastive_weight:
             activitynet = config.loss.contrastive_rule == "activitynet"
-            block = contrastive.min_action_length(found.shortest[item.name], activitynet)
+            block = contrastive.min_action_length(shortest[name], activitynet)
             new_clip = contrastive.rearrange(segments, block, length, rng, activitynet)
-            example["frame_map"] = np.concatenate([new_clip["frame_map"], np.arange(length, size, dtype=np.int32)])
-            example["proposals_frame"] = new_clip["proposals"]
-            example["rearranged"] = np.float32(new_clip["valid"])
-        return example
+            added["frame_map"] = np.concatenate([new_clip["frame_map"], np.arange(length, size, dtype=np.int32)])
+            added["proposals_frame"] = new_clip["proposals"]
+            added["rearranged"] = np.float32(new_clip["valid"])
+        return added
 
-    return items, make_example
-
-
-def problems(config, dataset):
-    """Sentences on the classes that training does not learn, see `System.problems`. Raises DataError as `training_examples`."""
-    return _problems(config, dataset, _windows(config, dataset))
-
-
-class _Windows(NamedTuple):
-    """The training windows of a data set, and what they were cut from.
-
-    Attributes:
-        items: list of Window, those that hold a whole action.
-        backgrounds: list of Window, those that hold no part of any.
-        truths: {recording: (segments (G, 2) in frames, labels (G,) in 1..K)}.
-        shortest: {recording: frames}, see `windows.shortest_action`.
-        seen: the classes, 0-based, of which one of `items` holds an action by at least half.
-    """
-
-    items: list
-    backgrounds: list
-    truths: dict
-    shortest: dict
-    seen: set
-
-
-def _windows(config, dataset):
-    """The _Windows of the training subset. Raises DataError if no window holds a whole action."""
-    recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    require_times(recordings, f"training {config.system}")
-    size, stride = config.window.frames, config.window.train_stride_frames
-    grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
-    found = _Windows([], [], {}, {}, set())
-    for name, recording in recordings.items():
-        num_frames = len(dataset.read(name))
-        segments = dataset.timeline(name).to_cells(recording.segments_sec)
-        if config.data.input == "features":
-            segments = windows.cover(segments, num_frames)
-        elif num_frames <= size:  # as published, only in a recording of one window
-            segments = np.clip(segments, 0, num_frames)
-        found.truths[name] = segments, recording.labels + 1
-        found.shortest[name] = windows.shortest_action(segments, num_frames, **grid)
-        for offset, _, labels in windows.training_windows(segments, recording.labels, num_frames, **grid):
-            found.items.append(Window(name, offset, num_frames))
-            found.seen.update(labels.tolist())
-        # An interval with an ignored label may hold an action, so it is no background that is far from actions.
-        intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
-        free = windows.background_offsets(intervals, num_frames, window=size, stride=stride)
-        found.backgrounds.extend(Window(name, offset, num_frames) for offset in free)
-    if not found.items:
-        raise DataError(no_window_sentence(config, dataset, _lengths(found)))
-    return found
-
-
-def _lengths(found):
-    """(N,) frames of all training actions."""
-    return np.concatenate([np.zeros(0), *(np.diff(segments)[:, 0] for segments, _ in found.truths.values())])
-
-
-def _problems(config, dataset, found):
-    labels = np.concatenate([labels for _, labels in found.truths.values()]) - 1
-    return class_problems(config, dataset.annotations.subset(config.data.train_subset), _lengths(found), labels, found.seen)
-
-
-def _masked(config):
-    """Whether the network sees no padding; the networks of other systems on these examples say nothing of it."""
-    return config.model.get("masked", False)
-
-
-def random_crop(segments_frame, offset, num_frames, rng):
-    """A part of a window that holds a whole action: what a short recording looks like.
-
-    The action is drawn first, then the length of the part, then its place.
-
-    Args:
-      segments_frame: (G, 2) float, actions in frames of the recording.
-      offset, num_frames: the window's first frame, and how many it has of the recording.
-      rng: np.random.Generator.
-
-    Returns:
-      (offset, num_frames) of the part; those of the window where it holds no whole action.
-    """
-    first, last = np.floor(segments_frame[:, 0]).astype(int), np.ceil(segments_frame[:, 1]).astype(int)
-    whole = np.flatnonzero((first >= offset) & (last <= offset + num_frames) & (first < last))
-    if not len(whole):
-        return offset, num_frames
-    chosen = rng.choice(whole)
-    length = int(rng.integers(last[chosen] - first[chosen], num_frames, endpoint=True))
-    start = rng.integers(max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length), endpoint=True)
-    return int(start), length
-
-
-def jittered_offset(item, jitter, size, rng):
-    """The window's offset moved by up to `jitter` frames either way, within the recording."""
-    if not jitter:
-        return item.offset
-    return int(np.clip(item.offset + rng.integers(-jitter, jitter + 1), 0, max(item.num_frames - size, 0)))
+    return labelled_windows.make_examples(config, dataset, found, more)
