@@ -451,7 +451,8 @@ def test_a_detector_of_proposals_becomes_a_run(tmp_path, tiny_data, capsys, make
     _, ((config, found, dataset, _),) = evaluate.load_detector(config, workdir)
     assert config.data.num_channels == (3 if fold == 1 else 0)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
-    ((_, _, inputs, _),) = SYSTEMS[config.system].windows(config, dataset, "sunday")
+    (make,) = SYSTEMS[config.system].windows(config, dataset, "sunday")
+    inputs = make().inputs
     apply = jax.jit(SYSTEMS[config.system].build(config, 2).apply)
     outputs, wanted = (apply(tree, **{name: array[None] for name, array in inputs.items()}) for tree in (found, variables))
     jax.tree.map(np.testing.assert_array_equal, outputs, wanted)

@@ -70,7 +70,7 @@ def weighted_sum(config, model, variables, batch, epoch, rng):
 def test_positives_count_alike_in_all_small_batches(tiny, accumulate_steps, batch_size):
     config = tiny("toy", accumulate_steps=accumulate_steps, batch_size=batch_size)
     batch = {"inputs": np.array([1.0, 5.0]), "positives": np.array([99.0, 1.0]), "sample_mask": np.ones(2)}
-    system = System(None, None, weighted_sum, None)
+    system = System(None, None, weighted_sum, None, None)
     parallel, optimizer = make_parallel("pmap", 1), optax.sgd(1.0)
     state = parallel.replicate(train.init_state(config, Scale(), optimizer, batch["inputs"]))
     step = parallel.compile(train.make_step(config, system, Scale(), optimizer, 1))

@@ -93,7 +93,7 @@ def test_dw_afsd(tiny, monkeypatch):
 
 def run_function(tiny, monkeypatch, loss, module, batch, *, accumulate_steps, num_devices=1, impl="pmap"):
     """`run_step` of a system made of a module and a loss. Returns (state, values)."""
-    monkeypatch.setitem(SYSTEMS, "made", System(lambda config, num_classes: module, None, loss, None))
+    monkeypatch.setitem(SYSTEMS, "made", System(lambda config, num_classes: module, None, loss, None, None))
     config = accumulating(tiny("toy", ema_decay=0.0), len(batch["sample_mask"]), accumulate_steps)
     config.system = "made"
     return run_step(config, batch, impl, devices(num_devices), optimizer=optax.sgd(1.0))

@@ -117,7 +117,7 @@ def test_a_location_behind_the_end_gives_no_candidate():
     candidates = afsd_decode.of_locations(config, outputs)
     assert (candidates.scores[0, 0] > 0).any() and not candidates.scores[0, 1].any()
     assert candidates.segments.max() <= 5
-    assert not afsd_decode.decode(config, afsd_decode.fuse_streams(outputs, outputs)).scores[0, 1].any()
+    assert not afsd_decode.of_locations(config, afsd_decode.fuse_streams(outputs, outputs)).scores[0, 1].any()
     assert not afsd_decode.decode_two_streams(config, outputs, outputs).scores[0, 1].any()
 
 
