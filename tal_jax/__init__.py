@@ -8,7 +8,7 @@ def load_run(folder):
 
         run = tal_jax.load_run("runs/demo")
         run.classes            # names in index order
-        run.detect(array)      # or a path; gives a list of {"label", "segment": [start_sec, end_sec], "score"}
+        run.detect(array)      # or a path; a list of {"label", "segment": [start_sec, end_sec], "score"}
 
     Args:
       folder: of the run, as `--workdir` names it. Its config.json says all; relative paths in it count from

@@ -70,8 +70,8 @@ class TrainedRun:
 
         Returns:
           A list of {"label": name of a class, "segment": [start_sec, end_sec], "score": float, higher is
-          surer}: all that is found, also what scores little. `config.predict.min_score` says what the picture of
-          `--mode=predict` shows.
+          surer}: all that is found, also what scores little. `config.predict.min_score` says what the
+          picture of `--mode=predict` shows.
 
         Raises:
           DataError: one sentence, if the source cannot be read, does not fit what the run was trained on, or

@@ -72,7 +72,10 @@ def test_a_wheel_carries_the_configs(tmp_path):
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
-    code = "from tests_of_the_wheel import loaded; print(loaded('--config=sbhar:demo').name, loaded('--config=thumos').system)"
+    code = (
+        "from tests_of_the_wheel import loaded; "
+        "print(loaded('--config=sbhar:demo').name, loaded('--config=thumos').system)"
+    )
     shutil.copy(__file__, site / "tests_of_the_wheel.py")
     ended = subprocess.run(
         [sys.executable, "-c", code],
