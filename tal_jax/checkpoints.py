@@ -10,6 +10,7 @@ import pathlib
 import time
 
 import jax
+import ml_collections
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -285,10 +286,7 @@ def trained_run(config, workdir):
     Raises:
       DataError: there is no run.
     """
-    path = pathlib.Path(workdir) / "config.json"
-    if not path.exists():
-        raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
-    run = _read_run(path)
+    path, run = pathlib.Path(workdir) / "config.json", _run_in(workdir)
     config = config.copy_and_resolve_references()
     trained, asked = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
     trained |= {field: asked[field] for field in FILE_FIELDS if field in trained and asked.get(field)}
@@ -318,6 +316,34 @@ def trained_run(config, workdir):
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir.") from error
     return config, tuple(run["classes"]), run["frame_sec"]
+
+
+def stored_config(workdir):
+    """The config that the run in a workdir was trained with, as its config.json holds it: a ConfigDict.
+
+    Raises:
+      DataError: there is no run, or its config.json is damaged.
+    """
+    try:
+        return ml_collections.ConfigDict(_with_tuples(_run_in(workdir)["config"]))
+    except (TypeError, ValueError) as error:
+        path = pathlib.Path(workdir) / "config.json"
+        raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another run.") from error
+
+
+def _with_tuples(value):
+    """A value of a JSON file as a config has it: tuples for lists."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(entry) for key, entry in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _run_in(workdir):
+    """What `_read_run` returns of a workdir. Raises DataError if it holds no run."""
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
+    return _read_run(path)
 
 
 def _read_run(path):

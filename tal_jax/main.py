@@ -1,4 +1,4 @@
-"""The front door: python -m tal_jax.main --config=configs/sbhar.py [--mode=train|evaluate|predict|propose|…]."""
+"""The front door: python -m tal_jax.main --config=sbhar [--mode=train|evaluate|predict|propose|…]."""
 
 import logging
 import os
@@ -14,18 +14,19 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import absl.logging
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
-from tal_jax.config import flag_problem
+from tal_jax.config import define_config, flag_problem, known_configs
 from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
 from tal_jax.files import remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger("tal_jax")
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, and after a colon the system: configs/sbhar.py:afsd. Any field: --config.train.epochs=3."
+_CONFIG = define_config(
+    flags.FLAGS,
+    "Config, by its name or its file, and after a colon the variant: sbhar:afsd, configs/sbhar.py:afsd. "
+    "Any field: --config.train.epochs=3.",
 )
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -141,7 +142,7 @@ def _parse(argv):
     try:
         rest = flags.FLAGS(argv)
         if _CONFIG.value is None:
-            raise flags.Error("say which config, --config=configs/sbhar.py.")
+            raise flags.Error("say which config, for example --config=sbhar.")
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
         for name in ("workdir", *_MODES_OF):
@@ -154,18 +155,17 @@ def _parse(argv):
                 raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
         system = _CONFIG.value.system  # a config file that could not be loaded says so here
         if system not in SYSTEMS:
-            head = f"the head of {_config_file(argv)} lists its variants"
+            file = _config_file(argv)
+            head = f"the head of {known_configs().get(file, file)} lists its variants"
             raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; {head}.")
     except SystemExit as error:
         sys.exit(_why_exit(error))
-    except OSError:
-        sys.exit(f"Error: cannot read the config file {_config_file(argv)}.")
     except (AttributeError, KeyError) as error:
         sys.exit(f"Error: {_unknown_field(error, argv) or flag_problem(error, _config_file(argv))}")
     except flags.UnrecognizedFlagError as error:
-        hint = ". Say first which config: --config=configs/sbhar.py." if error.flagname.startswith("config.") else ""
+        hint = ". Say first which config, for example --config=sbhar." if error.flagname.startswith("config.") else ""
         sys.exit(f"Error: {error}{hint}")
-    except (flags.Error, RecursionError, SyntaxError, TypeError, ValueError) as error:
+    except (flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(f"Error: {flag_problem(error, _config_file(argv))}")
     return rest
 
@@ -182,7 +182,7 @@ def _why_exit(error):
 
 
 def _config_file(argv):
-    """The config file that the command line names last, without its variant."""
+    """The config, a file or a name, that the command line names last, without its variant."""
     found = ""
     for word, following in zip(argv, [*argv[1:], ""]):
         flag, _, value = word.lstrip("-").partition("=")

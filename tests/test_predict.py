@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tal_jax import predict, report, train
+from tal_jax import evaluate, inputs, predict, report, train, trained_run
 from tal_jax.data import in_classes, load_dataset, shapes
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import common_frame_sec
@@ -92,8 +92,8 @@ def test_a_folder_and_its_detector_is_compiled_once(detections_of, tmp_path, mon
     for seed, name in enumerate(("one", "two", "three")):
         np.save(folder / f"{name}.npy", signal(200, ACTIONS, seed))
     (folder / "notes.txt").write_text("not a recording")
-    made, Detector = [], predict.Detector
-    monkeypatch.setattr(predict, "Detector", lambda *arguments: made.append(1) or Detector(*arguments))
+    made, Detector = [], trained_run.Detector
+    monkeypatch.setattr(trained_run, "Detector", lambda *arguments: made.append(1) or Detector(*arguments))
     found = detections_of(folder)
     assert sorted(found) == ["one", "three", "two"] and len(made) == 1
     for detections in found.values():
@@ -139,8 +139,8 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     hours[-150:] = signal(150, [("slow", 50, 90)], seed=5)
     hours.flush()
     del hours
-    dataset = predict.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
-    detector, variables = predict.Detector([config], 2), predict.evaluate.load_variables(config, workdir)
+    dataset = inputs.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
+    detector, variables = trained_run.Detector([config], 2), evaluate.load_variables(config, workdir)
     assert isinstance(dataset.read("hours"), np.memmap)
     streams = [Stream(config, variables, dataset)]
     first = detector.detect(streams, ["hours"])  # compiles
@@ -271,12 +271,12 @@ def test_a_folder_of_two_streams(run, tmp_path):
     for stream, channels in (("rgb", 1), ("flow", 2)):
         (tmp_path / stream).mkdir()
         np.save(tmp_path / stream / "new.npy", np.ones((200, channels)))
-    dataset = predict.input_datasets(config, str(tmp_path), ("fast", "slow"))["new"]()
+    dataset = inputs.input_datasets(config, str(tmp_path), ("fast", "slow"))["new"]()
     assert dataset.read("new").shape == (200, 3)
     for path in (tmp_path / "rgb", tmp_path / "flow"):
         (path / "new.npy").unlink()
     with pytest.raises(DataError, match=r"holds no .npy, .npz, .csv, .* file, nor does .*rgb hold .npy files"):
-        predict.input_datasets(config, str(tmp_path), ("fast", "slow"))
+        inputs.input_datasets(config, str(tmp_path), ("fast", "slow"))
 
 
 def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path):
@@ -284,11 +284,11 @@ def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path
     config.data.name = "sbhar"
     config.data.left_out = ("typo",)
     with pytest.raises(DataError, match="config.data.left_out names 'typo', which is no recording of the annotations"):
-        predict.input_datasets(config, "exp19_user10", ("fast", "slow"))
+        inputs.input_datasets(config, "exp19_user10", ("fast", "slow"))
     np.save(tmp_path / "new.npy", np.ones((200, 3)))
     for name in ("folder", "shapes"):  # one has none of its own, the other none yet
         config.data.update(name=name, frames=str(tmp_path / "nowhere"))
-        assert list(predict.input_datasets(config, str(tmp_path / "new.npy"), ("fast", "slow"))) == ["new"]
+        assert list(inputs.input_datasets(config, str(tmp_path / "new.npy"), ("fast", "slow"))) == ["new"]
 
 
 @pytest.mark.parametrize("source", ["predictions", "predictions/x.cas.npz"])
@@ -367,7 +367,7 @@ def test_detections_in_a_video_are_at_its_times(run_on_frames, tmp_path, monkeyp
         times_sec = streams[0].dataset.timeline(name).to_seconds(edges)
         return {name: [{"label": "x", "segment": list(segment), "score": 1.0} for segment in times_sec.tolist()]}
 
-    monkeypatch.setattr(predict.Detector, "detect", white)
+    monkeypatch.setattr(trained_run.Detector, "detect", white)
     config, workdir = run_on_frames
     names = {name.split(".")[0]: name for name in FILES}
     for name in names.values():

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tal_jax import evaluate, predict, propose, train
+from tal_jax import evaluate, predict, propose, train, trained_run
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.proposals import read_proposals
@@ -195,11 +195,10 @@ def test_predict_takes_proposals_of_a_file(odd_run, odd_data):
 
 
 def test_a_file_of_proposals_is_read_once(odd_data, tmp_path, monkeypatch):
-    read, read_blocks = [], predict.read_blocks
-    monkeypatch.setattr(predict, "read_blocks", lambda path: read.append(path) or read_blocks(path))
+    read, read_blocks = [], trained_run.read_blocks
+    monkeypatch.setattr(trained_run, "read_blocks", lambda path: read.append(path) or read_blocks(path))
     config, source, classes = odd_config("pgcn", odd_data), str(odd_data / "rgb"), ("fast", "slow")
-    inputs = predict.inputs_of([evaluate.Run("", config, classes, None)], source)
-    inputs = predict.with_proposals(config, tmp_path, source, inputs, classes)
+    inputs = trained_run.TrainedRun([evaluate.Run(str(tmp_path), config, classes, None)]).inputs(source)
     assert inputs.keys() == ODD.keys()
     found = [inputs[name]()[0].proposals for name in ("one", "test_one")]
     assert [list(one) for one in found] == [["one"], ["test_one"]]
@@ -239,8 +238,8 @@ def test_predict_takes_the_classes_of_the_first_stage_by_name(tiny, tmp_path, cl
     config.proposals = str(folder / "proposals.json")
     annotations = dataclasses.replace(load_annotations(config.data.annotations), classes=classes)
     expected = read_proposals(config.proposals, annotations)[0]["sunday"]
-    inputs = predict.inputs_of([evaluate.Run("", config, classes, None)], "sunday")
-    (dataset,) = predict.with_proposals(config, tmp_path, "sunday", inputs, classes)["sunday"]()
+    inputs = trained_run.TrainedRun([evaluate.Run(str(tmp_path), config, classes, None)]).inputs("sunday")
+    (dataset,) = inputs["sunday"]()
     assert_same(dataset.proposals, {"sunday": expected})
     assert {*expected.labels} == {-1 if class_agnostic else 0}  # slow, which the first stage counts as 1
 

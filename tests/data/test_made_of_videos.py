@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tal_jax import extract, predict
+from tal_jax import extract, inputs
 from tal_jax.data import load_dataset
 from tal_jax.data.made_of_videos import read_settings
 from tal_jax.errors import DataError
@@ -38,11 +38,11 @@ def test_how_features_were_extracted_need_not_be_said_again(config, tmp_path):
     assert dataset.duration_sec("a") == 2.0 and dataset.read("a").shape == (9, 3)
     assert config.data.stride_frames == 1  # it is the same config
 
-    make = predict.input_datasets(config, str(tmp_path / "features" / "a.npy"), ("x",))["a"]
+    make = inputs.input_datasets(config, str(tmp_path / "features" / "a.npy"), ("x",))["a"]
     assert make().timeline("a") == timeline
     elsewhere = tmp_path / "elsewhere.npy"  # without a word beside it: as what the run has learnt from
     np.save(elsewhere, dataset.read("a"))
-    found = predict.input_datasets(config, str(elsewhere), ("x",))["elsewhere"]().timeline("elsewhere")
+    found = inputs.input_datasets(config, str(elsewhere), ("x",))["elsewhere"]().timeline("elsewhere")
     assert (found.fps, found.stride_frames, found.snippet_frames) == (config.data.fps, 4, 8)
 
 
@@ -67,7 +67,7 @@ def test_what_is_said_otherwise_is_refused(config, tmp_path):
     with pytest.raises(
         DataError, match="other are 2 frames apart .* but those they go with are 4 frames apart"
     ):
-        predict.input_datasets(config, str(other), ("x",))["b"]()
+        inputs.input_datasets(config, str(other), ("x",))["b"]()
 
 
 def test_damaged_words_are_sentences(config, tmp_path):

@@ -1,0 +1,8 @@
+"""What pyproject.toml cannot say: configs/ goes into the package, so that --config=sbhar is found anywhere."""
+
+from setuptools import find_namespace_packages, setup
+
+setup(
+    packages=[*find_namespace_packages(include=["tal_jax*"]), "tal_jax.configs"],
+    package_dir={"tal_jax.configs": "configs"},
+)

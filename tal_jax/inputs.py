@@ -1,0 +1,210 @@
+"""What a trained run is to detect in, files, an array or a recording of its data set, as Datasets."""
+
+import dataclasses
+import functools
+import logging
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tal_jax.config import is_two_stage
+from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
+from tal_jax.data.features import build_dataset
+from tal_jax.data.frames import STREAMS, read_frames
+from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
+from tal_jax.data.names import VIDEO_SUFFIXES
+from tal_jax.data.video import store_video, stored_files
+from tal_jax.errors import DataError
+from tal_jax.files import list_files, temporary_folder
+
+log = logging.getLogger(__name__)
+
+
+ARRAY = "array"  # what the recording of an array is called
+
+
+class Timing(NamedTuple):
+    """What is said of the times of an input, before its annotation and the config: None is nothing.
+
+    Attributes:
+      fps: samples or feature vectors a second.
+      duration_sec: length of the recording in seconds.
+    """
+
+    fps: float | None = None
+    duration_sec: float | None = None
+
+
+def input_datasets(config, source, classes, timing=Timing()):
+    """What `--input` or `TrainedRun.detect` names: dict recording name -> function that makes its Dataset.
+
+    The Datasets have no proposals.
+
+    Recordings that the config's annotations know keep their names there, their durations and their ground
+    truth.
+
+    Args:
+      config: of a run.
+      source: a path, the name of a recording of the config's data set, or an array (T, C), whose recording is
+        called ARRAY.
+      classes: of the run.
+      timing: Timing of an array or a file of features.
+
+    Raises:
+      DataError: `source` names nothing; the functions raise it for what cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return {ARRAY: functools.partial(_array_dataset, config, source, classes, timing)}
+    if not source:
+        raise DataError(
+            "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data "
+            "set."
+        )
+    path = pathlib.Path(source)
+    known = known_recordings(config, classes)
+    if path.exists():
+        files = _input_files(path, config.data.input)
+        named = {_recording_name(file, config.data, known): file for file in files}
+        if len(named) < len(files):
+            raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
+        make = functools.partial(_file_dataset, config, classes=classes, known=known, timing=timing)
+        return {name: functools.partial(make, file, name) for name, file in named.items()}
+    if source not in known:
+        raise DataError(
+            f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set."
+        )
+    if any(timing):
+        raise DataError(
+            f"The times of the recording '{source}' are those of its data set; leave out fps and "
+            "duration_sec."
+        )
+    alone = config.copy_and_resolve_references()
+    if is_two_stage(alone):
+        alone.proposals = ""
+    dataset = load_dataset(alone)
+    if source not in dataset.annotations.recordings:
+        raise DataError(f"The recording '{source}' of the config's data set has no features.")
+    recordings = {source: in_classes(dataset.annotations, classes).recordings[source]}
+    return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
+
+
+def _input_files(path, stream):
+    """The file `path`, or the files of a folder.
+
+    Of a folder with rgb/ and flow/, the files in rgb/, or for a network of flow frames in flow/.
+
+    Raises:
+      DataError: it is a pipe or a device, or the folder has no file of the kind.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"--input={path} is a pipe or a device; name a file or a folder.")
+    suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
+    inside = path / ("flow" if stream == "flow" else "rgb")
+    for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
+        found, left_out = list_files(folder, wanted)
+        if left_out:
+            log.warning("%s", left_out)
+        if found:
+            return found
+    raise DataError(
+        f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files."
+    )
+
+
+def known_recordings(config, classes):
+    """The annotated recordings, name -> Recording in the run's classes; {} where nothing is annotated."""
+    try:
+        annotations = dataset_annotations(config)
+    except DataError as error:
+        there_is_none = config.data.name not in ANNOTATIONS or isinstance(error.__cause__, FileNotFoundError)
+        if config.data.annotations or not there_is_none:
+            raise
+        return {}
+    return in_classes(
+        annotations.class_agnostic() if config.data.class_agnostic else annotations, classes
+    ).recordings
+
+
+def _recording_name(file, data, known):
+    """The name of a file's recording: the stem, without `data.file_prefix` unless annotated with it."""
+    return file.stem if file.stem in known else file.stem.removeprefix(data.file_prefix)
+
+
+def _file_dataset(config, file, name, classes, known, timing):
+    """The Dataset of one file, read once."""
+    data = config.data
+    recording = _recording(name, known.get(name), timing, data)
+    if data.input == "features":
+        annotations, data = as_extracted(
+            Annotations(classes, {name: recording}), {name: file}, data, data.features
+        )
+        return _alone(annotations, read_features(file, data), data, file)
+    if any(timing):
+        raise DataError(f"{file} says itself how long it lasts; leave out fps and duration_sec.")
+    features, recording = _video_frames(file, data, recording)
+    return _alone(Annotations(classes, {name: recording}), FeatureFile(features), data, file)
+
+
+def _array_dataset(config, array, classes, timing):
+    """The Dataset of an array (T, C), as of a .npy file of it that is not annotated."""
+    data = config.data
+    if data.input != "features":
+        raise DataError(f"The run sees videos (data.input={data.input}), no array; name the file of a video.")
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
+        raise DataError(
+            f"The array has the shape {array.shape} and the type {array.dtype}; it must hold real numbers "
+            "(T, C), one row a sample or a feature vector, neither T nor C 0."
+        )
+    if not (timing.duration_sec or (timing.fps or data.fps) and data.stride_frames):
+        needed = "fps=25 (rows a second) or duration_sec=60" if data.stride_frames else "duration_sec=60"
+        raise DataError(f"How long the array lasts is not known; say {needed}, for example.")
+    annotations = Annotations(classes, {ARRAY: _recording(ARRAY, None, timing, data)})
+    annotations, data = as_extracted(annotations, {ARRAY: None}, data, data.features)
+    return _alone(
+        annotations,
+        FeatureFile(array if array.dtype.kind == "f" else array.astype(np.float32)),
+        data,
+        "memory",
+    )
+
+
+def _recording(name, known, timing, data):
+    """The Recording to detect in: of the test subset, as annotated (`known`, or None) but for the Timing."""
+    recording = known or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    said = {field: value for field, value in timing._asdict().items() if value}
+    return dataclasses.replace(recording, subset=data.test_subset, **said)
+
+
+def _alone(annotations, features, data, source):
+    """The Dataset of the one recording of `annotations`, of its FeatureFile. source: for messages."""
+    (recording,) = annotations.recordings.values()
+    timed = features.times_sec is not None or features.rate
+    if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
+        raise DataError(
+            f"How long {source} lasts is not known; say how many frames apart its features are, for example "
+            "--config.data.stride_frames=16 --config.data.snippet_frames=16."
+        )
+    return build_dataset(annotations, lambda _: features, {recording.name}, data, f"in {source}")
+
+
+def _video_frames(file, data, recording):
+    """Frames (T, H, W, C) as the network sees them, a memory map; their Recording, with its times."""
+    if file.suffix == ".npy" and file.parent.name in STREAMS:  # tal_jax.prepare has made them
+        folder = file.parent.parent
+        return read_frames(folder, data, file.stem), as_stored(
+            recording, folder / "info" / f"{file.stem}.json"
+        )
+    with temporary_folder() as folder:
+        store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
+        info_file = stored_files(folder, file, flow=False)[1]
+        recording, notes = as_stored(recording, info_file), read_notes(info_file)
+        if notes:
+            log.warning("%s: %s.", file.name, notes)
+        return read_frames(pathlib.Path(folder), data, file.stem), recording  # the map outlives its name
