@@ -30,7 +30,7 @@ the other settings are ours, and nothing was tried. Its detections are of the th
 
 import numpy as np
 
-from tal_jax.config import split_variant
+from tal_jax.config import extract_config, split_variant
 from tal_jax.data import activitynet
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import variant_config
@@ -95,6 +95,7 @@ def weak_config(version, row):
     config = ecm_config(row)
     config.name = f"activitynet_{version}_ecm_{row}"
     config.data = activitynet.data_config("features", version)
+    config.extract = extract_config()
     config.window.snippets = 100
     config.seed = 7 if version == "1.2" else 1
     config.model.top_k_ratio = 0.25 if version == "1.2" else 0.6
@@ -118,10 +119,10 @@ def pgcn_on_rescaled(input, row):
     config = pgcn_config("pgcn", row, input)
     config.name = f"activitynet_pgcn_{input}_{row}"
     config.data = activitynet.data_config("features")
+    config.extract = extract_config()
     config.data.num_channels = 2048
     config.data.stream = input
     config.window.snippets = 100
-    config.pooling.rows = "rescaled"
     config.pools.incomplete_tiou = 0.6
     config.pools.incomplete_overlap = 0.0
     config.pools.background_tiou = 0.1
@@ -140,8 +141,9 @@ def tcanet_on_rescaled():
     config = tcanet_config()
     config.name = "activitynet_tcanet"
     config.data = activitynet.data_config("features")
+    config.extract = extract_config()
     config.window.snippets = 100
-    config.model.normalise_by = "duration"
+    config.window.normalise_by = "duration"
     config.decode.class_sharpness = 0.0
     config.train.learning_rate = 1e-3
     config.train.weight_decay = 1e-4

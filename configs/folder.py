@@ -14,7 +14,7 @@ ECM learns from which actions a recording holds: in the subset "train" labels ne
 Its fields are not tuned, and nothing was measured with them.
 """
 
-from tal_jax.config import split_variant
+from tal_jax.config import extract_config, split_variant
 from tal_jax.data import folder
 from tal_jax.systems.afsd.config import variant_config
 from tal_jax.systems.ecm.config import ecm_config
@@ -27,6 +27,7 @@ def get_config(variant="dw_afsd,input=features"):
         config = ecm_config(options["row"])
         config.name = f"folder_ecm_{options['row']}"
         config.data = folder.data_config("features")
+        config.extract = extract_config()
         config.model.hidden = 512
         config.decode.nms_extra_sec = 0.0  # actions may be shorter than the published second
         return config
@@ -37,6 +38,7 @@ def get_config(variant="dw_afsd,input=features"):
     config.window.train_stride_frames = 128
     config.augment.jitter_frames = 64
     if stream == "features":
+        config.extract = extract_config()
         config.model.channels = 256
         config.model.backbone_width = 128
     return config

@@ -21,7 +21,7 @@ videos are those of the detections, from SCORES, {"class": [name, …], "results
 features of its own.
 """
 
-from tal_jax.config import split_variant
+from tal_jax.config import extract_config, split_variant
 from tal_jax.data import features
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.tcanet.config import tcanet_config
@@ -39,6 +39,7 @@ def get_config(variant="kt_mgfn"):
     config = kt_mgfn_config(options["row"])
     config.name = f"hacs_{system}_{options['row']}"
     config.data = features.data_config(stride_frames=0, allow_missing=True)
+    config.extract = extract_config()
     config.data.update(train_subset="training", test_subset="validation", clips_subset="clips" if config.model.transfer else "")
     return config
 
@@ -48,6 +49,7 @@ def tcanet_on_slowfast():
     config = tcanet_config()
     config.name = "hacs_tcanet"
     config.data = features.data_config(fps=15.0, stride_frames=8, snippet_frames=8, num_channels=2304, allow_missing=True)
+    config.extract = extract_config()
     config.data.update(train_subset="training", test_subset="validation", left_out=DAMAGED)
     config.evaluate.tious = TIOUS
     return config

@@ -128,6 +128,7 @@ def weak_config(system, options):
     config.model.erase_threshold = 0.8
     config.model.normalised_fusion = False  # scaled to [0, 1], what the second stage has not found looks like an action
     config.model.predictor_width = 64
+    config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.oic.scaled = True  # for the raw sequences have no bounds
     if config.model.boundary:

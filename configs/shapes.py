@@ -15,7 +15,7 @@ from tal_jax.systems.afsd.config import sequence_config
 def get_config(system="dw_afsd"):
     """system: 'dw_afsd' or 'afsd'."""
     split_variant(system, ("dw_afsd", "afsd"))
-    config = sequence_config(system)
+    config = sequence_config(system, of_frames=True)
     config.name = f"shapes_{system}"
     config.data = shapes.data_config()
 
@@ -26,8 +26,6 @@ def get_config(system="dw_afsd"):
     config.augment.crop = 0.0
     config.window.background = 0.0
 
-    config.model.backbone = "i3d"
-    config.model.masked = False  # I3D sees padding like a recording
     config.model.i3d_width = 0.25
     config.model.frozen_norm = False
     config.model.channels = 128

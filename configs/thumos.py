@@ -35,7 +35,7 @@ The two best classes of a classifier of whole videos (UntrimmedNet's) are those 
 "results": {VIDEO: [probability, …]}}; or with --config.decode.classes=proposals those that the proposals came with.
 """
 
-from tal_jax.config import split_variant
+from tal_jax.config import extract_config, split_variant
 from tal_jax.data import thumos14
 from tal_jax.systems.afsd.config import variant_config
 from tal_jax.systems.ecm.config import ecm_config
@@ -62,6 +62,7 @@ def get_config(variant="dw_afsd,input=rgb"):
         config.name = f"thumos_ecm_{options['row']}"
         config.data = thumos14.data_config("features")
         config.data.stride_frames = 0
+        config.extract = extract_config()
         config.evaluate.tious = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
         return config
     systems = ("dw_afsd", "afsd", "ecm", "pgcn", "pgcn_dw", "tcanet")
@@ -70,6 +71,7 @@ def get_config(variant="dw_afsd,input=rgb"):
     config.data = thumos14.data_config(stream)
     config.window.frames = 256  # 26 s of frames at 10 fps; 34 s of features
     if stream == "features":
+        config.extract = extract_config()
         config.augment.jitter_frames = 15  # half the stride of the windows
         config.train.learning_rate = 1e-4
     else:
@@ -83,6 +85,7 @@ def pgcn_on_clips(system, options):
     config.name = "_".join(["thumos", system, *options.values()])
     config.data = thumos14.data_config("clips")
     config.data.stream = options["input"]
+    config.extract = extract_config()
     config.extract.flow_weights = "data/i3d_flow.npz"
     return config
 
@@ -91,6 +94,7 @@ def tcanet_on_windows():
     """TCANet on windows of the shared features."""
     config = tcanet_config()
     config.name = "thumos_tcanet"
+    config.extract = extract_config()
     config.data = thumos14.data_config("features")
     config.window.snippets = 256
     config.window.train_stride_frames = 128

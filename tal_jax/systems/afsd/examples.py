@@ -64,7 +64,7 @@ def training_examples(config, dataset):
         num_frames = min(item.num_frames - offset, size)
         if config.augment.crop and rng.random() < config.augment.crop:
             offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.first_frame)
+        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.get("first_frame", 0))
         example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
         example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
         example["segments_frame"][: len(segments)] = segments
@@ -115,7 +115,7 @@ def _windows(config, dataset):
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
     size, stride = config.window.frames, config.window.train_stride_frames
-    grid = dict(window=size, stride=stride, first_frame=config.window.first_frame)
+    grid = dict(window=size, stride=stride, first_frame=config.window.get("first_frame", 0))
     found = _Windows([], [], {}, {}, set())
     for name, recording in recordings.items():
         num_frames = len(dataset.read(name))
