@@ -76,6 +76,10 @@ def kt_mgfn_config(row="boundary"):
     config.window.sampling = "linear"  # [none]
 
     config.model = model = ml_collections.ConfigDict()
+    model.dilations = (1, 2, 3, 5)  # of the branches of a stage
+    model.cascade = True  # a second stage, from which the first one hides what it has found
+    model.transfer = True  # help from trimmed clips
+    model.boundary = True  # segments are regressed; False: runs of high activation
     model.update(ABLATION[row])
     model.width = 256  # channels of base and branches [none]
     model.erase_threshold = 0.6  # of the normalised activation, from which a snippet is hidden from the second stage [E]
