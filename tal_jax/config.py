@@ -1,6 +1,7 @@
 """The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
 import ast
+import inspect
 import re
 
 import ml_collections
@@ -105,32 +106,31 @@ def extract_config():
     return extract
 
 
-def split_variant(variant, systems, **defaults):
-    """What stands behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb, taken apart.
+def config_of(variant, table):
+    """The config that the text behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb asks for.
 
     Args:
       variant: 'SYSTEM,OPTION=VALUE,…'.
-      systems: the names that SYSTEM may be.
-      defaults: every option there is, and its value where it is left out.
-
-    Returns:
-      system, dict option -> value.
+      table: {system: the function that makes its config}, of the system and, by name, its options, which have
+        defaults.
 
     Raises:
       DataError: another system or option.
     """
     system, *parts = variant.split(",")
-    if system not in systems:
+    if system not in table:
         raise DataError(
-            f"the system '{system}' is not one of {', '.join(systems)}; the head of the config file lists its variants."
+            f"the system '{system}' is not one of {', '.join(table)}; the head of the config file lists its variants."
         )
     options = dict(part.partition("=")[::2] for part in parts)
     if len(options) < len(parts):
         raise DataError(f"the variant '{variant}' says an option twice; say it once.")
-    unknown = [option for option in options if option not in defaults]
+    _, *known = inspect.signature(table[system]).parameters
+    unknown = [option for option in options if option not in known]
     if unknown:
-        raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {', '.join(defaults) or 'none'}.")
-    return system, defaults | options
+        has = ", ".join(known) or "none"
+        raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {has}.")
+    return table[system](system, **options)
 
 
 def is_two_stage(config):

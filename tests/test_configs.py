@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -235,3 +236,11 @@ def test_features_have_two_streams(tmp_path):
 def batched(inputs):
     """The inputs of a module, each with a leading dimension."""
     return {key: value[None] for key, value in (inputs if isinstance(inputs, dict) else {"inputs": inputs}).items()}
+
+
+def test_an_option_is_said_once_and_a_config_file_is_short():
+    with pytest.raises(DataError, match="says an option twice"):
+        get_config("thumos", "afsd,input=rgb,input=flow")
+    for path in pathlib.Path(importlib.import_module("configs.sbhar").__file__).parent.glob("*.py"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 110 and max(map(len, lines)) <= 110, path

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, sequence_augmentation, split_variant
+from tal_jax.config import base_config, sequence_augmentation
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
@@ -149,24 +149,18 @@ def sequence_config(system="dw_afsd", of_frames=False):
     return config
 
 
-def variant_config(variant, default_input, systems=("dw_afsd", "afsd")):
-    """The config of a variant such as 'dw_afsd,input=rgb', but for its `name` and `data`.
+def input_config(system, input):
+    """A config of AFSD but for its `name` and `data`.
 
     Args:
-      variant: 'afsd' or 'dw_afsd', and after ',input=' what the network reads: 'features', or the frames 'rgb' or 'flow', which
-        train the published network from Kinetics weights.
-      default_input: without ',input='.
-      systems: all that the config file has, of which these two are made here.
-
-    Returns:
-      config, system, input.
+      system: 'afsd' or 'dw_afsd'.
+      input: what the network reads: 'features', or the frames 'rgb' or 'flow', which train the published network
+        from Kinetics weights.
     """
-    system, options = split_variant(variant, systems, input=default_input)
-    stream = options["input"]
-    if stream == "features":
-        return sequence_config(system), system, stream
+    if input == "features":
+        return sequence_config(system)
     config = afsd_config(system, of_frames=True)
-    config.train.backbone_weights = f"data/i3d_{stream}.npz"
+    config.train.backbone_weights = f"data/i3d_{input}.npz"
     config.augment.flip = 0.5
     config.evaluate.batch_size = 1
-    return config, system, stream
+    return config
