@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tal_jax.backbones.i3d import I3D
-from tal_jax.convert import write_backbone
 from tal_jax.config import extract_config
+from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
 from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
@@ -208,3 +208,8 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     found = contents(folder)
     expected.pop("info/a.json")
     assert found == expected | {"a.npy": b"made before"}
+
+
+def test_a_config_whose_features_come_from_no_video_extracts_nothing(tmp_path):
+    with pytest.raises(DataError, match="tiny_toy is not of features that come from videos; .*--config=configs/folder"):
+        extract(tiny_config.get_config("toy"), tmp_path, ".")
