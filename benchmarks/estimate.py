@@ -12,6 +12,7 @@ from benchmarks import flops
 from configs import activitynet, hacs, thumos
 from tal_jax.data import windows
 from tal_jax.data.thumos14 import bundled_annotations, frame_annotations_10fps
+from tal_jax.extract import PICTURE
 
 HOUR = 3600.0
 
@@ -72,7 +73,7 @@ def thumos_windows(config, fps_factor):
     train, test = 0, 0
     for row in frame_annotations_10fps().values():
         num_frames = int(row["num_frames"] * fps_factor)
-        grid = dict(window=size, stride=window.train_stride_frames, first_frame=window.first_frame)
+        grid = dict(window=size, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0))
         train += len(windows.training_windows(row["segments_frame"] * fps_factor, row["labels"], num_frames, **grid))
     for recording in bundled_annotations().subset("test").recordings.values():
         test += len(windows.window_offsets(int(recording.duration_sec * 10 * fps_factor), size, window.test_stride_frames))
@@ -102,7 +103,7 @@ def jobs():
 
 def prepare_core_sec(job):
     """Decoding for stored frames, and optical flow of stored frames or of those that features are made from."""
-    pixels = FLOW_PIXELS if job.stored_frames else job.config.extract.crop_pixels
+    pixels = FLOW_PIXELS if job.stored_frames else PICTURE["crop_pixels"]
     flow = job.flow * (job.stored_frames or job.source_frames) * FLOW_SEC * (pixels / FLOW_PIXELS) ** 2
     return bool(job.stored_frames) * job.source_frames / PREPARED_FRAMES_PER_SEC + flow
 

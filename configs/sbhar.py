@@ -1,22 +1,21 @@
-"""SBHAR: 12 activities and postural transitions in real recordings of a waist-worn phone. Times: two CPU cores.
+"""SBHAR: 12 activities and transitions in real recordings of a waist-worn phone. Times: two CPU cores.
 
-python -m tal_jax.main --config=configs/sbhar.py          DW-AFSD: mAP about 96 in 5 to 7 minutes
-python -m tal_jax.main --config=configs/sbhar.py:afsd     AFSD, the baseline
-python -m tal_jax.main --config=configs/sbhar.py:demo     DW-AFSD in a fifth of the epochs: mAP 93 to 95 in 2 minutes
-python -m tal_jax.main --config=configs/sbhar.py:ecm      ECM: mAP 46 to 58 in 1.5 minutes
-python -m tal_jax.main --config=configs/sbhar.py:kt_mgfn  KT-MGFN: mAP 49 to 54 in 3 minutes; its row simple: 58 to 60 in half a minute
-python -m tal_jax.main --config=configs/sbhar.py:tcanet   TCANet on the proposals of the demo: mAP 93 to 95 in 5 minutes, after the demo's 2
-python -m tal_jax.main --config=configs/sbhar.py:pgcn     P-GCN on the same: mAP 75 to 79 in half a minute
-python -m tal_jax.main --config=configs/sbhar.py:pgcn_dw  P-GCN with dynamic weights by curriculum learning
+    python -m tal_jax.main --config=configs/sbhar.py:VARIANT
 
-ECM and KT-MGFN see of the annotations which classes a window of 20 s or 30 s holds; the whole KT-MGFN also sees the training actions
-cut out as clips. Rows of ablations: `:ecm,row=pre` (TABLE_4 in systems/ecm/config.py), `:kt_mgfn,row=simple` (ABLATION in
-systems/kt_mgfn/config.py), `:pgcn,row=mlp_mlp` (ROWS in systems/pgcn/config.py).
+    dw_afsd     DW-AFSD: mAP about 96 in 5 to 7 minutes; without VARIANT too; afsd: the baseline
+    demo        DW-AFSD in a fifth of the epochs: mAP 93 to 95 in 2 minutes
+    ecm         ECM: mAP 46 to 58 in 1.5 minutes
+    kt_mgfn     KT-MGFN: mAP 49 to 54 in 3 minutes; its row simple: 58 to 60 in half a minute
+    tcanet      TCANet on the proposals of the demo: mAP 93 to 95 in 5 minutes, after the demo's 2
+    pgcn        P-GCN on the same: mAP 75 to 79 in half a minute; pgcn_dw: with dynamic weights
 
-TCANet and P-GCN train their first stage in the folder first_stage of their workdir, or take --config.proposals=FILE.
+ECM and KT-MGFN see of the annotations which classes a window of 20 s or 30 s holds; the whole KT-MGFN also
+sees the training actions cut out as clips. With row=, one of an ablation: TABLE_4 in systems/ecm/config.py,
+ABLATION in systems/kt_mgfn/config.py, ROWS in systems/pgcn/config.py. TCANet and P-GCN train their first
+stage in the folder first_stage of their workdir, or take --config.proposals=FILE.
 """
 
-from tal_jax.config import split_variant
+from tal_jax.config import config_of
 from tal_jax.data import sbhar
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
@@ -24,117 +23,88 @@ from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.tcanet.config import tcanet_config
 
+TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
 
 def get_config(variant="dw_afsd"):
-    """variant: 'dw_afsd', 'afsd', 'demo' (DW-AFSD in a fifth of the time), 'tcanet', or 'ecm', 'kt_mgfn', 'pgcn', 'pgcn_dw', with ',row=' one of an ablation."""
-    system = variant.split(",")[0]
-    if system in ("ecm", "kt_mgfn"):
-        return weak_config(*split_variant(variant, (system,), row="full" if system == "ecm" else "boundary"))
-    if system in ("pgcn", "pgcn_dw"):
-        return proposal_config(*split_variant(variant, (system,), row="full"))
-    if system == "tcanet":
-        return proposal_config(*split_variant(variant, (system,)))
-    split_variant(variant, ("dw_afsd", "afsd", "demo", "ecm", "kt_mgfn", "pgcn", "pgcn_dw", "tcanet"))
-    config = sequence_config("dw_afsd" if variant == "demo" else variant)
-    config.name = f"sbhar_{variant}"
-    config.data = sbhar.data_config()
-    config.data.samples_per_frame = 10  # a frame is 0.2 s
+    """The config of a variant, see the head of this file."""
+    table = {"dw_afsd": afsd, "afsd": afsd, "demo": afsd, "ecm": ecm, "kt_mgfn": kt_mgfn}
+    return config_of(variant, table | {"pgcn": pgcn, "pgcn_dw": pgcn, "tcanet": tcanet})
 
-    config.window.frames = 512
-    config.window.train_stride_frames = 256
-    config.window.test_stride_frames = 256
-    config.window.background = 0.0  # 286 training windows hold an action, 6 do not
-    config.augment.jitter_frames = 128
-    config.augment.scale = 0.05
-    config.augment.noise = 0.02
-    config.augment.rotation_deg = 15.0
 
-    config.model.channels = 128
-    config.model.backbone_width = 64
-    # Short actions to fine levels, long ones to coarse levels, as AFSD does on ActivityNet (frames of the longer side).
+def afsd(system):
+    """DW-AFSD, AFSD, or 'demo', a short DW-AFSD. Of 292 windows of the training persons 6 hold no action."""
+    config = sequence_config("dw_afsd" if system == "demo" else system)
+    config.name = f"sbhar_{system}"
+    config.data = sbhar.data_config()  # a frame is 0.2 s
+    config.window.update(frames=512, train_stride_frames=256, test_stride_frames=256, background=0.0)
+    config.augment.update(jitter_frames=128, scale=0.05, noise=0.02, rotation_deg=15.0)
+    config.model.update(channels=128, backbone_width=64)
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
-    if variant == "demo":
-        config.train.epochs = 10
-        config.train.batch_size = 4  # twice the updates in the same time
+    if system == "demo":
+        config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time
         config.augment.crop = 0.3
     return config
 
 
-def proposal_config(system, options):
-    """P-GCN or TCANet on the proposals of a short DW-AFSD, which it trains first; options: `row` of P-GCN's ablation."""
-    config = tcanet_config() if system == "tcanet" else pgcn_config(system, options["row"])
-    config.name = "_".join(["sbhar", system, *options.values()])
-    config.first_stage = get_config("demo")
-    config.data = sbhar.data_config()
-    config.data.samples_per_frame = 10  # a feature every 0.2 s
-    config.data.statistics_samples = 64  # of 1.3 s
-    config.data.standardised = True
-    config.decode.proposals = 300
-    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    config.evaluate.batch_size = 1
-    if system != "tcanet":
-        config.pools.background_coverage = 0.0
-        config.model.hidden = 128
-        config.model.dropout = 0.0  # with those of the paper a branch has too little of 48 channels left
-        config.model.branch_dropout = 0.0
-        config.train.learning_rate = 0.02
-        config.train.epochs = 20
-        config.train.decay_epochs = (8, 14, 18)
-        config.predict.min_score = 3.0  # probability times exp(completeness), without bound
-        return config
-    config.window.snippets = 512  # 102 s
-    config.window.train_stride_frames = 256
-    config.window.test_stride_frames = 256
-    config.window.proposals = 32
-    config.window.min_action_sec = 0.0
-    config.model.channels = 64
-    config.model.hidden = 64
-    config.model.samples = (8, 16, 8)  # a transition is a few seconds long, 5 features a second
-    config.decode.classes = "proposals"
-    config.train.learning_rate = 1e-3
-    config.train.epochs = 14
-    config.train.decay_epochs = (10,)
-    config.train.warmup_steps = 50
+def pgcn(system, row="full"):
+    """P-GCN on the proposals of the demo."""
+    config = on_proposals(pgcn_config(system, row), f"sbhar_{system}_{row}")
+    config.pools.background_coverage = 0.0
+    config.model.update(hidden=128, dropout=0.0, branch_dropout=0.0)  # else too little of 48 channels is left
+    config.train.update(learning_rate=0.02, epochs=20, decay_epochs=(8, 14, 18))
+    config.predict.min_score = 3.0  # probability times exp(completeness), without bound
     return config
 
 
-def weak_config(system, options):
-    """ECM or KT-MGFN; options: `row` of its ablation."""
-    row = options["row"]
-    config = ecm_config(row) if system == "ecm" else kt_mgfn_config(row)
-    config.name = f"sbhar_{system}_{row}"
-    config.data = sbhar.data_config()
-    config.data.samples_per_frame = 20  # a frame is 0.4 s
-    config.data.statistics_samples = 128  # 2.6 s
-    config.data.standardised = True
-    config.window.frames = config.window.snippets = 50 if system == "ecm" else 75  # 20 s, 30 s
-    config.window.train_stride_frames = config.window.frames  # so that labels say no more about times than one window does
-    config.window.test_stride_frames = 17 if system == "ecm" else 25  # a third of it
-    config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
-    config.decode.nms_extra_sec = 0.0
-    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    config.localize.outer_ratio = 0.15  # this and the next not for the whole KT-MGFN, which regresses
-    config.localize.probability_weight = 1.0
-    config.predict.min_score = 0.8  # of at most 2
-    config.train.batch_size = 32
-    config.train.learning_rate = 1e-3
-    if system == "ecm":
-        config.model.hidden = 256
-        config.model.folds = 1  # with three, each sum holds but a third of a short action
-        config.localize.min_probability = 0.05
-        config.train.epochs = 36
-        return config
-    config.model.width = 64
-    config.model.erase_threshold = 0.8
-    config.model.normalised_fusion = False  # scaled to [0, 1], what the second stage has not found looks like an action
-    config.model.predictor_width = 64
+def tcanet(system):
+    """TCANet on the proposals of the demo, in windows of 102 s."""
+    config = on_proposals(tcanet_config(), f"sbhar_{system}")
+    config.window.update(snippets=512, train_stride_frames=256, test_stride_frames=256, proposals=32)
+    config.window.min_action_sec, config.decode.classes = 0.0, "proposals"
+    config.model.update(channels=64, hidden=64, samples=(8, 16, 8))  # a transition is a few seconds long
+    config.train.update(learning_rate=1e-3, epochs=14, decay_epochs=(10,), warmup_steps=50)
+    return config
+
+
+def ecm(system, row="full"):
+    """ECM on windows of 20 s; row: of its Table 4."""
+    config = from_labels(ecm_config(row), f"sbhar_{system}_{row}", 50, 17)
+    config.model.update(hidden=256, folds=1)  # with three folds, each sum holds but a third of a short action
+    config.localize.min_probability, config.train.epochs = 0.05, 36
+    return config
+
+
+def kt_mgfn(system, row="boundary"):
+    """KT-MGFN on windows of 30 s; row: of its ablation."""
+    config = from_labels(kt_mgfn_config(row), f"sbhar_{system}_{row}", 75, 25)
+    config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
+    config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
+    # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
+    config.model.normalised_fusion, config.oic.scaled = False, True
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
-    config.oic.scaled = True  # for the raw sequences have no bounds
-    if config.model.boundary:
-        config.predict.min_score = 0.4  # of at most 1
-    config.stages.source_epochs = 20
-    config.stages.target_epochs = 50
-    config.stages.boundary_epochs = 20
-    config.stages.boundary_learning_rate = 0.01
+    config.predict.min_score = 0.4 if config.model.boundary else 0.8  # of at most 1, of at most 2
     config.localize.min_probability = 0.1
+    config.stages.update(source_epochs=20, target_epochs=50, boundary_epochs=20, boundary_learning_rate=0.01)
+    return config
+
+
+def on_proposals(config, name):
+    """The config with what P-GCN and TCANet share: the first stage, a feature every 0.2 s, of 1.3 s."""
+    config.name, config.first_stage, config.data = name, get_config("demo"), sbhar.data_config()
+    config.data.update(statistics_samples=64, standardised=True)
+    config.evaluate.update(tious=TIOUS, batch_size=1)
+    config.decode.proposals = 300
+    return config
+
+
+def from_labels(config, name, size, test_stride):
+    """The config with what ECM and KT-MGFN share: frames 0.4 s apart, training windows side by side."""
+    config.name, config.data = name, sbhar.data_config()
+    config.data.update(samples_per_frame=20, statistics_samples=128, standardised=True)  # 0.4 s, 2.6 s
+    config.window.update(frames=size, snippets=size, train_stride_frames=size, test_stride_frames=test_stride)
+    config.decode.update(nms_tiou=0.3, nms_extra_sec=0.0)  # actions follow each other, they do not overlap
+    config.localize.update(outer_ratio=0.15, probability_weight=1.0)  # the whole KT-MGFN does not read these
+    config.evaluate.tious, config.predict.min_score = TIOUS, 0.8  # of at most 2
+    config.train.update(batch_size=32, learning_rate=1e-3)
     return config

@@ -80,7 +80,7 @@ def _config_problems(config):
                 part = part.copy_and_resolve_references()
                 part.parallel.update(config.parallel)
                 train.devices_of(part)
-                published.require_backbone(part.train.backbone_weights)
+                published.require_backbone(part.train.get("backbone_weights", ""))
 
     return _problem(require_trainable)
 
@@ -112,7 +112,7 @@ def _subset_problems(config, dataset, annotations):
         "annotations have "
         f"{annotations.subset_names()}."
         for field in ("train_subset", "test_subset", "clips_subset")
-        if settings[field] and settings[field] not in subsets
+        if settings.get(field) and settings[field] not in subsets
     ]
     for subset, what in (
         (settings.train_subset, "annotation to learn from"),

@@ -34,15 +34,15 @@ _ERRORS_IN_WORDS = tuple(
 
 # Fields that a trained model cannot do without, and fields that may change while a run goes on.
 MODEL_FIELDS = (
-    "system", "window.frames", "model", "curriculum.auxiliary", "curriculum.auxiliary_features",
-    "data.input", "data.frame_pixels", "data.crop_pixels", "data.test_padding",
+    "system", "window.frames", "window.normalise_by", "model", "graph", "curriculum.auxiliary", "curriculum.auxiliary_features",
+    "data.input", "data.frame_pixels", "data.crop_pixels",
     "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
-    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds", "pooling",
+    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds",
 )  # fmt: skip
 FILE_FIELDS = ("data.csv_columns",)  # those of the model that say how a file is read: what is asked for goes first
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
-    "train.loader_threads", "train.log_every_steps", "train.save_every_steps", "train.keep_checkpoints",
+    "train.log_every_steps", "train.save_every_steps",
 )  # fmt: skip
 # Those of these on which the proposals of a run depend: of a first stage they are not free, its second stage learns from them.
 PROPOSAL_FIELDS = (

@@ -1,6 +1,7 @@
 """The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
 
 import ast
+import inspect
 import os
 import pathlib
 import re
@@ -14,94 +15,54 @@ from tal_jax.errors import DataError, sentence_of
 
 
 def base_config(system):
-    """All shared sections but `name` and `data`, with the values of AFSD on THUMOS14. system: a name of systems.SYSTEMS."""
+    """The sections that every system shares, but `name` and `data`. system: a name of systems.SYSTEMS."""
     config = ml_collections.ConfigDict()
     config.system = system
     config.seed = 2020
 
     config.window = ml_collections.ConfigDict()
-    config.window.frames = 256  # L, the unit of all distances is a frame; weakly supervised systems: 0, the whole recording
-    config.window.train_stride_frames = 30
-    config.window.test_stride_frames = 128
-    # Share of AFSD's training windows that hold no action, where there are such windows; below 1.
-    config.window.background = 0.0
-    config.window.first_frame = 0  # what the first frame of a window is called in its labels; the published loader says 1
-
-    config.window.snippets = 0  # T: so many snippets stand for the features of a window; AFSD: 0, the features themselves
-    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
-    # 'published', at its left edge, which places all that is found too late; 'linear', the features are
-    # rescaled.
-    config.window.sampling = "middle"
-
-    config.augment = ml_collections.ConfigDict()
-    config.augment.jitter_frames = 0  # training windows move by up to so many frames; not those of weakly supervised systems
-    config.augment.crop = 0.0  # probability that a training window of AFSD is cut to a part that holds a whole action
-    config.augment.scale = 0.0
-    config.augment.noise = 0.0
-    config.augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
-    config.augment.flip = 0.0  # probability of a mirrored clip, of frames only
+    config.window.frames = 0  # L, the unit of all distances is a frame; 0: the whole recording
 
     config.train = train = ml_collections.ConfigDict()
     train.epochs = 16
     train.batch_size = 1  # over all devices; of accumulate_steps such batches one update is made
     train.learning_rate = 1e-5
-    train.backbone_weights = ""  # .npz that tal_jax.convert wrote, for the backbone to start from; "": random
-    train.backbone_learning_rate_factor = 1.0  # the backbone learns with so many times the learning rate; ActivityNet: 0.1
     train.schedule = "constant"  # or 'cosine', 'steps': a tenth after each of decay_epochs
     train.decay_epochs = ()  # above 0; one behind the end of the run has no effect
     train.warmup_steps = 0  # updates; a run of fewer ones never has the full rate
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
-    # So many batches make one step, which is one update: that of one batch of all their examples, in about the memory
-    # of one of them (docs/architecture.md).
+    # So many batches make one step, which is one update: that of one batch of all their examples, in about the
+    # memory of one of them (docs/architecture.md).
     train.accumulate_steps = 1
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
-    train.loader_threads = 2
     train.log_every_steps = 20
     train.save_every_steps = 500
-    train.keep_checkpoints = 2  # of the latest; the best one, by mAP on the test subset, is kept beside them
     train.evaluate_every_epochs = 0  # 0: only at the end
 
-    config.decode = decode = ml_collections.ConfigDict()
-    decode.min_score = 0.01  # ActivityNet: 1e-9; this and the next not for weakly supervised systems, which keep all they find
-    decode.max_per_window = 2000  # candidates (location, class) kept of a window
-    decode.nms = "soft"  # or 'hard': candidates that overlap a better one by nms_tiou are left out
-    decode.nms_tiou = 0.5
-    decode.nms_extra_sec = 0.0  # of 'hard': added to lengths and overlaps
-    decode.nms_sigma = 0.5  # of 'soft', as the next four; ActivityNet: 0.85
-    decode.nms_floor = 1e-3  # ActivityNet: 1e-9
-    decode.nms_top_k = 5000
-    decode.keep_last = True  # False: as published, the last candidate of a class is never kept
+    config.decode = ml_collections.ConfigDict()
 
     config.evaluate = ml_collections.ConfigDict()
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as by the devkit.
+    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as by
+    # the devkit.
     config.evaluate.devkit_keep = 1.0
-    # The next two are also of predict; the first is of propose too.
-    config.evaluate.second_workdir = ""  # of a run on the other stream, RGB or flow, to be fused with this one
-    config.evaluate.recording_scores = ""  # file with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet
+    # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read it.
+    config.evaluate.second_workdir = ""
+    # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
+    config.evaluate.recording_scores = ""
     config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
     config.evaluate.checkpoint = "latest"  # or 'best'
 
-    config.extract = ml_collections.ConfigDict()
-    config.extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
-    config.extract.flow_weights = ""
-    config.extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
-    config.extract.short_side_pixels = 256  # of a frame, before its centre is cut out
-    config.extract.crop_pixels = 224
-    config.extract.batch_size = 4  # snippets
-    config.extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
-    config.extract.beam_options = ""  # of that pipeline, as on a command line; without --runner it runs on this machine
-
     config.propose = ml_collections.ConfigDict()
     config.propose.most = 300  # proposals of a recording
-    config.propose.grouping = False  # True: of ecm and kt_mgfn groups of the class activations, not the candidates
-    config.propose.nms_tiou = 0.95  # candidates that overlap a better one by so much are left out, whatever their classes
+    # Candidates that overlap a better one by so much are left out, whatever their classes.
+    config.propose.nms_tiou = 0.95
 
     config.predict = ml_collections.ConfigDict()
     config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all
@@ -148,32 +109,66 @@ class _ConfigParser(flags.ArgumentParser):
         return self._of_files.flag_type()
 
 
-def split_variant(variant, systems, **defaults):
-    """What stands behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb, taken apart.
+def weak_fields(config):
+    """The fields that systems share which learn from labels of whole windows: ECM and KT-MGFN. Returns nothing."""
+    config.window.train_stride_frames = 30  # of windows of `frames`
+    config.window.test_stride_frames = 128
+    config.window.snippets = 100  # T: so many snippets stand for the features of a window
+    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it; 'published',
+    # at its left edge, which places all that is found too late; 'linear', the features are rescaled.
+    config.window.sampling = "middle"
+    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
+    config.augment = ml_collections.ConfigDict()
+    sequence_augmentation(config.augment)
+    config.decode.nms_tiou = 0.5  # candidates that overlap a better one of their class by so much are left out
+    config.decode.nms_extra_sec = 0.0  # added to lengths and overlaps
+    config.propose.grouping = False  # True: groups of the class activations are the proposals, not the candidates
+
+
+def sequence_augmentation(augment):
+    """The fields of `config.augment` of features and signals. Returns nothing."""
+    augment.scale = 0.0  # deviation of the factor of each channel
+    augment.noise = 0.0
+    augment.rotation_deg = 0.0  # only where channels are (x, y, z) triples
+
+
+def extract_config():
+    """The section `config.extract`, for data whose features --mode=extract makes of videos."""
+    extract = ml_collections.ConfigDict()
+    extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
+    extract.flow_weights = ""
+    extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
+    extract.batch_size = 4  # snippets
+    extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
+    extract.beam_options = ""  # of that pipeline, as on a command line; without --runner it runs on this machine
+    return extract
+
+
+def config_of(variant, table):
+    """The config that the text behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb asks for.
 
     Args:
       variant: 'SYSTEM,OPTION=VALUE,…'.
-      systems: the names that SYSTEM may be.
-      defaults: every option there is, and its value where it is left out.
-
-    Returns:
-      system, dict option -> value.
+      table: {system: the function that makes its config}, of the system and, by name, its options, which have
+        defaults.
 
     Raises:
       DataError: another system or option.
     """
     system, *parts = variant.split(",")
-    if system not in systems:
+    if system not in table:
         raise DataError(
-            f"the system '{system}' is not one of {', '.join(systems)}; the head of the config file lists its variants."
+            f"the system '{system}' is not one of {', '.join(table)}; the head of the config file lists its variants."
         )
     options = dict(part.partition("=")[::2] for part in parts)
     if len(options) < len(parts):
         raise DataError(f"the variant '{variant}' says an option twice; say it once.")
-    unknown = [option for option in options if option not in defaults]
+    _, *known = inspect.signature(table[system]).parameters
+    unknown = [option for option in options if option not in known]
     if unknown:
-        raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {', '.join(defaults) or 'none'}.")
-    return system, defaults | options
+        has = ", ".join(known) or "none"
+        raise DataError(f"'{unknown[0]}' is no option of the variant '{variant}'; it may have {has}.")
+    return table[system](system, **options)
 
 
 def is_two_stage(config):

@@ -30,7 +30,8 @@ from tal_jax.weight_files import read_weights
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
-PICTURE = ("short_side_pixels", "crop_pixels")  # what of a frame is seen
+# What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut out.
+PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
@@ -65,6 +66,11 @@ def extract(config, workdir, source):
     Raises:
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
+    if "extract" not in config:
+        raise DataError(
+            f"The config {config.name} is not of features that come from videos; extract with another one, for example "
+            "--config=configs/folder.py."
+        )
     end_point = config.extract.end_point
     if end_point not in FEWEST_FRAMES:
         raise DataError(f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}.")
@@ -92,13 +98,14 @@ def extract(config, workdir, source):
         weights=tuple((stream, str(pathlib.Path(path).absolute())) for stream, path in weights.items()),
         end_point=end_point,
         **timing,
-        **{name: config.extract[name] for name in (*PICTURE, "batch_size")},
+        **PICTURE,
+        batch_size=config.extract.batch_size,
     )
     _networks(settings)  # raises DataError now, not once a video
     field = "--config.data.features"
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
-            settings_of_folder = timing | {name: config.extract[name] for name in ("end_point", *PICTURE)}
+            settings_of_folder = timing | {"end_point": end_point} | PICTURE
             for stream, path in weights.items():
                 settings_of_folder |= {stream: pathlib.Path(path).name, f"{stream}_sha256": _sha256(path)}
             require_same_settings(folder, settings_of_folder, "features", field)

@@ -72,7 +72,7 @@ def make_optimizer(config, total_steps):
         optax.add_decayed_weights(train.weight_decay),
         scale_by_adam(),
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),
-        optax.masked(optax.scale(train.backbone_learning_rate_factor), _is_backbone),
+        optax.masked(optax.scale(train.get("backbone_learning_rate_factor", 1.0)), _is_backbone),
     )
 
 

@@ -156,7 +156,7 @@ def candidates_of(detector, streams, names):
     Args, Returns: as for `Detector.candidates`.
     """
     config = streams[0].config
-    if not config.propose.grouping:
+    if not config.propose.get("grouping"):
         return detector.candidates(streams, names)
     return {name: _groups_of_activations(detector, streams[0], name) for name in names}
 

@@ -32,6 +32,7 @@ from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
 
+LOADER_THREADS = 2  # that make examples beside the step
 FEW_RECORDINGS = 20  # to look at before training; reading all of a large data set takes minutes
 
 
@@ -196,7 +197,7 @@ def train(config, workdir):
     model = system.build(config, len(dataset.annotations.classes))
     optimizer = system.optimizer(config, total_steps)
     inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
-    weights = "" if Checkpoints.exist(workdir) else config.train.backbone_weights
+    weights = "" if Checkpoints.exist(workdir) else config.train.get("backbone_weights", "")
     state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
@@ -204,7 +205,7 @@ def train(config, workdir):
     if problem:
         log.warning("%s", problem)
     remember_run(config, dataset.annotations.classes, workdir, frame_sec)
-    checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
+    checkpoints = Checkpoints(workdir)
     state = _resumed(checkpoints, state, total_steps, workdir)
     start = int(state.step)
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
@@ -216,7 +217,7 @@ def train(config, workdir):
         make_example,
         batch_size=batch_size,
         seed=config.seed,
-        threads=config.train.loader_threads,
+        threads=LOADER_THREADS,
         start=start,
         process=(distributed.index(), distributed.count()),
     )

@@ -216,7 +216,7 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
     "system, field, value",
     [
         ("tcanet", "loss.iou_thresholds", (0.5, 0.6)),  # a stage of refinement for each threshold
-        ("pgcn", "pooling.rows", "rescaled"),  # how the features were pooled that it has learned from
+        ("pgcn", "window.snippets", 100),  # how the features were pooled that it has learned from
         ("pgcn_dw", "curriculum.auxiliary_features", "cls"),  # what the auxiliary head reads
         ("dw_afsd", "curriculum.auxiliary_features", "towers"),
     ],

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -52,14 +53,6 @@ def test_other_systems_and_options_are_refused(name):
         get_config(name, f"{VARIANTS[name][0]},foo=1")
 
 
-@pytest.mark.parametrize("system", ["afsd", "dw_afsd"])
-def test_afsd_has_no_use_for_snippets(system):
-    config = get_config("sbhar", system)
-    config.window.snippets = 100
-    with pytest.raises(DataError, match=f"config.window.snippets is 100; {system} sees the features of a window themselves"):
-        SYSTEMS[system].build(config, 3)
-
-
 @pytest.mark.parametrize("system, rows", [("ecm", TABLE_4), ("kt_mgfn", ABLATION)])
 def test_a_run_of_any_row_is_used_with_the_default_config(tmp_path, system, rows):
     for row in rows:
@@ -72,12 +65,12 @@ def test_a_run_of_any_row_is_used_with_the_default_config(tmp_path, system, rows
 
 def test_what_only_a_test_reads_may_change_after_training(tmp_path):
     found = {}
-    for system, field, value in (("pgcn", "sampled", True), ("tcanet", "g_test", 1.0)):
+    for system, field, value in (("pgcn", "sampled", True), ("tcanet", "confidence_stage", 3)):
         remember_run(get_config("sbhar", system), ("a", "b"), tmp_path / system)
         config = get_config("sbhar", system)
         config.decode[field] = value
         found[system], *_ = trained_run(config, tmp_path / system)
-    assert found["pgcn"].decode.sampled and SYSTEMS["tcanet"].build(found["tcanet"], 2).g_test == 1.0
+    assert found["pgcn"].decode.sampled and found["tcanet"].decode.confidence_stage == 3
 
 
 def test_streams_have_their_learning_rates_and_no_other_names():
@@ -243,3 +236,11 @@ def test_features_have_two_streams(tmp_path):
 def batched(inputs):
     """The inputs of a module, each with a leading dimension."""
     return {key: value[None] for key, value in (inputs if isinstance(inputs, dict) else {"inputs": inputs}).items()}
+
+
+def test_an_option_is_said_once_and_a_config_file_is_short():
+    with pytest.raises(DataError, match="says an option twice"):
+        get_config("thumos", "afsd,input=rgb,input=flow")
+    for path in pathlib.Path(importlib.import_module("configs.sbhar").__file__).parent.glob("*.py"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 110 and max(map(len, lines)) <= 110, path

@@ -294,9 +294,9 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
 
 def small_detector(case="pyramid_and_heads"):
     """A published detector with 32 instead of 512 channels and I3D of an eighth: its config, and arrays by published names."""
-    config = afsd_config("afsd")
+    config = afsd_config("afsd", of_frames=True)
     config.name, config.data = "small", frames.data_config(name="thumos14", crop_pixels=32)
-    config.model.update(backbone="i3d", i3d_width=0.125, channels=32, groups=4)
+    config.model.update(i3d_width=0.125, channels=32, groups=4)
     config.window.frames = 128
     narrower = {512: 32, 1024: 64, 2048: 128}
     shapes = torch_shapes("backbone._model.", in_channels=2, width=0.125)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tal_jax.backbones.i3d import I3D
+from tal_jax.config import extract_config
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
@@ -35,6 +36,15 @@ def test_the_centre_is_seen():
     assert cropped(np.zeros((10, 10, 3), np.uint8), 10, 10).shape == (10, 10, 3)
 
 
+PICTURE = {"short_side_pixels": 32, "crop_pixels": 32}
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    """Clips of 32 x 32 pixels."""
+    monkeypatch.setattr("tal_jax.extract.PICTURE", PICTURE)
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """Config with random weights of I3D, for clips of 32 x 32 pixels."""
@@ -42,7 +52,8 @@ def config(tmp_path_factory):
     variables = jax.jit(I3D(num_classes=5).init)(jax.random.key(0), np.zeros((1, 16, 32, 32, 3), np.float32))
     write_backbone(variables, folder / "rgb.npz")
     config = tiny_config.get_config("toy")
-    config.extract.update(rgb_weights=str(folder / "rgb.npz"), short_side_pixels=32, crop_pixels=32, batch_size=2)
+    config.extract = extract_config()
+    config.extract.update(rgb_weights=str(folder / "rgb.npz"), batch_size=2)
     config.data.update(snippet_frames=8, stride_frames=6)
     return config
 
@@ -80,7 +91,7 @@ def test_features_of_a_folder(config, tmp_path):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
-def test_features_made_otherwise_do_not_mix(config, tmp_path):
+def test_features_made_otherwise_do_not_mix(config, tmp_path, monkeypatch):
     write_video(tmp_path / "a.mp4", numbered(10))
     source, folder = str(tmp_path / "a.mp4"), tmp_path / "features"
     extract(config, tmp_path, source)
@@ -95,10 +106,10 @@ def test_features_made_otherwise_do_not_mix(config, tmp_path):
     assert settings["crop_pixels"] == settings["short_side_pixels"] == 32 and settings["rgb"] == "rgb.npz"
     assert settings["rgb_sha256"] == hashlib.sha256(content).hexdigest()
     for field, value in (("crop_pixels", 24), ("short_side_pixels", 48)):
-        other = config.copy_and_resolve_references()
-        other.extract[field] = value
+        monkeypatch.setattr("tal_jax.extract.PICTURE", PICTURE | {field: value})
         with pytest.raises(DataError, match="holds features of other settings"):
-            extract(other, tmp_path, source)
+            extract(config, tmp_path, source)
+    monkeypatch.setattr("tal_jax.extract.PICTURE", PICTURE)
     weights.write_bytes(content + b"0")  # which a zip archive may have behind it
     with pytest.raises(DataError, match="holds features of other settings"):
         extract(changed, tmp_path, source)
@@ -197,3 +208,8 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     found = contents(folder)
     expected.pop("info/a.json")
     assert found == expected | {"a.npy": b"made before"}
+
+
+def test_a_config_whose_features_come_from_no_video_extracts_nothing(tmp_path):
+    with pytest.raises(DataError, match="tiny_toy is not of features that come from videos; .*--config=configs/folder"):
+        extract(tiny_config.get_config("toy"), tmp_path, ".")

@@ -13,12 +13,10 @@ class SequenceBackbone(nn.Module):
 
     Attributes:
       width: channels at full resolution.
-      depth: residual-free kernel-3 blocks at each of the three lower resolutions.
       block: constructor of a convolution block, as the detector's `Block`.
     """
 
     width: int
-    depth: int = 1
     block: Any = None
 
     @nn.compact
@@ -29,7 +27,5 @@ class SequenceBackbone(nn.Module):
         maps = []
         for stage, channels in enumerate((self.width, 2 * self.width, 4 * self.width)):
             x = self.block(channels, 3, 2, name=f"down_{stage}")(x, num_frames)
-            for i in range(self.depth - 1):
-                x = self.block(channels, 3, name=f"stage_{stage}_{i}")(x, num_frames)
             maps.append(x[:, :, None, None, :])
         return maps[1], maps[2]

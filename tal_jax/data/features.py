@@ -61,33 +61,42 @@ class Dataset:
 
 
 def data_config(**fields):
-    """The section `config.data`: these fields, or their values in `fields`."""
+    """The section `config.data` of features and signals: these fields, or their values in `fields`."""
+    data = any_data_config()
+    data.csv_columns = ()  # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
+    # Of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us, ns); "": the one that
+    # is called time, timestamp, …; "none": times are not used.
+    data.csv_time_column = ""
+    data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
+    data.update(fields)
+    return data
+
+
+def any_data_config():
+    """The fields of `config.data` that features and frames share."""
     data = ml_collections.ConfigDict()
     data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.ignored_labels = IGNORED_LABELS  # labels that are no classes
-    data.features = ""  # folder with one file a recording, NAME.npy, .csv … (feature_files.SUFFIXES); "": the data set's own
+    # Folder with one file a recording, NAME.npy, .csv … (feature_files.SUFFIXES); "": the data set's own.
+    data.features = ""
     data.file_prefix = ""  # what the names of files may begin with before the recording's name
     data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
-    data.stride_frames = 1  # from one feature to the next; 0: the features of a recording are spread evenly over its frames
+    # From one feature to the next; 0: the features of a recording are spread evenly over its frames.
+    data.stride_frames = 1
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
-    data.stream = ""  # 'rgb', 'flow': the first, the second half of the channels, of files that hold both; "": all of them
-    data.csv_columns = ()  # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
-    data.csv_time_column = ""  # of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us,
-    # ns); "": the one that is called time, timestamp, …; "none": times are not used
-    data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
+    # 'rgb', 'flow': the first, the second half of the channels, of files that hold both; "": all of them.
+    data.stream = ""
     data.train_subset = "train"  # as the annotation file calls it
     data.test_subset = "test"
-    data.clips_subset = ""  # of trimmed clips, for a system that learns from them; "": the training subset's actions
     data.class_agnostic = False  # True: all actions are of one class, "action"
     data.allow_missing = False  # False: recordings without features are an error; True: see evaluate.missing
     data.left_out = ()  # recordings that are used for nothing, whether their features are there or not
-    data.update(fields)
     return data
 
 
@@ -130,7 +139,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     """
     if data.stream and data.stream not in STREAMS:
         raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {', '.join(STREAMS)}, or empty.")
-    subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.clips_subset)))
+    subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.get("clips_subset"))))
     wanted = {
         name: recording
         for name, recording in annotations.recordings.items()
@@ -146,7 +155,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         log.warning("%s; they are not used.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
     if not recordings:
-        fields = {name: data[name] for name in ("train_subset", "test_subset", "clips_subset") if data[name]}
+        names = ("train_subset", "test_subset", "clips_subset")
+        fields = {name: data[name] for name in names if data.get(name)}
         asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
         raise DataError(f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}.")
 

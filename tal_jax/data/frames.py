@@ -20,14 +20,13 @@ GREY = 127.5  # the pixel value that the network sees as 0; float16 holds it exa
 
 def data_config(**fields):
     """The section `config.data` for frames: that of features, these fields, and their values in `fields`."""
-    data = features.data_config()
+    data = features.any_data_config()
     data.input = "rgb"  # or 'flow'
     data.frames = ""  # folder made by tal_jax.prepare
     data.fps = 10.0  # of frames taken from a video; 0: so many that the whole video is at most 768 frames
     data.frame_pixels = 112  # height and width of stored frames
     data.crop_pixels = 96  # height and width that the network sees: at random in training, the centre otherwise
     data.train_padding = 0.0  # pixel value behind the end of a recording that is shorter than a window; ActivityNet: 127.5
-    data.test_padding = GREY
     data.update(fields)
     return data
 

@@ -97,7 +97,7 @@ def find(config, dataset):
 def window_grid(config):
     """What the functions of data.windows take of `config.window`."""
     window = config.window
-    return dict(window=window.frames, stride=window.train_stride_frames, first_frame=window.first_frame)
+    return dict(window=window.frames, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0))
 
 
 def make_examples(config, dataset, found, more=None):
@@ -133,7 +133,7 @@ def make_examples(config, dataset, found, more=None):
         num_frames = min(item.num_frames - offset, size)
         if config.augment.crop and rng.random() < config.augment.crop:
             offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.first_frame)
+        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.get("first_frame", 0))
         example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
         example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
         example["segments_frame"][: len(segments)] = segments

@@ -41,7 +41,7 @@ def no_window_sentence(config, dataset, lengths):
 def window_for(config, lengths):
     """Frames of a window so long that one of the training grid holds any action of these lengths."""
     longest = float(np.nan_to_num(lengths, nan=BEYOND, posinf=BEYOND).max(initial=0))
-    longest = min(longest, BEYOND) + config.window.train_stride_frames + config.window.first_frame
+    longest = min(longest, BEYOND) + config.window.train_stride_frames + config.window.get("first_frame", 0)
     return LAST_STRIDE * math.ceil(longest / LAST_STRIDE)
 
 

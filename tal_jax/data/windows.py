@@ -62,7 +62,7 @@ def _window(config, dataset, name, offset):
     made = window_inputs(config, dataset.read(name), offset)
     if not finite_rows(made["inputs"]).all():
         require_finite(config, dataset, name)
-    return Window(offset, int(made["num_frames"]), made["inputs"] if config.window.snippets else made, {})
+    return Window(offset, int(made["num_frames"]), made["inputs"] if config.window.get("snippets") else made, {})
 
 
 def require_finite(config, dataset, name):
@@ -215,17 +215,17 @@ def window_inputs(config, recording, offset, rng=None, num_frames=None):
     if data.input != "features":
         crop = data.crop_pixels
         if rng is None:
-            view, padding = frames.centre_view(recording.shape, crop), data.test_padding
+            view, padding = frames.centre_view(recording.shape, crop), frames.GREY
         else:
-            view, padding = frames.random_view(recording.shape, crop, config.augment.flip, rng), data.train_padding
+            view, padding = frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng), data.train_padding
         return dict(inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames)
     inputs = recording[offset : offset + size]
-    if config.window.snippets:
+    if config.window.get("snippets"):
         inputs = window_snippets(config.window, inputs, rng)
     if rng is not None:
         a = config.augment
         inputs = augment_sequence(np.asarray(inputs, np.float32), rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
-    if not config.window.snippets:  # padding is zero, augmented or not
+    if not config.window.get("snippets"):  # padding is zero, augmented or not
         inputs = np.pad(np.asarray(inputs, np.float32), ((0, size - num_frames), (0, 0)))
     return dict(inputs=inputs, num_frames=num_frames)
 

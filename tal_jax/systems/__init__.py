@@ -45,6 +45,7 @@ ECM = System(
     ecm_losses.loss,
     ecm_decode.decode,
     ecm_decode.detections,
+    suppress=candidates.suppress_hard,
     require_valid=ecm_config.require_valid,
     problems=weak.problems,
 )
@@ -54,6 +55,7 @@ KT_MGFN = System(
     kt_mgfn_losses.loss,
     kt_mgfn_decode.decode,
     kt_mgfn_decode.detections,
+    suppress=candidates.suppress_hard,
     optimizer=kt_mgfn_optimizer.make_optimizer,
     require_valid=kt_mgfn_config.require_valid,
     problems=weak.problems,

@@ -10,6 +10,7 @@ from tal_jax.data.loader import chunks
 from tal_jax.ops.nms import hard_nms, soft_nms
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
+NMS_PICKS = 5000  # that soft-NMS keeps of a class, at most: AFSD's published code
 
 
 class Detections(NamedTuple):
@@ -70,19 +71,6 @@ def detections(config, windows, timeline):
     return of_windows(windows, timeline, found)
 
 
-def suppress(config, candidates):
-    """Non-maximum suppression over each recording and class, by `config.decode.nms`: 'soft' or 'hard'.
-
-    Args:
-      config: the run's config (`decode`).
-      candidates: dict recording name -> Detections.
-
-    Returns:
-      The same, class by class; without what overlaps better ones, or with decayed scores.
-    """
-    return (suppress_hard if config.decode.nms == "hard" else suppress_soft)(config, candidates)
-
-
 def keep_all(config, candidates):
     """No suppression, for a system whose `detections` are suppressed already."""
     del config
@@ -92,7 +80,9 @@ def keep_all(config, candidates):
 def suppress_soft(config, candidates):
     """Soft-NMS over each recording and class, many of them in one compiled call.
 
-    Args: as for `suppress`.
+    Args:
+      config: the run's config (`decode`).
+      candidates: dict recording name -> Detections.
 
     Returns:
       dict recording name -> Detections, class by class and in input order within a class, with decayed scores;
@@ -116,7 +106,7 @@ def suppress_soft(config, candidates):
                 scores,
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
-                top_k=decode.nms_top_k,
+                top_k=NMS_PICKS,
                 keep_last=decode.keep_last,
             )
             for (name, _, rows), row in zip(part, np.asarray(new)):
@@ -132,7 +122,9 @@ def suppress_soft(config, candidates):
 def suppress_hard(config, candidates):
     """Greedy NMS over each recording and class: what overlaps a better candidate is left out.
 
-    Args: as for `suppress`.
+    Args:
+      config: the run's config (`decode`).
+      candidates: dict recording name -> Detections.
 
     Returns:
       dict recording name -> Detections, class by class and by falling score within a class.

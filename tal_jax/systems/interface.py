@@ -53,7 +53,7 @@ class System:
     decode: Callable
     detections: Callable
     windows: Callable = windows.of_recording
-    suppress: Callable = candidates.suppress
+    suppress: Callable = candidates.suppress_soft
     optimizer: Callable = make_optimizer
     max_streams: int = 1
     require_valid: Callable = require_fields

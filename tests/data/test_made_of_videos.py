@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tal_jax import extract, inputs
+from tal_jax.config import extract_config
 from tal_jax.data import load_dataset
 from tal_jax.data.made_of_videos import read_settings
 from tal_jax.errors import DataError
@@ -20,7 +21,9 @@ def config(tmp_path, monkeypatch):
     database = {"a": {"subset": "train", "annotations": [{"label": "x", "segment": [0.5, 1.0]}]}}
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     config = tiny_config.get_config("toy")
-    config.extract.update(rgb_weights="rgb.npz", short_side_pixels=32, crop_pixels=32)
+    config.extract = extract_config()
+    config.extract.rgb_weights = "rgb.npz"
+    monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(
         annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"), test_subset="train"
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tal_jax import extract
+from tal_jax.config import extract_config
 from tal_jax.data import video
 from tal_jax.data.video_time import on_screen, time_axis, undecoded_note
 from tests import tiny_config
@@ -204,7 +205,9 @@ def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
     monkeypatch.setattr(extract, "_sha256", str)
     monkeypatch.setattr(extract, "_network", brightness)
     config = tiny_config.get_config("toy")
-    config.extract.update(rgb_weights="rgb.npz", short_side_pixels=32, crop_pixels=32)
+    config.extract = extract_config()
+    config.extract.rgb_weights = "rgb.npz"
+    monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(features=str(tmp_path), snippet_frames=8, stride_frames=1)
     extract.extract(config, tmp_path, str(file_of(name)))
     stem = name.split(".")[0]

@@ -220,7 +220,7 @@ def test_actions_beyond_what_features_cover_are_whole():
 
 
 def test_i3d_cannot_be_masked():
-    config = afsd_config()
-    config.model.update(backbone="i3d", masked=True)
+    config = afsd_config(of_frames=True)
+    config.model.masked = True
     with pytest.raises(DataError, match="config.model.masked is True"):
         afsd.build(config, 2)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.systems.kt_mgfn import boundary
+from tal_jax.systems.kt_mgfn import boundary, losses
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.decode import localize
 from tal_jax.systems.kt_mgfn.losses import contrast_loss
@@ -70,11 +70,10 @@ def golden_rows(arrays):
     return {k: (rows[rows[:, 0] == k, 1:3], rows[rows[:, 0] == k, 4]) for k in arrays["classes"]}
 
 
-def test_golden_selection_in_training(precision):
+def test_golden_selection_in_training(precision, monkeypatch):
     arrays, tolerance = golden("select_segments", precision)
-    config = kt_mgfn_config().oic
     segments = boundary.anchor_segments(offsets_of(arrays), arrays["anchor_length"])
-    select = jax.jit(functools.partial(boundary.select, config))
+    select = jax.jit(boundary.select)
     for k, (expected, contrast) in golden_rows(arrays).items():
         found = select(arrays["activation"][k], segments)
         kept = np.flatnonzero(found.kept)
@@ -84,8 +83,8 @@ def test_golden_selection_in_training(precision):
     labels = np.zeros((1, 4), precision)
     labels[:, arrays["classes"]] = 1
     for max_labels in (2, 8):
-        config.max_labels = max_labels
-        loss = jax.jit(functools.partial(contrast_loss, config))(arrays["activation"].T[None], segments[None], labels)
+        monkeypatch.setattr(losses, "MAX_LABELS", max_labels)
+        loss = jax.jit(contrast_loss)(arrays["activation"].T[None], segments[None], labels)
         np.testing.assert_allclose(loss, [arrays["oic_train_loss"]], **tolerance)
 
 
@@ -93,7 +92,7 @@ def test_golden_selection_on_the_host():
     arrays, tolerance = golden("select_segments", "float32")
     config = kt_mgfn_config()
     segments = boundary.anchor_segments(offsets_of(arrays), arrays["anchor_length"])
-    best, contrast = jax.vmap(functools.partial(boundary.best_segments, config.oic), (0, None))(arrays["activation"], segments)
+    best, contrast = jax.vmap(boundary.best_segments, (0, None))(arrays["activation"], segments)
     window = {
         "cas": arrays["activation"].T,
         "probabilities": arrays["class_probability"],
@@ -189,11 +188,10 @@ def test_kept_segments_are_those_of_a_greedy_loop():
 
 
 def test_the_mean_is_over_the_kept_segments_of_the_labels():
-    config = kt_mgfn_config().oic
     cas = jnp.zeros((2, 20, 3)).at[:, 6:12, 1].set(1.0).at[:, 14:16, 2].set(1.0)
     segments = jnp.tile(jnp.array([[6.0, 12.0], [14.0, 16.0]]), (2, 20, 1, 1))  # the same two at each snippet
     labels = jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
-    mean = jax.jit(functools.partial(contrast_loss, config))
+    mean = jax.jit(contrast_loss)
     np.testing.assert_allclose(mean(cas, segments, labels), [-1.0, -1.0])  # each class keeps its box, once
     np.testing.assert_allclose(mean(cas, segments.at[..., 0, 1].set(13.0), labels), [-6 / 7, (-6 / 7 - 1) / 2], rtol=1e-5)
     np.testing.assert_array_equal(mean(0.05 * cas, segments, labels), [0.0, 0.0])  # nothing active, nothing kept

@@ -189,7 +189,7 @@ def test_outputs_belong_together():
     np.testing.assert_allclose(outputs.probabilities, jax.nn.sigmoid(logits).mean(axis=1), rtol=1e-6)
     assert outputs.classification.pooled.shape == (2, 8, 8)
 
-    likely = erasing.likely_classes(jax.nn.sigmoid(first.logits).mean(axis=1), config.model.min_probability)
+    likely = erasing.likely_classes(jax.nn.sigmoid(first.logits).mean(axis=1), 0.5)
     np.testing.assert_array_equal(outputs.classification.erased, erasing.erasing_mask(first.cas, likely, 0.6))
     with_labels = functools.partial(module.apply, variables, inputs, method="classify")
     np.testing.assert_array_equal(with_labels(likely).second.cas, second.cas)

@@ -106,9 +106,9 @@ def test_afsd_with_statistics_of_the_batch(monkeypatch):
     """AFSD from pixels, its BatchNorms trained, with boundary contrastive learning."""
     monkeypatch.setattr(afsd_model, "NUM_LEVELS", 2)  # which compiles in a third of the time of 6
     monkeypatch.setattr(afsd, "I3D", lambda **settings: TwoUnits())
-    config = sequence_config("afsd")
+    config = sequence_config("afsd", of_frames=True)
     config.window.frames = 128
-    config.model.update(backbone="i3d", masked=False, channels=8, backbone_width=8, groups=2)
+    config.model.update(channels=8, groups=2)
     config.loss.contrastive_weight = 0.1
     rng = np.random.default_rng(0)
     segments = np.float32([[[10, 60], [80, 120]], [[30, 90], [0, 0]], [[5, 25], [40, 110]]])

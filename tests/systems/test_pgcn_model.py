@@ -208,7 +208,7 @@ def test_a_layer_of_the_full_graph_by_hand():
 @pytest.mark.parametrize("row", ROWS)
 def test_both_forms_of_every_row_agree(row):
     """A tree whose nodes have all their neighbours says of its centre what the full graph says."""
-    kinds = small_config(row).model
+    kinds = small_config(row).graph
     _, variables, apply = small(row, sampled=10)
     neighbours = proposal_graph(12, contextual=kinds.contextual, surrounding=kinds.surrounding)
     features = features_of(12)
@@ -363,8 +363,8 @@ def test_every_row_is_valid(variant):
         ("model.action_branch", "cnn", "config.model.action_branch is 'cnn'; it must be one of gcn, mlp, mean."),
         ("model.hidden", 0, "config.model.hidden is 0; it must be at least 1."),
         ("model.sampled", 11, "together they must be at least config.model.sampled, which is 11"),
-        ("model.surrounding", 248, "config.model.surrounding is 248; together they may be at most 255"),
-        ("model.contextual", -1, "config.model.contextual is -1; it must be at least 0"),
+        ("graph.surrounding", 248, "config.graph.surrounding is 248; together they may be at most 255"),
+        ("graph.contextual", -1, "config.graph.contextual is -1; it must be at least 0"),
         ("decode.proposals", 0, "config.decode.proposals is 0; it must be at least 1"),
         ("decode.recording_classes", 0, "config.decode.recording_classes is 0; it must be at least 1"),
         ("decode.nms_tiou", 1.5, "config.decode.nms_tiou is 1.5; it must be above 0 and at most 1"),

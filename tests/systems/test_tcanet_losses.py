@@ -25,9 +25,9 @@ def value(term):
     return term.weight * term.sum / jnp.maximum(term.count, 1)
 
 
-def stage_terms(config, stage, truths, mask, uniforms, dynamic_weights=None):
+def stage_terms(stage, truths, mask, uniforms, dynamic_weights=None):
     """Of threshold 0.5, compiled."""
-    return jax.jit(functools.partial(losses.stage_terms, config, threshold=0.5))(
+    return jax.jit(functools.partial(losses.stage_terms, threshold=0.5))(
         stage, truths, mask, uniforms=uniforms, dynamic_weights=dynamic_weights
     )  # fmt: skip
 
@@ -158,13 +158,13 @@ def test_terms_by_hand():
     """Two positives of four, offsets 0, confidence 0.5, all bands full; a truth the same as its proposal has no loss."""
     truths = jnp.array([[[0, 10], [20, 30], [50, 60], [0, 1]]], jnp.float32)
     stage = stage_of([[0, 10], [20, 28], [54, 64], [90, 91]])  # IoU 1, 0.8, 6/14, 0
-    config, mask = tcanet_config(), jnp.ones((1, 4), bool)
-    terms = stage_terms(config, stage, truths, mask, jnp.ones((2, 1, 4)))
+    mask = jnp.ones((1, 4), bool)
+    terms = stage_terms(stage, truths, mask, jnp.ones((2, 1, 4)))
     # Of the second: boundaries 0 and 2/8, centre 1/8, width ln(10/8).
     np.testing.assert_allclose(terms[0].sum, 0.5 * (0.25**2 + 0.125**2 + np.log(1.25) ** 2), rtol=1e-5)
     np.testing.assert_allclose(terms[1].sum, 0.5 * (0.5**2 + 0.3**2 + (0.5 - 6 / 14) ** 2 + 0.5**2), rtol=1e-4)
     assert terms[0].count == 2 and terms[1].count == 4
-    masked = stage_terms(config, stage, truths, mask.at[0, 1].set(False), jnp.zeros((2, 1, 4)))
+    masked = stage_terms(stage, truths, mask.at[0, 1].set(False), jnp.zeros((2, 1, 4)))
     assert [float(term.count) for term in masked] == [1, 1]
     np.testing.assert_allclose(masked[0].sum, 0, atol=1e-8)
     np.testing.assert_allclose(masked[1].sum, 0.125, rtol=1e-4)
@@ -186,7 +186,7 @@ def test_without_high_proposals_there_is_no_loss_and_no_nan():
     def total(stage, truths):
         return sum(
             value(t)
-            for t in losses.stage_terms(tcanet_config(), stage, truths, jnp.ones((1, 3), bool), 0.5, jnp.ones((2, 1, 3)))
+            for t in losses.stage_terms(stage, truths, jnp.ones((1, 3), bool), 0.5, jnp.ones((2, 1, 3)))
         )
 
     found, gradients = jax.jit(jax.value_and_grad(total))(stage, truths)
@@ -198,10 +198,10 @@ def test_curriculum_weights_the_regression_of_positives():
     config = tcanet_config()
     truths, mask, uniforms = jnp.array([[[0, 10], [20, 30]]], jnp.float32), jnp.ones((1, 2), bool), jnp.ones((2, 1, 2))
     stage = stage_of([[0, 8], [20, 27]], confidence=0.25, refined=[[0, 10], [20, 25]])
-    plain = stage_terms(config, stage, truths, mask, uniforms)
-    rows = [stage_terms(config, stage, truths, mask.at[0, i].set(False), uniforms)[0].sum for i in (1, 0)]
+    plain = stage_terms(stage, truths, mask, uniforms)
+    rows = [stage_terms(stage, truths, mask.at[0, i].set(False), uniforms)[0].sum for i in (1, 0)]
     given = jnp.array([[0.5, 0.25]])
-    weighted = stage_terms(config, stage, truths, mask, uniforms, given)
+    weighted = stage_terms(stage, truths, mask, uniforms, given)
     np.testing.assert_allclose(weighted[0].sum, np.dot(given[0], rows), rtol=1e-4)
     assert weighted[0].count == plain[0].count and weighted[1] == plain[1]
 

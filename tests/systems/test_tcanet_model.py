@@ -123,7 +123,7 @@ def test_a_stage_is_the_published_one():
     features = 0.5 * recipe.array("tbr_features", [10, 512, 60]).transpose(0, 2, 1)
     cotangent, gt = recipe.array("tbr_cot", [10, 2])[:, None], case.arrays["gt"][:, None]
     uniforms = jnp.stack([recipe.array(f"tbr_u:{i}", [10], 0, 0, 1)[:, None] for i in range(2)])
-    module = tbr.BoundaryRegressor(4, (32, 64, 32), 0.5, 0.1, 0.2, 0.5, jnp.float32)
+    module = tbr.BoundaryRegressor(4, (32, 64, 32), jnp.float32)
     covered = jnp.full(10, 60 * case.info["hyper"]["temporal_interval"])
 
     def apply(params, features, proposals, g):
@@ -133,7 +133,7 @@ def test_a_stage_is_the_published_one():
     def run(params, features, proposals):
         def total(params, features, proposals):
             stage = apply(params, features, proposals, 1.0)
-            terms = losses.stage_terms(tcanet_config(), stage, gt, jnp.ones((10, 1), bool), 0.5, uniforms)
+            terms = losses.stage_terms(stage, gt, jnp.ones((10, 1), bool), 0.5, uniforms)
             values = jnp.stack([term.sum / jnp.maximum(term.count, 1) for term in terms])
             return values.sum() + 0.1 * (stage.refined_sec * cotangent).sum(), (values, stage)
 
@@ -338,13 +338,9 @@ def test_unknown_names_and_masks_of_a_checkpoint():
         ("model.samples", (32, 63, 32), "three multiples of 4"),
         ("model.residual", "none", "one of input, output"),
         ("model.dropout", 1.0, "below 1"),
-        ("model.fusion", 1.5, "from 0 to 1"),
         ("decode.confidence_stage", 4, "from 1 to 3"),
         ("decode.nms_sigma", 0.0, "config.decode.nms_sigma is 0.0; it must be above 0"),
-        ("decode.nms_power", -1.0, "config.decode.nms_power is -1.0; it must be above 0"),
-        ("decode.nms", "hard", "config.decode.nms is 'hard'; it must be one of soft"),
-        ("loss.iou_thresholds", (0.2, 0.5), "above config.loss.low_iou"),
-        ("loss.confidence_weight", -1.0, "config.loss.confidence_weight is -1.0; it must be at least 0"),
+        ("loss.iou_thresholds", (0.2, 0.5), "above 0.3, the end of the low band"),
         ("curriculum.alpha_0", 2.0, "from 0 to 1"),
         ("curriculum.first_epoch", 2, "config.curriculum.first_epoch is 2; it must be 0 or 1"),
         ("window.proposals", 0, "at least 1"),

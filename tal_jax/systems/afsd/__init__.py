@@ -16,25 +16,20 @@ def build(config, num_classes):
     num_classes: background not counted. Raises DataError for a bad config.
     """
     require_valid(config)
-    model = config.model
+    model = {**config.model}
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
-    block = functools.partial(Block, window=config.window.frames, groups=model.groups, dtype=dtype)
-    if model.backbone == "i3d":
-        backbone = I3D(width=model.i3d_width, frozen_norm=model.frozen_norm, remat=model.remat, dtype=dtype)
+    if model.pop("backbone") == "i3d":
+        names = {"i3d_width": "width", "frozen_norm": "frozen_norm", "remat": "remat"}
+        backbone = I3D(dtype=dtype, **{name: model.pop(field) for field, name in names.items()})
     else:
-        backbone = SequenceBackbone(model.backbone_width, model.backbone_depth, block)
+        block = functools.partial(Block, window=config.window.frames, groups=model["groups"], dtype=dtype)
+        backbone = SequenceBackbone(model.pop("backbone_width"), block)
     return AFSD(
         num_classes=num_classes,
         window=config.window.frames,
-        channels=model.channels,
-        groups=model.groups,
-        distance_multipliers=tuple(model.distance_multipliers),
-        top_down=model.top_down,
-        normal_heads=model.normal_heads,
         auxiliary=config.curriculum.auxiliary == "branch",
         auxiliary_features=config.curriculum.auxiliary_features,
-        boundary_pool_grad=model.boundary_pool_grad,
-        masked=model.masked,
         backbone=backbone,
         dtype=dtype,
+        **model,
     )

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, split_variant
+from tal_jax.config import base_config, sequence_augmentation
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
@@ -27,7 +27,7 @@ def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
     require_fields(config, CHOICES)
     for field in ("channels", "backbone_width"):
-        if config.model[field] % config.model.groups:
+        if config.model.get(field, 0) % config.model.groups:
             raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
     if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
         raise DataError(
@@ -35,24 +35,30 @@ def require_valid(config):
         )
     if config.model.masked and config.model.backbone == "i3d":
         raise DataError("config.model.masked is True; I3D sees padding as it was published, set it to False.")
-    if config.window.snippets:
-        raise DataError(
-            f"config.window.snippets is {config.window.snippets}; {config.system} sees the features of a window themselves, so it "
-            "must be 0."
-        )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
             f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level."
         )
 
 
-def afsd_config(system="dw_afsd"):
+def afsd_config(system="dw_afsd", of_frames=False):
     """A config of AFSD but for its `name` and `data`.
 
     Args:
       system: 'afsd', the baseline; 'dw_afsd', with dynamic weights, auxiliary branch and curriculum.
+      of_frames: whether I3D reads frames; else the network reads features or signals.
     """
     config = base_config(system)
+
+    config.window.frames = 256
+    config.window.train_stride_frames = 30
+    config.window.test_stride_frames = 128
+    # Share of the training windows that hold no action, where there are such windows; below 1.
+    config.window.background = 0.0
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.jitter_frames = 0  # training windows move by up to so many frames
+    config.augment.crop = 0.0  # probability that a training window is cut to a part that holds a whole action
 
     config.model = model = ml_collections.ConfigDict()
     model.channels = 512
@@ -62,16 +68,24 @@ def afsd_config(system="dw_afsd"):
     model.normal_heads = False  # ActivityNet: True
     model.boundary_pool_grad = "exact"  # 'reference': the gradient that the published CUDA code computes
     model.masked = False  # as published; True: the network sees nothing of the padding behind a short recording
-    model.backbone = "sequence"  # 'i3d' for frames
-    model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
-    model.backbone_depth = 1
-    model.i3d_width = 1.0  # factor on the channels of I3D
-    model.frozen_norm = True  # as published: the BatchNorms of I3D are constants
-    model.remat = False  # recompute I3D's blocks in the backward pass: a third more time, far less memory
+    model.backbone = "i3d" if of_frames else "sequence"
+    if of_frames:
+        model.i3d_width = 1.0  # factor on the channels of I3D
+        model.frozen_norm = True  # as published: the BatchNorms of I3D are constants
+        model.remat = False  # recompute I3D's blocks in the backward pass: a third more time, far less memory
+        # What the first frame of a window is called in its labels; the published loader says 1.
+        config.window.first_frame = 0
+        config.augment.flip = 0.0  # probability of a mirrored clip
+        # .npz that tal_jax.convert wrote, for the backbone to start from; "": random
+        config.train.backbone_weights = ""
+        # The backbone learns with so many times the learning rate; ActivityNet: 0.1.
+        config.train.backbone_learning_rate_factor = 1.0
+    else:
+        model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
+        sequence_augmentation(config.augment)
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1
-    loss.cls_weight = 1.0
     loss.focal_alpha = 0.25  # weight of background; actions have 1 - focal_alpha (DW-AFSD Table 3)
     loss.focal_gamma = 2.0  # DW-AFSD Table 2
     loss.refined_iou = 0.5  # coarse tIoU from which a location is refined; ActivityNet: 0.6
@@ -80,7 +94,6 @@ def afsd_config(system="dw_afsd"):
     loss.smooth_l1 = False  # ActivityNet: True
     loss.per_recording = False  # ActivityNet: True, normalise each recording by its own counts
     loss.quality_target_gradient = True  # as published: gradient flows through the tIoU that the quality should predict
-    loss.activation_weight = 1.0  # activation-guided learning; 0 = off
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
     loss.contrastive_rule = "thumos14"  # which actions are long enough to be split; or 'activitynet'
 
@@ -102,20 +115,25 @@ def afsd_config(system="dw_afsd"):
     c.auxiliary_normaliser = "positives"  # N of Eq. 10: number of its positives, or of 'all' locations
     c.auxiliary_weight = 1.0
 
+    config.decode.min_score = 0.01  # ActivityNet: 1e-9
+    config.decode.max_per_window = 2000  # candidates (location, class) kept of a window
+    config.decode.nms_sigma = 0.5  # of soft-NMS, as the next two; ActivityNet: 0.85
+    config.decode.nms_floor = 1e-3  # ActivityNet: 1e-9
+    config.decode.keep_last = True  # False: as published, the last candidate of a class is never kept
     config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds
     config.decode.fusion = "outputs"  # of two streams; ActivityNet: 'segments'
     config.decode.final_score = "replace_quality"  # with the auxiliary branch: or 'times_quality', 'aux_only'
     return config
 
 
-def sequence_config(system="dw_afsd"):
-    """As `afsd_config`, for networks that start from nothing on features or sensor signals: what served SBHAR well.
+def sequence_config(system="dw_afsd", of_frames=False):
+    """A config for networks that start from nothing, on features or sensor signals: what served SBHAR well.
 
-    The published schedule fine-tunes a video network, with batches of one.
+    The published schedule fine-tunes a video network, with batches of one. The fields are those of `afsd_config`.
     """
-    config = afsd_config(system)
+    config = afsd_config(system, of_frames)
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
-    config.model.masked = True
+    config.model.masked = not of_frames  # I3D sees padding like a recording
     config.window.background = 0.1
     config.augment.crop = 0.1
     config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
@@ -131,25 +149,18 @@ def sequence_config(system="dw_afsd"):
     return config
 
 
-def variant_config(variant, default_input, systems=("dw_afsd", "afsd")):
-    """The config of a variant such as 'dw_afsd,input=rgb', but for its `name` and `data`.
+def input_config(system, input):
+    """A config of AFSD but for its `name` and `data`.
 
     Args:
-      variant: 'afsd' or 'dw_afsd', and after ',input=' what the network reads: 'features', or the frames 'rgb' or 'flow', which
-        train the published network from Kinetics weights.
-      default_input: without ',input='.
-      systems: all that the config file has, of which these two are made here.
-
-    Returns:
-      config, system, input.
+      system: 'afsd' or 'dw_afsd'.
+      input: what the network reads: 'features', or the frames 'rgb' or 'flow', which train the published network
+        from Kinetics weights.
     """
-    system, options = split_variant(variant, systems, input=default_input)
-    stream = options["input"]
-    if stream == "features":
-        return sequence_config(system), system, stream
-    config = afsd_config(system)
-    config.model.backbone = "i3d"
-    config.train.backbone_weights = f"data/i3d_{stream}.npz"
+    if input == "features":
+        return sequence_config(system)
+    config = afsd_config(system, of_frames=True)
+    config.train.backbone_weights = f"data/i3d_{input}.npz"
     config.augment.flip = 0.5
     config.evaluate.batch_size = 1
-    return config, system, stream
+    return config

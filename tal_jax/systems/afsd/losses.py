@@ -210,10 +210,10 @@ def detection_terms(config, outputs, targets, batch, epoch):
 
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
         loc=(loss.loc_weight, losses["loc"], positive, positive),
-        cls=(loss.cls_weight, losses["cls"], targets.valid, positive),
+        cls=(1.0, losses["cls"], targets.valid, positive),
         refined_loc=(loss.loc_weight, losses["refined_loc"], refined_positive, refined_positive),
-        refined_cls=(loss.cls_weight, losses["refined_cls"], targets.valid, refined_positive),
-        quality=(loss.cls_weight, quality, positive, positive),
+        refined_cls=(1.0, losses["refined_cls"], targets.valid, refined_positive),
+        quality=(1.0, quality, positive, positive),
     )
     if c.auxiliary != "none":
         if c.auxiliary == "branch":
@@ -241,7 +241,7 @@ def _term(weight, values, where, divide_by, per_recording, sample_mask):
     return Term(weight, sums.sum(), counts.sum())
 
 
-def activation_terms(config, outputs, batch):
+def activation_terms(outputs, batch):
     """Activation-guided learning: {"start": Term, "end": Term}.
 
     Each is the loss of the frame-level feature and, times 0.1, of both level-0 features.
@@ -256,7 +256,7 @@ def activation_terms(config, outputs, batch):
         frame = activation_term(halves[0], labels, mask) / window
         coarse_labels = labels[:, :: window // cells]
         level = sum(activation_term(half, coarse_labels, mask) / cells for half in halves[1:])
-        terms[name] = Term(config.loss.activation_weight, frame + 0.1 * level, mask.sum())
+        terms[name] = Term(1.0, frame + 0.1 * level, mask.sum())
     return terms
 
 
@@ -282,7 +282,7 @@ def consistency_terms(config, outputs, batch, detect):
     Returns:
       dict of Terms: start, end; triplet.
     """
-    terms = activation_terms(config, outputs, batch) if config.loss.activation_weight else {}
+    terms = activation_terms(outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
         terms["triplet"] = contrastive_term(config, detect(rearranged), batch)

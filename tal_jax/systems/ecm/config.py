@@ -3,7 +3,7 @@
 import ml_collections
 import numpy as np
 
-from tal_jax.config import base_config
+from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
@@ -59,11 +59,10 @@ def ecm_config(row="full"):
     if row not in TABLE_4:
         raise DataError(f"ecm has no row '{row}'; its rows are {', '.join(TABLE_4)}.")
     config = base_config("ecm")
+    weak_fields(config)
     config.seed = 16  # ActivityNet 1.2: 7; 1.3: 1
 
-    config.window.frames = 0  # a whole recording; training windows of long recordings have labels of their own
     config.window.snippets = 750  # ActivityNet: 100
-    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
 
     config.model = model = ml_collections.ConfigDict()
     model.hidden = 2048
@@ -88,7 +87,6 @@ def ecm_config(row="full"):
     localize.outer_ratio = 0.4  # lambda: how far outside of a segment to look, of its length; ActivityNet: 0.5
     localize.probability_weight = 0.15  # gamma; ActivityNet: 0.45
 
-    config.decode.nms = "hard"
     config.decode.nms_tiou = 0.6  # ActivityNet: 0.7
     config.decode.nms_extra_sec = 1.0  # added to lengths and overlaps, as published; so short neighbours suppress each other
 

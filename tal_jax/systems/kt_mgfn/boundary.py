@@ -11,6 +11,12 @@ import jax.numpy as jnp
 
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
 
+# AutoLoc's code has these numbers, where the report is silent; but for OUTER_MIN, which is 1 there.
+OUTER_RATIO = 0.25  # gamma: the outer segment is so much of the length longer on each side
+OUTER_MIN = 0.0  # but at least so many snippets
+MIN_ACTIVATION = 0.1  # only positions above it are regressed
+MAX_CONTRAST = 0.4  # segments of higher contrast are discarded
+MAX_TIOU = 0.4  # segments that overlap a better one by so much are discarded
 MIN_LENGTH = 1e-6  # what lengths are divided by at least: an empty piece has mean 0
 
 
@@ -92,18 +98,16 @@ def contrast_activations(config, cas):
     return normalise_over_time(cas) if config.scaled else cas
 
 
-def best_segments(config, activation, segments):
+def best_segments(activation, segments):
     """The anchor of lowest contrast at each snippet (the report: "discard the negative segments"; AutoLoc).
 
-    Args:
-      config: `config.oic`.
-      activation: (T,) of one class, a constant; segments: (T, M, 2).
+    activation: (T,) of one class, a constant; segments: (T, M, 2).
 
     Returns:
       segments (T, 2), contrast (T,).
     """
     activation = jax.lax.stop_gradient(activation)
-    contrast = outer_inner_contrast(activation, segments, config.outer_ratio, config.outer_min)
+    contrast = outer_inner_contrast(activation, segments, OUTER_RATIO, OUTER_MIN)
     best = jnp.argmin(contrast, axis=-1, keepdims=True)  # (T, 1)
     return (
         jnp.take_along_axis(segments, best[..., None], axis=1)[:, 0],
@@ -111,22 +115,22 @@ def best_segments(config, activation, segments):
     )
 
 
-def select(config, activation, segments):
+def select(activation, segments):
     """Which segments of one class of one recording train the regressor: active, contrasting, not repeated.
 
     The rule is AutoLoc's. `localize` applies the same rule on the host.
 
     Args:
-      config: `config.oic`.
-      activation: (T,) of one class, a constant; segments: (T, M, 2) snippets.
+      activation: (T,) of one class, a constant.
+      segments: (T, M, 2) snippets.
 
     Returns:
       Selection.
     """
-    best, contrast = best_segments(config, activation, segments)
-    candidate = (activation > config.min_activation) & (contrast < config.max_contrast)
+    best, contrast = best_segments(activation, segments)
+    candidate = (activation > MIN_ACTIVATION) & (contrast < MAX_CONTRAST)
     fixed = jax.lax.stop_gradient((best, -contrast))
-    kept = keep_best(*fixed, candidate, config.nms_tiou)
+    kept = keep_best(*fixed, candidate, MAX_TIOU)
     return Selection(best, contrast, kept)
 
 

@@ -6,7 +6,7 @@ number is ours. What has no mark is in the report.
 
 import ml_collections
 
-from tal_jax.config import base_config
+from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
@@ -70,47 +70,37 @@ def kt_mgfn_config(row="boundary"):
     if row not in ABLATION:
         raise DataError(f"kt_mgfn has no row '{row}'; its rows are {', '.join(ABLATION)}.")
     config = base_config("kt_mgfn")
+    weak_fields(config)
 
-    config.window.frames = 0  # a whole recording; training windows of long recordings have labels of their own
     config.window.snippets = 100  # [none]
     config.window.sampling = "linear"  # [none]
-    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
 
     config.model = model = ml_collections.ConfigDict()
+    model.dilations = (1, 2, 3, 5)  # of the branches of a stage
+    model.cascade = True  # a second stage, from which the first one hides what it has found
+    model.transfer = True  # help from trimmed clips
+    model.boundary = True  # segments are regressed; False: runs of high activation
     model.update(ABLATION[row])
     model.width = 256  # channels of base and branches [none]
     model.erase_threshold = 0.6  # of the normalised activation, from which a snippet is hidden from the second stage [E]
-    model.min_probability = 0.5  # classes that erase when labels are not known; none above: the best one [none]
     model.normalised_fusion = True  # each stage's activations scaled to [0, 1] before their maximum [E]; False: raw
     model.predictor_width = 128
     model.anchors = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # snippets, for T = 100 [none]; THUMOS: 1, 2, 4, 8, 16, 32 [A]
-    model.anchor_centre = 0.5  # of the anchors in their snippet [none]; AutoLoc: 0, its start
 
-    config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments, and which of them count
+    config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments
     oic.scaled = False  # True: of activations scaled to [0, 1] over time, for where normalised_fusion is False [none]
-    oic.outer_ratio = 0.25  # gamma: the outer segment is so much of the length longer on each side [A]
-    oic.outer_min = 0.0  # but at least so many snippets [none]; AutoLoc: 1
-    oic.min_activation = 0.1  # only positions above it are regressed [A]
-    oic.max_contrast = 0.4  # segments of higher contrast are discarded [A]
-    oic.nms_tiou = 0.4  # [A]
-    oic.max_labels = 8  # labels of a recording that train the regressor, at most: sets memory, not results, if it is enough
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.second_weight = 1.0  # of the second stage's classification [E]
     loss.transfer_weight = 1.0  # lambda [none]
     loss.mmd_kernel = "gaussians"  # [none]: or 'gaussian', 'linear'
-    loss.mmd_gaussians = 5  # of 'gaussians': how many are summed [none]
-    loss.mmd_multiplier = 2.0  # of 'gaussians': each is so many times wider than the one before [none]
-    loss.mmd_variance = 10.0  # of 'gaussian' [none]
 
     config.stages = stages = ml_collections.ConfigDict()
     stages.source_epochs = 30  # classification of trimmed clips, with transfer [none]
     stages.target_epochs = 30  # classification of recordings [none]
     stages.boundary_epochs = 16  # in batches of 16 as many steps as AutoLoc's, one pass of single recordings [A]
     stages.boundary_learning_rate = 1e-3  # SGD without momentum [A]
-    stages.boundary_weight_decay = 5e-4  # [A]
     stages.boundary_decay_steps = 0  # the rate falls after each so many steps, 0: never [A]; AutoLoc on ActivityNet: 500
-    stages.boundary_decay_factor = 0.1  # [A]
 
     train = config.train
     train.batch_size = 16  # [none]
@@ -124,9 +114,7 @@ def kt_mgfn_config(row="boundary"):
     localize.outer_ratio = 0.5
     localize.probability_weight = 0.45
 
-    config.decode.nms = "hard"
     config.decode.nms_tiou = 0.4  # as `oic.nms_tiou`
-    config.decode.nms_extra_sec = 0.0
 
     config.evaluate.tious = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     return set_epochs(config)

@@ -1,6 +1,5 @@
 """From the outputs of KT-MGFN to scored segments of a window (kt_mgfn report, section 3.1, its inference; silent on scores)."""
 
-import functools
 
 import jax
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems import activations
 from tal_jax.systems.activations import find_runs
-from tal_jax.systems.kt_mgfn.boundary import best_segments, contrast_activations
+from tal_jax.systems.kt_mgfn import boundary
 
 
 def decode(config, outputs):
@@ -25,8 +24,8 @@ def decode(config, outputs):
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
-        arrays["cas"] = contrast_activations(config.oic, outputs.fused_cas)
-        of_class = jax.vmap(functools.partial(best_segments, config.oic), in_axes=(1, None))
+        arrays["cas"] = boundary.contrast_activations(config.oic, outputs.fused_cas)
+        of_class = jax.vmap(boundary.best_segments, in_axes=(1, None))
         arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(arrays["cas"], outputs.segments)
     return arrays
 
@@ -47,14 +46,14 @@ def localize(config, arrays, num_frames):
     Returns:
       (segments_frame, classes, scores): (M, 2) float in frames of the window, within [0, num_frames]; (M,) int; (M,) float.
       Ordered by class. Those of regression then by falling score; before they were clipped to the window, no two of a class
-      overlapped by tIoU >= `oic.nms_tiou`.
+      overlapped by tIoU >= `boundary.MAX_TIOU`.
     """
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
         return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
     likely = np.flatnonzero(probabilities >= min_probability)
-    rows = [_kept_of_class(config.oic, arrays, k) for k in likely]
+    rows = [_kept_of_class(arrays, k) for k in likely]
     segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])  # (M, 2) snippets
     contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
     classes = np.repeat(likely, [len(kept) for kept in rows])
@@ -65,8 +64,8 @@ def localize(config, arrays, num_frames):
     return segments_frame[inside], classes[inside], scores[inside]
 
 
-def _kept_of_class(config, arrays, k):
-    """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`. config: `config.oic`."""
+def _kept_of_class(arrays, k):
+    """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
     segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    candidates = np.flatnonzero((arrays["cas"][:, k] > config.min_activation) & (contrast < config.max_contrast))
-    return candidates[hard_nms(segments[candidates], -contrast[candidates], config.nms_tiou)]
+    candidates = np.flatnonzero((arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST))
+    return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]

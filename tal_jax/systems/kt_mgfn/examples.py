@@ -48,7 +48,7 @@ def trimmed_clips(config, dataset):
     Raises:
       DataError: no action of `data.clips_subset`, or of the training subset where that is empty, has times.
     """
-    subset = config.data.clips_subset or config.data.train_subset
+    subset = config.data.get("clips_subset") or config.data.train_subset
     _require_subset(config, dataset, subset)
     clips = []
     for name, recording in dataset.annotations.recordings.items():

@@ -15,6 +15,8 @@ from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
 from tal_jax.systems.kt_mgfn.config import training_stages
 from tal_jax.systems.kt_mgfn.transfer import mean_discrepancy
 
+MAX_LABELS = 8  # of a recording that train the regressor: ours, sets memory and not results, if it is enough
+
 
 def classification_loss(logits, labels):
     """Sigmoid cross-entropy of each recording: mean over classes, sum over branches (the report is silent on both).
@@ -39,19 +41,18 @@ def transfer_loss(config, source, target, mask):
     return jax.vmap(discrepancy, in_axes=1)(jax.lax.stop_gradient(source), target).mean()
 
 
-def contrast_loss(config, cas, segments, labels):
+def contrast_loss(cas, segments, labels):
     """Mean OIC of the segments that are selected for the labels of each recording; 0 where none is.
 
     Args:
-      config: `config.oic`.
       cas: (B, T, K), a constant; segments: (B, T, M, 2); labels: (B, K) 0/1.
 
     Returns:
       (B,).
     """
-    present, classes = jax.lax.top_k(labels, min(config.max_labels, labels.shape[-1]))  # (B, L)
+    present, classes = jax.lax.top_k(labels, min(MAX_LABELS, labels.shape[-1]))  # (B, L)
     activations = jnp.take_along_axis(jax.lax.stop_gradient(cas), classes[:, None], axis=2)  # (B, T, L)
-    of_class = jax.vmap(functools.partial(select, config), in_axes=(1, None))
+    of_class = jax.vmap(select, in_axes=(1, None))
     selection = jax.vmap(of_class)(activations, segments)  # (B, L, T)
     counts = selection.kept & (present[..., None] > 0)
     return (selection.contrast * counts).sum(axis=(1, 2)) / jnp.maximum(counts.sum(axis=(1, 2)), 1)
@@ -138,5 +139,5 @@ def _boundary_sums(config, module, variables, batch):
     classification = module.apply(variables, batch["inputs"], labels, method="classify")
     _, segments = module.apply(variables, batch["inputs"], method="regress")
     cas = contrast_activations(config.oic, classification.fused_cas)
-    losses = contrast_loss(config.oic, cas, segments, labels)
+    losses = contrast_loss(cas, segments, labels)
     return {"contrast": ((losses * mask).sum(), mask.sum())}

@@ -12,6 +12,10 @@ import optax
 from tal_jax.optimizer import clipped, make_schedule, scale_by_adam
 from tal_jax.systems.kt_mgfn.config import training_stages
 
+# AutoLoc's code; the report is silent.
+BOUNDARY_WEIGHT_DECAY = 5e-4
+BOUNDARY_DECAY_FACTOR = 0.1  # of the rate, after each `stages.boundary_decay_steps`
+
 
 class DuringState(NamedTuple):
     """Updates seen so far, and the state of the optimizer that acts during some of them."""
@@ -93,7 +97,7 @@ def _boundary_optimizer(config, steps):
     stages = config.stages
     rate = stages.boundary_learning_rate
     if stages.boundary_decay_steps:
-        rate = optax.exponential_decay(rate, stages.boundary_decay_steps, stages.boundary_decay_factor, staircase=True)
+        rate = optax.exponential_decay(rate, stages.boundary_decay_steps, BOUNDARY_DECAY_FACTOR, staircase=True)
     return clipped(
-        config, optax.add_decayed_weights(stages.boundary_weight_decay), optax.scale_by_learning_rate(rate)
+        config, optax.add_decayed_weights(BOUNDARY_WEIGHT_DECAY), optax.scale_by_learning_rate(rate)
     )

@@ -13,12 +13,10 @@ CHOICES = {
     "model.action_branch": BRANCHES,
     "model.completeness_branch": BRANCHES,
     "model.edge": ("cos", "embedded_cos"),
-    "pooling.rows": ("clips", "rescaled"),
     "curriculum.auxiliary": ("branch", "none"),
     "curriculum.auxiliary_features": ("both", "cls", "loc"),
     "curriculum.auxiliary_normaliser": ("positives", "all"),
     "curriculum.weighted": WEIGHTED,
-    "decode.nms": ("hard",),
     "decode.final_score": ("times_completeness", "replace_completeness", "aux_only"),
 }
 
@@ -33,8 +31,8 @@ ROWS = {
     "gcn_mean": {"model.completeness_branch": "mean"},  # 36.22 / 44.42
     "no_self_term": {"model.self_term": False},  # 35.55 / 44.83
     "embedded_cos": {"model.edge": "embedded_cos"},  # 36.81 / 46.89
-    "no_surrounding": {"model.contextual": 10, "model.surrounding": 0},  # 35.84 / 45.89
-    "no_contextual": {"model.contextual": 0, "model.surrounding": 10},  # 36.81 / 45.57
+    "no_surrounding": {"graph.contextual": 10, "graph.surrounding": 0},  # 35.84 / 45.89
+    "no_contextual": {"graph.contextual": 0, "graph.surrounding": 10},  # 36.81 / 45.57
     "sampled_1": {"model.sampled": 1},  # 36.0 / 46.15
     "sampled_2": {"model.sampled": 2},  # 36.92 / 45.06
     "sampled_3": {"model.sampled": 3},  # 35.68 / 45.13
@@ -46,15 +44,15 @@ ROWS = {
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
     require_fields(config, CHOICES)
-    model = config.model
-    if model.contextual + model.surrounding < model.sampled:
+    model, graph = config.model, config.graph
+    if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(
-            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they "
+            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is {graph.surrounding}; together they "
             f"must be at least config.model.sampled, which is {model.sampled}."
         )
-    if model.contextual + model.surrounding > MOST_NEIGHBOURS:
+    if graph.contextual + graph.surrounding > MOST_NEIGHBOURS:
         raise DataError(
-            f"config.model.contextual is {model.contextual} and config.model.surrounding is {model.surrounding}; together they "
+            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is {graph.surrounding}; together they "
             f"may be at most {MOST_NEIGHBOURS}."
         )
     weights = config.decode.fusion_weights
@@ -80,11 +78,11 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config = base_config(variant)
     config.seed = 777
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
-    config.window.frames = 0  # whole recordings
-    config.window.snippets = 0  # ActivityNet: 100
+    # Rows of a video's features: 0, features of overlapping clips; ActivityNet: 100, rescaled features, which share
+    # the video among them.
+    config.window.snippets = 0
 
     config.pools = pools = ml_collections.ConfigDict()
-    pools.foreground_tiou = 0.7  # foreground: best tIoU above it
     pools.incomplete_tiou = 0.3  # incomplete: best tIoU below it; ActivityNet: 0.6
     pools.incomplete_overlap = 0.01  # and more of the proposal than this inside of that action; ActivityNet: 0
     pools.background_tiou = 0.01  # background: best tIoU below it; ActivityNet: 0.1
@@ -94,26 +92,21 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     pools.background = 1
     pools.repeats = 20  # of every video in an epoch; ActivityNet: 5
 
-    config.pooling = pooling = ml_collections.ConfigDict()
-    # Features of overlapping clips; ActivityNet: 'rescaled' to window.snippets rows, which share the video among them.
-    pooling.rows = "clips"
-
     config.model = model = ml_collections.ConfigDict()
     model.hidden = 512
     model.action_branch = "gcn"  # 'mlp': no neighbours; 'mean': an MLP, then the mean over the neighbours
     model.completeness_branch = "gcn"
     model.self_term = True  # Eq. 10 adds the proposal itself
     model.edge = "cos"  # or 'embedded_cos', of learned projections
-    model.contextual = 8  # neighbours that overlap by more than contextual_tiou, the closest ones
-    model.contextual_tiou = 0.7
-    model.surrounding = 2  # neighbours that do not overlap, the nearest ones
-    model.sampled = 4  # N_s: so many of these, drawn at random, in training
+    model.sampled = 4  # N_s: so many neighbours, drawn at random, in training
     model.dropout = 0.8  # before the activity head
     model.branch_dropout = 0.7  # between the two layers of a branch; the paper does not mention it
 
+    config.graph = graph = ml_collections.ConfigDict()
+    graph.contextual = 8  # neighbours that overlap by a tIoU above 0.7, the closest ones
+    graph.surrounding = 2  # neighbours that do not overlap, the nearest ones
+
     config.loss = loss = ml_collections.ConfigDict()
-    loss.completeness_weight = 0.5
-    loss.regression_weight = 0.5
     loss.hard_negative_share = 0.17  # of the incomplete proposals of a video, those that train: 1 of 6
 
     config.curriculum = c = ml_collections.ConfigDict()
@@ -130,12 +123,9 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     c.auxiliary_normaliser = "positives"  # N of DW-AFSD Eq. 10: foreground proposals, or 'all' centres
     c.auxiliary_weight = 1.0
 
-    # Shared fields that P-GCN does not read: config.augment; of config.decode min_score, nms_extra_sec, nms_sigma, nms_floor,
-    # nms_top_k and keep_last.
     config.decode.sampled = False  # True: model.sampled neighbours at test too, as the published script; the paper takes all
     config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
     config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100
-    config.decode.nms = "hard"
     config.decode.nms_tiou = 0.35  # of one stream; ActivityNet: 0.4
     config.decode.fused_nms_tiou = 0.32  # of two streams; ActivityNet: 0.4
     config.decode.fusion_weights = (2.0, 3.0)  # of RGB and flow: the paper; the published script: (1.0, 1.2)

@@ -24,7 +24,7 @@ def training_examples(config, dataset):
     """The training recordings, each as often as an epoch has it, and the function that draws an example of one.
 
     Args:
-      config: the run's config (`data`, `pools`, `pooling`, `model`).
+      config: the run's config (`data`, `pools`, `window`, `model`, `graph`).
       dataset: data.features.Dataset with proposals; its training subset is used, but for recordings that hold no action.
 
     Returns:
@@ -58,8 +58,7 @@ def training_examples(config, dataset):
 
     @functools.cache
     def neighbours_of(name):
-        model = config.model
-        return graph.candidates(videos[name].segments, model.contextual, model.surrounding, model.contextual_tiou)
+        return graph.candidates(videos[name].segments, **config.graph)
 
     def make_example(name, rng):
         video = videos[name]
@@ -88,12 +87,12 @@ def test_windows(config, dataset, name):
     count, size = len(proposals.scores), config.decode.proposals
     if not count:
         return
-    num_frames, model = _num_frames(dataset, name), config.model
+    num_frames = _num_frames(dataset, name)
     segments = _frames(dataset, name, proposals.segments_sec)
-    neighbours = graph.candidates(segments, model.contextual, model.surrounding, model.contextual_tiou)
+    neighbours = graph.candidates(segments, **config.graph)
     if config.decode.sampled:
         rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
-        neighbours = rng.permuted(neighbours, axis=1)[:, : model.sampled]
+        neighbours = rng.permuted(neighbours, axis=1)[:, : config.model.sampled]
     found = _features(config, dataset, name, test_extents(segments, num_frames))
     features = np.zeros((size, found.shape[1]), np.float32)
     features[:count] = found
@@ -143,8 +142,8 @@ def _frames(dataset, name, segments_sec):
 def _features(config, dataset, name, extents):
     """(N, 4) frames -> (N, 3C) float32."""
     features, timeline, parts = dataset.read(name), dataset.timeline(name), three_parts(extents)
-    if config.pooling.rows == "rescaled":
-        features = resize_linear(features, config.window.snippets or len(features))
+    if config.window.snippets:
+        features = resize_linear(features, config.window.snippets)
         rows = rescaled_rows(parts, len(features), _num_frames(dataset, name))
     else:
         rows = clip_rows(parts, len(features), timeline.stride_frames, timeline.snippet_frames)

@@ -12,6 +12,10 @@ from tal_jax.systems.interface import Term
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
 from tal_jax.systems.torch_defaults import smooth_l1
 
+# The weights of both losses in the published code.
+COMPLETENESS_WEIGHT = 0.5
+REGRESSION_WEIGHT = 0.5
+
 
 def activity_loss(logits, labels):
     """Cross-entropy of the class, background is class 0. (..., K + 1), (...) int -> (...)."""
@@ -142,11 +146,11 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     terms = {
         "activity": Term(1.0, (activity * scored).sum(), scored.sum()),
         "completeness": Term(
-            loss.completeness_weight,
+            COMPLETENESS_WEIGHT,
             ((positive.sum(1) + negative.sum(1)) * mask).sum(),
             completeness_count(mask.sum(), batch_size, places, first, loss.hard_negative_share),
         ),
-        "regression": Term(loss.regression_weight, (regression * regressed).sum(), regressed.sum()),
+        "regression": Term(REGRESSION_WEIGHT, (regression * regressed).sum(), regressed.sum()),
     }
     if c.auxiliary == "branch":
         values = curriculum.auxiliary_loss(outputs.auxiliary_logits, dynamic_weights, foreground)

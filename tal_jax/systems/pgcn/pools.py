@@ -12,6 +12,7 @@ from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems.pgcn.graph import sample_tree
 
 FOREGROUND, INCOMPLETE, BACKGROUND = range(3)
+FOREGROUND_TIOU = 0.7  # foreground: best tIoU above it; published code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +135,7 @@ def make_pools(settings, video):
     """
     incomplete = (video.best_tiou < settings.incomplete_tiou) & (video.overlap_self > settings.incomplete_overlap)
     background = ~incomplete & (video.best_tiou < settings.background_tiou) & (video.coverage > settings.background_coverage)
-    foreground = video.best_tiou > settings.foreground_tiou
+    foreground = video.best_tiou > FOREGROUND_TIOU
     segments = [video.segments[foreground], video.truth_segments, video.segments[incomplete], video.segments[background]]
     labels = [video.labels[foreground], video.truth_labels, video.labels[incomplete], video.labels[background]]
     num_foreground = foreground.sum() + len(video.truth_segments)

@@ -9,12 +9,12 @@ from tal_jax.ranges import require_fields
 CHOICES = {
     "model.attention_scale": ("head", "channels"),
     "model.residual": ("input", "output"),
-    "model.normalise_by": ("padding", "duration"),
+    "window.normalise_by": ("padding", "duration"),
     "decode.classes": ("recording", "proposals"),
-    "decode.nms": ("soft",),
     "window.snippets": "[1, 100000]",
 }
 
+LOW_IOU = 0.3  # below it is the low band of the confidence loss: published code
 NO_CLASSES = (
     "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
     "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
@@ -52,12 +52,11 @@ def require_valid(config):
     require_model(config)
     if config.decode.classes == "recording" and not (config.data.class_agnostic or config.evaluate.recording_scores):
         raise DataError(NO_CLASSES)
-    loss = config.loss
-    for threshold in loss.iou_thresholds:
-        if not loss.low_iou < threshold < 1:
+    for threshold in config.loss.iou_thresholds:
+        if not LOW_IOU < threshold < 1:
             raise DataError(
-                f"config.loss.iou_thresholds has {threshold}; each must be above config.loss.low_iou, "
-                f"{loss.low_iou}, and below 1."
+                f"config.loss.iou_thresholds has {threshold}; each must be above {LOW_IOU}, the end of the low band of the "
+                "confidence loss, and below 1."
             )
 
 
@@ -66,11 +65,12 @@ def tcanet_config():
     config = base_config("tcanet")
     config.seed = 0
 
-    config.window.frames = 0  # a whole recording
     config.window.snippets = 1000  # T: shorter recordings are padded with zeros, longer ones cut; of rescaled features: 100
     config.window.train_stride_frames = 500
     config.window.test_stride_frames = 500
     config.window.proposals = 64  # of a training window, the best ones
+    # The features cover T steps; 'duration': they were rescaled to cover the recording.
+    config.window.normalise_by = "padding"
     config.window.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
 
@@ -86,20 +86,11 @@ def tcanet_config():
     model.attention_scale = "head"  # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
     model.residual = "input"  # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
     model.padding_mask = False  # published code; True: no attention to padding
-    model.normalise_by = "padding"  # the features cover T steps; 'duration': they were rescaled to cover the recording
     model.samples = (32, 64, 32)  # of the context before, inside, after
-    model.context_ratio = 0.5  # length of the context on each side, of the proposal's
-    model.g_train = 1.0  # factor on the offsets of the frame level, at test decode.g_test: published code; the report has none
-    model.centre_step = 0.1  # the same of the segment level, of the centre; 1 in the report
-    model.width_step = 0.2  # and of the width
-    model.fusion = 0.5  # tau, share of the frame level (report Eq. 16)
     model.detach = False  # published code: gradients pass from a stage to those before; True: they do not
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.iou_thresholds = (0.5, 0.6, 0.7)  # of each stage: from which IoU a proposal is positive
-    loss.low_iou = 0.3  # below it is the low band of the confidence loss
-    loss.regression_weight = 1.0
-    loss.confidence_weight = 1.0
 
     config.curriculum = c = ml_collections.ConfigDict()
     c.weights = False  # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
@@ -109,9 +100,6 @@ def tcanet_config():
     c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
     c.detach = True  # no gradient through the weights
 
-    # Shared fields that TCANet does not read: config.augment; of config.decode min_score, max_per_window, nms_tiou, nms_extra_sec
-    # and nms_floor.
-    config.decode.g_test = 0.2  # as model.g_train
     config.decode.refined = True  # False: the proposals as they were given, to compare with
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
@@ -119,8 +107,7 @@ def tcanet_config():
     # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not read with
     # data.class_agnostic.
     config.decode.classes = "recording"
-    config.decode.nms_sigma = 0.4
-    config.decode.nms_power = 2.5  # of the IoU in the decay exp(-IoU^2.5 / 0.4)
+    config.decode.nms_sigma = 0.4  # of the decay exp(-IoU^2.5 / 0.4)
     config.decode.nms_top_k = 101  # picks
     config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
     config.decode.keep = 100  # of these picks

@@ -9,6 +9,8 @@ import numpy as np
 
 from tal_jax.systems.candidates import Detections
 
+DECAY_POWER = 2.5  # of the IoU in the decay exp(-IoU^2.5 / nms_sigma): published code
+
 
 def decode(config, outputs):
     """What the host needs of each recording, on the device.
@@ -95,7 +97,7 @@ def suppress(config, segments_sec, scores, duration_sec):
     for _ in range(max(picks, 0)):
         best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
         decayed[best] = left[best]
-        left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** settings.nms_power) / settings.nms_sigma)
+        left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
     order = np.argsort(-decayed, kind="stable")[: min(settings.keep, max(picks, 0))]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
 

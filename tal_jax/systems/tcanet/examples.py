@@ -129,14 +129,14 @@ def _long(segments_sec, min_sec):
 
 def _offsets(config, dataset, name, stride):
     """First features of the windows; one of a recording that is rescaled."""
-    if config.model.normalise_by == "duration":
+    if config.window.normalise_by == "duration":
         return [0]
     return windows.window_offsets(len(dataset.read(name)), config.window.snippets, stride)
 
 
 def _inside(config, dataset, name, offset, segments_sec):
     """(N,) bool: proposals whose centre, or the feature nearest to it, is in the window."""
-    if config.model.normalise_by == "duration":
+    if config.window.normalise_by == "duration":
         return np.ones(len(segments_sec), bool)
     centres = dataset.timeline(name).to_cells(segments_sec.mean(axis=1)).clip(0, len(dataset.read(name)))
     return (centres >= offset) & (centres <= offset + config.window.snippets)
@@ -151,7 +151,7 @@ def _window(config, dataset, name, offset, segments_sec, size):
       the window in the recording.
     """
     features, timeline = dataset.read(name), dataset.timeline(name)
-    rescaled, rows = config.model.normalise_by == "duration", config.window.snippets
+    rescaled, rows = config.window.normalise_by == "duration", config.window.snippets
     start_sec = 0.0 if rescaled else float(timeline.to_seconds(offset))
     seen = resize_linear(features, rows) if rescaled else features[offset : offset + rows]
     inputs = {

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
+from tal_jax.systems.tcanet.config import LOW_IOU
 from tal_jax.systems.torch_defaults import smooth_l1
 
 UNION_EPS = 1e-5
@@ -42,7 +43,7 @@ def _width(segments):
     return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
 
 
-def confidence_sample(iou, mask, uniforms, threshold, low_iou=0.3):
+def confidence_sample(iou, mask, uniforms, threshold, low_iou=LOW_IOU):
     """Which proposals the confidence loss counts: all good ones, of the other bands about as many each.
 
     Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the
@@ -83,11 +84,10 @@ def curriculum_weights(config, stage, truths, epoch):
     return jax.lax.stop_gradient(weights) if config.curriculum.detach else weights
 
 
-def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weights=None):
+def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
     """(regression, confidence) Terms of one stage.
 
     Args:
-      config: the run's config (`loss`).
       stage: model.Stage of B recordings.
       truths: (B, P, 2) seconds, the action that belongs to each proposal, the same for all stages.
       mask: (B, P) bool, proposals that count.
@@ -95,7 +95,7 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weight
       uniforms: (2, B, P), see `confidence_sample`.
       dynamic_weights: (B, P) of `curriculum_weights`; None: the regression is not weighted.
     """
-    loss, entering = config.loss, stage.entering_sec
+    entering = stage.entering_sec
     # As published, targets and IoU pass gradients to the stages before.
     iou = tiou(entering, truths)
     positive = (iou >= threshold) & mask
@@ -103,13 +103,13 @@ def stage_terms(config, stage, truths, mask, threshold, uniforms, dynamic_weight
     regression += smooth_l1(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
     if dynamic_weights is not None:
         regression = curriculum.weighted_localisation(regression, dynamic_weights)
-    chosen = confidence_sample(iou, mask, uniforms, threshold, loss.low_iou)
+    chosen = confidence_sample(iou, mask, uniforms, threshold, LOW_IOU)
     confidence = smooth_l1(stage.confidence, iou)
     return tuple(
         Term(weight, jnp.where(counted, values, 0.0).sum(), counted.sum().astype(jnp.float32))
         for weight, values, counted in (
-            (loss.regression_weight, regression, positive),
-            (loss.confidence_weight, confidence, chosen),
+            (1.0, regression, positive),
+            (1.0, confidence, chosen),
         )
     )
 
@@ -165,6 +165,6 @@ def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
     for i, stage in enumerate(outputs.stages):
         threshold = config.loss.iou_thresholds[i]
         weights = None if dynamic_weights is None else dynamic_weights[i]
-        pair = stage_terms(config, stage, truths, outputs.mask, threshold, uniforms[i], weights)
+        pair = stage_terms(stage, truths, outputs.mask, threshold, uniforms[i], weights)
         terms |= {f"regression_{i + 1}": pair[0], f"confidence_{i + 1}": pair[1]}
     return terms

@@ -30,7 +30,13 @@ class Outputs:
 
 
 class TCANet(nn.Module):
-    """The network; attributes as in `config.tcanet_config`, `stages` of them, `dtype` of the products of matrices."""
+    """The network; attributes as in `config.tcanet_config`, `stages` of them.
+
+    Attributes:
+      dtype: of the products of matrices.
+      g_train, g_test: factor on the offsets of the frame level in training and at test, as in the published code; the
+        report has none.
+    """
 
     channels: int
     groups: int
@@ -45,14 +51,10 @@ class TCANet(nn.Module):
     padding_mask: bool
     stages: int
     samples: tuple[int, int, int]
-    context_ratio: float
-    g_train: float
-    g_test: float
-    centre_step: float
-    width_step: float
-    fusion: float
     detach: bool
     dtype: Any
+    g_train: float = 1.0
+    g_test: float = 0.2
 
     @nn.compact
     def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, earliest_sec=0.0, train=False):
@@ -84,10 +86,7 @@ class TCANet(nn.Module):
         for i in range(self.stages):
             if self.detach:  # the published code does not: there a stage learns through those that follow
                 segments = jax.lax.stop_gradient(segments)
-            regressor = BoundaryRegressor(
-                self.groups, self.samples, self.context_ratio, self.centre_step, self.width_step, self.fusion, self.dtype,
-                name=f"stage_{i + 1}",
-            )  # fmt: skip
+            regressor = BoundaryRegressor(self.groups, self.samples, self.dtype, name=f"stage_{i + 1}")
             found.append(regressor(encoded, segments, covered_sec, self.g_train if train else self.g_test, earliest_sec))
             segments = found[-1].refined_sec
         return Outputs(base, encoded, mask, tuple(found))

@@ -14,6 +14,11 @@ from tal_jax.systems.tcanet.convolution import (
 )
 from tal_jax.systems.tcanet.sampling import context_positions
 
+# Published code. The report has no steps.
+CENTRE_STEP = 0.1  # factor on the segment level's offset of the centre
+WIDTH_STEP = 0.2  # and of the width
+FRAME_SHARE = 0.5  # tau of Eq. 16, share of the frame level
+
 
 @flax.struct.dataclass
 class Stage:
@@ -111,16 +116,11 @@ class BoundaryRegressor(nn.Module):
     Attributes:
       groups: of the convolutions.
       samples: of the context before, inside, after.
-      context_ratio, centre_step, width_step, fusion: see `config.tcanet_config`.
       dtype: of the products of matrices.
     """
 
     groups: int
     samples: tuple[int, int, int]
-    context_ratio: float
-    centre_step: float
-    width_step: float
-    fusion: float
     dtype: jnp.dtype
 
     @nn.compact
@@ -137,9 +137,7 @@ class BoundaryRegressor(nn.Module):
         Returns:
           Stage, all float32.
         """
-        positions = context_positions(
-            segments_sec, covered_sec[:, None], features.shape[1], self.samples, self.context_ratio
-        )
+        positions = context_positions(segments_sec, covered_sec[:, None], features.shape[1], self.samples)
         maps = split_groups(features.astype(self.dtype), self.groups)
         before, _, after = self.samples
         start = FrameLevel(self.dtype, name="start")(maps, positions[..., :before])
@@ -147,6 +145,6 @@ class BoundaryRegressor(nn.Module):
         boundary_offsets = jnp.stack([start, end], axis=-1).astype(jnp.float32)
         segment = SegmentLevel(self.dtype, name="segment")(maps, positions).astype(jnp.float32)
         by_boundaries = move_boundaries(segments_sec, boundary_offsets, g)
-        by_centre = move_centre_and_width(segments_sec, segment[..., :2], self.centre_step, self.width_step)
-        refined = fuse(by_boundaries, by_centre, self.fusion, jnp.reshape(earliest_sec, (-1, 1, 1)))
+        by_centre = move_centre_and_width(segments_sec, segment[..., :2], CENTRE_STEP, WIDTH_STEP)
+        refined = fuse(by_boundaries, by_centre, FRAME_SHARE, jnp.reshape(earliest_sec, (-1, 1, 1)))
         return Stage(segments_sec, boundary_offsets, segment[..., :2], nn.sigmoid(segment[..., 2]), refined)
