@@ -109,6 +109,29 @@ class _ConfigParser(flags.ArgumentParser):
         return self._of_files.flag_type()
 
 
+def detector_fields(config, of_frames=False):
+    """The fields of systems that learn from windows with actions and decode candidates: AFSD, and who borrows of it.
+
+    Args:
+      config: of `base_config`; it is changed.
+      of_frames: whether the network reads frames, which are not augmented as features and signals are.
+    """
+    config.window.train_stride_frames = 30
+    config.window.test_stride_frames = 128
+    # Share of the training windows that hold no action, where there are such windows; below 1.
+    config.window.background = 0.0
+    config.augment = ml_collections.ConfigDict()
+    config.augment.jitter_frames = 0  # training windows move by up to so many frames
+    config.augment.crop = 0.0  # probability that a training window is cut to a part that holds a whole action
+    if not of_frames:
+        sequence_augmentation(config.augment)
+    config.decode.min_score = 0.01  # ActivityNet: 1e-9
+    config.decode.max_per_window = 2000  # candidates (location, class) kept of a window
+    config.decode.nms_sigma = 0.5  # of soft-NMS, as the next two; ActivityNet: 0.85
+    config.decode.nms_floor = 1e-3  # ActivityNet: 1e-9
+    config.decode.keep_last = True  # False: as published, the last candidate of a class is never kept
+
+
 def weak_fields(config):
     """The fields that systems share which learn from labels of whole windows: ECM and KT-MGFN. Returns nothing."""
     config.window.train_stride_frames = 30  # of windows of `frames`

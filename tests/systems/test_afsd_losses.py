@@ -133,7 +133,7 @@ def test_all_terms_together_are_what_the_published_training_step_sees():
     )
     batch["boundary_labels"] = jnp.asarray(case.input("activation_scores"))
     terms = losses.detection_terms(config, outputs, assign(config.loss, outputs, batch), batch, 0.0)
-    terms |= losses.activation_terms(config, outputs, batch)
+    terms |= losses.activation_terms(outputs, batch)
     values = [terms[name].sum / jnp.maximum(terms[name].count, 1) for name in (*TERMS, "start", "end")]
     np.testing.assert_allclose(values, case.arrays["combined_terms"], rtol=1e-4, atol=1e-5)
 

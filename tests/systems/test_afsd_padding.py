@@ -56,12 +56,12 @@ def test_group_norm_counts_real_cells_alone():
 
 def test_the_backbone_sees_no_padding():
     block = lambda *args, **names: Block(*args, groups=2, window=32, **names)  # noqa: E731
-    backbone = SequenceBackbone(4, 2, block)
+    backbone = SequenceBackbone(4, block)
     x = np.random.default_rng(0).standard_normal((1, 32, 3)).astype(np.float32)
     x[:, 19:] = 0
     variables = backbone.init(jax.random.key(0), x)
     found = backbone.apply(variables, x, jnp.array([19]))
-    longer = SequenceBackbone(4, 2, lambda *args, **names: Block(*args, groups=2, window=64, **names))
+    longer = SequenceBackbone(4, lambda *args, **names: Block(*args, groups=2, window=64, **names))
     padded = longer.apply(variables, np.pad(x, ((0, 0), (0, 32), (0, 0))), jnp.array([19]))
     for one, other in zip(found, padded):
         np.testing.assert_allclose(other[:, : one.shape[1]], one, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax.config import base_config, sequence_augmentation
+from tal_jax.config import base_config, detector_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
@@ -50,15 +50,8 @@ def afsd_config(system="dw_afsd", of_frames=False):
     """
     config = base_config(system)
 
+    detector_fields(config, of_frames)
     config.window.frames = 256
-    config.window.train_stride_frames = 30
-    config.window.test_stride_frames = 128
-    # Share of the training windows that hold no action, where there are such windows; below 1.
-    config.window.background = 0.0
-
-    config.augment = ml_collections.ConfigDict()
-    config.augment.jitter_frames = 0  # training windows move by up to so many frames
-    config.augment.crop = 0.0  # probability that a training window is cut to a part that holds a whole action
 
     config.model = model = ml_collections.ConfigDict()
     model.channels = 512
@@ -82,7 +75,6 @@ def afsd_config(system="dw_afsd", of_frames=False):
         config.train.backbone_learning_rate_factor = 1.0
     else:
         model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
-        sequence_augmentation(config.augment)
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1
@@ -115,11 +107,6 @@ def afsd_config(system="dw_afsd", of_frames=False):
     c.auxiliary_normaliser = "positives"  # N of Eq. 10: number of its positives, or of 'all' locations
     c.auxiliary_weight = 1.0
 
-    config.decode.min_score = 0.01  # ActivityNet: 1e-9
-    config.decode.max_per_window = 2000  # candidates (location, class) kept of a window
-    config.decode.nms_sigma = 0.5  # of soft-NMS, as the next two; ActivityNet: 0.85
-    config.decode.nms_floor = 1e-3  # ActivityNet: 1e-9
-    config.decode.keep_last = True  # False: as published, the last candidate of a class is never kept
     config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds
     config.decode.fusion = "outputs"  # of two streams; ActivityNet: 'segments'
     config.decode.final_score = "replace_quality"  # with the auxiliary branch: or 'times_quality', 'aux_only'
