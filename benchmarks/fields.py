@@ -69,7 +69,7 @@ def declared(path):
     for node in sorted(nodes, key=lambda node: node.lineno):
         target, value = ast.unparse(node.targets[0]), ast.unparse(node.value)
         parts = target.replace("config.", "", 1).split(".")
-        of_section = isinstance(node.targets[0], ast.Attribute) and re.fullmatch(r"[a-z_.]+", target)
+        of_section = isinstance(node.targets[0], ast.Attribute) and re.fullmatch(r"[a-z_0-9.]+", target)
         if not of_section or parts[0] == "self" or "ConfigDict" in value or len(parts) > 2:
             continue
         above, line = [], node.lineno - 1
