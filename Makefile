@@ -17,7 +17,9 @@ demo: .venv/installed
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp19_user10
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/ruff check -q
+	$(BIN)/ruff format -q --check
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
 test-full: .venv/installed
 	$(BIN)/python -m pytest -q

@@ -57,7 +57,11 @@ def forward_and_grad_ms(method, batch):
 def main():
     """Prints the table."""
     print(f"T={CELLS}, K={REGIONS}, C={CHANNELS}, float32, {jax.default_backend()}, milliseconds\n")
-    print("| method | " + " | ".join(f"B{batch} forward | B{batch} forward + grad" for batch in BATCH_SIZES) + " |")
+    print(
+        "| method | "
+        + " | ".join(f"B{batch} forward | B{batch} forward + grad" for batch in BATCH_SIZES)
+        + " |"
+    )
     print("|---|" + "---|---|" * len(BATCH_SIZES))
     for method in METHODS:
         times_ms = [time_ms for batch in BATCH_SIZES for time_ms in forward_and_grad_ms(method, batch)]

@@ -2,8 +2,8 @@
 
     python -m benchmarks.csv_files [--files=200]
 
-Prints megabytes of text a second of one core, by CPU time, and NumPy's own reader on one of the files beside it. Needs 5 MB a
-file in the temporary folder.
+Prints megabytes of text a second of one core, by CPU time, and NumPy's own reader on one of the files beside
+it. Needs 5 MB a file in the temporary folder.
 """
 
 import argparse

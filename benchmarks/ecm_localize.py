@@ -1,9 +1,10 @@
-"""Times ECM's localization: from the class activation sequence of one video to the detections that suppression leaves.
+"""Times ECM's localization: from the class activation sequence of one video to the detections that
+suppression leaves.
 
     python -m benchmarks.ecm_localize
 
-Prints the best of several runs in milliseconds, after a first one. Seconds on two CPU cores. The published code took 32 ms for the
-first row on a machine that did other work too.
+Prints the best of several runs in milliseconds, after a first one. Seconds on two CPU cores. The published
+code took 32 ms for the first row on a machine that did other work too.
 """
 
 import functools
@@ -38,7 +39,9 @@ def golden_arrays(case):
 
 
 def seconds_of(case, segments_frame):
-    """Segments (M, 2) in seconds as the published code counts: by the frame rate (THUMOS14) or the duration (ActivityNet)."""
+    """Segments (M, 2) in seconds as the published code counts: by the frame rate (THUMOS14) or the duration
+    (ActivityNet).
+    """
     settings = case.info["hyper_parameters"]
     if "fps" in settings:
         return segments_frame / settings["fps"]
@@ -71,7 +74,10 @@ def main():
     config = golden_config(case)
     videos = {"2 (golden case localize_thumos)": golden_arrays(case), "20, all busy": busy_arrays(case)}
     snippets, num_frames = len(golden_arrays(case)["cas"]), case.info["hyper_parameters"]["frame_num"]
-    print(f"{snippets} snippets, {num_frames} frames, {len(config.localize.thresholds)} thresholds, milliseconds\n")
+    print(
+        f"{snippets} snippets, {num_frames} frames, {len(config.localize.thresholds)} thresholds, "
+        f"milliseconds\n"
+    )
     print("| likely classes | segments | kept | localize | with suppression |\n|---|---|---|---|---|")
     for name, arrays in videos.items():
         candidates, kept = len(localize(config, arrays, num_frames)[0]), len(detect(case, config, arrays))

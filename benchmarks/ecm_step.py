@@ -1,11 +1,13 @@
-"""One training step of ECM (forward, backward, Adam) here against a plain PyTorch one, on the CPU: 16 x 750 x 2048, 20 classes.
+"""One training step of ECM (forward, backward, Adam) here against a plain PyTorch one, on the CPU: 16 x 750 x
+2048, 20 classes.
 
     pip install torch
     python -m benchmarks.ecm_step [--repeats=3] [--batch=16]
 
-Each runs in a process of its own, the best of `repeats` steps after one to warm up. Of 16 recordings two have two labels, as on
-THUMOS14. PyTorch loops over the labels of a recording; here all have two slots, whose padding is computed in vain. Prints wall
-time, CPU time, the peak of resident memory and their ratios, and how far apart the two total losses are without dropout.
+Each runs in a process of its own, the best of `repeats` steps after one to warm up. Of 16 recordings two have
+two labels, as on THUMOS14. PyTorch loops over the labels of a recording; here all have two slots, whose
+padding is computed in vain. Prints wall time, CPU time, the peak of resident memory and their ratios, and how
+far apart the two total losses are without dropout.
 """
 
 import argparse
@@ -65,10 +67,18 @@ def jax_step(batch_size):
     model, optimizer = build(config, CLASSES), make_optimizer(config, 1)
 
     def make_params():
-        values = {name: jnp.asarray(np.ascontiguousarray(value.T)) for name, value in make_parameters().items()}
-        classifier = {name: {"kernel": values[f"{name}.weight"], "bias": values[f"{name}.bias"]} for name in ("conv_1", "conv_2")}
+        values = {
+            name: jnp.asarray(np.ascontiguousarray(value.T)) for name, value in make_parameters().items()
+        }
+        classifier = {
+            name: {"kernel": values[f"{name}.weight"], "bias": values[f"{name}.bias"]}
+            for name in ("conv_1", "conv_2")
+        }
         transition = {"kernel": values["transition.weight"][0], "bias": values["transition.bias"]}
-        return {"classifier": classifier | {"kernel": values["classify.weight"][0]}, "transition": {"dense": transition}}
+        return {
+            "classifier": classifier | {"kernel": values["classify.weight"][0]},
+            "transition": {"dense": transition},
+        }
 
     inputs, labels = make_problem(batch_size)
     batch = dict(
@@ -98,7 +108,9 @@ def jax_step(batch_size):
         nonlocal model
         config.model.dropout = 0.0
         model = build(config, CLASSES)
-        return float(jax.jit(total)(make_params(), jax.tree.map(lambda x: x[:CHECKED], batch), jax.random.key(0)))
+        return float(
+            jax.jit(total)(make_params(), jax.tree.map(lambda x: x[:CHECKED], batch), jax.random.key(0))
+        )
 
     return step, check
 
@@ -118,11 +130,15 @@ def torch_step(batch_size):
         x = F.leaky_relu(F.conv1d(x, p["conv_2.weight"], p["conv_2.bias"], padding=1))
         return F.dropout(x, dropout)
 
-    def aggregate(weights, x):  # (B, K, T), (B, D, T) -> (B * K, D, folds), by a product of matrices for each fold
-        sums = [torch.matmul(weights[:, :, f::FOLDS], x[:, :, f::FOLDS].transpose(1, 2)) for f in range(FOLDS)]
+    # (B, K, T), (B, D, T) -> (B * K, D, folds), by a product of matrices for each fold
+    def aggregate(weights, x):
+        sums = [
+            torch.matmul(weights[:, :, f::FOLDS], x[:, :, f::FOLDS].transpose(1, 2)) for f in range(FOLDS)
+        ]
         return torch.stack(sums, dim=3).flatten(0, 1)
 
-    def score(aggregated, dropout):  # every class has its own sequence: a convolution with a group for each class
+    # every class has its own sequence: a convolution with a group for each class
+    def score(aggregated, dropout):
         x = hidden(aggregated, dropout).reshape(-1, CLASSES * CHANNELS, FOLDS)
         return F.conv1d(x, p["classify.weight"], groups=CLASSES).mean(2)
 
@@ -133,7 +149,9 @@ def torch_step(batch_size):
         collected = []
         for one, weight, label in zip(x, weights, y):
             classes = label.nonzero()[:, 0].tolist()
-            scores = [score(aggregate(weight[None], (one * (1 - weight[k]))[None]), dropout)[0] for k in classes]
+            scores = [
+                score(aggregate(weight[None], (one * (1 - weight[k]))[None]), dropout)[0] for k in classes
+            ]
             row = torch.stack(scores).mean(0)
             for k, own in zip(classes, scores):
                 row = torch.where(torch.arange(CLASSES) == k, own, row)
@@ -166,7 +184,9 @@ def measure(which, batch_size, repeats):
 
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", default=3, type=int)
     parser.add_argument("--batch", default=16, type=int)
     parser.add_argument("--only", choices=["tal_jax", "torch"], help="measure one, in this process")
@@ -178,12 +198,24 @@ def main():
     for which in ("torch", "tal_jax"):
         command = [sys.executable, "-m", "benchmarks.ecm_step", f"--only={which}"]
         command += [f"--repeats={options.repeats}", f"--batch={options.batch}"]
-        found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
-    print("| network | wall s | CPU s | peak MiB | wall ratio | CPU ratio | memory ratio |\n|---|---|---|---|---|---|---|")
+        found[which] = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+        )
+    print(
+        "| network | wall s | CPU s | peak MiB | wall ratio | CPU ratio | memory ratio "
+        "|\n|---|---|---|---|---|---|---|"
+    )
     for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
         measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-        ratios = [figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))]
-        row = [f"{measured[0]:.2f}", f"{measured[1]:.2f}", f"{measured[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
+        ratios = [
+            figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))
+        ]
+        row = [
+            f"{measured[0]:.2f}",
+            f"{measured[1]:.2f}",
+            f"{measured[2]:.0f}",
+            *(f"{ratio:.2f}" for ratio in ratios),
+        ]
         print(f"| {name} | {' | '.join(row)} |")
     apart = abs(found["tal_jax"]["checked"] / found["torch"]["checked"] - 1)
     print(f"\nTotal loss without dropout, relative difference: {apart:.1e}")

@@ -1,9 +1,11 @@
-"""Time and cost of whole experiments on machines that were not there to measure: prints the tables of docs/scale.md.
+"""Time and cost of whole experiments on machines that were not there to measure: prints the tables of
+docs/scale.md.
 
     python -m benchmarks.estimate                  about two minutes: XLA counts the operations of every network
 
-What is assumed stands in the tables right below; replace it by your own figures and run this again. What is counted (operations,
-windows) comes from the configs and annotations themselves. A range is that of UTILISATION, first the slow end.
+What is assumed stands in the tables right below; replace it by your own figures and run this again. What is
+counted (operations, windows) comes from the configs and annotations themselves. A range is that of
+UTILISATION, first the slow end.
 """
 
 import dataclasses
@@ -28,27 +30,32 @@ class Machine:
     price: float  # USD an hour and chip
 
 
-# Peaks: vendors' data sheets, without sparsity: H100 and H200 SXM 495 TFLOP/s in TF32 (989 in bfloat16), NVLink 450 GB/s each
-# way; TPU v5e 197 TFLOP/s in bfloat16, links of 200 GB/s in all, here half. ASSUMED: prices and cores; put in your provider's.
+# Peaks: vendors' data sheets, without sparsity: H100 and H200 SXM 495 TFLOP/s in TF32 (989 in bfloat16),
+# NVLink 450 GB/s each
+# way; TPU v5e 197 TFLOP/s in bfloat16, links of 200 GB/s in all, here half. ASSUMED: prices and cores; put in
+# your provider's.
 MACHINES = {
     "1 H100 or H200": Machine(1, 495e12, 450e9, 16, 3.0),
     "8 H100 or H200": Machine(8, 495e12, 450e9, 128, 3.0),
     "TPU v5e-16": Machine(16, 197e12, 100e9, 224, 1.2),
 }
-UTILISATION = (0.05, 0.40)  # ASSUMED: share of the peak that 3-D convolutions reach, with a window or a few at a time
+# ASSUMED: share of the peak that 3-D convolutions reach, with a window or a few at a time
+UTILISATION = (0.05, 0.40)
 STEP_SEC = 0.01  # ASSUMED: the least that a step takes, however small its network
 CORE_PRICE = 0.04  # ASSUMED: USD an hour and core, for preparation on machines without accelerators
 VIDEO_FPS = 30  # ASSUMED, where annotations have no number of frames
 HACS_SEC = 150  # ASSUMED: mean length of a HACS video
 
-# MEASURED on one core, python -m benchmarks.prepare, a video of 340 x 256; other sizes take time as they have pixels.
+# MEASURED on one core, python -m benchmarks.prepare, a video of 340 x 256; other sizes take time as they have
+# pixels.
 PREPARED_FRAMES_PER_SEC = 1109
 READ_FRAMES_PER_SEC = 1373
 # MEASURED, docs/performance.md: TV-L1 of a frame of 112 x 112, a core, 0.3 to 0.5 s.
 FLOW_SEC = 0.4
 FLOW_PIXELS = 112
 
-# PUBLISHED: videos, hours, frames of the training and validation videos of ActivityNet 1.3 in the list that BSN and BMN share;
+# PUBLISHED: videos, hours, frames of the training and validation videos of ActivityNet 1.3 in the list that
+# BSN and BMN share;
 # videos of HACS Segments, rounded as in configs/hacs.py.
 ACTIVITYNET_VIDEOS, ACTIVITYNET_FRAMES, ACTIVITYNET_WINDOW = (9649, 4728), 46_945_792, 768
 HACS_VIDEOS = (37_600, 6_000)
@@ -68,24 +75,38 @@ class Job:
 
 
 def thumos_windows(config, fps_factor):
-    """Training and test windows of the bundled annotations; fps_factor: stored frames or features for one frame at 10 fps."""
+    """Training and test windows of the bundled annotations; fps_factor: stored frames or features for one
+    frame at 10 fps.
+    """
     size, window = config.window.frames, config.window
     train, test = 0, 0
     for row in frame_annotations_10fps().values():
         num_frames = int(row["num_frames"] * fps_factor)
         grid = dict(window=size, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0))
-        train += len(windows.training_windows(row["segments_frame"] * fps_factor, row["labels"], num_frames, **grid))
+        train += len(
+            windows.training_windows(row["segments_frame"] * fps_factor, row["labels"], num_frames, **grid)
+        )
     for recording in bundled_annotations().subset("test").recordings.values():
-        test += len(windows.window_offsets(int(recording.duration_sec * 10 * fps_factor), size, window.test_stride_frames))
+        test += len(
+            windows.window_offsets(
+                int(recording.duration_sec * 10 * fps_factor), size, window.test_stride_frames
+            )
+        )
     return train, test
 
 
 def jobs():
     """dict name -> Job."""
     videos = bundled_annotations().recordings.values()
-    frames, stored = sum(video.num_frames for video in videos), int(sum(video.duration_sec for video in videos) * 10)
+    frames, stored = (
+        sum(video.num_frames for video in videos),
+        int(sum(video.duration_sec for video in videos) * 10),
+    )
     rgb, flow, features = (thumos.get_config(f"dw_afsd,input={name}") for name in ("rgb", "flow", "features"))
-    on_frames, on_features = thumos_windows(rgb, 1), thumos_windows(features, 30 / 10 / features.data.stride_frames)
+    on_frames, on_features = (
+        thumos_windows(rgb, 1),
+        thumos_windows(features, 30 / 10 / features.data.stride_frames),
+    )
     squeezed = sum(ACTIVITYNET_VIDEOS) * ACTIVITYNET_WINDOW
     weak, of_hacs = hacs.get_config("kt_mgfn,row=cascade"), int(sum(HACS_VIDEOS) * HACS_SEC * VIDEO_FPS)
     weak.data.update(stride_frames=16, snippet_frames=16)
@@ -109,9 +130,17 @@ def prepare_core_sec(job):
 
 
 def extract_sec(machine, utilisation, num_frames, stride_frames, streams, snippet_flops):
-    """The longer of reading the videos on all cores and of the network on all chips, which Beam's workers do side by side."""
+    """The longer of reading the videos on all cores and of the network on all chips, which Beam's workers do
+    side by side.
+    """
     reading = streams * num_frames / READ_FRAMES_PER_SEC / machine.cores
-    network = streams * num_frames / stride_frames * snippet_flops / (machine.chips * machine.peak_flops * utilisation)
+    network = (
+        streams
+        * num_frames
+        / stride_frames
+        * snippet_flops
+        / (machine.chips * machine.peak_flops * utilisation)
+    )
     return max(reading, network)
 
 
@@ -134,54 +163,87 @@ def train_sec(machine, utilisation, config, num_windows, cost):
 
 
 def evaluate_sec(machine, utilisation, config, num_windows, cost):
-    """The network over all test windows; suppression and scoring take seconds (docs/performance.md) and are left out."""
+    """The network over all test windows; suppression and scoring take seconds (docs/performance.md) and are
+    left out.
+    """
     batch = max(config.evaluate.batch_size, machine.chips)
     return num_windows / batch * step_sec(machine, utilisation, batch, cost["test_flops"])
 
 
 def span(values, unit=1.0):
     """'3.4 to 1.2' of the ends of a range, in the unit; '1.2' if they are the same, '–' of nothing."""
-    texts = [f"{value / unit:,.0f}" if value >= 10 * unit else f"{value / unit:.2g}" for value in (max(values), min(values))]
-    texts = ["< 0.01" if value < 0.01 * unit else text for value, text in zip((max(values), min(values)), texts)]
+    texts = [
+        f"{value / unit:,.0f}" if value >= 10 * unit else f"{value / unit:.2g}"
+        for value in (max(values), min(values))
+    ]
+    texts = [
+        "< 0.01" if value < 0.01 * unit else text for value, text in zip((max(values), min(values)), texts)
+    ]
     return "–" if not any(values) else texts[0] if texts[0] == texts[1] else " to ".join(texts)
 
 
 def main():
     """Prints the tables."""
-    found = {name: flops.of_system(job.config, job.num_classes, 1024 * job.streams) for name, job in jobs().items()}
-    print("| experiment | GFLOP a training window | a test window | parameters, 10^6 | windows, train + test | epochs |")
+    found = {
+        name: flops.of_system(job.config, job.num_classes, 1024 * job.streams) for name, job in jobs().items()
+    }
+    print(
+        "| experiment | GFLOP a training window | a test window | parameters, 10^6 | windows, train + test | "
+        "epochs |"
+    )
     print("|" + "---|" * 6)
     for name, job in jobs().items():
         cost, (train, test) = found[name], job.num_windows
-        counted = f"{cost['train_flops'] / 1e9:.4g} | {cost['test_flops'] / 1e9:.4g} | {cost['num_parameters'] / 1e6:.3g}"
+        counted = (
+            f"{cost['train_flops'] / 1e9:.4g} | {cost['test_flops'] / 1e9:.4g} | "
+            f"{cost['num_parameters'] / 1e6:.3g}"
+        )
         print(f"| {name} | {counted} | {train:,} + {test:,} | {job.config.train.epochs} |")
     snippet_flops = flops.of_snippet(16, 224)
     print(f"\nI3D on a snippet of 16 x 224 x 224: {snippet_flops / 1e9:.4g} GFLOP\n")
 
-    print("| experiment | machine | prepare, h | extract, h | train, h | evaluate, h | all, h | USD |\n|" + "---|" * 8)
+    print(
+        "| experiment | machine | prepare, h | extract, h | train, h | evaluate, h | all, h | USD |\n|"
+        + "---|" * 8
+    )
     for name, job in jobs().items():
         for label, machine in MACHINES.items():
             prepare = prepare_core_sec(job) / machine.cores
             parts = []
             for use in UTILISATION:
                 stride = job.config.data.stride_frames
-                extract = job.streams and extract_sec(machine, use, job.source_frames, stride, job.streams, snippet_flops)
+                extract = job.streams and extract_sec(
+                    machine, use, job.source_frames, stride, job.streams, snippet_flops
+                )
                 train = train_sec(machine, use, job.config, job.num_windows[0], found[name])
                 evaluate = evaluate_sec(machine, use, job.config, job.num_windows[1], found[name])
                 parts.append((extract, train, evaluate))
             on_chips = [sum(part) for part in parts]
-            usd = [(prepare * machine.cores * CORE_PRICE + s * machine.chips * machine.price) / HOUR for s in on_chips]
-            columns = [span(values, HOUR) for values in ([prepare], *zip(*parts), [prepare + s for s in on_chips])]
+            usd = [
+                (prepare * machine.cores * CORE_PRICE + s * machine.chips * machine.price) / HOUR
+                for s in on_chips
+            ]
+            columns = [
+                span(values, HOUR) for values in ([prepare], *zip(*parts), [prepare + s for s in on_chips])
+            ]
             print(f"| {name} | {label} | {' | '.join(columns)} | {span(usd)} |")
 
     million = 1e6 * HOUR * VIDEO_FPS
-    print("\n| features of 10^6 hours of video, RGB, stride 16 | reading, h | network, h | longer, h | USD |\n|" + "---|" * 5)
+    print(
+        "\n| features of 10^6 hours of video, RGB, stride 16 | reading, h | network, h | longer, h | USD |\n|"
+        + "---|" * 5
+    )
     for label, machine in MACHINES.items():
         reading = million / READ_FRAMES_PER_SEC / machine.cores
-        network = [million / 16 * snippet_flops / (machine.chips * machine.peak_flops * use) for use in UTILISATION]
+        network = [
+            million / 16 * snippet_flops / (machine.chips * machine.peak_flops * use) for use in UTILISATION
+        ]
         longer = [extract_sec(machine, use, million, 16, 1, snippet_flops) for use in UTILISATION]
         usd = [seconds / HOUR * machine.chips * machine.price for seconds in longer]
-        print(f"| {label} | {' | '.join(span(values, HOUR) for values in ([reading], network, longer))} | {span(usd)} |")
+        print(
+            f"| {label} | {' | '.join(span(values, HOUR) for values in ([reading], network, longer))} | "
+            f"{span(usd)} |"
+        )
     print(f"\nThe features: {million / 16 * 1024 * 4 / 1e12:.3g} TB of float32.")
 
 

@@ -1,9 +1,11 @@
-"""How long scoring takes: tal_jax's evaluator and one in plain Python, on the same detections in the same run.
+"""How long scoring takes: tal_jax's evaluator and one in plain Python, on the same detections in the same
+run.
 
     python -m benchmarks.evaluation
 
-200 made-up detections on each of the 210 test videos of THUMOS14 (its real ground truth), 5 thresholds. Both evaluators
-start from the results dict and are run whole; the time is the best of 5 runs (plain Python: 1 run).
+200 made-up detections on each of the 210 test videos of THUMOS14 (its real ground truth), 5 thresholds. Both
+evaluators start from the results dict and are run whole; the time is the best of 5 runs (plain Python: 1
+run).
 """
 
 import time
@@ -18,7 +20,9 @@ TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def make_detections(annotations, per_recording, seed=0):
-    """Results with truths shifted and stretched (7 of 10 detections) and segments anywhere, of any class (3 of 10)."""
+    """Results with truths shifted and stretched (7 of 10 detections) and segments anywhere, of any class (3
+    of 10).
+    """
     rng = np.random.default_rng(seed)
     results = {}
     for name, recording in annotations.recordings.items():
@@ -28,10 +32,15 @@ def make_detections(annotations, per_recording, seed=0):
         segments_sec = np.sort(segments_sec + rng.normal(0, 0.3, (per_recording, 2)) * lengths_sec, axis=1)
         near = rng.random(per_recording) < 0.7
         shift_sec = np.where(near, 0, rng.uniform(0, recording.duration_sec, per_recording))
-        labels = np.where(near, recording.labels[of_truth], rng.integers(0, len(annotations.classes), per_recording))
+        labels = np.where(
+            near, recording.labels[of_truth], rng.integers(0, len(annotations.classes), per_recording)
+        )
         segments_sec = segments_sec + shift_sec[:, None]
         rows = zip(labels, segments_sec.tolist(), rng.random(per_recording).tolist(), strict=True)
-        results[name] = [{"label": annotations.classes[k], "segment": segment, "score": score} for k, segment, score in rows]
+        results[name] = [
+            {"label": annotations.classes[k], "segment": segment, "score": score}
+            for k, segment, score in rows
+        ]
     return results
 
 
@@ -49,7 +58,10 @@ def main():
     """Prints the table."""
     annotations = thumos14.bundled_annotations().subset("test")
     results = make_detections(annotations, per_recording=200)
-    print(f"{sum(map(len, results.values())):,} detections, {len(results)} recordings, {len(TIOUS)} thresholds\n")
+    print(
+        f"{sum(map(len, results.values())):,} detections, {len(results)} recordings, {len(TIOUS)} "
+        f"thresholds\n"
+    )
     print("| protocol | tal_jax, s | plain Python, s | times faster | largest difference of an AP, % |")
     print("|---|---|---|---|---|")
     for protocol in PROTOCOLS:

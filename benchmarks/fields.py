@@ -57,7 +57,9 @@ def fields_of(config, prefix=""):
 
 
 def declared(path):
-    """{"section.field": (default, meaning)}, as the functions of a file set them. The first value of a field counts."""
+    """{"section.field": (default, meaning)}, as the functions of a file set them. The first value of a field
+    counts.
+    """
     source = (ROOT / path).read_text()
     comments = {
         token.start[0]: (token.line.strip().startswith("#"), token.string.lstrip("# "))
@@ -93,12 +95,20 @@ def modules():
 def readers(field, system=None):
     """The modules that read a field, those of its system first."""
     section, _, name = field.rpartition(".")
-    given = section in ("model", "graph", "extract", "augment")  # whose fields are arguments of a module or function
+    # whose fields are arguments of a module or function
+    given = section in ("model", "graph", "extract", "augment")
     found = []
     for module, source in modules():
         parts = module.split(".")
         own = parts[0] == "systems" and len(parts) > 1 and parts[1] == system
-        if name not in source or module in ("config", "ranges") or parts[0] == "systems" and len(parts) > 2 and system and not own:
+        if (
+            name not in source
+            or module in ("config", "ranges")
+            or parts[0] == "systems"
+            and len(parts) > 2
+            and system
+            and not own
+        ):
             continue
         owners = [section or "config", "settings", *(["config", "self", "stages"] if own else [])]
         owners += ["c"] if section == "curriculum" else []
@@ -107,7 +117,9 @@ def readers(field, system=None):
         reads += rf"|\"{name}\"|\b{name}(?:=|: )" if given and (own or section in module) else ""
         if re.search(reads, source):
             found.append(module)
-    return sorted(found, key=lambda module: (not module.startswith(f"systems.{system}"), module.count("."), module))
+    return sorted(
+        found, key=lambda module: (not module.startswith(f"systems.{system}"), module.count("."), module)
+    )
 
 
 def allowed(field, default, system):
@@ -129,7 +141,14 @@ def text():
             config = importlib.import_module(f"configs.{name}").get_config(variant)
             lines.append(f"| `configs/{name}.py:{variant}` | {len(fields_of(config))} |")
     for heading, (path, system) in SOURCES.items():
-        lines += ["", f"## {heading}", "", f"`{path}`", "", "| field | default | meaning | may be | read by |"]
+        lines += [
+            "",
+            f"## {heading}",
+            "",
+            f"`{path}`",
+            "",
+            "| field | default | meaning | may be | read by |",
+        ]
         lines.append("|---|---|---|---|---|")
         for field, (default, meaning) in declared(path).items():
             found = readers(field, system)

@@ -1,7 +1,8 @@
-"""Floating point operations of the real networks at the real shapes, counted by XLA: nothing is compiled or computed.
+"""Floating point operations of the real networks at the real shapes, counted by XLA: nothing is compiled or
+computed.
 
-A multiplication and an addition are two. Of a loop whose length XLA does not see, it counts one turn; no network here spends much
-in one.
+A multiplication and an addition are two. Of a loop whose length XLA does not see, it counts one turn; no
+network here spends much in one.
 """
 
 import jax
@@ -19,26 +20,35 @@ from tal_jax.train import init_state, make_step
 
 def count(function, *arguments):
     """FLOPs of one call of a function or a jitted one. arguments: trees of arrays or of jax.ShapeDtypeStruct."""
-    return (function if hasattr(function, "lower") else jax.jit(function)).lower(*arguments).cost_analysis()["flops"]
+    return (
+        (function if hasattr(function, "lower") else jax.jit(function))
+        .lower(*arguments)
+        .cost_analysis()["flops"]
+    )
 
 
 def of_system(config, num_classes, num_channels):
     """What a config's training costs.
 
     Args:
-      config: a run's config; its batch size is that of the count, so that what a step does once is shared by its windows.
+      config: a run's config; its batch size is that of the count, so that what a step does once is shared by
+        its windows.
       num_classes: of the data set.
       num_channels: of feature vectors; not read for frames.
 
     Returns:
-      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters. The pass
+      dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters. The
+        pass
       that counts what losses are divided by, where batches are accumulated, is left out.
     """
     config = config.copy_and_resolve_references()
     config.train.accumulate_steps = 1  # of a loop over batches XLA would count one
     system, batch_size = SYSTEMS[config.system], config.train.batch_size
     items, make_example = system.examples(config, _one_recording(config, num_classes, num_channels))
-    example = make_example(items[0], np.random.default_rng(0)) | {"sample_mask": np.float32(1), "stop": np.float32(0)}
+    example = make_example(items[0], np.random.default_rng(0)) | {
+        "sample_mask": np.float32(1),
+        "stop": np.float32(0),
+    }
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), example)
     model = system.build(config, num_classes)
     if isinstance(getattr(model, "backbone", None), I3D):
@@ -49,7 +59,10 @@ def of_system(config, num_classes, num_channels):
     variables = {"params": state.params, **state.model_state}
     return dict(
         train_flops=count(step, state, batch) / batch_size,
-        test_flops=count(lambda variables, inputs: call(model.apply, variables, inputs), variables, batch["inputs"]) / batch_size,
+        test_flops=count(
+            lambda variables, inputs: call(model.apply, variables, inputs), variables, batch["inputs"]
+        )
+        / batch_size,
         num_parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
     )
 
@@ -64,7 +77,15 @@ def of_snippet(frames, pixels, channels=3):
 def _one_recording(config, num_classes, num_channels):
     """A Dataset of one recording as long as a window, of nothing, with one action in its middle."""
     data, length = config.data, config.window.frames or config.window.snippets
-    shape = (num_channels,) if data.input == "features" else (data.frame_pixels, data.frame_pixels, STREAMS[data.input])
-    recording = Recording("one", data.train_subset, float(length), np.array([[0.25, 0.75]]) * length, np.zeros(1, np.int32), 1.0)
+    shape = (
+        (num_channels,)
+        if data.input == "features"
+        else (data.frame_pixels, data.frame_pixels, STREAMS[data.input])
+    )
+    recording = Recording(
+        "one", data.train_subset, float(length), np.array([[0.25, 0.75]]) * length, np.zeros(1, np.int32), 1.0
+    )
     annotations = Annotations(tuple(map(str, range(num_classes))), {"one": recording})
-    return Dataset(annotations, lambda name: np.zeros((length, *shape), np.uint8), lambda name: Timeline(1.0, 1, 1))
+    return Dataset(
+        annotations, lambda name: np.zeros((length, *shape), np.uint8), lambda name: Timeline(1.0, 1, 1)
+    )

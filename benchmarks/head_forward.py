@@ -1,4 +1,5 @@
-"""Time of the AFSD detector after the backbone, in THUMOS14 shapes: batch 1, 6 levels, 126 locations, 20 classes.
+"""Time of the AFSD detector after the backbone, in THUMOS14 shapes: batch 1, 6 levels, 126 locations, 20
+classes.
 
 python -m benchmarks.head_forward
 """

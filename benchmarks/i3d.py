@@ -1,10 +1,12 @@
-"""I3D here against the same network in PyTorch, on the CPU, in one run: a clip of 256 x 96 x 96, forward and forward with gradients.
+"""I3D here against the same network in PyTorch, on the CPU, in one run: a clip of 256 x 96 x 96, forward and
+forward with gradients.
 
     pip install torch
     python -m benchmarks.i3d [--repeats=3] [--formulations=folded,native]
 
-PyTorch runs the plain stack (convolution, BatchNorm in inference mode, ReLU, max pools, SAME padding) in channels_last_3d. Prints the
-best wall time and CPU time of each, their ratio to PyTorch's, and how far the outputs are apart.
+PyTorch runs the plain stack (convolution, BatchNorm in inference mode, ReLU, max pools, SAME padding) in
+channels_last_3d. Prints the best wall time and CPU time of each, their ratio to PyTorch's, and how far the
+outputs are apart.
 """
 
 import argparse
@@ -31,7 +33,9 @@ def measure(function, repeats):
 
 
 def torch_network(variables):
-    """(forward, parameters) of I3D in PyTorch with the values of our variables: (B, C, T, H, W) -> [Mixed_4f, Mixed_5c]."""
+    """(forward, parameters) of I3D in PyTorch with the values of our variables: (B, C, T, H, W) -> [Mixed_4f,
+    Mixed_5c].
+    """
     import torch
     import torch.nn.functional as F
 
@@ -52,7 +56,9 @@ def torch_network(variables):
             kernel = torch.tensor(np.array(params["conv"]["kernel"]).transpose(4, 3, 0, 1, 2)).contiguous(
                 memory_format=torch.channels_last_3d
             )
-            norm = [torch.tensor(np.array(constants["bn"][name])) for name in ("mean", "var", "scale", "bias")]
+            norm = [
+                torch.tensor(np.array(constants["bn"][name])) for name in ("mean", "var", "scale", "bias")
+            ]
             weights[path] = kernel.requires_grad_(), norm
         kernel, (mean, var, scale, bias) = weights[path]
         x = F.conv3d(pad(x, kernel.shape[2:], stride), kernel, stride=stride)
@@ -85,7 +91,9 @@ def torch_network(variables):
 
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", default=3, type=int)
     parser.add_argument("--formulations", default="folded")
     options = parser.parse_args()
@@ -107,7 +115,10 @@ def main():
     expected = [output.permute(0, 2, 3, 4, 1).numpy() for output in torch_forward()]
     for what, torch_function in (("forward", torch_forward), ("forward and gradients", torch_step)):
         reference = measure(torch_function, options.repeats)
-        print(f"| {what} | PyTorch {torch.__version__} | {reference[0]:.2f} | {reference[1]:.2f} | 1 | 1 |", flush=True)
+        print(
+            f"| {what} | PyTorch {torch.__version__} | {reference[0]:.2f} | {reference[1]:.2f} | 1 | 1 |",
+            flush=True,
+        )
         for formulation in options.formulations.split(","):
             model = I3D(conv=formulation)
 
@@ -117,15 +128,25 @@ def main():
             def loss(params, clip):
                 return sum(jnp.square(output).sum() for output in run(params, clip))
 
-            function = jax.jit(run if what == "forward" else jax.grad(loss)).lower(variables["params"], clip).compile()
-            ours = measure(lambda: jax.block_until_ready(function(variables["params"], clip)), options.repeats)
+            function = (
+                jax.jit(run if what == "forward" else jax.grad(loss))
+                .lower(variables["params"], clip)
+                .compile()
+            )
+            ours = measure(
+                lambda: jax.block_until_ready(function(variables["params"], clip)), options.repeats
+            )
             ratios = ours / reference
             print(
-                f"| {what} | here, {formulation} | {ours[0]:.2f} | {ours[1]:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |",
+                f"| {what} | here, {formulation} | {ours[0]:.2f} | {ours[1]:.2f} | {ratios[0]:.2f} | "
+                f"{ratios[1]:.2f} |",
                 flush=True,
             )
             if what == "forward":
-                apart = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(function(variables["params"], clip), expected))
+                apart = max(
+                    np.abs(a - b).max() / np.abs(b).max()
+                    for a, b in zip(function(variables["params"], clip), expected)
+                )
     print(f"\nLargest difference of an output, relative to the largest value: {apart:.1e}")
 
 

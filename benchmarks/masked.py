@@ -1,9 +1,10 @@
-"""What a network that sees no padding costs: DW-AFSD on SBHAR with `model.masked`, against the published form.
+"""What a network that sees no padding costs: DW-AFSD on SBHAR with `model.masked`, against the published
+form.
 
     python -m benchmarks.masked [--repeats=20]
 
-Both networks take turns in one process: a training step of 8 windows of 512 frames, and the detection of the 19
-test recordings, suppression included. Prints medians of the times and of their ratios.
+Both networks take turns in one process: a training step of 8 windows of 512 frames, and the detection of the
+19 test recordings, suppression included. Prints medians of the times and of their ratios.
 """
 
 import argparse
@@ -50,7 +51,9 @@ def prepared(masked):
 
 def main():
     """Prints a table for docs/performance.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=20)
     repeats = parser.parse_args().repeats
     functions = [prepared(masked) for masked in (False, True)]
@@ -64,7 +67,10 @@ def main():
                 times[turn, i] = time.perf_counter() - start
         unmasked, masked = np.median(times[2:], axis=0)
         low, middle, high = np.percentile(times[2:, 1] / times[2:, 0], [25, 50, 75])
-        print(f"| {what} | {unmasked * 1e3:.0f} ms | {masked * 1e3:.0f} ms | {middle:.2f} ({low:.2f} to {high:.2f}) |")
+        print(
+            f"| {what} | {unmasked * 1e3:.0f} ms | {masked * 1e3:.0f} ms | {middle:.2f} ({low:.2f} to "
+            f"{high:.2f}) |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""P-GCN here against plain PyTorch, on the CPU: a training step of 32 videos, and a test of a video of 800 proposals.
+"""P-GCN here against plain PyTorch, on the CPU: a training step of 32 videos, and a test of a video of 800
+proposals.
 
     pip install torch
     python -m benchmarks.pgcn [--repeats=5] [--videos=32] [--proposals=800]
 
-Features are pooled already: 3 x 1024 channels, 20 classes. A training step is forward, backward and SGD over trees of 21 nodes, 8
-of a video, with dropout. PyTorch has a 21 x 21 adjacency matrix for each tree and passes all nodes through both layers; so does
-the published code, with one matrix for the whole batch. At test all proposals are scored at once, with all their neighbours. Each
-runs in a process of its own, the best of `repeats` after one to warm up. Prints wall time, CPU time, the peak of resident memory,
-their ratios, and how far apart the losses of both are without dropout, and the sums of their class scores.
+Features are pooled already: 3 x 1024 channels, 20 classes. A training step is forward, backward and SGD over
+trees of 21 nodes, 8 of a video, with dropout. PyTorch has a 21 x 21 adjacency matrix for each tree and passes
+all nodes through both layers; so does the published code, with one matrix for the whole batch. At test all
+proposals are scored at once, with all their neighbours. Each runs in a process of its own, the best of
+`repeats` after one to warm up. Prints wall time, CPU time, the peak of resident memory, their ratios, and how
+far apart the losses of both are without dropout, and the sums of their class scores.
 """
 
 import argparse
@@ -145,7 +147,9 @@ def pytorch(task, size):
         return (
             F.linear(action, p["activity_fc.weight"], p["activity_fc.bias"]),
             F.linear(completeness, p["completeness_fc.weight"], p["completeness_fc.bias"]),
-            F.linear(completeness, p["regressor_fc.weight"], p["regressor_fc.bias"]).unflatten(-1, (CLASSES, 2)),
+            F.linear(completeness, p["regressor_fc.weight"], p["regressor_fc.bias"]).unflatten(
+                -1, (CLASSES, 2)
+            ),
         )
 
     if task == "test":
@@ -198,11 +202,15 @@ def measure(which, task, size, repeats):
 
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", default=5, type=int)
     parser.add_argument("--videos", default=32, type=int)
     parser.add_argument("--proposals", default=800, type=int)
-    parser.add_argument("--only", nargs=2, help="NETWORK (torch or here) and TASK (train or test) to measure in this process")
+    parser.add_argument(
+        "--only", nargs=2, help="NETWORK (torch or here) and TASK (train or test) to measure in this process"
+    )
     options = parser.parse_args()
     sizes = {"train": options.videos, "test": options.proposals}
     if options.only:
@@ -216,14 +224,32 @@ def main():
         found = {}
         for which, name in (("torch", "PyTorch"), ("here", "here")):
             command = [sys.executable, "-m", "benchmarks.pgcn", f"--repeats={options.repeats}"]
-            command += [f"--videos={options.videos}", f"--proposals={options.proposals}", "--only", which, task]
-            found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+            command += [
+                f"--videos={options.videos}",
+                f"--proposals={options.proposals}",
+                "--only",
+                which,
+                task,
+            ]
+            found[which] = json.loads(
+                subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+            )
             measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-            ratios = [figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))]
-            row = [f"{measured[0]:.3f}", f"{measured[1]:.3f}", f"{measured[2]:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
+            ratios = [
+                figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))
+            ]
+            row = [
+                f"{measured[0]:.3f}",
+                f"{measured[1]:.3f}",
+                f"{measured[2]:.0f}",
+                *(f"{ratio:.2f}" for ratio in ratios),
+            ]
             print(f"| {task} | {name} | {' | '.join(row)} |")
         apart[task] = abs(found["here"]["checked"] / found["torch"]["checked"] - 1)
-    print(f"\nRelative difference without dropout: of the loss {apart['train']:.1e}, of the scores' sum {apart['test']:.1e}")
+    print(
+        f"\nRelative difference without dropout: of the loss {apart['train']:.1e}, of the scores' sum "
+        f"{apart['test']:.1e}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Peak memory of P-GCN: trains on recordings with 2,000 proposals and 2,048 channels and tests on another, through the front door.
+"""Peak memory of P-GCN: trains on recordings with 2,000 proposals and 2,048 channels and tests on another,
+through the front door.
 
     python -m benchmarks.pgcn_memory [--proposals=2000] [--channels=2048] [--recordings=8]
 
-Recordings are random and 20 minutes long, with 100 actions. One epoch of batches of 32 trees, then the test. Prints MiB.
+Recordings are random and 20 minutes long, with 100 actions. One epoch of batches of 32 trees, then the test.
+Prints MiB.
 """
 
 import argparse
@@ -34,16 +36,25 @@ def write_recordings(folder, number, proposals, channels):
         around = segments[random.integers(ACTIONS, size=proposals)] + random.normal(0, 2, (proposals, 2))
         around = np.clip(np.sort(around, axis=1), 0, DURATION_SEC)
         rows = [{"label": str(k), "segment": segment} for k, segment in zip(labels, segments.tolist())]
-        database[f"r{i}"] = {"subset": "test" if i == number - 1 else "train", "duration": DURATION_SEC, "annotations": rows}
+        database[f"r{i}"] = {
+            "subset": "test" if i == number - 1 else "train",
+            "duration": DURATION_SEC,
+            "annotations": rows,
+        }
         found[f"r{i}"] = [{"segment": segment, "score": random.random()} for segment in around.tolist()]
-        np.save(folder / "features" / f"r{i}.npy", random.random((int(DURATION_SEC * 30 / 8), channels), np.float32))
+        np.save(
+            folder / "features" / f"r{i}.npy",
+            random.random((int(DURATION_SEC * 30 / 8), channels), np.float32),
+        )
     (folder / "annotations.json").write_text(json.dumps({"database": database}))
     write_detections(folder / "proposals.json", found)
 
 
 def main():
     """Measures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--proposals", default=2000, type=int)
     parser.add_argument("--channels", default=2048, type=int)
     parser.add_argument("--recordings", default=8, type=int)

@@ -1,10 +1,11 @@
-"""Time of decoding, sampling at 10 frames a second and resizing to 112x112: tal_jax against the ffmpeg command line.
+"""Time of decoding, sampling at 10 frames a second and resizing to 112x112: tal_jax against the ffmpeg
+command line.
 
     python -m benchmarks.prepare
 
-Renders a video of 340x256, 30 s at 30 frames a second, in H.264. Both read the file and write the small frames, on one thread;
-CPU seconds, the least of 5 runs in turns, ffmpeg's start included and Python's not. The last row is what feature extraction reads:
-every frame, cut to 224x224.
+Renders a video of 340x256, 30 s at 30 frames a second, in H.264. Both read the file and write the small
+frames, on one thread; CPU seconds, the least of 5 runs in turns, ffmpeg's start included and Python's not.
+The last row is what feature extraction reads: every frame, cut to 224x224.
 ffmpeg comes with `apt-get install ffmpeg` or `pip install imageio-ffmpeg`.
 """
 
@@ -32,14 +33,18 @@ def render(path):
     rng = np.random.default_rng(0)
     num_frames = FPS * DURATION_SEC
     texture = rng.integers(0, 255, (40, 120, 3), np.uint8)
-    scene = cv2.resize(texture, (WIDTH + num_frames, HEIGHT + 20), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    scene = cv2.resize(texture, (WIDTH + num_frames, HEIGHT + 20), interpolation=cv2.INTER_CUBIC).astype(
+        np.int16
+    )
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         stream.bit_rate = 1_000_000  # as videos of this size come from the web
         for number in range(num_frames):
             down = rng.integers(0, 20)
-            frame = scene[down : down + HEIGHT, number : number + WIDTH] + rng.integers(-4, 5, (HEIGHT, WIDTH, 1))
+            frame = scene[down : down + HEIGHT, number : number + WIDTH] + rng.integers(
+                -4, 5, (HEIGHT, WIDTH, 1)
+            )
             picture = av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
@@ -105,8 +110,13 @@ def main():
     print(f"| tal_jax | {min(ours):.2f} | {num_frames / min(ours):.0f} |")
     print(f"| every frame, for features | {min(reading):.2f} | {num_frames / min(reading):.0f} |")
     if not ffmpeg:
-        sys.exit("\nThere is no ffmpeg to compare with: apt-get install ffmpeg, or pip install imageio-ffmpeg.")
-    print(f"| ffmpeg | {min(theirs):.2f} | {num_frames / min(theirs):.0f} |\n\nratio: {min(theirs) / min(ours):.2f}")
+        sys.exit(
+            "\nThere is no ffmpeg to compare with: apt-get install ffmpeg, or pip install imageio-ffmpeg."
+        )
+    print(
+        f"| ffmpeg | {min(theirs):.2f} | {num_frames / min(theirs):.0f} |\n\nratio: "
+        f"{min(theirs) / min(ours):.2f}"
+    )
 
 
 if __name__ == "__main__":

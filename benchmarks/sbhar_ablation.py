@@ -1,11 +1,13 @@
-"""Trains the rows of a system's ablation on SBHAR, several seeds each, and prints the table of docs/results.md.
+"""Trains the rows of a system's ablation on SBHAR, several seeds each, and prints the table of
+docs/results.md.
 
     python -m benchmarks.sbhar_ablation [--system=dw_afsd|ecm|kt_mgfn|pgcn|tcanet] [--rows=all,base] [--seeds=1,2,3] \
       [--out=runs/ablation]
 
-Of DW-AFSD the rows of Tables 5 and 6, of ECM those of Table 4, of KT-MGFN those of the report's Table 2, of P-GCN those of Tables 3
-to 6 and its training with dynamic weights, of TCANet the proposals it is given and what it makes of them. The last two start from the
-proposals of a first stage, one for each seed, which is trained first.
+Of DW-AFSD the rows of Tables 5 and 6, of ECM those of Table 4, of KT-MGFN those of the report's Table 2, of
+P-GCN those of Tables 3 to 6 and its training with dynamic weights, of TCANet the proposals it is given and
+what it makes of them. The last two start from the proposals of a first stage, one for each seed, which is
+trained first.
 
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """
@@ -32,7 +34,10 @@ DW_AFSD = {  # row -> its name, the fields that differ
     "auxiliary": ("+ weights, auxiliary", ["curriculum.schedule=False"]),
     "curriculum": ("+ weights, curriculum", ["curriculum.auxiliary=none"]),
     "all": ("DW-AFSD: all three", []),
-    "classification": ("all, auxiliary on the classification branch", ["curriculum.auxiliary=classification"]),
+    "classification": (
+        "all, auxiliary on the classification branch",
+        ["curriculum.auxiliary=classification"],
+    ),
 }
 NAMES = {
     "pre": "ECM, pre-classification stream alone",
@@ -75,7 +80,14 @@ STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 def run(variant, fields, workdir, *arguments):
     """One command."""
-    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/sbhar.py:{variant}", f"--workdir={workdir}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "tal_jax.main",
+        f"--config=configs/sbhar.py:{variant}",
+        f"--workdir={workdir}",
+        *arguments,
+    ]
     subprocess.run(command + [f"--config.{field}" for field in fields], check=True)
 
 
@@ -95,25 +107,39 @@ def first_stage(seed, out):
 
 
 def scores(workdir):
-    """mAP over 0.3:0.1:0.7, at 0.7, over 0.5:0.05:0.95, of the six transitions alone; AR@50 as proposals, AUC. In percent."""
+    """mAP over 0.3:0.1:0.7, at 0.7, over 0.5:0.05:0.95, of the six transitions alone; AR@50 as proposals,
+    AUC. In percent.
+    """
     result, annotations = json.loads((workdir / "evaluation.json").read_text()), bundled_annotations()
     detections = read_detections(workdir / "detections.json")
     strict = evaluate_detections(annotations, detections, subset="test", tious=STRICT_TIOUS)
     transitions = [np.mean(list(row.values())) for name, row in result["ap"].items() if "_to_" in name]
     proposals, _ = read_proposals(workdir / "detections.json", annotations)
     recall = evaluate_proposals(annotations, proposals, subset="test")
-    return result["map_avg"], result["map"]["0.7"], strict["map_avg"], np.mean(transitions), recall["ar"]["50"], recall["auc"]
+    return (
+        result["map_avg"],
+        result["map"]["0.7"],
+        strict["map_avg"],
+        np.mean(transitions),
+        recall["ar"]["50"],
+        recall["auc"],
+    )
 
 
 def main():
     """Trains what is missing, then prints a markdown table, mean ± standard deviation over seeds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--system", default="dw_afsd", choices=ROWS)
     parser.add_argument("--rows", default="", help="separated by commas; all")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--out", default="runs/ablation", type=pathlib.Path)
     arguments = parser.parse_args()
-    lines = ["| system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions | AR@50 | AUC |", "|---" * 7 + "|"]
+    lines = [
+        "| system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions | AR@50 | AUC |",
+        "|---" * 7 + "|",
+    ]
     rows = ROWS[arguments.system]
     two_stages = arguments.system in ("pgcn", "tcanet")
     for row in arguments.rows.split(",") if arguments.rows else rows:
@@ -123,7 +149,10 @@ def main():
             proposals = [f"proposals={first_stage(seed, arguments.out)}"] if two_stages else []
             train(variant, [*fields, *proposals, f"seed={seed}"], workdir)
             runs.append(scores(workdir))
-        cells = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in zip(np.mean(runs, 0), np.std(runs, 0, ddof=1)))
+        cells = (
+            f"{mean:.2f} ± {deviation:.2f}"
+            for mean, deviation in zip(np.mean(runs, 0), np.std(runs, 0, ddof=1))
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     print("\n".join(lines))
 

@@ -1,15 +1,17 @@
-"""How well short recordings are searched: pieces of SBHAR's recordings, given to --mode=predict as files of their own.
+"""How well short recordings are searched: pieces of SBHAR's recordings, given to --mode=predict as files of
+their own.
 
     python -m benchmarks.short_recordings [--split=test|validation] [--seeds=1,2,3] [--fields=train.epochs=48,…] \
       [--out=runs/short_recordings]
 
-A piece of 20, 40, 60 or 80 s of each recording begins at a third of it. Its truths are the actions of which at least half is in
-it, clipped to it. The detector is that of `make demo`, or with --fields another, one for each seed. With --split=validation it
-learns from three quarters of the training persons, and the others' recordings are searched: for choices such as
-`config.augment.crop`, which must not be made on the test recordings.
+A piece of 20, 40, 60 or 80 s of each recording begins at a third of it. Its truths are the actions of which
+at least half is in it, clipped to it. The detector is that of `make demo`, or with --fields another, one for
+each seed. With --split=validation it learns from three quarters of the training persons, and the others'
+recordings are searched: for choices such as `config.augment.crop`, which must not be made on the test
+recordings.
 
-Prints mAP over tIoU 0.3 to 0.7 as a table of docs/results.md, whole recordings beside the pieces. Runs that are finished are not
-trained again.
+Prints mAP over tIoU 0.3 to 0.7 as a table of docs/results.md, whole recordings beside the pieces. Runs that
+are finished are not trained again.
 """
 
 import argparse
@@ -36,7 +38,8 @@ def split_annotations(split, path):
     """Writes SBHAR's annotations with subsets "train" and "test" of a split.
 
     Args:
-      split: 'test', as bundled; 'validation': "test" are every fourth of the training persons, "train" the others.
+      split: 'test', as bundled; 'validation': "test" are every fourth of the training persons, "train" the
+        others.
       path: of the file.
     """
     content = json.loads((sbhar.FILES / "annotations.json").read_text())
@@ -64,7 +67,12 @@ def write_pieces(annotations, seconds, folder):
         segments, labels = cut_window(recording.segments_sec * FPS, recording.labels, first, len(piece))
         duration_sec = len(piece) / FPS
         pieces[key] = dataclasses.replace(
-            recording, name=key, duration_sec=duration_sec, num_frames=None, segments_sec=segments / FPS, labels=labels
+            recording,
+            name=key,
+            duration_sec=duration_sec,
+            num_frames=None,
+            segments_sec=segments / FPS,
+            labels=labels,
         )
     return Annotations(annotations.classes, pieces)
 
@@ -76,10 +84,14 @@ def score(annotations, detections):
 
 def main():
     """Trains what is missing, searches the pieces, prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--split", default="test", choices=("test", "validation"))
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--fields", default="", help="of the config, separated by commas; another --out with other fields")
+    parser.add_argument(
+        "--fields", default="", help="of the config, separated by commas; another --out with other fields"
+    )
     parser.add_argument("--out", default="runs/short_recordings", type=pathlib.Path)
     arguments = parser.parse_args()
     out = arguments.out / arguments.split
@@ -91,12 +103,24 @@ def main():
     rows = []
     for seed in arguments.seeds.split(","):
         workdir = out / f"demo_{seed}"
-        fields = [f"seed={seed}", f"data.annotations={out / 'annotations.json'}", *filter(None, arguments.fields.split(","))]
-        command = [sys.executable, "-m", "tal_jax.main", "--config=configs/sbhar.py:demo", f"--workdir={workdir}"]
+        fields = [
+            f"seed={seed}",
+            f"data.annotations={out / 'annotations.json'}",
+            *filter(None, arguments.fields.split(",")),
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "tal_jax.main",
+            "--config=configs/sbhar.py:demo",
+            f"--workdir={workdir}",
+        ]
         command += [f"--config.{field}" for field in fields]
         if not (workdir / "evaluation.json").exists():
             subprocess.run(command, check=True)
-        subprocess.run([*command, "--mode=predict", f"--input={folder}"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*command, "--mode=predict", f"--input={folder}"], check=True, stdout=subprocess.DEVNULL
+        )
         row = []
         for of_length in pieces.values():
             found = {}
@@ -106,7 +130,10 @@ def main():
         rows.append([*row, score(annotations, read_detections(workdir / "detections.json"))])
         print(seed, np.round(rows[-1], 2), flush=True)
     cells = zip(np.mean(rows, 0), np.std(rows, 0, ddof=1) if len(rows) > 1 else np.zeros(len(rows[0])))
-    print(f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings |\n{'|---' * (len(SECONDS) + 1)}|")
+    print(
+        f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings "
+        f"|\n{'|---' * (len(SECONDS) + 1)}|"
+    )
     print(f"| {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |")
 
 

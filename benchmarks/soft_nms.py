@@ -15,7 +15,8 @@ from tests.golden_case import GoldenCase
 
 
 def published_loop(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_last=False):
-    """The loop of AFSD's `softnms_v2` for one class: segments (M, 2), scores (M,), giving picked scores (M,) float32.
+    """The loop of AFSD's `softnms_v2` for one class: segments (M, 2), scores (M,), giving picked scores (M,)
+    float32.
 
     `keep_last=True` goes on to pick a lone last candidate, which the published code does not.
     """
@@ -48,14 +49,18 @@ def scattered(problems, candidates, seed=0):
 def clustered(problems, candidates, seed=0):
     """As `scattered`, but candidates crowd around 40 places, as those of a trained detector do."""
     rng = np.random.default_rng(seed)
-    center_sec = rng.choice(rng.uniform(0, 200, 40), (problems, candidates)) + rng.normal(size=(problems, candidates))
+    center_sec = rng.choice(rng.uniform(0, 200, 40), (problems, candidates)) + rng.normal(
+        size=(problems, candidates)
+    )
     width_sec = rng.uniform(1, 10, (problems, candidates))
     segments_sec = np.stack([center_sec - width_sec / 2, center_sec + width_sec / 2], -1)
     return segments_sec.astype(np.float32), rng.uniform(0.01, 1, (problems, candidates)).astype(np.float32)
 
 
 def staircase(problems, candidates):
-    """Each segment overlaps the next by half and scores more than it, so that only one pick a round is possible."""
+    """Each segment overlaps the next by half and scores more than it, so that only one pick a round is
+    possible.
+    """
     start_sec = np.broadcast_to(np.arange(candidates, dtype=np.float32), (problems, candidates))
     scores = np.broadcast_to(np.linspace(1, 0.5, candidates, dtype=np.float32), (problems, candidates))
     return np.stack([start_sec, start_sec + 2], -1), scores
@@ -87,7 +92,9 @@ def main():
         picks = int((soft_nms(*on_device) > 0).sum())  # compiles
         rounds_ms = best_ms(lambda: jax.block_until_ready(soft_nms(*on_device)), repeats=15)
         loop_ms = best_ms(lambda: [published_loop(*problem) for problem in zip(segments, scores)], repeats=2)
-        print(f"| {name} | {picks} | {rounds_ms:.2f} | {loop_ms:.0f} | {loop_ms / rounds_ms:.0f} |", flush=True)
+        print(
+            f"| {name} | {picks} | {rounds_ms:.2f} | {loop_ms:.0f} | {loop_ms / rounds_ms:.0f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""TCANet's forward pass here against a plain PyTorch one, on two CPU cores: 100 proposals, features of 2304 channels.
+"""TCANet's forward pass here against a plain PyTorch one, on two CPU cores: 100 proposals, features of 2304
+channels.
 
     pip install torch
     python -m benchmarks.tcanet [--steps=100] [--proposals=100] [--repeats=20]
 
-Each runs in a process of its own, the best and the median of `repeats` after one to warm up. The PyTorch network has the
-published layers, but gathers the two rows of every sample, where the published code copies the feature map for each proposal.
-Prints wall time, CPU time, the peak of resident memory, ratios, and how far apart the refined proposals are.
+Each runs in a process of its own, the best and the median of `repeats` after one to warm up. The PyTorch
+network has the published layers, but gathers the two rows of every sample, where the published code copies
+the feature map for each proposal. Prints wall time, CPU time, the peak of resident memory, ratios, and how
+far apart the refined proposals are.
 """
 
 import argparse
@@ -25,7 +27,9 @@ def make_problem(steps, proposals):
     random = np.random.default_rng(0)
     start, length = random.uniform(0, 0.7, proposals), random.uniform(0.02, 0.3, proposals)
     segments = np.stack([start, start + length], axis=-1)[None] * steps * STEP_SEC
-    return np.abs(random.standard_normal((1, CHANNELS, steps))).astype(np.float32), segments.astype(np.float32)
+    return np.abs(random.standard_normal((1, CHANNELS, steps))).astype(np.float32), segments.astype(
+        np.float32
+    )
 
 
 def make_parameters():
@@ -81,7 +85,9 @@ def jax_forward(steps, proposals):
             np.full(1, steps * STEP_SEC),
         )
     ]
-    apply = jax.jit(lambda variables, *arrays: build(tcanet_config()).apply(variables, *arrays).stages[-1].refined_sec[0])
+    apply = jax.jit(
+        lambda variables, *arrays: build(tcanet_config()).apply(variables, *arrays).stages[-1].refined_sec[0]
+    )
     return lambda: np.asarray(apply(variables, *arrays))
 
 
@@ -97,7 +103,13 @@ def torch_forward(steps, proposals):
     hidden_keys = torch.stack([apart] * (HEADS // 2) + [torch.zeros_like(apart)] * (HEADS // 2))  # (H, T, T)
 
     def conv(x, name, **fields):
-        return F.conv1d(x, p[f"{name}.weight"], p[f"{name}.bias"], groups=x.shape[1] // p[f"{name}.weight"].shape[1], **fields)
+        return F.conv1d(
+            x,
+            p[f"{name}.weight"],
+            p[f"{name}.bias"],
+            groups=x.shape[1] // p[f"{name}.weight"].shape[1],
+            **fields,
+        )
 
     def linear(x, name, joint="."):
         return F.linear(x, p[f"{name}{joint}weight"], p[f"{name}{joint}bias"])
@@ -108,7 +120,8 @@ def torch_forward(steps, proposals):
     def encode(x, name):  # (T, 512)
         attention = f"{name}.self_atten.scale_attention."
         q, k, v = (
-            part.reshape(steps, HEADS, -1).transpose(0, 1) for part in linear(x, attention + "in_proj", "_").chunk(3, dim=1)
+            part.reshape(steps, HEADS, -1).transpose(0, 1)
+            for part in linear(x, attention + "in_proj", "_").chunk(3, dim=1)
         )
         scores = (q @ k.transpose(1, 2) * 64**-0.5).masked_fill(hidden_keys, -torch.inf)
         mixed = (scores.softmax(dim=2) @ v).transpose(0, 1).reshape(steps, 512)
@@ -126,17 +139,25 @@ def torch_forward(steps, proposals):
     def refine(x, boxes, name):
         start, end = boxes.unbind(1)
         width = end - start
-        parts = [sample(x, start - width / 2, start, 32), sample(x, start, end, 64), sample(x, end, end + width / 2, 32)]
+        parts = [
+            sample(x, start - width / 2, start, 32),
+            sample(x, start, end, 64),
+            sample(x, end, end + width / 2, 32),
+        ]
 
         def level(x, name):
-            x = conv(conv(x, f"{name}.0", stride=2, padding=1).relu(), f"{name}.2", stride=2, padding=1).relu()
+            x = conv(
+                conv(x, f"{name}.0", stride=2, padding=1).relu(), f"{name}.2", stride=2, padding=1
+            ).relu()
             return x
 
         offsets = [
             conv(level(part, f"{name}.reg1se.{side}_reg_conv"), f"{name}.reg1se.{side}_reg_conv.4").flatten()
             for part, side in ((parts[0], "start"), (parts[2], "end"))
         ]
-        hidden = conv(level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b"), f"{name}.reg1xw.reg_1d_o.0").relu()
+        hidden = conv(
+            level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b"), f"{name}.reg1xw.reg_1d_o.0"
+        ).relu()
         shift, stretch, _ = conv(hidden, f"{name}.reg1xw.reg_1d_o.2")[..., 0].unbind(1)
         first = torch.stack([start + 0.2 * offsets[0] * width, end + 0.2 * offsets[1] * width], dim=1)
         centre, half = (start + end) / 2 + 0.1 * shift * width, width * (0.2 * stretch).exp() / 2
@@ -163,7 +184,9 @@ def measure(which, steps, proposals, repeats):
 
 def main():
     """Prints a table for each length of the features."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", default=0, type=int, help="T; 0: 100 and 1000")
     parser.add_argument("--proposals", default=100, type=int)
     parser.add_argument("--repeats", default=20, type=int)
@@ -180,7 +203,9 @@ def main():
         for which in ("torch", "tal_jax"):
             command = [sys.executable, "-m", "benchmarks.tcanet", f"--only={which}", f"--steps={steps}"]
             command += [f"--proposals={options.proposals}", f"--repeats={options.repeats}"]
-            found[which] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+            found[which] = json.loads(
+                subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+            )
         for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
             wall, cpu, median, peak = (found[which][key] for key in keys)
             ratios = [found[which][key] / found["torch"][key] for key in ("wall_s", "cpu_s")]

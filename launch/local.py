@@ -1,9 +1,11 @@
-"""Several processes of tal_jax.main on this machine, all started again from the last checkpoint when one is lost.
+"""Several processes of tal_jax.main on this machine, all started again from the last checkpoint when one is
+lost.
 
     python launch/local.py --processes=2 -- --config=configs/sbhar.py
 
-Each line on the screen begins with its process, `[0] …`, or with `[launch]`. One Ctrl-C, or SIGTERM, lets all processes
-save and end; a second Ctrl-C kills them. On Linux no process outlives the launcher. docs/launch.md says more.
+Each line on the screen begins with its process, `[0] …`, or with `[launch]`. One Ctrl-C, or SIGTERM, lets all
+processes save and end; a second Ctrl-C kills them. On Linux no process outlives the launcher. docs/launch.md
+says more.
 """
 
 import argparse
@@ -17,7 +19,8 @@ import sys
 import time
 
 FATAL_CODE = 1  # tal_jax.main has said in a sentence what the user must mend; starting again would not help
-GRACE_SEC = 5  # after one process is lost, for the others to end by themselves: one may have a sentence to say
+# after one process is lost, for the others to end by themselves: one may have a sentence to say
+GRACE_SEC = 5
 SAVE_SEC = 120  # after Ctrl-C or SIGTERM, until processes that have not ended are killed
 LONG_TRY_SEC = 600  # a try that went well for so long: failures are counted afresh
 LONGEST_PAUSE_SEC = 60
@@ -57,7 +60,11 @@ class Process:
             start_new_session=True,  # else Ctrl-C would come twice: from the terminal and from the launcher
             preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
         )
-        self.pid, self.send_signal, self._output = self._popen.pid, self._popen.send_signal, self._popen.stdout
+        self.pid, self.send_signal, self._output = (
+            self._popen.pid,
+            self._popen.send_signal,
+            self._popen.stdout,
+        )
         os.set_blocking(self._output.fileno(), False)
 
     def exit_code(self):
@@ -133,10 +140,14 @@ def run(program, processes, restarts=10, devices=0):
             return code
         failures = 1 if time.monotonic() - begin > LONG_TRY_SEC else failures + 1
         if failures > restarts:
-            _say(f"Given up after {failures} failures in a row (--restarts={restarts}). The same command goes on.")
+            _say(
+                f"Given up after {failures} failures in a row (--restarts={restarts}). The same command goes on."
+            )
             return code
         pause_sec = min(2 ** (failures - 1), LONGEST_PAUSE_SEC)
-        _say(f"Failure {failures}; all processes are started again in {pause_sec} s ({restarts - failures} more if that fails).")
+        _say(
+            f"Failure {failures}; all processes are started again in {pause_sec} s ({restarts - failures} more if that fails)."
+        )
         end = time.monotonic() + pause_sec
         while time.monotonic() < end:
             time.sleep(TICK_SEC)
@@ -145,7 +156,9 @@ def run(program, processes, restarts=10, devices=0):
 
 
 def _one_try(program, environments, stop):
-    """Starts all processes and waits for them. Returns 1 if that is the exit code of one, else the first that is not 0."""
+    """Starts all processes and waits for them. Returns 1 if that is the exit code of one, else the first that
+    is not 0.
+    """
     port = free_port()
     flags = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={len(environments)}"]
     running, codes, deadline, told = [], [], None, False
@@ -164,10 +177,14 @@ def _one_try(program, environments, stop):
                 codes.append(process.exit_code())
                 if codes[-1] and running and deadline is None:
                     deadline = time.monotonic() + GRACE_SEC
-                    _say(f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s.")
+                    _say(
+                        f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s."
+                    )
             if stop.received and not told:
                 told, deadline = True, time.monotonic() + SAVE_SEC
-                _say("Stopping: all processes save and end, behind a step that is being compiled first. Ctrl-C kills them.")
+                _say(
+                    "Stopping: all processes save and end, behind a step that is being compiled first. Ctrl-C kills them."
+                )
                 for process in running:
                     process.send_signal(signal.SIGTERM)
             if stop.impatient or (deadline and time.monotonic() > deadline):
@@ -199,20 +216,33 @@ def environments(processes, devices, environment):
     share = len(gpus) // processes  # the same for all, as pmap needs it; a remainder stays unused
     if share == 0:
         raise LaunchError(
-            f"There are {len(gpus)} GPU(s) for {processes} processes; start fewer, for each needs one, or set JAX_PLATFORMS=cpu."
+            f"There are {len(gpus)} GPU(s) for {processes} processes; start fewer, for each needs one, or "
+            f"set JAX_PLATFORMS=cpu."
         )
-    return [shared | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * share : (i + 1) * share])} for i in range(processes)]
+    return [
+        shared | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * share : (i + 1) * share])}
+        for i in range(processes)
+    ]
 
 
 def _gpus(environment):
     """Names of the GPUs to use: those of CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists."""
     if "CUDA_VISIBLE_DEVICES" in environment:
-        return [name.strip() for name in environment["CUDA_VISIBLE_DEVICES"].split(",") if name.strip() not in ("", "-1")]
+        return [
+            name.strip()
+            for name in environment["CUDA_VISIBLE_DEVICES"].split(",")
+            if name.strip() not in ("", "-1")
+        ]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], env=environment, capture_output=True, text=True, check=False).stdout
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], env=environment, capture_output=True, text=True, check=False
+        ).stdout
     except OSError:  # not installed
         return []
-    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+    return [
+        str(number)
+        for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))
+    ]
 
 
 def _say(text):
@@ -229,18 +259,31 @@ def main(arguments):
         allow_abbrev=False,
     )
     parser.add_argument("--processes", type=int, required=True, help="how many processes")
-    parser.add_argument("--restarts", type=int, default=10, help="failures in a row that are followed by a new try")
-    parser.add_argument("--devices", type=int, default=0, help="fake CPU devices of each process, to try things out")
+    parser.add_argument(
+        "--restarts", type=int, default=10, help="failures in a row that are followed by a new try"
+    )
+    parser.add_argument(
+        "--devices", type=int, default=0, help="fake CPU devices of each process, to try things out"
+    )
     options, unknown = parser.parse_known_args(own)
-    given = [a for a in passed if a.split("=")[0].lstrip("-") in ("coordinator", "num_processes", "process_id")]
+    given = [
+        a for a in passed if a.split("=")[0].lstrip("-") in ("coordinator", "num_processes", "process_id")
+    ]
     try:
         if unknown:
-            raise LaunchError(f"{unknown[0]} is not an option of the launcher; arguments of tal_jax.main come after a --.")
+            raise LaunchError(
+                f"{unknown[0]} is not an option of the launcher; arguments of tal_jax.main come after a --."
+            )
         if given:
             raise LaunchError(f"{given[0]} is what the launcher gives to each process; leave it out.")
         if options.processes < 1 or options.restarts < 0 or options.devices < 0:
             raise LaunchError("--processes must be at least 1, --restarts and --devices at least 0.")
-        return run([sys.executable, "-m", "tal_jax.main", *passed], options.processes, options.restarts, options.devices)
+        return run(
+            [sys.executable, "-m", "tal_jax.main", *passed],
+            options.processes,
+            options.restarts,
+            options.devices,
+        )
     except LaunchError as error:
         print(f"Error: {error}", file=sys.stderr)
         return FATAL_CODE

@@ -1,7 +1,8 @@
-"""A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any runner.
+"""A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any
+runner.
 
-What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The workers must see
-the same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
+What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The
+workers must see the same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
 """
 
 import contextlib
@@ -18,7 +19,9 @@ LOCAL_RUNNER = "FnApiRunner"
 
 
 def reason_of_failure(path, work):
-    """Why work() on the video `path` failed, "" if it did not. OSError is raised: a full disk is not the video's fault."""
+    """Why work() on the video `path` failed, "" if it did not. OSError is raised: a full disk is not the
+    video's fault.
+    """
     try:
         work()
     except OSError:
@@ -34,7 +37,8 @@ def run_in_beam(job, paths, folder, options=""):
     """Runs job(path) for each path.
 
     Args:
-      job: picklable function of a path (str), made absolute, to text: "" where all is well, else why it is not.
+      job: picklable function of a path (str), made absolute, to text: "" where all is well, else why it is
+        not.
       paths: files; workers see them under the same absolute paths.
       folder: for what passes through the pipeline; workers see it too, and it is removed at the end.
       options: of the pipeline, as on a command line; without --runner it runs on this machine.
@@ -49,7 +53,10 @@ def run_in_beam(job, paths, folder, options=""):
         import apache_beam as beam
     except ImportError as error:
         raise DataError("Apache Beam is not installed: pip install -r requirements-prep.txt.") from error
-    folder, absolute = pathlib.Path(folder).absolute(), {str(pathlib.Path(path).absolute()): str(path) for path in paths}
+    folder, absolute = (
+        pathlib.Path(folder).absolute(),
+        {str(pathlib.Path(path).absolute()): str(path) for path in paths},
+    )
     pipeline = _pipeline(beam, options)
     (
         pipeline
@@ -62,7 +69,9 @@ def run_in_beam(job, paths, folder, options=""):
         pipeline.run().wait_until_finish()
         reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
     except Exception as error:  # whatever the runner makes of it
-        raise DataError(f"The Beam pipeline with the options '{options}' failed: {_last_line(error)}") from error
+        raise DataError(
+            f"The Beam pipeline with the options '{options}' failed: {_last_line(error)}"
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {absolute[path]: reason for path, reason in reasons.items()}
@@ -78,11 +87,15 @@ def _pipeline(beam, options):
             given = settings.get_all_options(retain_unknown_options=True)
             known = settings.get_all_options()
         unknown = sorted(given.keys() - known.keys())
-        pairs = zip(["", *words], words)  # a word without "-" is the value of an option before it that has none
-        stray = [word for last, word in pairs if not word.startswith("-") and (last[:1] != "-" or "=" in last)]
+        # a word without "-" is the value of an option before it that has none
+        pairs = zip(["", *words], words)
+        stray = [
+            word for last, word in pairs if not word.startswith("-") and (last[:1] != "-" or "=" in last)
+        ]
         if stray:
             raise ValueError(f"'{stray[0]}' is no option.")
-        if unknown and given["runner"] == LOCAL_RUNNER:  # the servers of other runners have options of their own
+        # the servers of other runners have options of their own
+        if unknown and given["runner"] == LOCAL_RUNNER:
             raise ValueError(f"there is no option {', '.join(f'--{name}' for name in unknown)}.")
         return beam.Pipeline(options=settings)
     except SystemExit as error:

@@ -157,7 +157,9 @@ def _class_problems(config, dataset):
                 f"{check.ignoring(config, name)}.{meant}"
             )
         elif close and in_train and not in_test:
-            problems.append(f"Note: no annotation of the subset '{settings.test_subset}' has the class '{name}'.{meant}")
+            problems.append(
+                f"Note: no annotation of the subset '{settings.test_subset}' has the class '{name}'.{meant}"
+            )
         elif not in_train and not in_test:
             problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
     return problems
@@ -223,7 +225,8 @@ def _short_problems(dataset, names):
             note = "Note: " if len(short) < len(of_class) else ""
             problems.append(
                 f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a "
-                f"tenth of a frame, the shortest takes {short.min():.2g} frames; correct their times, or the rate "
+                f"tenth of a frame, the shortest takes {short.min():.2g} frames; correct their times, or the "
+                f"rate "
                 "of the recordings."
             )
     return problems

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 APPEAR_SEC = 10  # until what one process has written on a shared file system is there for all
 
-_WHAT_TO_DO = "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another --workdir."
+_WHAT_TO_DO = (
+    "Put back what was there, delete this folder where an earlier checkpoint is beside it, or choose another "
+    "--workdir."
+)
 
 # Files that are gone, or are something else.
 _ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
@@ -39,30 +42,37 @@ MODEL_FIELDS = (
     "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
     "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds",
 )  # fmt: skip
-FILE_FIELDS = ("data.csv_columns",)  # those of the model that say how a file is read: what is asked for goes first
+# those of the model that say how a file is read: what is asked for goes first
+FILE_FIELDS = ("data.csv_columns",)
 FREE_FIELDS = (
     "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
     "train.log_every_steps", "train.save_every_steps",
 )  # fmt: skip
-# Those of these on which the proposals of a run depend: of a first stage they are not free, its second stage learns from them.
+# Those of these on which the proposals of a run depend: of a first stage they are not free, its second stage
+# learns from them.
 PROPOSAL_FIELDS = (
     "decode", "localize", "propose", "window.test_stride_frames", "evaluate.checkpoint", "evaluate.second_workdir",
 )  # fmt: skip
 
 
 class Checkpoints:
-    """The checkpoints of one run. Writes are atomic: a run killed at any moment leaves the last whole checkpoint.
+    """The checkpoints of one run. Writes are atomic: a run killed at any moment leaves the last whole
+    checkpoint.
 
-    Of several processes all do the same with it; the first one writes. Checkpoints hold NumPy arrays, which any number of devices
-    and processes reads.
+    Of several processes all do the same with it; the first one writes. Checkpoints hold NumPy arrays, which
+    any number of devices and processes reads.
     """
 
     def __init__(self, workdir, keep=2):
-        """workdir: the run's folder; keep: how many of the latest checkpoints stay. Raises DataError for a damaged folder."""
+        """workdir: the run's folder; keep: how many of the latest checkpoints stay. Raises DataError for a
+        damaged folder.
+        """
         folder = pathlib.Path(workdir).resolve() / "checkpoints"
         handler = ocp.StandardCheckpointHandler
         latest = ocp.CheckpointManagerOptions(max_to_keep=keep)
-        best = ocp.CheckpointManagerOptions(max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max")
+        best = ocp.CheckpointManagerOptions(
+            max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max"
+        )
         with _whole(folder):
             self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
             self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
@@ -78,7 +88,9 @@ class Checkpoints:
         return self._latest.latest_step()
 
     def save(self, step, state):
-        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as it is."""
+        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as
+        it is.
+        """
         if self._latest.latest_step() != step:
             self._latest.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
             self._latest.wait_until_finished()
@@ -89,11 +101,14 @@ class Checkpoints:
             best = self._best.best_step()
             better = best is None or map_avg > self._best.metrics(best)["map_avg"]
         if distributed.gather(better)[0]:
-            self._best.save(step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg})
+            self._best.save(
+                step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg}
+            )
             self._best.wait_until_finished()
 
     def restore(self, like):
-        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is none.
+        """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is
+        none.
 
         Raises:
           DataError: the checkpoint is damaged, or that of another network.
@@ -105,7 +120,9 @@ class Checkpoints:
         with _whole(folder):
             differing = misfit(_stored(self._latest, step)["params"], like.params)
         if differing:
-            raise DataError(f"The checkpoint {folder} is of another network than its run: {differing}. {_WHAT_TO_DO}")
+            raise DataError(
+                f"The checkpoint {folder} is of another network than its run: {differing}. {_WHAT_TO_DO}"
+            )
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
         with _whole(folder):
             return self._latest.restore(step, args=ocp.args.StandardRestore(like))
@@ -121,7 +138,8 @@ class Checkpoints:
         if step is None:
             raise DataError(f"No checkpoint in {manager.directory}; train first with --mode=train.")
         log.info("The checkpoint is %s.", manager.directory / str(step))
-        # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has trained.
+        # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has
+        # trained.
         with _whole(manager.directory / str(step)):
             like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(manager, step))
             state = manager.restore(step, args=ocp.args.StandardRestore(like))
@@ -136,7 +154,9 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _whole(folder):
-    """Turns what Orbax raises of a damaged folder, which may be anything, into a DataError that names the folder."""
+    """Turns what Orbax raises of a damaged folder, which may be anything, into a DataError that names the
+    folder.
+    """
     try:
         yield
     except DataError:
@@ -148,7 +168,9 @@ def _whole(folder):
         if system:
             what_to_do = "It may be whole: see to this first, and delete nothing."
             raise DataError(f"{folder} cannot be read: {system}. {what_to_do}") from error
-        raise DataError(f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}") from error
+        raise DataError(
+            f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}"
+        ) from error
 
 
 def _error_of_the_system(error):
@@ -167,7 +189,9 @@ def _error_of_the_system(error):
 
 
 def _unreadable(folder):
-    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one that is gone."""
+    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one
+    that is gone.
+    """
     for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
         if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
             return f"{os.strerror(errno.EACCES)}, {path}"
@@ -194,11 +218,16 @@ def misfit(found, expected):
         if names:
             return f"it {verb} {min(names)}"
     differing = [name for name in expected if found[name] != expected[name]]
-    return differing and f"its {differing[0]} has the shape {found[differing[0]]}, not {expected[differing[0]]}" or ""
+    return (
+        differing
+        and f"its {differing[0]} has the shape {found[differing[0]]}, not {expected[differing[0]]}"
+        or ""
+    )
 
 
 def trained_channels(found, expected):
-    """How many channels the network of a checkpoint takes, where it differs from another in nothing else; or None.
+    """How many channels the network of a checkpoint takes, where it differs from another in nothing else; or
+    None.
 
     Args: as for `misfit`.
     """
@@ -231,11 +260,13 @@ def remember_run(config, classes, workdir, frame_sec=None):
       config: the run's config.
       classes: names in index order.
       workdir: folder of the run.
-      frame_sec: seconds that a frame lasts in all its training recordings; None: they differ, or nobody knows.
+      frame_sec: seconds that a frame lasts in all its training recordings; None: they differ, or nobody
+        knows.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other classes; its checkpoints
-        are gone; several processes have different configs, or do not see the same workdir.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other
+        classes; its checkpoints are gone; several processes have different configs, or do not see the same
+        workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "config": json.loads(config.to_json())}
@@ -250,17 +281,21 @@ def remember_run(config, classes, workdir, frame_sec=None):
             return
         time.sleep(1)
     raise DataError(
-        f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be on a file system "
+        f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be "
+        f"on a file system "
         "that all processes share."
     )
 
 
 def _write_run(path, new):
-    """Writes config.json. Raises DataError if it would be of another run than the checkpoints beside it, or these are gone."""
+    """Writes config.json. Raises DataError if it would be of another run than the checkpoints beside it, or
+    these are gone.
+    """
     latest = path.parent / "checkpoints" / "latest"
     if path.exists() and not latest.exists():
         raise DataError(
-            f"{path.parent} holds a run, but its folder {latest.relative_to(path.parent)} is gone. Put it back to go on, or "
+            f"{path.parent} holds a run, but its folder {latest.relative_to(path.parent)} is gone. Put it "
+            f"back to go on, or "
             "choose another --workdir to begin again."
         )
     if Checkpoints.exist(path.parent):
@@ -278,10 +313,11 @@ def proposal_settings(config):
 
 
 def trained_run(config, workdir):
-    """The config to use the run in the workdir with, the run's class names in index order, and `frame_sec` of `remember_run`.
+    """The config to use the run in the workdir with, the run's class names in index order, and `frame_sec` of
+    `remember_run`.
 
-    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says, but for FILE_FIELDS that
-    `config` sets; the others are those of `config`.
+    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says, but
+    for FILE_FIELDS that `config` sets; the others are those of `config`.
 
     Raises:
       DataError: there is no run.
@@ -292,29 +328,41 @@ def trained_run(config, workdir):
     trained |= {field: asked[field] for field in FILE_FIELDS if field in trained and asked.get(field)}
     differing = [field for field in trained if trained[field] != asked.get(field)]
     if differing:
-        log.info("As the run in %s was trained: %s.", workdir, ", ".join(f"config.{f}={trained[f]}" for f in differing))
+        log.info(
+            "As the run in %s was trained: %s.",
+            workdir,
+            ", ".join(f"config.{f}={trained[f]}" for f in differing),
+        )
     systems = {"dw_afsd": "afsd", "pgcn_dw": "pgcn"}
     if systems.get(trained["system"], trained["system"]) != systems.get(asked["system"], asked["system"]):
         raise DataError(
-            f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: --config=….py:{trained['system']:.60}."
+            f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: "
+            f"--config=….py:{trained['system']:.60}."
         )
     stream = trained.get("data.input", asked["data.input"])
     if stream != asked["data.input"] and trained.keys() != asked.keys():
         raise DataError(
-            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; name it after the config "
+            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; name it after the "
+            f"config "
             f"file: --config=….py:{trained['system']:.60},input={stream!s:.60}."
         )
-    for verb, fields in (("it has", trained.keys() - asked.keys()), ("it lacks", asked.keys() - trained.keys())):
+    for verb, fields in (
+        ("it has", trained.keys() - asked.keys()),
+        ("it lacks", asked.keys() - trained.keys()),
+    ):
         if fields:
             raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version that "
+                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version "
+                f"that "
                 "wrote it, or choose another --workdir."
             )
     try:
         config.update_from_flattened_dict({field: trained[field] for field in differing})
         require_fields(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir.") from error
+        raise DataError(
+            f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir."
+        ) from error
     return config, tuple(run["classes"]), run["frame_sec"]
 
 
@@ -328,7 +376,9 @@ def stored_config(workdir):
         return ml_collections.ConfigDict(_with_tuples(_run_in(workdir)["config"]))
     except (TypeError, ValueError) as error:
         path = pathlib.Path(workdir) / "config.json"
-        raise DataError(f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another run.") from error
+        raise DataError(
+            f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another run."
+        ) from error
 
 
 def _with_tuples(value):
@@ -342,17 +392,23 @@ def _run_in(workdir):
     """What `_read_run` returns of a workdir. Raises DataError if it holds no run."""
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
-        raise DataError(f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train.")
+        raise DataError(
+            f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train."
+        )
     return _read_run(path)
 
 
 def _read_run(path):
-    """{"classes", "frame_sec", "config"} of a config.json. Raises DataError for what `remember_run` does not write."""
+    """{"classes", "frame_sec", "config"} of a config.json. Raises DataError for what `remember_run` does not
+    write.
+    """
     try:
         run = read_json(path, "config of a run")
         classes, frame_sec, config = run["classes"], run.get("frame_sec"), run["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is missing or damaged; choose another --workdir, or delete this one.") from error
+        raise DataError(
+            f"{path} is missing or damaged; choose another --workdir, or delete this one."
+        ) from error
     problem = ""
     if not isinstance(config, dict) or not isinstance(config.get("system"), str):
         problem = "its config names no system"
@@ -384,7 +440,11 @@ def _flat(config, prefix=""):
 
 
 def _only(config, fields):
-    return {key: value for key, value in _flat(config).items() if key.startswith(tuple(f"{f}." for f in fields)) or key in fields}
+    return {
+        key: value
+        for key, value in _flat(config).items()
+        if key.startswith(tuple(f"{f}." for f in fields)) or key in fields
+    }
 
 
 def _without(config, fields):
@@ -396,11 +456,15 @@ def _lasting(config):
     """The fields that may not change while a run goes on: all but FREE_FIELDS, of its first stage too."""
     first = config.get("first_stage", {})
     below = _without(first, FREE_FIELDS) | _only(first, PROPOSAL_FIELDS)
-    return _without(config, (*FREE_FIELDS, "first_stage")) | {f"first_stage.{key}": value for key, value in below.items()}
+    return _without(config, (*FREE_FIELDS, "first_stage")) | {
+        f"first_stage.{key}": value for key, value in below.items()
+    }
 
 
 def _from_workdir(workdir, path):
-    """A path within the workdir as seen from there, so that the workdir may be moved and spelt in any way; others as they are."""
+    """A path within the workdir as seen from there, so that the workdir may be moved and spelt in any way;
+    others as they are.
+    """
     absolute, folder = pathlib.Path(path).resolve(), pathlib.Path(workdir).resolve()
     return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else path
 
@@ -416,11 +480,14 @@ def _require_same(path, what, old, new):
         for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
             if fields and not other:
                 raise DataError(
-                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with that version, or choose "
+                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with "
+                    f"that version, or choose "
                     "another --workdir."
                 )
         keys = other or [key for key in sorted(new) if old.get(key) != new[key]]
         found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
     else:
         found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
-    raise DataError(f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir.")
+    raise DataError(
+        f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir."
+    )

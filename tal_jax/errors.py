@@ -8,7 +8,8 @@ UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characte
 class DataError(ValueError):
     """One sentence that says what is wrong with a file or a field, where, and what to do.
 
-    The sentence may quote a file: it is put on one line, and what no terminal shows is written out, as in \\x1b.
+    The sentence may quote a file: it is put on one line, and what no terminal shows is written out, as in
+    \\x1b.
     """
 
     def __init__(self, sentence):
@@ -16,11 +17,15 @@ class DataError(ValueError):
 
 
 def plain(text):
-    """A text on one line, with control characters and halves of characters written out: "\\x1b" for an escape."""
+    """A text on one line, with control characters and halves of characters written out: "\\x1b" for an
+    escape.
+    """
     if text.isprintable():
         return text
     return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNPRINTABLE else character
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in UNPRINTABLE
+        else character
         for character in text.replace("\n", " ")
     )
 
@@ -30,17 +35,22 @@ class TrainingError(RuntimeError):
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the run did not come or is gone; if all are started again they go on from what was saved."""
+    """Another process of the run did not come or is gone; if all are started again they go on from what was
+    saved.
+    """
 
 
 def sentence_of(error):
     """The text of an error on one line, as `plain` gives it.
 
-    Of a DataError in a config file, which comes with a traceback around it, the sentence alone; of an OSError what the system
-    says and the file, without the error's number; of a RecursionError, which arguments lead the parser of flags to, what to do.
+    Of a DataError in a config file, which comes with a traceback around it, the sentence alone; of an OSError
+    what the system says and the file, without the error's number; of a RecursionError, which arguments lead
+    the parser of flags to, what to do.
     """
     if isinstance(error, RecursionError):
         return "an argument is too long, or nested too deeply; shorten it."
     if isinstance(error, OSError) and error.strerror:
-        return plain(f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}.")
+        return plain(
+            f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        )
     return plain(" ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split()))

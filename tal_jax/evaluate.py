@@ -52,7 +52,9 @@ def evaluate(config, workdir, detections_path=""):
         _warn_of_truths(config)
         return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
-        raise DataError(f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir.")
+        raise DataError(
+            f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir."
+        )
     annotations = scored_annotations(config)
     results = read_detections_of(detections_path, annotations)
     _warn_of_truths(config)
@@ -71,7 +73,9 @@ def _warn_of_truths(config):
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
-    """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of `files_read`."""
+    """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of
+    `files_read`.
+    """
     targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 
@@ -86,7 +90,9 @@ def files_read(config):
 
 
 class Run(NamedTuple):
-    """A trained run: its folder, the config to use it with, its classes in index order, what a frame lasted in training."""
+    """A trained run: its folder, the config to use it with, its classes in index order, what a frame lasted
+    in training.
+    """
 
     workdir: str
     config: ml_collections.ConfigDict
@@ -95,7 +101,9 @@ class Run(NamedTuple):
 
 
 def find_runs(config, workdir):
-    """The Run in a workdir, and that in `config.evaluate.second_workdir`, if it is set, to be fused with it. Raises DataError."""
+    """The Run in a workdir, and that in `config.evaluate.second_workdir`, if it is set, to be fused with it.
+    Raises DataError.
+    """
     folders = filter(None, (workdir, config.evaluate.second_workdir))
     runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
     _require_fusable(runs)
@@ -103,7 +111,9 @@ def find_runs(config, workdir):
 
 
 def load_detector(config, workdir):
-    """(Detector, Streams) of `find_runs` on the config's data set, in the classes of the run, whatever others are annotated."""
+    """(Detector, Streams) of `find_runs` on the config's data set, in the classes of the run, whatever others
+    are annotated.
+    """
     runs = find_runs(config, workdir)
     datasets = [load_dataset(run.config, run.classes) for run in runs]
     streams = make_streams(runs, load_all_variables(runs), datasets)
@@ -116,30 +126,41 @@ def load_all_variables(runs):
 
 
 def make_streams(runs, variables, datasets):
-    """A Stream of each Run, its variables and what it is to see; two are read to one length, see `data.streams.aligned`."""
+    """A Stream of each Run, its variables and what it is to see; two are read to one length, see
+    `data.streams.aligned`.
+    """
     datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
-    return [Stream(run.config, *rest, run.frame_sec) for run, *rest in zip(runs, variables, datasets, strict=True)]
+    return [
+        Stream(run.config, *rest, run.frame_sec) for run, *rest in zip(runs, variables, datasets, strict=True)
+    ]
 
 
 def _require_fusable(runs):
-    """Raises DataError for two runs whose systems are not fused, of one kind, of other classes, or that look at other windows."""
+    """Raises DataError for two runs whose systems are not fused, of one kind, of other classes, or that look
+    at other windows.
+    """
     first, *others = (run.config for run in runs)
     for other in others:
         if SYSTEMS[first.system].max_streams < len(runs) or other.system != first.system:
             raise DataError(
-                f"A run of {first.system} and one of {other.system} cannot be fused; clear config.evaluate.second_workdir."
+                f"A run of {first.system} and one of {other.system} cannot be fused; clear "
+                f"config.evaluate.second_workdir."
             )
         if (other.data.input, other.data.stream) == (first.data.input, first.data.stream):
             stream = other.data.stream or other.data.input
-            raise DataError(f"config.evaluate.second_workdir holds a run on {stream} too; name one on the other stream.")
+            raise DataError(
+                f"config.evaluate.second_workdir holds a run on {stream} too; name one on the other stream."
+            )
         if (other.window.frames, other.get("curriculum")) != (first.window.frames, first.get("curriculum")):
             raise DataError(
-                "config.evaluate.second_workdir holds a run of another window length or curriculum; train it as the first."
+                "config.evaluate.second_workdir holds a run of another window length or curriculum; train it "
+                "as the first."
             )
     for run in runs[1:]:
         if run.classes != runs[0].classes:
             raise DataError(
-                f"config.evaluate.second_workdir holds a run on the classes {', '.join(run.classes)}, and {runs[0].workdir} "
+                f"config.evaluate.second_workdir holds a run on the classes {', '.join(run.classes)}, and "
+                f"{runs[0].workdir} "
                 f"one on {', '.join(runs[0].classes)}; train both on the same annotations."
             )
 
@@ -151,7 +172,8 @@ def evaluate_streams(workdir, detector, streams):
     names = [name for name in test_recordings(config, dataset) if name not in missing]
     if not names:
         raise DataError(
-            f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be evaluated."
+            f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be "
+            f"evaluated."
         )
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
@@ -168,25 +190,34 @@ def _write_detections(workdir, results):
 
 def test_recordings(config, dataset):
     """The names of the recordings of the test subset that have features."""
-    return [name for name, recording in dataset.annotations.recordings.items() if recording.subset == config.data.test_subset]
+    return [
+        name
+        for name, recording in dataset.annotations.recordings.items()
+        if recording.subset == config.data.test_subset
+    ]
 
 
 def scored_annotations(config, dataset=None, names=()):
-    """The annotations to score against: of one class where neither the detector nor anybody else tells classes apart.
+    """The annotations to score against: of one class where neither the detector nor anybody else tells
+    classes apart.
 
     Args:
       config: any config.
-      dataset: the data set that a system detects in, in the classes of the system; None: detections come from a file.
+      dataset: the data set that a system detects in, in the classes of the system; None: detections come from
+        a file.
       names: of its recordings, those to detect in.
 
     Raises:
-      DataError: what only the end of an evaluation needs cannot be: a name in `left_out`, the class scores of a recording, times.
+      DataError: what only the end of an evaluation needs cannot be: a name in `left_out`, the class scores of
+        a recording, times.
     """
     annotations = dataset_annotations(config)
     settings = scored_settings(config, annotations)
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
     recordings, _ = scored_recordings(annotations, annotations.recordings, **settings)
-    require_actions(np.concatenate([recording.labels for recording in recordings.values()]), config.data.test_subset)
+    require_actions(
+        np.concatenate([recording.labels for recording in recordings.values()]), config.data.test_subset
+    )
     if dataset and config.evaluate.recording_scores and dataset.recording_scores is None:
         require_labels(config.evaluate.recording_scores, names, annotations.classes)
     if config.data.class_agnostic:
@@ -195,9 +226,14 @@ def scored_annotations(config, dataset=None, names=()):
 
 
 def load_variables(config, workdir):
-    """Variables for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or 'best')."""
+    """Variables for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or
+    'best').
+    """
     if not Checkpoints.exist(workdir):  # and none of its folders is made
-        raise DataError(f"No checkpoint in {pathlib.Path(workdir) / 'checkpoints' / 'latest'}; train first with --mode=train.")
+        raise DataError(
+            f"No checkpoint in {pathlib.Path(workdir) / 'checkpoints' / 'latest'}; train first with "
+            f"--mode=train."
+        )
     checkpoints = Checkpoints(workdir)
     try:
         return checkpoints.restore_variables(config.evaluate.checkpoint)
@@ -206,7 +242,8 @@ def load_variables(config, workdir):
 
 
 def score_proposals(config, dataset, results):
-    """How many actions are found by the proposals that a system started from, and by its detections, whatever their class.
+    """How many actions are found by the proposals that a system started from, and by its detections, whatever
+    their class.
 
     Args:
       config: the run's config.
@@ -214,8 +251,8 @@ def score_proposals(config, dataset, results):
       results: detections of the test recordings, as `Detector.detect` returns them.
 
     Returns:
-      {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression, which by itself raises the
-      recall of few proposals.
+      {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression,
+      which by itself raises the recall of few proposals.
     """
     most = slice(config.decode.proposals)
     proposals = {name: proposals_of(config, dataset, name).take(most) for name in results}
@@ -230,7 +267,8 @@ def score_proposals(config, dataset, results):
 def scored_settings(config, annotations):
     """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
 
-    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test subset.
+    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test
+    subset.
     """
     recordings = annotations.subset(config.data.test_subset).recordings
     left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
@@ -238,12 +276,16 @@ def scored_settings(config, annotations):
 
 
 def as_proposals(detections):
-    """Detections of a recording as Proposals without labels; a segment of several classes is there once, with the best score."""
+    """Detections of a recording as Proposals without labels; a segment of several classes is there once, with
+    the best score.
+    """
     best = {}
     for detection in detections:
         segment = tuple(detection["segment"])
         best[segment] = max(detection["score"], best.get(segment, detection["score"]))
-    return Proposals(np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64))
+    return Proposals(
+        np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64)
+    )
 
 
 def _score(config, workdir, annotations, results, proposals=None):
@@ -265,7 +307,8 @@ def _score(config, workdir, annotations, results, proposals=None):
 
 
 def path_of(workdir, settings):
-    """Where scores are: evaluation.json; by the devkit evaluation_thumos14.json, or evaluation_thumos14_keep0.5.json.
+    """Where scores are: evaluation.json; by the devkit evaluation_thumos14.json, or
+    evaluation_thumos14_keep0.5.json.
 
     Args:
       workdir: folder.
@@ -278,10 +321,11 @@ def path_of(workdir, settings):
 
 
 def labelling(config):
-    """Function (dataset, results of `Detector.detect`) -> results with the labels of `config.evaluate.recording_scores`.
+    """Function (dataset, results of `Detector.detect`) -> results with the labels of
+    `config.evaluate.recording_scores`.
 
-    It labels as `label_recordings` does. It gives results as they are where no file is set, and where the system has
-    used the scores itself. It reads the file at once.
+    It labels as `label_recordings` does. It gives results as they are where no file is set, and where the
+    system has used the scores itself. It reads the file at once.
     """
     best = best_classes(config.evaluate.recording_scores) if config.evaluate.recording_scores else {}
 
@@ -294,11 +338,13 @@ def labelling(config):
 
 
 def label_recordings(results, best):
-    """ActivityNet, as published: all detections of a recording get its best class, and that class's score as a factor.
+    """ActivityNet, as published: all detections of a recording get its best class, and that class's score as
+    a factor.
 
     Args:
       results: as `Detector.detect` returns them.
-      best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises DataError.
+      best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises
+        DataError.
     """
     require_recordings(best, results)
     require_positive({name: np.float64(best[name][1]) for name in results}, results)

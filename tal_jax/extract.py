@@ -29,8 +29,10 @@ from tal_jax.weight_files import read_weights
 
 log = logging.getLogger(__name__)
 
-FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}  # end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
-# What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut out.
+# end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}
+# What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut
+# out.
 PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
@@ -50,13 +52,16 @@ class Extraction:
 
 
 def extract(config, workdir, source):
-    """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a snippet's time and space.
+    """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a
+    snippet's time and space.
 
-    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T, 400 a stream) of
-    Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate and begin `config.data.stride_frames`
-    apart. settings.json and info/NAME.json beside them say so, with the video's rate, to whoever reads the features. They go to `config.data.features`, or to <workdir>/features where that is not
-    set. Files that are there stay; a folder of features that were made otherwise is refused. One run at a time writes to a folder;
-    its processes share the videos, or with `config.extract.beam` the workers of an Apache Beam pipeline do.
+    With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T,
+    400 a stream) of Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate
+    and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside them say so, with the
+    video's rate, to whoever reads the features. They go to `config.data.features`, or to <workdir>/features
+    where that is not set. Files that are there stay; a folder of features that were made otherwise is
+    refused. One run at a time writes to a folder; its processes share the videos, or with
+    `config.extract.beam` the workers of an Apache Beam pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -68,12 +73,15 @@ def extract(config, workdir, source):
     """
     if "extract" not in config:
         raise DataError(
-            f"The config {config.name} is not of features that come from videos; extract with another one, for example "
+            f"The config {config.name} is not of features that come from videos; extract with another one, "
+            f"for example "
             "--config=configs/folder.py."
         )
     end_point = config.extract.end_point
     if end_point not in FEWEST_FRAMES:
-        raise DataError(f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}.")
+        raise DataError(
+            f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}."
+        )
     if config.extract.beam_options and not config.extract.beam:
         raise DataError("config.extract.beam_options needs config.extract.beam=True.")
     if config.extract.beam and distributed.count() > 1:
@@ -81,16 +89,25 @@ def extract(config, workdir, source):
     paths = _videos(source)
     if config.data.snippet_frames < FEWEST_FRAMES[end_point]:
         raise DataError(
-            f"config.data.snippet_frames is {config.data.snippet_frames}; {end_point} of I3D needs at least {FEWEST_FRAMES[end_point]} "
+            f"config.data.snippet_frames is {config.data.snippet_frames}; {end_point} of I3D needs at least "
+            f"{FEWEST_FRAMES[end_point]} "
             "frames (the shared features have 16)."
         )
     if config.data.stride_frames < 1:
         raise DataError(
-            f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets begin, for example 16."
+            f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets "
+            f"begin, for example 16."
         )
-    weights = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS if config.extract[f"{stream}_weights"]}
+    weights = {
+        stream: config.extract[f"{stream}_weights"]
+        for stream in STREAMS
+        if config.extract[f"{stream}_weights"]
+    }
     if not weights:
-        raise DataError("Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or both.")
+        raise DataError(
+            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or "
+            "both."
+        )
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
     timing = dict(stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
     settings = Extraction(
@@ -127,10 +144,16 @@ def _reasons(config, settings, paths):
     own = paths[distributed.index() :: distributed.count()]
     waiting = still_to_make(own, lambda path: [_file(settings, path)])
     if config.extract.beam:
-        log.info("%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting))
+        log.info(
+            "%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting)
+        )
         return run_in_beam(job, waiting, pathlib.Path(settings.folder) / "beam", config.extract.beam_options)
     progress = tqdm(
-        waiting, total=len(own), initial=len(own) - len(waiting), unit="video", disable=not distributed.is_first()
+        waiting,
+        total=len(own),
+        initial=len(own) - len(waiting),
+        unit="video",
+        disable=not distributed.is_first(),
     )
     parts = distributed.gather({str(path): job(path) for path in progress})
     return dict(itertools.chain.from_iterable(part.items() for part in parts))
@@ -190,7 +213,8 @@ def _network(path, stream, end_point):
     """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024), or (B, classes) for "Logits"."""
     if not pathlib.Path(path).exists():
         raise DataError(
-            f"config.extract.{stream}_weights names {path}, which does not exist; tal_jax.convert writes it (docs/data.md)."
+            f"config.extract.{stream}_weights names {path}, which does not exist; tal_jax.convert writes it "
+            f"(docs/data.md)."
         )
     weights = read_weights(path)
     found = recognise(weights, path)[1]
@@ -212,18 +236,23 @@ def _network(path, stream, end_point):
 def _features(settings, reading, stream, run):
     """Features (T, 1024) of one stream of a video, read snippet by snippet."""
     rows, size = [], settings.batch_size
-    crop = functools.partial(cropped, short_side_pixels=settings.short_side_pixels, crop_pixels=settings.crop_pixels)
+    crop = functools.partial(
+        cropped, short_side_pixels=settings.short_side_pixels, crop_pixels=settings.crop_pixels
+    )
     frames = video.each_once(crop, (frame for _, frame in reading.frames(reading.info.fps)))
     if stream == "flow":
         frames = flows(frames)
     for batch in chunks(snippets(frames, settings.snippet_frames, settings.stride_frames), size):
-        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), size)  # one compiled size
+        # one compiled size
+        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), size)
         rows.append(np.asarray(run(np.stack(list(full))))[: len(batch)])
     return np.concatenate(rows)
 
 
 def snippets(frames, snippet_frames, stride_frames):
-    """Arrays of `snippet_frames` consecutive frames, `stride_frames` apart; a short video has its last frame repeated."""
+    """Arrays of `snippet_frames` consecutive frames, `stride_frames` apart; a short video has its last frame
+    repeated.
+    """
     window, count = collections.deque(maxlen=snippet_frames), 0
     for count, frame in enumerate(frames, 1):
         window.append(frame)

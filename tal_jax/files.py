@@ -27,7 +27,8 @@ def replacing(path):
     """Gives a temporary path beside `path`, which takes its place if the block ends without an error."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # no two workers, on any machine, have the same
+    # no two workers, on any machine, have the same
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     _unfinished.add(temporary)
     try:
         yield temporary
@@ -56,7 +57,8 @@ def require_apart(targets, sources):
             read = source.parent if target.is_dir() and source.is_file() else source
             if source.exists() and target.exists() and os.path.samefile(read, target):
                 raise DataError(
-                    f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir."
+                    f"{said}={source} would be overwritten, for results go to {target}; choose another "
+                    f"--workdir."
                 )
 
 
@@ -72,7 +74,9 @@ def temporary_folder():
 
 
 def remove_unfinished():
-    """Removes what the blocks of `replacing` and `temporary_folder` hold that have not ended, for a process that ends at once."""
+    """Removes what the blocks of `replacing` and `temporary_folder` hold that have not ended, for a process
+    that ends at once.
+    """
     for path in tuple(_unfinished):
         if os.path.isdir(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -84,7 +88,8 @@ def remove_unfinished():
 def only_run(workdir, what, below=("first_stage",), choose="--workdir"):
     """Keeps other runs out of a folder until the block, or this process in any way, ends.
 
-    Removes the unfinished files of killed runs. Leaves no folder behind that it has made and nobody has written to.
+    Removes the unfinished files of killed runs. Leaves no folder behind that it has made and nobody has
+    written to.
 
     Args:
       workdir: the folder; it is made.
@@ -121,7 +126,9 @@ def _locked(path, who, choose):
         except BlockingIOError as error:
             other = os.read(file, 1000).decode(errors="replace") or "another process"
             os.close(file)
-            raise DataError(f"{path.parent} is in use by {other}; wait until it ends, or choose another {choose}.") from error
+            raise DataError(
+                f"{path.parent} is in use by {other}; wait until it ends, or choose another {choose}."
+            ) from error
         except OSError:  # a file system without locks
             pass
         if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
@@ -140,7 +147,9 @@ def _locked(path, who, choose):
 
 
 def _remove_leftovers(folder):
-    """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and nothing else."""
+    """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and
+    nothing else.
+    """
     for path in pathlib.Path(folder).glob(".*"):
         if _LEFTOVER.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
@@ -154,7 +163,8 @@ def list_files(folder, suffixes):
         suffixes: in lower case, ".npy".
 
     Returns:
-        (sorted paths, a sentence that counts what is left out and names the first, or ""), without hidden ones.
+        (sorted paths, a sentence that counts what is left out and names the first, or ""), without hidden
+        ones.
     """
     folder = pathlib.Path(folder)
     paths, others = [], []
@@ -192,7 +202,8 @@ def write_rows(path, rows):
                 _write_header(file, (0, *row.shape))
             file.write(row.data)
         file.seek(0)
-        _write_header(file, (num_rows, *row.shape))  # as long as the first: NumPy leaves room for the length to grow
+        # as long as the first: NumPy leaves room for the length to grow
+        _write_header(file, (num_rows, *row.shape))
     return num_rows
 
 

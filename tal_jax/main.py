@@ -35,34 +35,47 @@ _MODE = flags.DEFINE_enum(
     "train evaluates at its end; propose writes proposals.json, for two-stage systems.",
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections."
+    "workdir",
+    "",
+    "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.",
 )
-_DETECTIONS = flags.DEFINE_string("detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model.")
+_DETECTIONS = flags.DEFINE_string(
+    "detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model."
+)
 _INPUT = flags.DEFINE_string(
     "input",
     "",
-    "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a folder of actionness, or proposals of others.",
+    "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a "
+    "folder of actionness, or proposals of others.",
 )
 _DRAW = flags.DEFINE_enum(
     "draw",
     "detections",
     ["detections", "cas"],
-    "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses on them.",
+    "cas: predict also draws and writes class activation sequences: as the system thresholds or regresses "
+    "on them.",
 )
 # Flags that the other modes refuse.
 _MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", "", "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: docs/launch.md."
+    "coordinator",
+    "",
+    "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: "
+    "docs/launch.md.",
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
-_JOIN_TIMEOUT_SEC = flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1)
+_JOIN_TIMEOUT_SEC = flags.DEFINE_integer(
+    "join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1
+)
 
 
 def main(_):
-    """Runs one mode, as one of several processes if there are; a sentence and exit code 1 for what the user can mend.
+    """Runs one mode, as one of several processes if there are; a sentence and exit code 1 for what the user
+    can mend.
 
-    Of several processes one that is left alone, or crashes, ends with distributed.LOST: all are worth starting again.
+    Of several processes one that is left alone, or crashes, ends with distributed.LOST: all are worth
+    starting again.
     """
     try:
         distributed.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _JOIN_TIMEOUT_SEC.value)
@@ -100,7 +113,9 @@ def _interrupted(*_):
 
 def run_mode(config):
     """Runs --mode; returns the exit code."""
-    workdir = _WORKDIR.value or os.path.join("runs", "scored_detections" if _DETECTIONS.value else config.name)
+    workdir = _WORKDIR.value or os.path.join(
+        "runs", "scored_detections" if _DETECTIONS.value else config.name
+    )
     devices.require_local("--workdir", workdir)
     require_valid(config, training=_MODE.value == "train")
     if _MODE.value != "check_data" and not _DETECTIONS.value:
@@ -121,7 +136,11 @@ def _run_in(workdir, config):
         return 0
     if _MODE.value in ("train", "evaluate"):
         training = _MODE.value == "train"
-        result = train.train(config, workdir) if training else evaluate.evaluate(config, workdir, _DETECTIONS.value)
+        result = (
+            train.train(config, workdir)
+            if training
+            else evaluate.evaluate(config, workdir, _DETECTIONS.value)
+        )
         if first:
             report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
     elif _MODE.value == "predict":
@@ -147,7 +166,9 @@ def _parse(argv):
             raise flags.Error(f"unknown argument '{rest[1]}'.")
         for name in ("workdir", *_MODES_OF):
             if flags.FLAGS[name].value and not flags.FLAGS[name].value.strip():
-                raise flags.Error(f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; name another.")
+                raise flags.Error(
+                    f"--{name} is '{flags.FLAGS[name].value}', a name that nobody sees; name another."
+                )
         for name, modes in _MODES_OF.items():
             if flags.FLAGS[name].value != flags.FLAGS[name].default and _MODE.value not in modes:
                 add = "add one of them" if modes[1:] else "add it"
@@ -163,7 +184,11 @@ def _parse(argv):
     except (AttributeError, KeyError) as error:
         sys.exit(f"Error: {_unknown_field(error, argv) or flag_problem(error, _config_file(argv))}")
     except flags.UnrecognizedFlagError as error:
-        hint = ". Say first which config, for example --config=sbhar." if error.flagname.startswith("config.") else ""
+        hint = (
+            ". Say first which config, for example --config=sbhar."
+            if error.flagname.startswith("config.")
+            else ""
+        )
         sys.exit(f"Error: {error}{hint}")
     except (flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(f"Error: {flag_problem(error, _config_file(argv))}")
@@ -171,7 +196,9 @@ def _parse(argv):
 
 
 def _why_exit(error):
-    """What to exit with where the parser exits: 0 behind --help and its kin, else the sentence of a config file."""
+    """What to exit with where the parser exits: 0 behind --help and its kin, else the sentence of a config
+    file.
+    """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] == app.__name__:
         return 0
@@ -192,7 +219,9 @@ def _config_file(argv):
 
 
 def _unknown_field(error, argv):
-    """The sentence for --config.train.epoch=3, of which the error names the last part, and at times a better one."""
+    """The sentence for --config.train.epoch=3, of which the error names the last part, and at times a better
+    one.
+    """
     text = str(error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0])
     key = text.split("\n")[0].strip("'")
     for argument in argv:
@@ -206,7 +235,9 @@ def _unknown_field(error, argv):
 
 
 def _unraisable(event):
-    """Reports an error that nobody can catch, but not those of TensorStore's threads behind a checkpoint that could not be written."""
+    """Reports an error that nobody can catch, but not those of TensorStore's threads behind a checkpoint that
+    could not be written.
+    """
     if str(event.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(event)
 
@@ -222,8 +253,10 @@ def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
     absl.logging.get_absl_handler().setFormatter(_Plain())
     logging.getLogger("tal_jax").setLevel(logging.INFO)
-    absl.logging.set_verbosity(absl.logging.FATAL)  # the libraries' own: what they log as errors they raise too
-    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # not of a shell whose Ctrl-C is not for this process
+    # the libraries' own: what they log as errors they raise too
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    # not of a shell whose Ctrl-C is not for this process
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
         signal.signal(signal.SIGINT, _interrupted)  # while training the loop sees to it
     sys.unraisablehook = _unraisable
     app.run(main, flags_parser=_parse)

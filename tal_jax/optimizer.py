@@ -10,10 +10,11 @@ import optax
 def make_schedule(config, total_steps):
     """Learning rate by update: linear warm-up, then constant, cosine decay to 0, or falling in steps.
 
-    Update i = 0, 1, ... of the W = `warmup_steps` has (i + 1) / W of the full rate: the first one learns, the last
-    one has all of it. The cosine spans the updates behind the warm-up and would be 0 at update `total_steps`, which
-    is the first one that is not made. Each of `decay_epochs` divides the rate by ten at the update nearest to the end
-    of that epoch. Decay epochs of the same update all count. One that ends during the warm-up waits for its end.
+    Update i = 0, 1, ... of the W = `warmup_steps` has (i + 1) / W of the full rate: the first one learns, the
+    last one has all of it. The cosine spans the updates behind the warm-up and would be 0 at update
+    `total_steps`, which is the first one that is not made. Each of `decay_epochs` divides the rate by ten at
+    the update nearest to the end of that epoch. Decay epochs of the same update all count. One that ends
+    during the warm-up waits for its end.
 
     Args:
       config: the run's config (`train`).
@@ -43,7 +44,8 @@ def make_schedule(config, total_steps):
 
 
 def scale_by_adam(b1=0.9, b2=0.999, eps=1e-8):
-    """Adam (Kingma and Ba, 2015), as optax's, with bias corrections that keep float32 accuracy in the first steps.
+    """Adam (Kingma and Ba, 2015), as optax's, with bias corrections that keep float32 accuracy in the first
+    steps.
 
     1 - b2^t is 0.001 at first: computed as written, rounding takes four of its digits.
     """
@@ -84,4 +86,6 @@ def clipped(config, *steps):
 
 def _is_backbone(params):
     """A tree of bool: which parameters belong to the module named "backbone"."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.DictKey("backbone") in path[:1], params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.DictKey("backbone") in path[:1], params
+    )

@@ -1,8 +1,10 @@
-"""Data parallelism: a step body written once, per device, and run on all devices through `jax.pmap` or `jax.shard_map`.
+"""Data parallelism: a step body written once, per device, and run on all devices through `jax.pmap` or
+`jax.shard_map`.
 
-A body sees its own slice of the batch and the whole state, and meets the other devices through collectives over the axis
-"data". Everything outside the body sees plain (host) arrays: state without a device axis, and of a batch the rows of this
-process: all, unless there are several processes, which have one equal part each, in their order.
+A body sees its own slice of the batch and the whole state, and meets the other devices through collectives
+over the axis "data". Everything outside the body sees plain (host) arrays: state without a device axis, and
+of a batch the rows of this process: all, unless there are several processes, which have one equal part each,
+in their order.
 """
 
 import dataclasses
@@ -25,9 +27,12 @@ class Parallel:
       num_devices: how many share a batch, those of all processes; its size must be a multiple of it.
       replicate: host pytree -> the form in which compiled steps take state.
       unreplicate: back to arrays without a device axis, as checkpoints hold them.
-      shard: batch pytree of (B, ...), the rows of this process -> the form in which compiled steps take batches.
-      compile: (body(state, batch) -> (state, metrics)) -> compiled step; the given state's buffers are reused.
-      compile_map: (body(params, batch) -> outputs (B, ...)) -> compiled function whose outputs are NumPy arrays (B, ...).
+      shard: batch pytree of (B, ...), the rows of this process -> the form in which compiled steps take
+        batches.
+      compile: (body(state, batch) -> (state, metrics)) -> compiled step; the given state's buffers are
+        reused.
+      compile_map: (body(params, batch) -> outputs (B, ...)) -> compiled function whose outputs are NumPy
+        arrays (B, ...).
     """
 
     num_devices: int
@@ -51,10 +56,13 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
     """
     local = jax.local_devices()[: max_devices or None]
     processes = [jax.process_index()] if alone else range(jax.process_count())
-    devices = [device for process in processes for device in jax.local_devices(process)[: max_devices or None]]
+    devices = [
+        device for process in processes for device in jax.local_devices(process)[: max_devices or None]
+    ]
     if len(devices) != len(local) * len(processes):
         raise DataError(
-            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give each the same number, or "
+            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give "
+            f"each the same number, or "
             "set config.parallel.max_devices."
         )
     if impl == "pmap":
@@ -67,7 +75,9 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
 def _pmap(devices, num_local):
     def replicate(tree):
         # Arrays that already live on one device are refused by JAX 0.9, so they come from the host.
-        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(np.zeros(num_local), jax.device_get(tree))
+        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(
+            np.zeros(num_local), jax.device_get(tree)
+        )
 
     def first(x):
         return x.addressable_shards[0].data[0]
@@ -86,9 +96,13 @@ def _pmap(devices, num_local):
 
     def compile_map(body):
         mapped = jax.pmap(body, axis_name=AXIS, devices=devices)
-        return lambda params, batch: jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch)))
+        return lambda params, batch: jax.tree.map(
+            lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch))
+        )
 
-    return Parallel(len(devices), replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map)
+    return Parallel(
+        len(devices), replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map
+    )
 
 
 def _shard_map(devices):
@@ -97,7 +111,9 @@ def _shard_map(devices):
 
     def wrap(body, out_specs):
         # check_vma=False: the body itself sums gradients over devices, as a pmap body does.
-        return jax.shard_map(body, mesh=mesh, in_specs=(everywhere, split), out_specs=out_specs, check_vma=False)
+        return jax.shard_map(
+            body, mesh=mesh, in_specs=(everywhere, split), out_specs=out_specs, check_vma=False
+        )
 
     def compile_map(body):
         mapped = jax.jit(wrap(body, split))

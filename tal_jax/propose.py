@@ -1,4 +1,6 @@
-"""Proposals for two-stage systems: made by a trained run, or of actionness; and the first stage of a config that has none."""
+"""Proposals for two-stage systems: made by a trained run, or of actionness; and the first stage of a config
+that has none.
+"""
 
 import json
 import logging
@@ -24,18 +26,21 @@ log = logging.getLogger(__name__)
 
 
 def propose(config, workdir, source=""):
-    """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set, and beside it the settings that made them.
+    """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set, and beside it the
+    settings that made them.
 
     Args:
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
-      workdir: folder of a trained run, whose best candidates are the proposals: before suppression, but of pgcn and tcanet, which
-        suppress by themselves, the detections. With `config.evaluate.second_workdir` those of two streams that are fused, with
-        `config.propose.grouping` the groups of its class activations.
-      source: folder with a sequence of actionness for each recording, whose groups are the proposals; or anyone's proposals, of which
-        those that can be used are written. Then there need be no run.
+      workdir: folder of a trained run, whose best candidates are the proposals: before suppression, but of
+        pgcn and tcanet, which suppress by themselves, the detections. With `config.evaluate.second_workdir`
+        those of two streams that are fused, with `config.propose.grouping` the groups of its class
+        activations.
+      source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
+        anyone's proposals, of which those that can be used are written. Then there need be no run.
 
     Returns:
-      The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if it has no times.
+      The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if
+      it has no times.
 
     Raises:
       DataError: a sentence for the user.
@@ -45,14 +50,18 @@ def propose(config, workdir, source=""):
     sources = {"--input": source} | evaluate.files_read(config)
     require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
-        raise DataError(f"--input={source} is not there; name a folder of actionness sequences, or proposals.")
+        raise DataError(
+            f"--input={source} is not there; name a folder of actionness sequences, or proposals."
+        )
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)
         log.info("%s: %s", source, held)
         scored = {name: found[name] for name in found if name not in held.absent}
     else:
-        candidates, dataset = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        candidates, dataset = (
+            _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        )
         annotations = dataset.annotations
         found = proposals.from_candidates(
             candidates, dataset.duration_sec, most=settings.most, nms_tiou=settings.nms_tiou
@@ -86,13 +95,14 @@ def first_stage_folder(workdir):
 
 
 def with_first_stage(config, workdir, mode):
-    """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said and they are there.
+    """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said and they are
+    there.
 
     Args:
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
-      mode: 'train' trains the first stage, or goes on with it, where its proposals are not there yet; this, 'evaluate' and 'propose'
-        make those anew that were made with other settings.
+      mode: 'train' trains the first stage, or goes on with it, where its proposals are not there yet; this,
+        'evaluate' and 'propose' make those anew that were made with other settings.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -151,7 +161,8 @@ def _candidates_of_run(config, workdir):
 
 
 def candidates_of(detector, streams, names):
-    """What `from_candidates` makes proposals of, as `config.propose` says: candidates, or groups of class activations.
+    """What `from_candidates` makes proposals of, as `config.propose` says: candidates, or groups of class
+    activations.
 
     Args, Returns: as for `Detector.candidates`.
     """
@@ -162,7 +173,9 @@ def candidates_of(detector, streams, names):
 
 
 def _groups_of_activations(detector, stream, name):
-    """Groups of the largest class activation at each time; the class of one is that of the largest mean activation in it."""
+    """Groups of the largest class activation at each time; the class of one is that of the largest mean
+    activation in it.
+    """
     _, cas = detector.activation_sequences(stream, name)  # (T, K)
     segments, scores = temporal_actionness_grouping(actionness_of(cas))
     classes = np.array([cas[start:end].mean(axis=0).argmax() for start, end in segments], np.int32)
@@ -170,7 +183,9 @@ def _groups_of_activations(detector, stream, name):
 
 
 def actionness_of(cas):
-    """The largest class activation at each time, (T, K) -> (T,) in [0, 1]: scaled over the recording if it was not within."""
+    """The largest class activation at each time, (T, K) -> (T,) in [0, 1]: scaled over the recording if it
+    was not within.
+    """
     highest = cas.max(axis=1).astype(np.float64)
     if highest.min() >= 0 and highest.max() <= 1:
         return highest
@@ -178,12 +193,22 @@ def actionness_of(cas):
 
 
 def _groups_of_folder(config, folder):
-    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the features."""
+    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the
+    features.
+    """
     data = config.data.copy_and_resolve_references()
-    # A value stands where a frame of the detector does, made of several samples or not, and is taken as it is.
+    # A value stands where a frame of the detector does, made of several samples or not, and is taken as it
+    # is.
     data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
     data.stride_frames *= data.samples_per_frame
-    data.update(input="features", stream="", num_channels=0, samples_per_frame=1, statistics_samples=0, standardised=False)
+    data.update(
+        input="features",
+        stream="",
+        num_channels=0,
+        samples_per_frame=1,
+        statistics_samples=0,
+        standardised=False,
+    )
     data.allow_missing = True
     dataset = folder_dataset(dataset_annotations(config), folder, data)
     candidates = {}
@@ -200,8 +225,14 @@ def _actionness(dataset, name, folder):
         raise DataError(f"{where} has {sequence.shape[1]} channels; a sequence of actionness has one.")
     problems = feature_problems(sequence, dataset.annotations.recordings[name], dataset.timeline(name))
     if problems:
-        even = "" if "NaN" in problems[0] else " --config.data.stride_frames=0 spreads them evenly over the recording."
+        even = (
+            ""
+            if "NaN" in problems[0]
+            else " --config.data.stride_frames=0 spreads them evenly over the recording."
+        )
         raise DataError(f"{where} {problems[0]}{even}")
     if sequence.min() < 0 or sequence.max() > 1:
-        raise DataError(f"{where} has actionness from {sequence.min():g} to {sequence.max():g}; it must be from 0 to 1.")
+        raise DataError(
+            f"{where} has actionness from {sequence.min():g} to {sequence.max():g}; it must be from 0 to 1."
+        )
     return sequence[:, 0]

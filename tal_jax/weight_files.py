@@ -1,8 +1,10 @@
-"""Weight files of others, read without running anything that is in them: PyTorch, NumPy, and pickles of NumPy arrays.
+"""Weight files of others, read without running anything that is in them: PyTorch, NumPy, and pickles of NumPy
+arrays.
 
-A pickle is a program. Here it may build containers, numbers, strings and `_Part`s, which only remember what was asked for;
-the arrays are made afterwards, every size checked against the bytes that are really there. Before it runs, its instructions are
-looked through for one that asks for more memory than a file of its size needs.
+A pickle is a program. Here it may build containers, numbers, strings and `_Part`s, which only remember what
+was asked for; the arrays are made afterwards, every size checked against the bytes that are really there.
+Before it runs, its instructions are looked through for one that asks for more memory than a file of its size
+needs.
 """
 
 import functools
@@ -21,8 +23,10 @@ import numpy as np
 from tal_jax.errors import DataError
 
 MAX_NAMES, MAX_DEPTH = 100_000, 20  # a few bytes of pickle can describe endless nests of the same dict
-MAX_INSTRUCTIONS = 50 * MAX_NAMES  # of a pickle; a tensor takes about 40, and each may make an object of some 100 bytes
-MAX_GROWTH = 20  # how many times its size an archive may hold; trained weights hardly get smaller when they are compressed
+# of a pickle; a tensor takes about 40, and each may make an object of some 100 bytes
+MAX_INSTRUCTIONS = 50 * MAX_NAMES
+# how many times its size an archive may hold; trained weights hardly get smaller when they are compressed
+MAX_GROWTH = 20
 
 _LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first object in a file of torch <= 1.5
 
@@ -30,9 +34,18 @@ _STORAGE_TYPES = {
     "HalfStorage": "float16", "BFloat16Storage": "bfloat16", "FloatStorage": "float32", "DoubleStorage": "float64",
     "LongStorage": "int64", "IntStorage": "int32", "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
-_NUMPY_TYPES = {"f2": "float16", "f4": "float32", "f8": "float64", "i8": "int64", "i4": "int32", "u1": "uint8", "b1": "bool"}
+_NUMPY_TYPES = {
+    "f2": "float16",
+    "f4": "float32",
+    "f8": "float64",
+    "i8": "int64",
+    "i4": "int32",
+    "u1": "uint8",
+    "b1": "bool",
+}
 
-# What a pickle may name (beside OrderedDict), and what it is here: a constructor to call, or a thing to mention.
+# What a pickle may name (beside OrderedDict), and what it is here: a constructor to call, or a thing to
+# mention.
 _CONSTRUCTORS = {
     ("torch._utils", "_rebuild_tensor"): "tensor",
     ("torch._utils", "_rebuild_tensor_v2"): "tensor",
@@ -41,7 +54,9 @@ _CONSTRUCTORS = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "array" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "buffer" for core in ("core", "_core")},
 }
-_MENTIONED = {("torch", name): ("type", dtype) for name, dtype in _STORAGE_TYPES.items()} | {("numpy", "ndarray"): ("ndarray",)}
+_MENTIONED = {("torch", name): ("type", dtype) for name, dtype in _STORAGE_TYPES.items()} | {
+    ("numpy", "ndarray"): ("ndarray",)
+}
 
 _WRAPPERS = ("model", "model_state", "state_dict")  # what the state_dict of a checkpoint may be called
 
@@ -68,24 +83,31 @@ class _Dict(dict):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds containers and `_Part`s. A callable it hands out is new each time, so that nothing lasting can be changed."""
+    """Builds containers and `_Part`s. A callable it hands out is new each time, so that nothing lasting can
+    be changed.
+    """
 
     def __init__(self, file):
         super().__init__(file)
         self.storage_types = {}
         self._copied = 0  # items that OrderedDicts have been made of
-        self.latin1 = functools.cache(lambda text: str.encode(text, "latin1"))  # one copy, however often a pickle asks for it
+        # one copy, however often a pickle asks for it
+        self.latin1 = functools.cache(lambda text: str.encode(text, "latin1"))
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
             return self._ordered_dict
-        if (module, name) == ("_codecs", "encode"):  # how pickles of protocol 2, PyTorch's among them, have bytes
+        # how pickles of protocol 2, PyTorch's among them, have bytes
+        if (module, name) == ("_codecs", "encode"):
             return lambda text, _: self.latin1(text)
         if kind := _CONSTRUCTORS.get((module, name)):
             return lambda *args: _Part(kind, *args)
         if (module, name) in _MENTIONED:
             return _Part(*_MENTIONED[module, name])
-        raise _Refused(f"asks for {f'{module}.{name}'!r:.200}, which no weights need; it was refused, and nothing was run.")
+        raise _Refused(
+            f"asks for {f'{module}.{name}'!r:.200}, which no weights need; it was refused, and nothing was "
+            f"run."
+        )
 
     def _ordered_dict(self, *items):
         self._copied += sum(map(len, items))
@@ -94,10 +116,13 @@ class _Unpickler(pickle.Unpickler):
         return _Dict(*items)
 
     def persistent_load(self, pid):
-        """pid: ("storage", type, key, device, number of elements); torch 0.x adds (view key, first element, length) or None."""
+        """pid: ("storage", type, key, device, number of elements); torch 0.x adds (view key, first element,
+        length) or None.
+        """
         kind, storage_type, key, _, count, *view = pid
         if kind != "storage" or storage_type.kind != "type":
-            kind = repr(kind) if isinstance(kind, str) else type(kind).__name__  # the text of nested lists may be endless
+            # the text of nested lists may be endless
+            kind = repr(kind) if isinstance(kind, str) else type(kind).__name__
             raise _Refused(f"keeps a {kind:.60} beside its pickle, which is no array.")
         (self.storage_types[key],) = storage_type.args
         return _Part("storage", key, *storage_type.args, count, *(view[0][1:] if any(view) else (0, count)))
@@ -107,13 +132,16 @@ def read_weights(path, beside=()):
     """Reads the arrays of a weight file.
 
     Args:
-      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict", "model" or
-        "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy file; told apart by content.
-      beside: names of arrays that are wanted too if they lie beside the state_dict; all others there are let go.
+      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict",
+        "model" or "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy file; told
+        apart by content.
+      beside: names of arrays that are wanted too if they lie beside the state_dict; all others there are let
+        go.
 
     Returns:
-      dict name -> np.ndarray (perhaps read-only). Names of nested dicts are joined with "/", a "module." before all names is
-      taken away, the array of an .npy file has the file's stem. bfloat16 comes as float32; a lone number as an array ().
+      dict name -> np.ndarray (perhaps read-only). Names of nested dicts are joined with "/", a "module."
+      before all names is taken away, the array of an .npy file has the file's stem. bfloat16 comes as
+      float32; a lone number as an array ().
 
     Raises:
       DataError: the file is damaged or foreign, or asks for anything but arrays and containers.
@@ -131,16 +159,21 @@ def read_weights(path, beside=()):
 
 
 def _parse(file, stem):
-    """An open file -> (tree whose leaves are arrays and parts, function that gives the bytes of the storage with a key)."""
+    """An open file -> (tree whose leaves are arrays and parts, function that gives the bytes of the storage
+    with a key).
+    """
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"PK"):
         return _parse_zip(file)
     if start == b"\x93NUMPY":
         return {stem: np.load(file, allow_pickle=False)}, None
-    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # reads what is there, however much a pickle asks for
+    # reads what is there, however much a pickle asks for
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     first, _ = _unpickled(content)
-    return _parse_legacy_torch(content) if isinstance(first, int) and first == _LEGACY_TORCH else (first, None)
+    return (
+        _parse_legacy_torch(content) if isinstance(first, int) and first == _LEGACY_TORCH else (first, None)
+    )
 
 
 def _unpickled(file):
@@ -153,20 +186,26 @@ def _unpickled(file):
 
 
 def _require_modest(file):
-    """Refuses a pickle that takes much more memory or time than a file of its size needs, and runs nothing of it.
+    """Refuses a pickle that takes much more memory or time than a file of its size needs, and runs nothing of
+    it.
 
-    It follows how many objects each tuple holds, those of the tuples in it too: some bytes can describe an endless one, and
-    what makes a key of it visits them all.
+    It follows how many objects each tuple holds, those of the tuples in it too: some bytes can describe an
+    endless one, and what makes a key of it visits them all.
     """
     stack, kept = [], {}  # of the number of objects; None is a mark
     for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
         if number > MAX_INSTRUCTIONS:
-            raise _Refused(f"has a pickle of more than {MAX_INSTRUCTIONS} instructions, which no weights need.")
+            raise _Refused(
+                f"has a pickle of more than {MAX_INSTRUCTIONS} instructions, which no weights need."
+            )
         name = instruction.name
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             place = len(kept) if argument is None else int(argument)
             if place > number:  # one place each, from 0 or 1 on
-                raise _Refused(f"is damaged: its pickle has place {place} in its memory, and {number} instructions before it.")
+                raise _Refused(
+                    f"is damaged: its pickle has place {place} in its memory, and {number} instructions "
+                    f"before it."
+                )
             kept[place] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(kept[int(argument)])
@@ -195,12 +234,19 @@ def _popped(stack, instruction):
 
 
 def _parse_zip(file):
-    """NAME.npy of each array; or of torch >= 1.6 FOLDER/data.pkl, and the bytes of storage KEY in FOLDER/data/KEY."""
+    """NAME.npy of each array; or of torch >= 1.6 FOLDER/data.pkl, and the bytes of storage KEY in
+    FOLDER/data/KEY.
+    """
     archive = zipfile.ZipFile(file)
     sizes, size = sum(entry.file_size for entry in archive.infolist()), file.seek(0, 2)
     if sizes > MAX_GROWTH * size:
-        raise _Refused(f"has {size} bytes, and says that it holds {sizes}, more than {MAX_GROWTH} times as many; save it uncompressed.")
-    folder = next((name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")), None)
+        raise _Refused(
+            f"has {size} bytes, and says that it holds {sizes}, more than {MAX_GROWTH} times as many; save "
+            f"it uncompressed."
+        )
+    folder = next(
+        (name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")), None
+    )
     if folder is None:
         file.seek(0)
         return dict(np.load(file, allow_pickle=False)), None
@@ -216,17 +262,24 @@ def _parse_zip(file):
 
 
 def _parse_legacy_torch(file):
-    """torch <= 1.5, after the magic number: version, system, tree, storage keys; then element count and bytes of each key."""
+    """torch <= 1.5, after the magic number: version, system, tree, storage keys; then element count and bytes
+    of each key.
+    """
     version, system = (_unpickled(file)[0] for _ in range(2))
     if version != 1001 or system["little_endian"] is not True:
-        raise _Refused("was written by an unknown version of PyTorch or on a big-endian machine; save it again with torch.save.")
+        raise _Refused(
+            "was written by an unknown version of PyTorch or on a big-endian machine; save it again with "
+            "torch.save."
+        )
     tree, storage_types = _unpickled(file)
     raw = {}
     for key in _unpickled(file)[0]:
         (count,) = struct.unpack("<q", file.read(8))
         num_bytes = count * np.dtype(_stored_type(storage_types[key])).itemsize
         if not 0 <= num_bytes <= len(file) - file.tell():
-            raise _Refused(f"is cut short: storage {key} should have {count} elements, more than there are bytes left.")
+            raise _Refused(
+                f"is cut short: storage {key} should have {count} elements, more than there are bytes left."
+            )
         raw[key] = file.read(num_bytes)
     return tree, raw.__getitem__
 
@@ -289,10 +342,13 @@ def _tensor(part, storage):
     _require_whole(first, length, count, offset, *size, *stride)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     num_elements, elements = math.prod(size), storage(key, dtype)
-    fits = first + length <= count <= len(elements) and (num_elements == 0 or max(num_elements, last + 1) <= length)
+    fits = first + length <= count <= len(elements) and (
+        num_elements == 0 or max(num_elements, last + 1) <= length
+    )
     if not fits or not all(type(n) is int and n >= 0 for n in (first, length, offset, *size, *stride)):
         raise _Refused(
-            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies not within "
+            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies "
+            f"not within "
             f"its storage {key!r:.60} (elements {first} to {first + length} of {len(elements)})."
         )
     elements, itemsize = elements[first : first + length], elements.itemsize
@@ -317,7 +373,9 @@ def _widened(raw, dtype):
 
 
 def _reconstructed(part, _):
-    """An array that NumPy pickled up to protocol 4: its state is (version, shape, dtype, whether Fortran order, bytes)."""
+    """An array that NumPy pickled up to protocol 4: its state is (version, shape, dtype, whether Fortran
+    order, bytes).
+    """
     _, shape, dtype, fortran, raw = part.state
     return _from_bytes(raw, dtype, shape, "F" if fortran else "C")
 
@@ -334,7 +392,9 @@ def _from_bytes(raw, dtype, shape, order):
     if not isinstance(code, str) or not isinstance(byte_order, str):
         raise TypeError("a type of numbers must be a text")
     if dtype.kind != "dtype" or code not in _NUMPY_TYPES or byte_order not in ("<", "|", "="):
-        raise _Refused(f"has an array of the type {byte_order:.20}{code:.60}; only little-endian numbers are read.")
+        raise _Refused(
+            f"has an array of the type {byte_order:.20}{code:.60}; only little-endian numbers are read."
+        )
     array_type = np.dtype(_NUMPY_TYPES[code])
     if not isinstance(raw, (bytes, bytearray)) or len(raw) != math.prod(shape) * array_type.itemsize:
         raise _Refused(f"is damaged: an array of shape {shape} has another number of bytes.")

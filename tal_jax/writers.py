@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 class MetricWriter:
     """Appends one JSON object a line: {"step": 100, "loss": 1.2, ...}.
 
-    Lines after `start_step` of an earlier try are dropped; none is written twice. Of several processes the first one writes.
+    Lines after `start_step` of an earlier try are dropped; none is written twice. Of several processes the
+    first one writes.
     """
 
     def __init__(self, workdir, start_step=0):
@@ -61,7 +62,9 @@ def _step_of(line, path):
         if not isinstance(step, int):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: {line.strip():.60} is no line of it; remove the line, or the file.") from error
+        raise DataError(
+            f"{path} is damaged: {line.strip():.60} is no line of it; remove the line, or the file."
+        ) from error
     return step
 
 
@@ -70,6 +73,9 @@ def _tensorboard_writer(workdir):
     try:
         from clu import metric_writers
     except ImportError:
-        log.info("TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always written.")
+        log.info(
+            "TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always "
+            "written."
+        )
         return None
     return metric_writers.SummaryWriter(str(workdir))

@@ -2,7 +2,8 @@
 
 import os
 
-# Level 0 compiles twice as fast, which is most of the time of the tests. XLA_FLAGS from outside come last and win:
+# Level 0 compiles twice as fast, which is most of the time of the tests. XLA_FLAGS from outside come last and
+# win:
 # XLA_FLAGS=--xla_backend_optimization_level=3 tests the code as users run it.
 _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
@@ -27,7 +28,9 @@ RECORDINGS = {  # name -> length in frames, and the actions: label, first and la
 
 
 def signal(num_frames, actions, seed):
-    """(num_frames, 3) float32: noise, and during an action a wave: of a slow one on channel 0, of a fast one on channel 1."""
+    """(num_frames, 3) float32: noise, and during an action a wave: of a slow one on channel 0, of a fast one
+    on channel 1.
+    """
     features = 0.1 * np.random.default_rng(seed).standard_normal((num_frames, 3), np.float32)
     for label, start, end in actions:
         channel, period_frames = {"slow": (0, 8), "fast": (1, 4)}[label]
@@ -36,14 +39,18 @@ def signal(num_frames, actions, seed):
 
 
 def write_data(folder):
-    """Writes NAME.npy of every recording and labels.json: "monday" and "tuesday" to train on, "sunday" to test on."""
+    """Writes NAME.npy of every recording and labels.json: "monday" and "tuesday" to train on, "sunday" to
+    test on.
+    """
     database = {}
     for seed, (name, (num_frames, actions)) in enumerate(RECORDINGS.items()):
         np.save(folder / f"{name}.npy", signal(num_frames, actions, seed))
         database[name] = {
             "subset": "test" if name == "sunday" else "train",
             "duration": num_frames / FPS,
-            "annotations": [{"label": label, "segment": [start / FPS, end / FPS]} for label, start, end in actions],
+            "annotations": [
+                {"label": label, "segment": [start / FPS, end / FPS]} for label, start, end in actions
+            ],
         }
     (folder / "labels.json").write_text(json.dumps({"database": database}))
 
@@ -71,14 +78,18 @@ def tiny(tiny_data):
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_forgotten():
-    """Frees what a module has compiled: one process may hold 65,530 memory maps on Linux, and every compiled function takes some."""
+    """Frees what a module has compiled: one process may hold 65,530 memory maps on Linux, and every compiled
+    function takes some.
+    """
     yield
     jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
 def compiled_once(tmp_path_factory):
-    """What one run has compiled another one of the same shapes reads, which is most of the time of tests that train much."""
+    """What one run has compiled another one of the same shapes reads, which is most of the time of tests that
+    train much.
+    """
 
     def keep(folder, min_seconds):
         jax.config.update("jax_compilation_cache_dir", folder)

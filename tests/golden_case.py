@@ -1,4 +1,6 @@
-"""Loads the golden cases: what the published implementations answered to inputs that `golden/recipe.py` regenerates."""
+"""Loads the golden cases: what the published implementations answered to inputs that `golden/recipe.py`
+regenerates.
+"""
 
 import dataclasses
 import gzip
@@ -55,7 +57,9 @@ class GoldenCase:
 
     def parameters(self):
         """Every parameter of the case by its reference (state_dict) name, overrides applied."""
-        values = {p["name"]: recipe.param(p["name"], p["shape"], self.info["seed"]) for p in self.info["parameters"]}
+        values = {
+            p["name"]: recipe.param(p["name"], p["shape"], self.info["seed"]) for p in self.info["parameters"]
+        }
         for name, value in self.info["param_overrides"].items():
             values[name] = np.asarray(value, np.float32)
         return values

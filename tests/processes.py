@@ -20,7 +20,8 @@ class Ended(NamedTuple):
 
 
 def start(arguments, count, devices=1):
-    """Starts `count` processes of tal_jax.main, with so many devices each; alone if count is 1. arguments: of all of them.
+    """Starts `count` processes of tal_jax.main, with so many devices each; alone if count is 1. arguments: of
+    all of them.
 
     An argument that is a tuple holds what each process gets instead.
     """

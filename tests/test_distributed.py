@@ -19,9 +19,22 @@ from tests.test_train import last_state, metrics, saved_steps
 
 def fields(data, workdir, system="toy_sgd", **values):
     """Arguments of a training of 2 windows a step, 6 or 7 windows an epoch, so that the last batch is short."""
-    values = {"train.batch_size": 4, "parallel.max_devices": 0, "train.save_every_steps": 10, "train.log_every_steps": 5} | values
-    place = [f"--config.data.annotations={data}/labels.json", f"--config.data.features={data}", f"--workdir={workdir}"]
-    return [f"--config=tests/tiny_config.py:{system}", *place, *(f"--config.{name}={value}" for name, value in values.items())]
+    values = {
+        "train.batch_size": 4,
+        "parallel.max_devices": 0,
+        "train.save_every_steps": 10,
+        "train.log_every_steps": 5,
+    } | values
+    place = [
+        f"--config.data.annotations={data}/labels.json",
+        f"--config.data.features={data}",
+        f"--workdir={workdir}",
+    ]
+    return [
+        f"--config=tests/tiny_config.py:{system}",
+        *place,
+        *(f"--config.{name}={value}" for name, value in values.items()),
+    ]
 
 
 def assert_same_state(found, expected, tolerance=0.0):
@@ -34,7 +47,9 @@ def assert_same_state(found, expected, tolerance=0.0):
 
 
 def meet_all(calls, timeout_sec=5):
-    """What every process gets to hear, "" if all is well. calls: (coordinator, num_processes, process_id) of each."""
+    """What every process gets to hear, "" if all is well. calls: (coordinator, num_processes, process_id) of
+    each.
+    """
 
     def heard(call):
         try:
@@ -85,7 +100,9 @@ def test_the_same_id_twice_is_said_to_who_comes_later():
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         heard = [threads.submit(meet_all, [(address, 3, i) for i in (0, 1, 1)]), threads.submit(late)]
         *first, last = [*heard[0].result(timeout=20), heard[1].result(timeout=20)]
-    assert set(first) == {last} == {"Two processes say that they are process 1; give each its own --process_id."}
+    assert (
+        set(first) == {last} == {"Two processes say that they are process 1; give each its own --process_id."}
+    )
 
 
 def test_a_process_that_was_started_again_is_no_second_one():
@@ -109,7 +126,10 @@ def test_two_first_processes():
     address = f"127.0.0.1:{free_port()}"
     heard = sorted(meet_all([(address, 2, 0), (address, 2, 0)], timeout_sec=1))
     assert heard[0].startswith("Of 2 processes there is no sign of process 1")
-    assert heard[1].startswith("Process 0 cannot listen on port") and "is there another with --process_id=0" in heard[1]
+    assert (
+        heard[1].startswith("Process 0 cannot listen on port")
+        and "is there another with --process_id=0" in heard[1]
+    )
 
 
 def test_other_counts_are_said_to_all():
@@ -126,7 +146,9 @@ def test_a_missing_process_is_named_to_all():
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", ":80", "127.0.0.1:99999"])
 def test_an_address_that_is_none(address):
-    assert meet_all([(address, 2, 1)]) == [f"--coordinator is '{address}'; it must be HOST:PORT, for example 10.0.0.1:1234."]
+    assert meet_all([(address, 2, 1)]) == [
+        f"--coordinator is '{address}'; it must be HOST:PORT, for example 10.0.0.1:1234."
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
@@ -171,35 +193,55 @@ def test_what_is_wrong_is_one_sentence_in_a_minute(tiny_data, tmp_path):
     second_of_two = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2", "--process_id=1"]
     cases = {
         "batch": start(fields(tiny_data, tmp_path / "a", **{"train.batch_size": 5}), 2),
-        "workdir": start([*fields(tiny_data, tmp_path), (f"--workdir={tmp_path}/0", f"--workdir={tmp_path}/1")], 2),
+        "workdir": start(
+            [*fields(tiny_data, tmp_path), (f"--workdir={tmp_path}/0", f"--workdir={tmp_path}/1")], 2
+        ),
         "alone": start([*fields(tiny_data, tmp_path), *second_of_two, "--join_timeout_sec=2"], 1),
     }
     errors = {name: end(processes, timeout=60) for name, processes in cases.items()}
     assert time.monotonic() - begin < 60
     for ended in errors["batch"]:
-        assert ended.code == 1 and "config.train.batch_size is 5; it must be a multiple of the 2 devices" in ended.err
+        assert (
+            ended.code == 1
+            and "config.train.batch_size is 5; it must be a multiple of the 2 devices" in ended.err
+        )
     first, second = errors["workdir"]
-    assert first.code in (distributed.LOST, -signal.SIGABRT) and second.code == 1  # JAX may be the first to see it, and aborts
+    # JAX may be the first to see it, and aborts
+    assert first.code in (distributed.LOST, -signal.SIGABRT) and second.code == 1
     assert f"Process 1 does not see {tmp_path}/1/config.json, which process 0 has written" in second.err
     (ended,) = errors["alone"]
-    assert ended.code == distributed.LOST and f"Error: Process 1 does not reach process 0 at 127.0.0.1:{port}" in ended.err
+    assert (
+        ended.code == distributed.LOST
+        and f"Error: Process 1 does not reach process 0 at 127.0.0.1:{port}" in ended.err
+    )
     assert not any("Traceback" in ended.err for all_ended in errors.values() for ended in all_ended)
 
 
 def test_one_id_twice_and_other_configs(tiny_data, tmp_path):
     port = free_port()
-    numbers = [f"--coordinator=127.0.0.1:{port}", "--num_processes=3", ("--process_id=0", "--process_id=1", "--process_id=1")]
+    numbers = [
+        f"--coordinator=127.0.0.1:{port}",
+        "--num_processes=3",
+        ("--process_id=0", "--process_id=1", "--process_id=1"),
+    ]
     cases = [
         start([*fields(tiny_data, tmp_path / "a"), *numbers], 3),
-        start([*fields(tiny_data, tmp_path / "b"), ("--config.train.epochs=3", "--config.train.epochs=4")], 2),
+        start(
+            [*fields(tiny_data, tmp_path / "b"), ("--config.train.epochs=3", "--config.train.epochs=4")], 2
+        ),
     ]
     twice, configs = (end(processes, timeout=60) for processes in cases)
     for ended in twice:
         assert ended.code == 1
-        assert ended.err == "Error: Two processes say that they are process 1; give each its own --process_id.\n"
+        assert (
+            ended.err == "Error: Two processes say that they are process 1; give each its own --process_id.\n"
+        )
     for ended in configs:
         assert ended.code == 1
-        assert "The config's train.epochs must be the same in all processes; in process 0 it is 3, in process 1 4." in ended.err
+        assert (
+            "The config's train.epochs must be the same in all processes; in process 0 it is 3, in process 1 "
+            "4." in ended.err
+        )
 
 
 def test_a_broken_file_that_one_process_meets_ends_all(alone, tiny_data, tmp_path):
@@ -211,7 +253,10 @@ def test_a_broken_file_that_one_process_meets_ends_all(alone, tiny_data, tmp_pat
     np.save(data / "tuesday.npy", features)
     more = {"data.test_subset": "train", "data.train_subset": "test", "evaluate.batch_size": 5}
     ended = end(start([*fields(data, workdir, **more), "--mode=evaluate"], 2), timeout=60)
-    assert "Recording 'tuesday' has NaN or infinite features, the first in row 199" in ended[1].err and ended[1].code == 1
+    assert (
+        "Recording 'tuesday' has NaN or infinite features, the first in row 199" in ended[1].err
+        and ended[1].code == 1
+    )
     assert ended[0].code in (distributed.LOST, -signal.SIGABRT)
 
 
@@ -229,14 +274,20 @@ def alone(tiny_data, tmp_path_factory):
 
 @pytest.mark.parametrize("impl", ["pmap", "shard_map"])
 def test_two_processes_learn_what_one_does(alone, tiny_data, tmp_path, impl):
-    ended = run(fields(tiny_data, tmp_path, **{"train.epochs": 25, "train.batch_size": 4, "parallel.impl": impl}), 2, devices=2)
+    ended = run(
+        fields(tiny_data, tmp_path, **{"train.epochs": 25, "train.batch_size": 4, "parallel.impl": impl}),
+        2,
+        devices=2,
+    )
     assert "4 device(s)" in ended[0].err
     assert "mAP" in ended[0].out and "mAP" not in ended[1].out + ended[1].err
     assert saved_steps(tmp_path) == saved_steps(alone)
     assert_same_state(last_state(tmp_path), last_state(alone), tolerance=1e-5)
     found, expected = metrics(tmp_path), metrics(alone)
     assert [line["step"] for line in found] == [line["step"] for line in expected]
-    np.testing.assert_allclose([line["total"] for line in found[:-1]], [line["total"] for line in expected[:-1]], rtol=1e-4)
+    np.testing.assert_allclose(
+        [line["total"] for line in found[:-1]], [line["total"] for line in expected[:-1]], rtol=1e-4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -253,14 +304,19 @@ def test_a_signal_to_one_process(uninterrupted, tiny_data, tmp_path, victim, sig
     arguments = fields(tiny_data, tmp_path, "toy", **{"train.epochs": 60})
     processes = start(arguments, 2)
     while saved_steps(tmp_path)[-1:] < [20]:
-        assert all(process.poll() is None for process in processes), [process.stderr.read() for process in processes]
+        assert all(process.poll() is None for process in processes), [
+            process.stderr.read() for process in processes
+        ]
         time.sleep(0.01)
     os.kill(processes[victim].pid, signal_number)
     ended, steps = end(processes, timeout=60), saved_steps(tmp_path)
     assert steps[-1] < 120
     if signal_number == signal.SIGTERM:
         assert [process.code for process in ended] == [0, 0]
-        assert f"Stopped by a signal; saved at step {steps[-1]}." in ended[0].err and ended[1].err.count("Stopped") == 0
+        assert (
+            f"Stopped by a signal; saved at step {steps[-1]}." in ended[0].err
+            and ended[1].err.count("Stopped") == 0
+        )
     else:
         # The program says that it has lost one, or JAX is the first to see it and aborts.
         assert ended[1 - victim].code in (distributed.LOST, -signal.SIGABRT)
@@ -311,7 +367,9 @@ def test_two_processes_go_on_from_what_one_has_saved(alone, tiny_data, tmp_path)
 
 @pytest.mark.slow
 def test_two_processes_train_both_stages(tiny_data, tmp_path):
-    arguments = [argument for argument in fields(tiny_data, tmp_path, "pgcn") if "max_devices" not in argument]
+    arguments = [
+        argument for argument in fields(tiny_data, tmp_path, "pgcn") if "max_devices" not in argument
+    ]
     first, second = run([*arguments, "--config.train.batch_size=2"], 2)
     assert "Making proposals on 3 recordings." in first.err and "mAP" in first.out and "mAP" not in second.out
     found = (tmp_path / "detections.json").read_text()
@@ -334,7 +392,9 @@ def test_any_number_of_processes_detects_the_same(alone, tiny_data, tmp_path):
         found[count] = [(workdir / name).read_bytes() for name in ("detections.json", "evaluation.json")]
     assert found[1] == found[2] == found[3]
     results = json.loads(found[1][0])["results"]
-    assert sorted(results) == ["monday", "tuesday"] and all(len(detections) > 5 for detections in results.values())
+    assert sorted(results) == ["monday", "tuesday"] and all(
+        len(detections) > 5 for detections in results.values()
+    )
 
 
 def test_any_number_of_processes_predicts_the_same(alone, tiny_data, tmp_path):
@@ -350,7 +410,11 @@ def test_any_number_of_processes_predicts_the_same(alone, tiny_data, tmp_path):
         ended = end(start([*fields(tiny_data, workdir), "--mode=predict", f"--input={inputs}"], count))
         assert [process.code for process in ended] == [1] * count
         assert "1 of 4 recordings could not be used, see above: broken." in ended[0].err
-        assert [name for name in ("sunday", "monday", "tuesday") if name in ended[0].out] == ["sunday", "monday", "tuesday"]
+        assert [name for name in ("sunday", "monday", "tuesday") if name in ended[0].out] == [
+            "sunday",
+            "monday",
+            "tuesday",
+        ]
         files = sorted((workdir / "predictions").iterdir())
         names = [f"{name}.{kind}" for name in ("monday", "sunday", "tuesday") for kind in ("json", "png")]
         assert [path.name for path in files] == names

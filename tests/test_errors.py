@@ -17,7 +17,10 @@ RED, SHOWN = "a\x1b[31m", r"a\x1b[31m"
 
 
 def test_what_is_printed_and_logged_shows_all_characters_of_the_files_it_quotes(tmp_path, capsys):
-    assert sentence_of(PermissionError(13, "Permission denied", RED)) == f"Cannot use {SHOWN}: Permission denied."
+    assert (
+        sentence_of(PermissionError(13, "Permission denied", RED))
+        == f"Cannot use {SHOWN}: Permission denied."
+    )
     assert sentence_of(ValueError(RED)) == SHOWN
     record = logging.LogRecord("tal_jax", logging.WARNING, "", 0, "%s: a note", (RED,), None)
     assert main._Plain().format(record) == f"{SHOWN}: a note"
@@ -28,6 +31,8 @@ def test_what_is_printed_and_logged_shows_all_characters_of_the_files_it_quotes(
         (tmp_path / name).write_bytes(b"no video")
     prepare.prepare("folder", tmp_path, tmp_path / "out")
     out = capsys.readouterr().out.splitlines()
-    assert "\x1b" not in "".join(out) and all(line in out for line in ("1 recordings", SHOWN, f"Note: {SHOWN}", f"Recording {SHOWN}"))
+    assert "\x1b" not in "".join(out) and all(
+        line in out for line in ("1 recordings", SHOWN, f"Note: {SHOWN}", f"Recording {SHOWN}")
+    )
     assert f"1 file(s) are no videos and are left out: {SHOWN}.txt." in out
     assert sum(SHOWN in line for line in out) == 7

@@ -50,7 +50,9 @@ def test_two_streams_are_fused(streams):
     evaluate.evaluate(config, workdir)
     assert detections(workdir) == alone
     config.evaluate.second_workdir = str(workdir)
-    with pytest.raises(DataError, match="second_workdir holds a run on rgb too; name one on the other stream"):
+    with pytest.raises(
+        DataError, match="second_workdir holds a run on rgb too; name one on the other stream"
+    ):
         evaluate.evaluate(config, workdir)
 
 
@@ -62,7 +64,9 @@ def test_one_class_for_all_and_scores_of_whole_recordings(streams, tmp_path):
     assert list(result["ap"]) == ["action"]
     scores = [0.1] * len(shapes.CLASSES)
     scores[2] = 0.5
-    (tmp_path / "scores.json").write_text(json.dumps({"class": shapes.CLASSES, "results": {"test_000": scores}}))
+    (tmp_path / "scores.json").write_text(
+        json.dumps({"class": shapes.CLASSES, "results": {"test_000": scores}})
+    )
     before = detections(tmp_path / "run")["test_000"]
     config.evaluate.recording_scores = str(tmp_path / "scores.json")
     result = evaluate.evaluate(config, tmp_path / "run")
@@ -74,7 +78,8 @@ def test_one_class_for_all_and_scores_of_whole_recordings(streams, tmp_path):
 
 @pytest.fixture(scope="module")
 def refined(tiny, tmp_path_factory):
-    """{"rgb", "flow": (config, workdir, evaluation)} of P-GCN on the first two of three channels, and on the third; of one class.
+    """{"rgb", "flow": (config, workdir, evaluation)} of P-GCN on the first two of three channels, and on the
+    third; of one class.
 
     The proposals of no class are the actions, shifted by a fifth, and a long one.
     """
@@ -84,8 +89,12 @@ def refined(tiny, tmp_path_factory):
     for name, recording in annotations.recordings.items():
         signal = dataset.read(name)
         np.savez(folder / f"{name}.npz", rgb=signal[:, :2], flow=signal[:, 2:])
-        segments = np.concatenate([recording.segments_sec + 0.2 * np.diff(recording.segments_sec), [[0.0, 8.0]]])
-        proposals[name] = Proposals(np.minimum(segments, recording.duration_sec), np.linspace(1, 0.5, len(segments)))
+        segments = np.concatenate(
+            [recording.segments_sec + 0.2 * np.diff(recording.segments_sec), [[0.0, 8.0]]]
+        )
+        proposals[name] = Proposals(
+            np.minimum(segments, recording.duration_sec), np.linspace(1, 0.5, len(segments))
+        )
     write_proposals(folder / "proposals.json", proposals, annotations)
     runs = {}
     for stream in ("rgb", "flow"):
@@ -109,9 +118,13 @@ def test_features_of_two_streams_are_fused_in_any_order(refined):
         assert fused[-1] != alone
     assert {d["label"] for d in fused[0]} == {"action"}
     for first, second in zip(*fused, strict=True):
-        np.testing.assert_allclose([*first["segment"], first["score"]], [*second["segment"], second["score"]], rtol=1e-4)
+        np.testing.assert_allclose(
+            [*first["segment"], first["score"]], [*second["segment"], second["score"]], rtol=1e-4
+        )
     config.evaluate.second_workdir = str(workdir)
-    with pytest.raises(DataError, match="second_workdir holds a run on flow too; name one on the other stream"):
+    with pytest.raises(
+        DataError, match="second_workdir holds a run on flow too; name one on the other stream"
+    ):
         evaluate.evaluate(config, workdir)
 
 
@@ -120,7 +133,8 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
     dataset = load_dataset(config)
     given = {name: found.take(slice(2)) for name, found in dataset.proposals.items()}
     config = config.copy_and_resolve_references()
-    config.decode.proposals = 2  # but one action in the test recording is found by the first, one by the second
+    # but one action in the test recording is found by the first, one by the second
+    config.decode.proposals = 2
     annotations = dataset.annotations
     segments = [[1.5, 4.2], [0.0, 8.0]]
     results = {"sunday": [{"label": "action", "segment": segment, "score": 0.5} for segment in segments]}
@@ -128,7 +142,10 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
     assert found["proposals"] == evaluate_proposals(annotations, given, subset="test")
     assert found["proposals"]["recall"]["0.6"] == 100 and found["proposals"]["recall"]["0.7"] == 0
     assert found["detections"]["recall"]["0.6"] == 50 and found["detections"]["counts"]["proposals"] == 2
-    assert result["proposals"].keys() == found.keys() and result["proposals"]["proposals"]["counts"]["proposals"] == 3
+    assert (
+        result["proposals"].keys() == found.keys()
+        and result["proposals"]["proposals"]["counts"]["proposals"] == 3
+    )
 
     report.print_evaluation(result, tmp_path)
     lines = capsys.readouterr().out.splitlines()
@@ -137,12 +154,16 @@ def test_proposals_are_scored_before_and_after(refined, tmp_path, capsys):
     report.print_proposals(None, "proposals.json")
     assert capsys.readouterr().out == "Written: proposals.json\n"
     config.evaluate.missing = "forgotten"
-    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+    with pytest.raises(
+        DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"
+    ):
         evaluate.evaluate(config, workdir)
 
 
 def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
-    write_detections(tmp_path / "found.json", {"tuesday": [{"label": "fast", "segment": [0.8, 4.0], "score": 1.0}]})
+    write_detections(
+        tmp_path / "found.json", {"tuesday": [{"label": "fast", "segment": [0.8, 4.0], "score": 1.0}]}
+    )
     config = tiny()
     config.data.update(test_subset="train", left_out=("monday", "sunday"))
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
@@ -150,7 +171,9 @@ def test_recordings_that_the_data_leave_out_are_not_scored(tiny, tmp_path):
     assert set(load_dataset(config).annotations.recordings) == {"tuesday"}
     config.data.left_out = ("monday", "nowhere")
     for read in (load_dataset, dataset_annotations):
-        with pytest.raises(DataError, match="config.data.left_out names 'nowhere', which is no recording of the annotations"):
+        with pytest.raises(
+            DataError, match="config.data.left_out names 'nowhere', which is no recording of the annotations"
+        ):
             read(config)
 
 
@@ -161,17 +184,25 @@ def test_detections_of_recordings_called_otherwise_are_scored(tiny, tmp_path):
     assert result["protocol"]["recordings_missing"] == [] and result["counts"]["detections"] == 1
     assert detections(tmp_path / "scored") == {"sunday": found}
     write_detections(tmp_path / "found.json", {"someday": found})
-    with pytest.raises(DataError, match="none of its recordings is in the annotations. Its first is 'someday'"):
+    with pytest.raises(
+        DataError, match="none of its recordings is in the annotations. Its first is 'someday'"
+    ):
         evaluate.evaluate(config, tmp_path / "other", tmp_path / "found.json")
 
 
-@pytest.mark.parametrize("name, protocol", [("detections.json", "activitynet"), ("evaluation_thumos14.json", "thumos14")])
+@pytest.mark.parametrize(
+    "name, protocol", [("detections.json", "activitynet"), ("evaluation_thumos14.json", "thumos14")]
+)
 def test_detections_are_not_overwritten_by_what_is_written(tiny, tmp_path, name, protocol):
     config, path = tiny(), tmp_path / name
     config.evaluate.protocol = protocol
-    path.write_text(json.dumps({"results": {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]}, "mine": 3}))
+    path.write_text(
+        json.dumps({"results": {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]}, "mine": 3})
+    )
     before = path.read_bytes()
-    with pytest.raises(DataError, match=f"--detections=.*{name} would be overwritten, .* choose another --workdir"):
+    with pytest.raises(
+        DataError, match=f"--detections=.*{name} would be overwritten, .* choose another --workdir"
+    ):
         evaluate.evaluate(config, tmp_path, path)
     assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_bytes() == before
 
@@ -196,14 +227,16 @@ def test_times_that_cannot_be_scored_are_told_once(tiny, tiny_data, tmp_path, ca
     write_detections(path, {"sunday": [{"label": "slow", "segment": [1000, 4000], "score": 1.0}]})
     evaluate.evaluate(config, tmp_path / "one", path)
     assert caplog.messages == [
-        f"{path}: 1 of 1 detections lie outside their recording or end before they start; are the times in seconds?"
+        f"{path}: 1 of 1 detections lie outside their recording or end before they start; are the times in "
+        f"seconds?"
     ]
     caplog.clear()
     config.data.annotations = str(tmp_path / "labels.json")
     write_detections(path, {"sunday": []})
     evaluate.evaluate(config, tmp_path / "two", path)
     assert caplog.messages == [
-        "Recording 'sunday' has 'slow' from 5 s to 2 s: the end is not after the start. --mode=check_data lists such "
+        "Recording 'sunday' has 'slow' from 5 s to 2 s: the end is not after the start. --mode=check_data "
+        "lists such "
         "problems; here, in the test subset: 2.",
         f"{path}: there is no detection in it.",
     ]
@@ -214,11 +247,15 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     annotations = [{"label": label, "segment": segment} for label, *segment in rows]
     database = {"sunday": {"subset": "test", "duration": 9.0, "annotations": annotations}}
     (tmp_path / "mine.json").write_text(json.dumps({"database": database}))
-    found = [{"label": "slow", "segment": segment, "score": score} for segment, score in (([5.5, 8.0], 0.9), ([1.0, 4.0], 0.8))]
+    found = [
+        {"label": "slow", "segment": segment, "score": score}
+        for segment, score in (([5.5, 8.0], 0.9), ([1.0, 4.0], 0.8))
+    ]
     write_detections(tmp_path / "found.json", {"sunday": found})
     config = tiny()
     config.data.annotations = str(tmp_path / "mine.json")
-    expected = {"activitynet": 50, "thumos14": 100}  # the devkit leaves out what touches an ambiguous interval
+    # the devkit leaves out what touches an ambiguous interval
+    expected = {"activitynet": 50, "thumos14": 100}
     for protocol, score in expected.items():
         config.evaluate.protocol = protocol
         result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
@@ -243,7 +280,9 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def one_missing(tiny, tiny_data, tmp_path_factory):
-    """(config, workdir, evaluation) of a toy whose test subset is sunday and "holiday", which has actions but no features."""
+    """(config, workdir, evaluation) of a toy whose test subset is sunday and "holiday", which has actions but
+    no features.
+    """
     folder = tmp_path_factory.mktemp("one_missing")
     content = json.loads((tiny_data / "labels.json").read_text())
     content["database"]["holiday"] = content["database"]["sunday"]
@@ -256,16 +295,25 @@ def one_missing(tiny, tiny_data, tmp_path_factory):
 def test_recordings_without_features_are_missed_by_default(one_missing, capsys):
     config, workdir, result = one_missing
     assert result["counts"]["recordings"] == 2 and result["counts"]["ground_truths"] == 4
-    assert result["protocol"]["recordings_missing"] == ["holiday"] and result["protocol"]["recordings_left_out"] == []
+    assert (
+        result["protocol"]["recordings_missing"] == ["holiday"]
+        and result["protocol"]["recordings_left_out"] == []
+    )
     assert list(detections(workdir)) == ["sunday"]
     logged = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert logged[-1]["map_avg"] == pytest.approx(result["map_avg"])
-    kept = [json.loads(path.read_text())["map_avg"] for path in (workdir / "checkpoints" / "best").rglob("metrics/metrics")]
+    kept = [
+        json.loads(path.read_text())["map_avg"]
+        for path in (workdir / "checkpoints" / "best").rglob("metrics/metrics")
+    ]
     assert kept == [result["map_avg"]]
     report.print_evaluation(result, workdir)
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 2 recordings, 1 of them missed" in out
-    line = "Recordings without features or not in the file: 1, the first is 'holiday'; their actions count as missed"
+    line = (
+        "Recordings without features or not in the file: 1, the first is 'holiday'; their actions count as "
+        "missed"
+    )
     assert f"{line} (config.evaluate.missing)." in out
 
 
@@ -278,7 +326,8 @@ def test_recordings_without_features_can_be_left_out(one_missing, tmp_path, caps
     report.print_evaluation(result, workdir)
     out = " ".join(capsys.readouterr().out.split())
     assert "1 of 2 recordings" in out and "'holiday'; they are left out (config.evaluate.missing)." in out
-    again = evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")  # a file that lacks the recording
+    # a file that lacks the recording
+    again = evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
     assert again == result
     config.evaluate.missing = "missed"
     assert evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json") == missed
@@ -286,7 +335,9 @@ def test_recordings_without_features_can_be_left_out(one_missing, tmp_path, caps
     explicit = evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
     assert explicit["map"] == result["map"] and explicit["protocol"]["recordings_left_out"] == ["holiday"]
     config.evaluate.missing = "forgotten"
-    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+    with pytest.raises(
+        DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"
+    ):
         evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
 
 
@@ -307,7 +358,9 @@ def test_the_recall_of_proposals_counts_missing_recordings_too(one_missing):
 
 def test_a_segment_of_several_classes_is_one_proposal():
     rows = [("a", [1, 2], 0.5), ("b", [1, 2], 0.7), ("a", [1, 3], 0.6), ("b", [1, 3], 0.1)]
-    found = evaluate.as_proposals([{"label": label, "segment": segment, "score": score} for label, segment, score in rows])
+    found = evaluate.as_proposals(
+        [{"label": label, "segment": segment, "score": score} for label, segment, score in rows]
+    )
     np.testing.assert_array_equal(found.segments_sec, [[1, 2], [1, 3]])
     np.testing.assert_array_equal(found.scores, [0.7, 0.6])
     assert evaluate.as_proposals([]).segments_sec.shape == (0, 2)
@@ -317,7 +370,9 @@ def test_a_segment_of_several_classes_is_one_proposal():
 
 
 def relabelled(path, content, rename):
-    """Writes the annotations with other names of classes; an action of the class None is left out. Returns the path."""
+    """Writes the annotations with other names of classes; an action of the class None is left out. Returns
+    the path.
+    """
     database = {}
     for name, recording in content["database"].items():
         actions = [a | {"label": rename.get(a["label"], a["label"])} for a in recording["annotations"]]
@@ -331,16 +386,20 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
     config, workdir, whole = one_missing
     config = config.copy_and_resolve_references()
     content = json.loads(pathlib.Path(config.data.annotations).read_text())
-    config.data.annotations = relabelled(tmp_path / "slow.json", content, {"fast": None})  # of the two classes, the second
+    # of the two classes, the second
+    config.data.annotations = relabelled(tmp_path / "slow.json", content, {"fast": None})
     result = evaluate.evaluate(config, workdir)
-    assert result["ap"] == {"slow": whole["ap"]["slow"]} and result["protocol"]["classes_not_scored"] == ["fast"]
+    assert result["ap"] == {"slow": whole["ap"]["slow"]} and result["protocol"]["classes_not_scored"] == [
+        "fast"
+    ]
     assert {d["label"] for d in detections(workdir)["sunday"]} == {"fast", "slow"}
     report.print_evaluation(result, workdir)
     assert "Classes without an action in the subset, not scored: fast." in capsys.readouterr().out
     before = (workdir / "detections.json").read_text()
     config.data.annotations = relabelled(tmp_path / "jump.json", content, {"fast": "jump"})
     with pytest.raises(
-        DataError, match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow"
+        DataError,
+        match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow",
     ):
         evaluate.evaluate(config, workdir)
     assert (workdir / "detections.json").read_text() == before
@@ -349,15 +408,30 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
 @pytest.mark.parametrize(
     "scores, sentence",
     [
-        ({"class": ["fast", "slow"], "results": {"sunday": [-0.5, -0.1]}}, "has a negative score, -0.1, of recording 'sunday'"),
-        ({"class": ["fast", "fast"], "results": {"sunday": [0.5, 0.1]}}, "has the class 'fast' more than once"),
-        ({"class": "ab", "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 'ab'"),
-        ({"class": ["fast", 2], "results": {"sunday": [0.5, 0.1]}}, "must be a list of names of classes, found 2"),
+        (
+            {"class": ["fast", "slow"], "results": {"sunday": [-0.5, -0.1]}},
+            "has a negative score, -0.1, of recording 'sunday'",
+        ),
+        (
+            {"class": ["fast", "fast"], "results": {"sunday": [0.5, 0.1]}},
+            "has the class 'fast' more than once",
+        ),
+        (
+            {"class": "ab", "results": {"sunday": [0.5, 0.1]}},
+            "must be a list of names of classes, found 'ab'",
+        ),
+        (
+            {"class": ["fast", 2], "results": {"sunday": [0.5, 0.1]}},
+            "must be a list of names of classes, found 2",
+        ),
         (
             {"class": ["run", "slow"], "results": {"sunday": [0.5, 0.1]}},
             "do not have the best class of 1 of 1 recordings, the first is 'run' of 'sunday'; they have",
         ),
-        ({"class": ["fast", "slow"], "results": {"monday": [0.5, 0.1]}}, "lacks 1 of 1 recordings; the first is 'sunday'"),
+        (
+            {"class": ["fast", "slow"], "results": {"monday": [0.5, 0.1]}},
+            "lacks 1 of 1 recordings; the first is 'sunday'",
+        ),
     ],
 )
 def test_class_scores_are_read_before_training_and_before_detecting(one_missing, tmp_path, scores, sentence):
@@ -376,7 +450,11 @@ def test_class_scores_are_read_before_training_and_before_detecting(one_missing,
     "field, value, sentence",
     [
         ("left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
-        ("protocol", "thumos", "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14"),
+        (
+            "protocol",
+            "thumos",
+            "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14",
+        ),
         ("tious", (0.5, 5.0), "each of its numbers must be above 0 and at most 1"),
         ("recording_scores", "nowhere.json", "Cannot read the recording scores file nowhere.json"),
     ],
@@ -403,6 +481,9 @@ def test_a_config_with_a_class_too_many_does_not_fit_its_checkpoint(one_missing,
     shutil.copytree(workdir, tmp_path / "run")
     run = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(run | {"classes": [*run["classes"], "jump"]}))
-    sentence = r"tells of \(toy, 3 classes: fast, slow, jump\): its params/Conv_0/bias has the shape \(3,\), not \(4,\)\."
+    sentence = (
+        r"tells of \(toy, 3 classes: fast, slow, jump\): its params/Conv_0/bias has the shape \(3,\), not "
+        r"\(4,\)\."
+    )
     with pytest.raises(DataError, match=sentence):
         evaluate.evaluate(config, tmp_path / "run")

@@ -76,7 +76,9 @@ def test_features_of_a_folder(config, tmp_path):
         for parent in parents:
             node = node.setdefault(parent, {})
         node[leaf] = value
-    clip = np.stack([cropped(frame, 32, 32) for frame in video.read_frames(tmp_path / "videos" / "a.mp4")])[6:14]
+    clip = np.stack([cropped(frame, 32, 32) for frame in video.read_frames(tmp_path / "videos" / "a.mp4")])[
+        6:14
+    ]
     (expected,) = jax.jit(I3D(outputs=("Mixed_5c",)).apply)(variables, clip[None])
     np.testing.assert_allclose(features[1], expected[0].mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
     before = (tmp_path / "features" / "a.npy").stat().st_mtime_ns
@@ -115,7 +117,8 @@ def test_features_made_otherwise_do_not_mix(config, tmp_path, monkeypatch):
         extract(changed, tmp_path, source)
     (folder / "settings.json").unlink()
     with pytest.raises(
-        DataError, match="features such as a.npy but no settings.json, .*; choose another --config.data.features"
+        DataError,
+        match="features such as a.npy but no settings.json, .*; choose another --config.data.features",
     ):
         extract(config, tmp_path, source)
 
@@ -133,7 +136,10 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     with pytest.raises(DataError, match="1 of 2 videos could not be read"):
         extract(config, tmp_path, str(videos))
     assert "1 left out of" in caplog.text and "the first is gone.mp4." in caplog.text
-    assert "a.mkv: rate varies 5 to 20 fps." in caplog.text and "rename the recording: 1 to 237 bytes" in caplog.text
+    assert (
+        "a.mkv: rate varies 5 to 20 fps." in caplog.text
+        and "rename the recording: 1 to 237 bytes" in caplog.text
+    )
 
 
 def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(config, tmp_path):
@@ -141,14 +147,18 @@ def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(con
     folder = tmp_path / "features"
     with only_run(folder, "--mode=extract"), replacing(folder / "info" / "a.json") as on_its_way:
         on_its_way.write_text("half")
-        with pytest.raises(DataError, match=r"features is in use by process \d+ .* choose another --config.data.features"):
+        with pytest.raises(
+            DataError, match=r"features is in use by process \d+ .* choose another --config.data.features"
+        ):
             extract(config, tmp_path, str(tmp_path / "a.mp4"))
         assert on_its_way.exists() and not (folder / "settings.json").exists()
 
 
 def test_class_probabilities(config, tmp_path):
     config = config.copy_and_resolve_references()
-    config.update_from_flattened_dict({"extract.end_point": "Logits", "data.snippet_frames": 16, "data.stride_frames": 16})
+    config.update_from_flattened_dict(
+        {"extract.end_point": "Logits", "data.snippet_frames": 16, "data.stride_frames": 16}
+    )
     write_video(tmp_path / "a.mp4", numbered(32))
     extract(config, tmp_path, str(tmp_path / "a.mp4"))
     probabilities = np.load(tmp_path / "features" / "a.npy")
@@ -161,10 +171,26 @@ def test_class_probabilities(config, tmp_path):
     [
         ({}, "nowhere", "--input=nowhere is neither a video nor a folder of videos"),
         ({"extract.rgb_weights": ""}, ".", "Say which weights"),
-        ({"data.snippet_frames": 4}, ".", "config.data.snippet_frames is 4; Mixed_5c of I3D needs at least 8"),
-        ({"extract.end_point": "Logits"}, ".", "config.data.snippet_frames is 8; Logits of I3D needs at least 9"),
-        ({"extract.beam_options": "--streaming"}, ".", "config.extract.beam_options needs config.extract.beam=True"),
-        ({"extract.end_point": "Mixed_9"}, ".", "config.extract.end_point is 'Mixed_9'; it must be one of Mixed_5c, Logits"),
+        (
+            {"data.snippet_frames": 4},
+            ".",
+            "config.data.snippet_frames is 4; Mixed_5c of I3D needs at least 8",
+        ),
+        (
+            {"extract.end_point": "Logits"},
+            ".",
+            "config.data.snippet_frames is 8; Logits of I3D needs at least 9",
+        ),
+        (
+            {"extract.beam_options": "--streaming"},
+            ".",
+            "config.extract.beam_options needs config.extract.beam=True",
+        ),
+        (
+            {"extract.end_point": "Mixed_9"},
+            ".",
+            "config.extract.end_point is 'Mixed_9'; it must be one of Mixed_5c, Logits",
+        ),
     ],
 )
 def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence):
@@ -192,11 +218,20 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     with pytest.raises(DataError, match="1 of 4 videos could not be read"):
         extract(config, tmp_path / "plain", str(videos))
     expected = contents(tmp_path / "plain" / "features")
-    assert sorted(expected) == ["a.npy", "b.npy", "d.npy", "info/a.json", "info/b.json", "info/d.json", "settings.json"]
+    assert sorted(expected) == [
+        "a.npy",
+        "b.npy",
+        "d.npy",
+        "info/a.json",
+        "info/b.json",
+        "info/d.json",
+        "settings.json",
+    ]
 
     folder = tmp_path / "beam" / "features"
     folder.mkdir(parents=True)
-    (folder / "a.npy").write_bytes(b"made before")  # as a killed run leaves it: one video whole, one half done
+    # as a killed run leaves it: one video whole, one half done
+    (folder / "a.npy").write_bytes(b"made before")
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
     config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
     caplog.clear()
@@ -211,5 +246,7 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
 
 
 def test_a_config_whose_features_come_from_no_video_extracts_nothing(tmp_path):
-    with pytest.raises(DataError, match="tiny_toy is not of features that come from videos; .*--config=configs/folder"):
+    with pytest.raises(
+        DataError, match="tiny_toy is not of features that come from videos; .*--config=configs/folder"
+    ):
         extract(tiny_config.get_config("toy"), tmp_path, ".")

@@ -10,7 +10,11 @@ def test_the_page_is_up_to_date():
 
 
 def test_every_field_is_listed_and_read_somewhere():
-    rows = [line.split(" | ") for line in fields.text().splitlines() if line.startswith("| `") and line.count(" | ") > 3]
+    rows = [
+        line.split(" | ")
+        for line in fields.text().splitlines()
+        if line.startswith("| `") and line.count(" | ") > 3
+    ]
     listed = {row[0].strip("| `") for row in rows}
     for name, variants in fields.CONFIGS.items():
         for variant in variants:
@@ -32,5 +36,8 @@ def test_a_config_lacks_what_its_system_or_its_input_does_not_read():
     of_features = ("augment.scale", "model.backbone_width", "data.csv_columns", "extract.rgb_weights")
     assert has("dw_afsd", *of_frames, *of_features) == [*of_frames]
     assert has("dw_afsd,input=features", *of_frames, *of_features) == [*of_features]
-    assert has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "curriculum.detach") == []
+    assert (
+        has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "curriculum.detach")
+        == []
+    )
     assert has("tcanet", "augment.noise", "decode.nms_tiou", "propose.grouping", "window.background") == []

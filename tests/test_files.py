@@ -36,7 +36,9 @@ print("went on")
 def started(script, *arguments, **options):
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_two_runs_do_not_share_a_folder_and_a_killed_one_does_not_keep_it(tmp_path):
@@ -44,7 +46,8 @@ def test_two_runs_do_not_share_a_folder_and_a_killed_one_does_not_keep_it(tmp_pa
     other = started(HOLDER, workdir)
     assert other.stdout.readline() == "there\n"
     with pytest.raises(
-        DataError, match=rf"runs/one is in use by process {other.pid} on .* \(--mode=train\); wait until it ends, or"
+        DataError,
+        match=rf"runs/one is in use by process {other.pid} on .* \(--mode=train\); wait until it ends, or",
     ):
         with only_run(workdir, "--mode=evaluate"):
             raise AssertionError("both are in")
@@ -52,7 +55,10 @@ def test_two_runs_do_not_share_a_folder_and_a_killed_one_does_not_keep_it(tmp_pa
     os.kill(other.pid, signal.SIGKILL)
     other.communicate()
     for _ in range(2):
-        with only_run(workdir, "--mode=evaluate"), pytest.raises(DataError, match=rf"in use by process {os.getpid()} on "):
+        with (
+            only_run(workdir, "--mode=evaluate"),
+            pytest.raises(DataError, match=rf"in use by process {os.getpid()} on "),
+        ):
             with only_run(workdir, "--mode=train"):
                 raise AssertionError("both are in")
     assert workdir.is_dir() and not any(workdir.iterdir())
@@ -69,7 +75,10 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
 
 def test_unfinished_files_of_killed_runs_are_removed(tmp_path):
     (tmp_path / "first_stage").mkdir()
-    kept = [tmp_path / name for name in ("evaluation.json", ".hidden", ".evaluation.json.backup", "evaluation.json.0a1b2c3d")]
+    kept = [
+        tmp_path / name
+        for name in ("evaluation.json", ".hidden", ".evaluation.json.backup", "evaluation.json.0a1b2c3d")
+    ]
     gone = [tmp_path / ".evaluation.json.0a1b2c3d", tmp_path / "first_stage" / ".proposals.json.ffffffff"]
     for path in kept + gone:
         path.write_text("")
@@ -89,7 +98,8 @@ def test_what_is_called_like_a_file_and_is_none_is_told(tmp_path):
     files, left_out = list_files(tmp_path, (".npy",))
     assert [file.name for file in files] == ["linked.npy", "whole.NPY"]
     assert left_out == (
-        f"3 left out of {tmp_path}: called like files, but links to nothing or folders; the first is folder.npy."
+        f"3 left out of {tmp_path}: called like files, but links to nothing or folders; the first is "
+        f"folder.npy."
     )
     assert list_files(tmp_path / "nowhere", (".npy",)) == ([], "")
 
@@ -99,7 +109,9 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
     with pytest.raises(OSError, match="full"), replacing(tmp_path / "whole.json") as temporary:
         temporary.write_text("ne")
         raise OSError("full")
-    assert [path.name for path in tmp_path.iterdir()] == ["whole.json"] and (tmp_path / "whole.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.json"] and (
+        tmp_path / "whole.json"
+    ).read_text() == "old"
 
 
 def test_ctrl_c_ends_a_run_wherever_it_is_and_leaves_nothing_half_written(tmp_path):

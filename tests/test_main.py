@@ -15,7 +15,8 @@ from tal_jax.files import only_run
 ROOT = pathlib.Path(__file__).parents[1]
 TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"
 
-# Importing takes longer than most of what is tested: one process imports and each command line runs in a fork of it.
+# Importing takes longer than most of what is tested: one process imports and each command line runs in a fork
+# of it.
 FORKS = """
 import gc, json, os, sys
 from tal_jax import main
@@ -34,11 +35,15 @@ for number, arguments in json.load(sys.stdin):
 
 
 def run_all(command_lines, folder):
-    """{name: [argument, ...]} -> {name: (exit code, stdout, stderr)} of `python -m tal_jax.main` with these arguments."""
+    """{name: [argument, ...]} -> {name: (exit code, stdout, stderr)} of `python -m tal_jax.main` with these
+    arguments.
+    """
     numbered = list(enumerate(command_lines.values()))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", FORKS, str(ROOT)]
-    subprocess.run(command, input=json.dumps(numbered), text=True, cwd=folder, env=environment, check=True, timeout=300)
+    subprocess.run(
+        command, input=json.dumps(numbered), text=True, cwd=folder, env=environment, check=True, timeout=300
+    )
     outcomes = {}
     for number, name in enumerate(command_lines):
         code, out, err = ((folder / f"{number}.{kind}").read_text() for kind in ("code", "out", "err"))
@@ -161,7 +166,9 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
     write_detections(perfect, {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]})
 
     write_detections(folder / "others.json", {"nobody": [{"segment": [1, 4], "score": 1}]})
-    write_detections(folder / "odd.json", {"sunday": [{"segment": [4, 1], "score": 1}, {"segment": [8, 10], "score": 1}]})
+    write_detections(
+        folder / "odd.json", {"sunday": [{"segment": [4, 1], "score": 1}, {"segment": [8, 10], "score": 1}]}
+    )
     (folder / "actionness").mkdir()
     np.save(folder / "actionness" / "sunday.npy", np.repeat([0.1, 0.9, 0.2], [10, 30, 50])[:, None])
 
@@ -170,7 +177,11 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
     remember_run(tiny("toy"), ("fast", "slow"), folder / "begun")
     remember_run(tiny("toy"), ("left", "right"), folder / "other")
 
-    run, sbhar, check = [TINY, f"--workdir={folder}/run"], "--config=configs/sbhar.py", [TINY, "--mode=check_data"]
+    run, sbhar, check = (
+        [TINY, f"--workdir={folder}/run"],
+        "--config=configs/sbhar.py",
+        [TINY, "--mode=check_data"],
+    )
     evaluate, predict = [*run, *good, "--mode=evaluate"], [*run, *good, "--mode=predict"]
     propose, second = [*run, *good, "--mode=propose"], [TINY_PGCN, f"--workdir={folder}/second", *good]
     return run_all(
@@ -202,7 +213,11 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "config file that exits": [f"--config={folder}/exits.py"],
             "config file that exits with 0": [f"--config={folder}/exits.py:0"],
             "no annotations": run,
-            "no annotation file": [*run, f"--config.data.features={folder}", "--config.data.annotations=nowhere.json"],
+            "no annotation file": [
+                *run,
+                f"--config.data.features={folder}",
+                "--config.data.annotations=nowhere.json",
+            ],
             "empty annotation file": [*run, *empty],
             "thumos without data": ["--config=configs/thumos.py", f"--workdir={folder}/run"],
             "truncated features": [*run, *cut],
@@ -266,7 +281,12 @@ def test_what_is_wrong_is_said_in_one_sentence(outcomes, name):
 
 
 def test_thumos_says_how_to_get_the_data(outcomes):
-    for part in ("videos of THUMOS14", "tal_jax.prepare --dataset=thumos14", "--config.data.frames=FOLDER", "input=features"):
+    for part in (
+        "videos of THUMOS14",
+        "tal_jax.prepare --dataset=thumos14",
+        "--config.data.frames=FOLDER",
+        "input=features",
+    ):
         assert part in outcomes["thumos without data"][2]
 
 
@@ -274,16 +294,25 @@ def test_thumos_says_how_to_get_the_data(outcomes):
     "name, expected_code, lines",
     [
         ("check good", 0, ["No problem found."]),
-        ("check nan", 1, ["Recording 'tuesday' has NaN or infinite features in 2 of 200 rows, the first is row 7."]),
+        (
+            "check nan",
+            1,
+            ["Recording 'tuesday' has NaN or infinite features in 2 of 200 rows, the first is row 7."],
+        ),
         ("check truncated", 1, ["tuesday.npz: it is not a zip archive, or it is cut off."]),
-        ("check channels", 1, ["Recording 'tuesday' in", "has 4 channels, but config.data.num_channels is 3."]),
+        (
+            "check channels",
+            1,
+            ["Recording 'tuesday' in", "has 4 channels, but config.data.num_channels is 3."],
+        ),
         (
             "check proposals",
             1,
             [
                 "No recording of the subset 'train' has actions and proposals; check config.proposals.",
-                "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut at an end of their "
-                "recording: 1.\n"
+                "odd.json: 2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed; cut "
+                "at an end of their "
+                "recording: 1.\n",
             ],
         ),
         ("check left out", 1, ["1 recordings (1 train)", "No recording with features has the subset 'test'"]),
@@ -327,9 +356,14 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
     result = json.loads((workdir / "evaluation_thumos14.json").read_text())
     assert result.keys() == {"protocol", "map", "map_avg", "ap", "counts"}
     assert result["protocol"]["name"] == "thumos14" and result["protocol"]["subset"] == "test"
-    assert result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
+    assert (
+        result["map"] == {"0.3": 100, "0.4": 100, "0.5": 50, "0.6": 50, "0.7": 50} and result["map_avg"] == 70
+    )
     assert len(result["ap"]) == 20
-    assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == result["counts"]["detections"]
+    assert (
+        result["counts"]["recordings"] == 210
+        and result["counts"]["ground_truths"] == result["counts"]["detections"]
+    )
     assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation_thumos14.json"]
 
 
@@ -340,7 +374,11 @@ def thumos_scores(tmp_path_factory):
     annotations, results = thumos14.bundled_annotations(), {}
     for name, recording in annotations.subset("test").recordings.items():
         results[name] = [
-            {"label": annotations.classes[label], "segment": [start, end - 0.51 * (end - start) * (label % 2)], "score": 0.9}
+            {
+                "label": annotations.classes[label],
+                "segment": [start, end - 0.51 * (end - start) * (label % 2)],
+                "score": 0.9,
+            }
             for label, (start, end) in zip(recording.labels, recording.segments_sec)
         ]
     write_detections(folder / "detections.json", results)
@@ -351,16 +389,33 @@ def thumos_scores(tmp_path_factory):
 
 def test_thumos_from_features_to_scores(tmp_path):
     recordings = thumos14.bundled_annotations().recordings
-    names = ["video_validation_0000190", "video_validation_0000986", "video_test_0000062", "video_test_0000846"]
+    names = [
+        "video_validation_0000190",
+        "video_validation_0000986",
+        "video_test_0000062",
+        "video_test_0000846",
+    ]
     for name in names:
         num_features = (recordings[name].num_frames - 16) // 4 + 1
-        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal((num_features, 8), np.float32))
-    fields = {"data.features": tmp_path, "data.num_channels": 8, "data.allow_missing": True, "train.epochs": 2}
+        np.save(
+            tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal((num_features, 8), np.float32)
+        )
+    fields = {
+        "data.features": tmp_path,
+        "data.num_channels": 8,
+        "data.allow_missing": True,
+        "train.epochs": 2,
+    }
     fields |= {"model.channels": 32, "model.groups": 4, "model.backbone_width": 8, "parallel.max_devices": 1}
     arguments = ["--config=configs/thumos.py:afsd,input=features", f"--workdir={tmp_path / 'run'}"]
     arguments += [f"--config.{name}={value}" for name, value in fields.items()]
     done = subprocess.run(
-        [sys.executable, "-m", "tal_jax.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "tal_jax.main", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "406 of 410 recordings have no feature file" in done.stderr
@@ -369,8 +424,14 @@ def test_thumos_from_features_to_scores(tmp_path):
     assert result["counts"]["recordings"] == 210 and result["counts"]["ground_truths"] == 3311
     assert len(result["protocol"]["recordings_missing"]) == 208
     assert "210 of 210 recordings, 208 of them missed" in done.stdout
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == [2, 2]
     detections = json.loads((tmp_path / "run" / "detections.json").read_text())["results"]
     assert sorted(detections) == sorted(names[2:])
-    assert all(0 <= d["segment"][0] < d["segment"][1] <= recordings[n].duration_sec for n in detections for d in detections[n])
+    assert all(
+        0 <= d["segment"][0] < d["segment"][1] <= recordings[n].duration_sec
+        for n in detections
+        for d in detections[n]
+    )

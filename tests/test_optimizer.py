@@ -53,11 +53,17 @@ def test_schedules(tiny):
         return [float(schedule(step)) for step in steps]
 
     np.testing.assert_allclose(rates(10, [0, 1, 9], schedule="constant", warmup_steps=0), [0.5, 0.5, 0.5])
-    np.testing.assert_allclose(rates(10, [0, 1, 3, 4, 9], schedule="constant", warmup_steps=4), [0.125, 0.25, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(
+        rates(10, [0, 1, 3, 4, 9], schedule="constant", warmup_steps=4), [0.125, 0.25, 0.5, 0.5, 0.5]
+    )
     np.testing.assert_allclose(rates(10, [0, 1], schedule="constant", warmup_steps=1), [0.5, 0.5])
     half_way, quarter = 0.25, 0.25 * (1 + np.cos(np.pi / 4))
-    np.testing.assert_allclose(rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7)
-    np.testing.assert_allclose(rates(12, [1, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7)
+    np.testing.assert_allclose(
+        rates(8, [0, 2, 4, 8], schedule="cosine", warmup_steps=0), [0.5, quarter, half_way, 0], atol=1e-7
+    )
+    np.testing.assert_allclose(
+        rates(12, [1, 4, 8, 12], schedule="cosine", warmup_steps=4), [0.25, 0.5, half_way, 0], atol=1e-7
+    )
     np.testing.assert_allclose(
         rates(12, [0, 5, 7, 11], schedule="steps", warmup_steps=0, epochs=4, decay_epochs=(2, 3)),
         [0.5, 0.5, 0.05, 0.005],

@@ -39,7 +39,9 @@ def nobody_stops(batch):
 
 
 def run_step(config, batch, impl, num_devices, steps=1, optimizer=None):
-    """State and loss values after steps, one an epoch, of gradient descent; Adam would hide a gradient that is a multiple."""
+    """State and loss values after steps, one an epoch, of gradient descent; Adam would hide a gradient that
+    is a multiple.
+    """
     system = SYSTEMS[config.system]
     model, optimizer = system.build(config, 2), optimizer or optax.sgd(0.1)
     parallel = make_parallel(impl, num_devices)
@@ -58,7 +60,9 @@ def assert_close(found, expected):
 
 @pytest.fixture(scope="module")
 def on_one_device(tiny):
-    """(config, batch, state and values after 2 steps): 6 examples in a batch of 8, so that the last of 4 devices has none."""
+    """(config, batch, state and values after 2 steps): 6 examples in a batch of 8, so that the last of 4
+    devices has none.
+    """
     config = tiny("toy", ema_decay=0.9)
     batch = first_examples(config, 6, 8)
     return config, batch, run_step(config, batch, "pmap", 1, steps=2)
@@ -99,7 +103,10 @@ def test_a_step_is_the_gradient_of_the_whole_batch(on_one_device):
 
 def test_a_batch_of_proposals_means_the_same_on_four_devices(tiny, tmp_path):
     segments = [[start, start + length] for length in (2, 3, 5) for start in range(12)]
-    results = {name: [{"segment": segment, "label": "slow"} for segment in segments] for name in ("monday", "tuesday", "sunday")}
+    results = {
+        name: [{"segment": segment, "label": "slow"} for segment in segments]
+        for name in ("monday", "tuesday", "sunday")
+    }
     (tmp_path / "proposals.json").write_text(json.dumps({"results": results}))
     config = tiny("pgcn")
     config.proposals = str(tmp_path / "proposals.json")
@@ -131,7 +138,9 @@ def test_a_step_is_compiled_once(impl):
 def test_compile_map_keeps_the_order_of_the_batch(impl, num_devices):
     parallel = make_parallel(impl, devices(num_devices))
     run = parallel.compile_map(lambda params, batch: {"y": params["w"] * batch["x"]})
-    found = run(parallel.replicate({"w": jnp.float32(2)}), {"x": np.arange(16, dtype=np.float32).reshape(8, 2)})
+    found = run(
+        parallel.replicate({"w": jnp.float32(2)}), {"x": np.arange(16, dtype=np.float32).reshape(8, 2)}
+    )
     assert isinstance(found["y"], np.ndarray)
     np.testing.assert_array_equal(found["y"], 2 * np.arange(16).reshape(8, 2))
 
@@ -144,15 +153,21 @@ def afsd_terms(config, batch, num_devices):
 
     def body(params, batch):
         terms, _ = system.loss(config, model, {"params": params}, batch, 3.0, None)
-        summed = jax.lax.psum({name: (term.weight * term.sum, term.count) for name, term in terms.items()}, AXIS)
+        summed = jax.lax.psum(
+            {name: (term.weight * term.sum, term.count) for name, term in terms.items()}, AXIS
+        )
         return jax.tree.map(lambda value: value[None], summed)
 
-    return jax.tree.map(lambda values: values[0], parallel.compile_map(body)(parallel.replicate(params), batch))
+    return jax.tree.map(
+        lambda values: values[0], parallel.compile_map(body)(parallel.replicate(params), batch)
+    )
 
 
 @pytest.fixture(scope="module")
 def small_afsd(tiny):
-    """(config, batch, terms on one device) of DW-AFSD with 2 levels, which compiles in a third of the time of 6."""
+    """(config, batch, terms on one device) of DW-AFSD with 2 levels, which compiles in a third of the time of
+    6.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(afsd_model, "NUM_LEVELS", 2)
         config = tiny("dw_afsd")
@@ -169,7 +184,16 @@ def in_bfloat16(config):
 
 def test_the_terms_of_afsd_add_up_over_devices(small_afsd):
     config, batch, expected = small_afsd
-    assert {"loc", "cls", "refined_loc", "refined_cls", "quality", "auxiliary", "start", "end"} <= expected.keys()
+    assert {
+        "loc",
+        "cls",
+        "refined_loc",
+        "refined_cls",
+        "quality",
+        "auxiliary",
+        "start",
+        "end",
+    } <= expected.keys()
     assert_close(afsd_terms(config, batch, devices(4)), expected)
 
 
@@ -178,7 +202,9 @@ def test_afsd_in_bfloat16(small_afsd):
     for name, (total, count) in afsd_terms(in_bfloat16(config), batch, devices(2)).items():
         assert total.dtype == np.float32
         assert total != expected[name][0]  # it was switched on
-        np.testing.assert_allclose(total / max(count, 1), expected[name][0] / max(expected[name][1], 1), rtol=0.1, err_msg=name)
+        np.testing.assert_allclose(
+            total / max(count, 1), expected[name][0] / max(expected[name][1], 1), rtol=0.1, err_msg=name
+        )
 
 
 @pytest.mark.slow
@@ -194,7 +220,9 @@ def test_a_batch_that_cannot_be_split_is_one_sentence(tiny, tmp_path):
     devices(4)
     config = tiny("toy", batch_size=6)
     config.parallel.max_devices = 4
-    with pytest.raises(DataError, match="^config.train.batch_size is 6; it must be a multiple of the 4 devices"):
+    with pytest.raises(
+        DataError, match="^config.train.batch_size is 6; it must be a multiple of the 4 devices"
+    ):
         train.train(config, tmp_path)
 
 

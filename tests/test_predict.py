@@ -33,7 +33,9 @@ def run(tiny, tmp_path_factory):
 
 @pytest.fixture
 def detections_of(run, tmp_path, capsys):
-    """Function (input, of=config, **fields of config.data) -> {name: detections}, after looking at table and picture of each."""
+    """Function (input, of=config, **fields of config.data) -> {name: detections}, after looking at table and
+    picture of each.
+    """
     config, workdir = run
     shutil.copytree(workdir, tmp_path / "run")
 
@@ -102,12 +104,18 @@ def test_a_folder_and_its_detector_is_compiled_once(detections_of, tmp_path, mon
 
 def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_of, monkeypatch, tiny_data):
     drawn, draw_timeline = [], plots.draw_timeline
-    monkeypatch.setattr(predict, "draw_timeline", lambda *args, **fields: drawn.append(fields) or draw_timeline(*args, **fields))
+    monkeypatch.setattr(
+        predict,
+        "draw_timeline",
+        lambda *args, **fields: drawn.append(fields) or draw_timeline(*args, **fields),
+    )
     from_name = detections_of("monday")
     from_file = detections_of(tiny_data / "monday.npy")
     assert list(from_name) == ["monday"] and from_name == from_file
     for fields in drawn:
-        assert fields["truths"].segments_sec.tolist() == [[start / 10, end / 10] for _, start, end in RECORDINGS["monday"][1]]
+        assert fields["truths"].segments_sec.tolist() == [
+            [start / 10, end / 10] for _, start, end in RECORDINGS["monday"][1]
+        ]
         assert fields["duration_sec"] == 22.0
     detections_of(tiny_data / "monday.npy", annotations=str(tiny_data / "labels.json"))
     assert len(drawn) == 3
@@ -159,8 +167,16 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     [
         (3, np.ones((200, 4)), "has 4 channels, but config.data.num_channels is 3"),
         (0, np.ones((200, 4)), "Recording 'new' has 4 values a frame; the model was trained on 3"),
-        (3, np.full((200, 3), np.nan), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
-        (3, np.full((200, 3), 1e300), "Recording 'new' has NaN or infinite features, the first in row 0; correct the file"),
+        (
+            3,
+            np.full((200, 3), np.nan),
+            "Recording 'new' has NaN or infinite features, the first in row 0; correct the file",
+        ),
+        (
+            3,
+            np.full((200, 3), 1e300),
+            "Recording 'new' has NaN or infinite features, the first in row 0; correct the file",
+        ),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
         (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),
     ],
@@ -189,7 +205,9 @@ def test_a_recording_at_half_the_rate_is_refused(run, tmp_path):
     config = config.copy_and_resolve_references()
     config.data.fps = 0.0
     predict.predict(config, tmp_path / "run", str(tmp_path / "near.csv"))
-    with pytest.raises(DataError, match="A frame of the recording 'slow' lasts 0.2 s, but 0.1 s .* resample it to 2 times"):
+    with pytest.raises(
+        DataError, match="A frame of the recording 'slow' lasts 0.2 s, but 0.1 s .* resample it to 2 times"
+    ):
         predict.predict(config, tmp_path / "run", str(tmp_path / "slow.csv"))
 
 
@@ -201,7 +219,9 @@ def test_recordings_at_several_rates_have_no_common_one(tiny):
     various = dataclasses.replace(dataset, frame_sec=lambda name: lasts.get(name, 0.1))
     seconds, problem = common_frame_sec(various, names)
     assert seconds is None
-    assert problem.startswith(f"A frame lasts 0.05 s in recording '{names[2]}' and 0.2 s in recording '{names[1]}'")
+    assert problem.startswith(
+        f"A frame lasts 0.05 s in recording '{names[2]}' and 0.2 s in recording '{names[1]}'"
+    )
     spread = dataclasses.replace(dataset, frame_sec=lambda name: 0.0)
     assert common_frame_sec(spread, names) == (None, "")
 
@@ -261,7 +281,8 @@ def test_what_cannot_be_used_of_a_folder_is_told_and_the_rest_done(run, tmp_path
         predict.predict(config, tmp_path / "run", str(folder))
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == [
         f"1 left out of {folder}: called like files, but links to nothing or folders; the first is c.npy.",
-        f"The name of the recording {'a' * 251} has 251 bytes; rename its file to at most 240 before the ending.",
+        f"The name of the recording {'a' * 251} has 251 bytes; rename its file to at most 240 before the "
+        f"ending.",
     ]
     assert sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir()) == ["b.json", "b.png"]
 
@@ -275,7 +296,9 @@ def test_a_folder_of_two_streams(run, tmp_path):
     assert dataset.read("new").shape == (200, 3)
     for path in (tmp_path / "rgb", tmp_path / "flow"):
         (path / "new.npy").unlink()
-    with pytest.raises(DataError, match=r"holds no .npy, .npz, .csv, .* file, nor does .*rgb hold .npy files"):
+    with pytest.raises(
+        DataError, match=r"holds no .npy, .npz, .csv, .* file, nor does .*rgb hold .npy files"
+    ):
         inputs.input_datasets(config, str(tmp_path), ("fast", "slow"))
 
 
@@ -283,7 +306,9 @@ def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path
     config = tiny_config.get_config("toy")
     config.data.name = "sbhar"
     config.data.left_out = ("typo",)
-    with pytest.raises(DataError, match="config.data.left_out names 'typo', which is no recording of the annotations"):
+    with pytest.raises(
+        DataError, match="config.data.left_out names 'typo', which is no recording of the annotations"
+    ):
         inputs.input_datasets(config, "exp19_user10", ("fast", "slow"))
     np.save(tmp_path / "new.npy", np.ones((200, 3)))
     for name in ("folder", "shapes"):  # one has none of its own, the other none yet
@@ -295,7 +320,9 @@ def test_what_is_wrong_with_the_annotations_is_said_and_none_are_needed(tmp_path
 def test_the_folder_of_predictions_is_no_input(tiny, tmp_path, source):
     (tmp_path / "predictions").mkdir()
     np.savez(tmp_path / "predictions" / "x.cas.npz", features=np.ones((200, 3)))
-    with pytest.raises(DataError, match="--input=.* would be overwritten, for results go to .*predictions; choose another"):
+    with pytest.raises(
+        DataError, match="--input=.* would be overwritten, for results go to .*predictions; choose another"
+    ):
         predict.predict(tiny(), tmp_path, str(tmp_path / source))
 
 
@@ -348,7 +375,9 @@ def test_videos(run_on_frames, tmp_path, capsys):
     assert "film" in printed and "tiny" in printed
 
 
-def test_a_video_that_the_data_set_knows_keeps_its_truth_and_its_duration(run_on_frames, tmp_path, monkeypatch):
+def test_a_video_that_the_data_set_knows_keeps_its_truth_and_its_duration(
+    run_on_frames, tmp_path, monkeypatch
+):
     config, workdir = run_on_frames
     drawn = []
     monkeypatch.setattr(predict, "draw_timeline", lambda *args, **fields: drawn.append(fields))
@@ -365,7 +394,9 @@ def test_detections_in_a_video_are_at_its_times(run_on_frames, tmp_path, monkeyp
         (name,) = names
         edges = found(streams[0].dataset.read(name).mean((1, 2, 3)))
         times_sec = streams[0].dataset.timeline(name).to_seconds(edges)
-        return {name: [{"label": "x", "segment": list(segment), "score": 1.0} for segment in times_sec.tolist()]}
+        return {
+            name: [{"label": "x", "segment": list(segment), "score": 1.0} for segment in times_sec.tolist()]
+        }
 
     monkeypatch.setattr(trained_run.Detector, "detect", white)
     config, workdir = run_on_frames
@@ -385,7 +416,9 @@ def test_frames_that_prepare_has_made(run_on_frames, tmp_path):
     write_video(tmp_path / "film.mp4", numbered(40), fps=20)
     predict.predict(config, workdir, str(tmp_path / "film.mp4"))
     of_video = (workdir / "predictions" / "film.json").read_bytes()
-    store_video(tmp_path / "film.mp4", tmp_path / "frames", config.data.fps, config.data.frame_pixels, flow=False)
+    store_video(
+        tmp_path / "film.mp4", tmp_path / "frames", config.data.fps, config.data.frame_pixels, flow=False
+    )
     for source in ("frames", "frames/rgb/film.npy"):
         (workdir / "predictions" / "film.json").unlink()
         predict.predict(config, workdir, str(tmp_path / source))
@@ -401,7 +434,8 @@ def test_key_frames_are_the_middles_of_twelve_parts():
 def test_no_detection_above_the_score_is_said(capsys):
     report.print_detections("walk", [{"label": "a", "segment": [0, 1], "score": 0.036}], min_score=0.2)
     assert capsys.readouterr().out == (
-        "walk: 1 detection, the best with score 0.036; --config.predict.min_score, now 0.2, shows those with lower scores.\n"
+        "walk: 1 detection, the best with score 0.036; --config.predict.min_score, now 0.2, shows those with "
+        "lower scores.\n"
     )
     report.print_detections("walk", [], min_score=0.2)
     assert capsys.readouterr().out == "walk: no detection.\n"

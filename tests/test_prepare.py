@@ -52,7 +52,12 @@ def command(*arguments):
 def run(*arguments, **environment):
     """A whole run: its exit code and what it printed."""
     done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(*arguments),
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     return done.returncode, done.stdout
 
@@ -63,7 +68,14 @@ def test_good_damaged_and_other_files(videos, tmp_path):
     (videos / "notes.txt").write_text("not a video")
     cv2.imwrite(str(videos / "a.jpg"), np.zeros((48, 64, 3)))
     out = tmp_path / "out"
-    arguments = ("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--frame_pixels=24", "--flow")
+    arguments = (
+        "--dataset=folder",
+        f"--videos={videos}",
+        f"--out={out}",
+        "--workers=2",
+        "--frame_pixels=24",
+        "--flow",
+    )
     code, text = run(*arguments)
     assert code == 1
     assert "2 file(s) are no videos and are left out: a.jpg, notes.txt." in text
@@ -72,20 +84,48 @@ def test_good_damaged_and_other_files(videos, tmp_path):
     assert "Traceback" not in text
     for name in ("a", "b", "c", "d", "numbers"):
         rgb, flow = np.load(out / "rgb" / f"{name}.npy"), np.load(out / "flow" / f"{name}.npy")
-        assert rgb.shape == (16, 24, 24, 3) and flow.shape == (16, 24, 24, 2) and rgb.dtype == flow.dtype == np.uint8
+        assert (
+            rgb.shape == (16, 24, 24, 3)
+            and flow.shape == (16, 24, 24, 2)
+            and rgb.dtype == flow.dtype == np.uint8
+        )
         info = json.loads((out / "info" / f"{name}.json").read_text())
         times_sec = info.pop("times_sec")
         assert info == INFO | {"fps": 10.0, "num_frames": 16, "duration_sec": 1.6, "source_fps": 25.0}
-        np.testing.assert_allclose(times_sec, np.array([0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]) / 25, atol=1e-3)
-    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]
+        np.testing.assert_allclose(
+            times_sec, np.array([0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]) / 25, atol=1e-3
+        )
+    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [
+        0,
+        2,
+        5,
+        7,
+        10,
+        12,
+        15,
+        17,
+        20,
+        22,
+        25,
+        27,
+        30,
+        32,
+        35,
+        37,
+    ]
     motion = (np.load(out / "flow" / "a.npy") / 255 * 2 - 1) * 20
-    np.testing.assert_allclose(np.median(motion[0], (0, 1)), [2 * 24 / 64, 0], atol=0.2)  # two frames at 3/8 of the size
+    # two frames at 3/8 of the size
+    np.testing.assert_allclose(np.median(motion[0], (0, 1)), [2 * 24 / 64, 0], atol=0.2)
     assert len(contents(out)) == 5 * 3 + 1
 
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
     (videos / "broken.mp4").unlink()
     code, text = run(*arguments)
-    assert code == 0 and "5 of 5 videos are there already; 0 to do." in text and f"All 5 videos are in {out}." in text
+    assert (
+        code == 0
+        and "5 of 5 videos are there already; 0 to do." in text
+        and f"All 5 videos are in {out}." in text
+    )
     assert times == {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
 
 
@@ -93,9 +133,14 @@ def test_killed_while_running_it_goes_on_where_it_was(videos, tmp_path):
     settings = dict(dataset="folder", videos=videos, flow=True, frame_pixels=24)
     prepare.prepare(out=tmp_path / "whole", workers=2, **settings)
     out = tmp_path / "out"
-    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=1", "--frame_pixels=24", "--flow")
-    process = subprocess.Popen(arguments, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (list(out.glob("flow/?.npy")) and list(out.glob("flow/.*"))):  # one video is whole, one is half done
+    arguments = command(
+        "--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=1", "--frame_pixels=24", "--flow"
+    )
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # one video is whole, one is half done
+    while not (list(out.glob("flow/?.npy")) and list(out.glob("flow/.*"))):
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
@@ -129,11 +174,14 @@ def _group_of(entry):
 def test_stopped_by_a_signal_it_ends_at_once(videos, tmp_path, interrupted):
     out = tmp_path / "out"
     write_video(videos / "long.mp4", moving(400, 0))
-    arguments = command("--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--frame_pixels=48", "--flow")
+    arguments = command(
+        "--dataset=folder", f"--videos={videos}", f"--out={out}", "--workers=2", "--frame_pixels=48", "--flow"
+    )
     process = subprocess.Popen(
         arguments,
         cwd=ROOT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to it
+        # tests in the background are deaf to it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -164,16 +212,26 @@ def test_a_crash_of_the_decoder_costs_one_video():
 
 
 def test_a_long_video_of_activitynet_is_768_frames(tmp_path):
-    write_video(tmp_path / "v_long.mp4", np.broadcast_to(np.arange(1000, dtype=np.uint8)[:, None, None, None], (1000, 16, 16, 3)))
+    write_video(
+        tmp_path / "v_long.mp4",
+        np.broadcast_to(np.arange(1000, dtype=np.uint8)[:, None, None, None], (1000, 16, 16, 3)),
+    )
     write_video(tmp_path / "short.mp4", numbered(20), fps=30)
     for name in ("v_long", "short"):
         video.store_video(tmp_path / f"{name}.mp4", tmp_path / "out", fps=0, frame_pixels=8, flow=False)
     info = json.loads((tmp_path / "out/info/v_long.json").read_text())
-    assert info["fps"] == pytest.approx(25 * 0.768) and info["duration_sec"] == 40 and info["num_frames"] == 768
+    assert (
+        info["fps"] == pytest.approx(25 * 0.768) and info["duration_sec"] == 40 and info["num_frames"] == 768
+    )
     assert np.load(tmp_path / "out/rgb/v_long.npy").shape == (info["num_frames"], 8, 8, 3)
     info = json.loads((tmp_path / "out/info/short.json").read_text())
     assert info.pop("times_sec") == pytest.approx(np.arange(20) / 30, abs=1e-3)
-    assert info == INFO | {"fps": 30.0, "num_frames": 20, "duration_sec": pytest.approx(20 / 30), "source_fps": 30.0}
+    assert info == INFO | {
+        "fps": 30.0,
+        "num_frames": 20,
+        "duration_sec": pytest.approx(20 / 30),
+        "source_fps": 30.0,
+    }
     assert not (tmp_path / "out/flow").exists()
 
 
@@ -208,7 +266,11 @@ def _broken(rows):
 
 def test_what_was_met_is_said_in_a_line_each(tmp_path, capsys):
     (tmp_path / "videos").mkdir()
-    write_video(tmp_path / "videos" / "screen.mkv", numbered(30), stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)])
+    write_video(
+        tmp_path / "videos" / "screen.mkv",
+        numbered(30),
+        stamps_ms=[*range(0, 1000, 50), *range(1000, 3000, 200)],
+    )
     write_video(tmp_path / "videos" / "even.mp4", numbered(30))
     prepare.prepare("folder", tmp_path / "videos", tmp_path / "out", frame_pixels=16)
     assert "\n  screen.mkv: rate varies 5 to 20 fps\nAll 2 videos are in" in capsys.readouterr().out
@@ -218,11 +280,29 @@ def test_sampling_by_count_is_as_published_and_does_not_mix(videos, tmp_path):
     out = tmp_path / "out"
     write_video(videos / "numbers.mp4", numbered(40))
     assert prepare.prepare("folder", videos, out, frame_pixels=24, sampling="count") == {}
-    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39]
+    assert read_numbers(np.load(out / "rgb" / "numbers.npy")) == [
+        2,
+        4,
+        7,
+        9,
+        12,
+        14,
+        17,
+        19,
+        22,
+        24,
+        27,
+        29,
+        32,
+        34,
+        37,
+        39,
+    ]
     np.testing.assert_array_equal(np.load(out / "rgb" / "a.npy"), read_clip(videos / "a.mp4", 10, 24, 24))
     with pytest.raises(DataError, match="holds frames of other settings"):
         prepare.prepare("folder", videos, out, frame_pixels=24)
-    (out / "settings.json").write_text(json.dumps(dict(frame_pixels=24, fps=10.0)))  # as before there was another sampling
+    # as before there was another sampling
+    (out / "settings.json").write_text(json.dumps(dict(frame_pixels=24, fps=10.0)))
     assert prepare.prepare("folder", videos, out, frame_pixels=24, sampling="count") == {}
     with pytest.raises(DataError, match="holds frames of other settings"):
         prepare.prepare("folder", videos, out, frame_pixels=24)
@@ -231,7 +311,9 @@ def test_sampling_by_count_is_as_published_and_does_not_mix(videos, tmp_path):
 def test_frames_that_nobody_knows_the_settings_of_stay_alone(videos, tmp_path):
     (tmp_path / "rgb").mkdir()
     np.save(tmp_path / "rgb" / "a.npy", np.zeros((3, 8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="holds frames such as a.npy but no settings.json, .*; choose another --out"):
+    with pytest.raises(
+        DataError, match="holds frames such as a.npy but no settings.json, .*; choose another --out"
+    ):
         prepare.prepare("folder", videos, tmp_path, frame_pixels=16)
 
 
@@ -257,7 +339,10 @@ def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(vid
     out = tmp_path / "out"
     with only_run(out, "tal_jax.prepare"), replacing(out / "rgb" / "a.npy") as on_its_way:
         on_its_way.write_bytes(b"half")
-        with pytest.raises(DataError, match=r"out is in use by process \d+ on .* \(tal_jax.prepare\); .* choose another --out"):
+        with pytest.raises(
+            DataError,
+            match=r"out is in use by process \d+ on .* \(tal_jax.prepare\); .* choose another --out",
+        ):
             prepare.prepare("folder", videos, out, frame_pixels=16)
         assert on_its_way.exists() and not (out / "settings.json").exists()
 
@@ -271,7 +356,9 @@ def test_what_others_left_among_the_results_stays(videos, tmp_path):
     assert sorted(path.name for path in (out / "rgb").glob(".*")) == [".DS_Store", ".ipynb_checkpoints"]
     for damaged in ("{", "[1]", '{"fps": ' + "[" * 100_000):
         (out / "settings.json").write_text(damaged)
-        with pytest.raises(DataError, match="settings.json is damaged, so how the files beside it were made is not known"):
+        with pytest.raises(
+            DataError, match="settings.json is damaged, so how the files beside it were made is not known"
+        ):
             prepare.prepare("folder", videos, out, frame_pixels=16)
 
 
@@ -288,7 +375,13 @@ def test_the_missing_are_counted(videos, tmp_path, capsys):
     prepare.prepare("thumos14", videos, tmp_path / "out", frame_pixels=16)
     assert "409 of the 410 annotated videos are missing: video_" in capsys.readouterr().out
     (tmp_path / "labels.json").write_text(
-        json.dumps({"database": {name: {"subset": "training", "annotations": []} for name in ("abc", "v_def", "xyz")}})
+        json.dumps(
+            {
+                "database": {
+                    name: {"subset": "training", "annotations": []} for name in ("abc", "v_def", "xyz")
+                }
+            }
+        )
     )
     for path, name in zip([*videos.iterdir()], ["v_abc.mp4"], strict=True):
         path.rename(videos / name)
@@ -345,7 +438,9 @@ def test_help_is_no_error():
 def test_beam_that_is_not_installed_is_one_sentence(videos, tmp_path):
     (tmp_path / "apache_beam.py").write_text("raise ImportError")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    code, text = run("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}", "--beam", PYTHONPATH=paths)
+    code, text = run(
+        "--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}", "--beam", PYTHONPATH=paths
+    )
     assert code == 1 and "Error: Apache Beam is not installed: pip install -r requirements-prep.txt." in text
 
 
@@ -353,7 +448,11 @@ def test_beam_options_that_cannot_be_are_one_sentence(videos, tmp_path):
     pytest.importorskip("apache_beam")
     arguments = ("--dataset=folder", f"--videos={videos}", f"--out={tmp_path / 'out'}")
     code, text = run(*arguments, "--beam", "--beam_options=--runner=Nobody")
-    assert code == 1 and "Error: The Beam options '--runner=Nobody' cannot be: " in text and "Traceback" not in text
+    assert (
+        code == 1
+        and "Error: The Beam options '--runner=Nobody' cannot be: " in text
+        and "Traceback" not in text
+    )
 
 
 @pytest.mark.parametrize("options", ["", "--direct_num_workers=2 --direct_running_mode=multi_processing"])

@@ -49,7 +49,9 @@ def saved_run(config, workdir):
     items, make_example = system.examples(config, dataset)
     model = system.build(config, len(dataset.annotations.classes))
     rng = np.random.default_rng(config.data.stream == "flow")
-    inputs = jax.tree.map(lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"])
+    inputs = jax.tree.map(
+        lambda array: array[None], make_example(items[0], np.random.default_rng(0))["inputs"]
+    )
     shapes = call(functools.partial(jax.eval_shape, model.init), jax.random.key(0), inputs)
     shapes = {"params": shapes.pop("params"), "model_state": shapes}
     remember_run(config, dataset.annotations.classes, workdir)
@@ -72,7 +74,9 @@ def proposed(monkeypatch):
     """List that gets what is proposed, as it is before it is written."""
     written, write = [], proposals.write_proposals
     monkeypatch.setattr(
-        proposals, "write_proposals", lambda path, found, *rest: (written.append(found), write(path, found, *rest))
+        proposals,
+        "write_proposals",
+        lambda path, found, *rest: (written.append(found), write(path, found, *rest)),
     )
     return written
 
@@ -85,14 +89,18 @@ def test_proposals_of_others_are_read_told_and_scored(form, tiny, tmp_path, capl
     caplog.set_level(logging.INFO, "tal_jax")
     source = tmp_path / "theirs.json"
     if form == "json":
-        source.write_text(json.dumps({"results": {"sunday": [{"segment": [1.0, 5.0]}, {"segment": [5.0, 1.0]}]}}))
+        source.write_text(
+            json.dumps({"results": {"sunday": [{"segment": [1.0, 5.0]}, {"segment": [5.0, 1.0]}]}})
+        )
     else:
         source = tmp_path / "theirs"
         source.mkdir()
         (source / "sunday.csv").write_text("xmin,xmax,score\n1.0,5.0,0.9\n5.0,1.0,0.8\n")
     scores = propose.propose(tiny("toy"), tmp_path / "read", str(source))
     assert scores["counts"]["proposals"] == 1
-    assert "2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed" in caplog.messages[0]
+    assert (
+        "2 proposals read, 1 kept, in 1 of 3 recordings; dropped: 1 empty or reversed" in caplog.messages[0]
+    )
     read, _ = read_proposals(tmp_path / "read" / "proposals.json", load_dataset(tiny("toy")).annotations)
     assert read["sunday"].segments_sec.tolist() == [[1.0, 5.0]]
     with pytest.raises(DataError, match="--input=.*nowhere is not there"):
@@ -103,7 +111,9 @@ def test_proposals_are_not_overwritten_by_those_that_are_made_of_them(tiny, tmp_
     path = tmp_path / "proposals.json"
     path.write_text(json.dumps({"results": {"sunday": [{"segment": [1.0, 5.0]}]}, "mine": 3}))
     before = path.read_bytes()
-    with pytest.raises(DataError, match="--input=.*proposals.json would be overwritten, .* choose another --workdir"):
+    with pytest.raises(
+        DataError, match="--input=.*proposals.json would be overwritten, .* choose another --workdir"
+    ):
         propose.propose(tiny("toy"), tmp_path, str(path))
     config = tiny("pgcn")
     config.proposals = str(path)
@@ -146,7 +156,9 @@ def test_the_proposals_of_two_streams_are_of_both(tiny, tiny_data, tmp_path, pro
     rgb, flow, fused = ([*found["sunday"].scores] for found in proposed)
     assert fused != rgb and fused != flow and rgb != flow
     config.evaluate.second_workdir = str(tmp_path / "flow")
-    with pytest.raises(DataError, match="second_workdir holds a run on flow too; name one on the other stream"):
+    with pytest.raises(
+        DataError, match="second_workdir holds a run on flow too; name one on the other stream"
+    ):
         propose.propose(config, tmp_path / "flow")
 
 
@@ -193,7 +205,8 @@ def test_the_first_stage_is_trained_once(tiny, tmp_path, no_training, proposed):
     changed = tiny("pgcn")
     changed.first_stage.train.epochs = 3
     with pytest.raises(
-        DataError, match="first_stage holds a run with another config: config.train.epochs was 2, is now 3. Choose"
+        DataError,
+        match="first_stage holds a run with another config: config.train.epochs was 2, is now 3. Choose",
     ):
         propose.with_first_stage(changed, tmp_path, "train")
     other = tiny("pgcn")
@@ -210,7 +223,8 @@ def test_other_settings_make_proposals_anew_without_training(tiny, tmp_path, no_
     saved_run(first, tmp_path / "first_stage")
     propose.propose(first, tmp_path / "first_stage")
     no_training()
-    for mode, made in (("predict", 1), ("train", 2), ("evaluate", 2)):  # to predict the first stage itself is run
+    # to predict the first stage itself is run
+    for mode, made in (("predict", 1), ("train", 2), ("evaluate", 2)):
         changed = tiny("pgcn")
         changed.first_stage.propose.most = 3
         changed.first_stage.train.log_every_steps = 7
@@ -232,7 +246,9 @@ def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog)
     for folder in ("stopped", "whole"):
         assert propose.with_first_stage(tiny("tcanet"), tmp_path / folder, "train")
     assert "Resuming from step 3 of 8." in caplog.messages
-    found, expected = ((tmp_path / folder / "first_stage" / "proposals.json").read_text() for folder in ("stopped", "whole"))
+    found, expected = (
+        (tmp_path / folder / "first_stage" / "proposals.json").read_text() for folder in ("stopped", "whole")
+    )
     assert found == expected
 
 
@@ -247,7 +263,8 @@ def actionness_of_truth(recording, per_second):
 
 
 @pytest.mark.parametrize(
-    "fields, per_second", [({}, 10), ({"samples_per_frame": 5}, 2), ({"stride_frames": 0}, 4), ({"fps": 0.0}, 20)]
+    "fields, per_second",
+    [({}, 10), ({"samples_per_frame": 5}, 2), ({"stride_frames": 0}, 4), ({"fps": 0.0}, 20)],
 )
 def test_groups_of_actionness(tiny, tmp_path, fields, per_second, proposed, caplog):
     config = tiny("toy")
@@ -255,7 +272,9 @@ def test_groups_of_actionness(tiny, tmp_path, fields, per_second, proposed, capl
     annotations = load_annotations(config.data.annotations)
     (tmp_path / "in").mkdir()
     for name in ("monday", "sunday"):
-        np.savez(tmp_path / "in" / f"{name}.npz", actionness_of_truth(annotations.recordings[name], per_second))
+        np.savez(
+            tmp_path / "in" / f"{name}.npz", actionness_of_truth(annotations.recordings[name], per_second)
+        )
     scores = propose.propose(config, tmp_path, str(tmp_path / "in"))
     assert "1 of 3 recordings have no feature file" in caplog.text and "'tuesday'" in caplog.text
     read, held = read_proposals(tmp_path / "proposals.json", annotations)
@@ -265,7 +284,8 @@ def test_groups_of_actionness(tiny, tmp_path, fields, per_second, proposed, capl
     exact = tiou_matrix(truths, read["monday"].segments_sec).max(axis=1)
     assert (exact > 1 - 0.35 * 2 / per_second).all()  # a sequence knows its times to half a step on each side
     np.testing.assert_allclose(read["monday"].scores[0], 0.8, rtol=1e-6)
-    np.testing.assert_allclose(read["monday"].scores.min(), 0.1 + 0.7 * 12.8 / 22, atol=0.2)  # of what joins all actions
+    # of what joins all actions
+    np.testing.assert_allclose(read["monday"].scores.min(), 0.1 + 0.7 * 12.8 / 22, atol=0.2)
     assert scores["recall"]["0.5"] == 100 and scores["counts"]["recordings"] == 1
 
 
@@ -298,12 +318,16 @@ def test_test_recordings_without_proposals_are_missed_unless_they_are_left_out(t
     config.evaluate.update(missing="missed", left_out=("tuesday",))
     assert propose.propose(config, tmp_path / "out", str(source)) == scores
     config.evaluate.missing = "forgotten"
-    with pytest.raises(DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"):
+    with pytest.raises(
+        DataError, match="config.evaluate.missing is 'forgotten'; it must be one of missed, left out"
+    ):
         propose.propose(config, tmp_path / "out", str(source))
 
 
 def test_proposals_on_recordings_without_times_are_not_scored(tiny, tmp_path, capsys, caplog):
-    labels = {name: {"subset": "test", "duration": 5, "annotations": [{"label": "slow"}]} for name in ("a", "b")}
+    labels = {
+        name: {"subset": "test", "duration": 5, "annotations": [{"label": "slow"}]} for name in ("a", "b")
+    }
     (tmp_path / "labels.json").write_text(json.dumps({"database": labels}))
     np.savetxt(tmp_path / "a.csv", actionness := np.repeat([0.2, 0.9, 0.3], [10, 15, 25]))
     np.save(tmp_path / "b.npy", actionness[:, None])
@@ -323,10 +347,22 @@ def test_proposals_on_recordings_without_times_are_not_scored(tiny, tmp_path, ca
     "sequence, sentence",
     [
         (np.full((200, 2), 0.5), "recording 'tuesday' has 2 channels; a sequence of actionness has one."),
-        (np.full((200, 1), np.nan), "recording 'tuesday' has NaN or infinite features in 200 of 200 rows, the first is row 0."),
-        (np.linspace(-1, 1, 200)[:, None], "recording 'tuesday' has actionness from -1 to 1; it must be from 0 to 1."),
-        (np.linspace(0, 7, 200)[:, None], "recording 'tuesday' has actionness from 0 to 7; it must be from 0 to 1."),
-        (np.full((50, 1), 0.5), "wrong. --config.data.stride_frames=0 spreads them evenly over the recording."),
+        (
+            np.full((200, 1), np.nan),
+            "recording 'tuesday' has NaN or infinite features in 200 of 200 rows, the first is row 0.",
+        ),
+        (
+            np.linspace(-1, 1, 200)[:, None],
+            "recording 'tuesday' has actionness from -1 to 1; it must be from 0 to 1.",
+        ),
+        (
+            np.linspace(0, 7, 200)[:, None],
+            "recording 'tuesday' has actionness from 0 to 7; it must be from 0 to 1.",
+        ),
+        (
+            np.full((50, 1), 0.5),
+            "wrong. --config.data.stride_frames=0 spreads them evenly over the recording.",
+        ),
     ],
 )
 def test_what_is_no_actionness_is_one_sentence(tiny, tmp_path, sequence, sentence):
@@ -357,7 +393,9 @@ def test_a_group_has_the_class_and_the_times_of_its_activations(tiny, monkeypatc
     cas[10:40, 1], cas[50:80, 0], cas[60, 1] = 0.9, 0.6, 1.0
     monkeypatch.setattr(Detector, "activation_sequences", lambda *_: (None, cas))
     stream = evaluate.Stream(tiny("toy"), {}, load_dataset(tiny("toy")))
-    segments_sec, classes, scores = propose._groups_of_activations(Detector([tiny("toy")], 2), stream, "sunday")
+    segments_sec, classes, scores = propose._groups_of_activations(
+        Detector([tiny("toy")], 2), stream, "sunday"
+    )
     assert stream.dataset.timeline("sunday") == Timeline(10.0, 1, 1)
     for times_sec, label, score in (([1, 4], 1, 0.9), ([5, 8], 0, 18.4 / 30)):
         (row,) = np.flatnonzero((np.abs(segments_sec - times_sec) < 1e-9).all(axis=1))
@@ -371,7 +409,11 @@ def test_proposals_of_a_weakly_supervised_run(tiny, tiny_data, tmp_path, propose
     scores = propose.propose(config, tmp_path)
     read, held = read_proposals(tmp_path / "proposals.json", load_dataset(config).annotations)
     assert_same(read, *proposed)
-    assert held.kept > 10 and not held.without_proposals and scores["counts"]["proposals"] == len(read["sunday"].scores)
+    assert (
+        held.kept > 10
+        and not held.without_proposals
+        and scores["counts"]["proposals"] == len(read["sunday"].scores)
+    )
 
     config = tiny("toy")
     config.propose.grouping = True

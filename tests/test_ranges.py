@@ -17,10 +17,14 @@ from tests.test_configs import VARIANTS, get_config
 def test_every_number_of_every_config_has_a_range_and_is_in_it(name):
     for variant in VARIANTS[name]:
         config = get_config(name, variant)
-        require_valid(config, training=variant != "tcanet" or name == "sbhar")  # the others need a file of class scores
+        # the others need a file of class scores
+        require_valid(config, training=variant != "tcanet" or name == "sbhar")
         for field, value in _leaves(config):
             numbers = [value] if not isinstance(value, tuple) else list(value)
-            if any(isinstance(entry, (int, float)) and not isinstance(entry, bool) for entry in numbers) or value == ():
+            if (
+                any(isinstance(entry, (int, float)) and not isinstance(entry, bool) for entry in numbers)
+                or value == ()
+            ):
                 assert allowed_of(field), field
 
 
@@ -42,18 +46,50 @@ def test_every_interval_can_be_read():
         ("data.stride_frames", -1, "config.data.stride_frames is -1; it must be at least 0."),
         ("window.train_stride_frames", 0, "config.window.train_stride_frames is 0; it must be at least 1."),
         ("seed", -1, "config.seed is -1; it must be at least 0."),
-        ("evaluate.tious", ("abc",), "config.evaluate.tious is ('abc',); each of its numbers must be above 0 and at most 1."),
+        (
+            "evaluate.tious",
+            ("abc",),
+            "config.evaluate.tious is ('abc',); each of its numbers must be above 0 and at most 1.",
+        ),
         ("evaluate.tious", (), "config.evaluate.tious is empty; it must have at least one entry."),
         ("window.frames", 1280000000, "config.window.frames is 1280000000; it must be at most 100000."),
-        ("train.warmup_steps", 10**12, "config.train.warmup_steps is 1000000000000; it must be at most 100000000."),
-        ("train.decay_epochs", (1e30,), "config.train.decay_epochs is (1e+30,); each of its numbers must be at most 1000000."),
-        ("curriculum.auxiliary_weight", -1.0, "config.curriculum.auxiliary_weight is -1.0; it must be at least 0."),
-        ("loss.level_bounds", ((0, 10), (5, math.nan)), "config.loss.level_bounds is ((0, 10), (5, nan)); each of its numbers "),
-        ("data.left_out", (12,), "config.data.left_out has 12; it must be names. Put those that look like numbers into quotes"),
+        (
+            "train.warmup_steps",
+            10**12,
+            "config.train.warmup_steps is 1000000000000; it must be at most 100000000.",
+        ),
+        (
+            "train.decay_epochs",
+            (1e30,),
+            "config.train.decay_epochs is (1e+30,); each of its numbers must be at most 1000000.",
+        ),
+        (
+            "curriculum.auxiliary_weight",
+            -1.0,
+            "config.curriculum.auxiliary_weight is -1.0; it must be at least 0.",
+        ),
+        (
+            "loss.level_bounds",
+            ((0, 10), (5, math.nan)),
+            "config.loss.level_bounds is ((0, 10), (5, nan)); each of its numbers ",
+        ),
+        (
+            "data.left_out",
+            (12,),
+            "config.data.left_out has 12; it must be names. Put those that look like numbers into quotes",
+        ),
         ("evaluate.left_out", ("",), "config.evaluate.left_out has ''; it must be names."),
         ("evaluate.other_recordings", "kept", "is 'kept'; it must be one of ignored, false positives."),
-        ("evaluate.tious", (0.5, {1}), "config.evaluate.tious is (0.5, {1}); each of its numbers must be above 0 and at most 1."),
-        ("evaluate.tious", (1j,), "config.evaluate.tious is (1j,); each of its numbers must be above 0 and at most 1."),
+        (
+            "evaluate.tious",
+            (0.5, {1}),
+            "config.evaluate.tious is (0.5, {1}); each of its numbers must be above 0 and at most 1.",
+        ),
+        (
+            "evaluate.tious",
+            (1j,),
+            "config.evaluate.tious is (1j,); each of its numbers must be above 0 and at most 1.",
+        ),
         ("augment.crop", 1.2, "config.augment.crop is 1.2; it must be from 0 to 1."),
     ],
 )

@@ -32,17 +32,27 @@ ROOT = pathlib.Path(__file__).parents[1]
 def test_the_average_of_parameters(tiny):
     config = tiny("toy", ema_decay=0.35, warmup_steps=0, schedule="constant")
     system = SYSTEMS["toy"]
-    model, optimizer, parallel = system.build(config, 2), make_optimizer(config, 100), make_parallel("pmap", 1)
+    model, optimizer, parallel = (
+        system.build(config, 2),
+        make_optimizer(config, 100),
+        make_parallel("pmap", 1),
+    )
     batch = first_examples(config, 1, 1)
     state = train.init_state(config, model, optimizer, batch["inputs"])
     average = state.params
-    state, step = parallel.replicate(state), parallel.compile(train.make_step(config, system, model, optimizer, 1))
+    state, step = (
+        parallel.replicate(state),
+        parallel.compile(train.make_step(config, system, model, optimizer, 1)),
+    )
     for decay in (1 / 10, 2 / 11, 3 / 12, 4 / 13, 0.35, 0.35):  # a young average forgets faster
         state, _ = step(state, parallel.shard(nobody_stops(batch)))
         found = parallel.unreplicate(state)
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, found.params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.ema, average)
-        assert all(np.abs(a - b).max() > 1e-5 for a, b in zip(jax.tree.leaves(found.ema), jax.tree.leaves(found.params)))
+        assert all(
+            np.abs(a - b).max() > 1e-5
+            for a, b in zip(jax.tree.leaves(found.ema), jax.tree.leaves(found.params))
+        )
     assert found.inference_variables() == {"params": found.ema}
     config.train.ema_decay = 0.0
     state = train.init_state(config, model, optimizer, batch["inputs"])
@@ -82,11 +92,14 @@ def test_positives_count_alike_in_all_small_batches(tiny, accumulate_steps, batc
 @pytest.mark.parametrize("num_devices, accumulate_steps", [(1, 4), (2, 2), (2, 4)])
 def test_accumulated_batches_are_the_large_batch(tiny, num_devices, accumulate_steps):
     found = []
-    for number in (1, accumulate_steps):  # 5 examples in a batch of 8: with 4 small batches some are but filled up
+    # 5 examples in a batch of 8: with 4 small batches some are but filled up
+    for number in (1, accumulate_steps):
         config = tiny("toy", accumulate_steps=number, batch_size=8 // number)
         found.append(run_step(config, first_examples(config, 5, 8), "pmap", num_devices, steps=3))
     (state, values), (accumulated, accumulated_values) = found
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, accumulated.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.params, accumulated.params
+    )
     assert values.keys() == accumulated_values.keys()
     for name, value in values.items():
         np.testing.assert_allclose(accumulated_values[name], value, rtol=1e-5, err_msg=name)
@@ -99,7 +112,10 @@ def test_a_run_of_accumulated_batches_learns_what_large_ones_teach(tiny, tmp_pat
         examples = len(SYSTEMS["toy"].examples(config, load_dataset(config))[0])
         train.train(config, tmp_path / str(number))
         params.append(evaluate.load_variables(config, tmp_path / str(number))["params"])
-        steps = [json.loads(line)["step"] for line in (tmp_path / str(number) / "metrics.jsonl").read_text().splitlines()]
+        steps = [
+            json.loads(line)["step"]
+            for line in (tmp_path / str(number) / "metrics.jsonl").read_text().splitlines()
+        ]
         assert max(steps) == 2 * math.ceil(examples / 6)
     assert examples % 6  # the last group of an epoch is incomplete
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *params)
@@ -113,8 +129,20 @@ def command(system, data, workdir, *more):
     fields = dict(train=dict(epochs=15, batch_size=1, save_every_steps=10, log_every_steps=5))
     fields["augment"] = dict(crop=0.5, jitter_frames=8, scale=0.1, noise=0.1, rotation_deg=20.0)
     flags = [f"--config.{part}.{name}={value}" for part, row in fields.items() for name, value in row.items()]
-    place = [f"--config.data.annotations={data}/labels.json", f"--config.data.features={data}", f"--workdir={workdir}"]
-    return [sys.executable, "-m", "tal_jax.main", f"--config=tests/tiny_config.py:{system}", *place, *flags, *more]
+    place = [
+        f"--config.data.annotations={data}/labels.json",
+        f"--config.data.features={data}",
+        f"--workdir={workdir}",
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "tal_jax.main",
+        f"--config=tests/tiny_config.py:{system}",
+        *place,
+        *flags,
+        *more,
+    ]
 
 
 def run_to_the_end(*arguments):
@@ -125,7 +153,9 @@ def run_to_the_end(*arguments):
 
 def stop_at(step, signal_number, *arguments):
     """Starts a run, sends it the signal when that step has been saved, and returns (exit code, stderr)."""
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     workdir = pathlib.Path(arguments[2])
     while saved_steps(workdir)[-1:] < [step]:
         assert process.poll() is None, process.stderr.read()
@@ -136,14 +166,19 @@ def stop_at(step, signal_number, *arguments):
 
 
 def saved_steps(workdir, which="latest"):
-    return sorted(int(path.name) for path in (workdir / "checkpoints" / which).glob("*") if path.name.isdigit())
+    return sorted(
+        int(path.name) for path in (workdir / "checkpoints" / which).glob("*") if path.name.isdigit()
+    )
 
 
 def last_state(workdir):
     """Every array of the latest checkpoint, by name."""
     folder = workdir / "checkpoints" / "latest" / str(saved_steps(workdir)[-1]) / "default"
     with ocp.StandardCheckpointer() as checkpointer:
-        return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(checkpointer.restore(folder))}
+        return {
+            jax.tree_util.keystr(path): leaf
+            for path, leaf in jax.tree.leaves_with_path(checkpointer.restore(folder))
+        }
 
 
 def metrics(workdir):
@@ -224,7 +259,9 @@ def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
     checkpoints = types.SimpleNamespace(save=lambda step, state: saved.append((step, state)))
     writer = types.SimpleNamespace(write=lambda step, values: None)
     config = tiny("toy", log_every_steps=100, save_every_steps=100)
-    state, done = train._loop(config, parallel, step, 0, Batches(), range(1, 51), checkpoints, writer, Stop(), None)
+    state, done = train._loop(
+        config, parallel, step, 0, Batches(), range(1, 51), checkpoints, writer, Stop(), None
+    )
     assert saved == [(state, state)] and state < 50 and not done
 
 
@@ -237,11 +274,16 @@ def test_not_a_number_stops_the_run_and_spares_the_last_checkpoint(tiny_data, tm
     features = np.load(data / "tuesday.npy")
     features[-20:, 1] = np.nan  # in the last windows of one recording, so that some steps go well
     np.save(data / "tuesday.npy", features)
-    arguments = command("toy", data, tmp_path / "run", "--config.train.save_every_steps=1", "--config.train.epochs=3")
+    arguments = command(
+        "toy", data, tmp_path / "run", "--config.train.save_every_steps=1", "--config.train.epochs=3"
+    )
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     message = done.stderr.splitlines()[-1]
-    found = re.match(r"Error: Step (\d+): 'action' is nan, 'rest' is nan\. Training stops; the last good checkpoint", message)
+    found = re.match(
+        r"Error: Step (\d+): 'action' is nan, 'rest' is nan\. Training stops; the last good checkpoint",
+        message,
+    )
     assert found, message
     assert "config.train.learning_rate" in message and "--mode=check_data" in message
     assert saved_steps(tmp_path / "run")[-1] == int(found[1]) - 1 > 0
@@ -252,7 +294,10 @@ def test_not_a_number_stops_the_run_and_spares_the_last_checkpoint(tiny_data, tm
 def test_what_is_not_finite():
     train.require_finite(3, {"loc": 1.0, "total": 1e30})
     for values, found in [
-        ({"cls": math.inf, "gradient_norm": math.nan, "loc": 1.0, "total": math.inf}, "Step 7: 'cls' is inf. "),
+        (
+            {"cls": math.inf, "gradient_norm": math.nan, "loc": 1.0, "total": math.inf},
+            "Step 7: 'cls' is inf. ",
+        ),
         ({"cls": 1.0, "gradient_norm": math.inf, "total": 1.0}, "Step 7: 'gradient_norm' is inf. "),
     ]:
         with pytest.raises(train.TrainingError, match=f"^{re.escape(found)}"):
@@ -266,12 +311,16 @@ def test_what_is_not_finite():
             {"evaluate.tious": (0.5, 50.0)},
             r"config.evaluate.tious is \(0.5, 50.0\); each of its numbers must be above 0 and at most 1\.",
         ),
-        ({"data.test_subset": "testing"}, "No recording has the subset 'testing'; the annotations have 'test', 'train'"),
+        (
+            {"data.test_subset": "testing"},
+            "No recording has the subset 'testing'; the annotations have 'test', 'train'",
+        ),
         ({"data.num_channels": 4}, "Recording 'monday' .* has 3 channels, but config.data.num_channels is 4"),
         ({"train.schedule": "linear"}, "config.train.schedule is 'linear'"),
         (
             {"window.train_stride_frames": 500, "data.train_subset": "test", "window.frames": 16},
-            "All 2 actions of the subset 'test' are longer than a training window of 16 frames; set --config.window.frames=",
+            "All 2 actions of the subset 'test' are longer than a training window of 16 frames; set "
+            "--config.window.frames=",
         ),
     ],
 )
@@ -348,10 +397,15 @@ def test_averages_are_over_the_steps_since_the_last_line():
 
 @pytest.fixture(scope="module")
 def overfitted(tiny_data, tmp_path_factory):
-    """{system: workdir} of runs that are evaluated on what they were trained on; side by side, for they mostly compile."""
+    """{system: workdir} of runs that are evaluated on what they were trained on; side by side, for they
+    mostly compile.
+    """
     workdirs = {system: tmp_path_factory.mktemp(system) for system in ("afsd", "dw_afsd")}
     fields = dict(epochs=40, batch_size=2, log_every_steps=40, save_every_steps=1000)
-    options = ["--config.data.test_subset=train", *(f"--config.train.{name}={value}" for name, value in fields.items())]
+    options = [
+        "--config.data.test_subset=train",
+        *(f"--config.train.{name}={value}" for name, value in fields.items()),
+    ]
     options += [f"--config.data.annotations={tiny_data}/labels.json", f"--config.data.features={tiny_data}"]
     runs = []
     for system, workdir in workdirs.items():

@@ -1,4 +1,6 @@
-"""Two stages: what the second makes of odd proposals, of two streams, after a stop, and of one's own recordings."""
+"""Two stages: what the second makes of odd proposals, of two streams, after a stop, and of one's own
+recordings.
+"""
 
 import dataclasses
 import json
@@ -35,12 +37,16 @@ ODD = {
 
 @pytest.fixture(scope="module")
 def odd_data(tmp_path_factory):
-    """Folder with recordings of two streams, their labels, and proposals.json: many, one or none for a recording."""
+    """Folder with recordings of two streams, their labels, and proposals.json: many, one or none for a
+    recording.
+    """
     folder, database, results = tmp_path_factory.mktemp("odd"), {}, {}
     for seed, (name, (subset, num_frames, actions, segments)) in enumerate(ODD.items()):
         for stream in ("rgb", "flow"):
             (folder / stream).mkdir(exist_ok=True)
-            np.save(folder / stream / f"{name}.npy", signal(num_frames, actions, seed + 10 * (stream == "flow")))
+            np.save(
+                folder / stream / f"{name}.npy", signal(num_frames, actions, seed + 10 * (stream == "flow"))
+            )
         found = [(label, start / FPS, end / FPS) for label, start, end in actions]
         database[name] = {"subset": subset, "duration": num_frames / FPS}
         database[name]["annotations"] = [{"label": label, "segment": times} for label, *times in found]
@@ -49,7 +55,10 @@ def odd_data(tmp_path_factory):
             segments = [(s + a * (e - s), e + b * (e - s)) for a, b in moves for _, s, e in actions]
         scores = np.random.default_rng(seed).uniform(0.1, 1, len(segments))
         if segments:
-            rows = [{"segment": [s / FPS, e / FPS], "score": score, "label": "slow"} for (s, e), score in zip(segments, scores)]
+            rows = [
+                {"segment": [s / FPS, e / FPS], "score": score, "label": "slow"}
+                for (s, e), score in zip(segments, scores)
+            ]
             results[name] = rows
     (folder / "labels.json").write_text(json.dumps({"database": database}))
     (folder / "proposals.json").write_text(json.dumps({"results": results}))
@@ -58,7 +67,9 @@ def odd_data(tmp_path_factory):
 
 def odd_config(system, odd_data, stream="rgb"):
     config = tiny_config.get_config(system)
-    config.data.update(annotations=str(odd_data / "labels.json"), features=str(odd_data), num_channels=6, stream=stream)
+    config.data.update(
+        annotations=str(odd_data / "labels.json"), features=str(odd_data), num_channels=6, stream=stream
+    )
     config.proposals = str(odd_data / "proposals.json")
     return config
 
@@ -104,7 +115,8 @@ def test_bad_rows_are_dropped_and_counted(tiny, tmp_path, caplog):
         "sunday": [],
     }
     assert caplog.messages[-1] == (
-        f"{tmp_path}/odd.json: 7 proposals read, 2 kept, in 2 of 3 recordings; dropped: 1 of recordings that the annotations lack, "
+        f"{tmp_path}/odd.json: 7 proposals read, 2 kept, in 2 of 3 recordings; dropped: 1 of recordings that "
+        f"the annotations lack, "
         "1 not finite, 2 empty or reversed, 1 outside their recording; cut at an end of their recording: 1. "
         "Not in the annotations: nobody."
     )
@@ -116,7 +128,8 @@ def test_recordings_with_no_proposal_and_with_one(odd_run):
     assert len(numbers) > 100 and all(math.isfinite(number) for number in numbers)
     assert all(np.isfinite(leaf).all() for leaf in last_state(workdir).values())
     found = {name: len(rows) for name, rows in detections(workdir).items()}
-    assert found["test_none"] == 0 < found["test_one"] <= 2 < found["test_many"]  # of one proposal at most one a class
+    # of one proposal at most one a class
+    assert found["test_none"] == 0 < found["test_one"] <= 2 < found["test_many"]
     assert result["counts"]["recordings"] == 3 and result["counts"]["ground_truths"] == 4
     for row in (row for rows in detections(workdir).values() for row in rows):
         assert 0 <= row["segment"][0] < row["segment"][1] <= 20
@@ -126,7 +139,9 @@ def test_no_recording_of_the_test_subset_has_a_proposal(odd_run, tmp_path):
     config, workdir, _ = odd_run
     config = config.copy_and_resolve_references()
     config.proposals = str(tmp_path / "training.json")
-    (tmp_path / "training.json").write_text(json.dumps({"results": {"many": [{"segment": [1, 2], "label": "slow"}]}}))
+    (tmp_path / "training.json").write_text(
+        json.dumps({"results": {"many": [{"segment": [1, 2], "label": "slow"}]}})
+    )
     before = (workdir / "detections.json").read_text()
     result = evaluate.evaluate(config, workdir)
     assert result["map_avg"] == 0 and all(math.isfinite(number) for number in numbers_in(result))
@@ -161,7 +176,9 @@ def test_two_streams_are_trained_apart_and_fused(odd_data, tmp_path):
     fused = detections(tmp_path / "rgb")
     assert fused not in alone and fused["test_none"] == [] and len(fused["test_one"])
     config.evaluate.second_workdir = str(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"nowhere holds no trained run \(there is no config.json\); train first"):
+    with pytest.raises(
+        DataError, match=r"nowhere holds no trained run \(there is no config.json\); train first"
+    ):
         evaluate.evaluate(config, tmp_path / "rgb")
 
 
@@ -176,7 +193,8 @@ def test_predict_runs_both_stages(tiny, tmp_path):
     for source in ("sunday", tmp_path / "new.npy"):
         predict.predict(config, tmp_path, str(source))
     found = {
-        name: json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["results"][name] for name in ("sunday", "new")
+        name: json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["results"][name]
+        for name in ("sunday", "new")
     }
     assert found["sunday"] == detections(tmp_path)["sunday"]
     assert found["new"] and all(0 <= row["segment"][0] < row["segment"][1] <= 15 for row in found["new"])
@@ -188,7 +206,9 @@ def test_predict_takes_proposals_of_a_file(odd_run, odd_data):
     found = json.loads((workdir / "predictions" / "test_one.json").read_text())["results"]
     assert found["test_one"] == detections(workdir)["test_one"]
     predict.predict(config, workdir, str(odd_data / "rgb" / "test_none.npy"))
-    assert json.loads((workdir / "predictions" / "test_none.json").read_text())["results"] == {"test_none": []}
+    assert json.loads((workdir / "predictions" / "test_none.json").read_text())["results"] == {
+        "test_none": []
+    }
     np.save(workdir / "new.npy", np.ones((150, 6)))
     with pytest.raises(DataError, match="/proposals.json has no proposals of 'new'.$"):
         predict.predict(config, workdir, str(workdir / "new.npy"))
@@ -211,19 +231,27 @@ def test_predict_gives_the_classes_of_recordings_as_evaluate_does(odd_run, odd_d
     config, workdir, _ = odd_run
     config, workdir = config.copy_and_resolve_references(), shutil.copytree(workdir, tmp_path / "run")
     labels = {d["label"] for d in detections(workdir)["test_one"]}
-    config.decode.update({"recording_classes": 1} if config.system == "pgcn" else {"classes": "recording", "top_classes": 1})
+    config.decode.update(
+        {"recording_classes": 1} if config.system == "pgcn" else {"classes": "recording", "top_classes": 1}
+    )
     scores = {name: [0.9, 0.1] for name in ("test_many", "test_none", "test_one")}
     config.evaluate.recording_scores = str(tmp_path / "scores.json")
     (tmp_path / "scores.json").write_text(json.dumps({"class": ["fast", "slow"], "results": scores}))
     evaluate.evaluate(config, workdir)
     expected = detections(workdir)["test_one"]
     assert {d["label"] for d in expected} == {"fast"} != labels
-    (tmp_path / "scores.json").write_text(json.dumps({"class": ["slow", "fast"], "results": {"test_one": [0.1, 0.9]}}))
+    (tmp_path / "scores.json").write_text(
+        json.dumps({"class": ["slow", "fast"], "results": {"test_one": [0.1, 0.9]}})
+    )
     for source in ("test_one", str(odd_data / "rgb" / "test_one.npy")):
         shutil.rmtree(workdir / "predictions", ignore_errors=True)
         predict.predict(config, workdir, source)
-        assert json.loads((workdir / "predictions" / "test_one.json").read_text())["results"] == {"test_one": expected}
-    with pytest.raises(DataError, match="config.evaluate.recording_scores lacks 1 of 1 recordings; the first is 'test_many'"):
+        assert json.loads((workdir / "predictions" / "test_one.json").read_text())["results"] == {
+            "test_one": expected
+        }
+    with pytest.raises(
+        DataError, match="config.evaluate.recording_scores lacks 1 of 1 recordings; the first is 'test_many'"
+    ):
         predict.predict(config, workdir, "test_many")
 
 
@@ -246,5 +274,8 @@ def test_predict_takes_the_classes_of_the_first_stage_by_name(tiny, tmp_path, cl
 
 def test_a_two_stage_system_without_proposals_is_one_sentence(tiny):
     config = tiny("tcanet")
-    with pytest.raises(DataError, match="^tcanet starts from proposals; set --config.proposals=FILE. --mode=propose makes them"):
+    with pytest.raises(
+        DataError,
+        match="^tcanet starts from proposals; set --config.proposals=FILE. --mode=propose makes them",
+    ):
         SYSTEMS["tcanet"].examples(config, load_dataset(config))

@@ -1,4 +1,6 @@
-"""Reading weight files: the bytes of PyTorch's formats are put together here, so that the tests need no PyTorch."""
+"""Reading weight files: the bytes of PyTorch's formats are put together here, so that the tests need no
+PyTorch.
+"""
 
 import codecs
 import dataclasses
@@ -80,7 +82,9 @@ def ordered_dict(items, metadata=None):
 
 
 def tensor(key, kind, count, size, stride, offset=0, view=()):
-    """A tensor in elements of storage `key`; `view` is None or a tuple in files of old versions, else left out."""
+    """A tensor in elements of storage `key`; `view` is None or a tuple in files of old versions, else left
+    out.
+    """
     pid = ("storage", Global("torch", f"{kind}Storage"), key, "cpu", count, *view)
     return Call(Global("torch._utils", "_rebuild_tensor_v2"), (Stored(pid), offset, size, stride, False, {}))
 
@@ -94,7 +98,11 @@ def numpy_array(array):
     code, state = array.dtype.str, (None, None, None, -1, -1, 0)
     dtype = Call(Global("numpy", "dtype"), (code[1:], False, True), (3, code[0], *state))
     empty = Global("numpy", "ndarray"), (0,), as_bytes(b"b")
-    return Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, array.shape, dtype, False, as_bytes(array.tobytes())))
+    return Call(
+        Global("numpy.core.multiarray", "_reconstruct"),
+        empty,
+        (1, array.shape, dtype, False, as_bytes(array.tobytes())),
+    )
 
 
 def write_zip(path, program, storages, byteorder=b"little", compression=zipfile.ZIP_STORED):
@@ -110,8 +118,12 @@ def write_zip(path, program, storages, byteorder=b"little", compression=zipfile.
 def write_legacy(path, program, storages, little_endian=True):
     """torch <= 1.5."""
     system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {"short": 2}}
-    head = pickled(0x1950A86A20F9469CFC6C) + pickled(1001) + pickled(system) + program + pickled(list(storages))
-    path.write_bytes(head + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in storages.values()))
+    head = (
+        pickled(0x1950A86A20F9469CFC6C) + pickled(1001) + pickled(system) + program + pickled(list(storages))
+    )
+    path.write_bytes(
+        head + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in storages.values())
+    )
     return path
 
 
@@ -127,7 +139,9 @@ def test_tensors_are_views_of_storages(tmp_path, write):
     tree = SIMPLE | {
         "transposed": tensor("0", "Float", 12, (4, 3), (1, 4)),
         "part": tensor("0", "Float", 12, (2, 2), (4, 2), offset=5),
-        "parameter": Call(Global("torch._utils", "_rebuild_parameter"), (tensor("0", "Float", 12, (12,), (1,)), True, {})),
+        "parameter": Call(
+            Global("torch._utils", "_rebuild_parameter"), (tensor("0", "Float", 12, (12,), (1,)), True, {})
+        ),
         "lone": tensor("0", "Float", 12, (), (), offset=7),
         "empty": tensor("0", "Float", 12, (0, 4), (4, 1)),
     }
@@ -165,13 +179,25 @@ def test_every_type_of_number(tmp_path, write):
 @both_formats
 def test_a_checkpoint_is_unwrapped(tmp_path, write):
     names = {"module.a.weight": SIMPLE["table"], "module.b": SIMPLE["table"]}
-    wrapped = [{"epoch": 3, "state_dict": names}, {"model": names, "optimizer": {"lr": 1}}, {"model": {"state_dict": names}}]
+    wrapped = [
+        {"epoch": 3, "state_dict": names},
+        {"model": names, "optimizer": {"lr": 1}},
+        {"model": {"state_dict": names}},
+    ]
     wrapped.append({"model_state": names, "optimizer_dict": {"param_groups": [{"lr": 1}]}})
     for tree in [names, *wrapped]:
-        assert list(read_weights(write(tmp_path / "weights.pt", pickled(tree), STORAGES))) == ["a.weight", "b"]
-    assert "module.b" in read_weights(write(tmp_path / "weights.pt", pickled({"module.b": SIMPLE["table"]} | SIMPLE), STORAGES))
+        assert list(read_weights(write(tmp_path / "weights.pt", pickled(tree), STORAGES))) == [
+            "a.weight",
+            "b",
+        ]
+    assert "module.b" in read_weights(
+        write(tmp_path / "weights.pt", pickled({"module.b": SIMPLE["table"]} | SIMPLE), STORAGES)
+    )
     metadata = {"": {"version": 1}}
-    assert list(read_weights(write(tmp_path / "weights.pt", ordered_dict(names, metadata), STORAGES))) == ["a.weight", "b"]
+    assert list(read_weights(write(tmp_path / "weights.pt", ordered_dict(names, metadata), STORAGES))) == [
+        "a.weight",
+        "b",
+    ]
 
 
 @both_formats
@@ -180,14 +206,19 @@ def test_what_is_wanted_beside_the_state_dict(tmp_path, write):
     in_torch = tensor("1", "Double", 4, (2, 2), (2, 1)), STORAGES | {"1": wanted}
     for stored, storages in (in_torch, (numpy_array(wanted), STORAGES)):
         more = {"wanted": stored, "other": stored, "epoch": 3}
-        for tree in ({"state_dict": names} | more, {"model": {"state_dict": names} | more}, names | {"wanted": stored}):
+        for tree in (
+            {"state_dict": names} | more,
+            {"model": {"state_dict": names} | more},
+            names | {"wanted": stored},
+        ):
             path = write(tmp_path / "weights.pt", pickled(tree), storages)
             weights = read_weights(path, beside=("wanted", "missing"))
             assert list(weights) == ["a.weight", "wanted"] and weights["wanted"].dtype == np.float64
             np.testing.assert_array_equal(weights["wanted"], wanted)
         path = write(tmp_path / "weights.pt", pickled({"state_dict": names} | more), storages)
         assert list(read_weights(path)) == ["a.weight"]
-    path.write_bytes(pickle.dumps({"state_dict": {"a": TABLE}, "wanted": wanted.T}, 2))  # as Python itself does it
+    # as Python itself does it
+    path.write_bytes(pickle.dumps({"state_dict": {"a": TABLE}, "wanted": wanted.T}, 2))
     np.testing.assert_array_equal(read_weights(path, beside=("wanted",))["wanted"], wanted.T)
     for wrong in ("text", {"wanted": 1}, [1, 2]):
         write(path, pickled({"state_dict": names, "wanted": wrong}), STORAGES)
@@ -196,7 +227,9 @@ def test_what_is_wanted_beside_the_state_dict(tmp_path, write):
 
 
 def test_files_of_the_first_versions(tmp_path):
-    """torch 0.x under Python 2: OrderedDict of a list of pairs, views of storages, four arguments to rebuild a tensor."""
+    """torch 0.x under Python 2: OrderedDict of a list of pairs, views of storages, four arguments to rebuild
+    a tensor.
+    """
     view = Stored(("storage", Global("torch", "FloatStorage"), "0", "cpu", 12, ("17", 2, 6)))
     old = Call(Global("torch._utils", "_rebuild_tensor"), (view, 1, (2, 2), (2, 1)))
     new = tensor("0", "Float", 12, (2,), (1,), view=(None,))
@@ -213,10 +246,20 @@ def test_pickles_of_nested_numpy_arrays(tmp_path, protocol):
     tree |= {"empty": np.zeros((0, 2)), "step": 7, "flags": np.array([True, False])}
     (tmp_path / "weights.ckpt").write_bytes(pickle.dumps(tree, protocol))
     weights = read_weights(tmp_path / "weights.ckpt")
-    assert list(weights) == ["params/Branch_1/conv/kernel", "params/Branch_1/conv/fortran", "empty", "step", "flags"]
+    assert list(weights) == [
+        "params/Branch_1/conv/kernel",
+        "params/Branch_1/conv/fortran",
+        "empty",
+        "step",
+        "flags",
+    ]
     np.testing.assert_array_equal(weights["params/Branch_1/conv/kernel"], table)
     np.testing.assert_array_equal(weights["params/Branch_1/conv/fortran"], table)
-    assert weights["empty"].shape == (0, 2) and weights["step"] == 7 and weights["flags"].tolist() == [True, False]
+    assert (
+        weights["empty"].shape == (0, 2)
+        and weights["step"] == 7
+        and weights["flags"].tolist() == [True, False]
+    )
 
 
 def test_arrays_of_numpy_files(tmp_path):
@@ -286,7 +329,11 @@ def test_a_torch_file_may_name_tensors_alone(tmp_path, write, module, name):
 def test_nothing_that_a_file_changes_lasts(tmp_path):
     """BUILD sets attributes of whatever it is given; what is given out is new each time."""
     state = (None, {"__defaults__": (1,), "__call__": None, "kind": "parameter", "args": ()})
-    names = Global("torch._utils", "_rebuild_tensor_v2"), Global("torch", "FloatStorage"), Global("collections", "OrderedDict")
+    names = (
+        Global("torch._utils", "_rebuild_tensor_v2"),
+        Global("torch", "FloatStorage"),
+        Global("collections", "OrderedDict"),
+    )
     for name in names:
         program = b"\x80\x02}" + opcodes("a") + opcodes(name) + opcodes(state) + b"bs."
         with pytest.raises(DataError):
@@ -318,7 +365,10 @@ def test_nothing_that_a_file_changes_lasts(tmp_path):
 )
 def test_a_tensor_must_lie_within_its_storage(tmp_path, write, count, size, stride, offset, view):
     tree = {"crafted": tensor("0", "Float", count, size, stride, offset, view)}
-    with pytest.raises(DataError, match=r"weights.pt is damaged: a tensor of size .* lies not within its storage '0' \(elements"):
+    with pytest.raises(
+        DataError,
+        match=r"weights.pt is damaged: a tensor of size .* lies not within its storage '0' \(elements",
+    ):
         read_weights(write(tmp_path / "weights.pt", pickled(tree), STORAGES))
 
 
@@ -348,7 +398,9 @@ def test_a_legacy_storage_must_lie_within_the_file(tmp_path, count):
         read_weights(path)
 
 
-@pytest.mark.parametrize("dtype, state", [("O8", ("|",)), ("f4", (">",)), ("U4", ("<",)), ("f4,O", ("<",)), ("V4", ("|",))])
+@pytest.mark.parametrize(
+    "dtype, state", [("O8", ("|",)), ("f4", (">",)), ("U4", ("<",)), ("f4,O", ("<",)), ("V4", ("|",))]
+)
 def test_numpy_pickles_hold_little_endian_numbers(tmp_path, dtype, state):
     data_type = Call(Global("numpy", "dtype"), (dtype, False, True), (3, *state, None, None, None, -1, -1, 0))
     empty = Global("numpy", "ndarray"), (0,), "b"
@@ -417,7 +469,9 @@ def test_what_is_not_read(tmp_path):
     with pytest.raises(DataError, match="or on a big-endian machine"):
         read_weights(write_legacy(tmp_path / "a.pt", pickled(SIMPLE), STORAGES, little_endian=False))
     with pytest.raises(DataError, match="has '.*' compressed"):
-        read_weights(write_zip(tmp_path / "a.pt", pickled(SIMPLE), STORAGES, compression=zipfile.ZIP_DEFLATED))
+        read_weights(
+            write_zip(tmp_path / "a.pt", pickled(SIMPLE), STORAGES, compression=zipfile.ZIP_DEFLATED)
+        )
     with pytest.raises(DataError, match="keeps a 'module' beside its pickle"):
         module = Stored(("module", Global("torch", "FloatStorage"), "0", "cpu", 12))
         read_weights(write_zip(tmp_path / "a.pt", pickled({"a": module}), STORAGES))
@@ -438,9 +492,14 @@ def test_all_that_does_not_fit_is_listed():
     expected = shapes(a=(2, 3), b=(4,), c=())
     require_same_shapes(shapes(c=(), b=(4,), a=(2, 3)), expected, "FILE")
     with pytest.raises(DataError) as error:
-        require_same_shapes({"params": {"a": np.zeros((3, 2)), "d": np.zeros(1)}, "more": {"e": np.zeros(5)}}, expected, "FILE")
+        require_same_shapes(
+            {"params": {"a": np.zeros((3, 2)), "d": np.zeros(1)}, "more": {"e": np.zeros(5)}},
+            expected,
+            "FILE",
+        )
     assert str(error.value) == (
-        "FILE does not fit the network: missing (2): params/b (4,), params/c (); too many (2): params/d (1,), more/e (5,); "
+        "FILE does not fit the network: missing (2): params/b (4,), params/c (); too many (2): params/d "
+        "(1,), more/e (5,); "
         "of another shape (1): params/a (3, 2) instead of (2, 3)."
     )
 
@@ -457,21 +516,28 @@ def many_copies():
 
 
 def doubled(once, twice):
-    """One object that holds another twice, and so on, 60 times: the instructions to make the first, and the others of two objects."""
-    return once + b"".join(b"q" + bytes([i]) + b"0(h" + bytes([i]) + b"h" + bytes([i]) + twice for i in range(60))
+    """One object that holds another twice, and so on, 60 times: the instructions to make the first, and the
+    others of two objects.
+    """
+    return once + b"".join(
+        b"q" + bytes([i]) + b"0(h" + bytes([i]) + b"h" + bytes([i]) + twice for i in range(60)
+    )
 
 
 def of_array(shape):
     data_type = Call(Global("numpy", "dtype"), ("f4", False, True), (3, "<", None, None, None, -1, -1, 0))
     empty, raw = (Global("numpy", "ndarray"), (0,), "b"), Call(Global("_codecs", "encode"), ("raw", "latin1"))
-    return pickled({"a": Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, shape, data_type, False, raw))})
+    return pickled(
+        {"a": Call(Global("numpy.core.multiarray", "_reconstruct"), empty, (1, shape, data_type, False, raw))}
+    )
 
 
 @pytest.mark.parametrize(
     "content",
     [
         asking(b"}", doubled(b")", b"t"), opcodes(1), b"s"),  # a key that takes for ever to hash
-        asking(b"(", doubled(b"]", b"l"), opcodes(Global("torch", "FloatStorage")), 3 * opcodes("0"), b"tQ"),  # no kind of storage
+        # no kind of storage
+        asking(b"(", doubled(b"]", b"l"), opcodes(Global("torch", "FloatStorage")), 3 * opcodes("0"), b"tQ"),
         of_array(("text", 10**7)),
         asking(b"}r\xff\xff\xff\x00"),  # the place of an object in the memory of a pickle
         asking(b"}p9000000\n"),
@@ -499,5 +565,7 @@ def test_a_pickle_takes_no_more_memory_than_a_file_of_its_size_needs(tmp_path, c
 
 def test_an_archive_holds_no_more_than_trained_weights_would(tmp_path):
     np.savez_compressed(tmp_path / "w.npz", a=np.zeros(10**6, np.float32))
-    with pytest.raises(DataError, match=r"w.npz has \d+ bytes, and says that it holds 4000128, more than 20 times as many"):
+    with pytest.raises(
+        DataError, match=r"w.npz has \d+ bytes, and says that it holds 4000128, more than 20 times as many"
+    ):
         read_weights(tmp_path / "w.npz")

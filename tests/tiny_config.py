@@ -1,6 +1,8 @@
-"""A small AFSD for tests: 2 classes, 3 channels at 10 fps, windows of 12.8 s; and two-stage systems that the toy gives proposals.
+"""A small AFSD for tests: 2 classes, 3 channels at 10 fps, windows of 12.8 s; and two-stage systems that the
+toy gives proposals.
 
-python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotations=FILE --config.data.features=FOLDER
+python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotations=FILE
+--config.data.features=FOLDER
 """
 
 from tal_jax.data import sbhar
@@ -12,7 +14,9 @@ from tests.toy_system import TOY, TOY_SGD
 
 
 def get_config(system="afsd"):
-    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy', 'toy_sgd', which are put into the table of systems here."""
+    """system: 'dw_afsd', 'afsd', 'pgcn', 'pgcn_dw', 'tcanet', or 'toy', 'toy_sgd', which are put into the
+    table of systems here.
+    """
     if system in ("pgcn", "pgcn_dw", "tcanet"):
         return two_stage_config(system)
     SYSTEMS.update(toy=TOY, toy_sgd=TOY_SGD)
@@ -36,7 +40,9 @@ def get_config(system="afsd"):
 
 
 def two_stage_config(system):
-    """P-GCN or TCANet, a few steps of it on the proposals of a few steps of the toy, which sees the same files."""
+    """P-GCN or TCANet, a few steps of it on the proposals of a few steps of the toy, which sees the same
+    files.
+    """
     config = tcanet_config() if system == "tcanet" else pgcn_config(system)
     config.name = f"tiny_{system}"
     config.first_stage = first = get_config("toy")
@@ -53,7 +59,9 @@ def two_stage_config(system):
         config.pools.repeats = 2
         config.model.hidden = 8
         return config
-    config.window.update(snippets=128, train_stride_frames=64, test_stride_frames=64, proposals=16, min_action_sec=0.0)
+    config.window.update(
+        snippets=128, train_stride_frames=64, test_stride_frames=64, proposals=16, min_action_sec=0.0
+    )
     config.model.update(channels=8, groups=1, encoders=0, heads=2, local_heads=1, hidden=8, samples=(4, 8, 4))
     config.loss.iou_thresholds = (0.5,)  # one stage of refinement, most of what there is to compile
     config.decode.update(classes="proposals", confidence_stage=1)

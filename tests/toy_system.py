@@ -1,4 +1,6 @@
-"""A system that compiles in a moment: says of each frame what happens in it. For tests of all that knows no system by name."""
+"""A system that compiles in a moment: says of each frame what happens in it. For tests of all that knows no
+system by name.
+"""
 
 import dataclasses
 
@@ -16,7 +18,9 @@ CELL_FRAMES = 16
 
 
 class Toy(nn.Module):
-    """(B, T, C), or clips (B, T, H, W, C) by their mean colour, -> class logits of each frame (B, T, K + 1), class 0 is background."""
+    """(B, T, C), or clips (B, T, H, W, C) by their mean colour, -> class logits of each frame (B, T, K + 1),
+    class 0 is background.
+    """
 
     num_classes: int
 
@@ -63,7 +67,12 @@ def decode(config, *logits):
 
 
 TOY = System(
-    lambda config, num_classes: Toy(num_classes), labelled_windows.examples, loss, decode, candidates.detections, max_streams=2
+    lambda config, num_classes: Toy(num_classes),
+    labelled_windows.examples,
+    loss,
+    decode,
+    candidates.detections,
+    max_streams=2,
 )
 # Adam makes of the last bit of a gradient the first one of a step.
 TOY_SGD = dataclasses.replace(TOY, optimizer=lambda config, total_steps: optax.sgd(0.1))

@@ -1,7 +1,8 @@
-"""I3D: the Inception network inflated to 3-D (Carreira and Zisserman, CVPR 2017), up to Mixed_5c, in NTHWC layout.
+"""I3D: the Inception network inflated to 3-D (Carreira and Zisserman, CVPR 2017), up to Mixed_5c, in NTHWC
+layout.
 
-Input (B, T, H, W, 3) for RGB or (B, T, H, W, 2) for optical flow, in [-1, 1]. Every convolution has no bias and is followed by
-BatchNorm (eps 1e-3) and ReLU; padding is SAME everywhere.
+Input (B, T, H, W, 3) for RGB or (B, T, H, W, 2) for optical flow, in [-1, 1]. Every convolution has no bias
+and is followed by BatchNorm (eps 1e-3) and ReLU; padding is SAME everywhere.
 """
 
 import functools
@@ -18,7 +19,8 @@ BN_MOMENTUM = 0.99  # share of the running statistics that a training step keeps
 MAX_PIXEL = 255.0
 FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
 
-# End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of an Inception
+# End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of
+# an Inception
 # block: b0, b1a, b1b, b2a, b2b, b3b.
 LAYERS = {
     "Conv3d_1a_7x7": ((7, 7, 7), (2, 2, 2), 64),
@@ -44,12 +46,13 @@ class I3D(nn.Module):
     """Clips -> the end points asked for.
 
     Attributes:
-      outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two that AFSD uses. With
-        `num_classes` also "Logits".
+      outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two that
+        AFSD uses. With `num_classes` also "Logits".
       width: factor on all numbers of channels.
       num_classes: of the classification layer, 0 for none.
-      frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias are trained; statistics
-        are those of the batch over all devices wherever "batch_stats" is mutable, else the running ones.
+      frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias
+        are trained; statistics are those of the batch over all devices wherever "batch_stats" is mutable,
+        else the running ones.
       remat: recompute the inside of each block in the backward pass instead of keeping it.
       conv: 'native' or 'folded', see `conv3d`; None: 'folded' on a CPU, else 'native' (docs/performance.md).
       dtype: of the computation; parameters stay float32.
@@ -210,7 +213,9 @@ class FrozenBatchNorm(nn.Module):
 
 
 class Logits(nn.Module):
-    """The classifier of I3D: average over space and over pairs of steps, one linear layer, average over time. -> (B, classes)."""
+    """The classifier of I3D: average over space and over pairs of steps, one linear layer, average over time.
+    -> (B, classes).
+    """
 
     num_classes: int
 
@@ -233,26 +238,33 @@ def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
       x: (B, T, H, W, C).
       kernel: (kt, kh, kw, C, O).
       stride: (time, height, width).
-      formulation: 'native', XLA's 3-D convolution; 'folded', one 2-D convolution of the kt * C channels of kt steps, which on a CPU
-        is several times faster (XLA has no fast 3-D convolution there).
+      formulation: 'native', XLA's 3-D convolution; 'folded', one 2-D convolution of the kt * C channels of kt
+        steps, which on a CPU is several times faster (XLA has no fast 3-D convolution there).
 
     Returns:
       (B, ceil(T / stride), ..., O); the two formulations differ by rounding alone.
     """
     if formulation == "native":
-        return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+        return jax.lax.conv_general_dilated(
+            x, kernel, stride, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        )
     steps, taps, hop = x.shape[1], kernel.shape[0], stride[0]
     new_steps = -(-steps // hop)
     padding = max((new_steps - 1) * hop + taps - steps, 0)
     x = jnp.pad(x, ((0, 0), (padding // 2, padding - padding // 2), (0, 0), (0, 0), (0, 0)))
     flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
-    parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))  # more parts take long to compile
+    # more parts take long to compile
+    parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))
     for first in range(0, new_steps, part_steps):
         count = min(part_steps, new_steps - first)
         starts = range(first * hop, first * hop + taps)
-        folded = jnp.concatenate([x[:, start : start + (count - 1) * hop + 1 : hop] for start in starts], axis=-1)
+        folded = jnp.concatenate(
+            [x[:, start : start + (count - 1) * hop + 1 : hop] for start in starts], axis=-1
+        )
         pictures = folded.reshape(-1, *folded.shape[2:])
         dimensions = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=dimensions)
+        y = jax.lax.conv_general_dilated(
+            pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=dimensions
+        )
         parts.append(y.reshape(x.shape[0], count, *y.shape[1:]))
     return jnp.concatenate(parts, axis=1)

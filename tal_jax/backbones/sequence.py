@@ -1,4 +1,6 @@
-"""A small temporal convolution network over feature vectors or sensor frames: where video has I3D, sequences have this."""
+"""A small temporal convolution network over feature vectors or sensor frames: where video has I3D, sequences
+have this.
+"""
 
 from typing import Any
 
@@ -21,7 +23,9 @@ class SequenceBackbone(nn.Module):
 
     @nn.compact
     def __call__(self, x, num_frames=None, sample_mask=None):
-        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`, None: all; sample_mask: not used."""
+        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`, None: all;
+        sample_mask: not used.
+        """
         del sample_mask
         x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32), num_frames)
         maps = []

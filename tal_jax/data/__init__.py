@@ -36,10 +36,12 @@ def load_dataset(config, classes=None):
 
     Args:
       config: any config.
-      classes: names of the classes of a trained run, which the annotated ones are matched with; None: as annotated.
+      classes: names of the classes of a trained run, which the annotated ones are matched with; None: as
+        annotated.
 
     Raises:
-      DataError: something cannot be read, or the test subset has an action of a class that is not among `classes`.
+      DataError: something cannot be read, or the test subset has an action of a class that is not among
+        `classes`.
     """
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
@@ -59,15 +61,22 @@ def load_dataset(config, classes=None):
     if config.get("proposals"):
         found, held = read_proposals(config.proposals, dataset.annotations)
         log.info("%s: %s", config.proposals, held)
-        scores, recordings = recording_scores(config, dataset.annotations.classes), dataset.annotations.recordings
+        scores, recordings = (
+            recording_scores(config, dataset.annotations.classes),
+            dataset.annotations.recordings,
+        )
         if scores is not None:
-            require_recordings(scores, [name for name in recordings if recordings[name].subset == config.data.test_subset])
+            require_recordings(
+                scores, [name for name in recordings if recordings[name].subset == config.data.test_subset]
+            )
         dataset = dataclasses.replace(dataset, proposals=found, recording_scores=scores)
     return dataset
 
 
 def recording_scores(config, classes):
-    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class. Raises DataError."""
+    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class. Raises
+    DataError.
+    """
     if config.data.class_agnostic or not config.evaluate.recording_scores:
         return None
     return read_recording_scores(config.evaluate.recording_scores, classes)
@@ -81,24 +90,34 @@ def dataset_annotations(config):
         annotations = ANNOTATIONS[config.data.name](config)
         _require_ignored(config, annotations)
     else:
-        raise DataError(f"The data set '{config.data.name}' has no annotations of its own; set --config.data.annotations=FILE.")
+        raise DataError(
+            f"The data set '{config.data.name}' has no annotations of its own; set "
+            f"--config.data.annotations=FILE."
+        )
     unknown = [name for name in config.data.left_out if name not in annotations.recordings]
     if unknown:
         raise DataError(
-            f"config.data.left_out names '{unknown[0]}', which is no recording of the annotations; correct the name, or leave it "
+            f"config.data.left_out names '{unknown[0]}', which is no recording of the annotations; correct "
+            f"the name, or leave it "
             "out of the list (--config.data.left_out= is none)."
         )
     return annotations
 
 
 def in_classes(annotations, classes):
-    """The Annotations in these classes, in this order, matched by name; actions of other classes are left out."""
-    index = np.array([classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32)
+    """The Annotations in these classes, in this order, matched by name; actions of other classes are left
+    out.
+    """
+    index = np.array(
+        [classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32
+    )
     recordings = {}
     for name, recording in annotations.recordings.items():
         labels = index[recording.labels]
         known = labels >= 0
-        recordings[name] = dataclasses.replace(recording, segments_sec=recording.segments_sec[known], labels=labels[known])
+        recordings[name] = dataclasses.replace(
+            recording, segments_sec=recording.segments_sec[known], labels=labels[known]
+        )
     return Annotations(tuple(classes), recordings)
 
 
@@ -108,16 +127,21 @@ def _require_known(annotations, classes, subset):
         for label in recording.labels if recording.subset == subset else ():
             if annotations.classes[label] not in classes:
                 raise DataError(
-                    f"Recording '{name}' has the class '{annotations.classes[label]}', which the run was not trained on; it knows "
-                    f"{', '.join(classes)}. Call the class as the run does, or leave its actions out of the annotations."
+                    f"Recording '{name}' has the class '{annotations.classes[label]}', which the run was not "
+                    f"trained on; it knows "
+                    f"{', '.join(classes)}. Call the class as the run does, or leave its actions out of the "
+                    f"annotations."
                 )
 
 
 def _require_ignored(config, annotations):
-    """Raises DataError for an ignored label that is a class of bundled annotations, which are used as they are."""
+    """Raises DataError for an ignored label that is a class of bundled annotations, which are used as they
+    are.
+    """
     for label in config.data.ignored_labels:
         if label in annotations.classes:
             raise DataError(
-                f"config.data.ignored_labels has '{label}', a class of the annotations that come with '{config.data.name}'; "
+                f"config.data.ignored_labels has '{label}', a class of the annotations that come with "
+                f"'{config.data.name}'; "
                 "write an annotation file of your own and set --config.data.annotations=FILE."
             )

@@ -1,20 +1,27 @@
-"""ActivityNet 1.3: 200 classes in 20,000 web videos, 15,000 of them annotated for training and scoring. Nothing is bundled."""
+"""ActivityNet 1.3: 200 classes in 20,000 web videos, 15,000 of them annotated for training and scoring.
+Nothing is bundled.
+"""
 
 from tal_jax.data import features, frames
 from tal_jax.data.annotations import load_annotations
 
 ANNOTATIONS = "data/activitynet/activity_net.v1-3.min.json"
 HOW_TO_GET = (
-    "Get the videos of ActivityNet 1.3 and activity_net.v1-3.min.json from its organisers, then run: python -m tal_jax.prepare "
-    f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and point at other places with "
+    "Get the videos of ActivityNet 1.3 and activity_net.v1-3.min.json from its organisers, then run: python "
+    "-m tal_jax.prepare "
+    f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and "
+    f"point at other places with "
     "--config.data.annotations=FILE and --config.data.frames=FOLDER."
 )
 ANNOTATIONS_HINT = (
-    "Get this file from the organisers of ActivityNet, or point at another place with --config.data.annotations=FILE."
+    "Get this file from the organisers of ActivityNet, or point at another place with "
+    "--config.data.annotations=FILE."
 )
 FEATURES_HINT = (
-    "Put one file a video ID into that folder: v_ID.npz with feat_spa and feat_tem (C, T), as published for ECM, or v_ID.npy (T, C), "
-    "or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract --config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's "
+    "Put one file a video ID into that folder: v_ID.npz with feat_spa and feat_tem (C, T), as published for "
+    "ECM, or v_ID.npy (T, C), "
+    "or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract --config.data.stride_frames=16 "
+    "--config.data.snippet_frames=16 writes I3D's "
     "of videos. Point at another folder with --config.data.features=FOLDER."
 )
 
@@ -23,7 +30,8 @@ def data_config(input="rgb", version="1.3"):
     """`config.data` for ActivityNet.
 
     Args:
-      input: 'rgb' or 'flow', frames: every video squeezed into at most 768 of them, every action of one class; or 'features'.
+      input: 'rgb' or 'flow', frames: every video squeezed into at most 768 of them, every action of one
+        class; or 'features'.
       version: of the annotations, '1.2' or '1.3'.
     """
     if input == "features":

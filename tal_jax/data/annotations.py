@@ -2,17 +2,20 @@
 
 The file:
 
-    {"classes": ["walking", "sitting"],                      optional: fixes the class order; else labels are sorted
+    {"classes": ["walking", "sitting"],                      optional: fixes the class order; else labels are
+    sorted
      "database": {
        "my_recording": {
          "subset": "train",
          "duration": 411.96,                                 seconds, optional
-         "fps": 50, "num_frames": 20598,                     both optional; "num_samples" is read as num_frames too
-         "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in seconds; may be strings
+         "fps": 50, "num_frames": 20598,                     both optional; "num_samples" is read as
+         num_frames too "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in
+         seconds; may be strings
 
-An annotation without "segment" says that something happens but not when, enough to train a weakly supervised system on.
-An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn or to find. Other fields are
-not read; one that looks like a field that is absent, such as "segments", is an error.
+An annotation without "segment" says that something happens but not when, enough to train a weakly supervised
+system on. An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn
+or to find. Other fields are not read; one that looks like a field that is absent, such as "segments", is an
+error.
 """
 
 import dataclasses
@@ -45,7 +48,8 @@ class Recording:
         name: key in the annotation file; its feature file has this stem.
         subset: "train", "test", ... as in the file.
         duration_sec: length in seconds, None if not annotated.
-        segments_sec: (G, 2) float64, start and end of each action in seconds, in file order; NaN where only the label is known.
+        segments_sec: (G, 2) float64, start and end of each action in seconds, in file order; NaN where only
+            the label is known.
         labels: (G,) int32, 0-based indices into `Annotations.classes`.
         fps: the recording's own frame (sample) rate in 1/s, None if not annotated.
         num_frames: number of frames (samples), None if not annotated.
@@ -69,7 +73,8 @@ class Annotations:
     Attributes:
         classes: K names.
         recordings: name -> Recording.
-        unread: the fields of the file that are not read, such as "'url' of recordings"; of `load_annotations` alone.
+        unread: the fields of the file that are not read, such as "'url' of recordings"; of `load_annotations`
+            alone.
         all_labels: the labels in the file, ignored ones too; of `load_annotations` alone.
     """
 
@@ -80,7 +85,10 @@ class Annotations:
 
     def class_agnostic(self):
         """The same with one class, "action"."""
-        one = {name: dataclasses.replace(r, labels=np.zeros_like(r.labels)) for name, r in self.recordings.items()}
+        one = {
+            name: dataclasses.replace(r, labels=np.zeros_like(r.labels))
+            for name, r in self.recordings.items()
+        }
         return Annotations(("action",), one)
 
     def count_ignored(self):
@@ -105,7 +113,9 @@ class Annotations:
         """The recordings of one subset, same classes. Raises DataError if there is none."""
         chosen = {key: recording for key, recording in self.recordings.items() if recording.subset == name}
         if not chosen:
-            raise DataError(f"No recording has the subset '{name}'; the annotations have {self.subset_names()}.")
+            raise DataError(
+                f"No recording has the subset '{name}'; the annotations have {self.subset_names()}."
+            )
         return Annotations(self.classes, chosen)
 
 
@@ -115,19 +125,22 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
     Args:
         path: the JSON file.
         ignored_labels: labels that are no classes; their intervals become `Recording.ignored_sec`.
-        classes: class order to use instead of the file's; empty: the file's "classes", else its labels sorted.
+        classes: class order to use instead of the file's; empty: the file's "classes", else its labels
+            sorted.
         hint: what to do where the file is missing, added to the error.
 
     Returns:
         Annotations.
 
     Raises:
-        DataError: the file is missing, is no good JSON (see `read_json`), has another shape, names a recording as no file can be
-            called, or uses a label that is not a class.
+        DataError: the file is missing, is no good JSON (see `read_json`), has another shape, names a
+            recording as no file can be called, or uses a label that is not a class.
     """
     content = read_json(path, "annotation file", hint)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: the file must hold a JSON object with the field 'database', not a list or a value.")
+        raise DataError(
+            f"{path}: the file must hold a JSON object with the field 'database', not a list or a value."
+        )
     unread = dict.fromkeys(_unread_fields(content, "the file", path))
     database = content.get("database")
     if not isinstance(database, dict) or not database:
@@ -138,14 +151,17 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
         unread |= dict.fromkeys(_unread_fields(entry, "recordings", f"{path}: recording '{name}'"))
     all_rows = {name: _rows(path, name, entry, unread) for name, entry in database.items()}
     rows = {name: [row for row in found if row[0] not in ignored_labels] for name, found in all_rows.items()}
-    labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}  # label -> its first recording
+    # label -> its first recording
+    labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}
     classes = _class_order(path, classes or content.get("classes"), labels, ignored_labels)
     index = {label: i for i, label in enumerate(classes)}
     recordings = {}
     for name, entry in database.items():
         where = f"{path}: recording '{name}'"
         ignored = [row[1:] for row in all_rows[name] if row[0] in ignored_labels and not math.isnan(row[1])]
-        num_frames = positive_or_none(entry, "num_frames", where) or positive_or_none(entry, "num_samples", where)
+        num_frames = positive_or_none(entry, "num_frames", where) or positive_or_none(
+            entry, "num_samples", where
+        )
         recordings[name] = Recording(
             name=name,
             subset=entry["subset"],
@@ -156,31 +172,43 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
             num_frames=None if num_frames is None else int(num_frames),
             ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
         )
-    annotations = Annotations(classes, recordings, tuple(unread), frozenset(row[0] for found in all_rows.values() for row in found))
+    annotations = Annotations(
+        classes, recordings, tuple(unread), frozenset(row[0] for found in all_rows.values() for row in found)
+    )
     for sentence in annotations.absent_ignored(ignored_labels):
         log.warning(sentence)
     return annotations
 
 
 def _unread_fields(entry, owner, where):
-    """The fields of an object that are not read, as "'url' of recordings". Raises DataError for one that is but misspelt."""
+    """The fields of an object that are not read, as "'url' of recordings". Raises DataError for one that is
+    but misspelt.
+    """
     fields = sorted(entry.keys() - {*FIELDS[owner]})
     for field in fields:
         absent = [known for known in FIELDS[owner] if known not in entry]
         meant = difflib.get_close_matches(field.casefold(), absent, 1, cutoff=0.85)
         if meant:
-            raise DataError(f"{where} has a field {field!r:.60}, which is not read; if '{meant[0]}' is meant, call it so.")
+            raise DataError(
+                f"{where} has a field {field!r:.60}, which is not read; if '{meant[0]}' is meant, call it so."
+            )
     return [f"{field!r:.60} of {owner}" for field in fields]
 
 
 def _require_entry(entry, where):
     """Raises DataError unless the object of a recording has a subset and a list of annotations."""
     if not isinstance(entry, dict):
-        raise DataError(f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}.")
+        raise DataError(
+            f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}."
+        )
     if not isinstance(entry.get("subset"), str):
-        raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r:.60}.")
+        raise DataError(
+            f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r:.60}."
+        )
     if not is_printable(entry["subset"]):
-        raise DataError(f"{where}: field 'subset' holds a control character, {entry['subset']!r:.60}; correct it.")
+        raise DataError(
+            f"{where}: field 'subset' holds a control character, {entry['subset']!r:.60}; correct it."
+        )
     if not isinstance(entry.get("annotations", []), list):
         raise DataError(f"{where}: field 'annotations' must be a list, found {entry['annotations']!r:.60}.")
 
@@ -199,7 +227,9 @@ def _rows(path, name, entry, unread):
             rows.append((annotation["label"], math.nan, math.nan))
             continue
         if not isinstance(segment, list) or len(segment) != 2:
-            raise DataError(f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
+            raise DataError(
+                f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}."
+            )
         start_sec, end_sec = (require_number(value, f"{here}: field 'segment'") for value in segment)
         rows.append((annotation["label"], start_sec, end_sec))
     return rows
@@ -216,23 +246,32 @@ def _class_order(path, classes, labels, ignored_labels):
     if len(set(classes)) != len(classes):
         raise DataError(f"{path}: field 'classes' names a class twice.")
     classes = tuple(name for name in classes if name not in ignored_labels)
-    unknown = [f"'{label:.60}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes]
+    unknown = [
+        f"'{label:.60}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes
+    ]
     if unknown:
         raise DataError(
-            f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add the class."
+            f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add "
+            f"the class."
         )
     return classes
 
 
 def require_times(recordings, what_for):
-    """Raises DataError for the first recording with a label without times. recordings: of Annotations; what_for: for the sentence."""
+    """Raises DataError for the first recording with a label without times. recordings: of Annotations;
+    what_for: for the sentence.
+    """
     for name, recording in recordings.items():
         if np.isnan(recording.segments_sec).any():
-            raise DataError(f"Recording '{name}' has a label without times (no field 'segment'); {what_for} needs times.")
+            raise DataError(
+                f"Recording '{name}' has a label without times (no field 'segment'); {what_for} needs times."
+            )
 
 
 def require_number(value, where):
-    """The finite number that a JSON value or a text is; `where` begins the sentence of the DataError otherwise."""
+    """The finite number that a JSON value or a text is; `where` begins the sentence of the DataError
+    otherwise.
+    """
     try:
         wrong = isinstance(value, bool) or (isinstance(value, str) and "_" in value)  # float("1_0") is 10
         number = math.nan if wrong else float(value)
@@ -244,7 +283,9 @@ def require_number(value, where):
 
 
 def positive_or_none(entry, field, where):
-    """The positive number that a field of a dict holds, None where it is absent or null; `where` begins the DataError."""
+    """The positive number that a field of a dict holds, None where it is absent or null; `where` begins the
+    DataError.
+    """
     if entry.get(field) is None:
         return None
     number = require_number(entry[field], f"{where}: field '{field}'")

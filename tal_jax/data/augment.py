@@ -13,8 +13,8 @@ def augment_sequence(features, rng, *, scale=0.0, noise=0.0, rotation_deg=0.0):
       rng: np.random.Generator.
       scale: standard deviation of the log of one factor for all channels.
       noise: standard deviation of Gaussian noise, in units of the features.
-      rotation_deg: largest angle of a random rotation about a random axis, for channels that are (x, y, z) triples of
-        sensors in one housing: a device worn a little differently.
+      rotation_deg: largest angle of a random rotation about a random axis, for channels that are (x, y, z)
+        triples of sensors in one housing: a device worn a little differently.
 
     Returns:
       (T, C) float32.
@@ -24,7 +24,8 @@ def augment_sequence(features, rng, *, scale=0.0, noise=0.0, rotation_deg=0.0):
     if rotation_deg:
         if features.shape[1] % 3:
             raise DataError(
-                f"config.augment.rotation_deg needs (x, y, z) triples; the features have {features.shape[1]} channels."
+                f"config.augment.rotation_deg needs (x, y, z) triples; the features have {features.shape[1]} "
+                f"channels."
             )
         rotation = _rotation(rng.standard_normal(3), np.radians(rotation_deg) * rng.uniform(-1, 1))
         features = (features.reshape(-1, 3) @ rotation.astype(np.float32)).reshape(features.shape)

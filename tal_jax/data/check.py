@@ -48,7 +48,8 @@ def unit_problem(dataset, names):
     if not times or np.median(times) < NO_SECONDS:
         return ""
     return (
-        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the median; give "
+        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the "
+        f"median; give "
         "the times of the annotations in seconds, neither in milliseconds nor in frames."
     )
 

@@ -24,7 +24,8 @@ def read_detections(path):
         {recording: [{"label": str, "segment": [start_sec, end_sec], "score": float}]}, in file order.
 
     Raises:
-        DataError: the file is missing, is not JSON or has another shape; the sentence names recording and field.
+        DataError: the file is missing, is not JSON or has another shape; the sentence names recording and
+            field.
     """
     return {name: [_detection(d, f"{path}: recording '{name}', detection {i}") for i, d in enumerate(found)]
             for name, found in read_results(path).items()}  # fmt: skip
@@ -34,23 +35,27 @@ def read_detections_of(path, annotations):
     """`read_detections` with every recording called as the annotations call it.
 
     Args:
-        path: the JSON file. Names match as `names.match_names` says; recordings that the annotations lack keep theirs.
+        path: the JSON file. Names match as `names.match_names` says; recordings that the annotations lack
+            keep theirs.
         annotations: `Annotations`.
 
-    Returns, Raises: as `read_detections`; DataError also if two names of the file are of one recording, and if there are recordings
+    Returns, Raises: as `read_detections`; DataError also if two names of the file are of one recording, and
+    if there are recordings
         or labels but none that the annotations have.
     """
     detections = read_detections(path)
     known = match_names_of_file(path, detections, annotations.recordings)
     if detections and not any(known.values()):
         raise DataError(
-            f"{path}: none of its recordings is in the annotations. Its first is '{next(iter(detections))}', that of the annotations "
+            f"{path}: none of its recordings is in the annotations. Its first is '{next(iter(detections))}', "
+            f"that of the annotations "
             f"'{next(iter(annotations.recordings), '')}'; correct the names or choose other annotations."
         )
     labels = {d["label"]: None for found in detections.values() for d in found}
     if labels and not labels.keys() & set(annotations.classes):
         raise DataError(
-            f"{path}: none of its labels is a class of the annotations. Its first is '{next(iter(labels))}', their classes are "
+            f"{path}: none of its labels is a class of the annotations. Its first is '{next(iter(labels))}', "
+            f"their classes are "
             f"{', '.join(annotations.classes)}; correct the labels or choose other annotations."
         )
     return {known[name] or name: found for name, found in detections.items()}
@@ -78,11 +83,15 @@ def times_problem(detections, annotations):
 
 
 def read_results(path, what="detections"):
-    """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked. Raises DataError."""
+    """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked.
+    Raises DataError.
+    """
     content = read_json(path, f"{what} file")
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise DataError(f'{path}: field "results" must be an object {{recording: [{what[:-1]}, ...]}}; it is not there.')
+        raise DataError(
+            f'{path}: field "results" must be an object {{recording: [{what[:-1]}, ...]}}; it is not there.'
+        )
     for name, found in results.items():
         require_name(name, path)
         if not isinstance(found, list):
@@ -91,11 +100,13 @@ def read_results(path, what="detections"):
 
 
 def write_detections(path, results):
-    """Writes a detections file that `read_detections` gives back exactly; an interrupted write leaves the old one.
+    """Writes a detections file that `read_detections` gives back exactly; an interrupted write leaves the old
+    one.
 
     Args:
         path: the file; its folder is made.
-        results: {recording: [{"label", "segment": [start_sec, end_sec], "score"}]}, numbers of Python or NumPy.
+        results: {recording: [{"label", "segment": [start_sec, end_sec], "score"}]}, numbers of Python or
+            NumPy.
 
     Raises:
         DataError: a number is NaN or infinite, which JSON cannot hold.
@@ -103,16 +114,24 @@ def write_detections(path, results):
     for name, found in results.items():
         for i, d in enumerate(found):
             if not all(math.isfinite(value) for value in (*d["segment"], d["score"])):
-                raise DataError(f"Cannot write {path}: recording '{name}', detection {i} holds a number that is not finite: {d}.")
-    content = {"version": "tal_jax", "results": results, "external_data": {}}  # which the ActivityNet tools ask for
+                raise DataError(
+                    f"Cannot write {path}: recording '{name}', detection {i} holds a number that is not "
+                    f"finite: {d}."
+                )
+    # which the ActivityNet tools ask for
+    content = {"version": "tal_jax", "results": results, "external_data": {}}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8"
+        )
 
 
 def _detection(detection, where):
     """One detection with its numbers as floats."""
     if not isinstance(detection, dict):
-        raise DataError(f"{where} must be an object with 'label', 'segment' and 'score', found {detection!r:.60}.")
+        raise DataError(
+            f"{where} must be an object with 'label', 'segment' and 'score', found {detection!r:.60}."
+        )
     for field in ("label", "segment", "score"):
         if field not in detection:
             raise DataError(f"{where}: field '{field}' is missing.")
@@ -123,4 +142,8 @@ def _detection(detection, where):
     if not isinstance(segment, list) or len(segment) != 2:
         raise DataError(f"{where}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
     segment_sec = [require_number(value, f"{where}: field 'segment'") for value in segment]
-    return {"label": label, "segment": segment_sec, "score": require_number(detection["score"], f"{where}: field 'score'")}
+    return {
+        "label": label,
+        "segment": segment_sec,
+        "score": require_number(detection["score"], f"{where}: field 'score'"),
+    }

@@ -110,7 +110,8 @@ def as_rows(array, path):
         array = array[0]
     if array.ndim != 2 or not array.size:
         raise DataError(
-            f"Feature file {path} holds an array of shape {array.shape}; it must be (T, C), neither of them 0."
+            f"Feature file {path} holds an array of shape {array.shape}; it must be (T, C), neither of them "
+            f"0."
         )
     if array.dtype.kind not in "fiu":
         raise DataError(f"Feature file {path} holds values of type {array.dtype}; they must be real numbers.")

@@ -29,17 +29,20 @@ class Dataset:
 
     Attributes:
         annotations: the recordings of the training and test subsets whose features are there.
-        read: recording name -> (T, C) float array, or frames (T, H, W, C) uint8, perhaps a read-only memory map; not to be changed, for the last
-            `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
+        read: recording name -> (T, C) float array, or frames (T, H, W, C) uint8, perhaps a read-only memory
+            map; not to be changed, for the last `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
         timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
         missing: names of the recordings whose features are not there (only under `allow_missing`).
         proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
-        seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the row that the
-            longer of two streams has more; None: those of its T features.
-        frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the config or its file
-            says; 0 for features that are spread evenly over a recording, and for frames, which may be. None: 0 for all.
-        notes: recording name -> what was left out, resampled or found in its file, by kind (see `FeatureFile`); None: nothing.
-        recording_scores: for these systems, recording name -> (K,) class scores of `config.evaluate.recording_scores`; else None.
+        seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the
+            row that the longer of two streams has more; None: those of its T features.
+        frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the
+            config or its file says; 0 for features that are spread evenly over a recording, and for frames,
+            which may be. None: 0 for all.
+        notes: recording name -> what was left out, resampled or found in its file, by kind (see
+            `FeatureFile`); None: nothing.
+        recording_scores: for these systems, recording name -> (K,) class scores of
+            `config.evaluate.recording_scores`; else None.
     """
 
     annotations: Annotations
@@ -53,18 +56,24 @@ class Dataset:
     notes: Callable[[str], dict] | None = None
 
     def duration_sec(self, name):
-        """Length of a recording in seconds: as annotated, or else what its features have seen (which reads them)."""
+        """Length of a recording in seconds: as annotated, or else what its features have seen (which reads
+        them).
+        """
         annotated = self.annotations.recordings[name].duration_sec
         if annotated:
             return annotated
-        return float(self.seen_sec(name) if self.seen_sec else self.timeline(name).seen_sec(len(self.read(name))))
+        return float(
+            self.seen_sec(name) if self.seen_sec else self.timeline(name).seen_sec(len(self.read(name)))
+        )
 
 
 def data_config(**fields):
     """The section `config.data` of features and signals: these fields, or their values in `fields`."""
     data = any_data_config()
-    data.csv_columns = ()  # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
-    # Of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us, ns); "": the one that
+    # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
+    data.csv_columns = ()
+    # Of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us, ns); "":
+    # the one that
     # is called time, timestamp, …; "none": times are not used.
     data.csv_time_column = ""
     data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
@@ -75,14 +84,16 @@ def data_config(**fields):
 def any_data_config():
     """The fields of `config.data` that features and frames share."""
     data = ml_collections.ConfigDict()
-    data.name = "folder"  # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
+    # a data set of data.DATASETS; "folder": none of the built-in ones, the next two say all
+    data.name = "folder"
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.ignored_labels = IGNORED_LABELS  # labels that are no classes
     # Folder with one file a recording, NAME.npy, .csv … (feature_files.SUFFIXES); "": the data set's own.
     data.features = ""
     data.file_prefix = ""  # what the names of files may begin with before the recording's name
-    data.fps = 0.0  # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
+    # frames (samples) a second of recordings whose annotation has no "fps"; 0: spread over the duration
+    data.fps = 0.0
     # From one feature to the next; 0: the features of a recording are spread evenly over its frames.
     data.stride_frames = 1
     data.snippet_frames = 1  # that one feature has seen
@@ -124,8 +135,9 @@ def folder_dataset(annotations, folder, data, hint=""):
 
 
 def build_dataset(annotations, read_raw, available, data, place, hint=""):
-    """Dataset of a function that reads the features of a recording; puts samples that have times on an even axis, folds them
-    and checks channels on reading. What a file is like that others are not is logged, the first of each kind.
+    """Dataset of a function that reads the features of a recording; puts samples that have times on an even
+    axis, folds them and checks channels on reading. What a file is like that others are not is logged, the
+    first of each kind.
 
     Args:
         annotations: Annotations.
@@ -138,7 +150,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     Returns, Raises: as `folder_dataset`.
     """
     if data.stream and data.stream not in STREAMS:
-        raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {', '.join(STREAMS)}, or empty.")
+        raise DataError(
+            f"config.data.stream is '{data.stream}'; it must be one of {', '.join(STREAMS)}, or empty."
+        )
     subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.get("clips_subset"))))
     wanted = {
         name: recording
@@ -148,9 +162,15 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     missing = tuple(name for name in wanted if name not in available)
     if missing:
         what = "feature file" if data.input == "features" else "frames"
-        count = f"{len(missing)} of {len(wanted)} recordings have no {what} {place} (the first is '{missing[0]}')"
+        count = (
+            f"{len(missing)} of {len(wanted)} recordings have no {what} {place} (the first is '{missing[0]}')"
+        )
         if not data.allow_missing or len(missing) == len(wanted):
-            rest = "" if len(missing) == len(wanted) else " Set config.data.allow_missing=True to go on with the others."
+            rest = (
+                ""
+                if len(missing) == len(wanted)
+                else " Set config.data.allow_missing=True to go on with the others."
+            )
             raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
         log.warning("%s; they are not used.", count)
     recordings = {name: recording for name, recording in wanted.items() if name not in missing}
@@ -158,7 +178,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         names = ("train_subset", "test_subset", "clips_subset")
         fields = {name: data[name] for name in names if data.get(name)}
         asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
-        raise DataError(f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}.")
+        raise DataError(
+            f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}."
+        )
 
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
     axes, tell = {}, told_once()  # recording name -> Axis, of those that have been read
@@ -209,13 +231,23 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         return timeline(name).stride_frames / timeline(name).fps
 
     kept = Annotations(annotations.classes, recordings)
-    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=lambda name: axis(name).notes)
+    return Dataset(
+        kept,
+        read,
+        timeline,
+        missing,
+        seen_sec=seen_sec,
+        frame_sec=frame_sec,
+        notes=lambda name: axis(name).notes,
+    )
 
 
 def common_frame_sec(dataset, names):
-    """(seconds, problem): how long a frame lasts in the recordings, see `Dataset.frame_sec`; a sentence if they do not agree.
+    """(seconds, problem): how long a frame lasts in the recordings, see `Dataset.frame_sec`; a sentence if
+    they do not agree.
 
-    Seconds are the median, or None where the recordings do not agree or nothing says. The sentence is "" where they agree.
+    Seconds are the median, or None where the recordings do not agree or nothing says. The sentence is ""
+    where they agree.
     """
     lasts = {name: dataset.frame_sec(name) for name in names} if dataset.frame_sec else {}
     lasts = {name: frame_sec for name, frame_sec in lasts.items() if frame_sec}
@@ -225,17 +257,20 @@ def common_frame_sec(dataset, names):
     if lasts[long] < OTHER_RATE * lasts[short]:
         return float(np.median([*lasts.values()])), ""
     return None, (
-        f"A frame lasts {lasts[short]:.4g} s in recording '{short}' and {lasts[long]:.4g} s in recording '{long}'; resample the "
+        f"A frame lasts {lasts[short]:.4g} s in recording '{short}' and {lasts[long]:.4g} s in recording "
+        f"'{long}'; resample the "
         "files to one rate, for a network counts frames."
     )
 
 
 def file_notes(dataset, constant):
-    """Sentences about feature files, as `--mode=check_data` prints them: what was left out or resampled, what never changes.
+    """Sentences about feature files, as `--mode=check_data` prints them: what was left out or resampled, what
+    never changes.
 
     Args:
         dataset: Dataset.
-        constant: name of each recording that can be read -> what `signals.constant_channels` says of its features.
+        constant: name of each recording that can be read -> what `signals.constant_channels` says of its
+            features.
 
     Returns:
         list of sentences; those that do no harm begin with "Note:".
@@ -245,12 +280,16 @@ def file_notes(dataset, constant):
         for kind, note in dataset.notes(name).items() if dataset.notes else ():
             kinds.setdefault(kind, []).append((name, note))
     sentences = [
-        f"Note: recording '{found[0][0]}' {found[0][1]}." + (f" {len(found) - 1} more have such notes." if len(found) > 1 else "")
+        f"Note: recording '{found[0][0]}' {found[0][1]}."
+        + (f" {len(found) - 1} more have such notes." if len(found) > 1 else "")
         for found in kinds.values()
     ]
     still = [name for name, (channels, count) in constant.items() if len(channels) == count]
     if still:
-        return [*sentences, f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'."]
+        return [
+            *sentences,
+            f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'.",
+        ]
     everywhere = set.intersection(*({*channels} for channels, _ in constant.values())) if constant else set()
     if everywhere:
         listed = ", ".join(map(str, sorted(everywhere)))
@@ -260,5 +299,8 @@ def file_notes(dataset, constant):
     if some:
         name, channels = next(iter(some.items()))
         listed = ", ".join(map(str, channels))
-        sentences.append(f"Note: {len(some)} recordings have channels that never change; the first is '{name}', channels {listed}.")
+        sentences.append(
+            f"Note: {len(some)} recordings have channels that never change; the first is '{name}', channels "
+            f"{listed}."
+        )
     return sentences

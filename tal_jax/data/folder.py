@@ -1,4 +1,6 @@
-"""Any data set: an annotation file, and a folder of feature files or one that `tal_jax.prepare` has made of videos."""
+"""Any data set: an annotation file, and a folder of feature files or one that `tal_jax.prepare` has made of
+videos.
+"""
 
 from tal_jax.data import features, frames
 from tal_jax.data.annotations import load_annotations
@@ -11,11 +13,17 @@ def data_config(input="features"):
 
 
 def load(config):
-    """Dataset of the annotation file `config.data.annotations` and the folder `config.data.features` or `config.data.frames`."""
+    """Dataset of the annotation file `config.data.annotations` and the folder `config.data.features` or
+    `config.data.frames`.
+    """
     data = config.data
     where = "features" if data.input == "features" else "frames"
     for field in ("annotations", where):
         if not data[field]:
             raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")
     annotations = load_annotations(data.annotations, data.ignored_labels)
-    return features.folder_dataset(annotations, data.features, data) if where == "features" else frames.load(config, annotations)
+    return (
+        features.folder_dataset(annotations, data.features, data)
+        if where == "features"
+        else frames.load(config, annotations)
+    )

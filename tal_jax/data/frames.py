@@ -1,7 +1,8 @@
 """Frames of videos as `tal_jax.prepare` stores them, and the clips cut from them.
 
-A folder holds, for each video, rgb/NAME.npy (T, H, W, 3) uint8, perhaps flow/NAME.npy (T, H, W, 2) uint8 (TV-L1; 0 to 255 mean -20 to
-20 pixels), and info/NAME.json with "fps", the rate of these frames, and "duration_sec", the length of the video.
+A folder holds, for each video, rgb/NAME.npy (T, H, W, 3) uint8, perhaps flow/NAME.npy (T, H, W, 2) uint8
+(TV-L1; 0 to 255 mean -20 to 20 pixels), and info/NAME.json with "fps", the rate of these frames, and
+"duration_sec", the length of the video.
 """
 
 import pathlib
@@ -14,7 +15,10 @@ from tal_jax.data.made_of_videos import as_stored
 from tal_jax.errors import DataError
 
 STREAMS = {"rgb": 3, "flow": 2}  # channels
-HOW_TO_GET = "Make it from the videos with: python -m tal_jax.prepare --dataset=… --videos=FOLDER --out=FOLDER (docs/data.md)."
+HOW_TO_GET = (
+    "Make it from the videos with: python -m tal_jax.prepare --dataset=… --videos=FOLDER --out=FOLDER "
+    "(docs/data.md)."
+)
 GREY = 127.5  # the pixel value that the network sees as 0; float16 holds it exactly
 
 
@@ -25,20 +29,27 @@ def data_config(**fields):
     data.frames = ""  # folder made by tal_jax.prepare
     data.fps = 10.0  # of frames taken from a video; 0: so many that the whole video is at most 768 frames
     data.frame_pixels = 112  # height and width of stored frames
-    data.crop_pixels = 96  # height and width that the network sees: at random in training, the centre otherwise
-    data.train_padding = 0.0  # pixel value behind the end of a recording that is shorter than a window; ActivityNet: 127.5
+    # height and width that the network sees: at random in training, the centre otherwise
+    data.crop_pixels = 96
+    # pixel value behind the end of a recording that is shorter than a window; ActivityNet: 127.5
+    data.train_padding = 0.0
     data.update(fields)
     return data
 
 
 def load(config, annotations, hint=HOW_TO_GET):
-    """Dataset of the frames in `config.data.frames`: (T, H, W, C) uint8 a video, at the rate that its info/NAME.json says."""
+    """Dataset of the frames in `config.data.frames`: (T, H, W, C) uint8 a video, at the rate that its
+    info/NAME.json says.
+    """
     data = config.data
     if data.input not in STREAMS:
         raise DataError(f"config.data.input is '{data.input}'; it must be one of {', '.join(STREAMS)}.")
     folder = pathlib.Path(data.frames)
     files = {path.stem for path in (folder / data.input).glob("*.npy")}
-    stems = {name: next((s for s in (f"{data.file_prefix}{name}", name) if s in files), None) for name in annotations.recordings}
+    stems = {
+        name: next((s for s in (f"{data.file_prefix}{name}", name) if s in files), None)
+        for name in annotations.recordings
+    }
     there = {name for name, stem in stems.items() if stem}
     recordings = {
         name: as_stored(recording, folder / "info" / f"{stems[name]}.json") if name in there else recording
@@ -46,7 +57,9 @@ def load(config, annotations, hint=HOW_TO_GET):
     }
     place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
     annotations = Annotations(annotations.classes, recordings)
-    return features.build_dataset(annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint)
+    return features.build_dataset(
+        annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint
+    )
 
 
 def read_frames(folder, data, stem):
@@ -64,17 +77,28 @@ def read_frames(folder, data, stem):
     try:
         frames = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a damaged header leads NumPy to almost anything
-        raise DataError(f"Cannot read the frames {path}: {str(error):.200}. Delete the file and run tal_jax.prepare again.") from error
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (pixels, pixels, channels) or not frames.size:
+        raise DataError(
+            f"Cannot read the frames {path}: {str(error):.200}. Delete the file and run tal_jax.prepare "
+            f"again."
+        ) from error
+    if (
+        frames.dtype != np.uint8
+        or frames.ndim != 4
+        or frames.shape[1:] != (pixels, pixels, channels)
+        or not frames.size
+    ):
         expected = f"(T, {pixels}, {pixels}, {channels})"
         raise DataError(
-            f"{path} holds {frames.dtype} of shape {frames.shape}; config.data.frame_pixels asks for uint8 of shape {expected}."
+            f"{path} holds {frames.dtype} of shape {frames.shape}; config.data.frame_pixels asks for uint8 "
+            f"of shape {expected}."
         )
     return frames
 
 
 def random_view(shape, crop_pixels, flip, rng):
-    """AFSD: where a training clip is cropped and whether it is flipped, with probability `flip`: (top, left, flipped)."""
+    """AFSD: where a training clip is cropped and whether it is flipped, with probability `flip`: (top, left,
+    flipped).
+    """
     top, left = (int(rng.integers(size - crop_pixels + 1)) for size in shape[1:3])
     return top, left, bool(rng.random() < flip)
 

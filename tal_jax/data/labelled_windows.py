@@ -53,7 +53,9 @@ def examples(config, dataset):
 
 
 def problems(config, dataset):
-    """Sentences on the classes that training does not learn, for `System.problems`. Raises DataError as `find`."""
+    """Sentences on the classes that training does not learn, for `System.problems`. Raises DataError as
+    `find`.
+    """
     return _problems(config, dataset, find(config, dataset))
 
 
@@ -85,7 +87,8 @@ def find(config, dataset):
         for offset, _, labels in windows.training_windows(segments, recording.labels, num_frames, **grid):
             found.items.append(Item(name, offset, num_frames))
             found.seen.update(labels.tolist())
-        # An interval with an ignored label may hold an action, so it is no background that is far from actions.
+        # An interval with an ignored label may hold an action, so it is no background that is far from
+        # actions.
         intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
         free = windows.background_offsets(intervals, num_frames, window=grid["window"], stride=grid["stride"])
         found.backgrounds.extend(Item(name, offset, num_frames) for offset in free)
@@ -97,7 +100,9 @@ def find(config, dataset):
 def window_grid(config):
     """What the functions of data.windows take of `config.window`."""
     window = config.window
-    return dict(window=window.frames, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0))
+    return dict(
+        window=window.frames, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0)
+    )
 
 
 def make_examples(config, dataset, found, more=None):
@@ -107,13 +112,13 @@ def make_examples(config, dataset, found, more=None):
         config: the run's config (`data`, `window`, `augment`).
         dataset: data.features.Dataset.
         found: Labelled.
-        more: (recording name, segments (N, 2) float64 in frames of the window, how many frames it has of the recording,
-            np.random.Generator) -> dict of arrays that an example has beside; None: nothing.
+        more: (recording name, segments (N, 2) float64 in frames of the window, how many frames it has of the
+            recording, np.random.Generator) -> dict of arrays that an example has beside; None: nothing.
 
     Returns:
-        (items, make_example): a list of Item, those with a whole action first, then `BACKGROUND` so often that it is the
-        share `window.background` of all, but at most as often as there are windows without action; and
-        (Item, np.random.Generator) -> example, a dict of
+        (items, make_example): a list of Item, those with a whole action first, then `BACKGROUND` so often
+        that it is the share `window.background` of all, but at most as often as there are windows without
+        action; and (Item, np.random.Generator) -> example, a dict of
         inputs, num_frames: see `windows.window_inputs`;
         segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows.
     """
@@ -133,7 +138,9 @@ def make_examples(config, dataset, found, more=None):
         num_frames = min(item.num_frames - offset, size)
         if config.augment.crop and rng.random() < config.augment.crop:
             offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
-        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, config.window.get("first_frame", 0))
+        segments, labels = windows.cut_window(
+            *truths[item.name], offset, num_frames, config.window.get("first_frame", 0)
+        )
         example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
         example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
         example["segments_frame"][: len(segments)] = segments
@@ -151,7 +158,9 @@ def _lengths(found):
 
 def _problems(config, dataset, found):
     labels = np.concatenate([labels for _, labels in found.truths.values()]) - 1
-    return class_problems(config, dataset.annotations.subset(config.data.train_subset), _lengths(found), labels, found.seen)
+    return class_problems(
+        config, dataset.annotations.subset(config.data.train_subset), _lengths(found), labels, found.seen
+    )
 
 
 def random_crop(segments_frame, offset, num_frames, rng):
@@ -173,7 +182,9 @@ def random_crop(segments_frame, offset, num_frames, rng):
         return offset, num_frames
     chosen = rng.choice(whole)
     length = int(rng.integers(last[chosen] - first[chosen], num_frames, endpoint=True))
-    start = rng.integers(max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length), endpoint=True)
+    start = rng.integers(
+        max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length), endpoint=True
+    )
     return int(start), length
 
 

@@ -87,7 +87,8 @@ def class_problems(config, annotations, lengths, labels, seen):
         elif longer and k in seen:
             note = "" if longer > MOST_LONGER * len(of_class) else "Note: "
             problems.append(
-                f"{note}{longer} of the {len(of_class)} training actions of the class '{name}' are longer than a window of "
+                f"{note}{longer} of the {len(of_class)} training actions of the class '{name}' are longer "
+                f"than a window of "
                 f"{size} frames, so they are not learnt whole; {longer_window(config, of_class)}."
             )
         elif len(of_class) and k not in seen:

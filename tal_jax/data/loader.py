@@ -1,4 +1,6 @@
-"""Batches for training: shuffled, augmented, of fixed size, ready before they are asked for, and the same after a restart."""
+"""Batches for training: shuffled, augmented, of fixed size, ready before they are asked for, and the same
+after a restart.
+"""
 
 import copy
 import itertools
@@ -11,10 +13,12 @@ import numpy as np
 class TrainingBatches:
     """Endless iterator of batches, a pure function of (seed, number of batches drawn).
 
-    An epoch visits every item once in a new order; its last batch, where short, is padded with repeated examples whose
-    `sample_mask` is 0. Examples are made in background threads while the accelerator works on earlier batches.
+    An epoch visits every item once in a new order; its last batch, where short, is padded with repeated
+    examples whose `sample_mask` is 0. Examples are made in background threads while the accelerator works on
+    earlier batches.
 
-    Of several processes each makes its own rows of every batch; together they are the rows that one process makes alone.
+    Of several processes each makes its own rows of every batch; together they are the rows that one process
+    makes alone.
     """
 
     def __init__(self, items, make_example, *, batch_size, seed, threads=2, start=0, process=(0, 1)):
@@ -22,8 +26,8 @@ class TrainingBatches:
         Args:
           items: sequence of what `make_example` takes.
           make_example: (item, np.random.Generator) -> dict of arrays, of the same shapes for all items.
-          batch_size: examples in a batch; dict entries get this leading dimension, `sample_mask` (batch_size,) float32 is added.
-            With N processes, of which it must be a multiple, batch_size / N.
+          batch_size: examples in a batch; dict entries get this leading dimension, `sample_mask`
+            (batch_size,) float32 is added. With N processes, of which it must be a multiple, batch_size / N.
           seed: of order and augmentation.
           threads: that make examples; 0 makes them in the caller.
           start: batches to skip, for resuming.
@@ -70,7 +74,9 @@ def stack(examples):
 
 
 def pad_batch(batch, batch_size, size=None):
-    """Repeats the first example until the batch is full; `sample_mask` is 1 of the first `size` (None: of all that were given)."""
+    """Repeats the first example until the batch is full; `sample_mask` is 1 of the first `size` (None: of all
+    that were given).
+    """
     size = len(jax.tree.leaves(batch)[0]) if size is None else size
     rows = np.where(np.arange(batch_size) < size, np.arange(batch_size), 0)
     padded = jax.tree.map(lambda values: np.asarray(values)[rows], batch)

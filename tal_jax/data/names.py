@@ -7,7 +7,8 @@ import unicodedata
 from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
 
-# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that of a
+# Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that
+# of a
 # file on its way, ".NAME.cas.npz.1a2b3c4d".
 MAX_BYTES = 237
 VIDEO_SUFFIXES = tuple(
@@ -17,7 +18,8 @@ FILE_SUFFIXES = VIDEO_SUFFIXES + FEATURE_SUFFIXES  # of recordings, and of what 
 
 
 def require_name(name, where):
-    """Raises DataError for a recording's or video's name that is no plain file name; `where` begins the sentence.
+    """Raises DataError for a recording's or video's name that is no plain file name; `where` begins the
+    sentence.
 
     Such a name is empty, begins with a dot, holds '/', '\\' or a control character, or has more than
     `MAX_BYTES` bytes in UTF-8.
@@ -41,7 +43,9 @@ def require_label(label, where):
 
 @functools.lru_cache(4096)
 def is_printable(text):
-    """Whether a text has no control character, no line separator and no half of a character: a terminal shows it as it is."""
+    """Whether a text has no control character, no line separator and no half of a character: a terminal shows
+    it as it is.
+    """
     return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
 
 

@@ -11,8 +11,8 @@ FLOW_BOUND = 20.0  # pixels between two frames; the ends of uint8
 def optical_flow(previous, following):
     """TV-L1 optical flow of grey frames, as uint8.
 
-    Motions are clipped to [-20, 20] pixels and mapped linearly to [0, 255], so that value/255*2 - 1 is motion/20;
-    standing still is 128 (127.5 rounded to even).
+    Motions are clipped to [-20, 20] pixels and mapped linearly to [0, 255], so that value/255*2 - 1 is
+    motion/20; standing still is 128 (127.5 rounded to even).
 
     Args:
         previous, following: (H, W, 3) uint8 RGB.
@@ -25,7 +25,8 @@ def optical_flow(previous, following):
     """
     if not hasattr(cv2, "optflow"):
         raise DataError(
-            "Optical flow needs OpenCV's contrib modules: pip uninstall opencv-python opencv-python-headless, then "
+            "Optical flow needs OpenCV's contrib modules: pip uninstall opencv-python "
+            "opencv-python-headless, then "
             "pip install --force-reinstall opencv-contrib-python-headless."
         )
     previous, following = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, following))
@@ -40,8 +41,8 @@ def flows(frames):
         frames: iterable of T >= 1 frames (H, W, 3) uint8 RGB.
 
     Yields:
-        T flows (H, W, 2) uint8, see `optical_flow`. As in AFSD the last frame, which has no next one, repeats the flow before
-        it; a single frame stands still.
+        T flows (H, W, 2) uint8, see `optical_flow`. As in AFSD the last frame, which has no next one, repeats
+        the flow before it; a single frame stands still.
     """
     flow = previous = None
     for frame in frames:

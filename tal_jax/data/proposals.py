@@ -1,7 +1,8 @@
-"""Proposals: segments in which something may happen, what two-stage systems start from; read, checked, written, and made.
+"""Proposals: segments in which something may happen, what two-stage systems start from; read, checked,
+written, and made.
 
-Any system's candidates can be the proposals of another (`from_candidates`), and so can the groups of an actionness sequence
-(`ops.grouping`). `evaluation.proposals` scores them.
+Any system's candidates can be the proposals of another (`from_candidates`), and so can the groups of an
+actionness sequence (`ops.grouping`). `evaluation.proposals` scores them.
 """
 
 import dataclasses
@@ -24,11 +25,11 @@ class Proposals:
     """The proposals of one recording, best first: by falling score, of equal ones in file order.
 
     Attributes:
-        segments_sec: (N, 2) float64, start < end, within the recording; where its duration is not annotated, and before
-            `proposals_of`, they may pass its end. N may be 0.
+        segments_sec: (N, 2) float64, start < end, within the recording; where its duration is not annotated,
+            and before `proposals_of`, they may pass its end. N may be 0.
         scores: (N,) float64, finite; 1 where the file has none.
-        labels: (N,) int32, 0-based indices into `Annotations.classes`, -1 where the file names no class of theirs; None where it
-            names none at all.
+        labels: (N,) int32, 0-based indices into `Annotations.classes`, -1 where the file names no class of
+            theirs; None where it names none at all.
     """
 
     segments_sec: np.ndarray
@@ -37,7 +38,9 @@ class Proposals:
 
     def take(self, rows):
         """Those in `rows`: a slice, indices or a mask."""
-        return Proposals(self.segments_sec[rows], self.scores[rows], None if self.labels is None else self.labels[rows])
+        return Proposals(
+            self.segments_sec[rows], self.scores[rows], None if self.labels is None else self.labels[rows]
+        )
 
     def within(self, duration_sec):
         """Those that have a length before the end of the recording, cut there."""
@@ -70,10 +73,14 @@ class Report:
     recordings: int
 
     def __str__(self):
-        dropped = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items() if number) or "none"
+        dropped = (
+            ", ".join(f"{number} {reason}" for reason, number in self.dropped.items() if number) or "none"
+        )
         with_some = self.recordings - len(self.without_proposals)
         lacking = (
-            f" Not in the annotations: {', '.join(self.unknown[:3])}{', …' * (len(self.unknown) > 3)}." if self.unknown else ""
+            f" Not in the annotations: {', '.join(self.unknown[:3])}{', …' * (len(self.unknown) > 3)}."
+            if self.unknown
+            else ""
         )
         return (
             f"{self.rows} proposals read, {self.kept} kept, in {with_some} of {self.recordings} recordings; "
@@ -85,23 +92,25 @@ def read_proposals(path, annotations):
     """Reads and checks proposals; the form of the file is seen from its name and first line.
 
     Args:
-        path: a .json file as the ActivityNet evaluator takes it, a text list as of SSN and P-GCN or of rows `recording start end`
-            (either may be .xz), or a folder of NAME.csv as of BSN, BMN and TCANet. docs/data.md shows them.
-        annotations: `Annotations`, which give the recordings, their lengths and the classes. A recording may be called v_NAME,
-            NAME.mp4 or name in one and NAME in the other, see `names.match_names`.
+        path: a .json file as the ActivityNet evaluator takes it, a text list as of SSN and P-GCN or of rows
+            `recording start end` (either may be .xz), or a folder of NAME.csv as of BSN, BMN and TCANet.
+            docs/data.md shows them.
+        annotations: `Annotations`, which give the recordings, their lengths and the classes. A recording may
+            be called v_NAME, NAME.mp4 or name in one and NAME in the other, see `names.match_names`.
 
     Returns:
         ({recording: Proposals} for every annotated recording, Report).
 
     Raises:
-        DataError: the file is missing or of another form, two of its names mean one recording, or all of its recordings
-            are unknown.
+        DataError: the file is missing or of another form, two of its names mean one recording, or all of its
+            recordings are unknown.
     """
     blocks = proposal_files.read_blocks(path)
     proposals, report = match_blocks(path, blocks, annotations)
     if blocks and len(report.unknown) == len(blocks):
         raise DataError(
-            f"{path}: none of its recordings is in the annotations. Its first is '{blocks[0].name}', that of the annotations "
+            f"{path}: none of its recordings is in the annotations. Its first is '{blocks[0].name}', that of "
+            f"the annotations "
             f"'{next(iter(proposals), '')}'; correct the names or choose other annotations."
         )
     return proposals, report
@@ -123,20 +132,25 @@ def match_blocks(path, blocks, annotations):
             continue
         keep = _what_to_keep(block, extent[0], dropped)
         cut += int(np.sum((block.segments[keep] < 0) | (block.segments[keep] > extent[0])))
-        parts[name].append(_in_seconds(block, keep, *extent, annotations.recordings[name].duration_sec, annotations.classes))
+        parts[name].append(
+            _in_seconds(block, keep, *extent, annotations.recordings[name].duration_sec, annotations.classes)
+        )
     proposals = {name: _joined(found) for name, found in parts.items()}
     counts = {name: len(found.scores) for name, found in proposals.items()}
     without = tuple(name for name, count in counts.items() if not count)
     rows = sum(len(block.scores) for block in blocks)
     absent = tuple(name for name in counts if name not in named)
-    return proposals, Report(rows, sum(counts.values()), cut, dropped, tuple(unknown), without, absent, len(counts))
+    return proposals, Report(
+        rows, sum(counts.values()), cut, dropped, tuple(unknown), without, absent, len(counts)
+    )
 
 
 def require_proposals(config, dataset):
     """The dataset's proposals. Raises DataError if it has none."""
     if dataset.proposals is None:
         raise DataError(
-            f"{config.system} starts from proposals; set --config.proposals=FILE. --mode=propose makes them with any trained system."
+            f"{config.system} starts from proposals; set --config.proposals=FILE. --mode=propose makes them "
+            f"with any trained system."
         )
     return dataset.proposals
 
@@ -144,14 +158,16 @@ def require_proposals(config, dataset):
 def proposals_of(config, dataset, name):
     """The proposals of a recording, within it.
 
-    A duration that is not annotated follows from the features. They are read here, when the recording is used, not with the file
-    of proposals. Raises DataError if the dataset has no proposals.
+    A duration that is not annotated follows from the features. They are read here, when the recording is
+    used, not with the file of proposals. Raises DataError if the dataset has no proposals.
     """
     return require_proposals(config, dataset)[name].within(dataset.duration_sec(name))
 
 
 def _what_to_keep(block, length, dropped):
-    """(N,) bool; adds to `dropped` for which reasons the others go. length: of the recording in the unit of the block."""
+    """(N,) bool; adds to `dropped` for which reasons the others go. length: of the recording in the unit of
+    the block.
+    """
     start, end = block.segments.T
     reasons = {
         NOT_FINITE: ~(np.isfinite(block.segments).all(axis=1) & np.isfinite(block.scores)),
@@ -167,7 +183,8 @@ def _what_to_keep(block, length, dropped):
 
 def _in_seconds(block, keep, length, seconds_per_unit, duration_sec, classes):
     segments_sec = np.clip(block.segments[keep], 0, length) * seconds_per_unit
-    segments_sec = np.minimum(segments_sec, duration_sec or np.inf)  # which the product may pass by a last digit
+    # which the product may pass by a last digit
+    segments_sec = np.minimum(segments_sec, duration_sec or np.inf)
     labels = None
     if any(block.labels):
         index = {label: k for k, label in enumerate(classes)}
@@ -179,7 +196,9 @@ def _joined(found):
     """One Proposals of several of one recording, best first."""
     labels = None
     if any(p.labels is not None for p in found):
-        labels = np.concatenate([np.full(len(p.scores), -1, np.int32) if p.labels is None else p.labels for p in found])
+        labels = np.concatenate(
+            [np.full(len(p.scores), -1, np.int32) if p.labels is None else p.labels for p in found]
+        )
     segments_sec = np.concatenate([np.zeros((0, 2)), *(p.segments_sec for p in found)])
     joined = Proposals(segments_sec, np.concatenate([np.zeros(0), *(p.scores for p in found)]), labels)
     return joined.take(np.argsort(-joined.scores, kind="stable"))
@@ -189,8 +208,9 @@ def write_proposals(path, proposals, annotations):
     """Writes proposals so that `read_proposals` gives them back; an interrupted write leaves what was there.
 
     Args:
-        path: ends in .json: all of them; in .txt: the list of SSN and P-GCN, in frames, with the overlaps with the ground truth
-            but without scores; without an ending: a folder of CSV files in seconds, which must not be there yet.
+        path: ends in .json: all of them; in .txt: the list of SSN and P-GCN, in frames, with the overlaps
+            with the ground truth but without scores; without an ending: a folder of CSV files in seconds,
+            which must not be there yet.
         proposals: {recording: Proposals}.
         annotations: their `Annotations`.
 
@@ -202,20 +222,26 @@ def write_proposals(path, proposals, annotations):
         raise DataError(f"Cannot write {path}: recording '{unknown[0]}' is not in the annotations.")
     suffix = pathlib.Path(path).suffix
     if suffix == ".json":
-        write_detections(path, {name: _results(found, annotations.classes) for name, found in proposals.items()})
+        write_detections(
+            path, {name: _results(found, annotations.classes) for name, found in proposals.items()}
+        )
     elif suffix == ".txt":
         proposal_files.write_list(path, proposals, annotations)
     elif not suffix:
         proposal_files.write_csv_folder(path, proposals)
     else:
-        raise DataError(f"Cannot write {path}: it must end in .json or .txt, or be a folder, without an ending.")
+        raise DataError(
+            f"Cannot write {path}: it must end in .json or .txt, or be a folder, without an ending."
+        )
 
 
 def _results(found, classes):
     labels = [-1] * len(found.scores) if found.labels is None else found.labels
     return [
         {"segment": segment, "score": score} | ({"label": classes[label]} if label >= 0 else {})
-        for segment, score, label in zip(found.segments_sec.tolist(), found.scores.tolist(), labels, strict=True)
+        for segment, score, label in zip(
+            found.segments_sec.tolist(), found.scores.tolist(), labels, strict=True
+        )
     ]
 
 
@@ -225,8 +251,9 @@ def from_candidates(candidates, duration_sec, *, most, nms_tiou=0.95):
     A segment that several classes claim stays once, with the best score and its class.
 
     Args:
-        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as `Detector.candidates` returns them.
-            Those that are not finite or have no length within the recording are left out.
+        candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}, as
+            `Detector.candidates` returns them. Those that are not finite or have no length within the
+            recording are left out.
         duration_sec: recording -> its length in seconds, see `features.Dataset.duration_sec`.
         most: at most so many proposals of a recording.
         nms_tiou: a candidate whose tIoU with a better one is at least that is left out.

@@ -1,8 +1,10 @@
-"""Class scores of whole recordings, by a classifier of others, for systems that say when something happens but not what.
+"""Class scores of whole recordings, by a classifier of others, for systems that say when something happens
+but not what.
 
 The file, as it is published for ActivityNet (CUHK's classifier):
 
-    {"class": ["Archery", ...], "results": {"my_recording": [0.9, ...]}}     of each recording a score for each class
+    {"class": ["Archery", ...], "results": {"my_recording": [0.9, ...]}}     of each recording a score for
+    each class
 """
 
 import collections
@@ -25,7 +27,8 @@ def read_recording_scores(path, classes):
       classes: K names.
 
     Returns:
-      {recording: (K,) float64}, in the order of `classes`; found by other names too, as `names.match_names` says.
+      {recording: (K,) float64}, in the order of `classes`; found by other names too, as `names.match_names`
+      says.
 
     Raises:
       DataError: the file is missing or of another form, or lacks a class.
@@ -34,7 +37,8 @@ def read_recording_scores(path, classes):
     absent = [name for name in classes if name not in names]
     if absent:
         raise DataError(
-            f"{path} has no scores of {len(absent)} of the {len(classes)} classes; the first is '{absent[0]}'. Call them as the "
+            f"{path} has no scores of {len(absent)} of the {len(classes)} classes; the first is "
+            f"'{absent[0]}'. Call them as the "
             "annotations do."
         )
     columns = [names.index(name) for name in classes]
@@ -50,16 +54,20 @@ def best_classes(path):
 
 
 def require_recordings(scores, names):
-    """Raises DataError if scores of some recordings are not there. scores: {recording: …}, of either function above."""
+    """Raises DataError if scores of some recordings are not there. scores: {recording: …}, of either function
+    above.
+    """
     absent = [name for name in names if name not in scores]
     if absent:
         raise DataError(
-            f"config.evaluate.recording_scores lacks {len(absent)} of {len(names)} recordings; the first is '{absent[0]}'."
+            f"config.evaluate.recording_scores lacks {len(absent)} of {len(names)} recordings; the first is "
+            f"'{absent[0]}'."
         )
 
 
 def require_labels(path, names, classes):
-    """Raises DataError if `best_classes` cannot label detections: with the class, and with its score as a factor.
+    """Raises DataError if `best_classes` cannot label detections: with the class, and with its score as a
+    factor.
 
     Args:
       path: the JSON file.
@@ -71,21 +79,27 @@ def require_labels(path, names, classes):
     unknown = [name for name in names if best[name][0] not in classes]
     if unknown:
         found = (
-            f"{path}: the annotations do not have the best class of {len(unknown)} of {len(names)} recordings, the first is "
+            f"{path}: the annotations do not have the best class of {len(unknown)} of {len(names)} "
+            f"recordings, the first is "
             f"'{best[unknown[0]][0]}' of '{unknown[0]}'"
         )
         if len(unknown) == len(names):
-            raise DataError(f"{found}; they have {', '.join(classes)}. Call the classes as the annotations do.")
+            raise DataError(
+                f"{found}; they have {', '.join(classes)}. Call the classes as the annotations do."
+            )
         log.warning("%s; detections there are of no class that is scored.", found)
     require_positive({name: np.array([best[name][1]]) for name in names}, names)
 
 
 def require_positive(scores, names):
-    """Raises DataError for the first of some recordings with a negative score, where scores are factors of others."""
+    """Raises DataError for the first of some recordings with a negative score, where scores are factors of
+    others.
+    """
     for name in names:
         if scores[name].min() < 0:
             raise DataError(
-                f"config.evaluate.recording_scores has a negative score, {scores[name].min():g}, of recording '{name}'; scores of "
+                f"config.evaluate.recording_scores has a negative score, {scores[name].min():g}, of "
+                f"recording '{name}'; scores of "
                 "detections are multiplied by it, so write probabilities to the file, from 0 to 1."
             )
 
@@ -94,7 +108,10 @@ def _read(path):
     """(names of the classes, {recording: (K,) float64})."""
     content = read_json(path, "recording scores file")
     try:
-        names, rows = list(content["class"]), {name: np.array(row, np.float64) for name, row in content["results"].items()}
+        names, rows = (
+            list(content["class"]),
+            {name: np.array(row, np.float64) for name, row in content["results"].items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r:.200}.'
@@ -110,5 +127,7 @@ def _read(path):
         require_name(name, path)
     wrong = [name for name, row in rows.items() if row.shape != (len(names),) or not np.isfinite(row).all()]
     if wrong:
-        raise DataError(f"{path}: recording '{wrong[0]}' must have {len(names)} finite numbers, a score of each class.")
+        raise DataError(
+            f"{path}: recording '{wrong[0]}' must have {len(names)} finite numbers, a score of each class."
+        )
     return names, rows

@@ -1,4 +1,5 @@
-"""SBHAR: 12 activities and postural transitions, from a phone at the waist; 61 recordings of 3 to 11 minutes at 50 Hz.
+"""SBHAR: 12 activities and postural transitions, from a phone at the waist; 61 recordings of 3 to 11 minutes
+at 50 Hz.
 
 The signals and the annotations are in this package (files/sbhar): nothing to download.
 """
@@ -11,7 +12,8 @@ from tal_jax.data import features
 from tal_jax.data.annotations import load_annotations
 
 FILES = pathlib.Path(__file__).parent / "files" / "sbhar"
-UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)  # acceleration in g, angular rate in rad/s
+# acceleration in g, angular rate in rad/s
+UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)
 
 
 def data_config():
@@ -20,7 +22,8 @@ def data_config():
 
 
 def load(config):
-    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording; acceleration x, y, z in g, angular rate in rad/s.
+    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording; acceleration x, y, z in g, angular rate
+    in rad/s.
 
     `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
     """
@@ -47,6 +50,8 @@ def read_signal(name):
 
 
 def read_units(name):
-    """One bundled recording as the sensors gave it, (T, 6) int32. The file holds the differences in time, (6, T)."""
+    """One bundled recording as the sensors gave it, (T, 6) int32. The file holds the differences in time, (6,
+    T).
+    """
     with np.load(FILES / "signals.npz") as signals:
         return np.cumsum(signals[name], axis=1, dtype=np.int32).T

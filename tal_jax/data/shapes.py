@@ -1,8 +1,10 @@
-"""Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures that anyone can have.
+"""Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures
+that anyone can have.
 
-A large bright shape, the actor, wanders over a moving dark background with small shapes in it that wander too, while the camera
-shakes. Now and then the actor does something: it shakes, spins, pulses or flickers. The classes differ by motion alone: shape,
-size, texture, colour and place say nothing about them, and nor does a single frame. Annotated intervals and optical flow are exact.
+A large bright shape, the actor, wanders over a moving dark background with small shapes in it that wander
+too, while the camera shakes. Now and then the actor does something: it shakes, spins, pulses or flickers. The
+classes differ by motion alone: shape, size, texture, colour and place say nothing about them, and nor does a
+single frame. Annotated intervals and optical flow are exact.
 """
 
 import json
@@ -33,7 +35,9 @@ def data_config():
 
 
 def load(config):
-    """Dataset of rendered videos, (T, 40, 40, 3) RGB or (T, 40, 40, 2) flow; renders them into `config.data.frames` once."""
+    """Dataset of rendered videos, (T, 40, 40, 3) RGB or (T, 40, 40, 2) flow; renders them into
+    `config.data.frames` once.
+    """
     folder = pathlib.Path(config.data.frames)
     if not (folder / "annotations.json").exists():
         log.info("Rendering %d videos into %s, once.", sum(SUBSETS.values()), folder)
@@ -66,8 +70,16 @@ def render_all(folder, seed=0, subsets=SUBSETS, num_frames=NUM_FRAMES):
             info = {"fps": FPS, "num_frames": num_frames, "duration_sec": num_frames / FPS, "source_fps": FPS}
             with replacing(folder / "info" / f"{name}.json") as path:
                 path.write_text(json.dumps(info))
-            annotations = [{"label": CLASSES[k], "segment": [start / FPS, end / FPS]} for k, start, end in video["actions"]]
-            database[name] = {"subset": subset, "duration": num_frames / FPS, "fps": FPS, "annotations": annotations}
+            annotations = [
+                {"label": CLASSES[k], "segment": [start / FPS, end / FPS]}
+                for k, start, end in video["actions"]
+            ]
+            database[name] = {
+                "subset": subset,
+                "duration": num_frames / FPS,
+                "fps": FPS,
+                "annotations": annotations,
+            }
     with replacing(folder / "annotations.json") as path:
         path.write_text(json.dumps({"classes": CLASSES, "database": database}, indent=1))
 
@@ -80,18 +92,21 @@ def render(rng, num_frames=NUM_FRAMES):
       num_frames: T.
 
     Returns:
-      dict: `rgb` (T, H, W, 3) uint8; `flow` (T, H, W, 2) uint8, (x, y) motion to the next frame, of which 0 to 255 mean -20 to 20
+      dict: `rgb` (T, H, W, 3) uint8; `flow` (T, H, W, 2) uint8, (x, y) motion to the next frame, of which 0
+        to 255 mean -20 to 20
       pixels; `actions` [(class index, first frame, frame after the last)].
     """
     camera = wandering(rng, num_frames) + rng.normal(0, 0.1, (num_frames, 2))  # (T, 2) x, y
     actions = schedule(rng, num_frames)
     y, x = np.mgrid[:PIXELS, :PIXELS].astype(np.float32)
-    pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)  # (T, H, W, 2) in the scene
+    # (T, H, W, 2) in the scene
+    pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)
     drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
-    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.05  # darker than the shapes
-    motion = np.broadcast_to(np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape).astype(
-        np.float32
-    )
+    # darker than the shapes
+    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.05
+    motion = np.broadcast_to(
+        np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape
+    ).astype(np.float32)
     for is_actor in [False] * NUM_DISTRACTORS + [True]:
         pose = actor_pose(rng, num_frames, actions) if is_actor else distractor_pose(rng, num_frames)
         colour, opacity, moved = draw(rng, pixels, pose, camera)
@@ -123,7 +138,9 @@ def wandering(rng, num_frames):
 
 
 def distractor_pose(rng, num_frames):
-    """Where a small shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and radians."""
+    """Where a small shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and
+    radians.
+    """
     return dict(
         place=rng.uniform(0.15, 0.85, 2) * PIXELS + wandering(rng, num_frames),
         angle=rng.uniform(0, 2 * np.pi) + 0.01 * rng.normal() * np.arange(num_frames),
@@ -155,7 +172,9 @@ def actor_pose(rng, num_frames, actions):
 
 
 def draw(rng, pixels, pose, camera):
-    """A textured shape in every frame: colour (T, H, W, 3), opacity (T, H, W), and the motion of its points (T, H, W, 2)."""
+    """A textured shape in every frame: colour (T, H, W, 3), opacity (T, H, W), and the motion of its points
+    (T, H, W, 2).
+    """
     place, angle, size = (pose[key].astype(np.float32) for key in ("place", "angle", "size"))
     away = pixels - place[:, None, None]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
@@ -166,12 +185,18 @@ def draw(rng, pixels, pose, camera):
     corners, depth = int(rng.integers(2, 5)), rng.uniform(0.3, 0.45)
     radius = np.hypot(own[..., 0], own[..., 1])
     edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
-    opacity = np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1) * pose["opacity"].astype(np.float32)[:, None, None]
+    opacity = (
+        np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1)
+        * pose["opacity"].astype(np.float32)[:, None, None]
+    )
     turn, growth = angle[1:] - angle[:-1], size[1:] / size[:-1]
     turn, growth = (
-        np.append(value, rest).astype(np.float32)[:, None, None, None] for value, rest in ((turn, 0.0), (growth, 1.0))
+        np.append(value, rest).astype(np.float32)[:, None, None, None]
+        for value, rest in ((turn, 0.0), (growth, 1.0))
     )
-    travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[:, None, None].astype(np.float32)
+    travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[
+        :, None, None
+    ].astype(np.float32)
     turned = np.stack([-away[..., 1], away[..., 0]], axis=-1)
     motion = travel + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away
     return 0.6 * texture(rng, own, scale=1.2) + 0.4, opacity, motion
@@ -183,5 +208,7 @@ def texture(rng, position, scale):
     colour += rng.uniform(0.25, 0.75, 3).astype(np.float32)
     for _ in range(3):
         direction, phase = rng.normal(0, 2 * scale, 2).astype(np.float32), np.float32(rng.uniform(0, 6.28))
-        colour += np.sin(position @ direction + phase)[..., None] * rng.uniform(-0.2, 0.2, 3).astype(np.float32)
+        colour += np.sin(position @ direction + phase)[..., None] * rng.uniform(-0.2, 0.2, 3).astype(
+            np.float32
+        )
     return colour

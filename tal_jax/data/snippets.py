@@ -1,6 +1,8 @@
-"""A recording as a fixed number of snippets: which of its features to take, or its features rescaled. On the host.
+"""A recording as a fixed number of snippets: which of its features to take, or its features rescaled. On the
+host.
 
-A snippet is one feature vector; the networks of the weakly supervised systems see T of them, whatever the L of a recording.
+A snippet is one feature vector; the networks of the weakly supervised systems see T of them, whatever the L
+of a recording.
 """
 
 import numpy as np
@@ -52,10 +54,11 @@ def published_indices(length, num_snippets, rng=None):
 
 
 def resize_linear(sequence, length):
-    """Linear interpolation with half-pixel centres, bit for bit that of OpenCV (`resize` of one row, INTER_LINEAR, float32).
+    """Linear interpolation with half-pixel centres, bit for bit that of OpenCV (`resize` of one row,
+    INTER_LINEAR, float32).
 
-    Sample i of the result lies at (i + 0.5) * T / F - 0.5 of the sequence. There is no smoothing when F < T, and the first and
-    last values go on beyond the centres at the ends.
+    Sample i of the result lies at (i + 0.5) * T / F - 0.5 of the sequence. There is no smoothing when F < T,
+    and the first and last values go on beyond the centres at the ends.
 
     Args:
         sequence: (T, ...) float, T at least 1.

@@ -109,7 +109,8 @@ def chosen_stream(signal, stream, widths, where):
     if not widths and channels % 2:
         raise DataError(
             f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is "
-            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
+            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and "
+            f"'flow'."
         )
     first = widths[0] if widths else channels // 2
     return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

@@ -18,8 +18,8 @@ from tal_jax.errors import DataError
 class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share; a builder adds NUM_CHANNELS and where its annotations and features come from.
 
-    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of `timeline.Timeline`);
-    duration_sec; segments_sec (G, 2) float64; labels (G,) class indices.
+    A record: name; features (T, C) float32; fps, stride_frames, snippet_frames (the arguments of
+    `timeline.Timeline`); duration_sec; segments_sec (G, 2) float64; labels (G,) class indices.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -27,7 +27,8 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     def __init__(self, *, file_format="array_record", **kwargs):
         if file_format == "array_record" and not importlib.util.find_spec("array_record"):
             raise DataError(
-                "ArrayRecord files need the package array_record, which Windows does not have; file_format='tfrecord', with "
+                "ArrayRecord files need the package array_record, which Windows does not have; "
+                "file_format='tfrecord', with "
                 "TensorFlow, does without."
             )
         super().__init__(file_format=file_format, **kwargs)
@@ -55,7 +56,9 @@ class LocalizationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             labels=tfds.features.Sequence(tfds.features.ClassLabel(names=self.annotations().classes)),
         )
         description = type(self).__doc__
-        return tfds.core.DatasetInfo(builder=self, description=description, features=tfds.features.FeaturesDict(features))
+        return tfds.core.DatasetInfo(
+            builder=self, description=description, features=tfds.features.FeaturesDict(features)
+        )
 
     def _split_generators(self, dl_manager):
         dataset = self.dataset(dl_manager)
@@ -99,7 +102,8 @@ class Thumos14(LocalizationBuilder):
 
     NUM_CHANNELS = 2048
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put one VIDEO.npy of shape (T, 2048) for each video, the widely shared two-stream I3D features (16-frame snippets at "
+        "Put one VIDEO.npy of shape (T, 2048) for each video, the widely shared two-stream I3D features "
+        "(16-frame snippets at "
         "stride 4), into the folder that download_config.manual_dir names."
     )
 

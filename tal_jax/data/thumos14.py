@@ -19,18 +19,24 @@ CLIP_FRAMES = 64  # that a feature of P-GCN has seen
 FRAMES_FPS = 10.0  # of the frames that tal_jax.prepare stores
 HOW_TO_GET = {}
 HOW_TO_GET["frames"] = (
-    "Get the videos of THUMOS14 from its organisers, then run: python -m tal_jax.prepare --dataset=thumos14 --videos=FOLDER "
-    "--out=data/thumos14/frames, and point at another folder with --config.data.frames=FOLDER. Or train from features, with "
+    "Get the videos of THUMOS14 from its organisers, then run: python -m tal_jax.prepare --dataset=thumos14 "
+    "--videos=FOLDER "
+    "--out=data/thumos14/frames, and point at another folder with --config.data.frames=FOLDER. Or train from "
+    "features, with "
     "--config=configs/thumos.py:dw_afsd,input=features."
 )
 HOW_TO_GET["features"] = (
-    "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 channels, RGB first; "
-    "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one folder, and point "
+    "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 "
+    "channels, RGB first; "
+    "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one "
+    "folder, and point "
     "at it with --config.data.features=FOLDER."
 )
 HOW_TO_GET["clips"] = (
-    "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy of shape (T, 1024) for each "
-    "video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as --mode=extract --input=VIDEOS with the same config writes it, "
+    "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy of "
+    "shape (T, 1024) for each "
+    "video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as --mode=extract --input=VIDEOS "
+    "with the same config writes it, "
     "and point at it with --config.data.features=FOLDER."
 )
 
@@ -39,28 +45,38 @@ def data_config(input="rgb"):
     """`config.data` for THUMOS14.
 
     Args:
-      input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', those of P-GCN.
+      input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', those of
+        P-GCN.
     """
     if input == "clips":
-        data = features.data_config(name="thumos14", fps=30.0, stride_frames=8, snippet_frames=CLIP_FRAMES, num_channels=2048)
+        data = features.data_config(
+            name="thumos14", fps=30.0, stride_frames=8, snippet_frames=CLIP_FRAMES, num_channels=2048
+        )
         data.features = "data/thumos14/i3d_clips"
         return data
     if input == "features":
-        return features.data_config(name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048)
+        return features.data_config(
+            name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048
+        )
     return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")
 
 
 def load(config):
-    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features or (T, 112, 112, C) frames a video.
+    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features or (T, 112, 112,
+    C) frames a video.
 
-    `config.data.annotations`, `.features` and `.frames` replace the bundled annotations and the folders. Frames come with the
-    training annotations that the published loader uses.
+    `config.data.annotations`, `.features` and `.frames` replace the bundled annotations and the folders.
+    Frames come with the training annotations that the published loader uses.
     """
     data = config.data
     if data.annotations:
         annotations = load_annotations(data.annotations, data.ignored_labels)
     else:
-        annotations = bundled_annotations() if data.input == "features" else _with_published_frames(bundled_annotations())
+        annotations = (
+            bundled_annotations()
+            if data.input == "features"
+            else _with_published_frames(bundled_annotations())
+        )
     if data.input == "features":
         hint = HOW_TO_GET["clips" if data.snippet_frames == CLIP_FRAMES else "features"]
         return features.folder_dataset(annotations, data.features or FEATURES, data, hint)
@@ -68,7 +84,9 @@ def load(config):
 
 
 def _with_published_frames(annotations):
-    """The training annotations replaced by those of `frame_annotations_10fps`, as seconds of videos of exactly 10 fps."""
+    """The training annotations replaced by those of `frame_annotations_10fps`, as seconds of videos of
+    exactly 10 fps.
+    """
     recordings = dict(annotations.recordings)
     for name, row in frame_annotations_10fps().items():
         recordings[name] = dataclasses.replace(
@@ -83,8 +101,9 @@ def _with_published_frames(annotations):
 def bundled_annotations():
     """Annotations of the 410 videos that are trained on and scored, the actions of a video in class order.
 
-    Every CliffDiving is repeated as Diving with the same times. Where two truths fit equally well the first one wins, and
-    the annotation table that the published AFSD trains on lists CliffDiving first; the ground truth file does not.
+    Every CliffDiving is repeated as Diving with the same times. Where two truths fit equally well the first
+    one wins, and the annotation table that the published AFSD trains on lists CliffDiving first; the ground
+    truth file does not.
     """
     annotations = load_annotations(ANNOTATIONS, classes=_classes())
     videos = _video_info()
@@ -104,10 +123,12 @@ def bundled_annotations():
 
 
 def frame_annotations_10fps():
-    """AFSD: the training annotations in frames of the videos sampled at 10 fps, as the published loader counts them.
+    """AFSD: the training annotations in frames of the videos sampled at 10 fps, as the published loader
+    counts them.
 
     Returns:
-        dict video -> dict(segments_frame=(G, 2) float64, labels=(G,) int32 0-based, num_frames=int), in file order.
+        dict video -> dict(segments_frame=(G, 2) float64, labels=(G,) int32 0-based, num_frames=int), in file
+        order.
     """
     index = {label: i for i, label in enumerate(_classes())}
     videos = _video_info()

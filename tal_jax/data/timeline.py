@@ -86,7 +86,8 @@ def on_even_axis(file, said, where):
     if said and abs(measured / said - 1) > (SAME_RATE if times is not None else SAME_SOUND_RATE):
         raise DataError(
             f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation "
-            "or config.data.fps and .stride_frames. If the latter are right, as those of the recordings that a run "
+            "or config.data.fps and .stride_frames. If the latter are right, as those of the recordings that "
+            "a run "
             "was trained on, resample the file; else correct them."
         )
     array = file.array
@@ -139,7 +140,8 @@ def make_timeline(recording, data, axis):
         num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
         if not num_frames:
             raise DataError(
-                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features "
+                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its "
+                f"features "
                 "could be spread (config.data.stride_frames is 0); annotate one of them."
             )
         return Timeline(fps, num_frames / rows, num_frames / rows)
@@ -147,6 +149,7 @@ def make_timeline(recording, data, axis):
         return Timeline(rate * stride, stride, snippet) if stride else Timeline(rate, 1, 1)
     if not recording.duration_sec:
         raise DataError(
-            f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set config.data.fps."
+            f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set "
+            f"config.data.fps."
         )
     return Timeline(rows / recording.duration_sec, 1, 1)

@@ -91,7 +91,11 @@ def read_info(path):
         start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
         is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
         is_avi = container.format.name == "avi"
-        said_sec = float(stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base)
+        said_sec = float(
+            stream.duration * stream.time_base
+            if stream.duration
+            else (container.duration or 0) / av.time_base
+        )
         if is_avi and in_header:  # whose duration FFmpeg guesses from the size of the file
             said_sec = stream.frames / in_header
         for packet in video_stream.packets(container, stream, *container.streams.audio):

@@ -34,7 +34,9 @@ def opened(path):
     except av.FFmpegError as error:
         reason = error.strerror
         if error.errno == errno.EPERM:  # what FFmpeg calls by this number has nothing to do with permissions
-            reason = "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
+            reason = (
+                "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
+            )
         raise DataError(f"Cannot read the video {path}: {reason}.") from error
 
 
@@ -60,7 +62,8 @@ def decoded(decoder, packets):
 
 
 def to_upright():
-    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to be.
+    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to
+    be.
 
     One serves a whole video: what it needs to convert colours is set up once.
     """

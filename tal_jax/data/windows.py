@@ -48,7 +48,8 @@ class Decoded(NamedTuple):
 def of_recording(config, dataset, name):
     """For each test window of a recording a function that makes its Window, see `System.windows`.
 
-    A module whose windows may be padded gets `num_frames`, the length of the recording in each, beside `inputs`.
+    A module whose windows may be padded gets `num_frames`, the length of the recording in each, beside
+    `inputs`.
 
     Raises:
         DataError: the recording has features that are not finite.
@@ -62,7 +63,9 @@ def _window(config, dataset, name, offset):
     made = window_inputs(config, dataset.read(name), offset)
     if not finite_rows(made["inputs"]).all():
         require_finite(config, dataset, name)
-    return Window(offset, int(made["num_frames"]), made["inputs"] if config.window.get("snippets") else made, {})
+    return Window(
+        offset, int(made["num_frames"]), made["inputs"] if config.window.get("snippets") else made, {}
+    )
 
 
 def require_finite(config, dataset, name):
@@ -76,10 +79,11 @@ def require_finite(config, dataset, name):
 
 
 def window_offsets(num_frames, window, stride):
-    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the grid misses it.
+    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the
+    grid misses it.
 
-    A recording no longer than the window has one window at 0; a window of 0 frames is as long as the recording. Used for training
-    and testing alike.
+    A recording no longer than the window has one window at 0; a window of 0 frames is as long as the
+    recording. Used for training and testing alike.
     """
     window = window or num_frames
     last = max(num_frames - window, 0)
@@ -98,7 +102,8 @@ def cut_window(segments_frame, labels, offset, window, first_frame=0):
         first_frame: what the first frame of a window is called; 1 in the published loader.
 
     Returns:
-        (segments, labels): (N, 2) float64 in frames of the window, within [first_frame, window]; (N,) of labels' dtype.
+        (segments, labels): (N, 2) float64 in frames of the window, within [first_frame, window]; (N,) of
+        labels' dtype.
     """
     kept = _inside(segments_frame, offset, window, first_frame) >= 0.5
     segments = np.clip(np.asarray(segments_frame, np.float64)[kept] - offset, first_frame, window)
@@ -108,8 +113,8 @@ def cut_window(segments_frame, labels, offset, window, first_frame=0):
 def cover(segments_frame, num_frames):
     """Actions as features show them: those that they cover by at least half, clipped to them.
 
-    Features whose snippet is longer than the stride do not reach to the ends of a recording. An action that begins
-    before the first or ends behind the last would be whole in no window.
+    Features whose snippet is longer than the stride do not reach to the ends of a recording. An action that
+    begins before the first or ends behind the last would be whole in no window.
 
     Args:
         segments_frame: (G, 2) float, frames of the recording.
@@ -124,7 +129,8 @@ def cover(segments_frame, num_frames):
 
 
 def training_windows(segments_frame, labels, num_frames, *, window, stride, first_frame=0):
-    """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely inside.
+    """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely
+    inside.
 
     Args:
         segments_frame: (G, 2) float, frames of the recording.
@@ -162,7 +168,8 @@ def background_offsets(intervals_frame, num_frames, *, window, stride):
 
 
 def shortest_action(segments_frame, num_frames, *, window, stride, first_frame=0):
-    """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training or not.
+    """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training
+    or not.
 
     `window` if there is none.
     """
@@ -176,7 +183,8 @@ def shortest_action(segments_frame, num_frames, *, window, stride, first_frame=0
 def boundary_labels(segments, window):
     """AFSD Eq. 7: which frames of a window are starts and which are ends.
 
-    A boundary of an action of d frames marks round(boundary -+ max(d/10, 2)/2), both ends included, within the window.
+    A boundary of an action of d frames marks round(boundary -+ max(d/10, 2)/2), both ends included, within
+    the window.
 
     Args:
         segments: (N, 2) float, frames of the window.
@@ -198,16 +206,17 @@ def window_inputs(config, recording, offset, rng=None, num_frames=None):
     """What the network sees of one window.
 
     Args:
-        config: the run's config (`data`, `window`, `augment`). With `window.snippets`, T of them stand for the
-            features, see `snippets.window_snippets`.
+        config: the run's config (`data`, `window`, `augment`). With `window.snippets`, T of them stand for
+            the features, see `snippets.window_snippets`.
         recording: (T, C) features or (T, H, W, C) uint8 frames.
         offset: first frame.
         rng: np.random.Generator for training, which augments; None: not.
-        num_frames: how many frames from `offset` on are used; None: as many as the window and the recording have.
+        num_frames: how many frames from `offset` on are used; None: as many as the window and the recording
+            have.
 
     Returns:
-        dict of `inputs`, (window, C) float32 padded with zeros at the end, or (T, C) without padding, or a clip (see
-        `frames.cut_clip`), and `num_frames` () int32, those that are not padding.
+        dict of `inputs`, (window, C) float32 padded with zeros at the end, or (T, C) without padding, or a
+        clip (see `frames.cut_clip`), and `num_frames` () int32, those that are not padding.
     """
     data, size = config.data, config.window.frames or len(recording)
     num_frames = np.int32(min(len(recording) - offset, size) if num_frames is None else num_frames)
@@ -217,14 +226,21 @@ def window_inputs(config, recording, offset, rng=None, num_frames=None):
         if rng is None:
             view, padding = frames.centre_view(recording.shape, crop), frames.GREY
         else:
-            view, padding = frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng), data.train_padding
-        return dict(inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames)
+            view, padding = (
+                frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng),
+                data.train_padding,
+            )
+        return dict(
+            inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames
+        )
     inputs = recording[offset : offset + size]
     if config.window.get("snippets"):
         inputs = window_snippets(config.window, inputs, rng)
     if rng is not None:
         a = config.augment
-        inputs = augment_sequence(np.asarray(inputs, np.float32), rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+        inputs = augment_sequence(
+            np.asarray(inputs, np.float32), rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg
+        )
     if not config.window.get("snippets"):  # padding is zero, augmented or not
         inputs = np.pad(np.asarray(inputs, np.float32), ((0, size - num_frames), (0, 0)))
     return dict(inputs=inputs, num_frames=num_frames)

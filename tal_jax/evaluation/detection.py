@@ -1,7 +1,8 @@
-"""Detection mAP by the two published protocols of the field: the ActivityNet evaluator and the THUMOS14 devkit.
+"""Detection mAP by the two published protocols of the field: the ActivityNet evaluator and the THUMOS14
+devkit.
 
-Both match detections and ground truths of one class one to one and average precision over recall. A score is only worth
-something together with its protocol, for they differ in almost every detail:
+Both match detections and ground truths of one class one to one and average precision over recall. A score is
+only worth something together with its protocol, for they differ in almost every detail:
 
 |                                             | activitynet (`eval_detection.py`) | thumos14 (`TH14evalDet`)      |
 |---------------------------------------------|-----------------------------------|-------------------------------|
@@ -13,18 +14,20 @@ something together with its protocol, for they differ in almost every detail:
 | detection with score NaN                    | ranks first                       | ranks last                    |
 | equal tIoU, the choice falls on             | the later truth                   | the higher score              |
 
-The first line matters most. The devkit gives each truth the detection of highest overlap, whatever its score. All others
-that overlap the truth are false positives, though they may have the higher scores. Where suppression was hard, one
-detection of a class overlaps a truth, and the protocols agree within a few points. Where it was soft, many do, and the
-devkit's score collapses. `devkit_keep` suppresses before the devkit matches; docs/data.md has figures.
+The first line matters most. The devkit gives each truth the detection of highest overlap, whatever its score.
+All others that overlap the truth are false positives, though they may have the higher scores. Where
+suppression was hard, one detection of a class overlaps a truth, and the protocols agree within a few points.
+Where it was soft, many do, and the devkit's score collapses. `devkit_keep` suppresses before the devkit
+matches; docs/data.md has figures.
 
 An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
 
 A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet
-evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have none.
+evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have
+none.
 
-Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the ActivityNet
-evaluator leaves to an unstable sort.
+Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the
+ActivityNet evaluator leaves to an unstable sort.
 """
 
 import dataclasses
@@ -88,21 +91,22 @@ def evaluate_detections(
         left_out: recordings to leave out of the subset, with their ground truth and detections.
         missing: what recordings of the subset are that `detections` has no key for: "missed", their actions
             count as not found, as by the official evaluators; or "left out".
-        other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by AFSD's
-            evaluator, or "false positives", as by the two official ones.
-        devkit_keep: for "thumos14": of detections of a class that overlap by this tIoU or more, above 0, the best alone is
-            scored; 1: all are, as by the devkit.
+        other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by
+            AFSD's evaluator, or "false positives", as by the two official ones.
+        devkit_keep: for "thumos14": of detections of a class that overlap by this tIoU or more, above 0, the
+            best alone is scored; 1: all are, as by the devkit.
 
     Returns:
-        What evaluation.json holds, numbers in percent and thresholds as keys like "0.5": `protocol` (what one needs to
-        repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap` {class: {threshold: AP}} for
-        the classes of the subset's ground truth (0 where nothing was detected), and `counts`. By "thumos14" these have
-        `detections_per_truth_found`, how many detections of its class overlap a truth by more than the lowest threshold,
-        the mean over truths that one does; from DENSE on the devkit's score says little about the detector.
+        What evaluation.json holds, numbers in percent and thresholds as keys like "0.5": `protocol` (what one
+        needs to repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap` {class:
+        {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected), and
+        `counts`. By "thumos14" these have `detections_per_truth_found`, how many detections of its class
+        overlap a truth by more than the lowest threshold, the mean over truths that one does; from DENSE on
+        the devkit's score says little about the detector.
 
     Raises:
-        DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it lacks,
-            or all recordings are left out.
+        DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it
+            lacks, or all recordings are left out.
         ValueError: an argument is none of the values above.
     """
     _require_arguments(protocol, tious, other_recordings, devkit_keep)
@@ -149,10 +153,16 @@ def evaluate_detections(
             "ground_truths": len(truths),
             "ignored_intervals": len(ignored),
             "detections": len(found),
-            "detections_with_end_before_start": int(np.sum(found.segments_sec[:, 1] < found.segments_sec[:, 0])),
+            "detections_with_end_before_start": int(
+                np.sum(found.segments_sec[:, 1] < found.segments_sec[:, 0])
+            ),
             "detections_with_nan_score": int(np.sum(np.isnan(found.scores))),
             "detections_ignored": not_scored,
-            **({"detections_per_truth_found": float(per_truth.sum() / max((per_truth > 0).sum(), 1))} if of_devkit else {}),
+            **(
+                {"detections_per_truth_found": float(per_truth.sum() / max((per_truth > 0).sum(), 1))}
+                if of_devkit
+                else {}
+            ),
         },
     }
 
@@ -160,7 +170,8 @@ def evaluate_detections(
 def activitynet_ap(found, truths, ignored, tious):
     """ActivityNet's `compute_average_precision_detection`: AP in [0, 1] of one class at each threshold.
 
-    A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes 0/0).
+    A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes
+    0/0).
 
     Args:
         found: `_Table` of the D detections of the class.
@@ -170,7 +181,8 @@ def activitynet_ap(found, truths, ignored, tious):
     """
     found = found.by_falling_score(nan_as=np.inf)
     detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    found_sec, truths_sec = np.diff(found.segments_sec)[:, 0], np.diff(truths.segments_sec)[:, 0]  # (D,), (G,) lengths
+    # (D,), (G,) lengths
+    found_sec, truths_sec = np.diff(found.segments_sec)[:, 0], np.diff(truths.segments_sec)[:, 0]
     tiou = overlap_sec / (truths_sec[truth] + found_sec[detection] - overlap_sec)
     order = np.lexsort((-truth, -tiou, detection))
     values = []
@@ -196,8 +208,12 @@ def thumos14_ap(found, truths, ignored, tious):
     touches_ignored = np.zeros(len(found), bool)
     touches_ignored[_overlapping_pairs(found, ignored.with_sorted_ends())[0]] = True
     detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    (found_start, found_end), (truth_start, truth_end) = found.segments_sec[detection].T, truths.segments_sec[truth].T
-    # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the threshold.
+    (found_start, found_end), (truth_start, truth_end) = (
+        found.segments_sec[detection].T,
+        truths.segments_sec[truth].T,
+    )
+    # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the
+    # threshold.
     tiou = overlap_sec / (np.maximum(found_end, truth_end) - np.minimum(found_start, truth_start))
     order = np.lexsort((detection, -tiou, truth))
     values = []
@@ -211,7 +227,9 @@ def thumos14_ap(found, truths, ignored, tious):
 
 
 def _suppressed(found, keep):
-    """The detections of one class that are left where of those that overlap by `keep` or more, in a recording, the best stays."""
+    """The detections of one class that are left where of those that overlap by `keep` or more, in a
+    recording, the best stays.
+    """
     if keep == 1 or not len(found):
         return found
     scores = np.where(np.isnan(found.scores), -np.inf, found.scores)
@@ -237,7 +255,8 @@ DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those 
 
 
 def _overlapping_pairs(found, truths):
-    """Each detection with each truth of its recording that it overlaps: rows of the two tables and overlap_sec, (P,) all.
+    """Each detection with each truth of its recording that it overlaps: rows of the two tables and
+    overlap_sec, (P,) all.
 
     `truths` is ordered by recording.
     """
@@ -271,7 +290,9 @@ def _require_arguments(protocol, tious, other_recordings, devkit_keep):
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in OTHER_RECORDINGS:
-        raise ValueError(f"other_recordings is '{other_recordings}'; it must be one of {', '.join(OTHER_RECORDINGS)}.")
+        raise ValueError(
+            f"other_recordings is '{other_recordings}'; it must be one of {', '.join(OTHER_RECORDINGS)}."
+        )
     if not 0 < devkit_keep <= 1:
         raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
 
@@ -288,7 +309,9 @@ def _truth_tables(recordings, ranks):
 
 
 def _detection_table(detections, scored, ranks, classes):
-    """The `_Table` of detections with a recording in `scored` and a label in `classes`, and the number of the others."""
+    """The `_Table` of detections with a recording in `scored` and a label in `classes`, and the number of the
+    others.
+    """
     rows, not_scored = [], {"on_other_recordings": 0, "with_unknown_label": 0}
     for name in sorted(detections):
         if name not in scored:
@@ -296,7 +319,9 @@ def _detection_table(detections, scored, ranks, classes):
             continue
         for detection in detections[name]:
             if detection["label"] in classes:
-                rows.append((ranks[name], classes[detection["label"]], *detection["segment"], detection["score"]))
+                rows.append(
+                    (ranks[name], classes[detection["label"]], *detection["segment"], detection["score"])
+                )
             else:
                 not_scored["with_unknown_label"] += 1
     return _Table.from_rows(rows), not_scored

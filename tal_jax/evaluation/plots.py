@@ -10,17 +10,30 @@ from matplotlib.patches import Patch
 
 from tal_jax.files import replacing
 
-COLORS = ("#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb", "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d")
+COLORS = (
+    "#4477aa",
+    "#ee7733",
+    "#228833",
+    "#cc3366",
+    "#8866bb",
+    "#00889f",
+    "#a5761b",
+    "#d4579e",
+    "#5f7d1f",
+    "#6b6b8d",
+)
 INK, GREY, BAND, GRID = "#22262e", "#7a808c", "#f4f5f7", "#dcdfe4"
 TICK_STEPS_SEC = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 SMALLEST_BAR = 1 / 500  # of the time axis: a few seconds stay visible in a day
 
 
-def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0, key_frames=None, cas=None):
+def draw_timeline(
+    path, name, detections, *, truths=None, duration_sec, classes, min_score=0.0, key_frames=None, cas=None
+):
     """Draws the detections of one recording as a PNG, with a row for each class that occurs.
 
-    A bar is a detection: the higher its score, the stronger its colour and the taller it is, and it lies over those with
-    lower scores. The dark lines under the bars are the ground truth.
+    A bar is a detection: the higher its score, the stronger its colour and the taller it is, and it lies over
+    those with lower scores. The dark lines under the bars are the ground truth.
 
     Args:
         path: the PNG file; an interrupted write leaves the old one.
@@ -28,10 +41,12 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         detections: [{"label", "segment": [start_sec, end_sec], "score"}].
         truths: the annotated `tal_jax.data.annotations.Recording`; None draws the detections alone.
         duration_sec: length of the time axis; None: up to the last end.
-        classes: names of all classes: the order of the rows, and a class has its colour in every picture. Others come last.
+        classes: names of all classes: the order of the rows, and a class has its colour in every picture.
+            Others come last.
         min_score: detections with a lower score are left out.
         key_frames: (n, H, W, 3) uint8, equally spaced over the recording, for a strip above the rows.
-        cas: (times_sec (T,), class activation sequence (T, K)), drawn as a line in each row, each class in its own scale.
+        cas: (times_sec (T,), class activation sequence (T, K)), drawn as a line in each row, each class in
+            its own scale.
     """
     shown = sorted((d for d in detections if d["score"] >= min_score), key=lambda d: d["score"])
     truth_labels = [] if truths is None else [classes[label] for label in truths.labels]
@@ -40,10 +55,14 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
     classes = [*classes, *sorted(occurring - {*classes})]
     rows = [label for label in classes if label in occurring]
     if duration_sec is None:
-        duration_sec = max([d["segment"][1] for d in shown] + [end for _, end in truth_segments_sec], default=1.0)
+        duration_sec = max(
+            [d["segment"][1] for d in shown] + [end for _, end in truth_segments_sec], default=1.0
+        )
 
     rows_inch, strip_inch = 0.4 * max(len(rows), 1), 0.0 if key_frames is None else 0.9
-    figure = Figure(figsize=(12, 1.4 + rows_inch + strip_inch), dpi=150, layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(12, 1.4 + rows_inch + strip_inch), dpi=150, layout="constrained", facecolor="white"
+    )
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     if key_frames is None:
         top = axes = figure.add_subplot()
@@ -56,8 +75,14 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
         of_row = [d for d in shown if d["label"] == label]
         strengths = np.array([strength(d["score"], best_score) for d in of_row])
         colors = [on_white(COLORS[classes.index(label) % len(COLORS)], opacity) for opacity in strengths]
-        _draw_bars(axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec)
-        of_row = [segment_sec for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True) if other == label]
+        _draw_bars(
+            axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec
+        )
+        of_row = [
+            segment_sec
+            for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True)
+            if other == label
+        ]
         _draw_bars(axes, row + 0.29, of_row, 0.13, INK, duration_sec)
         if cas is not None:
             times_sec, values = cas[0], cas[1][:, classes.index(label)]
@@ -71,7 +96,8 @@ def draw_timeline(path, name, detections, *, truths=None, duration_sec, classes,
 
 
 def drawable(text):
-    """A text as it can be drawn: its characters, or where no installed font has them all, their codes: "\\u8df3".
+    """A text as it can be drawn: its characters, or where no installed font has them all, their codes:
+    "\\u8df3".
 
     Returns:
         (text, names of the fonts to draw it with).
@@ -82,7 +108,8 @@ def drawable(text):
     if not lacking:
         return text, None
     for font in font_manager.fontManager.ttflist:
-        if not font.name.startswith("Last Resort") and lacking <= _characters(font.fname):  # which draws boxes
+        # which draws boxes
+        if not font.name.startswith("Last Resort") and lacking <= _characters(font.fname):
             return text, [font_manager.get_font(usual).family_name, font.name]
     return text.encode("ascii", "backslashreplace").decode(), None
 
@@ -119,7 +146,9 @@ def tick_step_sec(duration_sec, most_ticks=13):
 
 
 def clock(time_sec, duration_sec):
-    """A time in a recording of that length: "95" up to three minutes, "1:35" up to an hour, from then on "0:01:35"."""
+    """A time in a recording of that length: "95" up to three minutes, "1:35" up to an hour, from then on
+    "0:01:35".
+    """
     if duration_sec <= 180:
         return f"{round(time_sec, 1):g}"
     minutes, seconds = divmod(round(time_sec), 60)
@@ -135,7 +164,16 @@ def _draw_bars(axes, middle, segments_sec, heights, colors, duration_sec):
     widths = np.maximum(ends - starts, SMALLEST_BAR * duration_sec)
     edges = np.where(widths > 3 * SMALLEST_BAR * duration_sec, 0.7, 0.0)  # white, to tell neighbours apart
     lefts = (starts + ends - widths) / 2
-    axes.barh([middle] * len(widths), widths, heights, lefts, color=colors, edgecolor="white", linewidth=edges, zorder=3)
+    axes.barh(
+        [middle] * len(widths),
+        widths,
+        heights,
+        lefts,
+        color=colors,
+        edgecolor="white",
+        linewidth=edges,
+        zorder=3,
+    )
 
 
 def _draw_frame(axes, rows, duration_sec):
@@ -149,7 +187,11 @@ def _draw_frame(axes, rows, duration_sec):
         label.update(look)
     ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec))
     axes.set_xticks(ticks_sec, [clock(tick, duration_sec) for tick in ticks_sec], fontsize=9, color=GREY)
-    axes.set_xlabel("seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s", fontsize=9, color=GREY)
+    axes.set_xlabel(
+        "seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s",
+        fontsize=9,
+        color=GREY,
+    )
     axes.grid(axis="x", color=GRID, linewidth=0.6, zorder=1)
     axes.tick_params(length=0, pad=6)
     axes.spines[:].set_visible(False)
@@ -174,11 +216,15 @@ def _draw_head(axes, name, summary):
 
 
 def _draw_legend(axes, scores, color, with_truths):
-    """The colours of the lowest, middle and highest score and the ground truth's, above the right end of the rows."""
+    """The colours of the lowest, middle and highest score and the ground truth's, above the right end of the
+    rows.
+    """
     handles = []
     if scores:
         steps = np.unique(np.round(np.linspace(scores[0], scores[-1], 3), 2))
-        handles = [Patch(color=on_white(color, strength(step, scores[-1])), label=f"{step:.2f}") for step in steps]
+        handles = [
+            Patch(color=on_white(color, strength(step, scores[-1])), label=f"{step:.2f}") for step in steps
+        ]
         handles[0].set_label(f"score {steps[0]:.2f}")
     if with_truths:
         handles.append(Patch(color=INK, label="ground truth"))
@@ -191,7 +237,10 @@ def _draw_legend(axes, scores, color, with_truths):
 
 def _summary(num_detections, min_score, truths, duration_sec):
     """For example: 9 detections with score 0.3 or more, 7 annotated, 149 s."""
-    parts = [f"{num_detections} detection{'s' * (num_detections != 1)}" + f" with score {min_score:g} or more" * (min_score > 0)]
+    parts = [
+        f"{num_detections} detection{'s' * (num_detections != 1)}"
+        + f" with score {min_score:g} or more" * (min_score > 0)
+    ]
     if truths is not None:
         parts.append(f"{len(truths.labels)} annotated")
     return "  ·  ".join([*parts, clock(duration_sec, duration_sec) + " s" * (duration_sec <= 180)])

@@ -1,16 +1,19 @@
-"""How many of the annotated actions proposals find: the ActivityNet evaluator's AR@AN and its AUC, and recall at each tIoU.
+"""How many of the annotated actions proposals find: the ActivityNet evaluator's AR@AN and its AUC, and recall
+at each tIoU.
 
-An action is found if one of the proposals that count overlaps it by at least the tIoU; classes do not matter, and two actions may
-be found by one proposal. Details of `eval_proposal.py` that decide the numbers:
+An action is found if one of the proposals that count overlaps it by at least the tIoU; classes do not matter,
+and two actions may be found by one proposal. Details of `eval_proposal.py` that decide the numbers:
 
-- An average number (AN) of proposals is a share of each recording's, the same share for all: a recording with many proposals has
-  more of them counted. The share is such that all recordings with actions have AN proposals on average.
-- The share of the largest AN is taken of all the subset's proposals, also of those on recordings without actions; numbers are
-  rounded down.
+- An average number (AN) of proposals is a share of each recording's, the same share for all: a recording with
+  many proposals has more of them counted. The share is such that all recordings with actions have AN
+  proposals on average.
+- The share of the largest AN is taken of all the subset's proposals, also of those on recordings without
+  actions; numbers are rounded down.
 - Recall is that of actions, so a recording with many actions weighs more; one without proposals finds none.
 
-Equal scores rank in file order, which the evaluator leaves to an unstable sort. It also counts proposals on recordings outside
-the subset, and reversed ones, towards the share; here they are ignored, and dropped when read.
+Equal scores rank in file order, which the evaluator leaves to an unstable sort. It also counts proposals on
+recordings outside the subset, and reversed ones, towards the share; here they are ignored, and dropped when
+read.
 """
 
 import numpy as np
@@ -41,17 +44,17 @@ def evaluate_proposals(
         proposals: {recording: `tal_jax.data.proposals.Proposals`}.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions count
-            as not found; or "left out".
+        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions
+            count as not found; or "left out".
         most: the largest average number of proposals.
         ar_tious: thresholds over which recall is averaged.
         recall_tious: thresholds of the recall of all proposals.
 
     Returns:
-        Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area under this curve over
-        its width), `recall` {tIoU: recall of all proposals}, `ar_tious`, and `counts`: recordings with actions, those of them
-        without a proposal, recordings of the subset that are not scored, actions, proposals on recordings
-        with actions and on others of the subset.
+        Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area
+        under this curve over its width), `recall` {tIoU: recall of all proposals}, `ar_tious`, and `counts`:
+        recordings with actions, those of them without a proposal, recordings of the subset that are not
+        scored, actions, proposals on recordings with actions and on others of the subset.
 
     Raises:
         DataError: the subset has no recordings or no ground truth, a label has no times, `left_out` names a
@@ -65,14 +68,20 @@ def evaluate_proposals(
     require_actions(truths, subset)
     found = {name: _best_so_far(truths[name], proposals.get(name)) for name in truths}  # (G, N) each
     scored = sum(best.shape[1] for best in found.values())
-    others = sum(len(proposals[name].scores) for name in recordings if name in proposals and name not in truths)
-    average_numbers, reached = _reached(list(found.values()), scored + others, most)  # (100,), (G of all, 100)
+    others = sum(
+        len(proposals[name].scores) for name in recordings if name in proposals and name not in truths
+    )
+    # (100,), (G of all, 100)
+    average_numbers, reached = _reached(list(found.values()), scored + others, most)
     average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in ar_tious], axis=0)
     steps = np.diff(average_numbers)
     area = np.sum((average_recall[1:] + average_recall[:-1]) / 2 * steps)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
     return {
-        "ar": {f"{number:.6g}": float(value) for number, value in zip(average_numbers, average_recall, strict=True)},
+        "ar": {
+            f"{number:.6g}": float(value)
+            for number, value in zip(average_numbers, average_recall, strict=True)
+        },
         "auc": float(area / average_numbers[-1]),
         "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in recall_tious},
         "ar_tious": [float(tiou) for tiou in ar_tious],
@@ -88,7 +97,9 @@ def evaluate_proposals(
 
 
 def _best_so_far(truths_sec, proposals):
-    """(G, N): the largest tIoU of each action with the first proposal, the first two, and so on, by falling score."""
+    """(G, N): the largest tIoU of each action with the first proposal, the first two, and so on, by falling
+    score.
+    """
     if proposals is None or not len(proposals.scores):
         return np.zeros((len(truths_sec), 0))
     order = np.argsort(-proposals.scores, kind="stable")
@@ -96,7 +107,8 @@ def _best_so_far(truths_sec, proposals):
 
 
 def _reached(found, num_proposals, most):
-    """The largest tIoU of each action when the recordings have 1 %, 2 %, ... 100 % of `most` proposals on average.
+    """The largest tIoU of each action when the recordings have 1 %, 2 %, ... 100 % of `most` proposals on
+    average.
 
     Args:
         found: of each recording `_best_so_far`.

@@ -13,8 +13,8 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
         found: dict whose keys are the recordings that were searched for actions; a value may be empty.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `found` has no key for: "missed", their actions count as
-            not found, as by the official evaluators; or "left out".
+        missing: what recordings of the subset are that `found` has no key for: "missed", their actions count
+            as not found, as by the official evaluators; or "left out".
 
     Returns:
         (recordings, absent): {name: Recording} of the scored ones in file order, and the sorted names of the
@@ -38,7 +38,8 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
         raise DataError(f"left_out names all {len(of_subset)} recordings of subset '{subset}'; name fewer.")
     if not scored:
         raise DataError(
-            f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}', and missing "
+            f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}', and "
+            f"missing "
             "ones are left out; correct the names, or count them as missed."
         )
     return scored, absent

@@ -10,12 +10,14 @@ STEPS = tuple(np.arange(1, 20) / 20)  # 0.05, 0.10, ..., 0.95
 def temporal_actionness_grouping(actionness, thresholds=STEPS, tolerances=STEPS, nms_tiou=0.95):
     """TAG: floods the sequence to many levels and groups the basins that stand out at each of them.
 
-    At a level the *basins* are the runs of cells above it. Each basin in turn is a seed that absorbs its neighbours, one after
-    the other, as long as at most the tolerated share of the group, from its first cell to its last, lies outside basins.
+    At a level the *basins* are the runs of cells above it. Each basin in turn is a seed that absorbs its
+    neighbours, one after the other, as long as at most the tolerated share of the group, from its first cell
+    to its last, lies outside basins.
 
-    The paper does not say to which side a seed grows; here, as in the published code, one group grows to each. The code differs
-    in: 12 levels, 9 tolerances, NMS at 0.9, a smoothed sequence; a basin is absorbed if the group up to it, not with it, is
-    tolerated; groups rank by the sum of class responses, not by mean actionness, which is in [0, 1] as other systems expect.
+    The paper does not say to which side a seed grows; here, as in the published code, one group grows to
+    each. The code differs in: 12 levels, 9 tolerances, NMS at 0.9, a smoothed sequence; a basin is absorbed
+    if the group up to it, not with it, is tolerated; groups rank by the sum of class responses, not by mean
+    actionness, which is in [0, 1] as other systems expect.
 
     Args:
       actionness: (T,) in [0, 1], how likely each cell is part of an action.
@@ -24,7 +26,8 @@ def temporal_actionness_grouping(actionness, thresholds=STEPS, tolerances=STEPS,
       nms_tiou: of two groups whose tIoU is at least that, the one of lower score is dropped.
 
     Returns:
-      segments (N, 2) int64, [first cell, last cell + 1]; scores (N,) float64, the mean actionness inside. Best first, N may be 0.
+      segments (N, 2) int64, [first cell, last cell + 1]; scores (N,) float64, the mean actionness inside.
+      Best first, N may be 0.
 
     Raises:
       ValueError: the sequence is not (T,) or holds NaN.
@@ -46,15 +49,20 @@ def temporal_actionness_grouping(actionness, thresholds=STEPS, tolerances=STEPS,
 
 
 def _grown_to_the_end(above, tolerances):
-    """Groups that absorb the basins after their seed: above (T,) bool, tolerances (A,) -> (A * basins, 2) int64."""
+    """Groups that absorb the basins after their seed: above (T,) bool, tolerances (A,) -> (A * basins, 2)
+    int64.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[0], above.astype(np.int64), [0]])))
     starts, ends = edges[::2], edges[1::2]  # (R,) of the basins
     if not len(starts):
         return np.zeros((0, 2), np.int64)
     outside = np.concatenate([[0], np.cumsum(~above)])
-    # A group from s to e is tolerated if outside[e] - outside[s] <= tolerance * (e - s), that is, if its room does not shrink.
-    room_at_start, room_at_end = (tolerances[:, None] * cells - outside[cells] for cells in (starts, ends))  # (A, R)
-    last = np.tile(np.arange(len(starts)), (len(tolerances), 1))  # the last basin of each group, first the seed
+    # A group from s to e is tolerated if outside[e] - outside[s] <= tolerance * (e - s), that is, if its room
+    # does not shrink.
+    # (A, R)
+    room_at_start, room_at_end = (tolerances[:, None] * cells - outside[cells] for cells in (starts, ends))
+    # the last basin of each group, first the seed
+    last = np.tile(np.arange(len(starts)), (len(tolerances), 1))
     while True:
         following = np.minimum(last + 1, len(starts) - 1)
         tolerated = np.take_along_axis(room_at_end, following, axis=1) >= room_at_start - 1e-9  # for rounding

@@ -1,10 +1,11 @@
-"""Suppression of segments in time that overlap better ones: Gaussian soft-NMS on the device, greedy NMS on the host.
+"""Suppression of segments in time that overlap better ones: Gaussian soft-NMS on the device, greedy NMS on
+the host.
 
-Soft-NMS (Bodla et al., ICCV 2017) has the details of the published AFSD code. The definition is sequential: pick the highest
-score, decay whatever overlaps it, drop what fell below the floor, again. Here one round makes many picks. A candidate that
-overlaps no higher-scoring one has its final score: scores only fall, so nothing that overlaps it can still be picked before it.
-All such candidates among the best few are picked together, and the result is that of the sequence, up to the rounding of decays
-multiplied in another order.
+Soft-NMS (Bodla et al., ICCV 2017) has the details of the published AFSD code. The definition is sequential:
+pick the highest score, decay whatever overlaps it, drop what fell below the floor, again. Here one round
+makes many picks. A candidate that overlaps no higher-scoring one has its final score: scores only fall, so
+nothing that overlaps it can still be picked before it. All such candidates among the best few are picked
+together, and the result is that of the sequence, up to the rounding of decays multiplied in another order.
 """
 
 import functools
@@ -28,34 +29,41 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
     Args:
       segments: (..., M, 2), start and end in any unit.
       scores: (..., M), positive. Candidates that are 0, NaN or below `score_floor` are taken for absent.
-      sigma: a score that overlaps a pick by tIoU is multiplied by exp(-tIoU^2 / sigma); there is no tIoU threshold.
+      sigma: a score that overlaps a pick by tIoU is multiplied by exp(-tIoU^2 / sigma); there is no tIoU
+        threshold.
       score_floor: a candidate whose score falls below it is dropped for good.
       top_k: at most so many picks in each problem.
-      keep_last: False imitates the published code, which never picks the last candidate left, so that a lone candidate
-        yields nothing.
+      keep_last: False imitates the published code, which never picks the last candidate left, so that a lone
+        candidate yields nothing.
 
     Returns:
-      (..., M) float32: 0 for what was absent, dropped or never picked. Among equal scores the first in input order is
-      picked first.
+      (..., M) float32: 0 for what was absent, dropped or never picked. Among equal scores the first in input
+      order is picked first.
     """
-    one_problem = functools.partial(_pick_all, sigma=sigma, score_floor=score_floor, top_k=top_k, keep_last=keep_last)
+    one_problem = functools.partial(
+        _pick_all, sigma=sigma, score_floor=score_floor, top_k=top_k, keep_last=keep_last
+    )
     picked_scores = jnp.vectorize(one_problem, signature="(m,2),(m)->(m)")(
         segments.astype(jnp.float32), scores.astype(jnp.float32)
     )
-    if top_k < scores.shape[-1]:  # picks are made in order of falling score, so the first picks are the highest ones
+    # picks are made in order of falling score, so the first picks are the highest ones
+    if top_k < scores.shape[-1]:
         keep_first_picks = functools.partial(_keep_highest, count=top_k)
         picked_scores = jnp.vectorize(keep_first_picks, signature="(m)->(m)")(picked_scores)
     return picked_scores
 
 
 def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
-    """Soft-NMS of one problem: segments (M, 2), scores (M,), giving (M,). The `top_k` best of the picks are final."""
+    """Soft-NMS of one problem: segments (M, 2), scores (M,), giving (M,). The `top_k` best of the picks are
+    final.
+    """
     start, end = segments[:, 0], segments[:, 1]
     size = min(_CANDIDATES_A_ROUND, scores.shape[0])
 
     def pick_some(state):
         scores, picked_scores, _ = state
-        top_scores, top = lax.top_k(scores, size)  # on a CPU, a slice of these would turn it into a far slower sort
+        # on a CPU, a slice of these would turn it into a far slower sort
+        top_scores, top = lax.top_k(scores, size)
         picked = _free_of_better(start[top], end[top]) & (top_scores > 0)
         if not keep_last:
             picked &= _leaves_another(picked, top_scores > 0)
@@ -73,7 +81,8 @@ def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
         scores, picked_scores, any_left = state
         if top_k >= scores.size:
             return any_left
-        return any_left & ((picked_scores >= scores.max()).sum() < top_k)  # no later pick can score more than what is left
+        # no later pick can score more than what is left
+        return any_left & ((picked_scores >= scores.max()).sum() < top_k)
 
     return lax.while_loop(not_done, pick_some, state)[1]
 
@@ -97,8 +106,8 @@ def _leaves_another(picked, present):
 def _overlap_with_picked(start, end, picked_start, picked_end):
     """Sum over P picks of the squared tIoU with each of M segments, giving (M,).
 
-    As published, the width of a pick is at least 1e-5 and other widths are taken as they are; segments of zero or
-    negative width overlap nothing.
+    As published, the width of a pick is at least 1e-5 and other widths are taken as they are; segments of
+    zero or negative width overlap nothing.
     """
     picked_start, picked_end = picked_start[:, None], picked_end[:, None]  # (P, 1)
     picked_width = jnp.maximum(picked_end - picked_start, _MIN_PICKED_WIDTH)
@@ -115,24 +124,27 @@ def _keep_highest(scores, count):
 
 
 def hard_nms(segments, scores, threshold, extra_length=0.0):
-    """Greedy NMS of one class: the best segment is kept, what overlaps it too much is dropped, and so on. On the host.
+    """Greedy NMS of one class: the best segment is kept, what overlaps it too much is dropped, and so on. On
+    the host.
 
     Args:
       segments: (M, 2), start and end in any unit.
       scores: (M,).
       threshold: above 0; a segment is dropped if its tIoU with one that is kept is at least that.
-      extra_length: added to every length and overlap before tIoU is taken, in the unit of the segments. The published code of ECM
-        adds 1 second, so that short neighbours suppress each other, even some that do not touch.
+      extra_length: added to every length and overlap before tIoU is taken, in the unit of the segments. The
+        published code of ECM adds 1 second, so that short neighbours suppress each other, even some that do
+        not touch.
 
     Returns:
-      (N,) int64, rows of the segments that are kept, best first. Among equal scores the first in input order comes first.
-      Segments without length overlap nothing.
+      (N,) int64, rows of the segments that are kept, best first. Among equal scores the first in input order
+      comes first. Segments without length overlap nothing.
     """
     segments, scores = np.asarray(segments, np.float64), np.asarray(scores)
     by_start = np.argsort(segments[:, 0], kind="stable")
     start, end = segments[by_start].T
     length = end - start + extra_length
-    # A tIoU of the threshold needs a start at most `length` later, or at most the longest possible partner's length earlier.
+    # A tIoU of the threshold needs a start at most `length` later, or at most the longest possible partner's
+    # length earlier.
     first_near = np.searchsorted(start, start - length / threshold, "left").tolist()
     end_near = np.searchsorted(start, start + length, "right").tolist()
     place = np.argsort(by_start)  # (M,) where each segment is in the order of start

@@ -2,8 +2,9 @@
 
 The rule is that of ECM's published code.
 
-A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and above 0. Every
-threshold gives runs of its own, so that those of one action lie inside each other; suppression then keeps the best of them.
+A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and
+above 0. Every threshold gives runs of its own, so that those of one action lie inside each other; suppression
+then keeps the best of them.
 """
 
 import numpy as np
@@ -19,8 +20,8 @@ def detections(config, windows, timeline, localize):
         config: the run's config.
         windows: iterable of data.windows.Decoded.
         timeline: Timeline of the recording.
-        localize: (config, arrays of a window, F: its length in frames of the video) -> segments_frame (M, 2) within
-            [0, F], classes (M,), scores (M,).
+        localize: (config, arrays of a window, F: its length in frames of the video) -> segments_frame (M, 2)
+            within [0, F], classes (M,), scores (M,).
     """
 
     def found(window):
@@ -42,14 +43,15 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
         num_frames: F, length of the window in frames.
 
     Returns:
-        (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64; (M,) float64.
-        Ordered by class, then threshold, then time. Nothing where no class is likely enough.
+        (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64;
+        (M,) float64. Ordered by class, then threshold, then time. Nothing where no class is likely enough.
     """
     probabilities = np.asarray(probabilities)
     thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
     likely = np.flatnonzero(probabilities >= min_probability)
     activations = resize_linear(minmax_normalise(cas[:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
-    thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)  # (likely K * H, F)
+    # (likely K * H, F)
+    thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)
     rows, starts, ends = group_runs(thresholded > 0)
     classes = likely[rows // len(thresholds)]
     contrasts = inner_minus_outer(thresholded, rows, starts, ends, settings.outer_ratio)
@@ -58,7 +60,8 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
 
 
 def minmax_normalise(cas):
-    """Each class by its highest and lowest value over time, neither taken below 0: the published `minmax_norm`.
+    """Each class by its highest and lowest value over time, neither taken below 0: the published
+    `minmax_norm`.
 
     So a positive highest value becomes 1, a positive lowest one 0, and negative values stay negative.
 
@@ -66,7 +69,8 @@ def minmax_normalise(cas):
         cas: (..., T, K) float.
 
     Returns:
-        (..., T, K) float of the same dtype. Unchanged where no value is positive, 0 where all are the same positive one.
+        (..., T, K) float of the same dtype. Unchanged where no value is positive, 0 where all are the same
+        positive one.
     """
     highest = np.maximum(cas.max(axis=-2, keepdims=True), 0)  # (..., 1, K)
     lowest = np.maximum(cas.min(axis=-2, keepdims=True), 0)
@@ -83,12 +87,14 @@ def group_runs(active):
         active: (N, F) bool.
 
     Returns:
-        (rows, starts, ends): (M,) int64 each, ordered by row, then time; a run is the frames from start to end - 1.
+        (rows, starts, ends): (M,) int64 each, ordered by row, then time; a run is the frames from start to
+        end - 1.
     """
     padded = np.pad(active, ((0, 0), (1, 1)))  # so that runs end before the next row begins
     width = padded.shape[1]
     flat = padded.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1])  # in turn the last frame before a run and its last one, counted padded
+    # in turn the last frame before a run and its last one, counted padded
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
     rows, starts, ends = changes[::2] // width, changes[::2] % width, changes[1::2] % width
     alone = np.bincount(rows, minlength=len(active))[rows] == 1
     kept = ~(alone & (ends == 1))
@@ -98,8 +104,9 @@ def group_runs(active):
 def inner_minus_outer(sequences, rows, starts, ends, outer_ratio):
     """How much a run stands out: the mean of its sequence inside it less the mean around it.
 
-    The frames around a run reach from it by `outer_ratio` of its length, rounded down to whole frames on the left of the first
-    frame and of the last, and not beyond the sequence. As published, the frame reached is counted on the left, not on the right.
+    The frames around a run reach from it by `outer_ratio` of its length, rounded down to whole frames on the
+    left of the first frame and of the last, and not beyond the sequence. As published, the frame reached is
+    counted on the left, not on the right.
 
     Args:
         sequences: (N, F) float, 0 where below the threshold.
@@ -116,7 +123,9 @@ def inner_minus_outer(sequences, rows, starts, ends, outer_ratio):
     reach = outer_ratio * lengths
     outer_starts = np.maximum(starts - reach, 0).astype(np.int64)
     outer_ends = np.clip((ends - 1 + reach).astype(np.int64), ends, num_frames)
-    at_outer_start, at_start, at_end, at_outer_end = (sums[rows, i] for i in (outer_starts, starts, ends, outer_ends))
+    at_outer_start, at_start, at_end, at_outer_end = (
+        sums[rows, i] for i in (outer_starts, starts, ends, outer_ends)
+    )
     outer_frames = (starts - outer_starts) + (outer_ends - ends)
     outer_sums = (at_start - at_outer_start) + (at_outer_end - at_end)
     return (at_end - at_start) / lengths - outer_sums / np.maximum(outer_frames, 1)

@@ -1,4 +1,6 @@
-"""What several systems do behind the network: the best candidates of a window, those of a recording, suppression."""
+"""What several systems do behind the network: the best candidates of a window, those of a recording,
+suppression.
+"""
 
 from typing import NamedTuple
 
@@ -85,8 +87,8 @@ def suppress_soft(config, candidates):
       candidates: dict recording name -> Detections.
 
     Returns:
-      dict recording name -> Detections, class by class and in input order within a class, with decayed scores;
-      suppressed rows left out.
+      dict recording name -> Detections, class by class and in input order within a class, with decayed
+      scores; suppressed rows left out.
     """
     groups = {}  # number of rows, rounded up to a power of two -> [(name, class, rows)]
     for name, (_, classes, _) in candidates.items():
@@ -100,7 +102,10 @@ def suppress_soft(config, candidates):
             count = 1 << (len(part) - 1).bit_length()
             segments, scores = np.zeros((count, size, 2), np.float32), np.zeros((count, size), np.float32)
             for i, (name, _, rows) in enumerate(part):
-                segments[i, : len(rows)], scores[i, : len(rows)] = candidates[name][0][rows], candidates[name][2][rows]
+                segments[i, : len(rows)], scores[i, : len(rows)] = (
+                    candidates[name][0][rows],
+                    candidates[name][2][rows],
+                )
             new = soft_nms(
                 segments,
                 scores,
@@ -134,7 +139,9 @@ def suppress_hard(config, candidates):
         order = []
         for k in np.unique(classes):
             rows = np.flatnonzero(classes == k)
-            kept = hard_nms(segments_sec[rows], scores[rows], config.decode.nms_tiou, config.decode.nms_extra_sec)
+            kept = hard_nms(
+                segments_sec[rows], scores[rows], config.decode.nms_tiou, config.decode.nms_extra_sec
+            )
             order.extend(rows[kept])
         order = np.array(order, int)
         result[name] = Detections(segments_sec[order], classes[order], scores[order])

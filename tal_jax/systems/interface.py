@@ -21,7 +21,9 @@ class Term(NamedTuple):
 
 
 def call(function, first, inputs):
-    """Calls a module's `init` or `apply` with the inputs of an example or window: one array, or a dict of its arguments."""
+    """Calls a module's `init` or `apply` with the inputs of an example or window: one array, or a dict of its
+    arguments.
+    """
     return function(first, **inputs) if isinstance(inputs, dict) else function(first, inputs)
 
 
@@ -32,19 +34,22 @@ class System:
     Attributes:
       build: (config, K classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
       examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
-      loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term, the module's collections beside
-        "params", as this batch leaves them, the same on all devices). rng: key for what is random in the network.
-      decode: (config, *outputs) -> dict of arrays (B, ...), on the device. There is one set of outputs for each
-        stream, at most `max_streams`. A class activation sequence, where there is one, is "cas" (B, T, K).
-      detections: (config, list of windows.Decoded, all of one recording, its Timeline) -> candidates.Detections,
-        on the host.
+      loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term, the module's collections
+        beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in
+        the network.
+      decode: (config, *outputs) -> dict of arrays (B, ...), on the device. There is one set of outputs for
+        each stream, at most `max_streams`. A class activation sequence, where there is one, is "cas" (B, T,
+        K).
+      detections: (config, list of windows.Decoded, all of one recording, its Timeline) ->
+        candidates.Detections, on the host.
       windows: (config, dataset, recording name) -> iterator of functions that make a windows.Window.
-      suppress: (config, dict recording name -> Detections) -> the same without those that overlap better ones.
+      suppress: (config, dict recording name -> Detections) -> the same without those that overlap better
+        ones.
       optimizer: (config, total steps) -> optax transformation.
       max_streams: how many networks `decode` fuses.
       require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
-      problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those that do
-        no harm begin with "Note:". Raises DataError where `examples` does.
+      problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those
+        that do no harm begin with "Note:". Raises DataError where `examples` does.
     """
 
     build: Callable

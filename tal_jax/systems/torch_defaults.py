@@ -1,4 +1,6 @@
-"""What PyTorch does by default, and so the published code of several systems: initial weights, the smooth L1 loss."""
+"""What PyTorch does by default, and so the published code of several systems: initial weights, the smooth L1
+loss.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""What weakly supervised systems train on: windows of recordings with the classes that occur in them, not when they do."""
+"""What weakly supervised systems train on: windows of recordings with the classes that occur in them, not
+when they do.
+"""
 
 import dataclasses
 import logging
@@ -28,8 +30,9 @@ def weak_windows(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      list of WeakWindow; recordings without labels are left out. A window that is a whole recording has all its labels, and these
-      need no times. A part of one has those of actions of which `window.min_label_sec` or all is inside.
+      list of WeakWindow; recordings without labels are left out. A window that is a whole recording has all
+      its labels, and these need no times. A part of one has those of actions of which `window.min_label_sec`
+      or all is inside.
 
     Raises:
       DataError: a recording to be cut has labels without times; no window has a label.
@@ -37,15 +40,23 @@ def weak_windows(config, dataset):
     found, size = [], config.window.frames
     for name, recording in dataset.annotations.subset(config.data.train_subset).recordings.items():
         if not len(recording.labels):
-            log.warning("Recording '%s' of the subset '%s' has no label; it is left out.", name, config.data.train_subset)
+            log.warning(
+                "Recording '%s' of the subset '%s' has no label; it is left out.",
+                name,
+                config.data.train_subset,
+            )
             continue
         offsets, whole = [0], True
         if size:  # else a window is a recording of any length, and none is read before training
             num_features = len(dataset.read(name))
-            offsets, whole = windows.window_offsets(num_features, size, config.window.train_stride_frames), num_features <= size
+            offsets, whole = (
+                windows.window_offsets(num_features, size, config.window.train_stride_frames),
+                num_features <= size,
+            )
         if not whole and np.isnan(recording.segments_sec).any():
             raise DataError(
-                f"Recording '{name}' has labels without times and {num_features} features, more than a window; set "
+                f"Recording '{name}' has labels without times and {num_features} features, more than a "
+                f"window; set "
                 "config.window.frames to 0, so that windows are whole recordings."
             )
         for offset in offsets:
@@ -59,7 +70,8 @@ def weak_windows(config, dataset):
                 found.append(WeakWindow(name, offset, tuple(np.unique(recording.labels[inside]).tolist())))
     if not found:
         raise DataError(
-            f"No window of the subset '{config.data.train_subset}' has a label; annotate its recordings, or, where they are cut into "
+            f"No window of the subset '{config.data.train_subset}' has a label; annotate its recordings, or, "
+            f"where they are cut into "
             "windows, lower config.window.min_label_sec."
         )
     for sentence in label_problems(found, dataset.annotations.classes):
@@ -68,7 +80,9 @@ def weak_windows(config, dataset):
 
 
 def problems(config, dataset):
-    """Sentences on the classes that labels do not tell apart, see `System.problems`. Raises DataError as `weak_windows`."""
+    """Sentences on the classes that labels do not tell apart, see `System.problems`. Raises DataError as
+    `weak_windows`.
+    """
     return label_problems(weak_windows(config, dataset), dataset.annotations.classes)
 
 
@@ -80,12 +94,15 @@ def label_problems(items, classes):
       classes: K names.
 
     Returns:
-      list of sentences: one if all windows have the same labels, else one for each group of classes that always occur together.
+      list of sentences: one if all windows have the same labels, else one for each group of classes that
+      always occur together.
     """
     if len({item.classes for item in items}) == 1:
         return [
-            f"All {len(items)} training windows have the same labels ({', '.join(classes[k] for k in items[0].classes)}), so "
-            "nothing can be learnt from them; add recordings without some of these, or, where labels have times, cut recordings "
+            f"All {len(items)} training windows have the same labels "
+            f"({', '.join(classes[k] for k in items[0].classes)}), so "
+            "nothing can be learnt from them; add recordings without some of these, or, where labels have "
+            "times, cut recordings "
             "into windows with --config.window.frames."
         ]
     together = {}
@@ -94,15 +111,19 @@ def label_problems(items, classes):
         if where:
             together.setdefault(where, []).append(name)
     return [
-        f"The classes {', '.join(names)} occur in the same {len(where)} training windows, so they are not told apart; add recordings "
-        "with some of these alone, or, where labels have times, cut recordings into windows with --config.window.frames."
+        f"The classes {', '.join(names)} occur in the same {len(where)} training windows, so they are not "
+        f"told apart; add recordings "
+        "with some of these alone, or, where labels have times, cut recordings into windows with "
+        "--config.window.frames."
         for where, names in together.items()
         if len(names) > 1
     ]
 
 
 def weak_example(config, dataset, item, rng):
-    """The example of a WeakWindow: `inputs` (T, C) float32, see `windows.window_inputs`; `labels` (K,) float32 multi-hot."""
+    """The example of a WeakWindow: `inputs` (T, C) float32, see `windows.window_inputs`; `labels` (K,)
+    float32 multi-hot.
+    """
     inputs = windows.window_inputs(config, dataset.read(item.name), item.offset, rng)["inputs"]
     return dict(inputs=inputs, labels=multi_hot(item.classes, len(dataset.annotations.classes)))
 

@@ -13,7 +13,9 @@ from tests.golden import recipe
 from tests.golden_case import GoldenCase
 
 
-@pytest.mark.parametrize("stream, channels, formulation", [("rgb", 3, "folded"), ("odd", 3, "native"), ("flow", 2, "folded")])
+@pytest.mark.parametrize(
+    "stream, channels, formulation", [("rgb", 3, "folded"), ("odd", 3, "native"), ("flow", 2, "folded")]
+)
 def test_end_points_are_the_published_ones(stream, channels, formulation):
     case = GoldenCase.load("afsd/i3d")
     clip = case.input(f"{stream}_clip").transpose(0, 2, 3, 4, 1)
@@ -26,7 +28,9 @@ def test_end_points_are_the_published_ones(stream, channels, formulation):
     found = {name: np.asarray(value).transpose(0, 4, 1, 2, 3) for name, value in zip(LAYERS, found)}
     for name in ("Mixed_4f", "Mixed_5c"):
         if f"{stream}_{name}" in case.arrays:
-            np.testing.assert_allclose(found[name], case.arrays[f"{stream}_{name}"], **case.info["tolerances"]["features"])
+            np.testing.assert_allclose(
+                found[name], case.arrays[f"{stream}_{name}"], **case.info["tolerances"]["features"]
+            )
     for row in case.info["end_point_stats"][stream]:
         value = found[row["end_point"]]
         assert list(value.shape) == row["shape"]
@@ -38,7 +42,11 @@ def test_end_points_are_the_published_ones(stream, channels, formulation):
 
 @pytest.mark.parametrize(
     "kernel, stride, size",
-    [((7, 7, 7), (2, 2, 2), (9, 10, 7)), ((3, 3, 3), (1, 1, 1), (5, 4, 6)), ((1, 1, 1), (1, 1, 1), (3, 2, 2))],
+    [
+        ((7, 7, 7), (2, 2, 2), (9, 10, 7)),
+        ((3, 3, 3), (1, 1, 1), (5, 4, 6)),
+        ((1, 1, 1), (1, 1, 1), (3, 2, 2)),
+    ],
 )
 def test_both_formulations_are_one_convolution(kernel, stride, size):
     rng = np.random.default_rng(0)
@@ -49,9 +57,13 @@ def test_both_formulations_are_one_convolution(kernel, stride, size):
         return (conv3d(x, weights, stride, formulation) ** 2).sum()
 
     for argument in (0, 1):
-        one, other = (jax.jit(jax.grad(run, argument), static_argnums=2)(x, weights, f) for f in ("native", "folded"))
+        one, other = (
+            jax.jit(jax.grad(run, argument), static_argnums=2)(x, weights, f) for f in ("native", "folded")
+        )
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(one).max())
-    np.testing.assert_allclose(conv3d(x, weights, stride, "native"), conv3d(x, weights, stride, "folded"), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        conv3d(x, weights, stride, "native"), conv3d(x, weights, stride, "folded"), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_pixels_become_minus_one_to_one():
@@ -80,7 +92,9 @@ def test_recomputing_changes_no_gradient(stem):
 
         return jax.jit(jax.grad(loss))(variables["params"])
 
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), gradients(False), gradients(True))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), gradients(False), gradients(True)
+    )
 
 
 def test_frozen_norms_are_constants(stem):
@@ -92,7 +106,11 @@ def test_frozen_norms_are_constants(stem):
 
 def test_trained_norms_learn_their_statistics_from_all_devices(stem):
     model, variables, clips = stem(frozen_norm=False)
-    assert {path[-1].key for path, _ in jax.tree.leaves_with_path(variables["params"])} == {"kernel", "scale", "bias"}
+    assert {path[-1].key for path, _ in jax.tree.leaves_with_path(variables["params"])} == {
+        "kernel",
+        "scale",
+        "bias",
+    }
 
     @functools.partial(jax.vmap, axis_name="data")
     def train(clips):

@@ -40,7 +40,11 @@ def sources(name, kind):
 def pictures(notebook):
     """The PNG pictures of its outputs, as bytes."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    return [base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
+    return [
+        base64.b64decode(output.data["image/png"])
+        for output in outputs
+        if "image/png" in output.get("data", {})
+    ]
 
 
 def plain_python(source):
@@ -59,7 +63,9 @@ def kernel(monkeypatch, tmp_path):
 
 @pytest.fixture
 def compiled_fast(monkeypatch, tmp_path):
-    """Code that is compiled in less time, and once, however often it is asked for: most of the time of the short test."""
+    """Code that is compiled in less time, and once, however often it is asked for: most of the time of the
+    short test.
+    """
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -76,7 +82,9 @@ def test_only_pictures_are_committed(name):
     kept = copy.deepcopy(notebook)
     keep_pictures(kept)
     assert kept == notebook
-    assert set(notebook.metadata) == {"kernelspec", "language_info"} and set(notebook.metadata.language_info) == {"name"}
+    assert set(notebook.metadata) == {"kernelspec", "language_info"} and set(
+        notebook.metadata.language_info
+    ) == {"name"}
     sizes = [len(picture) for picture in pictures(notebook)]
     assert len(sizes) == NUM_PICTURES[name] and max(sizes) <= MOST_BYTES
     text = "\n".join(cell.source for cell in notebook.cells)
@@ -97,7 +105,9 @@ def test_what_the_text_names_exists(name):
     text = "\n".join(sources(name, "markdown"))
     files = set(re.findall(r"[\w/-]+\.(?:md|py|ipynb|txt)\b", text))
     files.discard("configs/my_system.py")  # which is for the reader to write
-    assert files and not [file for file in files if not (ROOT / file).exists() and not (FOLDER / file).exists()]
+    assert files and not [
+        file for file in files if not (ROOT / file).exists() and not (FOLDER / file).exists()
+    ]
     modules = {}
     for cell in sources(name, "code"):
         for node in ast.walk(ast.parse(plain_python(cell))):
@@ -148,13 +158,19 @@ def test_as_it_is(name, least_map, kernel, tmp_path):
 
 
 def recall_of_new_video(run):
-    """The share of the actions of the new video that are shown with the right class and a tIoU of at least 0.5."""
+    """The share of the actions of the new video that are shown with the right class and a tIoU of at least
+    0.5.
+    """
     truth = load_annotations(run / "annotations.json").recordings["new_000"]
     (detections,) = read_detections(run / "predictions" / "new_000.json").values()
     found = []
     for label, (start, end) in zip(truth.labels, truth.segments_sec, strict=True):
-        segments = np.array([d["segment"] for d in detections if d["label"] == shapes.CLASSES[label] and d["score"] >= 0.2])
+        segments = np.array(
+            [d["segment"] for d in detections if d["label"] == shapes.CLASSES[label] and d["score"] >= 0.2]
+        )
         segments = segments.reshape(-1, 2)
         intersection = np.maximum(np.minimum(segments[:, 1], end) - np.maximum(segments[:, 0], start), 0)
-        found.append((intersection / (np.ptp(segments, axis=1) + end - start - intersection)).max(initial=0) >= 0.5)
+        found.append(
+            (intersection / (np.ptp(segments, axis=1) + end - start - intersection)).max(initial=0) >= 0.5
+        )
     return np.mean(found)

@@ -30,7 +30,8 @@ def test_features_of_published_names(annotated, tmp_path):
 
 def test_missing_features_are_asked_for_by_name_and_layout(annotated):
     with pytest.raises(
-        DataError, match="2 of 2 recordings have no feature file in .* Put one file a video ID into that folder"
+        DataError,
+        match="2 of 2 recordings have no feature file in .* Put one file a video ID into that folder",
     ) as error:
         load_dataset(annotated)
     for part in ("v_ID.npz", "feat_spa", "(T, C)", "flow/v_ID.npy", "--config.data.features=FOLDER"):
@@ -39,6 +40,8 @@ def test_missing_features_are_asked_for_by_name_and_layout(annotated):
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_missing_annotations_of_a_version(version):
-    with pytest.raises(DataError, match=f"v{version.replace('.', '-')}.min.json: No such .* organisers of ActivityNet") as error:
+    with pytest.raises(
+        DataError, match=f"v{version.replace('.', '-')}.min.json: No such .* organisers of ActivityNet"
+    ) as error:
         load_dataset(activitynet.get_config(f"ecm,version={version}"))
     assert "--config.data.annotations=FILE" in str(error.value) and "prepare" not in str(error.value)

@@ -25,7 +25,12 @@ def test_reads_every_field(tmp_path):
     assert annotations.classes == ("jump", "run")  # sorted
     assert list(annotations.recordings) == ["b", "a"]  # file order
     recording = annotations.recordings["b"]
-    assert (recording.subset, recording.duration_sec, recording.fps, recording.num_frames) == ("train", 4, 25, 100)
+    assert (recording.subset, recording.duration_sec, recording.fps, recording.num_frames) == (
+        "train",
+        4,
+        25,
+        100,
+    )
     np.testing.assert_array_equal(recording.segments_sec, [[1.5, 2], [0, 1]])
     assert recording.segments_sec.dtype == np.float64 and recording.labels.dtype == np.int32
     np.testing.assert_array_equal(recording.labels, [1, 0])
@@ -42,12 +47,17 @@ def test_class_order_and_ignored_labels(tmp_path):
     np.testing.assert_array_equal(annotations.recordings["a"].ignored_sec, [[1, 2]])
     annotations = load_annotations(path, ignored_labels=("Ambiguous",), classes=("jump", "run"))
     np.testing.assert_array_equal(annotations.recordings["a"].labels, [1, 0])
-    assert load_annotations(write(tmp_path, database), ignored_labels=("Ambiguous",)).classes == ("jump", "run")
+    assert load_annotations(write(tmp_path, database), ignored_labels=("Ambiguous",)).classes == (
+        "jump",
+        "run",
+    )
 
 
 def test_subset(tmp_path):
     annotations = load_annotations(write(tmp_path, {"a": entry(("run", 1, 2)), "b": entry(subset="test")}))
-    assert list(annotations.subset("test").recordings) == ["b"] and annotations.subset("test").classes == ("run",)
+    assert list(annotations.subset("test").recordings) == ["b"] and annotations.subset("test").classes == (
+        "run",
+    )
     with pytest.raises(DataError, match="'validation'; the annotations have 'test', 'train'"):
         annotations.subset("validation")
 
@@ -65,12 +75,18 @@ def test_subset(tmp_path):
         ('{"database": {"rec": 1}}', "recording 'rec' must be an object"),
         ('{"database": {"rec": {}}}', "recording 'rec': field 'subset'"),
         ('{"database": {"rec": {"subset": "a", "annotations": {}}}}', "recording 'rec': field 'annotations'"),
-        ('{"database": {"rec": {"subset": "a", "annotations": [{}]}}}', "recording 'rec', annotation 0: field 'label'"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{}]}}}',
+            "recording 'rec', annotation 0: field 'label'",
+        ),
         (
             '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": null}]}}}',
             "annotation 0: field 'segment'",
         ),
-        ('{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1]}]}}}', "field 'segment'"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1]}]}}}',
+            "field 'segment'",
+        ),
         (
             '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, "b"]}]}}}',
             "must be a finite number, found 'b'",
@@ -79,16 +95,28 @@ def test_subset(tmp_path):
             '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}',
             "must be a finite number, found nan",
         ),
-        ('{"database": {"rec": {"subset": "a", "duration": -1}}}', "recording 'rec': field 'duration' must be positive"),
+        (
+            '{"database": {"rec": {"subset": "a", "duration": -1}}}',
+            "recording 'rec': field 'duration' must be positive",
+        ),
         ('{"database": {"rec": {"subset": "a", "fps": "fast"}}}', "recording 'rec': field 'fps'"),
-        ('{"database": {"rec": {"subset": "a", "duration": "1_0"}}}', "'duration' must be a finite number, found '1_0'"),
+        (
+            '{"database": {"rec": {"subset": "a", "duration": "1_0"}}}',
+            "'duration' must be a finite number, found '1_0'",
+        ),
         ('{"database": {"rec": {"subset": "a\\u001b[31m"}}}', r"'subset' holds a control character, 'a\\x1b"),
         (
             '{"database": {"rec": {"subset": "a", "annotations": [{"label": "x", "segments": [1, 2]}]}}}',
             "annotation 0 has a field 'segments', which is not read; if 'segment' is meant",
         ),
-        ('{"database": {"rec": {"subset": "a", "annotation": []}}}', "'rec' has a field 'annotation', .*'annotations' is meant"),
-        ('{"database": {"rec": {"subset": "a", "Duration": 3}}}', "'rec' has a field 'Duration', .*'duration' is meant"),
+        (
+            '{"database": {"rec": {"subset": "a", "annotation": []}}}',
+            "'rec' has a field 'annotation', .*'annotations' is meant",
+        ),
+        (
+            '{"database": {"rec": {"subset": "a", "Duration": 3}}}',
+            "'rec' has a field 'Duration', .*'duration' is meant",
+        ),
         ('{"Database": {"rec": {"subset": "a"}}}', "has a field 'Database', .*'database' is meant"),
         ('{"classes": 3, "database": {"rec": {"subset": "a"}}}', "field 'classes'"),
         ('{"classes": ["x", "x"], "database": {"rec": {"subset": "a"}}}', "names a class twice"),
@@ -111,7 +139,13 @@ def test_other_fields_are_named_and_not_read(tmp_path):
     database = {"a": entry(("run", 1, 2), url="x", resolution="y"), "b": entry(url="z")}
     database["a"]["annotations"][0]["id"] = 7
     annotations = load_annotations(write(tmp_path, database, version="1", segment=0))
-    expected = ("'segment' of the file", "'version' of the file", "'resolution' of recordings", "'url' of recordings", "'id' of annotations")
+    expected = (
+        "'segment' of the file",
+        "'version' of the file",
+        "'resolution' of recordings",
+        "'url' of recordings",
+        "'id' of annotations",
+    )
     assert annotations.unread == expected
 
 
@@ -126,4 +160,7 @@ def test_an_ignored_label_that_no_annotation_has_is_told(tmp_path, caplog):
     load_annotations(path, ignored_labels=("Ambiguous", "unclear"))
     assert not caplog.text
     load_annotations(path, ignored_labels=("uncler",))
-    assert "config.data.ignored_labels has 'uncler', which no annotation has; the labels are 'run', 'unclear'." in caplog.text
+    assert (
+        "config.data.ignored_labels has 'uncler', which no annotation has; the labels are 'run', 'unclear'."
+        in caplog.text
+    )

@@ -33,7 +33,8 @@ def test_a_rotation_turns_all_triples_alike(features):
     triples = features.reshape(-1, 3)
     np.testing.assert_allclose(np.linalg.norm(changed, axis=1), np.linalg.norm(triples, axis=1), rtol=1e-5)
     rotation = np.linalg.lstsq(triples, changed, rcond=None)[0]
-    np.testing.assert_allclose(triples @ rotation, changed, atol=1e-5)  # one matrix for all frames and sensors,
+    # one matrix for all frames and sensors,
+    np.testing.assert_allclose(triples @ rotation, changed, atol=1e-5)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-5)  # that keeps angles
     np.testing.assert_allclose(np.linalg.det(rotation), 1, rtol=1e-5)  # and is no mirror
 

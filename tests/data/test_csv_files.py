@@ -1,4 +1,6 @@
-"""CSV files as pandas, NumPy, R, spreadsheets and sensors write them: read to the right samples, or refused with the line."""
+"""CSV files as pandas, NumPy, R, spreadsheets and sensors write them: read to the right samples, or refused
+with the line.
+"""
 
 import numpy as np
 import pytest

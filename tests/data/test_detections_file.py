@@ -25,13 +25,17 @@ def test_what_is_written_is_read_back_exactly(tmp_path):
 
 def test_numbers_of_numpy_can_be_written(tmp_path):
     path = tmp_path / "detections.json"
-    write_detections(path, {"v": [{"label": "run", "segment": np.array([0.5, 2.0]), "score": np.float32(0.25)}]})
+    write_detections(
+        path, {"v": [{"label": "run", "segment": np.array([0.5, 2.0]), "score": np.float32(0.25)}]}
+    )
     assert read_detections(path) == {"v": [{"label": "run", "segment": [0.5, 2.0], "score": 0.25}]}
 
 
 def test_numbers_may_be_texts_and_further_fields_are_left_aside(tmp_path):
     path = tmp_path / "detections.json"
-    path.write_text(json.dumps({"results": {"v": [{"label": "run", "segment": ["1.5", " 2"], "score": "0.5", "id": 7}]}}))
+    path.write_text(
+        json.dumps({"results": {"v": [{"label": "run", "segment": ["1.5", " 2"], "score": "0.5", "id": 7}]}})
+    )
     assert read_detections(path) == {"v": [{"label": "run", "segment": [1.5, 2.0], "score": 0.5}]}
 
 
@@ -42,7 +46,9 @@ def test_times_that_can_be_of_no_action_are_counted():
     annotations = Annotations(("run",), {"a": recording("a", 10.0), "b": recording("b", None)})
 
     def problem(**found):
-        return times_problem({n: [GOOD | {"segment": s} for s in segments] for n, segments in found.items()}, annotations)
+        return times_problem(
+            {n: [GOOD | {"segment": s} for s in segments] for n, segments in found.items()}, annotations
+        )
 
     assert problem(a=[[1, 2], [-1, 1], [9, 11]], b=[[100, 200]], c=[[5, 1]]) == ""
     assert problem(a=[[1, 2], [2, 1], [3, 3], [10, 11], [-2, 0]], b=[[100, 200]]) == (
@@ -60,13 +66,22 @@ def test_times_that_can_be_of_no_action_are_counted():
         ('{"results": []}', '"results"'),
         ('{"results": {"v": {}}}', "'v' must have a list"),
         ('{"results": {"v": [3]}}', "'v', detection 0 must be an object"),
-        (json.dumps({"results": {"v": [GOOD, {"label": "run", "segment": [1, 2]}]}}), "'v', detection 1: .* 'score' is missing"),
+        (
+            json.dumps({"results": {"v": [GOOD, {"label": "run", "segment": [1, 2]}]}}),
+            "'v', detection 1: .* 'score' is missing",
+        ),
         (json.dumps({"results": {"v": [GOOD | {"label": 3}]}}), "'v', detection 0: field 'label'"),
         (json.dumps({"results": {"v": [GOOD | {"segment": [1]}]}}), "'v', detection 0: field 'segment'"),
-        (json.dumps({"results": {"v": [GOOD | {"segment": [1, "x"]}]}}), "'v', detection 0: field 'segment' .* 'x'"),
+        (
+            json.dumps({"results": {"v": [GOOD | {"segment": [1, "x"]}]}}),
+            "'v', detection 0: field 'segment' .* 'x'",
+        ),
         (json.dumps({"results": {"v": [GOOD | {"score": None}]}}), "'v', detection 0: field 'score' .* None"),
         (json.dumps({"results": {"v": [GOOD | {"score": True}]}}), "'v', detection 0: field 'score' .* True"),
-        (json.dumps({"results": {"v": [GOOD | {"score": float("nan")}]}}), "'v', detection 0: field 'score' .* nan"),
+        (
+            json.dumps({"results": {"v": [GOOD | {"score": float("nan")}]}}),
+            "'v', detection 0: field 'score' .* nan",
+        ),
     ],
 )
 def test_errors_name_file_recording_and_field(tmp_path, text, words):
@@ -104,15 +119,27 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 
 
 def test_recordings_are_called_as_the_annotations_call_them(tmp_path):
-    path, annotations = tmp_path / "found.json", Annotations(("run",), dict.fromkeys(("rec1", "v_rec2", "Rec3", "rec4")))
+    path, annotations = (
+        tmp_path / "found.json",
+        Annotations(("run",), dict.fromkeys(("rec1", "v_rec2", "Rec3", "rec4"))),
+    )
     write_detections(path, {"v_rec1.mp4": [GOOD], "rec2": [], "REC3": [GOOD], "other": [GOOD]})
-    assert read_detections_of(path, annotations) == {"rec1": [GOOD], "v_rec2": [], "Rec3": [GOOD], "other": [GOOD]}
+    assert read_detections_of(path, annotations) == {
+        "rec1": [GOOD],
+        "v_rec2": [],
+        "Rec3": [GOOD],
+        "other": [GOOD],
+    }
 
 
 @pytest.mark.parametrize(
     "names, sentence",
     [
-        (("rec9", "x"), "none of its recordings is in the annotations. Its first is 'rec9', that of the annotations 'rec1'"),
+        (
+            ("rec9", "x"),
+            "none of its recordings is in the annotations. Its first is 'rec9', that of the annotations "
+            "'rec1'",
+        ),
         (("rec1", "v_rec1"), "'rec1' and 'v_rec1' are both the recording 'rec1' of the annotations"),
     ],
 )
@@ -125,7 +152,10 @@ def test_names_of_no_recording_and_of_the_same_one_are_refused(tmp_path, names, 
 def test_labels_that_are_no_classes_are_refused_together(tmp_path):
     path, annotations = tmp_path / "found.json", Annotations(("run", "walk"), {"rec1": None})
     write_detections(path, {"rec1": [GOOD | {"label": "Run"}]})
-    with pytest.raises(DataError, match="none of its labels is a class of the annotations. Its first is 'Run', their classes are run, walk"):
+    with pytest.raises(
+        DataError,
+        match="none of its labels is a class of the annotations. Its first is 'Run', their classes are run, walk",
+    ):
         read_detections_of(path, annotations)
     write_detections(path, {"rec1": [GOOD | {"label": "Run"}, GOOD | {"label": "run"}]})
     assert len(read_detections_of(path, annotations)["rec1"]) == 2

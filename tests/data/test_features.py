@@ -19,7 +19,8 @@ def test_timeline_there_and_back(fps, stride_frames, snippet_frames):
 
 def test_timeline_by_hand():
     timeline = features.Timeline(fps=30, stride_frames=4, snippet_frames=16)
-    np.testing.assert_allclose(timeline.to_seconds([[0.5], [1.5]]), [[8 / 30], [12 / 30]])  # centres of frames 0-15, 4-19
+    # centres of frames 0-15, 4-19
+    np.testing.assert_allclose(timeline.to_seconds([[0.5], [1.5]]), [[8 / 30], [12 / 30]])
     timeline = features.Timeline(fps=50, stride_frames=10, snippet_frames=10)
     np.testing.assert_allclose(timeline.to_seconds([0, 1]), [0, 0.2])  # cells touch
 
@@ -28,19 +29,26 @@ def test_timeline_by_hand():
 def config(tmp_path):
     """Two recordings, "a" of training and "b" of test, with features of 4 frames and 3 channels at stride 2."""
     row = {"annotations": [{"label": "run", "segment": [0.2, 0.6]}]}
-    database = {"a": {"subset": "train", "fps": 20, **row}, "b": {"subset": "test", **row}, "c": {"subset": "other", **row}}
+    database = {
+        "a": {"subset": "train", "fps": 20, **row},
+        "b": {"subset": "test", **row},
+        "c": {"subset": "other", **row},
+    }
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     np.save(tmp_path / "a.npy", np.ones((4, 3)))
     (tmp_path / "b.csv").write_text("1,2,3\n" * 4)
     config = ml_collections.ConfigDict(dict(data=sbhar.data_config()))
-    config.data.update(name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0)
+    config.data.update(
+        name="folder", annotations=str(tmp_path / "labels.json"), features=str(tmp_path), fps=10.0
+    )
     config.data.update(stride_frames=2, snippet_frames=6, samples_per_frame=1, num_channels=3)
     return config
 
 
 def test_folder(config):
     dataset = load_dataset(config)
-    assert list(dataset.annotations.recordings) == ["a", "b"]  # "c" is in neither subset: its features are not asked for
+    # "c" is in neither subset: its features are not asked for
+    assert list(dataset.annotations.recordings) == ["a", "b"]
     assert dataset.read("a").shape == dataset.read("b").shape == (4, 3)
     assert dataset.timeline("a") == features.Timeline(20, 2, 6)  # its own rate
     assert dataset.timeline("b") == features.Timeline(10, 2, 6)
@@ -94,8 +102,11 @@ def test_folder_errors(config):
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():
     data = ml_collections.ConfigDict(dict(fps=0.0, stride_frames=4, snippet_frames=16, samples_per_frame=2))
     recording = Recording("a", "train", 40.0, np.zeros((0, 2)), np.zeros(0, np.int32))
-    timeline = features.make_timeline(recording, data, lambda name: Axis(80, 0.0, {})).folded(data.samples_per_frame)
-    np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])  # 40 frames of two features each
+    timeline = features.make_timeline(recording, data, lambda name: Axis(80, 0.0, {})).folded(
+        data.samples_per_frame
+    )
+    # 40 frames of two features each
+    np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])
 
 
 def test_all_recordings_have_as_many_channels_as_the_first(config, tmp_path):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tal_jax.backbones.i3d import scale_pixels
+from tal_jax.check_data import check_dataset
 from tal_jax.data import frames, load_dataset
 from tal_jax.data.annotations import Annotations
-from tal_jax.check_data import check_dataset
 from tal_jax.data.folder import data_config
 from tal_jax.data.windows import window_offsets
 from tal_jax.errors import DataError
@@ -18,7 +18,9 @@ from tests.tiny_config import get_config
 
 def video(num_frames=6, height=4, width=5):
     """(T, H, W, 3): channel 0 counts frames, 1 rows, 2 columns."""
-    return np.stack(np.meshgrid(*map(np.arange, (num_frames, height, width)), indexing="ij"), axis=-1).astype(np.uint8)
+    return np.stack(np.meshgrid(*map(np.arange, (num_frames, height, width)), indexing="ij"), axis=-1).astype(
+        np.uint8
+    )
 
 
 def test_a_clip_by_hand():
@@ -35,12 +37,16 @@ def test_views():
     assert frames.centre_view((9, 112, 112, 3), 96) == (8, 8, False)
     views = {frames.random_view((9, 6, 5, 3), 4, 0.5, np.random.default_rng(seed)) for seed in range(100)}
     assert views == {(top, left, flip) for top in range(3) for left in range(2) for flip in (False, True)}
-    assert not any(frames.random_view((9, 6, 5, 3), 4, 0.0, np.random.default_rng(seed))[2] for seed in range(20))
+    assert not any(
+        frames.random_view((9, 6, 5, 3), 4, 0.0, np.random.default_rng(seed))[2] for seed in range(20)
+    )
 
 
 @pytest.fixture
 def config(tmp_path):
-    """Config of a folder with the frames of "v_a" at 5 a second and of "b" at 10; annotations call them "a" and "b"."""
+    """Config of a folder with the frames of "v_a" at 5 a second and of "b" at 10; annotations call them "a"
+    and "b".
+    """
     config = get_config("toy")
     config.data = data_config("rgb")
     config.data.update(annotations=str(tmp_path / "labels.json"), frames=str(tmp_path))
@@ -51,7 +57,11 @@ def config(tmp_path):
     for name, stem, fps in (("a", "v_a", 5.0), ("v_b", "v_b", 10.0)):
         np.save(tmp_path / "rgb" / f"{stem}.npy", video(width=4))
         (tmp_path / "info" / f"{stem}.json").write_text(json.dumps({"fps": fps}))
-        database[name] = {"subset": "train", "fps": 30, "annotations": [{"label": "x", "segment": [0.2, 0.6]}]}
+        database[name] = {
+            "subset": "train",
+            "fps": 30,
+            "annotations": [{"label": "x", "segment": [0.2, 0.6]}],
+        }
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     config.data.file_prefix = "v_"
     return config
@@ -61,7 +71,8 @@ def test_frames_of_a_folder(config):
     dataset = load_dataset(config)
     np.testing.assert_array_equal(dataset.read("a"), video(width=4))
     assert isinstance(dataset.read("a"), np.memmap)
-    np.testing.assert_allclose(dataset.timeline("a").to_cells([0.2, 0.6]), [1, 3])  # the rate of the frames, not of the video
+    # the rate of the frames, not of the video
+    np.testing.assert_allclose(dataset.timeline("a").to_cells([0.2, 0.6]), [1, 3])
     np.testing.assert_allclose(dataset.timeline("v_b").to_cells([0.2, 0.6]), [2, 6])
 
 
@@ -74,13 +85,17 @@ def test_a_recording_whose_own_name_begins_like_a_file(config, tmp_path):
 def test_check_data(config):
     config.data.test_subset = "train"
     summary, problems = check_dataset(config)
-    assert summary.splitlines()[0] == "2 recordings (2 train), 0.00 hours; 12 frames of 4 x 4 x 3 values" and problems == []
+    assert (
+        summary.splitlines()[0] == "2 recordings (2 train), 0.00 hours; 12 frames of 4 x 4 x 3 values"
+        and problems == []
+    )
 
 
 def test_an_action_a_little_longer_than_its_video_is_trained_on(config):
     config.window.frames = 128
     items, make_example = training_examples(config, load_dataset(config))
-    assert [item.name for item in items] == ["a", "v_b"]  # the one of v_b ends with its last frame, as annotated
+    # the one of v_b ends with its last frame, as annotated
+    assert [item.name for item in items] == ["a", "v_b"]
     config.data.fps = 0
     dataset = load_dataset(config)
     late = dataclasses.replace(dataset.annotations.recordings["v_b"], segments_sec=np.array([[0.2, 0.63]]))
@@ -100,7 +115,12 @@ def test_one_class(config):
 @pytest.mark.parametrize(
     "file, content, sentence",
     [
-        ("info/v_a.json", "{", "v_a.json is missing or damaged; delete what was made of this video and run the same command again"),
+        (
+            "info/v_a.json",
+            "{",
+            "v_a.json is missing or damaged; delete what was made of this video and run the same command "
+            "again",
+        ),
         ("info/v_a.json", '{"fps": NaN}', "v_a.json is missing or damaged"),
         ("info/v_a.json", '{"fps": 10, "duration_sec": -1}', "v_a.json is missing or damaged"),
         ("info/v_a.json", "[" * 100_000, "v_a.json is missing or damaged"),
@@ -109,9 +129,14 @@ def test_one_class(config):
         (
             "rgb/v_a.npy",
             np.zeros((3, 4, 4, 2), np.uint8),
-            r"holds uint8 of shape \(3, 4, 4, 2\); config.data.frame_pixels asks for uint8 of shape \(T, 4, 4, 3\)",
+            r"holds uint8 of shape \(3, 4, 4, 2\); config.data.frame_pixels asks for uint8 of shape \(T, 4, "
+            r"4, 3\)",
         ),
-        ("rgb/v_a.npy", np.zeros((3, 6, 6, 3), np.uint8), r"\(3, 6, 6, 3\); config.data.frame_pixels asks for"),
+        (
+            "rgb/v_a.npy",
+            np.zeros((3, 6, 6, 3), np.uint8),
+            r"\(3, 6, 6, 3\); config.data.frame_pixels asks for",
+        ),
         ("rgb/v_a.npy", np.zeros((3, 4, 4, 3), np.float32), "holds float32 of shape"),
     ],
 )
@@ -144,7 +169,10 @@ def test_what_the_published_network_sees_at_test(case, videos):
                 view = frames.centre_view(pixels.shape, 96)
                 clip = np.asarray(scale_pixels(frames.cut_clip(pixels, offset, 256, 96, view, frames.GREY)))
                 answer = next(expected)
-                assert answer["stream"] == stream and tuple(np.array(answer["shape"])[[2, 3, 4, 1]]) == clip.shape
+                assert (
+                    answer["stream"] == stream
+                    and tuple(np.array(answer["shape"])[[2, 3, 4, 1]]) == clip.shape
+                )
                 np.testing.assert_allclose(np.linalg.norm(clip.astype(float)), answer["norm"], rtol=1e-5)
                 assert (clip.min(), clip.max()) == (answer["min"], answer["max"])
     assert not list(expected)

@@ -28,10 +28,14 @@ def database():
 
 @pytest.fixture
 def config_of(tiny, tmp_path, database):
-    """Function (**fields of config.data) -> config of the database, 90 features of 3 channels for each recording."""
+    """Function (**fields of config.data) -> config of the database, 90 features of 3 channels for each
+    recording.
+    """
 
     def make(**fields):
-        (tmp_path / "labels.json").write_text(json.dumps({"database": database, "classes": ["slow", "Ambiguous", "fast"]}))
+        (tmp_path / "labels.json").write_text(
+            json.dumps({"database": database, "classes": ["slow", "Ambiguous", "fast"]})
+        )
         for name in database:
             np.save(tmp_path / f"{name}.npy", np.arange(270, dtype=np.float32).reshape(90, 3))
         config = tiny()
@@ -74,12 +78,17 @@ def test_an_ignored_label_is_no_label_to_learn_from(config_of, database, caplog)
     database["c"] = database["b"] | {"subset": "train"}
     config = config_of()
     config.window.frames = 0
-    assert [(window.name, window.classes) for window in weak_windows(config, load_dataset(config))] == [("a", (0, 1))]
+    assert [(window.name, window.classes) for window in weak_windows(config, load_dataset(config))] == [
+        ("a", (0, 1))
+    ]
     assert "Recording 'c' of the subset 'train' has no label; it is left out." in caplog.text
 
 
 def test_a_proposal_with_an_ignored_label_has_no_class(tmp_path, config_of):
-    rows = [{"segment": [1, 2], "label": "Ambiguous", "score": 0.9}, {"segment": [1, 2], "label": "fast", "score": 0.8}]
+    rows = [
+        {"segment": [1, 2], "label": "Ambiguous", "score": 0.9},
+        {"segment": [1, 2], "label": "fast", "score": 0.8},
+    ]
     (tmp_path / "proposals.json").write_text(json.dumps({"results": {"a": rows}}))
     found, _ = read_proposals(tmp_path / "proposals.json", dataset_annotations(config_of()))
     np.testing.assert_array_equal(found["a"].labels, [-1, 1])
@@ -90,13 +99,18 @@ def test_the_check_tells_of_ignored_intervals(config_of, database):
     database["a"]["annotations"][3]["segment"] = [2, 30]
     config = config_of()
     summary, problems = check_dataset(config)
-    assert "\n3 intervals with an ignored label (config.data.ignored_labels: Ambiguous)\n" in summary and "2 classes:" in summary
+    assert (
+        "\n3 intervals with an ignored label (config.data.ignored_labels: Ambiguous)\n" in summary
+        and "2 classes:" in summary
+    )
     wrong = [
         "Recording 'a' has an ignored label from 6 s to 5 s: the end is not after the start.",
-        "Recording 'a' has an ignored label from 2 s to 30 s: it ends after the recording, which lasts 9.00 s.",
+        "Recording 'a' has an ignored label from 2 s to 30 s: it ends after the recording, which lasts 9.00 "
+        "s.",
     ]
     assert problems == [
-        "No recording of the subset 'test' has an action to score against: all 1 have a label of config.data.ignored_labels; ignore "
+        "No recording of the subset 'test' has an action to score against: all 1 have a label of "
+        "config.data.ignored_labels; ignore "
         "fewer labels.",
         *wrong,
         "Note: recording 'b' has no annotation but of labels in config.data.ignored_labels.",
@@ -114,5 +128,7 @@ def test_a_class_of_bundled_annotations_is_not_ignored_in_silence():
     config = sbhar.get_config("dw_afsd")
     config.data.ignored_labels = ("sitting",)
     for read in (load_dataset, dataset_annotations):
-        with pytest.raises(DataError, match="ignored_labels has 'sitting', a class of the annotations that come with 'sbhar'"):
+        with pytest.raises(
+            DataError, match="ignored_labels has 'sitting', a class of the annotations that come with 'sbhar'"
+        ):
             read(config)

@@ -44,7 +44,10 @@ def test_the_last_batch_of_an_epoch_is_padded():
 
 def test_batches_per_epoch():
     for batch_size, expected in ((1, 5), (2, 3), (5, 1), (8, 1)):
-        assert TrainingBatches(range(5), make_example, batch_size=batch_size, seed=0).batches_per_epoch == expected
+        assert (
+            TrainingBatches(range(5), make_example, batch_size=batch_size, seed=0).batches_per_epoch
+            == expected
+        )
 
 
 def test_a_seed_is_a_sequence():
@@ -103,7 +106,10 @@ def test_examples_of_several_inputs():
     examples = [{"inputs": {"a": np.full(2, i), "b": np.float32(i)}, "label": i} for i in range(3)]
     batch = stack(examples)
     np.testing.assert_array_equal(batch["inputs"]["a"], [[0, 0], [1, 1], [2, 2]])
-    assert batch["inputs"]["b"].shape == batch["label"].shape == (3,) and batch["inputs"]["b"].dtype == np.float32
+    assert (
+        batch["inputs"]["b"].shape == batch["label"].shape == (3,)
+        and batch["inputs"]["b"].dtype == np.float32
+    )
     padded = pad_batch(batch, 4)
     np.testing.assert_array_equal(padded["inputs"]["a"], [[0, 0], [1, 1], [2, 2], [0, 0]])
     np.testing.assert_array_equal(padded["sample_mask"], [1, 1, 1, 0])
@@ -128,7 +134,9 @@ def test_every_item_once_an_epoch_for_any_number_of_processes(count, num_items):
         assert all(len(share["item"]) == len(share["sample_mask"]) == 12 // count for share in shares)
         assert_same([{key: np.concatenate([share[key] for share in shares])[whole["sample_mask"] > 0] for key in whole}],
                     [{key: value[whole["sample_mask"] > 0] for key, value in whole.items()}])  # fmt: skip
-        np.testing.assert_array_equal(np.concatenate([share["sample_mask"] for share in shares]), whole["sample_mask"])
+        np.testing.assert_array_equal(
+            np.concatenate([share["sample_mask"] for share in shares]), whole["sample_mask"]
+        )
     per_epoch = len(alone) // 3
     for first in range(0, len(alone), per_epoch):
         seen = [item for part in parts for item in items_of(part[first : first + per_epoch])]

@@ -118,5 +118,7 @@ def test_the_longest_name_leaves_room_for_the_longest_file_on_its_way(tmp_path):
 
 @pytest.mark.parametrize("name", ["x" * 238, "a\\b", "\x1b[31mred", "\udcff"])
 def test_a_video_that_no_annotation_can_name_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="The video .*: the recording's name .* is no plain file name; .* 1 to 237 bytes"):
+    with pytest.raises(
+        DataError, match="The video .*: the recording's name .* is no plain file name; .* 1 to 237 bytes"
+    ):
         stored_name(tmp_path / f"{name}.mp4")

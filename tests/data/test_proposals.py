@@ -20,7 +20,9 @@ def recording(name="a", duration_sec=10.0, truths=(), **fields):
     """A recording with truths (label, start_sec, end_sec); of 40 frames unless `fields` says so."""
     segments_sec = np.array([row[1:] for row in truths], np.float64).reshape(-1, 2)
     labels = np.array([row[0] for row in truths], np.int32)
-    return Recording(name, "test", duration_sec, segments_sec, labels, **{"fps": 4.0, "num_frames": 40} | fields)
+    return Recording(
+        name, "test", duration_sec, segments_sec, labels, **{"fps": 4.0, "num_frames": 40} | fields
+    )
 
 
 def annotations_of(*recordings, classes=("jump", "run")):
@@ -81,8 +83,10 @@ def test_rows_that_make_no_sense_are_dropped_and_counted(tmp_path):
     assert dropped(report) == {"reversed": 2, "recording": 2, "finite": 3, "lack": 2}
     assert (report.rows, report.kept, report.cut, report.unknown) == (12, 3, 2, ("elsewhere",))
     assert str(report) == (
-        "12 proposals read, 3 kept, in 1 of 1 recordings; dropped: 2 of recordings that the annotations lack, 3 not finite, "
-        "2 empty or reversed, 2 outside their recording; cut at an end of their recording: 2. Not in the annotations: elsewhere."
+        "12 proposals read, 3 kept, in 1 of 1 recordings; dropped: 2 of recordings that the annotations "
+        "lack, 3 not finite, "
+        "2 empty or reversed, 2 outside their recording; cut at an end of their recording: 2. Not in the "
+        "annotations: elsewhere."
     )
 
 
@@ -105,7 +109,10 @@ def test_a_name_may_have_or_lack_the_prefix_of_activitynet(tmp_path):
 
 def test_two_spellings_of_one_recording_are_refused(tmp_path):
     path = write_json(tmp_path, a=[{"segment": [1, 2]}], v_a=[{"segment": [2, 3]}])
-    with pytest.raises(DataError, match="'a' and 'v_a' are both the recording 'a' of the annotations; join them, or rename one"):
+    with pytest.raises(
+        DataError,
+        match="'a' and 'v_a' are both the recording 'a' of the annotations; join them, or rename one",
+    ):
         read_proposals(path, annotations_of(recording("a")))
     _, report = read_proposals(path, annotations_of(recording("a"), recording("v_a")))
     assert report.kept == 2
@@ -126,22 +133,28 @@ def test_plain_rows_are_frames_at_the_rate_of_the_recording(tmp_path):
     path = write(tmp_path, "tag.txt", "a 4 8\n\nb 0 50\na 40 44\na 0 2\na 39 48\n")
     annotations = annotations_of(recording(), recording("b", fps=25.0, num_frames=None, duration_sec=None))
     found, report = read_proposals(path, annotations)
-    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2], [0, 0.5], [9.75, 10]])  # 40 frames in 10 s
+    # 40 frames in 10 s
+    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2], [0, 0.5], [9.75, 10]])
     np.testing.assert_array_equal(found["b"].segments_sec, [[0, 2]])
     assert dropped(report) == {"recording": 1} and report.cut == 1
-    found, report = read_proposals(path, annotations_of(recording(duration_sec=None)))  # 40 frames at 4 a second
+    # 40 frames at 4 a second
+    found, report = read_proposals(path, annotations_of(recording(duration_sec=None)))
     np.testing.assert_array_equal(found["a"].segments_sec, [[1, 2], [0, 0.5], [9.75, 10]])
     assert dropped(report) == {"recording": 1, "lack": 1} and report.cut == 1
 
 
 def test_a_list_tells_its_own_number_of_frames(tmp_path):
     blocks = "# 1\n/frames/a\n100\n1\n1\n2 0 9\n3\n2 0.5 1.0 10 20\n0 0 0 99 200\n0 0 0 100 120\n"
-    blocks += "# 2\nb\n10\n2.5\n0\n1\n0 0.0 0.0 5 10\n# 3\nc\n1\n1\n0\n1\n0 0.0 0.0 0.25 0.5\n# 4\nd\n9\n1\n0\n0\n"
+    blocks += (
+        "# 2\nb\n10\n2.5\n0\n1\n0 0.0 0.0 5 10\n# 3\nc\n1\n1\n0\n1\n0 0.0 0.0 0.25 0.5\n# 4\nd\n9\n1\n0\n0\n"
+    )
     path = write(tmp_path, "list.txt", blocks)
     found, report = read_proposals(path, annotations_of(*map(recording, "abcd")))
-    np.testing.assert_allclose(found["a"].segments_sec, [[1, 2], [9.9, 10]], rtol=1e-12)  # 100 frames, though annotated with 40
+    # 100 frames, though annotated with 40
+    np.testing.assert_allclose(found["a"].segments_sec, [[1, 2], [9.9, 10]], rtol=1e-12)
     np.testing.assert_allclose(found["b"].segments_sec, [[2, 4]], rtol=1e-12)  # int(10 * 2.5) frames
-    np.testing.assert_allclose(found["c"].segments_sec, [[2.5, 5]], rtol=1e-12)  # length 1: fractions, as SSN's for ActivityNet
+    # length 1: fractions, as SSN's for ActivityNet
+    np.testing.assert_allclose(found["c"].segments_sec, [[2.5, 5]], rtol=1e-12)
     assert report.without_proposals == ("d",) and dropped(report) == {"recording": 1} and report.cut == 1
     assert found["a"].segments_sec.max() <= 10
 
@@ -149,7 +162,8 @@ def test_a_list_tells_its_own_number_of_frames(tmp_path):
 @pytest.mark.parametrize(
     "rows, expected",
     [
-        (["xmin,xmax,score", "0.1,0.5,0.25", "0.5,1.0,0.75"], [[5, 10], [1, 5]]),  # no end above 1: fractions of 10 s
+        # no end above 1: fractions of 10 s
+        (["xmin,xmax,score", "0.1,0.5,0.25", "0.5,1.0,0.75"], [[5, 10], [1, 5]]),
         (["xmin, xmax_score, score, xmax", "0.1, 9, 0.25, 0.5", "0.5, 9, 0.75, 4"], [[0.5, 4], [0.1, 0.5]]),
         (["xmin,xmax", "1,2", "1,nan"], [[1, 2]]),
         (["xmin,xmax,score"], []),
@@ -162,7 +176,8 @@ def test_a_folder_of_csv_is_in_fractions_or_in_seconds(tmp_path, rows, expected)
 
 
 @pytest.mark.parametrize(
-    "name, text", [("p.txt", "a 4 8\n"), ("p.txt", "# 1\na\n40\n1\n0\n1\n0 0 0 4 8\n"), ("csv/a.csv", "xmin,xmax\n1,2\n")]
+    "name, text",
+    [("p.txt", "a 4 8\n"), ("p.txt", "# 1\na\n40\n1\n0\n1\n0 0 0 4 8\n"), ("csv/a.csv", "xmin,xmax\n1,2\n")],
 )
 def test_a_byte_order_mark_is_not_part_of_a_file(tmp_path, name, text):
     path = write((tmp_path / name).parent, (tmp_path / name).name, "\ufeff" + text)
@@ -178,9 +193,21 @@ LIST = "# 1\na\n40\n1\n{}\n"
     [
         ("p.json", "{", "not valid JSON"),
         ("p.json", '{"results": {"a": [{"score": 1}]}}', "'a', proposal 0 must be an object whose 'segment'"),
-        ("p.json", '{"results": {"a": [{"segment": [1, null]}]}}', "'a', proposal 0 must be a number, found None"),
-        ("p.json", f'{{"results": {{"a": [{{"segment": [0, 1{"0" * 400}]}}]}}}}', "a whole number of 401 digits, 1000"),
-        ("p.json", '{"results": {"z": [{"segment": [1, 2]}]}}', "none of its recordings .* 'z', that of the annotations 'a'"),
+        (
+            "p.json",
+            '{"results": {"a": [{"segment": [1, null]}]}}',
+            "'a', proposal 0 must be a number, found None",
+        ),
+        (
+            "p.json",
+            f'{{"results": {{"a": [{{"segment": [0, 1{"0" * 400}]}}]}}}}',
+            "a whole number of 401 digits, 1000",
+        ),
+        (
+            "p.json",
+            '{"results": {"z": [{"segment": [1, 2]}]}}',
+            "none of its recordings .* 'z', that of the annotations 'a'",
+        ),
         ("p.txt", "\n", "is empty"),
         ("p.txt", "a 1 2\na 1\n", "line 2: must be 'recording start end'"),
         ("p.txt", "a 1 x\n", "line 1: a time must be a number, found 'x'"),
@@ -229,7 +256,9 @@ def test_a_list_is_read_as_the_published_pgcn_reads_it(tmp_path):
     names = ["video_test_0000093", "video_test_0000198", "video_test_0000471"]
     found, _ = read_proposals(path, annotations_of(*(recording(name, duration_sec=1.0) for name in names)))
     for i, name in enumerate(names):
-        np.testing.assert_allclose(found[name].segments_sec, case.arrays[f"v{i}_test_rel"], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            found[name].segments_sec, case.arrays[f"v{i}_test_rel"], rtol=0, atol=1e-12
+        )
 
 
 def read_list(text):
@@ -256,7 +285,8 @@ def test_the_real_list_is_written_as_it_was(tmp_path):
     assert written.keys() == expected.keys()
     for name, (frames, truths, rows) in expected.items():
         assert written[name][:2] == (frames, truths)
-        within = [i for i, row in enumerate(rows) if float(row.split()[4]) <= frames]  # the others are written cut
+        # the others are written cut
+        within = [i for i, row in enumerate(rows) if float(row.split()[4]) <= frames]
         assert [written[name][2][i] for i in within] == [rows[i] for i in within]
 
 
@@ -284,7 +314,9 @@ def test_what_is_written_is_read_back_exactly(tmp_path, name):
     proposals = {}
     for key, number in (("a", 7), ("b", 1), ("empty", 0)):
         starts, scores = 9 * rng.random(number), np.sort(rng.random(number))[::-1]
-        labels = rng.integers(-1, 2, number).astype(np.int32) if key == "a" and name.endswith(".json") else None
+        labels = (
+            rng.integers(-1, 2, number).astype(np.int32) if key == "a" and name.endswith(".json") else None
+        )
         proposals[key] = Proposals(np.stack([starts, starts + 0.9], axis=1), scores, labels)
     write_proposals(tmp_path / name, proposals, annotations)
     assert_same(read_proposals(tmp_path / name, annotations)[0], proposals)
@@ -292,18 +324,23 @@ def test_what_is_written_is_read_back_exactly(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("p.pkl", "must end in .json or .txt"), ("full", "already there"), ("f", "within 1 second")]
+    "name, words",
+    [("p.pkl", "must end in .json or .txt"), ("full", "already there"), ("f", "within 1 second")],
 )
 def test_what_cannot_be_written_leaves_nothing(tmp_path, name, words):
     write(tmp_path / "full", "a.csv", "old")
     with pytest.raises(DataError, match=words):
-        write_proposals(tmp_path / name, {"a": Proposals(np.array([[0, 0.5]]), np.ones(1))}, annotations_of(recording()))
+        write_proposals(
+            tmp_path / name, {"a": Proposals(np.array([[0, 0.5]]), np.ones(1))}, annotations_of(recording())
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["full"] and (tmp_path / "full/a.csv").read_text() == "old"
 
 
 def test_proposals_of_unknown_recordings_are_not_written(tmp_path):
     with pytest.raises(DataError, match="'z' is not in the annotations"):
-        write_proposals(tmp_path / "p.json", {"z": Proposals(np.zeros((0, 2)), np.zeros(0))}, annotations_of(recording()))
+        write_proposals(
+            tmp_path / "p.json", {"z": Proposals(np.zeros((0, 2)), np.zeros(0))}, annotations_of(recording())
+        )
 
 
 def test_candidates_of_all_classes_become_proposals():
@@ -317,13 +354,18 @@ def test_candidates_of_all_classes_become_proposals():
     }
     duration_sec = {"a": 10.0, "b": 10.0}.get
     found = from_candidates(candidates, duration_sec, most=10)
-    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 3], [8, 10], [5, 7]])  # tIoU of the first and the third: 0.976
+    # tIoU of the first and the third: 0.976
+    np.testing.assert_array_equal(found["a"].segments_sec, [[1, 3], [8, 10], [5, 7]])
     np.testing.assert_array_equal(found["a"].scores, [0.6, 0.4, 0.3])
     np.testing.assert_array_equal(found["a"].labels, [1, 0, 1])
     assert found["b"].segments_sec.shape == (0, 2)
-    assert_same(from_candidates(candidates, duration_sec, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]})
+    assert_same(
+        from_candidates(candidates, duration_sec, most=2), {"a": found["a"].take(slice(2)), "b": found["b"]}
+    )
     assert len(from_candidates(candidates, duration_sec, most=10, nms_tiou=0.99)["a"].scores) == 4
-    without_classes = from_candidates({"a": (candidates["a"][0], None, candidates["a"][2])}, duration_sec, most=10)
+    without_classes = from_candidates(
+        {"a": (candidates["a"][0], None, candidates["a"][2])}, duration_sec, most=10
+    )
     assert_same(without_classes, {"a": dataclasses.replace(found["a"], labels=None)})
 
 
@@ -331,7 +373,9 @@ def test_proposals_are_cut_where_their_recording_ends():
     """Without an annotated duration that is where its features end, which are read when they are asked for."""
     segments = np.array([[1.0, 3.0], [7.0, 30.0], [9.0, 30.0], [8.0, 9.0]])
     found, read = Proposals(segments, np.arange(4.0), np.arange(4, dtype=np.int32)), []
-    recordings = {name: recording(name, seconds, fps=10.0) for name, seconds in (("a", None), ("b", None), ("c", 30.0))}
+    recordings = {
+        name: recording(name, seconds, fps=10.0) for name, seconds in (("a", None), ("b", None), ("c", 30.0))
+    }
     dataset = build_dataset(
         Annotations(("x",), recordings),
         lambda name: read.append(name) or np.ones((90, 1)),
@@ -342,7 +386,11 @@ def test_proposals_are_cut_where_their_recording_ends():
     dataset = dataclasses.replace(dataset, proposals=dict.fromkeys(recordings, found))
     assert_same({"c": proposals_of(None, dataset, "c")}, {"c": found})
     assert read == []
-    cut = Proposals(np.array([[1.0, 3.0], [7.0, 9.0], [8.0, 9.0]]), np.array([0.0, 1.0, 3.0]), np.array([0, 1, 3], np.int32))
+    cut = Proposals(
+        np.array([[1.0, 3.0], [7.0, 9.0], [8.0, 9.0]]),
+        np.array([0.0, 1.0, 3.0]),
+        np.array([0, 1, 3], np.int32),
+    )
     assert_same({"a": proposals_of(None, dataset, "a")}, {"a": cut})
     assert read == ["a"]
     candidates = {"b": (segments, None, np.arange(4.0))}

@@ -14,7 +14,8 @@ def video():
 def test_a_seed_gives_the_same_video(video):
     again = shapes.render(np.random.default_rng(3), num_frames=120)
     assert (
-        all(np.array_equal(video[stream], again[stream]) for stream in ("rgb", "flow")) and video["actions"] == again["actions"]
+        all(np.array_equal(video[stream], again[stream]) for stream in ("rgb", "flow"))
+        and video["actions"] == again["actions"]
     )
     assert not np.array_equal(video["rgb"], shapes.render(np.random.default_rng(4), num_frames=120)["rgb"])
 
@@ -37,7 +38,10 @@ def test_a_schedule():
     for seed in range(20):
         actions = shapes.schedule(np.random.default_rng(seed), 512)
         assert 3 <= len(actions) <= 25
-        assert all(0 <= label < 6 and 0 <= start and 16 <= end - start < 64 and end <= 512 for label, start, end in actions)
+        assert all(
+            0 <= label < 6 and 0 <= start and 16 <= end - start < 64 and end <= 512
+            for label, start, end in actions
+        )
         assert all(following[1] >= action[2] + 8 for action, following in zip(actions, actions[1:]))
 
 

@@ -14,7 +14,9 @@ def sampling_cases(kind, ending=""):
     """(T, L, array) of the golden arrays KIND_T_from_L + ending."""
     names = [name for name in SAMPLING.arrays if name.startswith(kind) and name.endswith(ending)]
     sizes = [name.removesuffix(ending).removeprefix(f"{kind}_").split("_from_") for name in names]
-    return [(int(t), int(length), SAMPLING.arrays[name]) for (t, length), name in zip(sizes, names, strict=True)]
+    return [
+        (int(t), int(length), SAMPLING.arrays[name]) for (t, length), name in zip(sizes, names, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("num_snippets, length, expected", sampling_cases("uniform"))
@@ -96,13 +98,17 @@ def test_resize_has_every_bit_of_the_published_one(name):
 def test_resize_has_every_bit_of_opencv(snippets, length):
     sequence = np.random.default_rng(snippets).standard_normal((snippets, 3), np.float32)
     # Row by row: given several rows at once, OpenCV 5 rounds positions otherwise.
-    rows = [cv2.resize(row[None], (length, 1), interpolation=cv2.INTER_LINEAR)[0] for row in np.ascontiguousarray(sequence.T)]
+    rows = [
+        cv2.resize(row[None], (length, 1), interpolation=cv2.INTER_LINEAR)[0]
+        for row in np.ascontiguousarray(sequence.T)
+    ]
     np.testing.assert_array_equal(resize_linear(sequence, length), np.stack(rows, axis=-1))
 
 
 def test_resize_by_hand():
     sequence = np.array([[0.0, 8.0], [4.0, 8.0]])
-    # Two samples to four: they lie at -1/4, 1/4, 3/4 and 5/4 of the sequence, the first and last beyond its ends.
+    # Two samples to four: they lie at -1/4, 1/4, 3/4 and 5/4 of the sequence, the first and last beyond its
+    # ends.
     resized = resize_linear(sequence, 4)
     assert resized.dtype == np.float32
     np.testing.assert_array_equal(resized, [[0, 8], [1, 8], [3, 8], [4, 8]])

@@ -41,7 +41,8 @@ def test_what_is_done_with_streams_is_told_once_a_data_set(tmp_path, caplog):
             dataset.read(name)
         (message,) = caplog.messages
         assert message == (
-            f"Recording 'b' in {tmp_path} has two streams that differ in length, 5 and 4 rows; both are cut to the shorter."
+            f"Recording 'b' in {tmp_path} has two streams that differ in length, 5 and 4 rows; both are cut "
+            f"to the shorter."
         )
         caplog.clear()
 
@@ -142,8 +143,16 @@ def test_the_longer_stream_and_the_samples_that_folding_drops_count_in_the_durat
     cut = features.folder_dataset(annotations, tmp_path, data_config(fps=10.0))
     assert len(cut.read("a")) == 218 and cut.duration_sec("a") == pytest.approx(22.0)
 
-    folded = build_dataset(annotations, lambda _: np.ones((219, 2)), {"a"}, data_config(fps=10.0, samples_per_frame=10), "here")
+    folded = build_dataset(
+        annotations, lambda _: np.ones((219, 2)), {"a"}, data_config(fps=10.0, samples_per_frame=10), "here"
+    )
     assert len(folded.read("a")) == 21 and folded.duration_sec("a") == pytest.approx(21.9)
     one = dict(fps=10.0, stride_frames=4, snippet_frames=16)
-    pair = aligned([build_dataset(annotations, lambda _, n=n: np.ones((n, 2)), {"a"}, data_config(**one), "here") for n in (5, 6)], "p")
+    pair = aligned(
+        [
+            build_dataset(annotations, lambda _, n=n: np.ones((n, 2)), {"a"}, data_config(**one), "here")
+            for n in (5, 6)
+        ],
+        "p",
+    )
     assert [dataset.duration_sec("a") for dataset in pair] == [pytest.approx(3.6)] * 2

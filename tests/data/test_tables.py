@@ -342,7 +342,8 @@ def test_a_gap_is_told_and_keeps_the_times_behind_it(tmp_path, caplog):
             "Timestamp",
             ["6/10/2014 13:00:00"] * 2,
             {},
-            "column 1 'Timestamp' holds '6/10/2014 13:00:00' in line 2, which is no .*; write it as 2014-06-10 "
+            "column 1 'Timestamp' holds '6/10/2014 13:00:00' in line 2, which is no .*; write it as "
+            "2014-06-10 "
             "13:00:00.000, name .* config.data.csv_time_column, or set it to 'none'",
         ),
         ("when", ["May 5", "May 6"], {}, "column 1 'when' holds text, 'May 5' in line 2; .*csv_columns"),

@@ -76,4 +76,5 @@ def test_some_features(config, tmp_path):
     dataset = load_dataset(config)
     assert sorted(dataset.annotations.recordings) == sorted(names) and len(dataset.missing) == 408
     assert dataset.read(names[0]).shape == (9, 2048)
-    np.testing.assert_allclose(dataset.timeline(names[0]).to_seconds(0.5), 8 / 30)  # the centre of the first 16 frames
+    # the centre of the first 16 frames
+    np.testing.assert_allclose(dataset.timeline(names[0]).to_seconds(0.5), 8 / 30)

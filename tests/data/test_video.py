@@ -21,7 +21,9 @@ CODINGS = {  # file -> codec, pixel format
 
 
 def write_video(path, frames, fps=25, stamps_ms=None):
-    """Writes (T, H, W, 3) uint8 RGB frames, coded as `CODINGS` says for the suffix; with time stamps the rate is not written."""
+    """Writes (T, H, W, 3) uint8 RGB frames, coded as `CODINGS` says for the suffix; with time stamps the rate
+    is not written.
+    """
     codec, pixel_format = CODINGS["a" + path.suffix]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=1000 if stamps_ms else fps)
@@ -38,7 +40,9 @@ def write_video(path, frames, fps=25, stamps_ms=None):
 
 def numbered(num_frames, height=48, width=64):
     """Frames of one grey, which says the frame's number, 0 to 49: black is 0, and each next is 5 brighter."""
-    return np.broadcast_to(np.arange(num_frames, dtype=np.uint8)[:, None, None, None] * 5, (num_frames, height, width, 3))
+    return np.broadcast_to(
+        np.arange(num_frames, dtype=np.uint8)[:, None, None, None] * 5, (num_frames, height, width, 3)
+    )
 
 
 def read_numbers(frames):
@@ -80,7 +84,9 @@ def test_sampling_gives_the_published_number_of_frames():
                 assert sum(1 for _ in frames) == int(row["sample_count"]), row["video"]
 
 
-@pytest.mark.parametrize("num_frames, fps", [(500, 25), (768, 25), (769, 30), (1536, 30), (5000, 30000 / 1001)])
+@pytest.mark.parametrize(
+    "num_frames, fps", [(500, 25), (768, 25), (769, 30), (1536, 30), (5000, 30000 / 1001)]
+)
 def test_dynamic_fps(num_frames, fps):
     info = video.VideoInfo(fps, num_frames, num_frames / fps, fps, None)
     dynamic_fps = video.dynamic_fps(info)
@@ -107,7 +113,9 @@ def test_reads(tmp_path, name):
     assert read_numbers(video.read_frames(path, 10)) == at_times
     clip = read_clip(path, 10, 12, 20)
     assert clip.shape == (16, 12, 20, 3) and clip.dtype == np.uint8
-    assert read_numbers(clip) == [numbers[i] for i in (2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39)]
+    assert read_numbers(clip) == [
+        numbers[i] for i in (2, 4, 7, 9, 12, 14, 17, 19, 22, 24, 27, 29, 32, 34, 37, 39)
+    ]
     assert read_numbers(read_clip(path, 50, 12, 20)) == numbers
 
 
@@ -122,9 +130,15 @@ def test_a_rate_that_varies_is_the_commonest_of_the_time_stamps(tmp_path, name):
     stamps_ms = list(range(0, 1000, 50)) + list(range(1000, 3000, 200))  # 20 frames a second, then 5
     write_video(tmp_path / name, numbered(30), stamps_ms=stamps_ms)
     info = video.read_info(tmp_path / name)
-    assert info.num_frames == 30 and info.fps == pytest.approx(20) and info.average_fps == pytest.approx(29 / 2.8, rel=0.05)
+    assert (
+        info.num_frames == 30
+        and info.fps == pytest.approx(20)
+        and info.average_fps == pytest.approx(29 / 2.8, rel=0.05)
+    )
     assert info.axis.notes == ("rate varies 5 to 20 fps",)
-    counted = read_numbers(frame for _, frame in video.Reading(tmp_path / name).counted_frames(info.average_fps))
+    counted = read_numbers(
+        frame for _, frame in video.Reading(tmp_path / name).counted_frames(info.average_fps)
+    )
     assert counted == list(range(30))
     at_times = np.searchsorted(stamps_ms, np.arange(0, 3000, 100), side="right") - 1
     np.testing.assert_array_equal(read_numbers(video.read_frames(tmp_path / name, 10))[:29], at_times[:29])
@@ -139,7 +153,8 @@ def test_a_video_held_upright(tmp_path):
     as_held = one + bytes(12) + one + bytes(12) + last
     content = path.read_bytes()
     start = content.index(as_held, content.index(b"tkhd"))  # the display matrix of the track
-    turned = bytes(4) + one + bytes(4) + minus_one + bytes(16) + last  # a quarter to the right, as phones write it
+    # a quarter to the right, as phones write it
+    turned = bytes(4) + one + bytes(4) + minus_one + bytes(16) + last
     path.write_bytes(content[:start] + turned + content[start + len(turned) :])
     frame = next(video.read_frames(path))
     assert frame.shape == (64, 48, 3)
@@ -165,7 +180,8 @@ def test_damaged_frames_are_skipped(tmp_path):
         list(container.decode(video=0))
     numbers = read_numbers(video.read_frames(path))
     assert len(numbers) == 40 and numbers[:5] == [0, 1, 2, 3, 4]
-    assert all(number <= i for i, number in enumerate(numbers)) and max(numbers) > 36  # the last picture stands in; none is early
+    # the last picture stands in; none is early
+    assert all(number <= i for i, number in enumerate(numbers)) and max(numbers) > 36
     assert len(list(video.Reading(path).counted_frames(25))) < 40
     assert video.read_info(path).num_frames == 40  # as in the header: the video is no shorter for it
 
@@ -210,7 +226,9 @@ def test_what_ffmpeg_calls_not_permitted_is_said_otherwise(tmp_path, monkeypatch
         raise av.FFmpegError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(av, "open", refuse)
-    with pytest.raises(DataError, match="a.mp4: FFmpeg cannot make anything of it; it is damaged, or of a kind"):
+    with pytest.raises(
+        DataError, match="a.mp4: FFmpeg cannot make anything of it; it is damaged, or of a kind"
+    ):
         video.read_info(tmp_path / "a.mp4")
 
 
@@ -266,5 +284,6 @@ def test_resize():
     wide = video.resize(frame, 12, 32)
     assert wide.shape == (12, 32, 3) and wide.dtype == np.uint8
     np.testing.assert_array_equal(wide[:, :4], np.broadcast_to([50, 60, 70], (12, 4, 3)))
-    assert wide[..., 0].max() > 200 and wide[..., 0].min() < 50  # a bicubic step overshoots, a bilinear one does not
+    # a bicubic step overshoots, a bilinear one does not
+    assert wide[..., 0].max() > 200 and wide[..., 0].min() < 50
     np.testing.assert_array_equal(video.resize(frame, 6, 8), frame)

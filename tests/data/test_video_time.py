@@ -23,7 +23,9 @@ def write_timed(
     fps=25,
     **options,
 ):
-    """A video of small dark pictures at the given times, white from each start to its end; perhaps with silence."""
+    """A video of small dark pictures at the given times, white from each start to its end; perhaps with
+    silence.
+    """
     container_options = options.pop("container", {})
     with av.open(str(path), "w", format=options.pop("format", None), options=container_options) as container:
         stream = container.add_stream(codec, rate=fps, options=options)

@@ -17,11 +17,15 @@ def thumos_windows(golden):
     """(video index, offset, segments, labels) of every training window of THUMOS14."""
     table = thumos14.frame_annotations_10fps()
     assert list(table) == golden.info["videos"]
-    grid = dict(window=golden.info["hyper"]["clip_length"], stride=golden.info["hyper"]["stride"], first_frame=1)
+    grid = dict(
+        window=golden.info["hyper"]["clip_length"], stride=golden.info["hyper"]["stride"], first_frame=1
+    )
     return [
         (number, *window)
         for number, video in enumerate(table.values())
-        for window in windows.training_windows(video["segments_frame"], video["labels"], video["num_frames"], **grid)
+        for window in windows.training_windows(
+            video["segments_frame"], video["labels"], video["num_frames"], **grid
+        )
     ]
 
 
@@ -30,7 +34,9 @@ def test_thumos_training_windows_are_the_published_ones(golden, thumos_windows):
     np.testing.assert_array_equal(videos, golden.arrays["window_video"])
     np.testing.assert_array_equal(offsets, golden.arrays["window_offset"])
     np.testing.assert_array_equal([len(rows) for rows in segments], golden.arrays["window_num_annotations"])
-    np.testing.assert_array_equal(np.concatenate(segments).astype(np.float32), golden.arrays["annotations"][:, :2])
+    np.testing.assert_array_equal(
+        np.concatenate(segments).astype(np.float32), golden.arrays["annotations"][:, :2]
+    )
     np.testing.assert_array_equal(np.concatenate(labels) + 1, golden.arrays["annotations"][:, 2])
 
 
@@ -45,10 +51,14 @@ def test_thumos_boundary_labels_are_the_published_ones(golden, thumos_windows):
 
 def test_thumos_shortest_actions_are_the_published_ones(golden):
     shortest = [
-        windows.shortest_action(video["segments_frame"], video["num_frames"], window=256, stride=30, first_frame=1)
+        windows.shortest_action(
+            video["segments_frame"], video["num_frames"], window=256, stride=30, first_frame=1
+        )
         for video in thumos14.frame_annotations_10fps().values()
     ]
-    np.testing.assert_array_equal([math.ceil(length) for length in shortest], golden.arrays["min_action_length"])
+    np.testing.assert_array_equal(
+        [math.ceil(length) for length in shortest], golden.arrays["min_action_length"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,8 @@ def test_window_offsets_cover_every_frame(num_frames, offsets):
 
 def test_cut_window_keeps_what_is_half_inside_and_clips_it():
     segments = [[0, 20], [4, 20], [10, 30], [14, 18], [19, 31], [50, 60]]
-    cut, labels = windows.cut_window(segments, np.arange(6), offset=10, window=10, first_frame=1)  # frames 11 to 20
+    # frames 11 to 20
+    cut, labels = windows.cut_window(segments, np.arange(6), offset=10, window=10, first_frame=1)
     np.testing.assert_array_equal(labels, [1, 3])  # the first is 9/20 inside, the third 9/20, the fifth 1/12
     np.testing.assert_array_equal(cut, [[1, 10], [4, 8]])
 
@@ -89,7 +100,8 @@ def test_cut_window_of_a_recording_without_actions():
 
 def test_training_windows_hold_a_whole_action():
     found = windows.training_windows([[6, 14]], [3], 40, window=10, stride=4, first_frame=1)
-    assert [offset for offset, _, _ in found] == [4]  # frames 5 to 14 are the only ones of the grid that hold 6 to 14
+    # frames 5 to 14 are the only ones of the grid that hold 6 to 14
+    assert [offset for offset, _, _ in found] == [4]
     np.testing.assert_array_equal(found[0][1], [[2, 10]])
     np.testing.assert_array_equal(found[0][2], [3])
 
@@ -104,7 +116,8 @@ def test_background_windows_hold_no_part_of_an_action():
     grid = dict(window=10, stride=5)
     assert windows.background_offsets([], 30, **grid) == [0, 5, 10, 15, 20]
     assert windows.background_offsets([[12, 15]], 30, **grid) == [0, 15, 20]
-    assert windows.background_offsets([[15, 12]], 30, **grid) == [0, 15, 20]  # reversed, so it is not known what it is
+    # reversed, so it is not known what it is
+    assert windows.background_offsets([[15, 12]], 30, **grid) == [0, 15, 20]
     assert windows.background_offsets([[9.9, 40]], 30, **grid) == []
     assert windows.background_offsets([], 4, **grid) == [0]
 
@@ -116,7 +129,8 @@ def test_shortest_action_counts_clipped_ones():
 
 def test_boundary_labels_by_hand():
     starts, ends = windows.boundary_labels([[5, 12], [30, 60]], window=64)
-    np.testing.assert_array_equal(np.flatnonzero(starts), [4, 5, 6, 28, 29, 30, 31, 32])  # round(28.5), round(31.5): to even
+    # round(28.5), round(31.5): to even
+    np.testing.assert_array_equal(np.flatnonzero(starts), [4, 5, 6, 28, 29, 30, 31, 32])
     np.testing.assert_array_equal(np.flatnonzero(ends), [11, 12, 13, 58, 59, 60, 61, 62])
     assert starts.dtype == np.float32
     np.testing.assert_array_equal(np.flatnonzero(windows.boundary_labels([[1, 64]], 64)[1]), [61, 62, 63])

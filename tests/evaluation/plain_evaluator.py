@@ -1,4 +1,6 @@
-"""Both protocols in plain Python, one detection at a time, as one reads them in the evaluators: slow and easy to check."""
+"""Both protocols in plain Python, one detection at a time, as one reads them in the evaluators: slow and easy
+to check.
+"""
 
 
 def plain_ap(annotations, detections, subset, tious, protocol):

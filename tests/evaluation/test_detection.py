@@ -44,7 +44,9 @@ def results_of(found):
 
 
 def score(truths, found, *, tiou=0.5, **arguments):
-    return evaluate_detections(annotations_of(truths), results_of(found), subset="test", tious=[tiou], **arguments)
+    return evaluate_detections(
+        annotations_of(truths), results_of(found), subset="test", tious=[tiou], **arguments
+    )
 
 
 def random_case(seed, distinct_scores=False):
@@ -57,7 +59,9 @@ def random_case(seed, distinct_scores=False):
         truths[name] = [] if name == "empty" else list(zip(labels, starts, starts + lengths, strict=True))
         starts, ends = rng.integers(0, 25, (2, 60))
         scores = rng.permutation(60) + rng.random() if distinct_scores else rng.integers(0, 12, 60) / 10
-        found[name] = list(zip(rng.choice(["run", "jump"], 60), starts.tolist(), ends.tolist(), scores.tolist(), strict=True))
+        found[name] = list(
+            zip(rng.choice(["run", "jump"], 60), starts.tolist(), ends.tolist(), scores.tolist(), strict=True)
+        )
     return truths, found
 
 
@@ -76,14 +80,28 @@ def test_average_precision_by_hand():
         ("end before start", [("run", 0, 10)], [("run", 10, 0, 0.9)], 0, 100),
         ("score NaN", [("run", 0, 10)], [("run", 50, 60, float("nan")), ("run", 0, 10, 0.1)], 50, 100),
         ("detections choose or truths", [("run", 0, 10)], [("run", 0, 6, 0.9), ("run", 0, 10, 0.8)], 100, 50),
-        ("miss on Ambiguous", [("run", 0, 10), ("Ambiguous", 50, 51)], [("run", 20, 51, 0.9), ("run", 0, 10, 0.8)], 50, 100),
+        (
+            "miss on Ambiguous",
+            [("run", 0, 10), ("Ambiguous", 50, 51)],
+            [("run", 20, 51, 0.9), ("run", 0, 10, 0.8)],
+            50,
+            100,
+        ),
         ("hit on Ambiguous", [("run", 0, 10), ("Ambiguous", 0, 10)], [("run", 0, 10, 0.8)], 100, 100),
-        ("found twice", [("run", 0, 10), ("run", 20, 30)], [("run", 0, 10, 0.9), ("run", 0, 10, 0.8)], 50, 50),
+        (
+            "found twice",
+            [("run", 0, 10), ("run", 20, 30)],
+            [("run", 0, 10, 0.9), ("run", 0, 10, 0.8)],
+            50,
+            50,
+        ),
         ("zero length", [("run", 5, 5), ("run", 0, 10)], [("run", 5, 5, 0.9), ("run", 0, 10, 0.8)], 25, 25),
     ],
 )
 def test_where_the_protocols_decide(what, truths, found, activitynet, thumos14):
-    assert score({"v": truths}, {"v": found}, protocol="activitynet")["map_avg"] == pytest.approx(activitynet), what
+    assert score({"v": truths}, {"v": found}, protocol="activitynet")["map_avg"] == pytest.approx(
+        activitynet
+    ), what
     assert score({"v": truths}, {"v": found}, protocol="thumos14")["map_avg"] == pytest.approx(thumos14), what
 
 
@@ -109,7 +127,8 @@ def test_equal_scores_rank_by_name_of_recording_then_by_position():
 
 def test_what_is_not_scored_is_counted():
     annotations = annotations_of(
-        {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("Ambiguous", 20, 30)], "c": [("jump", 0, 10)]}, {"c": "train"}
+        {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("Ambiguous", 20, 30)], "c": [("jump", 0, 10)]},
+        {"c": "train"},
     )
     results = results_of({
         "a": [("run", 0, 10, 0.5), ("jump", 0, 10, 0.9), ("swim", 0, 10, 0.9), ("Ambiguous", 0, 9, 0.9)],
@@ -143,7 +162,12 @@ def test_what_is_not_scored_is_counted():
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_actions_of_missing_recordings_are_missed_unless_they_are_left_out(protocol):
-    truths = {"a": [("run", 0, 10)], "b": [("run", 0, 10), ("jump", 0, 10)], "c": [("run", 0, 10)], "d": [("run", 0, 10)]}
+    truths = {
+        "a": [("run", 0, 10)],
+        "b": [("run", 0, 10), ("jump", 0, 10)],
+        "c": [("run", 0, 10)],
+        "d": [("run", 0, 10)],
+    }
     found = {"a": [("run", 0, 10, 0.9)], "c": []}
     missed = score(truths, found, protocol=protocol, left_out=["d"])
     assert missed["ap"] == {"jump": {"0.5": 0.0}, "run": {"0.5": pytest.approx(100 / 3)}}
@@ -152,7 +176,9 @@ def test_actions_of_missing_recordings_are_missed_unless_they_are_left_out(proto
 
     without = score(truths, found, protocol=protocol, left_out=["d"], missing="left out")
     assert without["ap"] == {"run": {"0.5": 50.0}}  # c has an empty list: nothing was found in it
-    assert without["protocol"]["recordings_missing"] == ["b"] and without["protocol"]["recordings_left_out"] == ["d"]
+    assert without["protocol"]["recordings_missing"] == ["b"] and without["protocol"][
+        "recordings_left_out"
+    ] == ["d"]
     assert (without["counts"]["recordings"], without["counts"]["recordings_of_subset"]) == (2, 4)
 
 
@@ -166,7 +192,9 @@ def test_equals_the_plain_evaluator(protocol, seed):
     expected = plain_ap(annotations, results, "test", tious, protocol)
     assert scores["ap"].keys() == expected.keys()
     for label, values in expected.items():
-        np.testing.assert_allclose(list(scores["ap"][label].values()), np.multiply(100, values), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            list(scores["ap"][label].values()), np.multiply(100, values), rtol=0, atol=1e-9
+        )
     assert scores["map_avg"] == pytest.approx(100 * np.mean(list(expected.values())), abs=1e-9)
 
 
@@ -177,7 +205,10 @@ def test_the_order_of_detections_does_not_matter(protocol, seed):
     rng = np.random.default_rng(seed)
     names = rng.permutation(list(found)).tolist()
     shuffled = {name: [found[name][i] for i in rng.permutation(len(found[name]))] for name in names}
-    assert score(truths, shuffled, tiou=0.3, protocol=protocol)["ap"] == score(truths, found, tiou=0.3, protocol=protocol)["ap"]
+    assert (
+        score(truths, shuffled, tiou=0.3, protocol=protocol)["ap"]
+        == score(truths, found, tiou=0.3, protocol=protocol)["ap"]
+    )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -214,7 +245,11 @@ def test_no_detections_at_all_score_0():
         (dict(tious=[50]), ValueError, "up to 1"),
         (dict(other_recordings="yes"), ValueError, "other_recordings"),
         (dict(missing="dropped"), ValueError, "missing is 'dropped'; it must be one of missed, left out"),
-        (dict(missing="left out"), DataError, "All 1 recordings of subset 'test' are missing, the first is 'v'"),
+        (
+            dict(missing="left out"),
+            DataError,
+            "All 1 recordings of subset 'test' are missing, the first is 'v'",
+        ),
         (dict(left_out=["w"]), DataError, "'w'"),
         (dict(left_out=["v"]), DataError, "'test'"),
         (dict(subset="validation"), DataError, "'validation'"),
@@ -230,7 +265,9 @@ def test_errors_name_what_is_wrong(arguments, error, words):
 
 
 def dense_case():
-    """(truths, detections) of two actions: each is found well, with a high score, by four that overlap, the closest the lowest."""
+    """(truths, detections) of two actions: each is found well, with a high score, by four that overlap, the
+    closest the lowest.
+    """
     truths = {"v": [("run", 0, 10), ("run", 20, 30)]}
     found = [("run", start + i, start + 10 + i, 0.9 - 0.2 * (3 - i)) for start in (0, 20) for i in range(4)]
     return truths, {"v": found}
@@ -238,13 +275,18 @@ def dense_case():
 
 def test_the_devkit_takes_the_closest_detection_whatever_its_score(capsys):
     truths, found = dense_case()
-    activitynet, devkit = (score(truths, found, tiou=0.5, protocol=protocol) for protocol in ("activitynet", "thumos14"))
+    activitynet, devkit = (
+        score(truths, found, tiou=0.5, protocol=protocol) for protocol in ("activitynet", "thumos14")
+    )
     assert activitynet["map_avg"] == 100  # the best two have tIoU 7 / 13
     assert devkit["map_avg"] == pytest.approx(100 * (1 / 7 + 2 / 8) / 2)  # the last two of eight
     assert devkit["counts"]["detections_per_truth_found"] == 4 >= DENSE
     assert "detections_per_truth_found" not in activitynet["counts"]
     report.print_evaluation(devkit, "scores.json")
-    assert "These detections are dense: 4.0 of its class overlap each action that is found." in capsys.readouterr().out
+    assert (
+        "These detections are dense: 4.0 of its class overlap each action that is found."
+        in capsys.readouterr().out
+    )
     suppressed = score(truths, found, tiou=0.5, protocol="thumos14", devkit_keep=0.5)
     report.print_evaluation(suppressed, "scores.json")
     assert "dense" not in capsys.readouterr().out

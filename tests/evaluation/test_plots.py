@@ -7,7 +7,16 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from tal_jax.data.annotations import Recording
-from tal_jax.evaluation.plots import COLORS, INK, clock, draw_timeline, drawable, on_white, strength, tick_step_sec
+from tal_jax.evaluation.plots import (
+    COLORS,
+    INK,
+    clock,
+    draw_timeline,
+    drawable,
+    on_white,
+    strength,
+    tick_step_sec,
+)
 
 CLASSES = tuple(f"class {i}" for i in range(30))
 
@@ -34,14 +43,23 @@ def test_bars_have_place_length_and_colour_of_what_they_show(tmp_path):
         {"label": "class 1", "segment": [50.0, 100.0], "score": 0.8},
         {"label": "class 2", "segment": [0.0, 100.0], "score": 0.3},
     ]
-    draw_timeline(path, "v", found, truths=truths_of([4], [[0.0, 100.0]]), duration_sec=100.0, classes=CLASSES, min_score=0.5)
+    draw_timeline(
+        path,
+        "v",
+        found,
+        truths=truths_of([4], [[0.0, 100.0]]),
+        duration_sec=100.0,
+        classes=CLASSES,
+        min_score=0.5,
+    )
     first, second, left_out = (pixels_of(path, COLORS[i]) for i in (4, 1, 2))
     rows = pixels_of(path, INK).sum(axis=1)
     axis_width = rows.max()  # the ground truth of the whole recording
     below_head = slice(first.shape[0] // 3, None)  # the legend is above
     assert width_of(first[below_head]) == pytest.approx(0.2 * axis_width, abs=6)
     assert width_of(second[below_head]) == pytest.approx(0.5 * axis_width, abs=6)
-    assert np.argmax(second[below_head].any(axis=1)) < np.argmax(first[below_head].any(axis=1))  # rows in order of classes
+    # rows in order of classes
+    assert np.argmax(second[below_head].any(axis=1)) < np.argmax(first[below_head].any(axis=1))
     assert not left_out.any()
 
 
@@ -96,7 +114,15 @@ def test_an_error_while_drawing_leaves_the_old_picture(tmp_path, monkeypatch):
 
 
 def test_ticks_are_round_and_few():
-    assert [tick_step_sec(d) for d in (10, 20, 149, 3600, 86400, 10 * 86400, 100 * 86400)] == [1, 2, 15, 300, 7200, 86400, 86400]
+    assert [tick_step_sec(d) for d in (10, 20, 149, 3600, 86400, 10 * 86400, 100 * 86400)] == [
+        1,
+        2,
+        15,
+        300,
+        7200,
+        86400,
+        86400,
+    ]
 
 
 def test_times_are_read_as_the_length_of_the_recording_asks():

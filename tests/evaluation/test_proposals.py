@@ -1,4 +1,6 @@
-"""Recall of proposals: cases worked by hand, and the comparison with a plain rendering of the ActivityNet evaluator."""
+"""Recall of proposals: cases worked by hand, and the comparison with a plain rendering of the ActivityNet
+evaluator.
+"""
 
 import json
 import lzma
@@ -41,7 +43,8 @@ def score(truths, proposals, **arguments):
 def test_the_curve_and_its_area_by_hand():
     truths = annotations_of(a=[("run", 0, 10), ("run", 20, 30)])
     scores = score(truths, proposals_of(a=[(0, 10), (50, 60), (20, 30)]), most=3)
-    # One recording, so AN is its number of proposals; of 0.03, 0.06, ... 3.00 the whole part counts: 0 up to 0.99, 1 from 1.02,
+    # One recording, so AN is its number of proposals; of 0.03, 0.06, ... 3.00 the whole part counts: 0 up to
+    # 0.99, 1 from 1.02,
     # 2 from 2.01, 3 at the end. The first finds half of the actions, the second nothing, the third the rest.
     curve = [0] * 33 + [50] * 66 + [100]
     assert list(scores["ar"].values()) == curve
@@ -60,7 +63,8 @@ def test_all_recordings_get_the_same_share_of_their_proposals():
     # 1 on average is half of each, rounded down: 1 in "a", which is then all that there is, and none in "b".
     assert set(score(truths, proposals, most=1)["ar"].values()) == {0}
     first = proposals_of(a=[(0, 10), (50, 60), (70, 80)], b=[(0, 10)])
-    assert list(score(truths, first, most=1)["ar"].values()) == [0] * 49 + [50] * 51  # 50 %: the 1 in "a", AN 0.5
+    # 50 %: the 1 in "a", AN 0.5
+    assert list(score(truths, first, most=1)["ar"].values()) == [0] * 49 + [50] * 51
 
 
 def test_recall_is_averaged_over_tious_and_given_at_each():
@@ -88,7 +92,10 @@ def test_missing_recordings_are_missed_unless_they_are_left_out():
     truths = annotations_of(a=[("run", 0, 10)], b=[("run", 0, 10)], c=[("run", 0, 10)], d=[("run", 0, 10)])
     proposals = proposals_of(a=[(0, 10)], c=[])
     missed = score(truths, proposals, left_out=["d"])
-    assert missed["recall"]["0.9"] == pytest.approx(100 / 3) and missed["counts"]["recordings_without_proposals"] == 2
+    assert (
+        missed["recall"]["0.9"] == pytest.approx(100 / 3)
+        and missed["counts"]["recordings_without_proposals"] == 2
+    )
     without = score(truths, proposals, left_out=["d"], missing="left out")
     assert without["recall"]["0.9"] == 50 and without["counts"]["recordings_without_proposals"] == 1
     assert (missed["counts"]["recordings_left_out"], without["counts"]["recordings_left_out"]) == (1, 2)
@@ -96,11 +103,15 @@ def test_missing_recordings_are_missed_unless_they_are_left_out():
         score(truths, proposals, left_out=["z"])
 
 
-@pytest.mark.parametrize("proposals", [{}, proposals_of(a=[], b=[]), proposals_of(c=[(0, 10)] * 9), proposals_of(a=[(5, 5)])])
+@pytest.mark.parametrize(
+    "proposals", [{}, proposals_of(a=[], b=[]), proposals_of(c=[(0, 10)] * 9), proposals_of(a=[(5, 5)])]
+)
 def test_without_a_proposal_that_counts_the_score_is_0(proposals):
     truths = annotations_of(a=[("run", 0, 10), ("run", 5, 5)], b=[("run", 0, 10)], c=[])
     scores = score(truths, proposals, most=1)
-    assert scores["auc"] == 0 and set(scores["ar"].values()) == {0.0} and set(scores["recall"].values()) == {0.0}
+    assert (
+        scores["auc"] == 0 and set(scores["ar"].values()) == {0.0} and set(scores["recall"].values()) == {0.0}
+    )
     assert len(scores["ar"]) == 100
     json.dumps(scores, allow_nan=False)
 
@@ -136,7 +147,9 @@ def plain_curve(truths, proposals, most):
             hits = 0
             for name in names:
                 counted = kept[name][: int(len(kept[name]) * share)]
-                hits += sum(any(tiou(truth, found) >= threshold for found in counted) for truth in truths[name])
+                hits += sum(
+                    any(tiou(truth, found) >= threshold for found in counted) for truth in truths[name]
+                )
             recalls.append(hits / sum(len(truths[name]) for name in names))
         curve.append(100 * sum(recalls) / len(recalls))
         numbers.append(share * total / len(names))
@@ -153,9 +166,12 @@ def test_equals_a_plain_evaluator_on_random_data(seed):
             starts = rng.integers(0, 15, rng.integers(0, most + 1) + (name == "a"))
             table[name] = [(float(s), float(s + rng.integers(1, 9)), float(rng.random())) for s in starts]
     most = float(rng.integers(1, 12))
-    annotations = annotations_of(**{name: [("run", *row[:2]) for row in rows] for name, rows in truths.items()})
+    annotations = annotations_of(
+        **{name: [("run", *row[:2]) for row in rows] for name, rows in truths.items()}
+    )
     proposals = {
-        name: Proposals(np.array(rows).reshape(-1, 3)[:, :2], np.array(rows).reshape(-1, 3)[:, 2]) for name, rows in found.items()
+        name: Proposals(np.array(rows).reshape(-1, 3)[:, :2], np.array(rows).reshape(-1, 3)[:, 2])
+        for name, rows in found.items()
     }
 
     scores = score(annotations, proposals, most=most)
@@ -174,7 +190,9 @@ def test_recall_of_real_proposals():
         truths[name] = [tuple(map(float, row.split()[1:])) for row in rows[5 : 5 + num_truths]]
         found[name] = [tuple(map(float, row.split()[3:])) for row in rows[6 + num_truths :]]
         found[name] = [(start, min(end, frames), 1.0) for start, end in found[name]]
-        recordings[name] = Recording(name, "test", frames, np.reshape(truths[name], (-1, 2)), np.zeros(num_truths, np.int32))
+        recordings[name] = Recording(
+            name, "test", frames, np.reshape(truths[name], (-1, 2)), np.zeros(num_truths, np.int32)
+        )
     annotations = Annotations(("action",), recordings)
     proposals, _ = read_proposals(TAG, annotations)
 
@@ -185,7 +203,11 @@ def test_recall_of_real_proposals():
         "proposals_on_recordings_without_ground_truth": 125,
     }  # fmt: skip
     for threshold in (0.1, 0.5, 0.9):
-        hits = sum(any(tiou(truth, row) >= threshold for row in found[name]) for name in truths for truth in truths[name])
+        hits = sum(
+            any(tiou(truth, row) >= threshold for row in found[name])
+            for name in truths
+            for truth in truths[name]
+        )
         assert scores["recall"][f"{threshold:g}"] == pytest.approx(100 * hits / 46)
     curve, auc = plain_curve(truths, found, 100)
     np.testing.assert_allclose(list(scores["ar"].values())[::9], curve[::9], rtol=0, atol=1e-9)

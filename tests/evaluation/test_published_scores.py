@@ -30,8 +30,12 @@ def ap_matrix(scores, classes):
 
 def results_of(videos, segments_sec, labels, scores):
     results = {}
-    for video, segment, label, score in zip(*(column.tolist() for column in (videos, segments_sec, labels, scores)), strict=True):
-        results.setdefault(f"video_test_{video:07d}", []).append({"label": CLASSES[label], "segment": segment, "score": score})
+    for video, segment, label, score in zip(
+        *(column.tolist() for column in (videos, segments_sec, labels, scores)), strict=True
+    ):
+        results.setdefault(f"video_test_{video:07d}", []).append(
+            {"label": CLASSES[label], "segment": segment, "score": score}
+        )
     return results
 
 
@@ -48,10 +52,14 @@ def greedy_nms(segments_sec, most_iou):
     return np.array(kept)
 
 
-@pytest.mark.parametrize("network, tiou", [(n, t) for n in ("scnn_c3d", "scnn_res3d") for t in REFERENCE["thumos14"][n]])
+@pytest.mark.parametrize(
+    "network, tiou", [(n, t) for n in ("scnn_c3d", "scnn_res3d") for t in REFERENCE["thumos14"][n]]
+)
 def test_thumos14_protocol_gives_the_scores_that_the_authors_of_scnn_published(ground_truth, network, tiou):
     with np.load(FOLDER / "scnn.npz") as file:
-        columns = [file[f"{network}_{field}"] for field in ("video", "label", "start_cs", "length_cs", "score")]
+        columns = [
+            file[f"{network}_{field}"] for field in ("video", "label", "start_cs", "length_cs", "score")
+        ]
     videos, labels, start_cs, length_cs, scores = columns
     segments_sec = np.stack([start_cs, start_cs + length_cs], axis=1) / 100
     edges = np.flatnonzero((np.diff(videos) != 0) | (np.diff(labels) != 0)) + 1
@@ -60,7 +68,9 @@ def test_thumos14_protocol_gives_the_scores_that_the_authors_of_scnn_published(g
     rounded_sec = np.vectorize(lambda value: float(f"{value:.1f}"))(segments_sec[kept])
     results = results_of(videos[kept], rounded_sec, labels[kept], scores[kept])
 
-    scored = evaluate_detections(ground_truth, results, subset="test", tious=[float(tiou)], protocol="thumos14")
+    scored = evaluate_detections(
+        ground_truth, results, subset="test", tious=[float(tiou)], protocol="thumos14"
+    )
 
     expected = REFERENCE["thumos14"][network][tiou]
     np.testing.assert_allclose(ap_matrix(scored, CLASSES)[0], expected["ap"], rtol=0, atol=1e-9)
@@ -73,9 +83,13 @@ def test_thumos14_protocol_gives_the_scores_of_cbr(ground_truth, tiou):
         in_file = file["files"] >> (round(10 * float(tiou)) - 1) & 1 == 1
         columns = [file[field][in_file] for field in ("video", "segment_sec", "label", "score")]
 
-    scored = evaluate_detections(ground_truth, results_of(*columns), subset="test", tious=[float(tiou)], protocol="thumos14")
+    scored = evaluate_detections(
+        ground_truth, results_of(*columns), subset="test", tious=[float(tiou)], protocol="thumos14"
+    )
 
-    np.testing.assert_allclose(ap_matrix(scored, CLASSES)[0], REFERENCE["thumos14"]["cbr"][tiou]["ap"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        ap_matrix(scored, CLASSES)[0], REFERENCE["thumos14"]["cbr"][tiou]["ap"], rtol=0, atol=1e-9
+    )
     assert scored["counts"]["detections_with_end_before_start"] == 1771
 
 
@@ -87,12 +101,18 @@ def test_activitynet_protocol_gives_what_the_official_evaluator_gives_cbr(ground
         columns = [file[field][rank > 0] for field in ("video", "segment_sec", "label", "score")]
     in_their_order = [*columns[:3], -rank[rank > 0]]
 
-    scored = evaluate_detections(ground_truth, results_of(*in_their_order), subset="test", tious=expected["tious"])
-    by_scores = evaluate_detections(ground_truth, results_of(*columns), subset="test", tious=expected["tious"])
+    scored = evaluate_detections(
+        ground_truth, results_of(*in_their_order), subset="test", tious=expected["tious"]
+    )
+    by_scores = evaluate_detections(
+        ground_truth, results_of(*columns), subset="test", tious=expected["tious"]
+    )
 
     expected_ap = np.array([expected["ap"][name] for name in CLASSES]).T
     np.testing.assert_allclose(ap_matrix(scored, CLASSES), expected_ap, rtol=0, atol=1e-9)
-    np.testing.assert_allclose([100 * value for value in expected["map"]], list(by_scores["map"].values()), rtol=0, atol=0.03)
+    np.testing.assert_allclose(
+        [100 * value for value in expected["map"]], list(by_scores["map"].values()), rtol=0, atol=0.03
+    )
 
 
 def test_activitynet_protocol_gives_what_afsds_evaluator_gives():
@@ -103,10 +123,14 @@ def test_activitynet_protocol_gives_what_afsds_evaluator_gives():
     scored = evaluate_detections(annotations, results, subset="test", tious=case.info["hyper"]["tiou"])
     fine = evaluate_detections(annotations, results, subset="test", tious=np.linspace(0.5, 0.95, 10))
 
-    np.testing.assert_allclose(ap_matrix(scored, case.info["class_order"]), case.arrays["ap"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        ap_matrix(scored, case.info["class_order"]), case.arrays["ap"], rtol=0, atol=1e-9
+    )
     np.testing.assert_allclose(list(scored["map"].values()), 100 * case.arrays["mAP"], rtol=0, atol=1e-7)
     np.testing.assert_allclose(scored["map_avg"], 100 * case.arrays["average_mAP"], rtol=0, atol=1e-7)
-    np.testing.assert_allclose(list(fine["map"].values()), 100 * case.arrays["mAP_anet_thresholds"], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        list(fine["map"].values()), 100 * case.arrays["mAP_anet_thresholds"], rtol=0, atol=1e-7
+    )
     assert scored["counts"]["recordings"] == case.info["videos_evaluated"]
     assert scored["counts"]["ground_truths"] == case.info["ground_truth_instances"]
     assert scored["counts"]["detections_ignored"] == {"on_other_recordings": 2, "with_unknown_label": 1}

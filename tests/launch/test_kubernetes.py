@@ -15,7 +15,12 @@ FOLDER = ROOT / "launch" / "kubernetes"
 
 def fields(required, **optional):
     """Schema of an object that has the required fields and no others than these: a misspelt field is found."""
-    return {"type": "object", "required": list(required), "properties": required | optional, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": required | optional,
+        "additionalProperties": False,
+    }
 
 
 def listed(item, most=None):
@@ -23,7 +28,11 @@ def listed(item, most=None):
 
 
 # The fields used here, as the references of JobSet v1alpha2, batch/v1 Job and core/v1 Pod name them.
-TEXT, WHOLE, LABEL = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$"}
+TEXT, WHOLE, LABEL = (
+    {"type": "string"},
+    {"type": "integer", "minimum": 0},
+    {"type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$"},
+)
 VOLUME = {"oneOf": [
     fields({"name": LABEL, "persistentVolumeClaim": fields({"claimName": LABEL})}),
     fields({"name": LABEL, "emptyDir": fields({}, medium={"enum": ["", "Memory"]}, sizeLimit=TEXT)}),
@@ -37,7 +46,8 @@ CONTAINER = fields(
     volumeMounts=listed(fields({"name": LABEL, "mountPath": {"type": "string", "pattern": "^/"}})),
 )
 POD = fields(
-    {"containers": listed(CONTAINER), "restartPolicy": {"const": "Never"}},  # a podFailurePolicy allows no other
+    # a podFailurePolicy allows no other
+    {"containers": listed(CONTAINER), "restartPolicy": {"const": "Never"}},
     terminationGracePeriodSeconds=WHOLE,
     volumes=listed(VOLUME),
 )
@@ -49,14 +59,31 @@ JOB = fields(
     completions=WHOLE,
     backoffLimit=WHOLE,
     podFailurePolicy=fields(
-        {"rules": listed(fields({"action": {"enum": ["FailJob", "FailIndex", "Ignore", "Count"]}, "onExitCodes": EXIT_CODES}))}
+        {
+            "rules": listed(
+                fields(
+                    {
+                        "action": {"enum": ["FailJob", "FailIndex", "Ignore", "Count"]},
+                        "onExitCodes": EXIT_CODES,
+                    }
+                )
+            )
+        }
     ),
 )
 RULE = fields(
     {"action": {"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]}},
     name={"type": "string", "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"},
     onJobFailureReasons=listed(
-        {"enum": ["BackoffLimitExceeded", "DeadlineExceeded", "FailedIndexes", "MaxFailedIndexesExceeded", "PodFailurePolicy"]}
+        {
+            "enum": [
+                "BackoffLimitExceeded",
+                "DeadlineExceeded",
+                "FailedIndexes",
+                "MaxFailedIndexesExceeded",
+                "PodFailurePolicy",
+            ]
+        }
     ),
 )
 JOBSET = fields({
@@ -111,27 +138,37 @@ def test_numbers_and_names_agree(jobset, replicated, pod, container):
     name = jobset["metadata"]["name"]  # of the headless service, too
     (port,) = [port["containerPort"] for port in container["ports"]]
     assert re.findall(r"--coordinator=(\S+)", script) == [f"{name}-{replicated['name']}-0-0.{name}:{port}"]
-    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-    (workdir,) = [argument.partition("=")[2] for argument in container["args"] if argument.startswith("--workdir=")]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    (workdir,) = [
+        argument.partition("=")[2] for argument in container["args"] if argument.startswith("--workdir=")
+    ]
     shared = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "shared"]
     assert pathlib.Path(workdir).is_relative_to(*shared)
     (rule,) = job["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [1]}
     assert pod["terminationGracePeriodSeconds"] >= 120
-    (config,) = [argument.partition("=")[2] for argument in container["args"] if argument.startswith("--config=")]
+    (config,) = [
+        argument.partition("=")[2] for argument in container["args"] if argument.startswith("--config=")
+    ]
     assert (ROOT / config.partition(":")[0]).exists()
 
 
 @pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed; requirements-test.txt has it")
 def test_shellcheck_finds_nothing_in_its_script(container):
     script = container["command"][2]
-    done = subprocess.run([SHELLCHECK, "--shell=bash", "-"], input=script, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SHELLCHECK, "--shell=bash", "-"], input=script, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.fixture
 def run_pod(fakes, container):
-    """Function (bash script in place of python) -> the container's command, running in the project's folder as pod 1."""
+    """Function (bash script in place of python) -> the container's command, running in the project's folder
+    as pod 1.
+    """
 
     def start(program):
         fakes.add("python", program)
@@ -167,7 +204,13 @@ def test_an_evicted_pod_saves_and_is_not_a_success(run_pod):
 
 
 def test_the_image_holds_what_a_pod_runs(container):
-    kept = {line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert kept == {"requirements.txt", "constraints.txt", "tal_jax", "configs", "launch"} and all((ROOT / name).exists() for name in kept)
+    kept = {
+        line[1:]
+        for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    assert kept == {"requirements.txt", "constraints.txt", "tal_jax", "configs", "launch"} and all(
+        (ROOT / name).exists() for name in kept
+    )
     copied = re.findall(r"^COPY (.+) \.$", (FOLDER / "Dockerfile").read_text(), re.M)
     assert copied == ["requirements.txt constraints.txt", "."]

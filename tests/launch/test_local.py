@@ -51,11 +51,17 @@ class Launcher:
     def __init__(self, folder, what, processes=2, restarts=10, **constants):
         (folder / "program.py").write_text(PROGRAM)
         program = [sys.executable, str(folder / "program.py"), what, str(folder)]
-        lines = ["import sys", "from launch import local", *(f"local.{name} = {value}" for name, value in constants.items())]
+        lines = [
+            "import sys",
+            "from launch import local",
+            *(f"local.{name} = {value}" for name, value in constants.items()),
+        ]
         lines += [f"sys.exit(local.run({program!r}, {processes}, {restarts}))"]
         self.path = folder / "output.txt"
         with self.path.open("w") as file:
-            self.process = subprocess.Popen([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, stdout=file, stderr=file)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, stdout=file, stderr=file
+            )
 
     def text(self):
         return self.path.read_text()
@@ -142,15 +148,21 @@ def test_failures_are_counted_afresh_after_a_long_try(launch):
 
 
 def test_what_the_user_must_mend_is_not_started_again(launch):
-    code, text = launch("mend").wait()  # process 0 crashes first: what process 1 has to say is still waited for
+    # process 0 crashes first: what process 1 has to say is still waited for
+    code, text = launch("mend").wait()
     assert code == 1
-    assert "[1] Error: mend me.\n" in text and "Nothing is started again." in text and text.count("[0] try ") == 1
+    assert (
+        "[1] Error: mend me.\n" in text
+        and "Nothing is started again." in text
+        and text.count("[0] try ") == 1
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_all_processes_save_and_end(launch, number):
     launcher = launch("train")
-    assert all(os.getsid(pid) == pid for pid in launcher.ready())  # a terminal's Ctrl-C reaches only the launcher
+    # a terminal's Ctrl-C reaches only the launcher
+    assert all(os.getsid(pid) == pid for pid in launcher.ready())
     launcher.process.send_signal(number)
     code, text = launcher.wait()
     assert code == 0
@@ -209,7 +221,9 @@ def test_no_process_outlives_a_killed_launcher(launch):
 )
 def test_each_process_has_its_own_gpus(fakes, processes, visible, expected):
     fakes.add("nvidia-smi", 'for i in 0 1 2 3; do echo "GPU $i: a card (UUID: GPU-$i)"; done')
-    given = {"PATH": fakes.environment["PATH"]} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    given = {"PATH": fakes.environment["PATH"]} | (
+        {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    )
     assert [e["CUDA_VISIBLE_DEVICES"] for e in local.environments(processes, 0, given)] == expected
 
 
@@ -239,15 +253,23 @@ def test_fake_devices_of_the_cpu():
 def test_arguments_after_the_dashes_are_those_of_the_program(monkeypatch):
     calls = []
     monkeypatch.setattr(local, "run", lambda *given: calls.append(given) or 0)
-    assert local.main(["--processes=2", "--restarts=3", "--devices=4", "--", "--config=a b", "--", "--x"]) == 0
+    assert (
+        local.main(["--processes=2", "--restarts=3", "--devices=4", "--", "--config=a b", "--", "--x"]) == 0
+    )
     assert calls == [([sys.executable, "-m", "tal_jax.main", "--config=a b", "--", "--x"], 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ("--processes=2 --config=c", "--config=c is not an option of the launcher; arguments of tal_jax.main come after a --."),
-        ("--processes=2 -- --process_id=1", "--process_id=1 is what the launcher gives to each process; leave it out."),
+        (
+            "--processes=2 --config=c",
+            "--config=c is not an option of the launcher; arguments of tal_jax.main come after a --.",
+        ),
+        (
+            "--processes=2 -- --process_id=1",
+            "--process_id=1 is what the launcher gives to each process; leave it out.",
+        ),
         ("--processes=0", "--processes must be at least 1, --restarts and --devices at least 0."),
         ("--processes=x", "argument --processes: invalid int value: 'x'"),
         ("", "the following arguments are required: --processes"),

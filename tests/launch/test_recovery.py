@@ -55,7 +55,9 @@ def undisturbed(tiny_data, tmp_path_factory):
 
 
 def kill_one(data, workdir, undisturbed, victim, after_step, after_sec):
-    """Kills one process so long after that step was saved, and requires that the run ends as the undisturbed one did, bit by bit."""
+    """Kills one process so long after that step was saved, and requires that the run ends as the undisturbed
+    one did, bit by bit.
+    """
     launch = Launch(data, workdir)
     ids = launch.process_ids()
     while after_step and saved_steps(workdir)[-1:] < [after_step]:

@@ -24,7 +24,9 @@ def test_shellcheck_finds_nothing(path):
 
 def test_flags_of_the_launchers_are_flags_of_the_program():
     flags = {"coordinator", "num_processes", "process_id", "join_timeout_sec", "workdir", "config"}
-    texts = [path.read_text() for path in (ROOT / "launch").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    texts = [
+        path.read_text() for path in (ROOT / "launch").rglob("*") if path.is_file() and path.suffix != ".pyc"
+    ]
     assert flags == {flag for flag in flags for text in texts if f"--{flag}=" in text}
     program = (ROOT / "tal_jax" / "main.py").read_text()
     assert not [flag for flag in flags if f'"{flag}"' not in program]
@@ -65,7 +67,10 @@ def test_a_program_that_was_stopped_is_not_finished(fakes, code, expected):
 
 
 def test_arguments_are_passed_as_they_are(fakes):
-    assert fakes.run("launch/stoppable.sh", "printf", "<%s>", "a b", "", "*", "$HOME") == (0, "<a b><><*><$HOME>")
+    assert fakes.run("launch/stoppable.sh", "printf", "<%s>", "a b", "", "*", "$HOME") == (
+        0,
+        "<a b><><*><$HOME>",
+    )
 
 
 def test_without_a_command_it_says_so(fakes):

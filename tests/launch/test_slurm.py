@@ -28,7 +28,9 @@ esac
 
 @pytest.fixture
 def slurm(fakes):
-    """Function (what, **environment) -> running slurm.sbatch; calls of scontrol and scancel are in fakes.calls."""
+    """Function (what, **environment) -> running slurm.sbatch; calls of scontrol and scancel are in
+    fakes.calls.
+    """
     fakes.add("srun", SRUN)
     fakes.add("program", PROGRAM)
     fakes.add("scancel", 'echo "scancel $*" >> "$FAKES/calls.txt"; kill -TERM "$(cat "$FAKES/task")"')
@@ -36,7 +38,9 @@ def slurm(fakes):
     fakes.add("squeue", 'echo "squeue $*" >> "$FAKES/calls.txt"; echo "${STATE-RUNNING}"')
 
     def start(what, **environment):
-        environment = fakes.environment | {"PYTHON": "program", "SLURM_JOB_ID": "17", "WHAT": what} | environment
+        environment = (
+            fakes.environment | {"PYTHON": "program", "SLURM_JOB_ID": "17", "WHAT": what} | environment
+        )
         return fakes.start("bash", "launch/slurm.sbatch", "--config=a b", "--workdir=c", env=environment)
 
     return start
@@ -51,7 +55,8 @@ def end(process):
 def test_a_finished_job_and_one_to_mend_do_not_go_back(fakes, slurm, code):
     assert end(slurm(str(code)))[0] == code
     assert fakes.calls == [
-        "srun --kill-on-bad-exit=0 launch/stoppable.sh program -m tal_jax.main --join_timeout_sec=300 --config=a b --workdir=c"
+        "srun --kill-on-bad-exit=0 launch/stoppable.sh program -m tal_jax.main --join_timeout_sec=300 "
+        "--config=a b --workdir=c"
     ]
 
 
@@ -69,7 +74,11 @@ def stopped(process):
 def test_before_the_time_limit_it_saves_and_goes_back_into_the_queue(fakes, slurm):
     code, output = stopped(slurm("train"))
     assert code == 143 and "saved" in output and "killed" not in output
-    assert fakes.calls[1:] == ["scancel --signal=TERM 17", "squeue --noheader --jobs=17 --format=%T", "scontrol requeue 17"]
+    assert fakes.calls[1:] == [
+        "scancel --signal=TERM 17",
+        "squeue --noheader --jobs=17 --format=%T",
+        "scontrol requeue 17",
+    ]
 
 
 def test_a_cancelled_job_stays_cancelled(fakes, slurm):

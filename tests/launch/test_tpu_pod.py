@@ -8,7 +8,8 @@ import pytest
 
 from tests.launch.conftest import ROOT, wait_until
 
-# A pod of two hosts, which are folders: state READY, PREEMPTED, …; ssh runs the command in each; a preempted pod is cut off.
+# A pod of two hosts, which are folders: state READY, PREEMPTED, …; ssh runs the command in each; a preempted
+# pod is cut off.
 GCLOUD = r"""
 cd "$FAKES"
 verb=$4
@@ -75,7 +76,9 @@ def pod(fakes, project):
         return started[-1]
 
     fakes.tpu = tpu
-    fakes.programs = lambda: [line for line in read(fakes.folder / "programs.txt").splitlines() if "<pip>" not in line]
+    fakes.programs = lambda: [
+        line for line in read(fakes.folder / "programs.txt").splitlines() if "<pip>" not in line
+    ]
     fakes.what = lambda what, host="": (fakes.folder / f"what{host}").write_text(what)
     fakes.what("train")
     yield fakes
@@ -121,7 +124,8 @@ COPY = [
     "+ tar -czf ARCHIVE --null -T FILES",
     gcloud("scp ARCHIVE pod: --worker=all"),
     gcloud(
-        r"ssh pod --worker=all --command=mkdir\ -p\ tal_jax\ \&\&\ tar\ -xzf\ tal_jax.tar.gz\ -C\ tal_jax\ \&\&\ "
+        r"ssh pod --worker=all "
+        r"--command=mkdir\ -p\ tal_jax\ \&\&\ tar\ -xzf\ tal_jax.tar.gz\ -C\ tal_jax\ \&\&\ "
         r"tal_jax/launch/tpu_host.sh\ install"
     ),
 ]
@@ -151,7 +155,11 @@ def test_a_dry_run_of_all_of_it(fakes):
     lines = dry(fakes, "train", *POD, "--type=v4-16", "--version=runtime", "--spot")
     assert lines[:5] == [CREATE, *COPY, RUN]
     assert lines[5].startswith("[tpu_pod] Then, every 30 s, ")
-    assert lines[6:] == [gcloud(r"describe pod --format=value\(state\)"), gcloud(HOST + "status"), gcloud("delete pod --quiet")]
+    assert lines[6:] == [
+        gcloud(r"describe pod --format=value\(state\)"),
+        gcloud(HOST + "status"),
+        gcloud("delete pod --quiet"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -164,12 +172,20 @@ def test_a_dry_run_of_all_of_it(fakes):
         (["train", *POD], "say what to train: -- --config=configs/thumos.py --workdir=/mnt/shared/run."),
         (["train", *POD, *PROGRAM], "say which pod to create: --type=v4-16 --version=RUNTIME."),
         (["create", *POD], "say which pod to create: --type=v4-16 --version=RUNTIME."),
-        (["run", *POD, "--config=c"], "--config=c is not an option; options are written --name=VALUE, and arguments"),
+        (
+            ["run", *POD, "--config=c"],
+            "--config=c is not an option; options are written --name=VALUE, and arguments",
+        ),
     ],
 )
 def test_what_is_missing_is_a_sentence(pod, arguments, sentence):
     code, output = end(pod.tpu(*arguments))
-    assert code == 1 and output.startswith(f"Error: {sentence}") and len(output.splitlines()) == 1 and not pod.calls
+    assert (
+        code == 1
+        and output.startswith(f"Error: {sentence}")
+        and len(output.splitlines()) == 1
+        and not pod.calls
+    )
 
 
 def test_without_gcloud_it_says_so(fakes, tmp_path):
@@ -198,7 +214,11 @@ def test_a_preempted_pod_is_replaced_until_the_training_is_finished(pod):
     (pod.folder / "state").write_text("PREEMPTED\n")
     code, output = end(process)
     assert code == 0, output
-    assert "The pod could not be created" in output and "The pod was preempted" in output and "The training is finished." in output
+    assert (
+        "The pod could not be created" in output
+        and "The pod was preempted" in output
+        and "The training is finished." in output
+    )
     once = ["create", "scp", "ssh", "ssh"]  # after scp: install, start
     assert verbs(pod) == ["create", *once, "delete", *once]
     assert sorted(pod.programs()) == sorted([run(0), run(1)] * 2)
@@ -223,7 +243,9 @@ def test_a_lost_process_is_started_again_on_its_host_and_not_forever(pod):
     code, output = end(pod.tpu(*TRAIN))
     assert code == 1 and "the program failed again and again, the last time with 134" in output
     assert sorted(pod.programs()) == [run(0)] * 2 + [run(1)] * 2
-    assert "ended with 134; it is started again in 1 s (failure 1 of at most 1)." in read(pod.folder / "host0/tal_jax/run.log")
+    assert "ended with 134; it is started again in 1 s (failure 1 of at most 1)." in read(
+        pod.folder / "host0/tal_jax/run.log"
+    )
 
 
 def test_a_program_that_a_host_stopped_goes_on(pod):
@@ -252,7 +274,9 @@ def test_run_stop_and_run_once_more(pod):
     wait_until(lambda: len(pod.programs()) == 2)
     assert end(pod.tpu("run", *POD, *PROGRAM))[1].count("The program runs already.") == 2
     assert end(pod.tpu("stop", *POD))[0] == 0
-    wait_until(lambda: [read(pod.folder / host / "tal_jax/run.code") for host in ("host0", "host1")] == ["143\n"] * 2)
+    wait_until(
+        lambda: [read(pod.folder / host / "tal_jax/run.code") for host in ("host0", "host1")] == ["143\n"] * 2
+    )
     wait_until(lambda: end(pod.tpu("stop", *POD))[1].count("The program does not run.") == 2)
     assert end(pod.tpu("run", *POD, *PROGRAM))[0] == 0
     wait_until(lambda: len(pod.programs()) == 4)

@@ -30,7 +30,11 @@ def pool_and_grad(features, regions, grad_pooled, **options):
 def tie_free(shape, seed=0):
     """Features that are all different, at least 0.1 apart."""
     count = int(np.prod(shape))
-    return (0.1 * np.random.default_rng(seed).permutation(count) - 0.05 * count).reshape(shape).astype(np.float32)
+    return (
+        (0.1 * np.random.default_rng(seed).permutation(count) - 0.05 * count)
+        .reshape(shape)
+        .astype(np.float32)
+    )
 
 
 def random_regions(shape, cells, seed=1):
@@ -39,7 +43,9 @@ def random_regions(shape, cells, seed=1):
 
 
 def pool_by_loops(features, regions):
-    """The rule in plain Python, one output number at a time: values (B, K, C) and the cell each was read from."""
+    """The rule in plain Python, one output number at a time: values (B, K, C) and the cell each was read
+    from.
+    """
     batch, cells, channels = features.shape
     pooled = np.zeros((batch, regions.shape[1], channels), features.dtype)
     source = np.zeros(pooled.shape, int)
@@ -53,7 +59,9 @@ def pool_by_loops(features, regions):
 
 @pytest.mark.parametrize("case, grad, method", GRADIENTS)
 def test_golden(case, grad, method):
-    features, grad_pooled = (channels_last(GOLDEN.input(f"{case}_{name}")) for name in ("input", "grad_output"))
+    features, grad_pooled = (
+        channels_last(GOLDEN.input(f"{case}_{name}")) for name in ("input", "grad_output")
+    )
     regions = GOLDEN.input(f"{case}_segments")
     pooled, grad_features = pool_and_grad(features, regions, grad_pooled, method=method, grad=grad)
     np.testing.assert_array_equal(pooled, channels_last(GOLDEN.arrays[f"{case}_output"]))
@@ -130,8 +138,12 @@ def test_properties(method):
     features, regions = tie_free((3, 16, 4)), random_regions((3, 10), 16)
     pooled = boundary_max_pool(features, regions, method=method)
     order = np.random.default_rng(4).permutation(10)
-    np.testing.assert_array_equal(boundary_max_pool(features, regions[:, order], method=method), pooled[:, order])
-    one_by_one = [boundary_max_pool(features[b : b + 1], regions[b : b + 1], method=method)[0] for b in range(3)]
+    np.testing.assert_array_equal(
+        boundary_max_pool(features, regions[:, order], method=method), pooled[:, order]
+    )
+    one_by_one = [
+        boundary_max_pool(features[b : b + 1], regions[b : b + 1], method=method)[0] for b in range(3)
+    ]
     np.testing.assert_array_equal(pooled, one_by_one)
     shifted = np.concatenate([np.full((3, 5, 4), 1e6, np.float32), features], 1)  # unread, whatever it holds
     inside = np.clip(regions, 0, 15)
@@ -149,7 +161,9 @@ def test_same_under_pmap_of_vmap(method, grad):
 
     expected = gradient(features, regions, grad_pooled)
     devices = jax.local_device_count()
-    repeated = [np.broadcast_to(array, (devices, 3, *array.shape)) for array in (features, regions, grad_pooled)]
+    repeated = [
+        np.broadcast_to(array, (devices, 3, *array.shape)) for array in (features, regions, grad_pooled)
+    ]
     for of_one_device in jax.pmap(jax.vmap(gradient))(*repeated):
         np.testing.assert_array_equal(of_one_device, [expected] * 3)
 
@@ -172,13 +186,17 @@ def test_bfloat16(method):
 def test_regions_get_no_gradient():
     features, regions = tie_free((1, 8, 4)), random_regions((1, 5), 8)
     for grad in ("exact", "reference"):
-        grad_regions = jax.grad(lambda regions: boundary_max_pool(features, regions, grad=grad).sum())(regions)
+        grad_regions = jax.grad(lambda regions: boundary_max_pool(features, regions, grad=grad).sum())(
+            regions
+        )
         np.testing.assert_array_equal(grad_regions, np.zeros_like(regions))
 
 
 def test_reference_gradient_changes_no_value():
     features, regions = tie_free((2, 32, 6)), random_regions((2, 10), 32)
-    np.testing.assert_array_equal(boundary_max_pool(features, regions, grad="reference"), boundary_max_pool(features, regions))
+    np.testing.assert_array_equal(
+        boundary_max_pool(features, regions, grad="reference"), boundary_max_pool(features, regions)
+    )
 
 
 def test_errors_say_what_to_do():

@@ -13,8 +13,10 @@ HILLS = [0, 0.9, 0.8, 0, 0.6, 0, 0, 0, 0.7]  # basins at level 0.5: [1, 3), [4, 
     [
         (0.2, [(1, 3), (4, 5), (8, 9)]),
         (0.25, [(1, 3), (1, 5), (4, 5), (8, 9)]),  # [1, 5) has 1 cell of 4 outside
-        (0.5, [(1, 3), (1, 5), (1, 9), (4, 5), (8, 9)]),  # [1, 9) has 4 of 8; [4, 9), with 3 of 5, is not tolerated
-        (0.6, [(1, 3), (1, 5), (1, 9), (4, 9), (8, 9)]),  # the second seed goes on to the end; the first has nothing before it
+        # [1, 9) has 4 of 8; [4, 9), with 3 of 5, is not tolerated
+        (0.5, [(1, 3), (1, 5), (1, 9), (4, 5), (8, 9)]),
+        # the second seed goes on to the end; the first has nothing before it
+        (0.6, [(1, 3), (1, 5), (1, 9), (4, 9), (8, 9)]),
     ],
 )
 def test_basins_absorb_their_neighbours_as_far_as_is_tolerated(tolerance, expected):
@@ -62,17 +64,25 @@ def test_two_clear_actions_come_first_and_near_copies_are_left_out():
     actionness[30:70], actionness[120:150] = 0.93, 0.88
     segments, scores = temporal_actionness_grouping(actionness)
     assert segments[:2].tolist() == [[30, 70], [120, 150]]
-    overlap = np.minimum(segments[:, None, 1], segments[:, 1]) - np.maximum(segments[:, None, 0], segments[:, 0])
+    overlap = np.minimum(segments[:, None, 1], segments[:, 1]) - np.maximum(
+        segments[:, None, 0], segments[:, 0]
+    )
     length = segments[:, 1] - segments[:, 0]
     tiou = overlap / (length[:, None] + length - overlap)
     assert (tiou[~np.eye(len(segments), dtype=bool)] < 0.95).all()
     assert ((scores > 0) & (scores < 1)).all()
 
 
-@pytest.mark.parametrize("actionness, expected", [([], []), (np.zeros(5), []), (np.ones(5), [[0, 5]]), ([0.5], [[0, 1]])])
+@pytest.mark.parametrize(
+    "actionness, expected", [([], []), (np.zeros(5), []), (np.ones(5), [[0, 5]]), ([0.5], [[0, 1]])]
+)
 def test_short_and_flat_sequences(actionness, expected):
     segments, scores = temporal_actionness_grouping(actionness)
-    assert segments.tolist() == expected and segments.shape == (len(expected), 2) and scores.shape == (len(expected),)
+    assert (
+        segments.tolist() == expected
+        and segments.shape == (len(expected), 2)
+        and scores.shape == (len(expected),)
+    )
 
 
 @pytest.mark.parametrize("actionness", [[0.5, np.nan], np.ones((3, 2))])

@@ -8,7 +8,8 @@ from tests.golden_case import GoldenCase
 
 GOLDEN = GoldenCase.load("afsd/soft_nms")
 HARD_GOLDEN = GoldenCase.load("ecm/nms")
-HALF_OVERLAP_DECAY = np.exp(-((1 / 3) ** 2) / 0.5)  # of two equally long segments that share half their length
+# of two equally long segments that share half their length
+HALF_OVERLAP_DECAY = np.exp(-((1 / 3) ** 2) / 0.5)
 
 
 def assert_same_as_loop(segments, scores, **options):
@@ -20,10 +21,16 @@ def assert_same_as_loop(segments, scores, **options):
 
 
 def golden_problem(case, options):
-    """Segments (2000, 2) and scores (2000,) padded with absent candidates, how many are real, and the options."""
+    """Segments (2000, 2) and scores (2000,) padded with absent candidates, how many are real, and the
+    options.
+    """
     rows = GOLDEN.input(f"{case}_segments")
     padded = np.pad(rows, ((0, 2000 - len(rows)), (0, 0)))
-    parameters = {"sigma": options["sigma"], "score_floor": options["score_threshold"], "top_k": options["top_k"]}
+    parameters = {
+        "sigma": options["sigma"],
+        "score_floor": options["score_threshold"],
+        "top_k": options["top_k"],
+    }
     return padded[:, :2], padded[:, 2], len(rows), parameters
 
 
@@ -53,11 +60,16 @@ def test_by_hand():
     np.testing.assert_allclose(soft_nms(segments, scores, keep_last=False), [0, *kept[1:]], rtol=1e-6)
     np.testing.assert_allclose(soft_nms(segments, scores, top_k=2), [0, *kept[1:]], rtol=1e-6)
     np.testing.assert_allclose(soft_nms(segments, scores, top_k=1), [0, 0, 0.9, 0], rtol=1e-6)
-    np.testing.assert_allclose(soft_nms(segments, scores, top_k=1, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        soft_nms(segments, scores, top_k=1, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6
+    )
     # With a floor of 0.65 the decayed 0.64 is dropped, which leaves nothing besides the first pick.
     np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65), [0, 0, 0.9, 0], rtol=1e-6)
-    # Others still wait when segment 2 is picked, so it is not a lone candidate, although it leaves none behind.
-    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.65, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6)
+    # Others still wait when segment 2 is picked, so it is not a lone candidate, although it leaves none
+    # behind.
+    np.testing.assert_allclose(
+        soft_nms(segments, scores, score_floor=0.65, keep_last=False), [0, 0, 0.9, 0], rtol=1e-6
+    )
 
 
 def test_a_lone_candidate_is_kept_or_not():
@@ -117,7 +129,10 @@ def test_padding_and_batching_change_nothing(keep_last):
     one_by_one = [soft_nms(*problem, keep_last=keep_last) for problem in zip(segments, scores)]
     together = soft_nms(segments.reshape(2, 3, 60, 2), scores.reshape(2, 3, 60), keep_last=keep_last)
     np.testing.assert_allclose(together.reshape(6, 60), one_by_one, rtol=1e-5)
-    more_segments, more_scores = np.pad(segments, ((0, 0), (9, 40), (0, 0))), np.pad(scores, ((0, 0), (9, 40)))
+    more_segments, more_scores = (
+        np.pad(segments, ((0, 0), (9, 40), (0, 0))),
+        np.pad(scores, ((0, 0), (9, 40))),
+    )
     padded = soft_nms(more_segments, more_scores, keep_last=keep_last)
     np.testing.assert_allclose(padded[:, 9:69], one_by_one, rtol=1e-5)
     assert not np.asarray(padded)[:, :9].any() and not np.asarray(padded)[:, 69:].any()
@@ -204,13 +219,19 @@ def test_hard_nms_does_not_depend_on_order_shift_and_unit():
     (segments,), (scores,) = problems.clustered(1, 300)
     kept = hard_nms(segments, scores, 0.6, extra_length=1.0)
     order = np.random.default_rng(7).permutation(300)
-    np.testing.assert_array_equal(order[hard_nms(segments[order], scores[order], 0.6, extra_length=1.0)], kept)
+    np.testing.assert_array_equal(
+        order[hard_nms(segments[order], scores[order], 0.6, extra_length=1.0)], kept
+    )
     np.testing.assert_array_equal(hard_nms(4 * segments, scores, 0.6, extra_length=4.0), kept)
-    np.testing.assert_array_equal(hard_nms(segments.astype(np.float64) + 64, scores, 0.6, extra_length=1.0), kept)
+    np.testing.assert_array_equal(
+        hard_nms(segments.astype(np.float64) + 64, scores, 0.6, extra_length=1.0), kept
+    )
 
 
 def test_hard_nms_of_many_segments():
-    """Without a matrix of all pairs, which would not fit: 50,000 segments, of which each second one repeats the one before."""
+    """Without a matrix of all pairs, which would not fit: 50,000 segments, of which each second one repeats
+    the one before.
+    """
     start = 10.0 * np.repeat(np.arange(25_000), 2)
     segments = np.stack([start, start + 5], -1)
     kept = hard_nms(segments, np.linspace(1, 0, 50_000), 0.6)

@@ -22,7 +22,13 @@ def golden_videos():
         rows = [[float(field) for field in next(lines).split()] for _ in range(int(next(lines)))]
         truths, rows = np.array(truths), np.array(rows)
         video = labelled_video(
-            rows[:, 3:].astype(int), rows[:, 0], rows[:, 1], rows[:, 2], truths[:, 1:], truths[:, 0], num_frames
+            rows[:, 3:].astype(int),
+            rows[:, 0],
+            rows[:, 1],
+            rows[:, 2],
+            truths[:, 1:],
+            truths[:, 0],
+            num_frames,
         )
         videos.append((video, num_frames))
     return videos

@@ -1,4 +1,6 @@
-"""What the tests of TCANet share: golden cases, their parameters as our tree, trees of ours by the published names."""
+"""What the tests of TCANet share: golden cases, their parameters as our tree, trees of ours by the published
+names.
+"""
 
 import functools
 import re
@@ -21,7 +23,9 @@ def tolerance(case, name):
     stated = case.info["tolerance"][name]
     if not isinstance(stated, str):
         return dict(rtol=stated, atol=stated)
-    return {"atol": 0.0} | {kind: float(value) for kind, value in re.findall(r"(rtol|atol) ([\d.e-]+)", stated)}
+    return {"atol": 0.0} | {
+        kind: float(value) for kind, value in re.findall(r"(rtol|atol) ([\d.e-]+)", stated)
+    }
 
 
 def parameters(case, prefix=""):
@@ -30,7 +34,9 @@ def parameters(case, prefix=""):
     values = {}
     for name, shape in case.info["params"].items():
         value = recipe.param(name, shape, case.info["seed"])
-        small = scale and any(part in name for part in scale["applies to parameters whose name contains one of"])
+        small = scale and any(
+            part in name for part in scale["applies to parameters whose name contains one of"]
+        )
         values[prefix + name] = value * np.float32(scale["multiply recipe.param by"]) if small else value
     return tcanet_from_state_dict(values)
 
@@ -46,7 +52,9 @@ def to_published(tree, name, shape):
 
 
 def assert_norms_and_projections(tree, case, prefix="", norm="grad_norm", projection="grad_projection"):
-    """A tree of ours (gradients, updates) against the norm and the projection that a case has of every parameter."""
+    """A tree of ours (gradients, updates) against the norm and the projection that a case has of every
+    parameter.
+    """
     rtol = tolerance(case, norm)["rtol"]
     for i, name in enumerate(case.info["param_order"]):
         value = to_published(tree, prefix + name, case.info["params"][name])
@@ -55,7 +63,9 @@ def assert_norms_and_projections(tree, case, prefix="", norm="grad_norm", projec
         if projection:
             share = float(re.match(r"atol ([\d.e-]+)\*grad_norm", case.info["tolerance"][projection])[1])
             ours = recipe.projection(name, value, case.info["seed"])
-            np.testing.assert_allclose(ours, case.arrays[projection][i], rtol=0, atol=share * golden_norm + 1e-7, err_msg=name)
+            np.testing.assert_allclose(
+                ours, case.arrays[projection][i], rtol=0, atol=share * golden_norm + 1e-7, err_msg=name
+            )
 
 
 def random_variables(module, *arrays, **named):
@@ -67,4 +77,6 @@ def random_variables(module, *arrays, **named):
         value = random.uniform(-1, 1, leaf.shape) / fan_in**0.5
         return np.float32(value + (getattr(path[-1], "key", "") == "scale"))
 
-    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), *arrays, **named))
+    return jax.tree_util.tree_map_with_path(
+        draw, jax.eval_shape(module.init, jax.random.key(0), *arrays, **named)
+    )

@@ -28,10 +28,13 @@ def accumulating(config, examples, accumulate_steps):
 
 
 def assert_accumulation_changes_nothing(config, batch, accumulate_steps=4, **options):
-    """Of three examples: terms and parameters after gradient descent. With batches of one, the fourth is empty."""
+    """Of three examples: terms and parameters after gradient descent. With batches of one, the fourth is
+    empty.
+    """
     batch = pad_batch(batch, 4)
     expected, found = (
-        run_step(accumulating(config, 4, number), batch, "pmap", 1, **options) for number in (1, accumulate_steps)
+        run_step(accumulating(config, 4, number), batch, "pmap", 1, **options)
+        for number in (1, accumulate_steps)
     )
     assert_same(found, expected)
 
@@ -63,7 +66,9 @@ def test_tcanet():
 
 
 def test_pgcn(tiny, tmp_path):
-    """Incomplete places are rounded down once for all: int(6 * 4 * 0.25) of 4 videos, and not 4 * int(6 * 0.25)."""
+    """Incomplete places are rounded down once for all: int(6 * 4 * 0.25) of 4 videos, and not 4 * int(6 *
+    0.25).
+    """
     segments = [[start, start + length] for length in (2, 3, 5) for start in range(12)]
     rows = [{"segment": segment, "label": "slow"} for segment in segments]
     results = dict.fromkeys(("monday", "tuesday", "sunday"), rows)
@@ -79,7 +84,9 @@ def test_pgcn(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_dw_afsd(tiny, monkeypatch):
-    """Positives of the refined stage depend on what the network says: they too are counted over all small batches."""
+    """Positives of the refined stage depend on what the network says: they too are counted over all small
+    batches.
+    """
     monkeypatch.setattr(afsd_model, "NUM_LEVELS", 2)
     config = tiny("dw_afsd", ema_decay=0.0)
     config.loss.level_bounds = ()
@@ -119,7 +126,8 @@ def squares(config, model, variables, batch, epoch, rng):
 def test_statistics_move_with_every_small_batch(tiny, monkeypatch, num_devices, impl):
     """They are the same on any number of devices. A small batch without examples does not move them."""
     inputs = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
-    batch = {"inputs": inputs, "sample_mask": np.float32([1, 1, 0, 1, 1, 1, 0, 1])}  # rows 2 and 6 are one small batch
+    # rows 2 and 6 are one small batch
+    batch = {"inputs": inputs, "sample_mask": np.float32([1, 1, 0, 1, 1, 1, 0, 1])}
     options = dict(accumulate_steps=4, num_devices=num_devices, impl=impl)
     state, values = run_function(tiny, monkeypatch, squares, Normalised(), batch, **options)
     mean, var, square = np.zeros(3), np.ones(3), 0.0
@@ -161,7 +169,10 @@ def test_each_small_batch_has_its_own_draws_in_both_passes(tiny, monkeypatch):
 def not_computed(config, model, variables, batch, epoch, rng):
     """Two terms, one of which no example has."""
     nothing = jnp.zeros(())
-    return {"mean": Term(1.0, model.apply(variables, batch["inputs"]).sum(), nothing + 2), "none": Term(1.0, nothing, nothing)}, {}
+    return {
+        "mean": Term(1.0, model.apply(variables, batch["inputs"]).sum(), nothing + 2),
+        "none": Term(1.0, nothing, nothing),
+    }, {}
 
 
 def test_a_term_that_is_not_computed_is_0(tiny, monkeypatch):

@@ -16,14 +16,21 @@ VIDEOS = ("localize_thumos", "localize_thumos_short_positive", "localize_anet13"
 
 
 def make_settings(**fields):
-    return ml_collections.ConfigDict({"thresholds": (0.1, 0.5), "outer_ratio": 0.5, "probability_weight": 0.25} | fields)
+    return ml_collections.ConfigDict(
+        {"thresholds": (0.1, 0.5), "outer_ratio": 0.5, "probability_weight": 0.25} | fields
+    )
 
 
 def random_arrays(seed, snippets=30, num_classes=5):
     """A slow random walk for each class, so that there are runs of many lengths, and probabilities."""
     rng = np.random.default_rng(seed)
-    cas = np.cumsum(rng.standard_normal((snippets, num_classes)), axis=0) * rng.choice([0.1, 1, 10], num_classes)
-    return {"cas": cas.astype(np.float32), "probabilities": rng.dirichlet(np.ones(num_classes)).astype(np.float32)}
+    cas = np.cumsum(rng.standard_normal((snippets, num_classes)), axis=0) * rng.choice(
+        [0.1, 1, 10], num_classes
+    )
+    return {
+        "cas": cas.astype(np.float32),
+        "probabilities": rng.dirichlet(np.ones(num_classes)).astype(np.float32),
+    }
 
 
 def plain_runs(settings, min_probability, cas, probabilities, num_frames):
@@ -35,7 +42,9 @@ def plain_runs(settings, min_probability, cas, probabilities, num_frames):
         values = cas[:, label]
         low, high = max(values.min(), 0), max(values.max(), 0)
         values = (values - low) / (high - low if high > low else 1)
-        values = cv2.resize(values[None].astype(np.float32), (num_frames, 1), interpolation=cv2.INTER_LINEAR)[0]
+        values = cv2.resize(values[None].astype(np.float32), (num_frames, 1), interpolation=cv2.INTER_LINEAR)[
+            0
+        ]
         for threshold in settings.thresholds:
             kept = [float(value) if value >= threshold else 0.0 for value in values]
             active = [frame for frame in range(num_frames) if kept[frame] > 0]
@@ -52,7 +61,9 @@ def plain_runs(settings, min_probability, cas, probabilities, num_frames):
                 right = min(num_frames, int(last + settings.outer_ratio * length))
                 around = [kept[frame] for frame in [*range(left, first), *range(last + 1, right)]]
                 score = np.mean(kept[first : last + 1]) - (np.mean(around) if around else 0)
-                rows.append([label, first, last + 1, score + settings.probability_weight * probabilities[label]])
+                rows.append(
+                    [label, first, last + 1, score + settings.probability_weight * probabilities[label]]
+                )
     return np.array(rows).reshape(-1, 4)
 
 
@@ -136,10 +147,13 @@ def test_no_sequences_have_no_runs():
 
 def test_inner_minus_outer_by_hand():
     sequence = np.array([[0.5, 0.0, 0.0, 0.0, 0.8, 0.4, 0.9, 0.7, 0.0, 0.25, 0.0, 0.5]])
-    # Frames 4 to 7 with ratio 0.5 reach to frames 2 and 9, of which 9 does not count: frames 2, 3 and 8, all 0.
+    # Frames 4 to 7 with ratio 0.5 reach to frames 2 and 9, of which 9 does not count: frames 2, 3 and 8, all
+    # 0.
     assert inner_minus_outer(sequence, [0], np.array([4]), np.array([8]), 0.5) == pytest.approx(0.7)
     # With ratio 0.75 they reach to 1 and 10: frames 1, 2, 3, 8 and 9.
-    assert inner_minus_outer(sequence, [0], np.array([4]), np.array([8]), 0.75) == pytest.approx(0.7 - 0.25 / 5)
+    assert inner_minus_outer(sequence, [0], np.array([4]), np.array([8]), 0.75) == pytest.approx(
+        0.7 - 0.25 / 5
+    )
     # With ratio 10 they reach beyond both ends: all other frames.
     assert inner_minus_outer(sequence, [0], np.array([4]), np.array([8]), 10) == pytest.approx(0.7 - 1.25 / 8)
     # A run of one frame: 9 - 0.4 rounds down to 8, 9 + 0.4 to 9, which leaves nothing on the right.
@@ -157,15 +171,22 @@ def test_same_as_one_frame_at_a_time(seed, num_frames):
     segments_frame, classes, scores = find_runs(settings, 0.1, **arrays, num_frames=num_frames)
     expected = plain_runs(settings, 0.1, **arrays, num_frames=num_frames)
     assert len(expected) > 3
-    np.testing.assert_allclose(np.column_stack([classes, segments_frame, scores]), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        np.column_stack([classes, segments_frame, scores]), expected, rtol=0, atol=1e-6
+    )
 
 
 def test_runs_of_all_thresholds_by_hand():
-    cas = np.array([[0, 2, 4, 2, 0, 1, 0], [0, -1, -1, 0, 0, 0, 0], [9, 0, 9, 0, 9, 0, 9]], np.float32).T  # (T, K)
+    # (T, K)
+    cas = np.array([[0, 2, 4, 2, 0, 1, 0], [0, -1, -1, 0, 0, 0, 0], [9, 0, 9, 0, 9, 0, 9]], np.float32).T
     arrays = {"cas": cas, "probabilities": np.array([0.5, 0.3, 0.1], np.float32)}
-    segments_frame, classes, scores = find_runs(make_settings(thresholds=(0.25, 0.5)), 0.2, **arrays, num_frames=7)
-    # Normalised, class 0 is 0, 0.5, 1, 0.5, 0, 0.25, 0, and what is at the threshold belongs to the run. Class 1 is never active.
-    # Three frames reach one and a half: to frame 0 on the left, where the sequence is 0, and to frame 4, which does not count.
+    segments_frame, classes, scores = find_runs(
+        make_settings(thresholds=(0.25, 0.5)), 0.2, **arrays, num_frames=7
+    )
+    # Normalised, class 0 is 0, 0.5, 1, 0.5, 0, 0.25, 0, and what is at the threshold belongs to the run.
+    # Class 1 is never active.
+    # Three frames reach one and a half: to frame 0 on the left, where the sequence is 0, and to frame 4,
+    # which does not count.
     np.testing.assert_array_equal(segments_frame, [[1, 4], [5, 6], [1, 4]])
     np.testing.assert_array_equal(classes, [0, 0, 0])
     np.testing.assert_allclose(scores, [2 / 3 + 0.125, 0.25 + 0.125, 2 / 3 + 0.125])
@@ -173,7 +194,9 @@ def test_runs_of_all_thresholds_by_hand():
 
 def test_shapes_and_range():
     for seed in range(4):
-        segments_frame, classes, scores = find_runs(make_settings(), 0.0, **random_arrays(seed), num_frames=50)
+        segments_frame, classes, scores = find_runs(
+            make_settings(), 0.0, **random_arrays(seed), num_frames=50
+        )
         assert segments_frame.shape == (len(scores), 2) and classes.shape == scores.shape
         assert segments_frame.dtype == np.float64 and classes.dtype == np.int64
         assert (segments_frame[:, 0] >= 0).all() and (segments_frame[:, 1] <= 50).all()
@@ -183,7 +206,9 @@ def test_shapes_and_range():
 def test_no_likely_class_or_no_run_is_no_segment():
     arrays = random_arrays(0)
     unlikely = find_runs(make_settings(), 1.1, **arrays, num_frames=50)
-    never_active = find_runs(make_settings(), 0.2, np.full((30, 5), -1.0, np.float32), arrays["probabilities"], 50)
+    never_active = find_runs(
+        make_settings(), 0.2, np.full((30, 5), -1.0, np.float32), arrays["probabilities"], 50
+    )
     for segments_frame, classes, scores in (unlikely, never_active):
         assert segments_frame.shape == (0, 2) and classes.shape == scores.shape == (0,)
 

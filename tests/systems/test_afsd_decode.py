@@ -1,4 +1,6 @@
-"""From network outputs to detections: AFSD's decoding, stream fusion and suppression against the published ones, and by hand."""
+"""From network outputs to detections: AFSD's decoding, stream fusion and suppression against the published
+ones, and by hand.
+"""
 
 import dataclasses
 
@@ -21,14 +23,20 @@ from tal_jax.systems.candidates import Detections, best_of_window
 from tests.golden_case import GoldenCase
 
 OUTPUTS = dict(
-    coarse_distances="loc", coarse_logits="conf", refined_offsets="prop_loc", refined_logits="prop_conf", quality_logits="center"
+    coarse_distances="loc",
+    coarse_logits="conf",
+    refined_offsets="prop_loc",
+    refined_logits="prop_conf",
+    quality_logits="center",
 )
 THUMOS_CLASSES = (
     "BaseballPitch", "BasketballDunk", "Billiards", "CleanAndJerk", "CliffDiving", "CricketBowling", "CricketShot", "Diving",
     "FrisbeeCatch", "GolfSwing", "HammerThrow", "HighJump", "JavelinThrow", "LongJump", "PoleVault", "Shotput",
     "SoccerPenalty", "TennisSwing", "ThrowDiscus", "VolleyballSpiking",
 )  # fmt: skip
-OFFSETS = dict(video_a=[0], video_b=[0, 44], video_c=[0], video_d=[0, 44], v_aaaaaaaaaaa=[0], v_bbbbbbbbbbb=[0])
+OFFSETS = dict(
+    video_a=[0], video_b=[0, 44], video_c=[0], video_d=[0, 44], v_aaaaaaaaaaa=[0], v_bbbbbbbbbbb=[0]
+)
 
 
 def make_outputs(window, cells, values, auxiliary_logits=None):
@@ -57,13 +65,21 @@ def activitynet_config(floor, min_score):
 
 def golden_recordings(case):
     """Recordings of a case: name -> (number of frames, frames in a second)."""
-    frames = {e["name"].removesuffix(".rgb"): e["shape"][0] for e in case.info["inputs"] if e["name"].endswith(".rgb")}
-    return {name: (count, case.info.get("videos", {}).get(name, {}).get("fps", 10.0)) for name, count in frames.items()}
+    frames = {
+        e["name"].removesuffix(".rgb"): e["shape"][0]
+        for e in case.info["inputs"]
+        if e["name"].endswith(".rgb")
+    }
+    return {
+        name: (count, case.info.get("videos", {}).get(name, {}).get("fps", 10.0))
+        for name, count in frames.items()
+    }
 
 
 @dataclasses.dataclass
 class GoldenNetwork:
-    """In place of a network: takes windows whose first feature value says which they are, and gives their golden outputs.
+    """In place of a network: takes windows whose first feature value says which they are, and gives their
+    golden outputs.
 
     As published, locations in the padding give candidates too: the outputs have no `num_frames`.
     """
@@ -83,14 +99,20 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
     """`Detector.detect` over the recordings of a case, with the golden outputs in place of a network.
 
     Returns:
-      detections as detect returns them, and what soft-NMS was given and gave: name -> (segments_sec, classes, scores).
+      detections as detect returns them, and what soft-NMS was given and gave: name -> (segments_sec, classes,
+      scores).
     """
     recordings = golden_recordings(case)
     # Frame f of recording r has the one feature value 1000 * r + f.
-    read = {name: 1000.0 * r + np.arange(count)[:, None] for r, (name, (count, _)) in enumerate(recordings.items())}
+    read = {
+        name: 1000.0 * r + np.arange(count)[:, None]
+        for r, (name, (count, _)) in enumerate(recordings.items())
+    }
     first_values = [read[name][offset, 0] for name in recordings for offset in OFFSETS[name]]
     outputs = {}
-    for stream in {entry["name"].split(".")[0] for entry in case.info["inputs"] if entry["name"].endswith(".loc")}:
+    for stream in {
+        entry["name"].split(".")[0] for entry in case.info["inputs"] if entry["name"].endswith(".loc")
+    }:
         values = {
             ours: jnp.concatenate([case.input(f"{stream}.{i}.{theirs}") for i in range(len(first_values))])
             for ours, theirs in OUTPUTS.items()
@@ -112,8 +134,11 @@ def detect_golden(case, config, cells, decode_streams, monkeypatch):
         suppress=watched_suppress,
     )
     monkeypatch.setitem(SYSTEMS, "golden", system)
-    # The published THUMOS code does not clip detections to the recording, so nobody learns here how long it is.
-    endless = {name: Recording(name, "test", np.inf, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in recordings}
+    # The published THUMOS code does not clip detections to the recording, so nobody learns here how long it
+    # is.
+    endless = {
+        name: Recording(name, "test", np.inf, np.zeros((0, 2)), np.zeros(0, np.int32)) for name in recordings
+    }
     dataset = Dataset(
         annotations=Annotations(THUMOS_CLASSES, endless),
         read=read.get,
@@ -132,7 +157,9 @@ def assert_same_detections(case, ours, golden):
 
 
 def assert_same_nms_rows(case, pooled, ending):
-    """Rows [start s, end s, score], recording by recording and class by class, against nms0_..., nms1_..., ..."""
+    """Rows [start s, end s, score], recording by recording and class by class, against nms0_..., nms1_...,
+    ...
+    """
     calls = [
         (segments_sec[classes == k], scores[classes == k])
         for segments_sec, classes, scores in pooled.values()
@@ -142,8 +169,12 @@ def assert_same_nms_rows(case, pooled, ending):
     for i, (segments_sec, scores) in enumerate(calls):
         golden = case.arrays[f"nms{i}_{ending}"]
         assert len(scores) == len(golden)
-        np.testing.assert_allclose(segments_sec, golden[:, :2], **case.info["tolerances"]["times"], err_msg=f"call {i}")
-        np.testing.assert_allclose(scores, golden[:, 2], **case.info["tolerances"]["scores"], err_msg=f"call {i}")
+        np.testing.assert_allclose(
+            segments_sec, golden[:, :2], **case.info["tolerances"]["times"], err_msg=f"call {i}"
+        )
+        np.testing.assert_allclose(
+            scores, golden[:, 2], **case.info["tolerances"]["scores"], err_msg=f"call {i}"
+        )
 
 
 def decode_one(config, streams):
@@ -158,7 +189,11 @@ def decode_both(config, streams):
 
 @pytest.mark.parametrize(
     "name, decode_streams",
-    [("inference_window", decode_one), ("video_detections", decode_one), ("video_detections_fusion", decode_both)],
+    [
+        ("inference_window", decode_one),
+        ("video_detections", decode_one),
+        ("video_detections_fusion", decode_both),
+    ],
 )
 def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypatch):
     case = GoldenCase.load(f"afsd/{name}")
@@ -196,9 +231,13 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
     for recording, (segments_sec, _, scores) in kept.items():
         video = case.info["videos"][recording]
         truth = Recording(recording, "validation", video["duration"], np.zeros((0, 2)), np.zeros(0, np.int32))
-        dataset = Dataset(Annotations(tuple(case.info["class_names"]), {recording: truth}), read=None, timeline=None)
+        dataset = Dataset(
+            Annotations(tuple(case.info["class_names"]), {recording: truth}), read=None, timeline=None
+        )
         key = recording.removeprefix("v_")
-        detections = detect.to_results(dataset, recording, Detections(segments_sec, np.zeros(len(scores), int), scores))
+        detections = detect.to_results(
+            dataset, recording, Detections(segments_sec, np.zeros(len(scores), int), scores)
+        )
         probabilities = case.info["video_level_scores"][key]
         best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
         assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])
@@ -220,7 +259,8 @@ def by_hand_outputs(auxiliary=True):
     "auxiliary, final_score, scores",
     [
         ("none", "replace_quality", [0.3 * 0.25, 0.4 * 0.25]),
-        ("classification", "aux_only", [0.3 * 0.25, 0.4 * 0.25]),  # without a branch the setting has no meaning
+        # without a branch the setting has no meaning
+        ("classification", "aux_only", [0.3 * 0.25, 0.4 * 0.25]),
         ("branch", "replace_quality", [0.3 * 0.8, 0.4 * 0.8]),
         ("branch", "times_quality", [0.3 * 0.8 * 0.25, 0.4 * 0.8 * 0.25]),
         ("branch", "aux_only", [0.0, 0.8]),
@@ -242,7 +282,9 @@ def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(fie
     config = afsd_config("dw_afsd")
     section, name = field.split(".")
     config[section][name] = "both ways"
-    with pytest.raises(DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"):
+    with pytest.raises(
+        DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"
+    ):
         SYSTEMS["dw_afsd"].build(config, 20)
 
 

@@ -1,4 +1,6 @@
-"""The whole detector at its full size, I3D included, against the published one: from a clip to outputs, losses and gradients."""
+"""The whole detector at its full size, I3D included, against the published one: from a clip to outputs,
+losses and gradients.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +29,18 @@ def detector_variables(state_dict):
 def published_layout(tree, state_dict):
     """{published name: array in the published layout} of a tree of arrays like the parameters.
 
-    Each entry of the parameters is numbered, the numbers are converted, and so say where each entry of the tree belongs. They are
-    converted in two parts that float32 holds exactly.
+    Each entry of the parameters is numbered, the numbers are converted, and so say where each entry of the
+    tree belongs. They are converted in two parts that float32 holds exactly.
     """
     sizes = np.array([value.size for value in state_dict.values()])
     ends = np.cumsum(sizes)
-    numbers = {name: np.arange(end - v.size, end).reshape(v.shape) for (name, v), end in zip(state_dict.items(), ends)}
+    numbers = {
+        name: np.arange(end - v.size, end).reshape(v.shape)
+        for (name, v), end in zip(state_dict.items(), ends)
+    }
     parts = [
-        {name: part(v).astype(np.float32) for name, v in numbers.items()} for part in (lambda v: v // 4096, lambda v: v % 4096)
+        {name: part(v).astype(np.float32) for name, v in numbers.items()}
+        for part in (lambda v: v // 4096, lambda v: v % 4096)
     ]
     high, low = (detector_variables(part)["params"] for part in parts)
     flat = np.full(ends[-1], np.nan)
@@ -43,7 +49,10 @@ def published_layout(tree, state_dict):
         np.put(flat, np.asarray(high, np.int64) * 4096 + np.asarray(low, np.int64), value)
 
     jax.tree.map(put, high, low, tree)
-    return {name: flat[end - value.size : end].reshape(value.shape) for (name, value), end in zip(state_dict.items(), ends)}
+    return {
+        name: flat[end - value.size : end].reshape(value.shape)
+        for (name, value), end in zip(state_dict.items(), ends)
+    }
 
 
 def test_network_from_pixels_gives_the_published_outputs():
@@ -99,7 +108,9 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
         compared = [name for name, value in found.items() if np.isfinite(value).all()]
         assert len(compared) == 157  # all but the BatchNorms of I3D
         for name in compared:
-            np.testing.assert_allclose(np.linalg.norm(found[name]), golden[name], rtol=rtol, atol=atol, err_msg=name)
+            np.testing.assert_allclose(
+                np.linalg.norm(found[name]), golden[name], rtol=rtol, atol=atol, err_msg=name
+            )
         return found
 
     found = assert_same_norms(gradients, f"grad_{boundary_pool_grad}", **tolerances["gradient norms"])
@@ -107,14 +118,21 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
     for name, gradient in found.items():
         if np.isfinite(gradient).all():
             limit = 0.06 * np.linalg.norm(gradient) / np.sqrt(gradient.size) + 1e-7
-            assert abs(recipe.projection(name, gradient, case.info["seed"]) - projections[name]) <= limit, name
+            assert abs(recipe.projection(name, gradient, case.info["seed"]) - projections[name]) <= limit, (
+                name
+            )
 
     if boundary_pool_grad == "exact":
         hyper = case.info["hyper"]
         config.train.update(learning_rate=hyper["lr"], weight_decay=hyper["weight_decay"])
         optimizer = make_optimizer(config, 100)
-        updates, _ = jax.jit(lambda p, g: optimizer.update(g, optimizer.init(p), p))(variables["params"], gradients)
+        updates, _ = jax.jit(lambda p, g: optimizer.update(g, optimizer.init(p), p))(
+            variables["params"], gradients
+        )
         before, after = variables["params"], optax.apply_updates(variables["params"], updates)
         assert_same_norms(
-            jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before), "adam_delta", rtol=0.01, atol=0
+            jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before),
+            "adam_delta",
+            rtol=0.01,
+            atol=0,
         )

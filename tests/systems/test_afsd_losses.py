@@ -13,7 +13,11 @@ from tests.golden import recipe
 from tests.golden_case import GoldenCase
 
 PREDICTIONS = dict(
-    coarse_distances="loc", coarse_logits="conf", refined_offsets="prop_loc", refined_logits="prop_conf", quality_logits="center"
+    coarse_distances="loc",
+    coarse_logits="conf",
+    refined_offsets="prop_loc",
+    refined_logits="prop_conf",
+    quality_logits="center",
 )
 TERMS = ("loc", "cls", "refined_loc", "refined_cls", "quality")
 GRADIENTS = [  # our term, our output, the reference's name
@@ -70,7 +74,10 @@ def values_of(terms):
 
 @pytest.mark.parametrize(
     "name, make_config, sub_case",
-    [("losses", thumos_config, s) for s in ("mixed", "no_positive", "no_refined_positive", "batch1", "identical_truths")]
+    [
+        ("losses", thumos_config, s)
+        for s in ("mixed", "no_positive", "no_refined_positive", "batch1", "identical_truths")
+    ]
     + [("anet_losses", activitynet_config, s) for s in ("mixed", "poor", "none")],
 )
 def test_detection_losses_and_gradients_are_the_published_ones(name, make_config, sub_case):
@@ -83,20 +90,28 @@ def test_detection_losses_and_gradients_are_the_published_ones(name, make_config
     np.testing.assert_array_equal(targets.refined_labels, case.arrays[f"{sub_case}_prop_conf_t"])
     if f"{sub_case}_loc_t" in case.arrays:
         positive = np.asarray(targets.coarse_labels) > 0
-        np.testing.assert_allclose(targets.distances[positive], case.arrays[f"{sub_case}_loc_t"][positive], atol=1e-4)
+        np.testing.assert_allclose(
+            targets.distances[positive], case.arrays[f"{sub_case}_loc_t"][positive], atol=1e-4
+        )
         refined = np.asarray(targets.refined_labels) > 0
-        np.testing.assert_allclose(targets.offsets[refined], case.arrays[f"{sub_case}_prop_loc_t_selected"], atol=1e-5)
+        np.testing.assert_allclose(
+            targets.offsets[refined], case.arrays[f"{sub_case}_prop_loc_t_selected"], atol=1e-5
+        )
 
     def terms_of(values):
         return losses.detection_terms(config, outputs.replace(**values), targets, batch, 0.0)
 
     predictions = {key: getattr(outputs, key) for key in PREDICTIONS}
-    np.testing.assert_allclose(values_of(terms_of(predictions)), case.arrays[f"{sub_case}_losses"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        values_of(terms_of(predictions)), case.arrays[f"{sub_case}_losses"], rtol=1e-4, atol=1e-5
+    )
     gradients = jax.jit(jax.jacrev(lambda values: values_of(terms_of(values))))(predictions)
     for term, output, golden in GRADIENTS:
         ours = gradients[output][TERMS.index(term)]
         theirs = case.arrays.get(f"{sub_case}_{golden}", np.zeros(1)).reshape(-1)
-        np.testing.assert_allclose(ours.reshape(-1), np.broadcast_to(theirs, ours.size), rtol=1e-3, atol=1e-6, err_msg=golden)
+        np.testing.assert_allclose(
+            ours.reshape(-1), np.broadcast_to(theirs, ours.size), rtol=1e-3, atol=1e-6, err_msg=golden
+        )
 
 
 def test_activation_losses_and_gradients_are_the_published_ones():
@@ -115,17 +130,23 @@ def test_activation_losses_and_gradients_are_the_published_ones():
     np.testing.assert_array_equal(labels[..., ::4], case.arrays["activation_scores_quarter"])
     np.testing.assert_allclose(terms(features), case.arrays["activation_terms"], rtol=1e-4, atol=1e-5)
     gradients = jax.grad(lambda f: (terms(f) * jnp.array([1, 1, 0.1, 0.1, 0.1, 0.1])).sum())(features)
-    for name, norm, projection in zip(names, case.arrays["activation_grad_norm"], case.arrays["activation_grad_projection"]):
+    for name, norm, projection in zip(
+        names, case.arrays["activation_grad_norm"], case.arrays["activation_grad_projection"]
+    ):
         gradient = np.asarray(gradients[name], np.float64)
         np.testing.assert_allclose(np.linalg.norm(gradient), norm, rtol=1e-3)
-        np.testing.assert_allclose(recipe.projection(name, gradient), projection, atol=0.01 * norm / np.sqrt(gradient.size))
+        np.testing.assert_allclose(
+            recipe.projection(name, gradient), projection, atol=0.01 * norm / np.sqrt(gradient.size)
+        )
 
 
 def test_all_terms_together_are_what_the_published_training_step_sees():
     case = GoldenCase.load("afsd/losses")
     config, window, cells = thumos_config()
     outputs, batch = golden_problem(case, "combined", window, cells)
-    features = {name: jnp.asarray(case.input(f"activation_{name}")) for name in case.info["activation_grad_names"]}
+    features = {
+        name: jnp.asarray(case.input(f"activation_{name}")) for name in case.info["activation_grad_names"]
+    }
     outputs = outputs.replace(
         frame_feature=jnp.concatenate([features["start"], features["end"]], -1),
         loc_sides=jnp.concatenate([features["start_loc_prop"], features["end_loc_prop"]], -1),
@@ -164,5 +185,7 @@ def test_the_shortest_truth_wins_and_the_first_on_ties():
 
 def test_a_location_beyond_its_level_bounds_is_background():
     segments, labels = jnp.array([[[0.0, 100.0]]]), jnp.array([[1]])
-    found = assign_coarse(jnp.array([50.0, 70.0, 99.0]), segments, labels, jnp.array([[0, 50], [0, 69], [98, 99]]))
+    found = assign_coarse(
+        jnp.array([50.0, 70.0, 99.0]), segments, labels, jnp.array([[0, 50], [0, 69], [98, 99]])
+    )
     np.testing.assert_array_equal(found.labels, [[1, 0, 1]])

@@ -14,14 +14,18 @@ from tal_jax.systems.afsd.model import AFSD, boundary_regions, upsample_nearest
 from tests.golden_case import GoldenCase
 
 THUMOS = dict(num_classes=20, window=256)
-ACTIVITYNET = dict(num_classes=1, window=768, top_down=False, distance_multipliers=(4.0, 8.0, 16.0, 32.0, 64.0, 128.0))
+ACTIVITYNET = dict(
+    num_classes=1, window=768, top_down=False, distance_multipliers=(4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+)
 RENAMED = dict(
     loc="coarse_distances", conf="coarse_logits", prop_loc="refined_offsets", prop_conf="refined_logits",
     segments="level_regions", frame_segments="frame_regions",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name, settings", [("pyramid_and_heads", THUMOS), ("anet_pyramid_and_heads", ACTIVITYNET)])
+@pytest.mark.parametrize(
+    "name, settings", [("pyramid_and_heads", THUMOS), ("anet_pyramid_and_heads", ACTIVITYNET)]
+)
 def test_network_gives_the_published_outputs(name, settings):
     case = GoldenCase.load(f"afsd/{name}")
     finer = case.input("Mixed_4f").transpose(0, 2, 3, 4, 1) if settings is THUMOS else None
@@ -44,7 +48,9 @@ def assert_published_outputs(case, ours, window):
     tolerance = case.info["tolerances"]["all"]
 
     def close(value, golden):
-        np.testing.assert_allclose(value, case.arrays[golden], rtol=tolerance["rtol"], atol=tolerance["atol"], err_msg=golden)
+        np.testing.assert_allclose(
+            value, case.arrays[golden], rtol=tolerance["rtol"], atol=tolerance["atol"], err_msg=golden
+        )
 
     for golden, attribute in RENAMED.items():
         close(getattr(ours, attribute), golden)
@@ -113,4 +119,6 @@ def test_regions_reach_a_quarter_inside_and_a_tenth_outside():
 
 
 def test_upsampling_repeats_the_nearest_cell():
-    np.testing.assert_array_equal(upsample_nearest(jnp.array([[[1.0], [2.0]]]), 6)[0, :, 0], [1, 1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(
+        upsample_nearest(jnp.array([[[1.0], [2.0]]]), 6)[0, :, 0], [1, 1, 1, 2, 2, 2]
+    )

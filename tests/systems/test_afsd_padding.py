@@ -1,5 +1,6 @@
-"""What stands behind the end of a recording that is shorter than a window: nothing of it may reach a detection or a loss."""
-
+"""What stands behind the end of a recording that is shorter than a window: nothing of it may reach a
+detection or a loss.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,14 @@ def small_config(system="dw_afsd", window=128, masked=True):
 
 def one_recording(features, segments_sec=((1.0, 4.0),)):
     """Dataset of one recording at 10 frames a second, for training and testing."""
-    segments, labels = np.array(segments_sec, np.float64).reshape(-1, 2), np.zeros(len(segments_sec), np.int32)
+    segments, labels = (
+        np.array(segments_sec, np.float64).reshape(-1, 2),
+        np.zeros(len(segments_sec), np.int32),
+    )
     recording = Recording("walk", "train", len(features) / 10, segments, labels)
-    return Dataset(Annotations(("a", "b"), {"walk": recording}), lambda name: features, lambda name: Timeline(10.0, 1, 1))
+    return Dataset(
+        Annotations(("a", "b"), {"walk": recording}), lambda name: features, lambda name: Timeline(10.0, 1, 1)
+    )
 
 
 def test_cells_that_begin_before_the_end_are_real():
@@ -51,7 +57,9 @@ def test_group_norm_counts_real_cells_alone():
     short = block.apply(variables, x[:, :3])
     np.testing.assert_allclose(block.apply(variables, x, jnp.array([3]))[:, :3], short, atol=1e-6)
     np.testing.assert_array_equal(block.apply(variables, x, jnp.array([3]))[:, 3:], 0)
-    np.testing.assert_allclose(block.apply(variables, x, jnp.array([8])), block.apply(variables, x), atol=1e-6)
+    np.testing.assert_allclose(
+        block.apply(variables, x, jnp.array([8])), block.apply(variables, x), atol=1e-6
+    )
 
 
 def test_the_backbone_sees_no_padding():
@@ -91,30 +99,43 @@ def test_padding_reaches_no_loss_and_no_gradient():
     config.loss.contrastive_weight = 0.1
     module = afsd.build(config, 2)
     rng = np.random.default_rng(0)
-    items, make_example = training_examples(config, one_recording(rng.standard_normal((60, 3)).astype(np.float32)))
+    items, make_example = training_examples(
+        config, one_recording(rng.standard_normal((60, 3)).astype(np.float32))
+    )
     config.augment.noise = 0.0
-    batch = jax.tree.map(lambda x: x[None], make_example(items[0], rng)) | {"sample_mask": np.ones(1, np.float32)}
+    batch = jax.tree.map(lambda x: x[None], make_example(items[0], rng)) | {
+        "sample_mask": np.ones(1, np.float32)
+    }
     variables = module.init(jax.random.key(1), batch["inputs"])
 
     @jax.jit
     def value_and_gradient(params, inputs):
         def total(params):
-            terms, _ = SYSTEMS["dw_afsd"].loss(config, module, {"params": params}, batch | {"inputs": inputs}, 0.0, None)
+            terms, _ = SYSTEMS["dw_afsd"].loss(
+                config, module, {"params": params}, batch | {"inputs": inputs}, 0.0, None
+            )
             return sum(term.weight * term.sum for term in terms.values())
 
         return jax.value_and_grad(total)(params)
 
     garbage = batch["inputs"].copy()
     garbage[:, 60:] = 100 * rng.standard_normal(garbage[:, 60:].shape)
-    for one, other in zip(*(jax.tree.leaves(value_and_gradient(variables["params"], x)) for x in (batch["inputs"], garbage))):
+    for one, other in zip(
+        *(jax.tree.leaves(value_and_gradient(variables["params"], x)) for x in (batch["inputs"], garbage))
+    ):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_location_behind_the_end_gives_no_candidate():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
-    values = {key: jnp.repeat(value, 2, axis=1) for key, value in by_hand_outputs().__dict__.items() if key in OUTPUTS}
-    outputs = make_outputs(8, [2], values, jnp.zeros((1, 2))).replace(num_frames=jnp.array([5]))  # anchors 2 and 6
+    values = {
+        key: jnp.repeat(value, 2, axis=1)
+        for key, value in by_hand_outputs().__dict__.items()
+        if key in OUTPUTS
+    }
+    # anchors 2 and 6
+    outputs = make_outputs(8, [2], values, jnp.zeros((1, 2))).replace(num_frames=jnp.array([5]))
     candidates = afsd_decode.of_locations(config, outputs)
     assert (candidates.scores[0, 0] > 0).any() and not candidates.scores[0, 1].any()
     assert candidates.segments.max() <= 5
@@ -127,7 +148,9 @@ OUTPUTS = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logi
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_all_candidates_of_a_short_recording_are_of_its_own_locations(masked):
-    """As published, the network sees padding as background; whatever it says there, a short recording has few locations."""
+    """As published, the network sees padding as background; whatever it says there, a short recording has few
+    locations.
+    """
     config = small_config(masked=masked)
     features = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     module = afsd.build(config, 2)
@@ -211,7 +234,9 @@ def test_actions_beyond_what_features_cover_are_whole():
     segments = np.array([[0.0, 3.0], [38.0, 41.0]])
     recording = Recording("walk", "train", 41.0, segments, np.zeros(2, np.int32))
     features = np.ones((300, 3), np.float32)
-    dataset = Dataset(Annotations(("a",), {"walk": recording}), lambda name: features, lambda name: Timeline(30.0, 4, 16))
+    dataset = Dataset(
+        Annotations(("a",), {"walk": recording}), lambda name: features, lambda name: Timeline(30.0, 4, 16)
+    )
     config.augment.update(crop=0.0, jitter_frames=0, noise=0.0)
     items, make_example = training_examples(config, dataset)
     assert [item.offset for item in items] == [0, 172]

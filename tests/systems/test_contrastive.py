@@ -36,14 +36,17 @@ def test_whether_a_window_can_be_rearranged_is_as_published(number, case):
 def test_rearranged_window_keeps_both_parts_and_the_background(seed):
     action, block = (100.0, 140.0), 10
     result = contrastive.rearrange([action], block, WINDOW, np.random.default_rng(seed))
-    np.testing.assert_array_equal(np.sort(result["frame_map"]), np.arange(WINDOW))  # every frame is there once
+    # every frame is there once
+    np.testing.assert_array_equal(np.sort(result["frame_map"]), np.arange(WINDOW))
     (first, second, background), frames = result["proposals"], result["frame_map"]
     np.testing.assert_allclose(second[0] - first[1], block)
     np.testing.assert_allclose((first[1] - first[0]) + (second[1] - second[0]), 40)
     assert first[1] - first[0] >= block and second[1] - second[0] >= block
     inserted = frames[int(background[0]) - 1 : int(background[1]) + 1]
     assert len(inserted) == block and ((inserted < 100) | (inserted > 140)).all()
-    old_action = np.concatenate([frames[int(first[0]) : int(first[1])], frames[int(second[0]) : int(second[1])]])
+    old_action = np.concatenate(
+        [frames[int(first[0]) : int(first[1])], frames[int(second[0]) : int(second[1])]]
+    )
     np.testing.assert_array_equal(old_action, np.arange(100, 140))
 
 

@@ -1,4 +1,6 @@
-"""Properties of the parts of ECM, and two recordings that it learns. Against the published code: test_ecm_golden.py."""
+"""Properties of the parts of ECM, and two recordings that it learns. Against the published code:
+test_ecm_golden.py.
+"""
 
 import functools
 import re
@@ -47,18 +49,25 @@ def random_params(model, batch):
 
 @functools.partial(jax.jit, static_argnums=0)
 def train_outputs(model, params, batch, key=None):
-    return model.apply({"params": params}, batch["inputs"], batch["slots"], rngs=None if key is None else {"dropout": key})
+    return model.apply(
+        {"params": params}, batch["inputs"], batch["slots"], rngs=None if key is None else {"dropout": key}
+    )
 
 
 @pytest.mark.parametrize(
-    "formulation, snippets", [("products", 1), ("products", 3), ("winograd", 1), ("winograd", 8), ("winograd", 9)]
+    "formulation, snippets",
+    [("products", 1), ("products", 3), ("winograd", 1), ("winograd", 8), ("winograd", 9)],
 )
 def test_convolution_over_time_is_the_convolution(formulation, snippets):
     random = np.random.default_rng(0)
-    x, kernel, weights = (random.standard_normal(s).astype(np.float32) for s in ((snippets, 4), (3, 4, 5), (snippets, 5)))
+    x, kernel, weights = (
+        random.standard_normal(s).astype(np.float32) for s in ((snippets, 4), (3, 4, 5), (snippets, 5))
+    )
 
     def native(x, kernel):
-        return jax.lax.conv_general_dilated(x[None], kernel, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))[0]
+        return jax.lax.conv_general_dilated(
+            x[None], kernel, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+        )[0]
 
     def ours(x, kernel):
         return conv_over_time(x, kernel, formulation)
@@ -97,7 +106,11 @@ def test_background_scores_class_by_class(background_weights):
     params = random_params(model, batch)
     outputs = jax.tree.map(np.asarray, train_outputs(model, params, batch))
     inputs = np.asarray(batch["inputs"])
-    classify = jax.jit(lambda sums: model.apply({"params": params}, sums[None], method=lambda m, x: m.classifier(x, False))[0])
+    classify = jax.jit(
+        lambda sums: model.apply({"params": params}, sums[None], method=lambda m, x: m.classifier(x, False))[
+            0
+        ]
+    )
     recording, scores = 0, np.zeros((2, 4))
     for number, labelled in enumerate((0, 3)):
         for k in range(4):
@@ -132,7 +145,9 @@ def test_a_classifier_of_its_own_scores_the_post_stream_and_background_only():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), once, expected)
     different = train_outputs(own, params, batch)
     np.testing.assert_array_equal(different.pre_logits, once.pre_logits)
-    assert (different.post_logits != once.post_logits).all() and (different.background_logits != once.background_logits).all()
+    assert (different.post_logits != once.post_logits).all() and (
+        different.background_logits != once.background_logits
+    ).all()
 
 
 def test_neither_parts_nor_what_is_done_again_change_the_gradient(monkeypatch):
@@ -140,16 +155,22 @@ def test_neither_parts_nor_what_is_done_again_change_the_gradient(monkeypatch):
     params = random_params(ECM(**TINY), batch)
 
     def gradient(**settings):
-        outputs = functools.partial(ECM(**TINY | settings).apply, inputs=batch["inputs"], slots=batch["slots"])
+        outputs = functools.partial(
+            ECM(**TINY | settings).apply, inputs=batch["inputs"], slots=batch["slots"]
+        )
 
         def whole(params):
             found = outputs({"params": params})
-            return sum(jnp.square(scores).sum() for scores in (found.pre_logits, found.post_logits, found.background_logits))
+            return sum(
+                jnp.square(scores).sum()
+                for scores in (found.pre_logits, found.post_logits, found.background_logits)
+            )
 
         return jax.jit(jax.grad(whole))(params)
 
     expected = gradient(remat=False)
-    monkeypatch.setattr(ecm_model, "CPU_SNIPPETS_AT_ONCE", 25)  # two of the five recordings, two more, and then one
+    # two of the five recordings, two more, and then one
+    monkeypatch.setattr(ecm_model, "CPU_SNIPPETS_AT_ONCE", 25)
     ours = gradient(remat=True, on_cpu=True)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), ours, expected)
 
@@ -175,9 +196,11 @@ def test_dropout_acts_in_training_in_every_pass_on_its_own():
     outputs = many(batch, keys)
     for name in ("pre_logits", "post_logits", "background_logits"):
         assert np.var(getattr(outputs, name), axis=0).min() > 0
-    twice = many(batch | dict(slots=batch["slots"].at[1].set(1)), keys)  # the label of the second recording in both of its slots
+    # the label of the second recording in both of its slots
+    twice = many(batch | dict(slots=batch["slots"].at[1].set(1)), keys)
     variances = [np.var(run.background_logits[:, 1, 0]) for run in (twice, outputs)]
-    assert variances[0] < 0.75 * variances[1]  # the mean of two scores with masks of their own, not of the same score twice
+    # the mean of two scores with masks of their own, not of the same score twice
+    assert variances[0] < 0.75 * variances[1]
     tested = jax.jit(lambda: model.apply({"params": params}, batch["inputs"]))().cas
     undropped = train_outputs(ECM(**TINY | dict(hidden=64)), params, batch).cas
     np.testing.assert_allclose(tested, undropped, rtol=1e-5, atol=1e-6)
@@ -220,7 +243,10 @@ def test_parameters_are_as_many_as_published_and_start_within_their_bounds():
     params = jax.jit(small.init)(jax.random.key(0), jnp.zeros((1, 9, 30)))["params"]
     fan_ins = {"conv_1": 3 * 30, "conv_2": 3 * 40}
     leaves = [(leaf, fan_ins[name]) for name in fan_ins for leaf in params["classifier"][name].values()]
-    leaves += [(params["classifier"]["kernel"], 40), *((leaf, 50) for leaf in params["transition"]["dense"].values())]
+    leaves += [
+        (params["classifier"]["kernel"], 40),
+        *((leaf, 50) for leaf in params["transition"]["dense"].values()),
+    ]
     for leaf, fan_in in leaves:
         assert 0.85 / fan_in**0.5 < np.abs(leaf).max() <= 1 / fan_in**0.5
         assert abs(np.mean(leaf)) < 0.3 / fan_in**0.5
@@ -248,12 +274,18 @@ def test_losses_by_hand():
     labels = jnp.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))
     np.testing.assert_allclose(losses.classification_loss(logits, labels), [1.5 * np.log(2), 0.0], rtol=1e-6)
-    np.testing.assert_allclose(losses.agreement_loss(jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[1.0, 4.0, 2.0]])), [5 / 3])
+    np.testing.assert_allclose(
+        losses.agreement_loss(jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[1.0, 4.0, 2.0]])), [5 / 3]
+    )
     probabilities = jnp.array([[0.5, 0.25, 0.1, 0.0, 0.5, 0.9], [0.1] * 6])
     np.testing.assert_allclose(losses.separation_loss(probabilities, labels), [np.log(2), 0.0], rtol=1e-6)
     zeros = jnp.zeros((1, 3))
-    np.testing.assert_allclose(losses.action_background_probabilities(zeros, zeros, "softmax"), np.full((1, 6), 1 / 6))
-    np.testing.assert_allclose(losses.action_background_probabilities(zeros, zeros, "sigmoid"), np.full((1, 6), 0.5))
+    np.testing.assert_allclose(
+        losses.action_background_probabilities(zeros, zeros, "softmax"), np.full((1, 6), 1 / 6)
+    )
+    np.testing.assert_allclose(
+        losses.action_background_probabilities(zeros, zeros, "sigmoid"), np.full((1, 6), 0.5)
+    )
 
 
 def test_slots_list_the_labelled_classes():
@@ -313,7 +345,11 @@ def test_two_recordings_are_learned_and_their_actions_found():
         ("loss.a2c_weight", -1.0, "a2c_weight is -1.0"),
         ("train.batch_size", 0, "batch_size is 0"),
         ("train.warmup_steps", -1, "config.train.warmup_steps is -1; it must be at least 0"),
-        ("train.decay_epochs", (0, 3), r"config.train.decay_epochs is \(0, 3\); each of its numbers must be above 0"),
+        (
+            "train.decay_epochs",
+            (0, 3),
+            r"config.train.decay_epochs is \(0, 3\); each of its numbers must be above 0",
+        ),
     ],
 )
 def test_a_bad_config_is_refused_in_a_sentence(field, value, message):
@@ -335,4 +371,6 @@ def test_streams_that_a_loss_needs():
 
 def test_config_has_the_published_thresholds():
     config = ecm_config()
-    np.testing.assert_allclose(config.localize.thresholds, [0.01, 0.035, 0.06, 0.085, 0.11, 0.135, 0.16, 0.185])
+    np.testing.assert_allclose(
+        config.localize.thresholds, [0.01, 0.035, 0.06, 0.085, 0.11, 0.135, 0.16, 0.185]
+    )

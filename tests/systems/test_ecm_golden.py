@@ -59,7 +59,9 @@ def golden_config(case):
     """The config of a case: its sizes, its loss weights, no dropout."""
     asked, config = case.info["hyper_parameters"], ecm_config()
     config.model.update(hidden=asked["hidden"], dropout=0.0, top_k_ratio=asked["k"] / asked["num_snippets"])
-    config.loss.update(c2c_weight=asked["loss_weights"]["c2c"], a2c_weight=float(asked["loss_weights"]["a2c"]))
+    config.loss.update(
+        c2c_weight=asked["loss_weights"]["c2c"], a2c_weight=float(asked["loss_weights"]["a2c"])
+    )
     return config
 
 
@@ -95,7 +97,10 @@ def test_network_gives_the_published_outputs_losses_and_gradients(name):
 
     close(trained.pre_logits, "score_pre")
     close(trained.post_logits, "score_post")
-    close(losses.action_background_probabilities(trained.post_logits, trained.background_logits, "softmax"), "score_agg")
+    close(
+        losses.action_background_probabilities(trained.post_logits, trained.background_logits, "softmax"),
+        "score_agg",
+    )
     close(jax.nn.softmax(tested.recording_logits), "test_score")
     if "cas" in case.arrays:
         close(tested.cas.transpose(0, 2, 1), "cas")
@@ -111,12 +116,16 @@ def test_network_gives_the_published_outputs_losses_and_gradients(name):
         norms, projections = case.arrays["grad_norm"], case.arrays["grad_projection"]
         if part != "total":
             norms, projections = case.arrays["grad_per_loss"][TERMS.index(part)].T
-        assert_published_tree(jax.tree.map(operator.itemgetter(row), gradients), case, norms, projections, 1e-3, part)
+        assert_published_tree(
+            jax.tree.map(operator.itemgetter(row), gradients), case, norms, projections, 1e-3, part
+        )
 
 
 def test_losses_are_the_published_ones():
     case = GoldenCase.load("ecm/losses")
-    pre, post, probabilities, labels = (jnp.asarray(case.arrays[n]) for n in ("score_pre", "score_post", "score_agg", "labels"))
+    pre, post, probabilities, labels = (
+        jnp.asarray(case.arrays[n]) for n in ("score_pre", "score_post", "score_agg", "labels")
+    )
     alpha, beta = case.info["hyper_parameters"]["alpha"], case.info["hyper_parameters"]["beta"]
 
     def all_losses(pre, post, probabilities):
@@ -127,11 +136,16 @@ def test_losses_are_the_published_ones():
         whole = single[0] + single[1] + alpha * single[2] + beta * single[3]
         return whole, jnp.stack([*single, whole])
 
-    gradients, values = jax.jit(jax.grad(all_losses, argnums=(0, 1, 2), has_aux=True))(pre, post, probabilities)
+    gradients, values = jax.jit(jax.grad(all_losses, argnums=(0, 1, 2), has_aux=True))(
+        pre, post, probabilities
+    )
     np.testing.assert_allclose(values, case.arrays["losses"], **case.info["tolerance"])
     for gradient, name in zip(gradients, ("pre", "post", "agg")):
-        rows = slice(3) if name == "agg" else slice(4)  # the last recording is saturated: there PyTorch's gradient is an artefact
-        np.testing.assert_allclose(gradient[rows], case.arrays[f"grad_score_{name}"][rows], **case.info["tolerance"])
+        # the last recording is saturated: there PyTorch's gradient is an artefact
+        rows = slice(3) if name == "agg" else slice(4)
+        np.testing.assert_allclose(
+            gradient[rows], case.arrays[f"grad_score_{name}"][rows], **case.info["tolerance"]
+        )
     assert np.isfinite(gradients[2]).all()
 
 
@@ -158,8 +172,11 @@ def test_three_steps_of_adam_are_the_published_ones():
         inputs = recipe.array(f"feature_step{number}", shape, case.info["seed"], -0.5, 0.5).transpose(0, 2, 1)
         params, state, value = step(params, state, make_batch(inputs, case.arrays["labels"]))
         values.append(value)
-    np.testing.assert_allclose(values, case.arrays["total_loss"], rtol=case.info["tolerance"]["total_loss rtol"])
+    np.testing.assert_allclose(
+        values, case.arrays["total_loss"], rtol=case.info["tolerance"]["total_loss rtol"]
+    )
     change = jax.tree.map(jnp.subtract, params, first)
     assert_published_tree(change, case, case.arrays["delta_norm"], case.arrays["delta_projection"], 1e-2)
     attention = to_published(params, "attention_module.conv_1.weight", (8, 8, 1))
-    np.testing.assert_allclose(attention, case.arrays["attention_weight"], rtol=0, atol=2e-6)  # a step moves it by 2e-4
+    # a step moves it by 2e-4
+    np.testing.assert_allclose(attention, case.arrays["attention_weight"], rtol=0, atol=2e-6)

@@ -24,7 +24,10 @@ def precision(request):
 def golden(name, precision):
     """(arrays of that precision, its tolerances)"""
     case = GoldenCase.load(f"kt_mgfn/{name}")
-    arrays = {key: value.astype(precision) if value.dtype == np.float64 else value for key, value in case.arrays.items()}
+    arrays = {
+        key: value.astype(precision) if value.dtype == np.float64 else value
+        for key, value in case.arrays.items()
+    }
     return arrays, case.info["tolerance"][precision]
 
 
@@ -43,9 +46,15 @@ def test_golden_anchors_and_their_outer_segments(precision):
     segments = boundary.anchor_segments(offsets_of(arrays), arrays["anchor_length"])
     np.testing.assert_allclose(segments, snippet_first(arrays["inner"]), **tolerance)
     np.testing.assert_allclose(segments.mean(-1), arrays["center"].swapaxes(-1, -2), **tolerance)
-    np.testing.assert_allclose(segments[..., 1] - segments[..., 0], arrays["length"].swapaxes(-1, -2), **tolerance)
-    np.testing.assert_allclose(boundary.outer_segments(segments, 0.25), snippet_first(arrays["outer"]), **tolerance)
-    np.testing.assert_allclose(boundary.outer_segments(segments, 0.25, 1.0), snippet_first(arrays["outer_min1"]), **tolerance)
+    np.testing.assert_allclose(
+        segments[..., 1] - segments[..., 0], arrays["length"].swapaxes(-1, -2), **tolerance
+    )
+    np.testing.assert_allclose(
+        boundary.outer_segments(segments, 0.25), snippet_first(arrays["outer"]), **tolerance
+    )
+    np.testing.assert_allclose(
+        boundary.outer_segments(segments, 0.25, 1.0), snippet_first(arrays["outer_min1"]), **tolerance
+    )
     at_start = boundary.anchor_segments(offsets_of(arrays), arrays["anchor_length"], centre=0.0)
     np.testing.assert_allclose(at_start, snippet_first(arrays["inner_index_center"]), **tolerance)
 
@@ -133,8 +142,10 @@ def test_a_box_is_found_by_its_own_segment():
     assert contrast(jnp.array([6.0, 12.0])) == -1.0
     for other in ([7.0, 11.0], [5.0, 13.0], [4.0, 10.0], [0.0, 20.0], [13.0, 15.0]):
         assert contrast(jnp.array(other)) > -0.9
-    np.testing.assert_allclose(contrast(jnp.array([7.0, 9.0])), 0.0, atol=1e-6)  # inside and around it all is 1
-    np.testing.assert_allclose(contrast(jnp.array([12.0, 16.0])), 0.5, atol=1e-6)  # beside it: one half of the ring is 1
+    # inside and around it all is 1
+    np.testing.assert_allclose(contrast(jnp.array([7.0, 9.0])), 0.0, atol=1e-6)
+    # beside it: one half of the ring is 1
+    np.testing.assert_allclose(contrast(jnp.array([12.0, 16.0])), 0.5, atol=1e-6)
 
 
 def test_contrast_pulls_a_segment_to_the_box():
@@ -157,7 +168,9 @@ def test_the_contrast_may_be_of_scaled_activations():
     config, cas = kt_mgfn_config().oic, jnp.array([[[-2.0, 5.0], [2.0, 5.0], [0.0, 5.0]]])  # (B, T, K)
     np.testing.assert_array_equal(boundary.contrast_activations(config, cas), cas)
     config.scaled = True
-    np.testing.assert_allclose(boundary.contrast_activations(config, cas), [[[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]])
+    np.testing.assert_allclose(
+        boundary.contrast_activations(config, cas), [[[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]]
+    )
 
 
 def test_the_integral_is_that_of_steps(precision):
@@ -180,11 +193,16 @@ def test_kept_segments_are_those_of_a_greedy_loop():
         candidate = rng.random(15) < 0.7
         kept = []
         for i in sorted(np.flatnonzero(candidate), key=lambda i: -scores[i]):
-            shared = [max(min(segments[i, 1], segments[j, 1]) - max(segments[i, 0], segments[j, 0]), 0) for j in kept]
+            shared = [
+                max(min(segments[i, 1], segments[j, 1]) - max(segments[i, 0], segments[j, 0]), 0)
+                for j in kept
+            ]
             lengths = [np.ptp(segments[i]) + np.ptp(segments[j]) for j in kept]
             if all(s / (length - s) < 0.4 for s, length in zip(shared, lengths)):
                 kept.append(i)
-        np.testing.assert_array_equal(np.flatnonzero(keep_best(segments, scores, candidate, 0.4)), sorted(kept))
+        np.testing.assert_array_equal(
+            np.flatnonzero(keep_best(segments, scores, candidate, 0.4)), sorted(kept)
+        )
 
 
 def test_the_mean_is_over_the_kept_segments_of_the_labels():
@@ -193,8 +211,11 @@ def test_the_mean_is_over_the_kept_segments_of_the_labels():
     labels = jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
     mean = jax.jit(contrast_loss)
     np.testing.assert_allclose(mean(cas, segments, labels), [-1.0, -1.0])  # each class keeps its box, once
-    np.testing.assert_allclose(mean(cas, segments.at[..., 0, 1].set(13.0), labels), [-6 / 7, (-6 / 7 - 1) / 2], rtol=1e-5)
-    np.testing.assert_array_equal(mean(0.05 * cas, segments, labels), [0.0, 0.0])  # nothing active, nothing kept
+    np.testing.assert_allclose(
+        mean(cas, segments.at[..., 0, 1].set(13.0), labels), [-6 / 7, (-6 / 7 - 1) / 2], rtol=1e-5
+    )
+    # nothing active, nothing kept
+    np.testing.assert_array_equal(mean(0.05 * cas, segments, labels), [0.0, 0.0])
     np.testing.assert_array_equal(mean(cas, segments, 0 * labels), [0.0, 0.0])
     to_cas, to_segments = jax.grad(lambda *values: mean(*values, labels).sum(), (0, 1))(cas, segments)
     assert not to_cas.any() and to_segments.any()

@@ -33,11 +33,15 @@ def test_golden_discrepancy(precision):
         arrays = {name: value.astype(precision) for name, value in case.arrays.items()}
         source, target = arrays["source"], arrays["target"]
         distances = transfer.squared_distances(jnp.concatenate([source, target]))
-        np.testing.assert_allclose(transfer.bandwidths(distances, jnp.ones(16), 5, 2), arrays["bandwidths"], **tolerance)
+        np.testing.assert_allclose(
+            transfer.bandwidths(distances, jnp.ones(16), 5, 2), arrays["bandwidths"], **tolerance
+        )
         for kernel, name in (("gaussians", "multi"), ("gaussian", "rbf"), ("linear", "linear")):
             value = transfer.mean_discrepancy(discrepancy_config(kernel), source, target)
             np.testing.assert_allclose(value, arrays[f"mmd2_{name}"], **tolerance)
-        gradient = jax.grad(functools.partial(transfer.mean_discrepancy, discrepancy_config()), argnums=1)(source, target)
+        gradient = jax.grad(functools.partial(transfer.mean_discrepancy, discrepancy_config()), argnums=1)(
+            source, target
+        )
         np.testing.assert_allclose(gradient, arrays["grad_target_multi"], **tolerance)
 
 
@@ -50,7 +54,9 @@ def test_discrepancy_of_equal_and_of_other_batches(kernel):
     near, far = discrepancy(source, source + 0.5), discrepancy(source, source + 2)
     assert 0 < near < far
     np.testing.assert_allclose(discrepancy(source, target), discrepancy(target, source), rtol=1e-5)
-    np.testing.assert_allclose(discrepancy(source, target), discrepancy(source[::-1], target[::-1]), rtol=1e-5)
+    np.testing.assert_allclose(
+        discrepancy(source, target), discrepancy(source[::-1], target[::-1]), rtol=1e-5
+    )
     masked = np.concatenate([target, 100 * np.ones((3, 4), np.float32)])
     first_six = np.float32([1] * 6 + [0] * 3)
     expected = discrepancy(source, target)
@@ -116,7 +122,10 @@ def test_the_contrast_is_of_scaled_activations_in_training_and_at_test():
     found = decode(scaled, outputs)
     np.testing.assert_array_equal(found["cas"], expected["cas"])
     np.testing.assert_array_equal(found["contrast"], expected["contrast"])
-    terms = [losses.loss(c, module, variables, batch, jnp.float32(5), None)[0]["contrast"].sum for c in (config, scaled)]
+    terms = [
+        losses.loss(c, module, variables, batch, jnp.float32(5), None)[0]["contrast"].sum
+        for c in (config, scaled)
+    ]
     assert terms[0] != terms[1]
 
 
@@ -136,8 +145,17 @@ def test_each_stage_has_its_terms_and_trains_its_part(epoch, active, parts):
     terms, gradients = evaluated()(problem()[3], epoch)
     assert {name for name, term in terms.items() if term.count > 0} == active
     assert {name for name, term in terms.items() if term.sum != 0} == active
-    assert set(terms) == {"source_first", "source_second", "target_first", "target_second", "transfer", "contrast"}
-    assert {part for part, tree in gradients.items() if any(leaf.any() for leaf in jax.tree.leaves(tree))} == parts
+    assert set(terms) == {
+        "source_first",
+        "source_second",
+        "target_first",
+        "target_second",
+        "transfer",
+        "contrast",
+    }
+    assert {
+        part for part, tree in gradients.items() if any(leaf.any() for leaf in jax.tree.leaves(tree))
+    } == parts
 
 
 def test_terms_are_sums_over_recordings_with_their_weights():
@@ -152,7 +170,8 @@ def test_terms_are_sums_over_recordings_with_their_weights():
         found = terms[f"target_{name}"]
         np.testing.assert_allclose([found.weight, found.sum, found.count], [weight, expected, 3], rtol=1e-5)
     pooled = [
-        [side.first.pooled[:, i] for i in range(2)] + [side.second.pooled[:, i] for i in range(2)] for side in (clips, outputs)
+        [side.first.pooled[:, i] for i in range(2)] + [side.second.pooled[:, i] for i in range(2)]
+        for side in (clips, outputs)
     ]
     mean = np.mean([transfer.mean_discrepancy(config.loss, *pair) for pair in zip(*pooled)])
     np.testing.assert_allclose(terms["transfer"][:], [2.0, 3 * mean, 3], rtol=1e-4)
@@ -166,7 +185,11 @@ def test_masked_recordings_do_not_count(epoch):
         changed[name] = changed[name].at[1].set(value)
     expected = evaluated()(batch | {"sample_mask": changed["sample_mask"]}, epoch)
     assert {float(term.count) for term in expected[0].values()} == {0.0, 2.0}
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), evaluated()(changed, epoch), expected)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
+        evaluated()(changed, epoch),
+        expected,
+    )
     terms, gradients = evaluated()(batch | {"sample_mask": jnp.zeros(3)}, epoch)
     assert total(terms) == 0 and not any(leaf.any() for leaf in jax.tree.leaves(gradients))
 
@@ -187,7 +210,10 @@ def test_rows_without_a_stage_have_no_terms_of_it(row, expected):
     active = {name for name, term in apply(0.0).items() if term.count > 0}
     assert active == ({"source_first", "source_second"} if row == "transfer" else expected)
     assert all(term.count == 3 for term in apply(2.0).values() if not (term.sum == 0))
-    assert {name for name, term in apply(4.0).items() if term.count > 0} == expected - {"source_first", "source_second"}
+    assert {name for name, term in apply(4.0).items() if term.count > 0} == expected - {
+        "source_first",
+        "source_second",
+    }
 
 
 @pytest.mark.parametrize("impl", ["pmap", "shard_map"])
@@ -205,7 +231,10 @@ def test_devices_share_a_batch(impl):
 
     compiled = parallel.compile(step)
     for epoch in (0.0, 5.0):  # without the discrepancy, which is each device's own
-        _, found = compiled(parallel.replicate(jax.device_get(variables | {"epoch": jnp.float32(epoch)})), parallel.shard(batch))
+        _, found = compiled(
+            parallel.replicate(jax.device_get(variables | {"epoch": jnp.float32(epoch)})),
+            parallel.shard(batch),
+        )
         expected = evaluated()(batch, epoch)[1]
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), found, expected)
 
@@ -225,7 +254,9 @@ def test_an_optimizer_acts_during_its_steps_alone():
 
 
 def trained(config, total_steps, steps):
-    """[parameters before and after each step] of 'source', 'target', 'boundary' with gradients that are never 0."""
+    """[parameters before and after each step] of 'source', 'target', 'boundary' with gradients that are never
+    0.
+    """
     optimizer = make_optimizer(config, total_steps)
     params = {part: {"w": jnp.array([1.0, -2.0])} for part in ("source", "target", "boundary")}
     gradients = jax.tree.map(lambda w: 3 * w, params)
@@ -242,7 +273,8 @@ def test_frozen_parts_keep_their_bits():
     config = tiny_config()
     trace = trained(config, 14, 14)  # two steps an epoch
     moved = [
-        {part for part in before if before[part].tobytes() != after[part].tobytes()} for before, after in zip(trace, trace[1:])
+        {part for part in before if before[part].tobytes() != after[part].tobytes()}
+        for before, after in zip(trace, trace[1:])
     ]
     assert moved == 4 * [{"source"}] + 6 * [{"target"}] + 4 * [{"boundary"}]
 
@@ -258,7 +290,8 @@ def test_parts_learn_by_adam_and_by_sgd():
         updates, state = adam.update(gradient, state, params)
         params = params + updates
     np.testing.assert_allclose(trace[4]["source"], params, rtol=1e-6)
-    np.testing.assert_allclose(trace[8]["target"], params, rtol=1e-6)  # its first four steps are like those of the source
+    # its first four steps are like those of the source
+    np.testing.assert_allclose(trace[8]["target"], params, rtol=1e-6)
 
     w = np.array([1.0, -2.0])
     for rate, step in zip((1e-3, 1e-3, 1e-4, 1e-4), range(11, 15)):
@@ -270,5 +303,7 @@ def test_a_schedule_begins_with_its_stage():
     config = tiny_config()
     config.train.update(schedule="cosine", weight_decay=0.0)
     trace = trained(config, 14, 14)
-    steps = [np.abs(after["target"] - before["target"]).max() for before, after in zip(trace, trace[1:])][4:10]
+    steps = [np.abs(after["target"] - before["target"]).max() for before, after in zip(trace, trace[1:])][
+        4:10
+    ]
     np.testing.assert_allclose(steps, 1e-4 * 0.5 * (1 + np.cos(np.pi * np.arange(6) / 6)), rtol=1e-2)

@@ -1,4 +1,6 @@
-"""The classification networks of KT-MGFN: golden cases, erasing by hand, and the parts that each row of the ablation has."""
+"""The classification networks of KT-MGFN: golden cases, erasing by hand, and the parts that each row of the
+ablation has.
+"""
 
 import functools
 import json
@@ -21,7 +23,9 @@ from tests.golden_case import GoldenCase
 def golden(name):
     """(arrays, tolerances), float32."""
     case = GoldenCase.load(f"kt_mgfn/{name}")
-    return {key: value.astype(np.float32) for key, value in case.arrays.items()}, case.info["tolerance"]["float32"]
+    return {key: value.astype(np.float32) for key, value in case.arrays.items()}, case.info["tolerance"][
+        "float32"
+    ]
 
 
 def time_first(values):
@@ -39,7 +43,11 @@ def golden_parameters(info):
     tree = {f"base_{i}": conv(f"base.conv_{i + 1}") for i in range(2)}
     for branch in (f"branch_{i}" for i in range(4)):
         classifier = {"kernel": value[f"{branch}.fc.weight"].T}
-        tree[branch] = {"conv": conv(f"{branch}.conv"), "classifier": classifier, "bias": value[f"{branch}.fc.bias"]}
+        tree[branch] = {
+            "conv": conv(f"{branch}.conv"),
+            "classifier": classifier,
+            "bias": value[f"{branch}.fc.bias"],
+        }
     return tree
 
 
@@ -53,7 +61,9 @@ def test_golden_stage_of_dilated_branches():
     outputs = jax.jit(stage.apply)({"params": params}, inputs)
     np.testing.assert_allclose(outputs.logits, expected["logits"].swapaxes(0, 1), **tolerance)
     np.testing.assert_allclose(outputs.pooled, expected["gap"].swapaxes(0, 1), **tolerance)
-    np.testing.assert_allclose(outputs.branch_cas, time_first(expected["H_branch"]).swapaxes(0, 1), **tolerance)
+    np.testing.assert_allclose(
+        outputs.branch_cas, time_first(expected["H_branch"]).swapaxes(0, 1), **tolerance
+    )
     np.testing.assert_allclose(outputs.cas, time_first(expected["H"]), **tolerance)
 
     losses = [classification_loss(outputs.logits[:, i : i + 1], expected["labels"]).mean() for i in range(4)]
@@ -77,14 +87,20 @@ def test_golden_erasing(threshold):
     np.testing.assert_allclose(erasing.normalise_over_time(cas), time_first(arrays["H_norm"]), **tolerance)
     mask = erasing.erasing_mask(cas, arrays["labels"], threshold)
     np.testing.assert_array_equal(mask, arrays[f"mask_{threshold}"])
-    np.testing.assert_allclose(erasing.erase(inputs, mask), time_first(arrays[f"erased_{threshold}"]), **tolerance)
+    np.testing.assert_allclose(
+        erasing.erase(inputs, mask), time_first(arrays[f"erased_{threshold}"]), **tolerance
+    )
 
 
 def test_golden_fusion_of_stages():
     arrays, tolerance = golden("cascade_fusion")
     stages = [time_first(arrays["H"]), time_first(arrays["H_bar"])]
-    np.testing.assert_allclose(erasing.fuse_stages(stages, normalised=False), time_first(arrays["max_raw"]), **tolerance)
-    np.testing.assert_allclose(erasing.fuse_stages(stages, normalised=True), time_first(arrays["max_norm"]), **tolerance)
+    np.testing.assert_allclose(
+        erasing.fuse_stages(stages, normalised=False), time_first(arrays["max_raw"]), **tolerance
+    )
+    np.testing.assert_allclose(
+        erasing.fuse_stages(stages, normalised=True), time_first(arrays["max_norm"]), **tolerance
+    )
 
 
 def test_the_snippets_of_erasing_classes_are_erased():
@@ -167,17 +183,25 @@ def test_outputs_of_each_row_and_what_is_localized(row):
     config, _, _, _, outputs = built(row)
     last = row == "boundary"
     assert outputs.first_cas.shape == outputs.fused_cas.shape == (2, 12, 3)
-    assert outputs.second_cas is None if row in ("simple", "multi_dilated") else outputs.second_cas.shape == (2, 12, 3)
+    assert (
+        outputs.second_cas is None
+        if row in ("simple", "multi_dilated")
+        else outputs.second_cas.shape == (2, 12, 3)
+    )
     assert (outputs.segments is not None) == last
     assert 0 <= outputs.fused_cas.min() and outputs.fused_cas.max() <= 1
     arrays = jax.tree.map(np.asarray, jax.jit(functools.partial(decode, config))(outputs))
     assert {name: array.shape for name, array in arrays.items()} == {
         "cas": (2, 12, 3), "probabilities": (2, 3), **({"segments": (2, 3, 12, 2), "contrast": (2, 3, 12)} if last else {}),
     }  # fmt: skip
-    segments, classes, scores = localize(config, {name: array[0] for name, array in arrays.items()}, num_frames=60)
+    segments, classes, scores = localize(
+        config, {name: array[0] for name, array in arrays.items()}, num_frames=60
+    )
     assert segments.shape == (len(scores), 2) == (len(classes), 2) and len(scores) > 0
     assert 0 <= segments.min() and segments.max() <= 60
-    assert set(classes) <= set(np.flatnonzero(arrays["probabilities"][0] >= min(0.5, arrays["probabilities"][0].max())))
+    assert set(classes) <= set(
+        np.flatnonzero(arrays["probabilities"][0] >= min(0.5, arrays["probabilities"][0].max()))
+    )
 
 
 def test_outputs_belong_together():
@@ -198,7 +222,9 @@ def test_outputs_belong_together():
 
     params = variables["params"]["boundary"]["head"]
     assert not params["bias"].any() and 0.005 < params["kernel"].std() < 0.02
-    np.testing.assert_allclose(outputs.segments.mean(-1)[:, :, 0], jnp.tile(jnp.arange(12) + 0.5, (2, 1)), atol=0.2)
+    np.testing.assert_allclose(
+        outputs.segments.mean(-1)[:, :, 0], jnp.tile(jnp.arange(12) + 0.5, (2, 1)), atol=0.2
+    )
 
 
 def test_raw_fusion_is_the_maximum_of_the_stages():

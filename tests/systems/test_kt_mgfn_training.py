@@ -18,7 +18,8 @@ STAGES = {"source": 40, "target": 40, "boundary": 60}  # steps, one an epoch
 
 
 def two_recordings():
-    """T = 24, C = 8: noise, the same in all, and an action of class k: strong on channel k, then weak on channel k + 2.
+    """T = 24, C = 8: noise, the same in all, and an action of class k: strong on channel k, then weak on
+    channel k + 2.
 
     A clip is nothing but action.
     """
@@ -41,8 +42,12 @@ def two_recordings():
 def overfitted(row):
     """(config, outputs on the two recordings after training, {term: value at each step})."""
     config = kt_mgfn_config(row)
-    config.model.update(width=16, predictor_width=16, anchors=(2.0, 4.0, 8.0), dilations=config.model.dilations[:2])
-    config.stages.update({f"{part}_epochs": epochs for part, epochs in STAGES.items()}, boundary_learning_rate=0.1)
+    config.model.update(
+        width=16, predictor_width=16, anchors=(2.0, 4.0, 8.0), dilations=config.model.dilations[:2]
+    )
+    config.stages.update(
+        {f"{part}_epochs": epochs for part, epochs in STAGES.items()}, boundary_learning_rate=0.1
+    )
     config.train.update(learning_rate=5e-3, batch_size=2)
     module, batch, total_steps = kt_mgfn.build(config, 2), two_recordings(), config.train.epochs
     optimizer = make_optimizer(config, total_steps)
@@ -53,7 +58,9 @@ def overfitted(row):
 
         def local_loss(params):
             terms, _ = loss(config, module, {"params": params}, batch, epoch, None)
-            values = {name: term.weight * term.sum / jnp.maximum(term.count, 1) for name, term in terms.items()}
+            values = {
+                name: term.weight * term.sum / jnp.maximum(term.count, 1) for name, term in terms.items()
+            }
             return sum(values.values()), values
 
         gradients, values = jax.grad(local_loss, has_aux=True)(params)
@@ -62,7 +69,11 @@ def overfitted(row):
 
     run = jax.jit(functools.partial(jax.lax.scan, step))
     (params, _), values = run((params, optimizer.init(params)), jnp.arange(total_steps, dtype=jnp.float32))
-    return config, jax.jit(module.apply)({"params": params}, batch["inputs"]), jax.tree.map(np.asarray, values)
+    return (
+        config,
+        jax.jit(module.apply)({"params": params}, batch["inputs"]),
+        jax.tree.map(np.asarray, values),
+    )
 
 
 def best_found(config, outputs, num_frames):
@@ -70,7 +81,9 @@ def best_found(config, outputs, num_frames):
     arrays = jax.tree.map(np.asarray, jax.jit(functools.partial(decode, config))(outputs))
     found = []
     for i in range(2):
-        segments, classes, scores = localize(config, {name: array[i] for name, array in arrays.items()}, num_frames)
+        segments, classes, scores = localize(
+            config, {name: array[i] for name, array in arrays.items()}, num_frames
+        )
         found.append((classes[scores.argmax()], segments[scores.argmax()]))
     return found
 
@@ -87,7 +100,10 @@ def require_found(found, min_tiou):
 def test_the_whole_system_learns_two_recordings():
     config, outputs, values = overfitted("boundary")
     ends = dict(zip(STAGES, np.cumsum(list(STAGES.values()))))
-    curves = {part: {name: curve[end - STAGES[part] : end] for name, curve in values.items()} for part, end in ends.items()}
+    curves = {
+        part: {name: curve[end - STAGES[part] : end] for name, curve in values.items()}
+        for part, end in ends.items()
+    }
     for part in ("source", "target"):
         for stage in ("first", "second"):
             curve = curves[part][f"{part}_{stage}"]

@@ -47,7 +47,9 @@ def test_golden_detections_and_map(kind):
         if i == 0:
             np.testing.assert_allclose(decode.class_scores(scores), arrays[f"{kind}_combined_v0"], rtol=1e-5)
         found = decode.localize(config, scores, segments, num_streams)
-        rows.append(np.column_stack([np.full(len(found.classes), i), found.classes, found.segments, found.scores]))
+        rows.append(
+            np.column_stack([np.full(len(found.classes), i), found.classes, found.segments, found.scores])
+        )
         detections[f"video {i}"] = [
             {"label": CLASSES[k], "segment": list(segment), "score": score}
             for segment, k, score in zip(found.segments, found.classes, found.scores, strict=True)
@@ -59,9 +61,13 @@ def test_golden_detections_and_map(kind):
     result = evaluate_detections(
         golden_annotations(proposals["gt"]), detections, subset="test", tious=TIOUS, protocol="activitynet"
     )
-    found_ap = [[result["ap"][CLASSES[k]][f"{tiou:g}"] for tiou in TIOUS] for k in arrays[f"{kind}_gt_classes"]]
+    found_ap = [
+        [result["ap"][CLASSES[k]][f"{tiou:g}"] for tiou in TIOUS] for k in arrays[f"{kind}_gt_classes"]
+    ]
     np.testing.assert_allclose(np.array(found_ap) / 100, arrays[f"{kind}_ap"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose([result["map"][f"{tiou:g}"] / 100 for tiou in TIOUS], arrays[f"{kind}_map"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        [result["map"][f"{tiou:g}"] / 100 for tiou in TIOUS], arrays[f"{kind}_map"], rtol=0, atol=1e-6
+    )
 
 
 def golden_annotations(truths):
@@ -69,21 +75,28 @@ def golden_annotations(truths):
     recordings = {}
     for i in range(3):
         own = truths[truths[:, 0] == i]
-        recordings[f"video {i}"] = Recording(f"video {i}", "test", 1.0, own[:, 2:], own[:, 1].astype(np.int32))
+        recordings[f"video {i}"] = Recording(
+            f"video {i}", "test", 1.0, own[:, 2:], own[:, 1].astype(np.int32)
+        )
     return Annotations(CLASSES, recordings)
 
 
 def some_scores(count=3, classes=2, seed=0):
     rng = np.random.default_rng(seed)
     return ProposalScores(
-        rng.standard_normal((count, classes + 1)), rng.standard_normal((count, classes)), np.zeros((count, classes, 2))
+        rng.standard_normal((count, classes + 1)),
+        rng.standard_normal((count, classes)),
+        np.zeros((count, classes, 2)),
     )
 
 
 def test_scores_by_hand():
     scores = ProposalScores(np.log([[2.0, 1, 1]]), np.log([[3.0, 0.5]]), np.zeros((1, 2, 2)))
     np.testing.assert_allclose(decode.class_scores(scores), [[0.75, 0.125]])
-    helped = ProposalScores(scores.activity_logits, scores.completeness_logits, scores.offsets, np.log([0.25]))  # c = 0.2
+    # c = 0.2
+    helped = ProposalScores(
+        scores.activity_logits, scores.completeness_logits, scores.offsets, np.log([0.25])
+    )
     np.testing.assert_allclose(decode.class_scores(helped), [[0.15, 0.025]])
     np.testing.assert_allclose(decode.class_scores(helped, "replace_completeness"), [[0.05, 0.05]])
     np.testing.assert_allclose(decode.class_scores(helped, "aux_only"), [[0.2, 0.2]])
@@ -92,10 +105,16 @@ def test_scores_by_hand():
 def test_fusion_is_of_logits_by_weight():
     first, second = some_scores(seed=0), some_scores(seed=1)
     fused = decode.fuse([first, second], (2, 3))
-    np.testing.assert_allclose(fused.activity_logits, 0.4 * first.activity_logits + 0.6 * second.activity_logits)
-    np.testing.assert_allclose(fused.completeness_logits, 0.4 * first.completeness_logits + 0.6 * second.completeness_logits)
+    np.testing.assert_allclose(
+        fused.activity_logits, 0.4 * first.activity_logits + 0.6 * second.activity_logits
+    )
+    np.testing.assert_allclose(
+        fused.completeness_logits, 0.4 * first.completeness_logits + 0.6 * second.completeness_logits
+    )
     assert fused.auxiliary_logits is None
-    with_auxiliary = [ProposalScores(*(first.activity_logits,) * 3, np.full(3, value)) for value in (1.0, 2.0)]
+    with_auxiliary = [
+        ProposalScores(*(first.activity_logits,) * 3, np.full(3, value)) for value in (1.0, 2.0)
+    ]
     np.testing.assert_allclose(decode.fuse(with_auxiliary, (1, 3)).auxiliary_logits, 1.75)
 
 
@@ -128,13 +147,16 @@ def test_the_auxiliary_score_alone_goes_to_the_most_probable_class():
 
 def test_regression_by_hand():
     moved = decode.regress(
-        [[0.4, 0.6], [0.4, 0.6], [0.0, 0.2], [0.4, 0.6]], np.array([[0, 0], [0.5, np.log(2)], [0, 9], [0, 1e4]])
+        [[0.4, 0.6], [0.4, 0.6], [0.0, 0.2], [0.4, 0.6]],
+        np.array([[0, 0], [0.5, np.log(2)], [0, 9], [0, 1e4]]),
     )
     np.testing.assert_allclose(moved, [[0.4, 0.6], [0.4, 0.8], [0, 1], [0, 1]])
 
 
 def fixed(scores_of_class_0, offsets=None):
-    """ProposalScores whose scores for class 0 are these, and 0 for class 1; the softmax is 1/2 each of class 0 and background."""
+    """ProposalScores whose scores for class 0 are these, and 0 for class 1; the softmax is 1/2 each of class
+    0 and background.
+    """
     count = len(scores_of_class_0)
     logits = np.tile([0.0, 0.0, -1e9], (count, 1))
     completeness = np.stack([np.log(2 * np.array(scores_of_class_0)), np.zeros(count)], axis=1)
@@ -173,7 +195,9 @@ def test_classes_of_the_recording():
     scaled = decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4]))
     np.testing.assert_allclose(scaled.scores[4:], 0.4 * found.scores[4:])
     config.decode.recording_classes = 1
-    assert set(decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4])).classes) == {1}
+    assert set(
+        decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4])).classes
+    ) == {1}
 
 
 def test_the_class_scores_of_the_recording_are_used():
@@ -195,7 +219,9 @@ def test_rgb_and_flow_keep_their_weights_in_any_order(stream, shares):
     first, second = some_scores(seed=0), some_scores(seed=1)
     fused = decode.decode(config, first, second)
     np.testing.assert_allclose(fused["offsets"], shares[0] * first.offsets + shares[1] * second.offsets)
-    np.testing.assert_allclose(fused["activity_logits"], shares[0] * first.activity_logits + shares[1] * second.activity_logits)
+    np.testing.assert_allclose(
+        fused["activity_logits"], shares[0] * first.activity_logits + shares[1] * second.activity_logits
+    )
     assert decode.decode(config, first)["activity_logits"] is first.activity_logits
 
 
@@ -203,9 +229,13 @@ def test_a_permutation_of_proposals_changes_nothing():
     rng, scores = np.random.default_rng(0), some_scores(20, 3)
     segments = np.sort(rng.random((20, 2)), axis=1)
     order = rng.permutation(20)
-    permuted = ProposalScores(*(getattr(scores, name)[order] for name in ("activity_logits", "completeness_logits", "offsets")))
+    permuted = ProposalScores(
+        *(getattr(scores, name)[order] for name in ("activity_logits", "completeness_logits", "offsets"))
+    )
     for first, second in zip(
-        decode.localize(pgcn_config(), scores, segments), decode.localize(pgcn_config(), permuted, segments[order]), strict=True
+        decode.localize(pgcn_config(), scores, segments),
+        decode.localize(pgcn_config(), permuted, segments[order]),
+        strict=True,
     ):
         np.testing.assert_allclose(first, second)
 

@@ -49,7 +49,9 @@ def test_golden_pools_and_targets():
 
 def test_labels_are_what_the_golden_file_says():
     for video, _ in golden_videos():
-        labels, tious, overlap = pools.label_proposals(video.segments, video.truth_segments, video.truth_labels)
+        labels, tious, overlap = pools.label_proposals(
+            video.segments, video.truth_segments, video.truth_labels
+        )
         np.testing.assert_array_equal(labels, video.labels)
         np.testing.assert_allclose(tious, video.best_tiou, atol=5.1e-5)
         np.testing.assert_allclose(overlap, video.overlap_self, atol=5.1e-5)
@@ -82,7 +84,8 @@ def test_pools_by_hand():
     segments = np.array([[0, 9], [0, 10], [1, 50], [2, 30], [3, 90], [60, 63], [60, 62]])
     video = pools.labelled_video(segments, np.arange(7), best_tiou, overlap_self, [[0, 11]], [9], 100)
     pool = pools.make_pools(SETTINGS, video)
-    # 0.7 is not above 0.7; 0.3 not below 0.3; an overlap of 0.01 not above it; 2 frames of 100 not above 0.02.
+    # 0.7 is not above 0.7; 0.3 not below 0.3; an overlap of 0.01 not above it; 2 frames of 100 not above
+    # 0.02.
     np.testing.assert_array_equal(pool.labels, [1, 9, 2, 5])
     assert pool.sizes == (2, 1, 1) and pool.num_truths == 1
     np.testing.assert_allclose(pool.targets[0], [0.5 / 11, np.log(12 / 11)])
@@ -105,7 +108,9 @@ def test_golden_tiou_distance_and_candidates(case):
     segments = case["segments"]
     np.testing.assert_array_equal(segments, golden_videos()[0][0].segments)
     np.testing.assert_allclose(graph.relevance(segments[:, None], segments), case["tiou"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(graph.distance(segments[:, None], segments), case["distance"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        graph.distance(segments[:, None], segments), case["distance"], rtol=0, atol=1e-9
+    )
     np.testing.assert_array_equal(graph.candidates(segments), case["candidates"])
 
 
@@ -130,16 +135,21 @@ def test_golden_draws_of_training(case):
         np.testing.assert_array_equal(draw.nodes, case[f"train{i}_pool_index"])
         np.testing.assert_array_equal(draw.types, case[f"train{i}_type"][:, 0])
         np.testing.assert_array_equal(draw.labels, case[f"train{i}_label"][:, 0])
-        np.testing.assert_allclose(draw.targets, np.float32(case[f"train{i}_reg_target"][:, 0]), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            draw.targets, np.float32(case[f"train{i}_reg_target"][:, 0]), rtol=0, atol=1e-9
+        )
 
 
 def test_candidates_by_hand():
     segments = [[0, 99], [5, 99], [0, 79], [200, 299], [120, 129], [2000, 2009]]
     found = graph.candidates(segments, contextual=3, surrounding=2)
-    np.testing.assert_array_equal(found[0], [1, 2, 1, 4, 3])  # tIoU 0.95 and 0.8, then in turn; distance 75 / 130 and 200 / 300
-    np.testing.assert_array_equal(found[3], [3, 3, 3, 0, 1])  # overlaps nothing: itself; 200 / 300 and 197.5 / 295, but 125 / 180
+    # tIoU 0.95 and 0.8, then in turn; distance 75 / 130 and 200 / 300
+    np.testing.assert_array_equal(found[0], [1, 2, 1, 4, 3])
+    # overlaps nothing: itself; 200 / 300 and 197.5 / 295, but 125 / 180
+    np.testing.assert_array_equal(found[3], [3, 3, 3, 0, 1])
     overlapping = graph.candidates([[0, 99], [40, 139]], contextual=2, surrounding=1)
-    np.testing.assert_array_equal(overlapping, [[0, 0, 0], [1, 1, 1]])  # tIoU 0.43 is neither of the two kinds
+    # tIoU 0.43 is neither of the two kinds
+    np.testing.assert_array_equal(overlapping, [[0, 0, 0], [1, 1, 1]])
     np.testing.assert_array_equal(graph.candidates([[3, 8]]), np.zeros((1, 10)))
     assert graph.candidates(np.zeros((0, 2), int)).shape == (0, 10)
 
@@ -153,9 +163,13 @@ def plain_candidates(segments, i, contextual, surrounding):
     others = [j for j in range(len(segments)) if j != i]
     tiou = {j: graph.relevance(segments[i], segments[j]) for j in others}
     near = sorted((j for j in others if tiou[j] > 0.7), key=lambda j: -tiou[j]) or [i]
-    apart = sorted((j for j in others if tiou[j] == 0), key=lambda j: graph.distance(segments[i], segments[j])) or [i]
+    apart = sorted(
+        (j for j in others if tiou[j] == 0), key=lambda j: graph.distance(segments[i], segments[j])
+    ) or [i]
     near, apart = near[:contextual], apart[:surrounding]
-    return [near[j % len(near)] for j in range(contextual)] + [apart[j % len(apart)] for j in range(surrounding)]
+    return [near[j % len(near)] for j in range(contextual)] + [
+        apart[j % len(apart)] for j in range(surrounding)
+    ]
 
 
 @pytest.mark.parametrize("contextual, surrounding", [(8, 2), (10, 0), (0, 10)])
@@ -163,7 +177,9 @@ def test_candidates_are_those_of_a_plain_search_in_any_blocks(contextual, surrou
     segments = random_segments(150)
     monkeypatch.setattr(graph, "ROWS_AT_ONCE", 64)
     found = graph.candidates(segments, contextual, surrounding)
-    np.testing.assert_array_equal(found, [plain_candidates(segments, i, contextual, surrounding) for i in range(150)])
+    np.testing.assert_array_equal(
+        found, [plain_candidates(segments, i, contextual, surrounding) for i in range(150)]
+    )
 
 
 def test_a_permutation_of_proposals_permutes_the_graph():
@@ -199,18 +215,24 @@ def test_an_empty_pool_is_stood_in_for_by_foreground():
     pool = pools.make_pools(SETTINGS, video)
     assert pool.sizes == (2, 0, 0)
     neighbours = graph.candidates(pool.segments)
-    draw = pools.draw_trees(SETTINGS, pool, neighbours, 4, (np.zeros(2), np.ones(2)), np.random.default_rng(0))
+    draw = pools.draw_trees(
+        SETTINGS, pool, neighbours, 4, (np.zeros(2), np.ones(2)), np.random.default_rng(0)
+    )
     assert not draw.types.any() and (draw.labels == 2).all() and draw.nodes.shape == (8, 21)
     np.testing.assert_allclose(draw.targets, pool.targets[draw.nodes[:, 0]].astype(np.float32))
 
 
 def test_types_labels_and_targets_of_a_draw():
     (pool, *_), statistics = all_pools(), (np.array([0.1, 0.2]), np.array([2.0, 4.0]))
-    draw = pools.draw_trees(SETTINGS, pool, graph.candidates(pool.segments), 4, statistics, np.random.default_rng(0))
+    draw = pools.draw_trees(
+        SETTINGS, pool, graph.candidates(pool.segments), 4, statistics, np.random.default_rng(0)
+    )
     np.testing.assert_array_equal(draw.types, [0, 1, 1, 1, 1, 1, 1, 2])
     centres = draw.nodes[:, 0]
     np.testing.assert_array_equal(draw.labels, [*pool.labels[centres[:7]], 0])
-    np.testing.assert_allclose(draw.targets[0], (pool.targets[centres[0]] - statistics[0]) / statistics[1], rtol=1e-6)
+    np.testing.assert_allclose(
+        draw.targets[0], (pool.targets[centres[0]] - statistics[0]) / statistics[1], rtol=1e-6
+    )
     assert not draw.targets[1:].any()
 
 
@@ -220,8 +242,12 @@ def test_types_labels_and_targets_of_a_draw():
 def test_golden_extents():
     arrays = golden_proposals()
     for i, ((video, num_frames), pool) in enumerate(zip(golden_videos(), all_pools(), strict=True)):
-        np.testing.assert_array_equal(features.training_extents(pool.segments, num_frames), arrays[f"v{i}_train_ticks"])
-        np.testing.assert_array_equal(features.test_extents(video.segments, num_frames), arrays[f"v{i}_test_ticks"])
+        np.testing.assert_array_equal(
+            features.training_extents(pool.segments, num_frames), arrays[f"v{i}_train_ticks"]
+        )
+        np.testing.assert_array_equal(
+            features.test_extents(video.segments, num_frames), arrays[f"v{i}_test_ticks"]
+        )
 
 
 def test_golden_pooled_features():
@@ -229,7 +255,9 @@ def test_golden_pooled_features():
     for i, (video, num_frames) in enumerate(golden_videos()):
         rows = (num_frames - 64) // 8 + 1
         matrix = recipe.array(f"ft:{i}", [rows, 1024], 0, 0, 1)
-        parts = features.clip_rows(features.three_parts(features.test_extents(video.segments, num_frames)), rows)
+        parts = features.clip_rows(
+            features.three_parts(features.test_extents(video.segments, num_frames)), rows
+        )
         pooled = features.proposal_features(matrix, parts).reshape(-1, 3, 1024)
         np.testing.assert_allclose(pooled[:6, :, :64], arrays[f"v{i}_comp_ft"], rtol=0, atol=1e-6)
         np.testing.assert_allclose(pooled[:6, 1, :64], arrays[f"v{i}_act_ft"], rtol=0, atol=1e-6)
@@ -237,20 +265,29 @@ def test_golden_pooled_features():
 
 
 def test_extents_by_hand():
-    np.testing.assert_array_equal(features.training_extents([[9, 20], [0, 5]], 22), [[10, 20, 5, 22], [1, 5, 1, 7]])
-    np.testing.assert_array_equal(features.test_extents([[40, 60], [0, 10]], 100), [[40, 60, 30, 70], [0, 10, 0, 15]])
+    np.testing.assert_array_equal(
+        features.training_extents([[9, 20], [0, 5]], 22), [[10, 20, 5, 22], [1, 5, 1, 7]]
+    )
+    np.testing.assert_array_equal(
+        features.test_extents([[40, 60], [0, 10]], 100), [[40, 60, 30, 70], [0, 10, 0, 15]]
+    )
     assert features.test_extents([[29, 58]], 100)[0, 0] == int(29 / 100 * 100) == 28  # a binary fraction
 
 
 def test_rows_of_clips_by_hand():
     # 64-frame clips at 0, 8, 16, ...: the clip that ends last within frame 100 begins before 36 + 8, at 40.
-    np.testing.assert_array_equal(features.clip_rows([[17, 100], [17, 60], [500, 600]], 20), [[2, 5], [2, 2], [19, 19]])
-    np.testing.assert_array_equal(features.clip_rows([[0, 1000]], 20), [[0, 18]])  # as published, never the last row
+    np.testing.assert_array_equal(
+        features.clip_rows([[17, 100], [17, 60], [500, 600]], 20), [[2, 5], [2, 2], [19, 19]]
+    )
+    # as published, never the last row
+    np.testing.assert_array_equal(features.clip_rows([[0, 1000]], 20), [[0, 18]])
     np.testing.assert_array_equal(features.clip_rows([[0, 1000]], 1), [[0, 0]])
 
 
 def test_rescaled_rows_by_hand():
-    np.testing.assert_array_equal(features.rescaled_rows([[19, 40], [990, 999]], 100, 1000), [[1, 5], [99, 99]])
+    np.testing.assert_array_equal(
+        features.rescaled_rows([[19, 40], [990, 999]], 100, 1000), [[1, 5], [99, 99]]
+    )
 
 
 def test_interval_max_is_the_maximum_of_every_interval():
@@ -266,4 +303,6 @@ def test_interval_max_is_the_maximum_of_every_interval():
 def test_parts_of_an_extended_feature():
     matrix = np.arange(10.0)[:, None]
     extents = [[3, 5, 2, 7]]
-    np.testing.assert_array_equal(features.proposal_features(matrix, features.three_parts(extents)), [[3, 5, 7]])
+    np.testing.assert_array_equal(
+        features.proposal_features(matrix, features.three_parts(extents)), [[3, 5, 7]]
+    )

@@ -1,4 +1,6 @@
-"""The losses and the optimizer of P-GCN against the published ones, the curriculum by hand, and that the system can learn."""
+"""The losses and the optimizer of P-GCN against the published ones, the curriculum by hand, and that the
+system can learn.
+"""
 
 import functools
 
@@ -41,9 +43,13 @@ def test_golden_losses_and_gradients():
     np.testing.assert_allclose(many, arrays["comp_loss32"], rtol=0, atol=1e-5)
 
     def mean_regression(values):
-        return losses.regression_loss(values, arrays["reg_label"], recipe.array("reg_tgt", [6, 2], seed)).mean()
+        return losses.regression_loss(
+            values, arrays["reg_label"], recipe.array("reg_tgt", [6, 2], seed)
+        ).mean()
 
-    value, gradient = jax.jit(jax.value_and_grad(mean_regression))(1.2 * recipe.array("reg_pred", [6, 20, 2], seed))
+    value, gradient = jax.jit(jax.value_and_grad(mean_regression))(
+        1.2 * recipe.array("reg_pred", [6, 20, 2], seed)
+    )
     np.testing.assert_allclose(value, arrays["reg_loss"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(gradient, arrays["reg_grad"], rtol=0, atol=1e-6)
 
@@ -63,8 +69,14 @@ def test_golden_training_steps():
     config.train.batch_size = 4
     action = recipe.array("train_act_ft", [4, 168, 1024], seed, -0.3, 1).reshape(4, 8, 21, 1024)
     inputs = recipe.array("train_comp_ft", [4, 168, 3072], seed, -0.3, 1).reshape(4, 8, 21, 3072)
-    inner = np.concatenate([0 * action, action, 0 * action], axis=-1)  # drawn apart from the completeness features
-    batch = dict(types=arrays["type"], labels=arrays["label"], targets=arrays["reg"], sample_mask=np.ones(4, np.float32))
+    # drawn apart from the completeness features
+    inner = np.concatenate([0 * action, action, 0 * action], axis=-1)
+    batch = dict(
+        types=arrays["type"],
+        labels=arrays["label"],
+        targets=arrays["reg"],
+        sample_mask=np.ones(4, np.float32),
+    )
     module, variables = pgcn.build(config, 20), golden_variables()
     optimizer = make_optimizer(config, total_steps=700)
 
@@ -72,7 +84,9 @@ def test_golden_training_steps():
     def step(params, state):
         def local_loss(params):
             given = variables | {"params": params}
-            outputs = module.apply(given, inputs).replace(activity_logits=module.apply(given, inner).activity_logits)
+            outputs = module.apply(given, inputs).replace(
+                activity_logits=module.apply(given, inner).activity_logits
+            )
             terms = losses.terms_of(config, outputs, batch)
             return total(terms), (terms, outputs)
 
@@ -89,11 +103,15 @@ def test_golden_training_steps():
         gradients.append(gradient)
         if not number:
             scored = arrays["type"] != pools.INCOMPLETE
-            np.testing.assert_allclose(outputs.activity_logits[scored], arrays["act_out"], rtol=2e-4, atol=2e-4)
+            np.testing.assert_allclose(
+                outputs.activity_logits[scored], arrays["act_out"], rtol=2e-4, atol=2e-4
+            )
             completeness = outputs.completeness_logits[:, :7].reshape(28, 20)
             np.testing.assert_allclose(completeness, arrays["comp_out"], rtol=2e-4, atol=2e-4)
             foreground = arrays["type"] == pools.FOREGROUND
-            np.testing.assert_allclose(outputs.regression[foreground], arrays["reg_out"], rtol=2e-4, atol=2e-4)
+            np.testing.assert_allclose(
+                outputs.regression[foreground], arrays["reg_out"], rtol=2e-4, atol=2e-4
+            )
     np.testing.assert_allclose(found[0], arrays["loss"], rtol=2e-4)
     np.testing.assert_allclose(found[1:], arrays["loss_after"], rtol=2e-3)
     change = jax.tree.map(np.subtract, params, variables["params"])
@@ -105,18 +123,23 @@ def assert_published(tree, case, name, norm, projection):
     """Norm of every leaf to a share of itself, its projection to a share of the norm."""
     for i, theirs in enumerate(case.info["param_order"]):
         path, transposed = NAMES[theirs]
-        value = np.asarray(functools.reduce(lambda branch, key: branch[key], path.split("/"), tree), np.float64)
+        value = np.asarray(
+            functools.reduce(lambda branch, key: branch[key], path.split("/"), tree), np.float64
+        )
         expected = case.arrays[f"{name}_norm"][i]
         np.testing.assert_allclose(np.linalg.norm(value), expected, rtol=norm, err_msg=theirs)
         ours = recipe.projection(theirs, value.T if transposed else value, case.info["seed"])
-        np.testing.assert_allclose(ours, case.arrays[f"{name}_projection"][i], rtol=0, atol=projection * expected, err_msg=theirs)
+        np.testing.assert_allclose(
+            ours, case.arrays[f"{name}_projection"][i], rtol=0, atol=projection * expected, err_msg=theirs
+        )
 
 
 # --- by hand ---
 
 
 def test_hinges_by_hand():
-    logits = jnp.array([[[0.5, 9], [9, 0.5], [0.0, -3]]])  # of class 1, of class 2, and a label 0, which means the last class
+    # of class 1, of class 2, and a label 0, which means the last class
+    logits = jnp.array([[[0.5, 9], [9, 0.5], [0.0, -3]]])
     hinges = losses.completeness_hinges(logits, jnp.array([[1, 2, 0]]), 1)
     np.testing.assert_allclose(hinges, [[0.5, 1.5, 0.0]])
     np.testing.assert_array_equal(losses.hardest(jnp.array([[1.0, 3, 2, 0, 5, 4]]), 0.17), [[5]])
@@ -128,7 +151,10 @@ def test_counts_of_devices_add_up():
     """P-GCN divides by V + max(int(6 V * 0.17), 1) over the whole batch."""
     for videos, expected in ((32, 64), (5, 10), (1, 2), (100, 202)):
         np.testing.assert_allclose(losses.completeness_count(videos, videos, 7, 1, 0.17), expected)
-        halves = [losses.completeness_count(part, videos, 7, 1, 0.17) for part in (videos - videos // 2, videos // 2)]
+        halves = [
+            losses.completeness_count(part, videos, 7, 1, 0.17)
+            for part in (videos - videos // 2, videos // 2)
+        ]
         np.testing.assert_allclose(sum(halves), expected)
 
 
@@ -142,7 +168,9 @@ def test_tiou_after_regression_by_hand():
         ([0, -200], [0, 0], 0.0),
     ]
     for offsets, targets, expected in by_hand:
-        np.testing.assert_allclose(losses.offset_tiou(jnp.float32(offsets), jnp.float32(targets)), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            losses.offset_tiou(jnp.float32(offsets), jnp.float32(targets)), expected, rtol=1e-6
+        )
     # the same as of segments: a proposal from 10 to 29, counted with both ends, and its action from 15 to 40
     (target,) = pools.regression_targets(np.array([[10, 29]]), np.array([[15, 40]]))
     np.testing.assert_allclose(losses.offset_tiou(jnp.zeros(2), jnp.float32(target)), 15 / 31, rtol=1e-6)
@@ -171,7 +199,9 @@ def compiled_terms(batch_size=2, **curriculum_fields):
 
 
 def example(seed=0):
-    """Outputs of 2 x 8 centres, and their batch: a video as usual, one whose second slot is a foreground proposal."""
+    """Outputs of 2 x 8 centres, and their batch: a video as usual, one whose second slot is a foreground
+    proposal.
+    """
     rng = np.random.default_rng(seed)
     types = np.array([[0, 1, 1, 1, 1, 1, 1, 2], [0, 0, 1, 1, 1, 1, 1, 2]], np.int32)
     labels = np.where(types == 2, 0, rng.integers(1, CLASSES + 1, (2, 8))).astype(np.int32)
@@ -246,9 +276,12 @@ def test_weights_and_auxiliary_loss_by_hand():
     np.testing.assert_allclose(values["regression"], (w * regression)[foreground].sum() / 3, rtol=1e-5)
     entropies = losses.activity_loss(outputs.activity_logits, batch["labels"])
     scored = batch["types"] != 1
-    np.testing.assert_allclose(values["activity"], (np.where(foreground, w, 1) * entropies)[scored].mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        values["activity"], (np.where(foreground, w, 1) * entropies)[scored].mean(), rtol=1e-5
+    )
     hinges = losses.completeness_hinges(outputs.completeness_logits[:, :7], batch["labels"][:, :7], 1)
-    lost = ((1 - w[:, 0]) * hinges[:, 0]).sum() / 4  # the first slot alone: a foreground proposal in another is a negative
+    # the first slot alone: a foreground proposal in another is a negative
+    lost = ((1 - w[:, 0]) * hinges[:, 0]).sum() / 4
     np.testing.assert_allclose(values["completeness"], plain["completeness"] - lost, rtol=1e-5)
 
 
@@ -261,7 +294,9 @@ def test_switches_of_the_curriculum():
     off = run()  # without the curriculum at all
     assert set(off) == {"activity", "completeness", "regression"}
     auxiliary_alone = run(weights=False)
-    assert set(auxiliary_alone) - set(off) == {"auxiliary"} and all(auxiliary_alone[name] == off[name] for name in off)
+    assert set(auxiliary_alone) - set(off) == {"auxiliary"} and all(
+        auxiliary_alone[name] == off[name] for name in off
+    )
     everything = run(weights=True)
     for name in ("completeness", "regression"):
         one = run(weights=True, weighted=(name,))
@@ -349,7 +384,9 @@ def test_a_second_pass_only_where_the_weights_need_it(monkeypatch, curriculum_fi
 
 def test_no_gradient_flows_through_the_weights():
     outputs, batch = example()
-    slope = jax.grad(lambda o: losses.curriculum_weights(small_config(weights=True), o, batch, 3).sum())(outputs)
+    slope = jax.grad(lambda o: losses.curriculum_weights(small_config(weights=True), o, batch, 3).sum())(
+        outputs
+    )
     assert not any(leaf.any() for leaf in jax.tree.leaves(slope))
 
 
@@ -364,7 +401,9 @@ def test_a_masked_video_counts_for_nothing():
 
 
 def test_optimizer_by_hand():
-    """PyTorch's SGD: momentum of gradient and decay, biases with twice the rate and no decay, a tenth after 15 of 70 epochs."""
+    """PyTorch's SGD: momentum of gradient and decay, biases with twice the rate and no decay, a tenth after
+    15 of 70 epochs.
+    """
     config = pgcn_config()
     optimizer = make_optimizer(config, total_steps=70)
     params = {
@@ -385,7 +424,9 @@ def test_optimizer_by_hand():
         for name, factor, decay in (("kernel", 1, 5e-4), ("bias", 2, 0)):
             momentum[name] = 0.9 * momentum[name] + 0.3 + decay * p[name]
             p[name] -= factor * rate * momentum[name]
-    np.testing.assert_allclose([params["layer_1_kernel"], params["layer_1_bias"]], [p["kernel"], p["bias"]], rtol=1e-5)
+    np.testing.assert_allclose(
+        [params["layer_1_kernel"], params["layer_1_bias"]], [p["kernel"], p["bias"]], rtol=1e-5
+    )
     assert params["head"]["bias"] < params["head"]["kernel"]
 
 
@@ -419,14 +460,18 @@ def two_videos(config):
         neighbours = graph.candidates(pool.segments)
         draw = pools.draw_trees(config.pools, pool, neighbours, config.model.sampled, statistics, rng)
         inputs = telling_features(pool.segments, k)[draw.nodes]
-        given = dict(inputs=inputs, target_mean=np.float32(mean), target_std=np.float32(std), sample_mask=np.float32(1))
+        given = dict(
+            inputs=inputs, target_mean=np.float32(mean), target_std=np.float32(std), sample_mask=np.float32(1)
+        )
         examples.append(given | dict(types=draw.types, labels=draw.labels, targets=draw.targets))
     return [video.segments for video in videos], jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
 
 
 @pytest.mark.parametrize("variant", ["pgcn", "pgcn_dw"])
 def test_two_videos_are_learned_by_heart(variant):
-    """The best detection of each video is of its class, and foreground proposals are moved towards its action."""
+    """The best detection of each video is of its class, and foreground proposals are moved towards its
+    action.
+    """
     config, steps = pgcn_config(variant), 300
     config.model.update(hidden=32, dropout=0.0, branch_dropout=0.0)
     config.pools.update(background_tiou=0.1, foreground=16, incomplete=16, background=8)
@@ -439,7 +484,9 @@ def test_two_videos_are_learned_by_heart(variant):
         params, state = carry
 
         def local_loss(params):
-            terms, collections = losses.loss(config, module, {"params": params}, batch, epoch, jax.random.key(0))
+            terms, collections = losses.loss(
+                config, module, {"params": params}, batch, epoch, jax.random.key(0)
+            )
             return total(terms), (values_of(terms), collections)
 
         gradient, found = jax.grad(local_loss, has_aux=True)(params)
@@ -456,8 +503,15 @@ def test_two_videos_are_learned_by_heart(variant):
     apply = jax.jit(module.apply)
     for k, rows in enumerate(segments):
         counts = graph.neighbour_counts(graph.candidates(rows), len(rows))
-        outputs = jax.tree.map(np.asarray, apply({"params": params, **collections}, telling_features(rows, k), counts))
-        fields = outputs.activity_logits, outputs.completeness_logits, outputs.offsets, outputs.auxiliary_logits
+        outputs = jax.tree.map(
+            np.asarray, apply({"params": params, **collections}, telling_features(rows, k), counts)
+        )
+        fields = (
+            outputs.activity_logits,
+            outputs.completeness_logits,
+            outputs.offsets,
+            outputs.auxiliary_logits,
+        )
         found = localize(config, ProposalScores(*fields), rows / FRAMES)
         assert found.classes[found.scores.argmax()] == k
         before = tiou_matrix(rows, [ACTIONS[k]])[:, 0]

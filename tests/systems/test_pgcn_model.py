@@ -1,4 +1,6 @@
-"""The network of P-GCN against the published one, its two forms against each other, and the rows of its ablations."""
+"""The network of P-GCN against the published one, its two forms against each other, and the rows of its
+ablations.
+"""
 
 import functools
 
@@ -21,7 +23,9 @@ CHANNELS, CLASSES = 4, 3
 
 
 def golden_inputs(case, action, completeness, signed=False):
-    """Features of both branches: drawn apart, whereas the network takes one array whose middle third is the action branch's."""
+    """Features of both branches: drawn apart, whereas the network takes one array whose middle third is the
+    action branch's.
+    """
     seed, low = case.info["seed"], (() if signed else (-0.3, 1))
     return recipe.array(*action, seed, *low), recipe.array(*completeness, seed, *low)
 
@@ -55,14 +59,19 @@ def test_golden_trees():
     np.testing.assert_allclose(of_action.action_features[0], arrays["act_gcn"], **tolerance)
     np.testing.assert_allclose(of_completeness.completeness_features[0], arrays["comp_gcn"], **tolerance)
     np.testing.assert_array_equal(of_completeness.offsets, of_completeness.regression)
-    for name, found in (("act_adj", of_action.action_adjacency), ("comp_adj", of_completeness.completeness_adjacency)):
+    for name, found in (
+        ("act_adj", of_action.action_adjacency),
+        ("comp_adj", of_completeness.completeness_adjacency),
+    ):
         np.testing.assert_allclose(found[0], arrays[name][:, :5], rtol=0, atol=1e-5)
         assert not arrays[name][:, 5:].any()
 
 
 def test_golden_adjacency_of_opposite_features():
     case = GoldenCase.load("pgcn/forward_tree")
-    action, completeness = golden_inputs(case, ("act_ft_signed", [2, 21, 1024]), ("comp_ft_signed", [2, 21, 3072]), signed=True)
+    action, completeness = golden_inputs(
+        case, ("act_ft_signed", [2, 21, 1024]), ("comp_ft_signed", [2, 21, 3072]), signed=True
+    )
     action[:, 5:9] = 0.5 * action[:, 1:5] + action[:, 5:9]
     action[:, 1], completeness[:, 1] = -action[:, 0], -completeness[:, 0]
     of_action, of_completeness = run_branches(action[None], completeness[None])
@@ -89,13 +98,17 @@ def test_golden_full_graph(full):
     tolerance, arrays = dict(rtol=2e-4, atol=2e-4), case.arrays
     np.testing.assert_allclose(of_action.activity_logits[:40], arrays["act_score"], **tolerance)
     np.testing.assert_allclose(of_completeness.completeness_logits[:40], arrays["comp_score"], **tolerance)
-    np.testing.assert_allclose(of_completeness.regression[:40].reshape(40, 40), arrays["reg_score"], **tolerance)
+    np.testing.assert_allclose(
+        of_completeness.regression[:40].reshape(40, 40), arrays["reg_score"], **tolerance
+    )
 
 
 def test_trees_of_all_neighbours_are_the_full_graph(full):
     case, inputs, (of_action, of_completeness) = full
     candidates = case.arrays["candidates"]
-    trees = np.stack([graph.sample_tree(i, candidates, 10, np.random.default_rng(0)) for i in range(0, 40, 13)])
+    trees = np.stack(
+        [graph.sample_tree(i, candidates, 10, np.random.default_rng(0)) for i in range(0, 40, 13)]
+    )
     assert trees.shape == (4, 111)
     tree_action, tree_completeness = run_branches(*(x[trees] for x in inputs), sampled=10)
     pairs = [
@@ -147,7 +160,9 @@ def small(row="full", variant="pgcn", sampled=None):
     config = small_config(row, variant)
     config.model.sampled = sampled or config.model.sampled
     module = pgcn.build(config, CLASSES)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), features_of(1, 1, 1 + module.sampled + module.sampled**2))
+    shapes = jax.eval_shape(
+        module.init, jax.random.key(0), features_of(1, 1, 1 + module.sampled + module.sampled**2)
+    )
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: np.float32(0.3 * rng.standard_normal(leaf.shape)), shapes["params"])
     statistics = {"mean": np.zeros(2, np.float32), "std": np.ones(2, np.float32)}
@@ -175,7 +190,9 @@ def assert_same(first, second, rows=slice(None)):
 
 def test_nodes_of_a_tree():
     children = tree_neighbours(2)
-    np.testing.assert_array_equal(children, [[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1, 1]])
+    np.testing.assert_array_equal(
+        children, [[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1, 1]]
+    )
     assert tree_neighbours(4).shape == (5, 21) and tree_neighbours(1).shape == (2, 3)
 
 
@@ -219,9 +236,17 @@ def test_both_forms_of_every_row_agree(row):
 
 def test_rows_differ_in_what_they_compute():
     features, counts = features_of(12), graph.neighbour_counts(proposal_graph(12), 12)
-    found = {row: apply(variables, features, counts) for row in ROWS for _, variables, apply in [small(row, sampled=10)]}
+    found = {
+        row: apply(variables, features, counts)
+        for row in ROWS
+        for _, variables, apply in [small(row, sampled=10)]
+    }
     action = {row: outputs.action_features for row, outputs in found.items()}
-    for same, others in (("mlp_mlp", ("mlp_gcn",)), ("full", ("gcn_mlp", "gcn_mean")), ("mean_mean", ("mean_gcn",))):
+    for same, others in (
+        ("mlp_mlp", ("mlp_gcn",)),
+        ("full", ("gcn_mlp", "gcn_mean")),
+        ("mean_mean", ("mean_gcn",)),
+    ):
         for other in others:
             np.testing.assert_array_equal(action[same], action[other])
     different = ["full", "mlp_mlp", "mean_mean", "no_self_term"]
@@ -244,7 +269,9 @@ def test_a_permutation_of_proposals_permutes_the_outputs(row):
     _, variables, apply = small(row)
     features, counts = features_of(12), graph.neighbour_counts(proposal_graph(12), 12)
     order = np.random.default_rng(1).permutation(12)
-    assert_same(apply(variables, features[order], counts[order][:, order]), apply(variables, features, counts), order)
+    assert_same(
+        apply(variables, features[order], counts[order][:, order]), apply(variables, features, counts), order
+    )
 
 
 @pytest.mark.parametrize("row", ["full", "mean_mean", "no_self_term", "embedded_cos"])
@@ -261,20 +288,30 @@ def test_no_proposal_one_proposal_and_zero_features(row):
     _, variables, apply = small(row, "pgcn_dw")
     for count in (0, 1):
         outputs = apply(variables, features_of(count), graph.neighbour_counts(proposal_graph(count), count))
-        assert outputs.activity_logits.shape == (count, CLASSES + 1) and outputs.regression.shape == (count, CLASSES, 2)
+        assert outputs.activity_logits.shape == (count, CLASSES + 1) and outputs.regression.shape == (
+            count,
+            CLASSES,
+            2,
+        )
     outputs = apply(variables, 0 * features_of(4), graph.neighbour_counts(proposal_graph(4), 4))
     assert all(np.isfinite(value).all() for value in heads(outputs).values())
 
     def size(variables):
         outputs = apply(variables, 0 * features_of(1, 2, 21))
-        return sum((value**2).sum() for value in (outputs.activity_logits, outputs.regression, outputs.auxiliary_logits))
+        return sum(
+            (value**2).sum()
+            for value in (outputs.activity_logits, outputs.regression, outputs.auxiliary_logits)
+        )
 
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(size))(variables)))
 
 
 def test_videos_of_a_batch_do_not_meet():
     _, variables, apply = small()
-    features, counts = features_of(2, 7), np.stack([graph.neighbour_counts(proposal_graph(7, seed), 7) for seed in range(2)])
+    features, counts = (
+        features_of(2, 7),
+        np.stack([graph.neighbour_counts(proposal_graph(7, seed), 7) for seed in range(2)]),
+    )
     together = apply(variables, features, counts)
     for i in range(2):
         alone = apply(variables, features[i], counts[i])
@@ -310,7 +347,8 @@ def test_dropout_acts_in_training_alone_and_where_it_should():
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
         assert (value != second[name]).any() and (value != tested[name]).any()
-    for name, value in heads(train(module.clone(branch_dropout=0.0), 0)).items():  # what is left is before the activity head
+    # what is left is before the activity head
+    for name, value in heads(train(module.clone(branch_dropout=0.0), 0)).items():
         same = np.allclose(value, tested[name], rtol=1e-5, atol=1e-6)
         assert same == (name != "activity_logits")
 
@@ -360,7 +398,11 @@ def test_every_row_is_valid(variant):
 @pytest.mark.parametrize(
     "field, value, sentence",
     [
-        ("model.action_branch", "cnn", "config.model.action_branch is 'cnn'; it must be one of gcn, mlp, mean."),
+        (
+            "model.action_branch",
+            "cnn",
+            "config.model.action_branch is 'cnn'; it must be one of gcn, mlp, mean.",
+        ),
         ("model.hidden", 0, "config.model.hidden is 0; it must be at least 1."),
         ("model.sampled", 11, "together they must be at least config.model.sampled, which is 11"),
         ("graph.surrounding", 248, "config.graph.surrounding is 248; together they may be at most 255"),
@@ -368,11 +410,19 @@ def test_every_row_is_valid(variant):
         ("decode.proposals", 0, "config.decode.proposals is 0; it must be at least 1"),
         ("decode.recording_classes", 0, "config.decode.recording_classes is 0; it must be at least 1"),
         ("decode.nms_tiou", 1.5, "config.decode.nms_tiou is 1.5; it must be above 0 and at most 1"),
-        ("decode.fused_nms_tiou", 0.0, "config.decode.fused_nms_tiou is 0.0; it must be above 0 and at most 1"),
+        (
+            "decode.fused_nms_tiou",
+            0.0,
+            "config.decode.fused_nms_tiou is 0.0; it must be above 0 and at most 1",
+        ),
         ("curriculum.alpha_0", -0.1, "config.curriculum.alpha_0 is -0.1; it must be from 0 to 1"),
         ("curriculum.constant_alpha", 2.0, "config.curriculum.constant_alpha is 2.0; it must be from 0 to 1"),
         ("model.dropout", 1.0, "config.model.dropout is 1.0; it must be at least 0 and below 1"),
-        ("decode.fusion_weights", (0.0, 0.0), "config.decode.fusion_weights is .0.0, 0.0.; it must be two numbers"),
+        (
+            "decode.fusion_weights",
+            (0.0, 0.0),
+            "config.decode.fusion_weights is .0.0, 0.0.; it must be two numbers",
+        ),
         ("pools.foreground", 0, "config.pools.foreground is 0; it must be at least 1"),
         ("pools.repeats", 0, "config.pools.repeats is 0"),
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),

@@ -32,7 +32,9 @@ def test_proposals_and_detections_are_the_published_ones():
     np.testing.assert_allclose(np.column_stack([kept, kept_scores]), case.arrays["proposals_out"], **close)
     logits = 2 * recipe.array("class_logits", [200])
     found, classes, found_scores = of_recording(config, segments, scores, duration, class_scores=logits)
-    np.testing.assert_allclose(np.column_stack([classes, found, found_scores]), case.arrays["detections"], **close)
+    np.testing.assert_allclose(
+        np.column_stack([classes, found, found_scores]), case.arrays["detections"], **close
+    )
     single, single_score = suppress(config, np.array([[1.0, 5.0]]), np.array([0.6 * 0.7]), 10.0)
     np.testing.assert_allclose([*single[0], single_score[0]], case.arrays["single_out"], **close)
 
@@ -88,9 +90,12 @@ def test_a_hard_decay_picks_every_proposal_once():
 def test_proposals_keep_their_labels():
     """Each class is suppressed by itself: the same segment of two classes stays as it is."""
     segments = np.array([[0, 10], [0, 10], [0, 10.0], [20, 30]])
-    found, classes, scores = of_recording(tcanet_config(), segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7])
+    found, classes, scores = of_recording(
+        tcanet_config(), segments, [0.5, 0.9, 0.4, 0.3], 25.0, labels=[7, 2, 7, 7]
+    )
     np.testing.assert_array_equal(classes, [2, 7, 7])
-    np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])  # the doubled one of class 7 fell below and was the last
+    # the doubled one of class 7 fell below and was the last
+    np.testing.assert_allclose(scores, [0.9, 0.5, 0.3])
     np.testing.assert_array_equal(found, [[0, 10], [0, 10], [20, 25]])
 
 
@@ -99,13 +104,19 @@ def test_classes_of_a_recording():
     config = tcanet_config()
     config.decode.max_detections = 4
     logits = np.log([0.1, 0.4, 0.2, 0.3])
-    found, classes, scores = of_recording(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=logits)
+    found, classes, scores = of_recording(
+        config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=logits
+    )
     shares = np.array([0.16, 0.09, 0.04]) / 0.3
-    np.testing.assert_allclose(scores, [0.5 * shares[0], 0.4 * shares[0], 0.5 * shares[1], 0.4 * shares[1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        scores, [0.5 * shares[0], 0.4 * shares[0], 0.5 * shares[1], 0.4 * shares[1]], rtol=1e-6
+    )
     np.testing.assert_array_equal(classes, [1, 1, 3, 3])
     np.testing.assert_array_equal(found[:, 0], [0, 5, 0, 5])
     config.decode.class_sharpness = 0.0  # the scores are probabilities
-    scores = of_recording(config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3])[2]
+    scores = of_recording(
+        config, [[0, 1], [5, 6], [8, 9]], [0.5, 0.4, 0.1], 9.0, class_scores=[0.1, 0.4, 0.2, 0.3]
+    )[2]
     np.testing.assert_allclose(scores, [0.5 * 0.4, 0.4 * 0.4, 0.5 * 0.3, 0.4 * 0.3])
     config.decode.class_sharpness = -1.0
     with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must be at least 0"):
@@ -144,14 +155,19 @@ def test_the_windows_of_a_recording_come_together():
 def dataset_of(labels, recording_scores=None):
     """20 s of noise to train on and as much to test on, each with two proposals of these labels."""
     recordings = {
-        name: Recording(name, name, 20.0, np.array([[2.0, 6.0]]), np.zeros(1, np.int32), fps=1.0) for name in ("train", "test")
+        name: Recording(name, name, 20.0, np.array([[2.0, 6.0]]), np.zeros(1, np.int32), fps=1.0)
+        for name in ("train", "test")
     }
     data = data_config()
     features = np.random.default_rng(0).standard_normal((20, 4))
-    dataset = build_dataset(Annotations(("run", "jump"), recordings), lambda name: features, set(recordings), data, "here")
+    dataset = build_dataset(
+        Annotations(("run", "jump"), recordings), lambda name: features, set(recordings), data, "here"
+    )
     labels = None if labels is None else np.array(labels, np.int32)
     found = Proposals(np.array([[2.0, 5.0], [8.0, 9.0]]), np.array([0.9, 0.8]), labels)
-    return dataclasses.replace(dataset, proposals=dict.fromkeys(recordings, found), recording_scores=recording_scores)
+    return dataclasses.replace(
+        dataset, proposals=dict.fromkeys(recordings, found), recording_scores=recording_scores
+    )
 
 
 def known_of(config, dataset):
@@ -166,7 +182,9 @@ def test_where_classes_come_from():
     config.data = data_config()
     config.window.snippets = 20
     scores = {"test": np.array([0.3, 0.7])}
-    np.testing.assert_array_equal(known_of(config, dataset_of([1, 0], scores))["recording_scores"], [0.3, 0.7])
+    np.testing.assert_array_equal(
+        known_of(config, dataset_of([1, 0], scores))["recording_scores"], [0.3, 0.7]
+    )
     config.decode.classes = "proposals"
     np.testing.assert_array_equal(known_of(config, dataset_of([1, 0], scores))["labels"], [1, 0])
     config.data.class_agnostic = True
@@ -178,10 +196,30 @@ def test_where_classes_come_from():
 @pytest.mark.parametrize(
     "classes, labels, scores, sentence",
     [
-        ("recording", [0, 1], None, "set --config.evaluate.recording_scores=FILE .* or --config.decode.classes=proposals"),
-        ("recording", [0, 1], {"train": np.ones(2)}, "recording_scores lacks 1 of 1 recordings; the first is 'test'"),
-        ("proposals", None, None, "2 of the 2 proposals of recording 'test' name no class of the annotations; set --config"),
-        ("proposals", [1, -1], None, "1 of the 2 proposals of recording 'test' name no class of the annotations; set --config"),
+        (
+            "recording",
+            [0, 1],
+            None,
+            "set --config.evaluate.recording_scores=FILE .* or --config.decode.classes=proposals",
+        ),
+        (
+            "recording",
+            [0, 1],
+            {"train": np.ones(2)},
+            "recording_scores lacks 1 of 1 recordings; the first is 'test'",
+        ),
+        (
+            "proposals",
+            None,
+            None,
+            "2 of the 2 proposals of recording 'test' name no class of the annotations; set --config",
+        ),
+        (
+            "proposals",
+            [1, -1],
+            None,
+            "1 of the 2 proposals of recording 'test' name no class of the annotations; set --config",
+        ),
     ],
 )
 def test_without_classes_training_does_not_begin(classes, labels, scores, sentence):
@@ -203,7 +241,9 @@ def test_negative_scores_and_labels_without_times_are_refused():
     logarithms = dataclasses.replace(proposals, scores=np.log(proposals.scores))
     for name in ("train", "test"):
         given = dataclasses.replace(dataset, proposals=dataset.proposals | {name: logarithms})
-        with pytest.raises(DataError, match=f"of recording '{name}' have negative scores, the lowest -0.223144; tcanet needs"):
+        with pytest.raises(
+            DataError, match=f"of recording '{name}' have negative scores, the lowest -0.223144; tcanet needs"
+        ):
             training_examples(config, given)
     with pytest.raises(DataError, match="Write their exponentials to the file"):
         list(examples.test_windows(config, given, "test"))
@@ -273,10 +313,14 @@ def test_without_a_duration_a_recording_is_as_long_as_its_features_see():
     config.data = data_config(fps=2.0, stride_frames=4, snippet_frames=16, class_agnostic=True)
     config.window.snippets = 20
     recordings = {"test": Recording("test", "test", None, np.zeros((0, 2)), np.zeros(0, np.int32))}
-    dataset = build_dataset(Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"test"}, config.data, "here")
+    dataset = build_dataset(
+        Annotations(("run",), recordings), lambda name: np.ones((20, 4)), {"test"}, config.data, "here"
+    )
     found = Proposals(np.array([[0.0, 23.0], [40.0, 99.0], [46.0, 99.0]]), np.ones(3))
     dataset = dataclasses.replace(dataset, proposals={"test": found})
     (make,) = examples.test_windows(config, dataset, "test")
     _, _, inputs, known = make()
     assert known["duration_sec"] == 46 and inputs["proposal_mask"].sum() == 2
-    np.testing.assert_allclose(inputs["proposals_sec"][:2] + known["start_sec"], [[0, 23], [40, 46]], atol=1e-5)
+    np.testing.assert_allclose(
+        inputs["proposals_sec"][:2] + known["start_sec"], [[0, 23], [40, 46]], atol=1e-5
+    )

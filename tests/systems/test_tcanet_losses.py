@@ -16,7 +16,13 @@ from tal_jax.systems.tcanet.optimizer import make_optimizer, make_schedule
 from tal_jax.systems.tcanet.tbr import Stage
 from tal_jax.systems.torch_defaults import smooth_l1
 from tests.golden import recipe
-from tests.systems.tcanet_golden import assert_norms_and_projections, load, parameters, random_variables, tolerance
+from tests.systems.tcanet_golden import (
+    assert_norms_and_projections,
+    load,
+    parameters,
+    random_variables,
+    tolerance,
+)
 
 TERMS = [f"{kind}_{i}" for kind in ("regression", "confidence") for i in (1, 2, 3)]
 
@@ -60,7 +66,9 @@ def test_the_confidence_loss_is_the_published_one(tenths):
         chosen = losses.confidence_sample(iou, np.ones(240, bool), uniforms, threshold)
         return jnp.where(chosen, smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1), chosen
 
-    (found, chosen), gradients = jax.jit(jax.value_and_grad(confidence_loss, (0, 1), has_aux=True))(predicted, iou)
+    (found, chosen), gradients = jax.jit(jax.value_and_grad(confidence_loss, (0, 1), has_aux=True))(
+        predicted, iou
+    )
     np.testing.assert_allclose(found, case.arrays[f"loss_{tenths}"], **tolerance(case, "loss"))
     for gradient, name in zip(gradients, ("pred", "iou")):
         np.testing.assert_allclose(gradient, case.arrays[f"grad_{name}_{tenths}"], **tolerance(case, "grad"))
@@ -110,7 +118,9 @@ def test_a_training_step_is_the_published_one():
 
     @jax.jit
     def run(params, features):
-        (_, (before, stages)), gradients = jax.value_and_grad(total, has_aux=True)(params, features, uniforms[0])
+        (_, (before, stages)), gradients = jax.value_and_grad(total, has_aux=True)(
+            params, features, uniforms[0]
+        )
         updates, _ = optimizer.update(gradients, optimizer.init(params), params)
         after = total(optax.apply_updates(params, updates), features, uniforms[1])[1][0]
         return before, stages, gradients, updates, after
@@ -118,13 +128,16 @@ def test_a_training_step_is_the_published_one():
     before, stages, gradients, updates, after = run(params, features)
     np.testing.assert_allclose([*before, before.sum()], case.arrays["losses"], **tolerance(case, "losses"))
     for i, stage in enumerate(stages):
-        close = functools.partial(np.testing.assert_allclose, rtol=5e-4, atol=2e-3)  # those of the case "forward"
+        # those of the case "forward"
+        close = functools.partial(np.testing.assert_allclose, rtol=5e-4, atol=2e-3)
         close(losses.tiou(stage.entering_sec, gt)[mask], case.arrays[f"iou_in_{i + 1}"])
         close(stage.refined_sec[mask], case.arrays[f"stage{i + 1}_proposals"])
         close(stage.confidence[mask], case.arrays[f"stage{i + 1}_confidence"])
     assert_norms_and_projections(gradients, case)
     assert_norms_and_projections(updates, case, norm="delta_norm", projection=None)
-    np.testing.assert_allclose([*after, after.sum()], case.arrays["losses_after"], **tolerance(case, "losses_after"))
+    np.testing.assert_allclose(
+        [*after, after.sum()], case.arrays["losses_after"], **tolerance(case, "losses_after")
+    )
 
 
 def test_the_learning_rate_is_the_published_one():
@@ -133,7 +146,9 @@ def test_the_learning_rate_is_the_published_one():
     config = tcanet_config()
     schedule = jax.jit(jax.vmap(make_schedule(config, config.train.epochs * iterations)))
     epoch, iteration, rate = case.arrays["lr"].T
-    np.testing.assert_allclose(schedule((epoch * iterations + iteration).astype(np.int32)), rate, **tolerance(case, "lr"))
+    np.testing.assert_allclose(
+        schedule((epoch * iterations + iteration).astype(np.int32)), rate, **tolerance(case, "lr")
+    )
 
 
 def test_a_short_first_epoch_finishes_the_warm_up():
@@ -155,14 +170,18 @@ def test_the_decay_is_not_part_of_the_gradient():
 
 
 def test_terms_by_hand():
-    """Two positives of four, offsets 0, confidence 0.5, all bands full; a truth the same as its proposal has no loss."""
+    """Two positives of four, offsets 0, confidence 0.5, all bands full; a truth the same as its proposal has
+    no loss.
+    """
     truths = jnp.array([[[0, 10], [20, 30], [50, 60], [0, 1]]], jnp.float32)
     stage = stage_of([[0, 10], [20, 28], [54, 64], [90, 91]])  # IoU 1, 0.8, 6/14, 0
     mask = jnp.ones((1, 4), bool)
     terms = stage_terms(stage, truths, mask, jnp.ones((2, 1, 4)))
     # Of the second: boundaries 0 and 2/8, centre 1/8, width ln(10/8).
     np.testing.assert_allclose(terms[0].sum, 0.5 * (0.25**2 + 0.125**2 + np.log(1.25) ** 2), rtol=1e-5)
-    np.testing.assert_allclose(terms[1].sum, 0.5 * (0.5**2 + 0.3**2 + (0.5 - 6 / 14) ** 2 + 0.5**2), rtol=1e-4)
+    np.testing.assert_allclose(
+        terms[1].sum, 0.5 * (0.5**2 + 0.3**2 + (0.5 - 6 / 14) ** 2 + 0.5**2), rtol=1e-4
+    )
     assert terms[0].count == 2 and terms[1].count == 4
     masked = stage_terms(stage, truths, mask.at[0, 1].set(False), jnp.zeros((2, 1, 4)))
     assert [float(term.count) for term in masked] == [1, 1]
@@ -176,12 +195,18 @@ def test_bands_take_about_as_many_as_there_are_high_ones():
     chosen = losses.confidence_sample(iou, jnp.ones(1500, bool), uniforms, 0.5)
     assert chosen[:100].all()
     assert 60 < chosen[100:500].sum() < 140 and 60 < chosen[500:].sum() < 140
-    edges = losses.confidence_sample(jnp.array([0.5, 0.3, 0.31, 0.9]), jnp.ones(4, bool), jnp.array([[1.0] * 4, [0.0] * 4]), 0.5)
-    np.testing.assert_array_equal(edges, [True, False, True, True])  # 0.5 is in the middle band, 0.3 in the low one
+    edges = losses.confidence_sample(
+        jnp.array([0.5, 0.3, 0.31, 0.9]), jnp.ones(4, bool), jnp.array([[1.0] * 4, [0.0] * 4]), 0.5
+    )
+    # 0.5 is in the middle band, 0.3 in the low one
+    np.testing.assert_array_equal(edges, [True, False, True, True])
 
 
 def test_without_high_proposals_there_is_no_loss_and_no_nan():
-    stage, truths = stage_of([[0, 0], [5, 5], [30, 31]]), jnp.array([[[0, 10], [20, 30], [50, 60]]], jnp.float32)
+    stage, truths = (
+        stage_of([[0, 0], [5, 5], [30, 31]]),
+        jnp.array([[[0, 10], [20, 30], [50, 60]]], jnp.float32),
+    )
 
     def total(stage, truths):
         return sum(
@@ -196,7 +221,11 @@ def test_without_high_proposals_there_is_no_loss_and_no_nan():
 
 def test_curriculum_weights_the_regression_of_positives():
     config = tcanet_config()
-    truths, mask, uniforms = jnp.array([[[0, 10], [20, 30]]], jnp.float32), jnp.ones((1, 2), bool), jnp.ones((2, 1, 2))
+    truths, mask, uniforms = (
+        jnp.array([[[0, 10], [20, 30]]], jnp.float32),
+        jnp.ones((1, 2), bool),
+        jnp.ones((2, 1, 2)),
+    )
     stage = stage_of([[0, 8], [20, 27]], confidence=0.25, refined=[[0, 10], [20, 25]])
     plain = stage_terms(stage, truths, mask, uniforms)
     rows = [stage_terms(stage, truths, mask.at[0, i].set(False), uniforms)[0].sum for i in (1, 0)]
@@ -283,9 +312,13 @@ def test_a_second_pass_only_where_the_weights_need_it(monkeypatch, weights, mode
 
 
 def small_training(seed=0):
-    """(config, batch): two recordings where channel k of the features is high within action k, T = 32, 1 s a step."""
+    """(config, batch): two recordings where channel k of the features is high within action k, T = 32, 1 s a
+    step.
+    """
     config = tcanet_config()
-    config.model.update(channels=32, hidden=16, heads=4, local_heads=2, encoders=1, samples=(8, 16, 8), dropout=0.1)
+    config.model.update(
+        channels=32, hidden=16, heads=4, local_heads=2, encoders=1, samples=(8, 16, 8), dropout=0.1
+    )
     random = np.random.default_rng(seed)
     truths = np.array([[[6, 14]] * 6, [[12, 26]] * 6], np.float32)
     features = 0.1 * random.standard_normal((2, 32, 4)).astype(np.float32)

@@ -16,10 +16,23 @@ from tal_jax.systems.tcanet.lgte import Encoder, in_window
 from tal_jax.systems.tcanet.published import tcanet_from_state_dict
 from tal_jax.systems.tcanet.sampling import interpolate
 from tests.golden import recipe
-from tests.systems.tcanet_golden import assert_norms_and_projections, load, parameters, random_variables, tolerance
+from tests.systems.tcanet_golden import (
+    assert_norms_and_projections,
+    load,
+    parameters,
+    random_variables,
+    tolerance,
+)
 
 ENCODER = dict(
-    heads=8, local_heads=4, window_size=9, hidden=256, dropout=0.1, attention_scale="head", residual="input", dtype=jnp.float32
+    heads=8,
+    local_heads=4,
+    window_size=9,
+    hidden=256,
+    dropout=0.1,
+    attention_scale="head",
+    residual="input",
+    dtype=jnp.float32,
 )
 SMALL = dict(
     channels=32, groups=4, hidden=16, samples=(8, 16, 8), heads=4, local_heads=2, window_size=3, encoders=1, stages=2
@@ -54,13 +67,17 @@ def run(*arrays, **fields):
 def assert_same_proposals(found, expected, rows=slice(None), **close):
     for one, other in zip(found.stages, expected.stages):
         for name in ("refined_sec", "confidence"):
-            np.testing.assert_allclose(getattr(one, name), getattr(other, name)[:, rows], err_msg=name, **close)
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(other, name)[:, rows], err_msg=name, **close
+            )
 
 
 def test_an_encoder_is_the_published_one():
     case = load("lgte")
     params = parameters(case, "lgtes.0.")["encoder_1"]
-    inputs, cotangent = (recipe.array(name, [2, 512, 100]).transpose(0, 2, 1) for name in ("lgte_in", "lgte_cot"))
+    inputs, cotangent = (
+        recipe.array(name, [2, 512, 100]).transpose(0, 2, 1) for name in ("lgte_in", "lgte_cot")
+    )
     encoder, key_mask = Encoder(**ENCODER), jnp.ones((2, 100), bool)
 
     @jax.jit
@@ -76,7 +93,9 @@ def test_an_encoder_is_the_published_one():
     close(output, case.arrays["output"].transpose(0, 2, 1))
     close(found["attention"][0][..., ::4], case.arrays["attention"].transpose(0, 2, 1))
     assert_norms_and_projections({"encoder_1": on_params}, case, "lgtes.0.")
-    np.testing.assert_allclose(np.linalg.norm(on_inputs), case.arrays["grad_input_norm"], **tolerance(case, "grad_norm"))
+    np.testing.assert_allclose(
+        np.linalg.norm(on_inputs), case.arrays["grad_input_norm"], **tolerance(case, "grad_norm")
+    )
 
     local, everywhere = np.asarray(found["local_weights"][0]), np.asarray(found["global_weights"][0])
     dense = everywhere.sum(1)  # (B, T, T)
@@ -137,7 +156,9 @@ def test_a_stage_is_the_published_one():
             values = jnp.stack([term.sum / jnp.maximum(term.count, 1) for term in terms])
             return values.sum() + 0.1 * (stage.refined_sec * cotangent).sum(), (values, stage)
 
-        (_, found), gradients = jax.value_and_grad(total, (0, 1, 2), has_aux=True)(params, features, proposals)
+        (_, found), gradients = jax.value_and_grad(total, (0, 1, 2), has_aux=True)(
+            params, features, proposals
+        )
         return found, gradients, apply(params, features, proposals, 0.2)
 
     (values, trained), gradients, tested = run(params, features, case.arrays["proposals"][:, None])
@@ -151,8 +172,12 @@ def test_a_stage_is_the_published_one():
     close(losses.tiou(case.arrays["proposals"], case.arrays["gt"]), case.arrays["iou"])
     np.testing.assert_allclose(values, case.arrays["losses"], **tolerance(case, "losses"))
     assert_norms_and_projections({"stage_1": gradients[0]}, case, "tbr1.")
-    np.testing.assert_allclose(np.linalg.norm(gradients[1]), case.arrays["grad_features_norm"], **tolerance(case, "grad_norm"))
-    np.testing.assert_allclose(gradients[2][:, 0], case.arrays["grad_proposals"], **tolerance(case, "grad_proposals"))
+    np.testing.assert_allclose(
+        np.linalg.norm(gradients[1]), case.arrays["grad_features_norm"], **tolerance(case, "grad_norm")
+    )
+    np.testing.assert_allclose(
+        gradients[2][:, 0], case.arrays["grad_proposals"], **tolerance(case, "grad_proposals")
+    )
 
 
 def test_updates_are_the_published_ones():
@@ -172,8 +197,14 @@ def test_grouped_convolutions_are_those_of_jax():
     """Each against lax.conv with groups, from samples of a map too."""
     random = np.random.default_rng(0)
     x, kernel = random.standard_normal((2, 16, 8)), random.standard_normal((4, 3, 2, 3))
-    bias, maps, positions = random.standard_normal(12), random.standard_normal((2, 9, 8)), random.uniform(-1, 9, (2, 3, 16))
-    x, kernel, bias, maps, positions = (array.astype(np.float32) for array in (x, kernel, bias, maps, positions))
+    bias, maps, positions = (
+        random.standard_normal(12),
+        random.standard_normal((2, 9, 8)),
+        random.uniform(-1, 9, (2, 3, 16)),
+    )
+    x, kernel, bias, maps, positions = (
+        array.astype(np.float32) for array in (x, kernel, bias, maps, positions)
+    )
 
     @jax.jit
     def both(x, maps, positions):
@@ -186,12 +217,22 @@ def test_grouped_convolutions_are_those_of_jax():
             feature_group_count=4,
         )
         sampled = interpolate(maps, positions.reshape(2, -1)).reshape(6, 16, 8)
-        wanted = [conv(x, window_strides=(1,)), conv(x, window_strides=(2,)), conv(sampled, window_strides=(2,))]
+        wanted = [
+            conv(x, window_strides=(1,)),
+            conv(x, window_strides=(2,)),
+            conv(sampled, window_strides=(2,)),
+        ]
         even, odd = convolve_samples(split_groups(maps, 4), positions, kernel, bias)
         halves = jnp.stack([even, odd], axis=4).reshape(4, 6, 8, 3)
         grouped = split_groups(x, 4)
-        found = [convolve(grouped, kernel, bias), convolve_halves(grouped[:, :, 0::2], grouped[:, :, 1::2], kernel, bias), halves]
-        return [one + bias for one in wanted], [one.transpose(1, 2, 0, 3).reshape(*one.shape[1:3], 12) for one in found]
+        found = [
+            convolve(grouped, kernel, bias),
+            convolve_halves(grouped[:, :, 0::2], grouped[:, :, 1::2], kernel, bias),
+            halves,
+        ]
+        return [one + bias for one in wanted], [
+            one.transpose(1, 2, 0, 3).reshape(*one.shape[1:3], 12) for one in found
+        ]
 
     for wanted, found in zip(*both(x, maps, positions)):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
@@ -202,9 +243,13 @@ def test_proposals_do_not_meet():
     features, proposals, mask, covered = small_problem()
     whole = run(features, proposals, mask, covered)
     order = np.array([3, 0, 4, 5, 1, 2])
-    assert_same_proposals(run(features, proposals[:, order], mask, covered), whole, order, rtol=1e-5, atol=1e-5)
+    assert_same_proposals(
+        run(features, proposals[:, order], mask, covered), whole, order, rtol=1e-5, atol=1e-5
+    )
     for rows in (slice(0, 3), slice(3, 6)):
-        assert_same_proposals(run(features, proposals[:, rows], mask[:, rows], covered), whole, rows, rtol=1e-5, atol=1e-5)
+        assert_same_proposals(
+            run(features, proposals[:, rows], mask[:, rows], covered), whole, rows, rtol=1e-5, atol=1e-5
+        )
     more = jnp.pad(proposals, ((0, 0), (0, 2), (0, 0))), jnp.pad(mask, ((0, 0), (0, 2)))
     padded = run(features, *more, covered)
     np.testing.assert_array_equal(padded.mask, [[True] * 6 + [False] * 2] * 2)
@@ -218,11 +263,15 @@ def test_a_feature_scale_is_a_scale():
     """Twice the seconds for the map and for the proposals: twice the seconds for the refined ones."""
     features, proposals, mask, covered = small_problem()
     once, twice = run(features, proposals, mask, covered), run(features, 2 * proposals, mask, 2 * covered)
-    np.testing.assert_allclose(twice.stages[-1].refined_sec, 2 * once.stages[-1].refined_sec, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        twice.stages[-1].refined_sec, 2 * once.stages[-1].refined_sec, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_odd_proposals_make_no_nan():
-    """Of no width, empty, behind the end, longer than the recording, reversed, padding: outputs and gradients."""
+    """Of no width, empty, behind the end, longer than the recording, reversed, padding: outputs and
+    gradients.
+    """
     features, _, mask, covered = small_problem()
     proposals = jnp.array([[[5, 5], [0, 0], [30, 40], [0, 100], [6, 4], [1, 1]]] * 2, jnp.float32)
     module, config = small(encoders=0), tcanet_config()
@@ -258,7 +307,8 @@ def test_the_padding_mask_hides_padding():
     quiet, loud = features.at[0, 14:].set(0.0), features.at[0, 14:].set(9.0)
     masked = [run(x, *rest, lengths, padding_mask=True, stages=0).encoded[0] for x in (quiet, loud)]
     plain = [run(x, *rest, lengths, stages=0).encoded[0] for x in (quiet, loud)]
-    # The convolutions carry padding two steps far, and so does the attention to the steps they reach; the mask hides the rest.
+    # The convolutions carry padding two steps far, and so does the attention to the steps they reach; the
+    # mask hides the rest.
     inner = [run(x, *rest, lengths - 2, padding_mask=True, stages=0).encoded[0, :11] for x in (quiet, loud)]
     np.testing.assert_allclose(*inner, rtol=1e-5, atol=1e-5)
     assert np.abs(plain[0] - plain[1])[:8].max() > 1.2 * np.abs(masked[0] - masked[1])[:8].max() > 0
@@ -268,17 +318,26 @@ def test_fields_of_the_report():
     """attention_scale, residual and local heads change what is encoded, g and the steps what is refined."""
     problem = small_problem()
     base = run(*problem, stages=0)
-    for fields in (dict(attention_scale="channels"), dict(residual="output"), dict(local_heads=4), dict(local_heads=0)):
+    for fields in (
+        dict(attention_scale="channels"),
+        dict(residual="output"),
+        dict(local_heads=4),
+        dict(local_heads=0),
+    ):
         assert np.abs(run(*problem, stages=0, **fields).encoded - base.encoded).max() > 1e-4, fields
     segments, offsets = jnp.array([[10.0, 14.0]]), jnp.array([[0.5, -0.25]])
     np.testing.assert_allclose(tbr.move_boundaries(segments, offsets, 0.2), [[10.4, 13.8]], rtol=1e-6)
     np.testing.assert_allclose(
-        tbr.move_centre_and_width(segments, jnp.array([[0.5, np.log(2.0)]]), 1.0, 1.0), [[10.0, 18.0]], rtol=1e-6
+        tbr.move_centre_and_width(segments, jnp.array([[0.5, np.log(2.0)]]), 1.0, 1.0),
+        [[10.0, 18.0]],
+        rtol=1e-6,
     )
     stage, moved = run(*problem).stages[0], run(*problem, g_test=1.0, stages=1).stages[0]
     difference = 0.5 * 0.8 * stage.boundary_offsets * np.diff(stage.entering_sec)
     unclipped = (stage.refined_sec > 0) & (moved.refined_sec > 0)
-    np.testing.assert_allclose((moved.refined_sec - stage.refined_sec)[unclipped], difference[unclipped], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        (moved.refined_sec - stage.refined_sec)[unclipped], difference[unclipped], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_stages_learn_through_those_that_follow_unless_detached():
@@ -299,7 +358,9 @@ def test_stages_learn_through_those_that_follow_unless_detached():
 def test_dropout_and_bfloat16():
     problem = small_problem()
     model = small(dropout=0.3, stages=0)
-    apply = jax.jit(lambda key: model.apply(compiled()[0], *problem, train=True, rngs={"dropout": key}).encoded)
+    apply = jax.jit(
+        lambda key: model.apply(compiled()[0], *problem, train=True, rngs={"dropout": key}).encoded
+    )
     first, again, other = apply(jax.random.key(0)), apply(jax.random.key(0)), apply(jax.random.key(1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
@@ -321,7 +382,9 @@ def test_sizes_are_the_published_ones():
 
 def test_unknown_names_and_masks_of_a_checkpoint():
     case = load("lgte")
-    values = {f"module.lgtes.0.{name}": np.zeros(shape, np.float32) for name, shape in case.info["params"].items()}
+    values = {
+        f"module.lgtes.0.{name}": np.zeros(shape, np.float32) for name, shape in case.info["params"].items()
+    }
     tree = tcanet_from_state_dict(values | {"module.lgtes.0.self_atten.mask_matrix": np.zeros((1, 8, 4, 4))})
     assert set(tree["encoder_1"]) == {"query_key_value", "output", "expand", "contract", "norm_1", "norm_2"}
     with pytest.raises(DataError, match="not of a published TCANet checkpoint: tbr4.weight"):

@@ -38,7 +38,9 @@ def test_samples_and_gradients_are_the_published_ones(product, monkeypatch):
 
 
 def test_a_ramp_gives_the_ramp():
-    """The published ramp, and that a feature that is its own place reads as the place: a second is 1 / 0.4 rows."""
+    """The published ramp, and that a feature that is its own place reads as the place: a second is 1 / 0.4
+    rows.
+    """
     case = load("sampling")
     interval = case.info["hyper"]["interval"]
     positions = segment_positions(jnp.float32(3), jnp.float32(6), jnp.float32(12 * interval), 12, 5)
@@ -46,23 +48,34 @@ def test_a_ramp_gives_the_ramp():
     np.testing.assert_allclose(sampled[:, 0], case.arrays["single"][0, 0], **tolerance(case, "values"))
 
     segment = jnp.array([4.0, 8.0])
-    places = interpolate(jnp.arange(30.0)[:, None], context_positions(segment, jnp.float32(30 * 0.4), 30))[:, 0]
+    places = interpolate(jnp.arange(30.0)[:, None], context_positions(segment, jnp.float32(30 * 0.4), 30))[
+        :, 0
+    ]
     times_sec = np.concatenate(
-        [2 + 2 * (np.arange(32) + 0.5) / 32, 4 + 4 * (np.arange(64) + 0.5) / 64, 8 + 2 * (np.arange(32) + 0.5) / 32]
+        [
+            2 + 2 * (np.arange(32) + 0.5) / 32,
+            4 + 4 * (np.arange(64) + 0.5) / 64,
+            8 + 2 * (np.arange(32) + 0.5) / 32,
+        ]
     )
     np.testing.assert_allclose(places, times_sec / 0.4 - 0.5, rtol=1e-5)
 
 
 def test_a_context_outside_reads_the_edge_row_by_half():
     features = jnp.array([[3.0], [5.0], [7.0]])
-    before, _, after = np.split(np.asarray(interpolate(features, context_positions(jnp.array([0.0, 6.0]), 6.0, 3))), [32, 96])
+    before, _, after = np.split(
+        np.asarray(interpolate(features, context_positions(jnp.array([0.0, 6.0]), 6.0, 3))), [32, 96]
+    )
     np.testing.assert_allclose(before, 1.5)
     np.testing.assert_allclose(after, 3.5)
 
 
 def test_every_map_has_its_own_samples():
     random = np.random.default_rng(0)
-    maps, positions = random.standard_normal((2, 3, 7, 4)).astype(np.float32), random.uniform(-2, 8, (2, 3, 5)).astype(np.float32)
+    maps, positions = (
+        random.standard_normal((2, 3, 7, 4)).astype(np.float32),
+        random.uniform(-2, 8, (2, 3, 5)).astype(np.float32),
+    )
     together = jax.jit(interpolate)(maps, positions)
     rows = np.pad(maps, ((0, 0), (0, 0), (3, 3), (0, 0)))  # zeros outside
     for i in np.ndindex(2, 3, 5):
@@ -74,7 +87,9 @@ def test_every_map_has_its_own_samples():
 
     of_each = jax.jit(jax.grad(total))
     shared = jnp.asarray(positions[0])  # the same places for the first axis of the maps
-    np.testing.assert_allclose(of_each(shared), of_each(jnp.stack([shared, shared])).sum(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        of_each(shared), of_each(jnp.stack([shared, shared])).sum(0), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_nothing_covered_makes_no_nan():

@@ -25,7 +25,12 @@ def weak_config(system, folder, **window):
     config = ecm_config() if system == "ecm" else kt_mgfn_config()
     config.name = system
     config.data = tiny_config.get_config("toy").data
-    config.data.update(annotations=str(folder / "labels.json"), features=str(folder), samples_per_frame=2, statistics_samples=8)
+    config.data.update(
+        annotations=str(folder / "labels.json"),
+        features=str(folder),
+        samples_per_frame=2,
+        statistics_samples=8,
+    )
     config.window.update(frames=32, snippets=32, train_stride_frames=4, test_stride_frames=16, **window)
     config.evaluate.tious = (0.3, 0.5)
     config.decode.nms_extra_sec = 0.0
@@ -46,8 +51,16 @@ def test_windows_and_their_labels(tiny_data):
     dataset = load_dataset(config)
     assert dataset.annotations.classes == ("fast", "slow")
     found = {(item.name, item.offset): item.classes for item in weak_windows(config, dataset)}
-    # monday: slow 1.2-4.4 s, fast 6-8.4, slow 11-15, fast 17-20.6 of 22; windows of 4 s, the last one flush with the end
-    assert [found.get(("monday", offset)) for offset in (0, 20, 40, 60, 80, 90)] == [(1,), (0,), (1,), (1,), (0,), (0,)]
+    # monday: slow 1.2-4.4 s, fast 6-8.4, slow 11-15, fast 17-20.6 of 22; windows of 4 s, the last one flush
+    # with the end
+    assert [found.get(("monday", offset)) for offset in (0, 20, 40, 60, 80, 90)] == [
+        (1,),
+        (0,),
+        (1,),
+        (1,),
+        (0,),
+        (0,),
+    ]
     config.window.min_label_sec = 0.3  # of slow there is 0.4 s in the second window, of fast in the third
     assert [item.classes for item in weak_windows(config, dataset)][:3] == [(1,), (0, 1), (0, 1)]
     config.window.frames = 0
@@ -77,7 +90,8 @@ def without_times(database):
 def test_labels_alone_train_on_whole_recordings_only(tiny_data, tmp_path):
     config = weak_config("ecm", rewritten(tiny_data, tmp_path, without_times))
     with pytest.raises(
-        DataError, match="'monday' has labels without times and 110 features, more than a window; set config.window.fr"
+        DataError,
+        match="'monday' has labels without times and 110 features, more than a window; set config.window.fr",
     ):
         weak_windows(config, load_dataset(config))
     config.window.frames = 0
@@ -114,24 +128,33 @@ def test_clips_are_augmented_as_windows_are(tiny_data, tmp_path):
 
 
 def add_clip(database):
-    database["holiday"] = {"subset": "clips", "duration": 3.0, "annotations": [{"label": "slow", "segment": [0, 3]}]}
+    database["holiday"] = {
+        "subset": "clips",
+        "duration": 3.0,
+        "annotations": [{"label": "slow", "segment": [0, 3]}],
+    }
 
 
 def test_clips_that_are_not_there(tiny_data, tmp_path):
     config = weak_config("kt_mgfn", tiny_data)
     config.data.clips_subset = "clips"
     with pytest.raises(
-        DataError, match="'clips' of config.data.clips_subset; the annotations have 'test', 'train'. Add .*row=cascade"
+        DataError,
+        match="'clips' of config.data.clips_subset; the annotations have 'test', 'train'. Add .*row=cascade",
     ):
         training_examples(config, load_dataset(config))
     config = weak_config("kt_mgfn", rewritten(tiny_data, tmp_path, add_clip))
     config.data.update(clips_subset="clips", allow_missing=True)
-    with pytest.raises(DataError, match="No recording of 'clips', the subset of trimmed clips, has features; add them, or"):
+    with pytest.raises(
+        DataError, match="No recording of 'clips', the subset of trimmed clips, has features; add them, or"
+    ):
         training_examples(config, load_dataset(config))
 
 
 def test_a_recording_without_labels_is_left_out(tiny_data, tmp_path, caplog):
-    config = weak_config("ecm", rewritten(tiny_data, tmp_path, lambda database: database["monday"].update(annotations=[])))
+    config = weak_config(
+        "ecm", rewritten(tiny_data, tmp_path, lambda database: database["monday"].update(annotations=[]))
+    )
     config.window.frames = 0
     assert [item.name for item in weak_windows(config, load_dataset(config))] == ["tuesday"]
     assert "Recording 'monday' of the subset 'train' has no label; it is left out." in caplog.text
@@ -164,11 +187,16 @@ def test_published_feature_files(tmp_path):
     rng = np.random.default_rng(0)
     rgb, flow = rng.normal(size=(2, 7, 3)).astype(np.float32)
     np.savez(tmp_path / "ecm.npz", feat_spa=rgb.T, feat_tem=flow.T, cls_label=np.ones(2))
-    np.testing.assert_array_equal(read_features(tmp_path / "ecm.npz", data_config()).array, np.concatenate([rgb, flow], axis=1))
+    np.testing.assert_array_equal(
+        read_features(tmp_path / "ecm.npz", data_config()).array, np.concatenate([rgb, flow], axis=1)
+    )
     for stream, array in (("rgb", rgb), ("flow", flow)):
         (tmp_path / "train" / stream).mkdir(parents=True)
         np.save(tmp_path / "train" / stream / "v.npy", array)
-    np.testing.assert_array_equal(read_features(tmp_path / "train" / "rgb" / "v.npy", data_config()).array, np.concatenate([rgb, flow], axis=1))
+    np.testing.assert_array_equal(
+        read_features(tmp_path / "train" / "rgb" / "v.npy", data_config()).array,
+        np.concatenate([rgb, flow], axis=1),
+    )
     np.save(tmp_path / "train" / "flow" / "v.npy", flow[0])
     with pytest.raises(DataError, match=r"flow.v.npy holds an array of shape \(3,\)"):
         read_features(tmp_path / "train" / "rgb" / "v.npy", data_config())
@@ -205,7 +233,9 @@ def test_learning_from_labels_of_windows(tiny_data, tmp_path, system, least):
 def whole_config(folder):
     """A small ECM on whole recordings, the features of each spread over its frames, 30 a second."""
     config = folder_config.get_config("ecm")
-    config.data.update(annotations=str(folder / "labels.json"), features=str(folder), stride_frames=0, fps=30.0)
+    config.data.update(
+        annotations=str(folder / "labels.json"), features=str(folder), stride_frames=0, fps=30.0
+    )
     config.window.snippets = 24
     config.model.hidden = 8
     config.train.update(epochs=2, batch_size=2)
@@ -233,7 +263,9 @@ def test_whole_recordings_of_any_length_and_a_new_one(tiny_data, tmp_path):
 
     rows = np.random.default_rng(0).standard_normal((130, 3))
     (tmp_path / "new.csv").write_text("x,y,z\n" + "\n".join(",".join(map(str, row)) for row in rows))
-    with pytest.raises(DataError, match="How long .*new.csv lasts is not known; say how many frames apart its features are"):
+    with pytest.raises(
+        DataError, match="How long .*new.csv lasts is not known; say how many frames apart its features are"
+    ):
         predict.predict(config, tmp_path, str(tmp_path / "new.csv"))
     config.data.update(stride_frames=3, snippet_frames=3)
     predict.predict(config, tmp_path, str(tmp_path / "new.csv"), draw="cas")

@@ -53,7 +53,9 @@ def test_ecm_learns_with_dropout_on_two_devices(impl):
 
 
 def small_kt_mgfn():
-    """Two epochs, here steps, of each stage; little to compile. The discrepancy, each device's own, has no weight."""
+    """Two epochs, here steps, of each stage; little to compile. The discrepancy, each device's own, has no
+    weight.
+    """
     config = kt_mgfn_config()
     config.model.update(width=4, predictor_width=4, anchors=(2.0, 4.0), dilations=(1,), cascade=False)
     config.stages.update(source_epochs=2, target_epochs=2, boundary_epochs=2, boundary_learning_rate=0.1)
@@ -64,7 +66,9 @@ def small_kt_mgfn():
 
 def run_kt_mgfn(impl, num_devices, config=None):
     config = config or small_kt_mgfn()
-    return run_step(config, four_recordings(), impl, num_devices, 6, make_optimizer(config, config.train.epochs))
+    return run_step(
+        config, four_recordings(), impl, num_devices, 6, make_optimizer(config, config.train.epochs)
+    )
 
 
 @functools.cache

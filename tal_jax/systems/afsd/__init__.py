@@ -11,7 +11,8 @@ from tal_jax.systems.afsd.model import AFSD, Block
 
 
 def build(config, num_classes):
-    """The Flax module that `config.model` describes, for sequences (B, window, C_in) or, with I3D, clips (B, window, H, W, C).
+    """The Flax module that `config.model` describes, for sequences (B, window, C_in) or, with I3D, clips (B,
+    window, H, W, C).
 
     num_classes: background not counted. Raises DataError for a bad config.
     """

@@ -1,4 +1,6 @@
-"""Every field of AFSD and DW-AFSD beside those of `base_config`; defaults: the published code on THUMOS14 (docs/afsd.md)."""
+"""Every field of AFSD and DW-AFSD beside those of `base_config`; defaults: the published code on THUMOS14
+(docs/afsd.md).
+"""
 
 import ml_collections
 
@@ -28,16 +30,21 @@ def require_valid(config):
     require_fields(config, CHOICES)
     for field in ("channels", "backbone_width"):
         if config.model.get(field, 0) % config.model.groups:
-            raise DataError(f"config.model.{field} is {config.model[field]}; it must be a multiple of config.model.groups.")
+            raise DataError(
+                f"config.model.{field} is {config.model[field]}; it must be a multiple of "
+                f"config.model.groups."
+            )
     if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
         raise DataError(
-            "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of the 6 levels."
+            "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of "
+            "the 6 levels."
         )
     if config.model.masked and config.model.backbone == "i3d":
         raise DataError("config.model.masked is True; I3D sees padding as it was published, set it to False.")
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
-            f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of the last level."
+            f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of "
+            f"the last level."
         )
 
 
@@ -60,7 +67,8 @@ def afsd_config(system="dw_afsd", of_frames=False):
     model.top_down = True  # ActivityNet: False
     model.normal_heads = False  # ActivityNet: True
     model.boundary_pool_grad = "exact"  # 'reference': the gradient that the published CUDA code computes
-    model.masked = False  # as published; True: the network sees nothing of the padding behind a short recording
+    # as published; True: the network sees nothing of the padding behind a short recording
+    model.masked = False
     model.backbone = "i3d" if of_frames else "sequence"
     if of_frames:
         model.i3d_width = 1.0  # factor on the channels of I3D
@@ -85,7 +93,8 @@ def afsd_config(system="dw_afsd", of_frames=False):
     loss.level_bounds = ()  # ActivityNet: (low, high) frames of the longer side, for each level
     loss.smooth_l1 = False  # ActivityNet: True
     loss.per_recording = False  # ActivityNet: True, normalise each recording by its own counts
-    loss.quality_target_gradient = True  # as published: gradient flows through the tIoU that the quality should predict
+    # as published: gradient flows through the tIoU that the quality should predict
+    loss.quality_target_gradient = True
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
     loss.contrastive_rule = "thumos14"  # which actions are long enough to be split; or 'activitynet'
 
@@ -93,12 +102,14 @@ def afsd_config(system="dw_afsd", of_frames=False):
     on = system == "dw_afsd"
     c.weights = on  # dynamic weights (Eq. 6-8)
     c.schedule = on  # curriculum (Eq. 9); without it alpha = constant_alpha
-    c.auxiliary = "branch" if on else "none"  # Eq. 10; 'classification': on the refined class scores instead (Table 6)
+    # Eq. 10; 'classification': on the refined class scores instead (Table 6)
+    c.auxiliary = "branch" if on else "none"
     c.alpha_0 = 0.4  # Table 1
     c.constant_alpha = 0.5  # the paper is silent
     # The paper is silent on all that follows; docs/afsd.md has the reasons and what a change costs.
     c.first_epoch = 0  # t of Eq. 9 in the first epoch: 0 or 1
-    c.loc_score = "tiou"  # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
+    # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
+    c.loc_score = "tiou"
     c.stage_weights = "own"  # w of a stage is of its 'own' scores; 'shared': it is the auxiliary target
     c.weighted = WEIGHTED  # which losses are weighted; 'refined_loc': Eq. 7 on the refined offsets too
     c.detach = True  # no gradient through the weights
@@ -116,14 +127,16 @@ def afsd_config(system="dw_afsd", of_frames=False):
 def sequence_config(system="dw_afsd", of_frames=False):
     """A config for networks that start from nothing, on features or sensor signals: what served SBHAR well.
 
-    The published schedule fine-tunes a video network, with batches of one. The fields are those of `afsd_config`.
+    The published schedule fine-tunes a video network, with batches of one. The fields are those of
+    `afsd_config`.
     """
     config = afsd_config(system, of_frames)
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
     config.model.masked = not of_frames  # I3D sees padding like a recording
     config.window.background = 0.1
     config.augment.crop = 0.1
-    config.loss.quality_target_gradient = False  # with it, segments can shrink to nothing: an easy tIoU to predict
+    # with it, segments can shrink to nothing: an easy tIoU to predict
+    config.loss.quality_target_gradient = False
     config.loss.contrastive_weight = 0.0  # costs a second forward pass
     config.train.epochs = 48
     config.train.batch_size = 8
@@ -141,8 +154,8 @@ def input_config(system, input):
 
     Args:
       system: 'afsd' or 'dw_afsd'.
-      input: what the network reads: 'features', or the frames 'rgb' or 'flow', which train the published network
-        from Kinetics weights.
+      input: what the network reads: 'features', or the frames 'rgb' or 'flow', which train the published
+        network from Kinetics weights.
     """
     if input == "features":
         return sequence_config(system)

@@ -1,7 +1,7 @@
 """AFSD boundary contrastive learning: the split-and-fill rearrangement of a window. NumPy, on the host.
 
-An action is split in two and the hole is filled with background from elsewhere in the window, so that the network sees the
-same action with two boundaries more.
+An action is split in two and the hole is filled with background from elsewhere in the window, so that the
+network sees the same action with two boundaries more.
 """
 
 import math
@@ -10,31 +10,38 @@ import numpy as np
 
 
 def min_action_length(shortest_action_frames, activitynet=False):
-    """AFSD: th, the shortest stretch in frames worth splitting off, from the recording's `windows.shortest_action`."""
+    """AFSD: th, the shortest stretch in frames worth splitting off, from the recording's
+    `windows.shortest_action`.
+    """
     return math.floor(shortest_action_frames) // 4 if activitynet else math.ceil(shortest_action_frames)
 
 
 def rearrange(segments, min_action_length, window, rng, activitynet=False):
-    """AFSD: splits a random action of the window at a random frame and fills the hole with a random stretch of background.
+    """AFSD: splits a random action of the window at a random frame and fills the hole with a random stretch
+    of background.
 
     Args:
         segments: (N, 2) float, the actions of the window in frames.
         min_action_length: th, int, frames of the stretch.
         window: length L in frames.
         rng: np.random.Generator.
-        activitynet: True: an action of exactly 2*th may be split too, as the published ActivityNet loader does.
+        activitynet: True: an action of exactly 2*th may be split too, as the published ActivityNet loader
+            does.
 
     Returns:
-        dict of `frame_map` (L,) int32, frame j of the new window is frame frame_map[j] of the old; `proposals` (3, 2)
-        float32, in frames of the new window: first part of the action, second part, background between; `valid` bool,
-        False where no action is long enough or no gap holds the stretch: the map is the identity, the proposals 0.
+        dict of `frame_map` (L,) int32, frame j of the new window is frame frame_map[j] of the old;
+        `proposals` (3, 2) float32, in frames of the new window: first part of the action, second part,
+        background between; `valid` bool, False where no action is long enough or no gap holds the stretch:
+        the map is the identity, the proposals 0.
     """
     segments = np.asarray(segments, np.float64).reshape(-1, 2)
     length = segments[:, 1] - segments[:, 0]
     long_enough = length >= 2 * min_action_length if activitynet else length > 2 * min_action_length
     gaps = background_gaps(segments, min_action_length, window)
     if not long_enough.any() or not len(gaps):
-        return dict(frame_map=np.arange(window, dtype=np.int32), proposals=np.zeros((3, 2), np.float32), valid=False)
+        return dict(
+            frame_map=np.arange(window, dtype=np.int32), proposals=np.zeros((3, 2), np.float32), valid=False
+        )
     start, end = rng.choice(segments[long_enough])
     # An action of exactly 2*th leaves one frame to split at.
     last = max(math.ceil(end - start - min_action_length) - 1, min_action_length)
@@ -46,7 +53,8 @@ def rearrange(segments, min_action_length, window, rng, activitynet=False):
 
 
 def background_gaps(segments, min_action_length, window):
-    """AFSD: the gaps between neighbouring boundaries that hold more than th whole frames and are not an action themselves.
+    """AFSD: the gaps between neighbouring boundaries that hold more than th whole frames and are not an
+    action themselves.
 
     Args, Returns: segments (N, 2) float64; gaps (G, 2) float64, both in frames of the window.
     """
@@ -63,8 +71,8 @@ def background_gaps(segments, min_action_length, window):
 def split_and_fill(action, split_frame, background_frame, min_action_length, window):
     """AFSD: the rearrangement for given choices; result as of `rearrange`.
 
-    th frames from `background_frame` on move to `split_frame`; what lay between shifts by th. If the background lies after
-    the action its second part moves later, else its first part moves earlier.
+    th frames from `background_frame` on move to `split_frame`; what lay between shifts by th. If the
+    background lies after the action its second part moves later, else its first part moves earlier.
     """
     start, end = action
     split, background, block = int(split_frame), int(background_frame), int(min_action_length)

@@ -20,7 +20,8 @@ class Locations(NamedTuple):
 def decode(config, *outputs):
     """The best candidates of each window, see `candidates.best_of_window`.
 
-    Two streams are fused by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments' (ActivityNet).
+    Two streams are fused by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments'
+    (ActivityNet).
 
     Args:
       config: the run's config.
@@ -36,10 +37,11 @@ def decode(config, *outputs):
 def of_locations(config, outputs):
     """Segments and class scores of every location.
 
-    Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its score takes the
-    place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`), or is the score of the most
-    probable class by itself (`'aux_only'`). Without `decode.refined` the coarse heads speak alone: coarse segments, coarse softmax.
-    A location behind the end of the recording has score 0, and no segment reaches behind it.
+    Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its
+    score takes the place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`),
+    or is the score of the most probable class by itself (`'aux_only'`). Without `decode.refined` the coarse
+    heads speak alone: coarse segments, coarse softmax. A location behind the end of the recording has score
+    0, and no segment reaches behind it.
 
     Args:
       config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
@@ -61,7 +63,9 @@ def of_locations(config, outputs):
 
 
 def _scores(config, outputs):
-    """Score of every location for each class, by the heads that `decode.refined` and `decode.final_score` name. (B, N, K)."""
+    """Score of every location for each class, by the heads that `decode.refined` and `decode.final_score`
+    name. (B, N, K).
+    """
     if not config.decode.refined:
         return jax.nn.softmax(outputs.coarse_logits)[..., 1:]
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
@@ -78,21 +82,36 @@ def _scores(config, outputs):
 
 
 def fuse_streams(first, second):
-    """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before decoding."""
-    names = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits", "auxiliary_logits")
-    averaged = {name: 0.5 * (getattr(first, name) + getattr(second, name)) for name in names if getattr(first, name) is not None}
+    """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before
+    decoding.
+    """
+    names = (
+        "coarse_distances",
+        "coarse_logits",
+        "refined_offsets",
+        "refined_logits",
+        "quality_logits",
+        "auxiliary_logits",
+    )
+    averaged = {
+        name: 0.5 * (getattr(first, name) + getattr(second, name))
+        for name in names
+        if getattr(first, name) is not None
+    }
     return first.replace(**averaged)
 
 
 def of_two_streams(config, first, second):
-    """Two-stream fusion (ActivityNet, as published): each network is decoded by itself, logits are averaged for the scores.
+    """Two-stream fusion (ActivityNet, as published): each network is decoded by itself, logits are averaged
+    for the scores.
 
     Args:
       config: the run's config.
       first, second: Outputs of the two networks.
 
     Returns:
-      Locations: start and end are the geometric means of both networks' starts and ends, frames of the window.
+      Locations: start and end are the geometric means of both networks' starts and ends, frames of the
+        window.
     """
     segments = jnp.sqrt(of_locations(config, first).segments * of_locations(config, second).segments)
     return Locations(segments, of_locations(config, fuse_streams(first, second)).scores)

@@ -1,4 +1,6 @@
-"""Label assignment of AFSD: which location answers for which ground truth. All lengths in frames of the window."""
+"""Label assignment of AFSD: which location answers for which ground truth. All lengths in frames of the
+window.
+"""
 
 from typing import NamedTuple
 
@@ -28,22 +30,27 @@ class Assignment(NamedTuple):
 
 
 def assign_coarse(anchors, segments, labels, length_bounds=None):
-    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it, the first of equals.
+    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it, the
+    first of equals.
 
     Args:
       anchors: (N,) frames.
       segments: (B, G, 2) truths; labels: (B, G), 0 marks padding.
-      length_bounds: (N, 2) or None. ActivityNet: only truths with low < max(left, right) <= high of the location's level.
+      length_bounds: (N, 2) or None. ActivityNet: only truths with low < max(left, right) <= high of the
+        location's level.
 
     Returns:
       An Assignment.
     """
-    distances = jnp.stack([anchors[:, None] - segments[:, None, :, 0], segments[:, None, :, 1] - anchors[:, None]], axis=-1)
+    distances = jnp.stack(
+        [anchors[:, None] - segments[:, None, :, 0], segments[:, None, :, 1] - anchors[:, None]], axis=-1
+    )
     candidate = (distances >= 0).all(-1) & (labels > 0)[:, None, :]  # (B, N, G)
     if length_bounds is not None:
         longest = distances.max(-1)
         candidate &= (longest > length_bounds[:, None, 0]) & (longest <= length_bounds[:, None, 1])
-    chosen = jnp.argmin(jnp.where(candidate, distances.sum(-1), jnp.inf), axis=-1)  # (B, N), the first minimum
+    # (B, N), the first minimum
+    chosen = jnp.argmin(jnp.where(candidate, distances.sum(-1), jnp.inf), axis=-1)
     positive = candidate.any(-1)
     assigned = jnp.take_along_axis(distances, chosen[:, :, None, None], axis=2)[:, :, 0]
     return Assignment(
@@ -67,7 +74,9 @@ def assign(config, outputs, batch):
     if config.level_bounds:
         cells = jnp.asarray([level.shape[1] for level in outputs.pyramid])
         total = int(outputs.anchors.shape[0])
-        bounds = jnp.repeat(jnp.asarray(config.level_bounds, jnp.float32), cells, axis=0, total_repeat_length=total)
+        bounds = jnp.repeat(
+            jnp.asarray(config.level_bounds, jnp.float32), cells, axis=0, total_repeat_length=total
+        )
     valid = (outputs.anchors[None] < batch["num_frames"][:, None]) & (batch["sample_mask"] > 0)[:, None]
     coarse = assign_coarse(outputs.anchors, batch["segments_frame"], batch["labels"], bounds)
     coarse_labels = jnp.where(valid, coarse.labels, 0)

@@ -1,4 +1,6 @@
-"""ECM, Equivalent Classification Mapping: detection learned from which classes a recording holds, not from when (Zhao et al.)."""
+"""ECM, Equivalent Classification Mapping: detection learned from which classes a recording holds, not from
+when (Zhao et al.).
+"""
 
 import jax
 import jax.numpy as jnp

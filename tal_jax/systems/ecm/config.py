@@ -15,7 +15,8 @@ CHOICES = {
     "window.snippets": "[1, 100000]",
 }
 
-# ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on THUMOS14.
+# ECM Table 4: row -> the fields that differ from `ecm_config`. With the published mAP at tIoU 0.5 on
+# THUMOS14.
 TABLE_4 = {
     "pre": {"model.streams": "pre", "loss.c2c_weight": 0.0, "loss.a2c_weight": 0.0},  # 19.6
     "post": {"model.streams": "post", "loss.c2c_weight": 0.0, "loss.a2c_weight": 0.0},  # 17.1
@@ -33,7 +34,8 @@ def require_model(config):
     model = config.model
     if not model.shared_classifier and model.streams != "both":
         raise DataError(
-            f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a classifier of its own "
+            f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a "
+            f"classifier of its own "
             "needs streams 'both'."
         )
 
@@ -44,12 +46,14 @@ def require_valid(config):
     model, loss = config.model, config.loss
     if loss.c2c_weight and model.streams != "both":
         raise DataError(
-            f"config.loss.c2c_weight is {loss.c2c_weight}, which compares two streams, but config.model.streams is "
+            f"config.loss.c2c_weight is {loss.c2c_weight}, which compares two streams, but "
+            f"config.model.streams is "
             f"'{model.streams}'; set one to 0 or the other to 'both'."
         )
     if loss.a2c_weight and model.streams == "pre":
         raise DataError(
-            f"config.loss.a2c_weight is {loss.a2c_weight}, but config.model.streams is 'pre', which has no background scores; "
+            f"config.loss.a2c_weight is {loss.a2c_weight}, but config.model.streams is 'pre', which has no "
+            f"background scores; "
             "set one to 0 or the other to 'both'."
         )
 
@@ -73,22 +77,27 @@ def ecm_config(row="full"):
     model.shared_classifier = True  # False: the post stream has a classifier of its own
     model.class_specific_weights = True  # False: one weight a snippet for all classes
     model.background_weights = "w*(1-w)"  # the published code; '1-w': the paper (Eq. 2)
-    model.remat = True  # do the first convolution again in the backward pass: an eighth more time, less memory
+    # do the first convolution again in the backward pass: an eighth more time, less memory
+    model.remat = True
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.c2c_weight = 0.05  # alpha: both streams give the same scores; 0 = off
     loss.a2c_weight = 5.0  # beta: action and background apart; ActivityNet: 1, the paper 5; 0 = off
-    loss.a2c_score = "softmax"  # "score" of Eq. 4: over all of action and background (published code); or 'sigmoid' of each
+    # "score" of Eq. 4: over all of action and background (published code); or 'sigmoid' of each
+    loss.a2c_score = "softmax"
 
     config.localize = localize = ml_collections.ConfigDict()
     localize.activations = "logits"  # of a snippet; 'softmax': its classes exclude each other
     localize.min_probability = 0.25  # tau; ActivityNet 1.2: 0.12; 1.3: 0.05
-    localize.thresholds = tuple(np.arange(0.01, 0.2, 0.025).tolist())  # 0.01 to 0.185; ActivityNet: arange(0, 0.175, 0.025)
-    localize.outer_ratio = 0.4  # lambda: how far outside of a segment to look, of its length; ActivityNet: 0.5
+    # 0.01 to 0.185; ActivityNet: arange(0, 0.175, 0.025)
+    localize.thresholds = tuple(np.arange(0.01, 0.2, 0.025).tolist())
+    # lambda: how far outside of a segment to look, of its length; ActivityNet: 0.5
+    localize.outer_ratio = 0.4
     localize.probability_weight = 0.15  # gamma; ActivityNet: 0.45
 
     config.decode.nms_tiou = 0.6  # ActivityNet: 0.7
-    config.decode.nms_extra_sec = 1.0  # added to lengths and overlaps, as published; so short neighbours suppress each other
+    # added to lengths and overlaps, as published; so short neighbours suppress each other
+    config.decode.nms_extra_sec = 1.0
 
     config.train.epochs = 150  # ActivityNet: 36
     config.train.batch_size = 16  # ActivityNet: 128

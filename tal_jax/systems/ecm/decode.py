@@ -1,4 +1,6 @@
-"""From the outputs of ECM to scored segments of a window (ECM section 3.5, as its published code has it; docs/ecm.md)."""
+"""From the outputs of ECM to scored segments of a window (ECM section 3.5, as its published code has it;
+docs/ecm.md).
+"""
 
 import jax
 
@@ -10,7 +12,8 @@ def decode(config, outputs):
     """What `localize` needs of each window, on the device.
 
     Returns:
-      dict: `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; `probabilities` (B, K).
+      dict: `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; `probabilities`
+        (B, K).
     """
     cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
     return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}

@@ -13,8 +13,8 @@ def training_examples(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      (items, make_example): a list of WeakWindow, and (WeakWindow, np.random.Generator) -> example, a dict of inputs (T, C) and
-      labels (K,), see `weak.weak_example`, and slots (S,) int32, see `losses.label_slots`.
+      (items, make_example): a list of WeakWindow, and (WeakWindow, np.random.Generator) -> example, a dict of
+      inputs (T, C) and labels (K,), see `weak.weak_example`, and slots (S,) int32, see `losses.label_slots`.
 
     Raises:
       DataError: see `weak.weak_windows`.

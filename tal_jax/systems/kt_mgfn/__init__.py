@@ -1,4 +1,6 @@
-"""KT-MGFN: actions of long recordings from labels of whole recordings, with help from trimmed clips (HACS Challenge 2021)."""
+"""KT-MGFN: actions of long recordings from labels of whole recordings, with help from trimmed clips (HACS
+Challenge 2021).
+"""
 
 import jax.numpy as jnp
 

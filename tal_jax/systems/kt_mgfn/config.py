@@ -1,7 +1,7 @@
 """Every field of KT-MGFN beside those of `base_config`, the rows of its ablation, and its training stages.
 
-"[A]", "[E]": the report is silent, the number is that of AutoLoc's or of ACoL's code. "[none]": the report is silent and the
-number is ours. What has no mark is in the report.
+"[A]", "[E]": the report is silent, the number is that of AutoLoc's or of ACoL's code. "[none]": the report is
+silent and the number is ours. What has no mark is in the report.
 """
 
 import ml_collections
@@ -10,7 +10,8 @@ from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
-ABLATION = {  # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
+# kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
+ABLATION = {
     "simple": dict(dilations=(1,), cascade=False, transfer=False, boundary=False),
     "multi_dilated": dict(dilations=(1, 2, 3, 5), cascade=False, transfer=False, boundary=False),
     "cascade": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=False, boundary=False),
@@ -25,7 +26,9 @@ CHOICES = {
 
 
 def training_stages(config):
-    """[(part of the parameter tree, epochs)] in the order in which the parts are trained, each frozen after its turn."""
+    """[(part of the parameter tree, epochs)] in the order in which the parts are trained, each frozen after
+    its turn.
+    """
     stages, model = config.stages, config.model
     plan = [
         ("source", stages.source_epochs, model.transfer),
@@ -36,7 +39,9 @@ def training_stages(config):
 
 
 def set_epochs(config):
-    """Makes config.train.epochs the sum of the stages that `config.model` has, whatever they are set to later. Returns it."""
+    """Makes config.train.epochs the sum of the stages that `config.model` has, whatever they are set to
+    later. Returns it.
+    """
     stages, model = config.stages, config.model
     of_source = stages.get_ref("source_epochs") * model.get_ref("transfer")
     of_boundary = stages.get_ref("boundary_epochs") * model.get_ref("boundary")
@@ -49,7 +54,10 @@ def require_model(config):
     model = config.model
     require_fields(config, CHOICES)
     if model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
-        raise DataError(f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger ones.")
+        raise DataError(
+            f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger "
+            f"ones."
+        )
 
 
 def require_valid(config):
@@ -62,11 +70,15 @@ def require_valid(config):
     total = sum(epochs for _, epochs in stages)
     if config.train.epochs != total:
         fields = ", ".join(f"config.stages.{part}_epochs ({epochs})" for part, epochs in stages)
-        raise DataError(f"config.train.epochs is {config.train.epochs}, but it is the sum of {fields}; set these instead.")
+        raise DataError(
+            f"config.train.epochs is {config.train.epochs}, but it is the sum of {fields}; set these instead."
+        )
 
 
 def kt_mgfn_config(row="boundary"):
-    """A config of KT-MGFN on HACS but for its `name` and `data`. row: of `ABLATION`; the last row is the whole system."""
+    """A config of KT-MGFN on HACS but for its `name` and `data`. row: of `ABLATION`; the last row is the
+    whole system.
+    """
     if row not in ABLATION:
         raise DataError(f"kt_mgfn has no row '{row}'; its rows are {', '.join(ABLATION)}.")
     config = base_config("kt_mgfn")
@@ -82,13 +94,17 @@ def kt_mgfn_config(row="boundary"):
     model.boundary = True  # segments are regressed; False: runs of high activation
     model.update(ABLATION[row])
     model.width = 256  # channels of base and branches [none]
-    model.erase_threshold = 0.6  # of the normalised activation, from which a snippet is hidden from the second stage [E]
-    model.normalised_fusion = True  # each stage's activations scaled to [0, 1] before their maximum [E]; False: raw
+    # of the normalised activation, from which a snippet is hidden from the second stage [E]
+    model.erase_threshold = 0.6
+    # each stage's activations scaled to [0, 1] before their maximum [E]; False: raw
+    model.normalised_fusion = True
     model.predictor_width = 128
-    model.anchors = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # snippets, for T = 100 [none]; THUMOS: 1, 2, 4, 8, 16, 32 [A]
+    # snippets, for T = 100 [none]; THUMOS: 1, 2, 4, 8, 16, 32 [A]
+    model.anchors = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
     config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments
-    oic.scaled = False  # True: of activations scaled to [0, 1] over time, for where normalised_fusion is False [none]
+    # True: of activations scaled to [0, 1] over time, for where normalised_fusion is False [none]
+    oic.scaled = False
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.second_weight = 1.0  # of the second stage's classification [E]
@@ -98,9 +114,11 @@ def kt_mgfn_config(row="boundary"):
     config.stages = stages = ml_collections.ConfigDict()
     stages.source_epochs = 30  # classification of trimmed clips, with transfer [none]
     stages.target_epochs = 30  # classification of recordings [none]
-    stages.boundary_epochs = 16  # in batches of 16 as many steps as AutoLoc's, one pass of single recordings [A]
+    # in batches of 16 as many steps as AutoLoc's, one pass of single recordings [A]
+    stages.boundary_epochs = 16
     stages.boundary_learning_rate = 1e-3  # SGD without momentum [A]
-    stages.boundary_decay_steps = 0  # the rate falls after each so many steps, 0: never [A]; AutoLoc on ActivityNet: 500
+    # the rate falls after each so many steps, 0: never [A]; AutoLoc on ActivityNet: 500
+    stages.boundary_decay_steps = 0
 
     train = config.train
     train.batch_size = 16  # [none]

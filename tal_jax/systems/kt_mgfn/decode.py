@@ -1,5 +1,6 @@
-"""From the outputs of KT-MGFN to scored segments of a window (kt_mgfn report, section 3.1, its inference; silent on scores)."""
-
+"""From the outputs of KT-MGFN to scored segments of a window (kt_mgfn report, section 3.1, its inference;
+silent on scores).
+"""
 
 import jax
 import numpy as np
@@ -18,9 +19,11 @@ def decode(config, outputs):
       outputs: Outputs of B windows.
 
     Returns:
-      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K). With the boundary module `cas` is
-      that of which OIC is (`boundary.contrast_activations`), and for each class there is the best segment at each snippet:
-      `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1] for a `cas` in [0, 1], lower is better.
+      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K). With the
+        boundary module `cas` is
+      that of which OIC is (`boundary.contrast_activations`), and for each class there is the best segment at
+      each snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1] for a
+      `cas` in [0, 1], lower is better.
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
@@ -44,9 +47,9 @@ def localize(config, arrays, num_frames):
       num_frames: length of the window in frames.
 
     Returns:
-      (segments_frame, classes, scores): (M, 2) float in frames of the window, within [0, num_frames]; (M,) int; (M,) float.
-      Ordered by class. Those of regression then by falling score; before they were clipped to the window, no two of a class
-      overlapped by tIoU >= `boundary.MAX_TIOU`.
+      (segments_frame, classes, scores): (M, 2) float in frames of the window, within [0, num_frames]; (M,)
+      int; (M,) float. Ordered by class. Those of regression then by falling score; before they were clipped
+      to the window, no two of a class overlapped by tIoU >= `boundary.MAX_TIOU`.
     """
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
@@ -54,7 +57,8 @@ def localize(config, arrays, num_frames):
         return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
     likely = np.flatnonzero(probabilities >= min_probability)
     rows = [_kept_of_class(arrays, k) for k in likely]
-    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])  # (M, 2) snippets
+    # (M, 2) snippets
+    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])
     contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
     classes = np.repeat(likely, [len(kept) for kept in rows])
     snippets = len(arrays["cas"])
@@ -67,5 +71,7 @@ def localize(config, arrays, num_frames):
 def _kept_of_class(arrays, k):
     """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
     segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    candidates = np.flatnonzero((arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST))
+    candidates = np.flatnonzero(
+        (arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST)
+    )
     return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]

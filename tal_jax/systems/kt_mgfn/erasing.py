@@ -8,7 +8,9 @@ import jax.numpy as jnp
 
 
 def normalise_over_time(cas):
-    """Min-max over time for each recording and class, as ACoL's code does; 0 where a class is constant. (B, T, K) in [0, 1]."""
+    """Min-max over time for each recording and class, as ACoL's code does; 0 where a class is constant. (B,
+    T, K) in [0, 1].
+    """
     low, high = cas.min(axis=1, keepdims=True), cas.max(axis=1, keepdims=True)
     span = high - low
     return (cas - low) / jnp.where(span > 0, span, 1.0)
@@ -24,7 +26,8 @@ def likely_classes(probabilities, min_probability):
 
 
 def erasing_mask(cas, classes, threshold):
-    """Which snippets are discriminative: normalised activation >= threshold for any of the classes (ACoL's code: >=).
+    """Which snippets are discriminative: normalised activation >= threshold for any of the classes (ACoL's
+    code: >=).
 
     Args:
       cas: (B, T, K), raw.

@@ -20,8 +20,9 @@ def training_examples(config, dataset):
       dataset: data.features.Dataset; its training subset is used, and for clips that of `data.clips_subset`.
 
     Returns:
-      (items, make_example): a list of WeakWindow, and (WeakWindow, np.random.Generator) -> example, a dict of inputs (T, C) and
-      labels (K,), see `weak.weak_example`; with transfer also clip_inputs (T, C) and clip_labels (K,) of a clip drawn at random.
+      (items, make_example): a list of WeakWindow, and (WeakWindow, np.random.Generator) -> example, a dict of
+      inputs (T, C) and labels (K,), see `weak.weak_example`; with transfer also clip_inputs (T, C) and
+      clip_labels (K,) of a clip drawn at random.
 
     Raises:
       DataError: see `weak.weak_windows`; with transfer there is no clip.
@@ -35,7 +36,9 @@ def training_examples(config, dataset):
         if clips:
             name, first, end, label = clips[rng.integers(len(clips))]
             snippets, a = window_snippets(config.window, dataset.read(name)[first:end], rng), config.augment
-            example["clip_inputs"] = augment_sequence(snippets, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+            example["clip_inputs"] = augment_sequence(
+                snippets, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg
+            )
             example["clip_labels"] = multi_hot([label], len(dataset.annotations.classes))
         return example
 
@@ -61,7 +64,8 @@ def trimmed_clips(config, dataset):
                 clips.append((name, first, max(min(round(end), num_features), first + 1), int(label)))
     if not clips:
         raise DataError(
-            f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset that has them in "
+            f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset "
+            f"that has them in "
             f"config.data.clips_subset, {WITHOUT_CLIPS}."
         )
     return clips
@@ -73,9 +77,14 @@ def _require_subset(config, dataset, subset):
         return
     annotations = dataset_annotations(config)
     if any(recording.subset == subset for recording in annotations.recordings.values()):
-        raise DataError(f"No recording of '{subset}', the subset of trimmed clips, has features; add them, {WITHOUT_CLIPS}.")
+        raise DataError(
+            f"No recording of '{subset}', the subset of trimmed clips, has features; add them, "
+            f"{WITHOUT_CLIPS}."
+        )
     raise DataError(
-        f"No recording has the subset '{subset}' of config.data.clips_subset; the annotations have {annotations.subset_names()}. "
-        "Add trimmed clips to them, name the subset of clips in config.data.clips_subset ('': the actions of the training subset, "
+        f"No recording has the subset '{subset}' of config.data.clips_subset; the annotations have "
+        f"{annotations.subset_names()}. "
+        "Add trimmed clips to them, name the subset of clips in config.data.clips_subset ('': the actions of "
+        "the training subset, "
         f"cut out by their times), {WITHOUT_CLIPS}."
     )

@@ -1,7 +1,8 @@
 """The losses of KT-MGFN and the order in which its parts are trained (kt_mgfn report, sections 3.1 and 3.2).
 
-The report sends the reader to its journal paper for the training strategy. Here each part is trained in its turn and then
-frozen: "source" on trimmed clips, "target" on recordings and towards the source, "boundary" on the activations of the target.
+The report sends the reader to its journal paper for the training strategy. Here each part is trained in its
+turn and then frozen: "source" on trimmed clips, "target" on recordings and towards the source, "boundary" on
+the activations of the target.
 """
 
 import functools
@@ -19,7 +20,8 @@ MAX_LABELS = 8  # of a recording that train the regressor: ours, sets memory and
 
 
 def classification_loss(logits, labels):
-    """Sigmoid cross-entropy of each recording: mean over classes, sum over branches (the report is silent on both).
+    """Sigmoid cross-entropy of each recording: mean over classes, sum over branches (the report is silent on
+    both).
 
     logits (B, N, K), labels (B, K) 0/1 -> (B,).
     """
@@ -27,7 +29,8 @@ def classification_loss(logits, labels):
 
 
 def transfer_loss(config, source, target, mask):
-    """kt_mgfn report, section 3.2: MMD^2 between the pooled features of clips and recordings, the mean over all branches.
+    """kt_mgfn report, section 3.2: MMD^2 between the pooled features of clips and recordings, the mean over
+    all branches.
 
     Args:
       config: `config.loss`.
@@ -61,8 +64,8 @@ def contrast_loss(cas, segments, labels):
 def loss(config, module, variables, batch, epoch, rng):
     """All terms; those of parts that do not train at this epoch have sum 0 and count 0, and are not computed.
 
-    On several devices `transfer` is the mean of each device's own discrepancy, which is no sum over recordings. So it
-    is of small batches that are accumulated.
+    On several devices `transfer` is the mean of each device's own discrepancy, which is no sum over
+    recordings. So it is of small batches that are accumulated.
 
     Args:
       config: the run's config.
@@ -73,8 +76,8 @@ def loss(config, module, variables, batch, epoch, rng):
       rng: not used, nothing here is random.
 
     Returns:
-      dict of Terms: target_first, and as far as the config has them target_second, source_first, source_second, transfer,
-      contrast; and no statistics ({}).
+      dict of Terms: target_first, and as far as the config has them target_second, source_first,
+      source_second, transfer, contrast; and no statistics ({}).
     """
     del rng
     weights = _weights(config)
@@ -83,7 +86,9 @@ def loss(config, module, variables, batch, epoch, rng):
 
     def sums_of(part, batch):
         nothing = jnp.zeros((), jnp.float32)
-        return {name: (nothing, nothing) for name in weights} | compute[part](config, module, variables, batch)
+        return {name: (nothing, nothing) for name in weights} | compute[part](
+            config, module, variables, batch
+        )
 
     # The stage that holds this epoch: how many of the others are over.
     ends = jnp.cumsum(jnp.asarray(epochs))[:-1]
@@ -129,7 +134,10 @@ def _target_sums(config, module, variables, batch):
     if config.model.transfer:
         clips = module.apply(variables, batch["clip_inputs"], batch["clip_labels"], method="classify_clips")
         count = mask.sum()
-        sums["transfer"] = (transfer_loss(config.loss, clips.pooled, classification.pooled, mask) * count, count)
+        sums["transfer"] = (
+            transfer_loss(config.loss, clips.pooled, classification.pooled, mask) * count,
+            count,
+        )
     return sums
 
 

@@ -1,6 +1,8 @@
-"""KT-MGFN (HACS Challenge 2021 report; Su et al., IEEE TMM 2020): what to learn from labels of whole recordings.
+"""KT-MGFN (HACS Challenge 2021 report; Su et al., IEEE TMM 2020): what to learn from labels of whole
+recordings.
 
-Data flow:  inputs -> first stage -> CAS -> erase what it found -> second stage -> CAS ; both fused -> where actions are
+Data flow:  inputs -> first stage -> CAS -> erase what it found -> second stage -> CAS ; both fused -> where
+actions are
             inputs -> boundary predictor -> a segment for each snippet and anchor
 
 A stage is a multi-dilated convolution module: two base convolutions, then a branch for each dilation rate.
@@ -75,7 +77,8 @@ class Outputs:
 
 
 def fuse_branches(branch_cas):
-    """kt_mgfn report, section 3.1: H = H_0 + mean of the others, those with dilation > 1 (Wei et al., CVPR 2018).
+    """kt_mgfn report, section 3.1: H = H_0 + mean of the others, those with dilation > 1 (Wei et al., CVPR
+    2018).
 
     (B, N, T, K) -> (B, T, K); the first branch is not dilated.
     """
@@ -86,7 +89,8 @@ def fuse_branches(branch_cas):
 class Conv(nn.Module):
     """Convolution of width 3 over time, zeros beyond the ends. (B, T, C) -> (B, T, features).
 
-    A product of matrices: inside `lax.switch`, where `losses` has it, XLA's convolution is 50 times slower on a CPU.
+    A product of matrices: inside `lax.switch`, where `losses` has it, XLA's convolution is 50 times slower on
+    a CPU.
     """
 
     features: int
@@ -105,7 +109,9 @@ class Conv(nn.Module):
 
 
 class Branch(nn.Module):
-    """Dilated convolution, global average pooling, a classifier of its own (the report does not say whether it is shared)."""
+    """Dilated convolution, global average pooling, a classifier of its own (the report does not say whether
+    it is shared).
+    """
 
     num_classes: int
     width: int
@@ -114,8 +120,12 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """(B, T, C) -> logits (B, K), pooled (B, D), CAS (B, T, K): the classifier at each snippet, without its bias."""
-        features = nn.relu(Conv(self.width, self.dilation, dtype=self.dtype, name="conv")(x)).astype(jnp.float32)
+        """(B, T, C) -> logits (B, K), pooled (B, D), CAS (B, T, K): the classifier at each snippet, without
+        its bias.
+        """
+        features = nn.relu(Conv(self.width, self.dilation, dtype=self.dtype, name="conv")(x)).astype(
+            jnp.float32
+        )
         weigh = nn.Dense(self.num_classes, use_bias=False, name="classifier")
         bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
         pooled = features.mean(axis=1)
@@ -168,8 +178,12 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None):
-        """inputs (B, T, C); labels (B, K) 0/1 say which classes erase, None: the likely ones -> Classification."""
-        make_stage = functools.partial(MultiDilatedStage, self.num_classes, self.width, self.dilations, self.dtype)
+        """inputs (B, T, C); labels (B, K) 0/1 say which classes erase, None: the likely ones ->
+        Classification.
+        """
+        make_stage = functools.partial(
+            MultiDilatedStage, self.num_classes, self.width, self.dilations, self.dtype
+        )
         first, second, erased = make_stage(name="first")(inputs), None, None
         if self.cascade:
             first_probabilities = jax.nn.sigmoid(first.logits).mean(axis=1)
@@ -183,13 +197,16 @@ class Classifier(nn.Module):
             second=second,
             erased=erased,
             fused_cas=fuse_stages([stage.cas for stage in stages], self.normalised_fusion),
-            probabilities=jax.nn.sigmoid(logits).mean(axis=1),  # the report is silent on how branches and stages are joined
+            # the report is silent on how branches and stages are joined
+            probabilities=jax.nn.sigmoid(logits).mean(axis=1),
             pooled=jnp.concatenate([stage.pooled for stage in stages], axis=1),
         )
 
 
 class BoundaryPredictor(nn.Module):
-    """kt_mgfn report, section 3.1, boundary regression module. (B, T, C) -> (B, T, M, 2) p_x, p_w of each anchor."""
+    """kt_mgfn report, section 3.1, boundary regression module. (B, T, C) -> (B, T, M, 2) p_x, p_w of each
+    anchor.
+    """
 
     num_anchors: int
     width: int
@@ -200,13 +217,15 @@ class BoundaryPredictor(nn.Module):
         x = inputs
         for i in range(3):
             x = nn.relu(Conv(self.width, dtype=self.dtype, name=f"conv_{i}")(x))
-        # Small weights, as AutoLoc's: the first segments are nearly the anchors. float32, for they are many snippets long.
+        # Small weights, as AutoLoc's: the first segments are nearly the anchors. float32, for they are many
+        # snippets long.
         values = Conv(2 * self.num_anchors, kernel_init=nn.initializers.normal(0.01), name="head")(x)
         return jnp.stack(jnp.split(values, 2, axis=-1), axis=-1)  # first all p_x, then all p_w
 
 
 class KTMGFN(nn.Module):
-    """The whole system: "target" classifies recordings, "source" trimmed clips, "boundary" regresses segments.
+    """The whole system: "target" classifies recordings, "source" trimmed clips, "boundary" regresses
+    segments.
 
     Attributes: see `Classifier`, and
       has_source: with the network for trimmed clips, which training towards them needs.
@@ -249,7 +268,9 @@ class KTMGFN(nn.Module):
             self.boundary = BoundaryPredictor(len(self.anchors), self.predictor_width, self.dtype)
 
     def __call__(self, inputs):
-        """inputs (B, T, C), labels not known -> Outputs. Initialisation with it makes the parameters of all parts."""
+        """inputs (B, T, C), labels not known -> Outputs. Initialisation with it makes the parameters of all
+        parts.
+        """
         if self.has_source and self.is_initializing():
             self.source(inputs)
         offsets, segments = self.regress(inputs) if self.has_boundary else (None, None)

@@ -25,7 +25,9 @@ class DuringState(NamedTuple):
 
 
 def during(optimizer, first_step, end_step):
-    """The optimizer in the steps first_step <= step < end_step; in all others the update is 0 and its state stays as it is."""
+    """The optimizer in the steps first_step <= step < end_step; in all others the update is 0 and its state
+    stays as it is.
+    """
 
     def init(params):
         return DuringState(jnp.zeros((), jnp.int32), optimizer.init(params))
@@ -45,7 +47,9 @@ def during(optimizer, first_step, end_step):
 
 
 def per_part(optimizers):
-    """An optimizer for each branch of the top of the parameter tree. optimizers: dict, the keys are those of the tree."""
+    """An optimizer for each branch of the top of the parameter tree. optimizers: dict, the keys are those of
+    the tree.
+    """
 
     def init(params):
         return {part: optimizer.init(params[part]) for part, optimizer in optimizers.items()}
@@ -55,22 +59,27 @@ def per_part(optimizers):
             part: optimizer.update(gradients[part], state[part], None if params is None else params[part])
             for part, optimizer in optimizers.items()
         }
-        return {part: pair[0] for part, pair in pairs.items()}, {part: pair[1] for part, pair in pairs.items()}
+        return {part: pair[0] for part, pair in pairs.items()}, {
+            part: pair[1] for part, pair in pairs.items()
+        }
 
     return optax.GradientTransformation(init, update)
 
 
 def make_optimizer(config, total_steps):
-    """Adam for the classification networks, SGD for the boundary predictor, each with L2 decay and in its own stage.
+    """Adam for the classification networks, SGD for the boundary predictor, each with L2 decay and in its own
+    stage.
 
-    Learning-rate schedules begin with the stage. The report is silent on all of this; AutoLoc trains its predictor by SGD.
+    Learning-rate schedules begin with the stage. The report is silent on all of this; AutoLoc trains its
+    predictor by SGD.
 
     Args:
       config: the run's config, whose train.epochs are those of its stages.
       total_steps: updates of the whole run.
 
     Returns:
-      An optax transformation of a tree with the parts "target" and, as the config has them, "source" and "boundary".
+      An optax transformation of a tree with the parts "target" and, as the config has them, "source" and
+      "boundary".
     """
     steps_per_epoch = total_steps // config.train.epochs
     optimizers, first_step = {}, 0
@@ -87,7 +96,10 @@ def _classification_optimizer(config, steps):
     train = config.train
     schedule = make_schedule(config, steps)
     return clipped(
-        config, optax.add_decayed_weights(train.weight_decay), scale_by_adam(), optax.scale_by_learning_rate(schedule)
+        config,
+        optax.add_decayed_weights(train.weight_decay),
+        scale_by_adam(),
+        optax.scale_by_learning_rate(schedule),
     )
 
 
@@ -97,7 +109,9 @@ def _boundary_optimizer(config, steps):
     stages = config.stages
     rate = stages.boundary_learning_rate
     if stages.boundary_decay_steps:
-        rate = optax.exponential_decay(rate, stages.boundary_decay_steps, BOUNDARY_DECAY_FACTOR, staircase=True)
+        rate = optax.exponential_decay(
+            rate, stages.boundary_decay_steps, BOUNDARY_DECAY_FACTOR, staircase=True
+        )
     return clipped(
         config, optax.add_decayed_weights(BOUNDARY_WEIGHT_DECAY), optax.scale_by_learning_rate(rate)
     )

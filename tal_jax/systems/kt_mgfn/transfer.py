@@ -1,7 +1,9 @@
-"""Knowledge transfer (kt_mgfn report, section 3.2): how far two sets of pooled features are apart, by maximum mean discrepancy.
+"""Knowledge transfer (kt_mgfn report, section 3.2): how far two sets of pooled features are apart, by maximum
+mean discrepancy.
 
-MMD^2 = mean k(s, s') + mean k(t, t') - 2 mean k(s, t) over source vectors s and target vectors t; the biased estimate, with
-each vector's kernel with itself. The report is silent on the kernel k; deep adaptation networks customarily sum five Gaussians.
+MMD^2 = mean k(s, s') + mean k(t, t') - 2 mean k(s, t) over source vectors s and target vectors t; the biased
+estimate, with each vector's kernel with itself. The report is silent on the kernel k; deep adaptation
+networks customarily sum five Gaussians.
 """
 
 import jax
@@ -19,7 +21,8 @@ def squared_distances(vectors):
 
 
 def bandwidths(distances, mask, count, multiplier):
-    """Widths of `count` Gaussians, each `multiplier` times the one before, the mean squared distance in the middle.
+    """Widths of `count` Gaussians, each `multiplier` times the one before, the mean squared distance in the
+    middle.
 
     Args:
       distances: (N, N) squared, of both batches joined; mask: (N,) 1 = the vector counts.
@@ -30,7 +33,8 @@ def bandwidths(distances, mask, count, multiplier):
     number = mask.sum()
     pairs = jnp.maximum(number**2 - number, 1.0)
     mean = (distances * mask[:, None] * mask).sum() / pairs
-    mean = jnp.maximum(jax.lax.stop_gradient(mean), jnp.finfo(distances.dtype).tiny * multiplier**count)  # all vectors alike
+    # all vectors alike
+    mean = jnp.maximum(jax.lax.stop_gradient(mean), jnp.finfo(distances.dtype).tiny * multiplier**count)
     return mean / multiplier ** (count // 2) * multiplier ** jnp.arange(count, dtype=distances.dtype)
 
 
@@ -38,8 +42,9 @@ def mean_discrepancy(config, source, target, source_mask=None, target_mask=None)
     """MMD^2 of two batches of vectors.
 
     Args:
-      config: `config.loss`: mmd_kernel 'gaussians' k = sum_i exp(-d / b_i) with the `bandwidths` b_i, 'gaussian'
-        k = exp(-d / (2 * VARIANCE)), or 'linear', the squared distance of the two means; d is a squared distance.
+      config: `config.loss`: mmd_kernel 'gaussians' k = sum_i exp(-d / b_i) with the `bandwidths` b_i,
+        'gaussian' k = exp(-d / (2 * VARIANCE)), or 'linear', the squared distance of the two means; d is a
+        squared distance.
       source: (N, D); target: (M, D).
       source_mask: (N,), target_mask: (M,) 1 = the vector counts; None: all.
 

@@ -1,4 +1,6 @@
-"""P-GCN: proposals are classified and refined together with their neighbours in time (Zeng et al., ICCV 2019)."""
+"""P-GCN: proposals are classified and refined together with their neighbours in time (Zeng et al., ICCV
+2019).
+"""
 
 import jax.numpy as jnp
 
@@ -7,7 +9,8 @@ from tal_jax.systems.pgcn.model import PGCN
 
 
 def build(config, num_classes):
-    """The Flax module whose fields `config.model` has, for trees of proposals or for all proposals of a video.
+    """The Flax module whose fields `config.model` has, for trees of proposals or for all proposals of a
+    video.
 
     num_classes: background not counted. Raises DataError for a bad config.
     """

@@ -1,4 +1,6 @@
-"""Every field of P-GCN beside those of `base_config`; defaults: the published code on THUMOS14 (docs/pgcn.md)."""
+"""Every field of P-GCN beside those of `base_config`; defaults: the published code on THUMOS14
+(docs/pgcn.md).
+"""
 
 import ml_collections
 
@@ -20,7 +22,8 @@ CHOICES = {
     "decode.final_score": ("times_completeness", "replace_completeness", "aux_only"),
 }
 
-# P-GCN Tables 3-7: row -> the fields that differ from `pgcn_config`. With the published mAP at tIoU 0.5 on THUMOS14, RGB / flow.
+# P-GCN Tables 3-7: row -> the fields that differ from `pgcn_config`. With the published mAP at tIoU 0.5 on
+# THUMOS14, RGB / flow.
 ROWS = {
     "full": {},  # 37.27 / 46.53
     "mlp_mlp": {"model.action_branch": "mlp", "model.completeness_branch": "mlp"},  # 34.75 / 43.68
@@ -47,17 +50,21 @@ def require_valid(config):
     model, graph = config.model, config.graph
     if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(
-            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is {graph.surrounding}; together they "
+            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is "
+            f"{graph.surrounding}; together they "
             f"must be at least config.model.sampled, which is {model.sampled}."
         )
     if graph.contextual + graph.surrounding > MOST_NEIGHBOURS:
         raise DataError(
-            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is {graph.surrounding}; together they "
+            f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is "
+            f"{graph.surrounding}; together they "
             f"may be at most {MOST_NEIGHBOURS}."
         )
     weights = config.decode.fusion_weights
     if len(weights) != 2 or sum(weights) <= 0:
-        raise DataError(f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, not both 0.")
+        raise DataError(
+            f"config.decode.fusion_weights is {tuple(weights)}; it must be two numbers, not both 0."
+        )
 
 
 def pgcn_config(variant="pgcn", row="full", stream=""):
@@ -74,17 +81,21 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     if row not in ROWS:
         raise DataError(f"{variant} has no row '{row}'; its rows are {', '.join(ROWS)}.")
     if stream not in ("rgb", "flow", ""):
-        raise DataError(f"{variant} has no input '{stream}'; it learns from the features of 'rgb' or of 'flow'.")
+        raise DataError(
+            f"{variant} has no input '{stream}'; it learns from the features of 'rgb' or of 'flow'."
+        )
     config = base_config(variant)
     config.seed = 777
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
-    # Rows of a video's features: 0, features of overlapping clips; ActivityNet: 100, rescaled features, which share
+    # Rows of a video's features: 0, features of overlapping clips; ActivityNet: 100, rescaled features, which
+    # share
     # the video among them.
     config.window.snippets = 0
 
     config.pools = pools = ml_collections.ConfigDict()
     pools.incomplete_tiou = 0.3  # incomplete: best tIoU below it; ActivityNet: 0.6
-    pools.incomplete_overlap = 0.01  # and more of the proposal than this inside of that action; ActivityNet: 0
+    # and more of the proposal than this inside of that action; ActivityNet: 0
+    pools.incomplete_overlap = 0.01
     pools.background_tiou = 0.01  # background: best tIoU below it; ActivityNet: 0.1
     pools.background_coverage = 0.02  # and longer than this share of the recording; ActivityNet: 0
     pools.foreground = 1  # proposals of a video in a batch, the centres of their trees
@@ -123,7 +134,8 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     c.auxiliary_normaliser = "positives"  # N of DW-AFSD Eq. 10: foreground proposals, or 'all' centres
     c.auxiliary_weight = 1.0
 
-    config.decode.sampled = False  # True: model.sampled neighbours at test too, as the published script; the paper takes all
+    # True: model.sampled neighbours at test too, as the published script; the paper takes all
+    config.decode.sampled = False
     config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
     config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100
     config.decode.nms_tiou = 0.35  # of one stream; ActivityNet: 0.4
@@ -131,12 +143,14 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.decode.fusion_weights = (2.0, 3.0)  # of RGB and flow: the paper; the published script: (1.0, 1.2)
     # With the auxiliary head; 'replace_completeness': without that of completeness; 'aux_only': by itself.
     config.decode.final_score = "times_completeness"
-    config.decode.recording_classes = 2  # with class scores of whole recordings: all proposals get so many of the best classes
+    # with class scores of whole recordings: all proposals get so many of the best classes
+    config.decode.recording_classes = 2
     config.decode.recording_probability = False  # True: these scores are a factor
 
     config.train.epochs = 70
     config.train.batch_size = 32  # videos
-    config.train.learning_rate = 0.001 if stream == "rgb" else 0.01  # the paper; the published code has one default, 0.01
+    # the paper; the published code has one default, 0.01
+    config.train.learning_rate = 0.001 if stream == "rgb" else 0.01
     config.train.schedule = "steps"
     config.train.decay_epochs = (15, 30, 45)
     config.train.weight_decay = 5e-4  # not on biases

@@ -1,6 +1,8 @@
-"""From the outputs of P-GCN to detections of a video: fusion, scores, suppression, regression (P-GCN section 4.2). On the host.
+"""From the outputs of P-GCN to detections of a video: fusion, scores, suppression, regression (P-GCN section
+4.2). On the host.
 
-The order is that of the published code: suppression sees the proposals as they came, regression follows, nothing comes after.
+The order is that of the published code: suppression sees the proposals as they came, regression follows,
+nothing comes after.
 """
 
 import dataclasses
@@ -52,12 +54,17 @@ def fuse(scores, weights):
     fused = {}
     for field in dataclasses.fields(ProposalScores):
         values = [getattr(stream, field.name) for stream in scores]
-        fused[field.name] = None if values[0] is None else sum(share * value for share, value in zip(shares, values, strict=True))
+        fused[field.name] = (
+            None
+            if values[0] is None
+            else sum(share * value for share, value in zip(shares, values, strict=True))
+        )
     return ProposalScores(**fused)
 
 
 def class_scores(scores, final_score="times_completeness"):
-    """Score of every proposal for every class: softmax, background left out after it, times exp(completeness).
+    """Score of every proposal for every class: softmax, background left out after it, times
+    exp(completeness).
 
     With an auxiliary score c: times c. With 'replace_completeness' c takes the place of the exponential; with
     'aux_only' the score of every class is c.
@@ -111,7 +118,8 @@ def most_probable_pairs(values, logits, count):
 
 
 def pairs_of_recording(values, probabilities, count):
-    """All proposals of a video with each of the best classes of the whole video (P-GCN*, Table 2; read as SSN's code does it).
+    """All proposals of a video with each of the best classes of the whole video (P-GCN*, Table 2; read as
+    SSN's code does it).
 
     Args:
       values: (N, K) scores; probabilities: (K,) of the video by an external classifier.
@@ -125,7 +133,9 @@ def pairs_of_recording(values, probabilities, count):
 
 
 def regress(segments, offsets):
-    """Moves segments by their offsets, within [0, 1]. (M, 2) shares of the video, (M, 2) offsets -> (M, 2) float64."""
+    """Moves segments by their offsets, within [0, 1]. (M, 2) shares of the video, (M, 2) offsets -> (M, 2)
+    float64.
+    """
     start, end = np.asarray(segments, np.float64).T
     length = end - start
     centre = (start + end) / 2 + length * offsets[:, 0]
@@ -142,7 +152,9 @@ def decode(config, *outputs):
     """
     names = [field.name for field in dataclasses.fields(ProposalScores)]
     streams = [ProposalScores(*(getattr(output, name) for name in names)) for output in outputs]
-    weights = config.decode.fusion_weights if config.data.stream != "flow" else config.decode.fusion_weights[::-1]
+    weights = (
+        config.decode.fusion_weights if config.data.stream != "flow" else config.decode.fusion_weights[::-1]
+    )
     scores = streams[0] if len(streams) == 1 else fuse(streams, weights)
     arrays = {name: getattr(scores, name) for name in names if getattr(scores, name) is not None}
     return arrays | {"num_streams": jnp.full(len(scores.activity_logits), len(streams))}
@@ -153,8 +165,9 @@ def detections(config, windows, timeline):
 
     Args:
       config: the run's config.
-      windows: one Decoded: its arrays are those of `decode`, of which rows behind its N proposals are padding; shares
-        (N, 2), the proposals as shares of the recording; duration_sec; recording_scores (K,), where there are any.
+      windows: one Decoded: its arrays are those of `decode`, of which rows behind its N proposals are
+        padding; shares (N, 2), the proposals as shares of the recording; duration_sec; recording_scores (K,),
+        where there are any.
       timeline: not used.
 
     Returns:
@@ -177,7 +190,8 @@ def localize(config, scores, segments, num_streams=1, recording_probabilities=No
       scores: ProposalScores of N proposals.
       segments: (N, 2) float64 shares of the video.
       num_streams: 1, or 2 where `scores` are fused.
-      recording_probabilities: (K,) class scores of the whole video, by which proposals get their classes; None: by their own.
+      recording_probabilities: (K,) class scores of the whole video, by which proposals get their classes;
+        None: by their own.
 
     Returns:
       Found.

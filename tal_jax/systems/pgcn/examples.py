@@ -15,25 +15,35 @@ from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
 from tal_jax.systems.pgcn import graph, pools
 from tal_jax.systems.pgcn.config import require_valid
-from tal_jax.systems.pgcn.features import clip_rows, proposal_features, rescaled_rows, test_extents, three_parts, training_extents
+from tal_jax.systems.pgcn.features import (
+    clip_rows,
+    proposal_features,
+    rescaled_rows,
+    test_extents,
+    three_parts,
+    training_extents,
+)
 
 log = logging.getLogger(__name__)
 
 
 def training_examples(config, dataset):
-    """The training recordings, each as often as an epoch has it, and the function that draws an example of one.
+    """The training recordings, each as often as an epoch has it, and the function that draws an example of
+    one.
 
     Args:
       config: the run's config (`data`, `pools`, `window`, `model`, `graph`).
-      dataset: data.features.Dataset with proposals; its training subset is used, but for recordings that hold no action.
+      dataset: data.features.Dataset with proposals; its training subset is used, but for recordings that hold
+        no action.
 
     Returns:
-      (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C) float32, features of the
-      trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`; target_mean, target_std (2,) float32.
+      (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C)
+      float32, features of the trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`;
+      target_mean, target_std (2,) float32.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no actions; a label has no times; class scores of a test recording are
-        absent, or negative where they are factors.
+      DataError: a bad config; there are no proposals, or no actions; a label has no times; class scores of a
+        test recording are absent, or negative where they are factors.
     """
     require_valid(config)
     for name, recording in dataset.annotations.recordings.items():
@@ -43,18 +53,27 @@ def training_examples(config, dataset):
     proposals = {name: proposals_of(config, dataset, name) for name in recordings}
     require_times(recordings, f"training {config.system}")
     labelled = {name: _labelled_video(dataset, name, proposals[name]) for name in recordings}
-    videos = {name: pools.make_pools(config.pools, video) for name, video in labelled.items() if len(video.truth_labels)}
+    videos = {
+        name: pools.make_pools(config.pools, video)
+        for name, video in labelled.items()
+        if len(video.truth_labels)
+    }
     if not videos:
         raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' holds an action; check the annotations with "
+            f"No recording of the subset '{config.data.train_subset}' holds an action; check the annotations "
+            f"with "
             "--mode=check_data."
         )
     if not any(len(proposals[name].scores) for name in videos):
         raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals."
+            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check "
+            f"config.proposals."
         )
     statistics = pools.target_statistics(videos.values())
-    log.info("Offsets of foreground proposals: mean %s, deviation %s.", *(np.round(values, 3) for values in statistics))
+    log.info(
+        "Offsets of foreground proposals: mean %s, deviation %s.",
+        *(np.round(values, 3) for values in statistics),
+    )
 
     @functools.cache
     def neighbours_of(name):
@@ -62,12 +81,21 @@ def training_examples(config, dataset):
 
     def make_example(name, rng):
         video = videos[name]
-        draw = pools.draw_trees(config.pools, video, neighbours_of(name), config.model.sampled, statistics, rng)
+        draw = pools.draw_trees(
+            config.pools, video, neighbours_of(name), config.model.sampled, statistics, rng
+        )
         nodes, places = np.unique(draw.nodes, return_inverse=True)
         extents = training_extents(video.segments[nodes], _num_frames(dataset, name))
         features = _features(config, dataset, name, extents)[places.reshape(draw.nodes.shape)]
         mean, std = (np.asarray(values, np.float32) for values in statistics)
-        return dict(inputs=features, types=draw.types, labels=draw.labels, targets=draw.targets, target_mean=mean, target_std=std)
+        return dict(
+            inputs=features,
+            types=draw.types,
+            labels=draw.labels,
+            targets=draw.targets,
+            target_mean=mean,
+            target_std=std,
+        )
 
     return list(videos) * config.pools.repeats, make_example
 
@@ -78,9 +106,11 @@ def problems(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """A function that makes the one "window" of a recording, its best proposals; none where there are no proposals.
+    """A function that makes the one "window" of a recording, its best proposals; none where there are no
+    proposals.
 
-    See interface.System. The window's info is shares (N, 2) of the proposals, duration_sec, and recording_scores (K,) where there are any.
+    See interface.System. The window's info is shares (N, 2) of the proposals, duration_sec, and
+    recording_scores (K,) where there are any.
     """
     require_finite(config, dataset, name)
     proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
@@ -103,7 +133,9 @@ def test_windows(config, dataset, name):
 
 
 def _recording_scores(config, dataset, name):
-    """{"recording_scores": (K,) class scores of a recording}, {} without a file. Raises DataError for what they cannot be."""
+    """{"recording_scores": (K,) class scores of a recording}, {} without a file. Raises DataError for what
+    they cannot be.
+    """
     if dataset.recording_scores is None:
         return {}
     require_recordings(dataset.recording_scores, [name])
@@ -115,8 +147,12 @@ def _recording_scores(config, dataset, name):
 def _labelled_video(dataset, name, proposals):
     """The LabelledVideo of a recording."""
     recording, num_frames = dataset.annotations.recordings[name], _num_frames(dataset, name)
-    # Reversed actions stay so, those outside of the recording have no length then: `labelled_video` drops both.
-    truths, labels = np.clip(_whole_frames(dataset, name, recording.segments_sec), 0, num_frames), recording.labels + 1
+    # Reversed actions stay so, those outside of the recording have no length then: `labelled_video` drops
+    # both.
+    truths, labels = (
+        np.clip(_whole_frames(dataset, name, recording.segments_sec), 0, num_frames),
+        recording.labels + 1,
+    )
     segments = _frames(dataset, name, proposals.segments_sec)
     labelled = pools.label_proposals(segments, truths, labels)
     return pools.labelled_video(segments, *labelled, truths, labels, num_frames)

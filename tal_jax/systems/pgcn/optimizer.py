@@ -22,7 +22,9 @@ def make_optimizer(config, total_steps):
     train = config.train
     return clipped(
         config,
-        optax.add_decayed_weights(train.weight_decay, mask=lambda params: jax.tree.map(lambda bias: not bias, _is_bias(params))),
+        optax.add_decayed_weights(
+            train.weight_decay, mask=lambda params: jax.tree.map(lambda bias: not bias, _is_bias(params))
+        ),
         optax.trace(MOMENTUM),
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),
         optax.masked(optax.scale(BIAS_FACTOR), _is_bias),

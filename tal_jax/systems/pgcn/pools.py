@@ -1,6 +1,8 @@
-"""What P-GCN trains on: proposals labelled by the actions they meet, in three pools, and trees drawn from these. On the host.
+"""What P-GCN trains on: proposals labelled by the actions they meet, in three pools, and trees drawn from
+these. On the host.
 
-A proposal is foreground (type 0), incomplete (type 1) or background (type 2). Class labels are 1-based, 0 is background.
+A proposal is foreground (type 0), incomplete (type 1) or background (type 2). Class labels are 1-based, 0 is
+background.
 """
 
 import dataclasses
@@ -46,8 +48,8 @@ def label_proposals(segments, truth_segments, truth_labels):
       truth_segments: (G, 2) int frames, end > start; truth_labels: (G,) int from 1.
 
     Returns:
-      labels (N,) int64, best_tiou (N,), overlap_self (N,): of the action with the largest tIoU, the first of equals; 0 where no
-      action is met.
+      labels (N,) int64, best_tiou (N,), overlap_self (N,): of the action with the largest tIoU, the first of
+      equals; 0 where no action is met.
     """
     segments, truth_segments = np.asarray(segments).reshape(-1, 2), np.asarray(truth_segments).reshape(-1, 2)
     if not len(truth_segments):
@@ -63,8 +65,8 @@ def label_proposals(segments, truth_segments, truth_labels):
 def labelled_video(segments, labels, best_tiou, overlap_self, truth_segments, truth_labels, num_frames):
     """A LabelledVideo by the reading rules of the published code, from rows of a proposal file.
 
-    Rows without length, and rows that start behind the video, are left out; ends are clipped to the video, after the coverage was
-    taken. So with actions too.
+    Rows without length, and rows that start behind the video, are left out; ends are clipped to the video,
+    after the coverage was taken. So with actions too.
     """
     segments, truth_segments = np.asarray(segments).reshape(-1, 2), np.asarray(truth_segments).reshape(-1, 2)
 
@@ -89,12 +91,14 @@ def labelled_video(segments, labels, best_tiou, overlap_self, truth_segments, tr
 
 @dataclasses.dataclass(frozen=True)
 class Pools:
-    """The nodes of a training graph: foreground, incomplete and background proposals of a video, in this order. P nodes.
+    """The nodes of a training graph: foreground, incomplete and background proposals of a video, in this
+    order. P nodes.
 
     Attributes:
       segments: (P, 2) int frames.
       labels: (P,) int, as the file has them; those of background may be any.
-      targets: (P, 2) shift of the centre and log of the size, see `regression_targets`; 0 behind the foreground.
+      targets: (P, 2) shift of the centre and log of the size, see `regression_targets`; 0 behind the
+        foreground.
       sizes: number of nodes of each type.
       num_truths: of the foreground nodes, the last so many are the actions themselves.
     """
@@ -107,7 +111,8 @@ class Pools:
 
 
 def regression_targets(segments, truth_segments):
-    """From a proposal to the action it meets best: (shift of the centre / length, log(action's length / its length)).
+    """From a proposal to the action it meets best: (shift of the centre / length, log(action's length / its
+    length)).
 
     Lengths count both ends, as in the published code; the tIoU that says which action that is does not.
 
@@ -133,11 +138,27 @@ def make_pools(settings, video):
     Returns:
       Pools.
     """
-    incomplete = (video.best_tiou < settings.incomplete_tiou) & (video.overlap_self > settings.incomplete_overlap)
-    background = ~incomplete & (video.best_tiou < settings.background_tiou) & (video.coverage > settings.background_coverage)
+    incomplete = (video.best_tiou < settings.incomplete_tiou) & (
+        video.overlap_self > settings.incomplete_overlap
+    )
+    background = (
+        ~incomplete
+        & (video.best_tiou < settings.background_tiou)
+        & (video.coverage > settings.background_coverage)
+    )
     foreground = video.best_tiou > FOREGROUND_TIOU
-    segments = [video.segments[foreground], video.truth_segments, video.segments[incomplete], video.segments[background]]
-    labels = [video.labels[foreground], video.truth_labels, video.labels[incomplete], video.labels[background]]
+    segments = [
+        video.segments[foreground],
+        video.truth_segments,
+        video.segments[incomplete],
+        video.segments[background],
+    ]
+    labels = [
+        video.labels[foreground],
+        video.truth_labels,
+        video.labels[incomplete],
+        video.labels[background],
+    ]
     num_foreground = foreground.sum() + len(video.truth_segments)
     targets = np.zeros((sum(map(len, segments)), 2))
     segments = np.concatenate(segments)
@@ -147,7 +168,8 @@ def make_pools(settings, video):
 
 
 def target_statistics(all_pools):
-    """(mean (2,), std (2,)) float64 of the targets of all foreground proposals of the training videos, without the actions.
+    """(mean (2,), std (2,)) float64 of the targets of all foreground proposals of the training videos,
+    without the actions.
 
     Where there is none, or all have the same target, nothing would be divided: then std is 1.
     """
@@ -171,8 +193,9 @@ class Draw(NamedTuple):
 def draw_trees(settings, pools, neighbours, sampled, statistics, rng):
     """Centres drawn from the pools, each with its tree: foreground ones, incomplete ones, background ones.
 
-    Every draw is independent. Where a pool is empty a foreground proposal takes the place: its type and label stay those of a
-    foreground one, but the completeness loss goes by the place and not by the type (the published code).
+    Every draw is independent. Where a pool is empty a foreground proposal takes the place: its type and label
+    stay those of a foreground one, but the completeness loss goes by the place and not by the type (the
+    published code).
 
     Args:
       settings: `config.pools`, of which the number of each type is used.

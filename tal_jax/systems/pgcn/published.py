@@ -34,8 +34,8 @@ def pgcn_from_state_dict(state_dict, target_statistics=None):
 
     Args:
       state_dict: name -> array, such as "Act_GCN.gc1.weight" (in, out), "activity_fc.weight" (out, in).
-      target_statistics: (2, 2) means and deviations of the two regression targets, what the checkpoint has beside its state_dict
-        as "reg_stats"; None: 0 and 1, which leaves offsets as the network gives them.
+      target_statistics: (2, 2) means and deviations of the two regression targets, what the checkpoint has
+        beside its state_dict as "reg_stats"; None: 0 and 1, which leaves offsets as the network gives them.
 
     Returns:
       {"params", "target_statistics"}, nested dicts of NumPy arrays.
@@ -69,15 +69,20 @@ def pgcn_detector(source, config):
     channels, _ = first_kernel_shape(weights, "Act_GCN.gc1.weight", 2, "P-GCN", source)
     if STATISTICS not in weights:
         raise DataError(
-            f"{source} has no {STATISTICS} beside its state_dict, the means and deviations of the regression targets, without "
+            f"{source} has no {STATISTICS} beside its state_dict, the means and deviations of the regression "
+            f"targets, without "
             "which no boundary can be regressed; take the file that the published training wrote."
         )
     statistics = weights.pop(STATISTICS)
     if statistics.shape != (2, 2) or not np.isfinite(statistics).all() or (statistics[1] <= 0).any():
         found = statistics.tolist() if statistics.shape == (2, 2) else f"of shape {statistics.shape}"
-        raise DataError(f"{source}: {STATISTICS} must be two means and below them two deviations above 0; it is {found}.")
+        raise DataError(
+            f"{source}: {STATISTICS} must be two means and below them two deviations above 0; it is {found}."
+        )
     inputs = {
         "inputs": jax.ShapeDtypeStruct((1, 1, 3 * channels), np.float32),
         "neighbours": jax.ShapeDtypeStruct((1, 1, 1), np.float32),
     }
-    return PublishedDetector("P-GCN", pgcn_from_state_dict(weights, statistics), inputs, channel_field(config.data, channels))
+    return PublishedDetector(
+        "P-GCN", pgcn_from_state_dict(weights, statistics), inputs, channel_field(config.data, channels)
+    )

@@ -1,4 +1,6 @@
-"""TCANet, Temporal Context Aggregation Network: moves the boundaries of given proposals and scores them (HACS Challenge 2021)."""
+"""TCANet, Temporal Context Aggregation Network: moves the boundaries of given proposals and scores them (HACS
+Challenge 2021).
+"""
 
 import jax.numpy as jnp
 

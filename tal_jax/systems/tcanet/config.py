@@ -16,7 +16,8 @@ CHOICES = {
 
 LOW_IOU = 0.3  # below it is the low band of the confidence loss: published code
 NO_CLASSES = (
-    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole recordings, or "
+    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole "
+    "recordings, or "
     "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
 )
 
@@ -29,20 +30,25 @@ def require_model(config):
         if model.channels % (4 * model[name] if name == "groups" else model[name]):
             times = "4 times " if name == "groups" else ""
             raise DataError(
-                f"config.model.channels is {model.channels}; it must be a multiple of {times}config.model.{name}, {model[name]}."
+                f"config.model.channels is {model.channels}; it must be a multiple of "
+                f"{times}config.model.{name}, {model[name]}."
             )
     if model.local_heads > model.heads:
         raise DataError(
-            f"config.model.local_heads is {model.local_heads}; it must be from 0 to config.model.heads, {model.heads}."
+            f"config.model.local_heads is {model.local_heads}; it must be from 0 to config.model.heads, "
+            f"{model.heads}."
         )
     if not model.window_size % 2:
-        raise DataError(f"config.model.window_size is {model.window_size}; it must be odd, with the query in the middle.")
+        raise DataError(
+            f"config.model.window_size is {model.window_size}; it must be odd, with the query in the middle."
+        )
     if len(model.samples) != 3 or any(count < 4 or count % 4 for count in model.samples):
         raise DataError(f"config.model.samples is {tuple(model.samples)}; it must be three multiples of 4.")
     stages = len(config.loss.iou_thresholds)
     if not 1 <= config.decode.confidence_stage <= stages:
         raise DataError(
-            f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to {stages}, the number of "
+            f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to "
+            f"{stages}, the number of "
             "config.loss.iou_thresholds."
         )
 
@@ -50,12 +56,15 @@ def require_model(config):
 def require_valid(config):
     """Raises DataError for the first field, of the network or of its training, whose value cannot be."""
     require_model(config)
-    if config.decode.classes == "recording" and not (config.data.class_agnostic or config.evaluate.recording_scores):
+    if config.decode.classes == "recording" and not (
+        config.data.class_agnostic or config.evaluate.recording_scores
+    ):
         raise DataError(NO_CLASSES)
     for threshold in config.loss.iou_thresholds:
         if not LOW_IOU < threshold < 1:
             raise DataError(
-                f"config.loss.iou_thresholds has {threshold}; each must be above {LOW_IOU}, the end of the low band of the "
+                f"config.loss.iou_thresholds has {threshold}; each must be above {LOW_IOU}, the end of the "
+                f"low band of the "
                 "confidence loss, and below 1."
             )
 
@@ -65,7 +74,8 @@ def tcanet_config():
     config = base_config("tcanet")
     config.seed = 0
 
-    config.window.snippets = 1000  # T: shorter recordings are padded with zeros, longer ones cut; of rescaled features: 100
+    # T: shorter recordings are padded with zeros, longer ones cut; of rescaled features: 100
+    config.window.snippets = 1000
     config.window.train_stride_frames = 500
     config.window.test_stride_frames = 500
     config.window.proposals = 64  # of a training window, the best ones
@@ -83,8 +93,10 @@ def tcanet_config():
     model.window_size = 9  # w of the report
     model.hidden = 256  # of the feed-forward network in an encoder
     model.dropout = 0.1  # in the encoders
-    model.attention_scale = "head"  # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
-    model.residual = "input"  # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
+    # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
+    model.attention_scale = "head"
+    # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
+    model.residual = "input"
     model.padding_mask = False  # published code; True: no attention to padding
     model.samples = (32, 64, 32)  # of the context before, inside, after
     model.detach = False  # published code: gradients pass from a stage to those before; True: they do not
@@ -93,7 +105,8 @@ def tcanet_config():
     loss.iou_thresholds = (0.5, 0.6, 0.7)  # of each stage: from which IoU a proposal is positive
 
     config.curriculum = c = ml_collections.ConfigDict()
-    c.weights = False  # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
+    # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
+    c.weights = False
     c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
     c.alpha_0 = 0.4
     c.constant_alpha = 0.5
@@ -104,14 +117,16 @@ def tcanet_config():
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
-    # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not read with
+    # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not
+    # read with
     # data.class_agnostic.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4  # of the decay exp(-IoU^2.5 / 0.4)
     config.decode.nms_top_k = 101  # picks
     config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
     config.decode.keep = 100  # of these picks
-    config.decode.class_sharpness = 2.0  # softmax(2 * logits) of the classifier; 0: its file holds probabilities, not logits
+    # softmax(2 * logits) of the classifier; 0: its file holds probabilities, not logits
+    config.decode.class_sharpness = 2.0
     config.decode.top_classes = 3
     config.decode.max_detections = 200  # of a recording
 

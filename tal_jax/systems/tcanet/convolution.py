@@ -1,4 +1,5 @@
-"""Convolutions over time in groups, as products of matrices: XLA's grouped convolutions and their gradients are slow on a CPU.
+"""Convolutions over time in groups, as products of matrices: XLA's grouped convolutions and their gradients
+are slow on a CPU.
 
 Inside the network the groups come first: (G, ..., C / G), so that a convolution is one product for each tap.
 """
@@ -25,7 +26,9 @@ class ConvParameters(nn.Module):
     def __call__(self, channels):
         init = uniform_by_fan_in(self.taps * channels // self.groups)
         shape = (self.groups, self.taps, channels // self.groups, self.features // self.groups)
-        return self.param("kernel", init, shape).astype(self.dtype), self.param("bias", init, (self.features,)).astype(self.dtype)
+        return self.param("kernel", init, shape).astype(self.dtype), self.param(
+            "bias", init, (self.features,)
+        ).astype(self.dtype)
 
 
 def split_groups(x, groups):
@@ -42,7 +45,10 @@ def join_groups(x):
 def each_tap(x, kernel):
     """x times each tap of a kernel: (G, ..., I) and (G, taps, I, O) -> [(G, ..., O)]."""
     rows = x.reshape(len(x), -1, x.shape[-1])
-    return [jnp.einsum("gni,gio->gno", rows, kernel[:, tap]).reshape(*x.shape[:-1], -1) for tap in range(kernel.shape[1])]
+    return [
+        jnp.einsum("gni,gio->gno", rows, kernel[:, tap]).reshape(*x.shape[:-1], -1)
+        for tap in range(kernel.shape[1])
+    ]
 
 
 def add_bias(x, bias):
@@ -62,10 +68,11 @@ def _later(x):
 
 
 def convolve_samples(maps, positions, kernel, bias):
-    """Kernel 3, stride 2, zero padding 1, over samples of a feature map: those at the even steps and those at the odd ones.
+    """Kernel 3, stride 2, zero padding 1, over samples of a feature map: those at the even steps and those at
+    the odd ones.
 
-    Sampling and convolution are both linear, so the map passes the taps before it is sampled. A map has far fewer rows than
-    all proposals have samples.
+    Sampling and convolution are both linear, so the map passes the taps before it is sampled. A map has far
+    fewer rows than all proposals have samples.
 
     Args:
       maps: (G, B, T, I).
@@ -97,9 +104,13 @@ def convolve_halves(even, odd, kernel, bias):
 
 
 def summarise(x, kernel, bias):
-    """A convolution whose kernel is as long as the sequence. (G, N, t, I) -> (G', N, O), G' groups of the kernel, 1 or G."""
+    """A convolution whose kernel is as long as the sequence. (G, N, t, I) -> (G', N, O), G' groups of the
+    kernel, 1 or G.
+    """
     groups, taps, _, features = kernel.shape
     if groups == 1:
         kernel = kernel.reshape(taps, len(x), -1, features)
         return (jnp.einsum("gnti,tgio->no", x, kernel) + bias)[None]
-    return add_bias(jnp.einsum("gnk,gko->gno", x.reshape(*x.shape[:2], -1), kernel.reshape(groups, -1, features)), bias)
+    return add_bias(
+        jnp.einsum("gnk,gko->gno", x.reshape(*x.shape[:2], -1), kernel.reshape(groups, -1, features)), bias
+    )

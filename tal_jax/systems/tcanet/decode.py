@@ -1,7 +1,8 @@
-"""From refined proposals to detections, as the published post-processing has it. All but `decode` on the host, in float64.
+"""From refined proposals to detections, as the published post-processing has it. All but `decode` on the
+host, in float64.
 
-`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of candidates. These
-are a hundred, few enough for the definition itself.
+`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of
+candidates. These are a hundred, few enough for the definition itself.
 """
 
 import jax.numpy as jnp
@@ -16,12 +17,17 @@ def decode(config, outputs):
     """What the host needs of each recording, on the device.
 
     Returns:
-      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`; `mask` (B, P) bool,
+      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage
+        `decode.confidence_stage`; `mask` (B, P) bool,
       False for padding. Without `decode.refined` the proposals as they were given, with confidence 1.
     """
     if not config.decode.refined:
         segments_sec = outputs.stages[0].entering_sec
-        return {"segments_sec": segments_sec, "confidence": jnp.ones(outputs.mask.shape), "mask": outputs.mask}
+        return {
+            "segments_sec": segments_sec,
+            "confidence": jnp.ones(outputs.mask.shape),
+            "mask": outputs.mask,
+        }
     # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
     confidence = outputs.stages[config.decode.confidence_stage - 1].confidence
     return {"segments_sec": outputs.stages[-1].refined_sec, "confidence": confidence, "mask": outputs.mask}
@@ -41,10 +47,16 @@ def detections(config, windows, timeline):
     del timeline
     arrays = [window.arrays for window in windows]
     present = [(window, np.flatnonzero(window["mask"])) for window in arrays]
-    segments_sec = np.concatenate([window["segments_sec"][rows] + window["start_sec"] for window, rows in present])
-    scores = np.concatenate([window["confidence"][rows] * window["proposal_scores"][rows] for window, rows in present])
+    segments_sec = np.concatenate(
+        [window["segments_sec"][rows] + window["start_sec"] for window, rows in present]
+    )
+    scores = np.concatenate(
+        [window["confidence"][rows] * window["proposal_scores"][rows] for window, rows in present]
+    )
     class_scores = arrays[0].get("recording_scores")
-    labels = np.concatenate([window["labels"][rows] for window, rows in present]) if class_scores is None else None
+    labels = (
+        np.concatenate([window["labels"][rows] for window, rows in present]) if class_scores is None else None
+    )
     found = of_recording(
         config, segments_sec, scores, arrays[0]["duration_sec"], class_scores=class_scores, labels=labels
     )
@@ -67,7 +79,9 @@ def of_recording(config, segments_sec, scores, duration_sec, *, class_scores=Non
     """
     segments_sec, scores = np.asarray(segments_sec, np.float64), np.asarray(scores, np.float64)
     if class_scores is not None:
-        return of_recording_classes(config, *suppress(config, segments_sec, scores, duration_sec), class_scores)
+        return of_recording_classes(
+            config, *suppress(config, segments_sec, scores, duration_sec), class_scores
+        )
     found, labels = [], np.asarray(labels)
     for k in np.unique(labels):
         rows = labels == k
@@ -78,10 +92,11 @@ def of_recording(config, segments_sec, scores, duration_sec, *, class_scores=Non
 
 
 def suppress(config, segments_sec, scores, duration_sec):
-    """Soft-NMS of the proposals of one recording, whatever their class, the best of them clipped to the recording.
+    """Soft-NMS of the proposals of one recording, whatever their class, the best of them clipped to the
+    recording.
 
-    The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As published there are at
-    most 101 picks, the last proposal left is not picked, but a lone one is.
+    The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As
+    published there are at most 101 picks, the last proposal left is not picked, but a lone one is.
 
     Args:
       config: the run's config (`decode`).
@@ -110,12 +125,14 @@ def _tiou(segments, one):
 
 
 def of_recording_classes(config, segments_sec, scores, class_scores):
-    """Every proposal in each of the likeliest classes of the recording; score: probability of the class times its own.
+    """Every proposal in each of the likeliest classes of the recording; score: probability of the class times
+    its own.
 
     Args:
       config: the run's config (`decode`).
       segments_sec: (P, 2); scores: (P,).
-      class_scores: (K,) logits, probabilities are softmax(2 * logits); with `decode.class_sharpness` 0 they are the probabilities.
+      class_scores: (K,) logits, probabilities are softmax(2 * logits); with `decode.class_sharpness` 0 they
+        are the probabilities.
 
     Returns:
       As `of_recording`.

@@ -23,12 +23,13 @@ def training_examples(config, dataset):
       dataset: data.features.Dataset with proposals; its training subset is used.
 
     Returns:
-      (items, make_example): pairs (recording, first feature), and (item, np.random.Generator) -> example: `inputs`, see
-      `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the action of the largest tIoU.
+      (items, make_example): pairs (recording, first feature), and (item, np.random.Generator) -> example:
+      `inputs`, see `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the
+      action of the largest tIoU.
 
     Raises:
-      DataError: there are no proposals, or no window has actions and proposals; a label has no times, a proposal a
-        negative score; detections would have no class.
+      DataError: there are no proposals, or no window has actions and proposals; a label has no times, a
+        proposal a negative score; detections would have no class.
     """
     for name, recording in dataset.annotations.recordings.items():
         _require_positive_scores(config, dataset, name)
@@ -38,7 +39,10 @@ def training_examples(config, dataset):
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
     proposals = {name: proposals_of(config, dataset, name) for name in recordings}
-    truths = {name: _long(recording.segments_sec, config.window.min_action_sec) for name, recording in recordings.items()}
+    truths = {
+        name: _long(recording.segments_sec, config.window.min_action_sec)
+        for name, recording in recordings.items()
+    }
     items = [
         (name, offset)
         for name in recordings
@@ -48,7 +52,8 @@ def training_examples(config, dataset):
     ]
     if not items:
         raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check config.proposals."
+            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check "
+            f"config.proposals."
         )
 
     def make_example(item, rng):
@@ -56,7 +61,9 @@ def training_examples(config, dataset):
         name, offset = item
         inside = _inside(config, dataset, name, offset, proposals[name].segments_sec)
         chosen = proposals[name].take(inside).take(slice(config.window.proposals))
-        inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.window.proposals)
+        inputs, start_sec = _window(
+            config, dataset, name, offset, chosen.segments_sec, config.window.proposals
+        )
         matched = truths[name][tiou_matrix(chosen.segments_sec, truths[name]).argmax(axis=1)]
         truths_sec = np.zeros((config.window.proposals, 2), np.float32)
         truths_sec[: len(matched)] = matched - start_sec
@@ -66,10 +73,11 @@ def training_examples(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """Functions that make the windows of a recording, each with the proposals whose centres are nearest to its own.
+    """Functions that make the windows of a recording, each with the proposals whose centres are nearest to
+    its own.
 
-    See interface.System. The info of each is start_sec of the window, proposal_scores (N,) of its proposals and their labels (N,), or recording_scores (K,)
-    in place of these, and duration_sec of the recording.
+    See interface.System. The info of each is start_sec of the window, proposal_scores (N,) of its proposals
+    and their labels (N,), or recording_scores (K,) in place of these, and duration_sec of the recording.
     """
     require_finite(config, dataset, name)
     _require_positive_scores(config, dataset, name)
@@ -82,8 +90,14 @@ def test_windows(config, dataset, name):
         chosen = proposals.take(nearest == i)
         if not len(chosen.scores):
             continue
-        inputs, start_sec = _window(config, dataset, name, offset, chosen.segments_sec, config.decode.proposals)
-        known = {"start_sec": start_sec, "proposal_scores": chosen.scores, "duration_sec": dataset.duration_sec(name)}
+        inputs, start_sec = _window(
+            config, dataset, name, offset, chosen.segments_sec, config.decode.proposals
+        )
+        known = {
+            "start_sec": start_sec,
+            "proposal_scores": chosen.scores,
+            "duration_sec": dataset.duration_sec(name),
+        }
         known |= _known_classes(config, dataset, name, chosen)
         yield functools.partial(Window, offset, min(num_features - offset, size), inputs, known)
 
@@ -93,13 +107,16 @@ def _require_positive_scores(config, dataset, name):
     scores = require_proposals(config, dataset)[name].scores
     if (scores < 0).any():
         raise DataError(
-            f"The proposals of recording '{name}' have negative scores, the lowest {scores.min():g}; {config.system} "
-            "needs scores from 0 on, to multiply them by its confidence. Write their exponentials to the file in their place."
+            f"The proposals of recording '{name}' have negative scores, the lowest {scores.min():g}; "
+            f"{config.system} "
+            "needs scores from 0 on, to multiply them by its confidence. Write their exponentials to the "
+            "file in their place."
         )
 
 
 def _known_classes(config, dataset, name, proposals):
-    """What tells the classes of a recording's detections: {"recording_scores": (K,)} or {"labels": (N,) of the proposals}.
+    """What tells the classes of a recording's detections: {"recording_scores": (K,)} or {"labels": (N,) of
+    the proposals}.
 
     Raises:
       DataError: nothing tells them.
@@ -116,8 +133,10 @@ def _known_classes(config, dataset, name, proposals):
     labels = np.full(len(proposals.scores), -1) if proposals.labels is None else proposals.labels
     if (labels < 0).any():
         raise DataError(
-            f"config.decode.classes is 'proposals', but {(labels < 0).sum()} of the {len(labels)} proposals of recording '{name}' name no "
-            "class of the annotations; set --config.decode.classes=recording, with --config.evaluate.recording_scores=FILE, or "
+            f"config.decode.classes is 'proposals', but {(labels < 0).sum()} of the {len(labels)} proposals "
+            f"of recording '{name}' name no "
+            "class of the annotations; set --config.decode.classes=recording, with "
+            "--config.evaluate.recording_scores=FILE, or "
             "--config.data.class_agnostic=True."
         )
     return {"labels": labels}
@@ -146,9 +165,9 @@ def _window(config, dataset, name, offset, segments_sec, size):
     """What the network sees of a window, with room for `size` proposals.
 
     Returns:
-      (inputs, start_sec): inputs are features (T, C) padded with zeros, proposals_sec (size, 2) from the window's start,
-      proposal_mask (size,), covered_sec (), num_features () and earliest_sec (), the start of the recording, all float32; start_sec of
-      the window in the recording.
+      (inputs, start_sec): inputs are features (T, C) padded with zeros, proposals_sec (size, 2) from the
+      window's start, proposal_mask (size,), covered_sec (), num_features () and earliest_sec (), the start of
+      the recording, all float32; start_sec of the window in the recording.
     """
     features, timeline = dataset.read(name), dataset.timeline(name)
     rescaled, rows = config.window.normalise_by == "duration", config.window.snippets
@@ -158,7 +177,9 @@ def _window(config, dataset, name, offset, segments_sec, size):
         "features": np.zeros((rows, features.shape[1]), np.float32),
         "proposals_sec": np.zeros((size, 2), np.float32),
         "proposal_mask": np.zeros(size, np.float32),
-        "covered_sec": np.float32(dataset.duration_sec(name) if rescaled else timeline.to_seconds(offset + rows) - start_sec),
+        "covered_sec": np.float32(
+            dataset.duration_sec(name) if rescaled else timeline.to_seconds(offset + rows) - start_sec
+        ),
         "num_features": np.float32(len(seen)),
         "earliest_sec": np.float32(-start_sec),
     }

@@ -1,4 +1,5 @@
-"""The network of TCANet: it moves the boundaries of given proposals, stage after stage, and says how good they are.
+"""The network of TCANet: it moves the boundaries of given proposals, stage after stage, and says how good
+they are.
 
 features (B, T, C_in) -> two convolutions -> LGTE layers -> features (B, T, C), which all stages read:
 
@@ -34,8 +35,8 @@ class TCANet(nn.Module):
 
     Attributes:
       dtype: of the products of matrices.
-      g_train, g_test: factor on the offsets of the frame level in training and at test, as in the published code; the
-        report has none.
+      g_train, g_test: factor on the offsets of the frame level in training and at test, as in the published
+        code; the report has none.
     """
 
     channels: int
@@ -57,8 +58,18 @@ class TCANet(nn.Module):
     g_test: float = 0.2
 
     @nn.compact
-    def __call__(self, features, proposals_sec, proposal_mask, covered_sec, num_features=None, earliest_sec=0.0, train=False):
-        """Refines proposals; those of a recording do not meet, so they may come in any order, or in several calls.
+    def __call__(
+        self,
+        features,
+        proposals_sec,
+        proposal_mask,
+        covered_sec,
+        num_features=None,
+        earliest_sec=0.0,
+        train=False,
+    ):
+        """Refines proposals; those of a recording do not meet, so they may come in any order, or in several
+        calls.
 
         Args:
           features: (B, T, C_in) float32, C_in a multiple of the groups.
@@ -66,9 +77,10 @@ class TCANet(nn.Module):
           proposal_mask: (B, P), 0 for padding. In the published code padding is what has start + end = 0.
           covered_sec: (B,) seconds that the T features stand for, see `examples._window`.
           num_features: (B,) how many are no padding; needed for `padding_mask` alone.
-          earliest_sec: (B,) start of the recording, in the time of the proposals: 0 where the features are those of all of it, as in the
-            published code.
-          train: with dropout, which needs an rng named "dropout", and the offsets of the frame level times `g_train`.
+          earliest_sec: (B,) start of the recording, in the time of the proposals: 0 where the features are
+            those of all of it, as in the published code.
+          train: with dropout, which needs an rng named "dropout", and the offsets of the frame level times
+            `g_train`.
 
         Returns:
           Outputs.
@@ -78,7 +90,8 @@ class TCANet(nn.Module):
         """
         if features.shape[-1] % self.groups:
             raise DataError(
-                f"The features have {features.shape[-1]} channels; they must be a multiple of config.model.groups, {self.groups}."
+                f"The features have {features.shape[-1]} channels; they must be a multiple of "
+                f"config.model.groups, {self.groups}."
             )
         base, encoded = self._encode(features, num_features, train)
         mask = proposal_mask > 0
@@ -87,7 +100,11 @@ class TCANet(nn.Module):
             if self.detach:  # the published code does not: there a stage learns through those that follow
                 segments = jax.lax.stop_gradient(segments)
             regressor = BoundaryRegressor(self.groups, self.samples, self.dtype, name=f"stage_{i + 1}")
-            found.append(regressor(encoded, segments, covered_sec, self.g_train if train else self.g_test, earliest_sec))
+            found.append(
+                regressor(
+                    encoded, segments, covered_sec, self.g_train if train else self.g_test, earliest_sec
+                )
+            )
             segments = found[-1].refined_sec
         return Outputs(base, encoded, mask, tuple(found))
 
@@ -95,7 +112,9 @@ class TCANet(nn.Module):
         """(B, T, C_in) -> (base, encoded), (B, T, C) float32 each."""
         x, channels = split_groups(features.astype(self.dtype), self.groups), features.shape[-1]
         for name in ("base_1", "base_2"):
-            x = nn.relu(convolve(x, *ConvParameters(self.channels, 3, self.groups, self.dtype, name=name)(channels)))
+            x = nn.relu(
+                convolve(x, *ConvParameters(self.channels, 3, self.groups, self.dtype, name=name)(channels))
+            )
             channels = self.channels
         base = encoded = join_groups(x).astype(jnp.float32)
         key_mask = jnp.ones(features.shape[:2], bool)

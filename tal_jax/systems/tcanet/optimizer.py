@@ -10,10 +10,11 @@ RISE_EPS = 1e-6  # of the published warm-up
 
 
 def make_schedule(config, total_steps):
-    """Learning rate by optimizer step: over `warmup_steps` half a cosine from about 0, then the shared schedule.
+    """Learning rate by optimizer step: over `warmup_steps` half a cosine from about 0, then the shared
+    schedule.
 
-    The published code counts the warm-up only in the first epoch; where that is shorter, the rate stays for good at what it had
-    then reached. Here the warm-up is finished.
+    The published code counts the warm-up only in the first epoch; where that is shorter, the rate stays for
+    good at what it had then reached. Here the warm-up is finished.
     """
     train = config.train
     after = shared.make_schedule(config, total_steps)

@@ -31,8 +31,9 @@ def tcanet_from_state_dict(state_dict, groups=GROUPS):
     """Parameters of a published checkpoint for `model.TCANet`.
 
     Args:
-      state_dict: name -> array, as PyTorch's `state_dict()`; names may begin with "module.". Convolution weights are
-        (out, in / groups, taps), others (out, in). The masks of the attention are constants and left out.
+      state_dict: name -> array, as PyTorch's `state_dict()`; names may begin with "module.". Convolution
+        weights are (out, in / groups, taps), others (out, in). The masks of the attention are constants and
+        left out.
       groups: of the convolutions.
 
     Returns:
@@ -61,7 +62,11 @@ def our_path(name):
         return f"base_{int(match[1]) // 2 + 1}/{_leaf(match[2])}"
     if match := re.fullmatch(r"tbr(\d)\.(reg1\w+\.\w+?)\.([024])\.(weight|bias)", name):
         number = int(match[3]) // 2 + (3 if match[2].endswith("_o") else 1)
-        return f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_leaf(match[4])}" if match[2] in _LEVELS else None
+        return (
+            f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_leaf(match[4])}"
+            if match[2] in _LEVELS
+            else None
+        )
     if match := re.fullmatch(r"lgtes\.(\d)\.(.+[._])(weight|bias)", name):
         module = _ENCODER.get(match[2])
         leaf = "scale" if match[3] == "weight" and module in ("norm_1", "norm_2") else _leaf(match[3])
@@ -74,7 +79,9 @@ def _leaf(theirs):
 
 
 def to_ours(path, value, groups=GROUPS):
-    """(out, in) -> (in, out); (out, in / groups, taps) -> (groups, taps, in / groups, out / groups); other shapes stay."""
+    """(out, in) -> (in, out); (out, in / groups, taps) -> (groups, taps, in / groups, out / groups); other
+    shapes stay.
+    """
     if value.ndim == 2:
         return value.T
     if path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel")):
