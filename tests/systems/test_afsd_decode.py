@@ -277,7 +277,7 @@ def test_final_scores_by_hand(auxiliary, final_score, scores):
     np.testing.assert_allclose(candidates.segments, [[[0.0, 4.5]]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("field", CHOICES.keys() - {"curriculum.weighted"})
+@pytest.mark.parametrize("field", sorted(CHOICES.keys() - {"curriculum.weighted"}))
 def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(field):
     config = afsd_config("dw_afsd")
     section, name = field.split(".")
