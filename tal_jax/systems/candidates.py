@@ -58,7 +58,8 @@ def of_windows(windows, timeline, found):
     parts = [NOTHING]
     for window in windows:
         segments, classes, scores = found(window)
-        parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
+        if len(scores):  # hours without a candidate take no memory
+            parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
     return Detections(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
