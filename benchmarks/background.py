@@ -20,9 +20,9 @@ import sys
 
 import numpy as np
 
-from tal_jax.data import sbhar
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
+from tal_jax.data.sets import sbhar
 from tal_jax.ops.segments import tiou_matrix
 
 MIN_SCORE, MIN_TIOU = 0.2, 0.3

@@ -13,7 +13,7 @@ import dataclasses
 from benchmarks import flops
 from configs import activitynet, hacs, thumos
 from tal_jax.data import windows
-from tal_jax.data.thumos14 import bundled_annotations, frame_annotations_10fps
+from tal_jax.data.sets.thumos14 import bundled_annotations, frame_annotations_10fps
 from tal_jax.extract import PICTURE
 
 HOUR = 3600.0

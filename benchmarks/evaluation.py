@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from tal_jax.data import thumos14
+from tal_jax.data.sets import thumos14
 from tal_jax.evaluation.detection import PROTOCOLS, evaluate_detections
 from tests.evaluation.plain_evaluator import plain_ap
 

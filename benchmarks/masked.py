@@ -20,7 +20,7 @@ from tal_jax.data import load_dataset
 from tal_jax.data.loader import pad_batch, stack
 from tal_jax.detect import Detector, Stream
 from tal_jax.optimizer import make_optimizer
-from tal_jax.parallel import make_parallel
+from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 
 

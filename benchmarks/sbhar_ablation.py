@@ -22,7 +22,7 @@ import numpy as np
 
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.proposals import read_proposals
-from tal_jax.data.sbhar import bundled_annotations
+from tal_jax.data.sets.sbhar import bundled_annotations
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.systems.ecm.config import TABLE_4

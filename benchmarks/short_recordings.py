@@ -23,9 +23,9 @@ import sys
 
 import numpy as np
 
-from tal_jax.data import sbhar
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.detections_file import read_detections
+from tal_jax.data.sets import sbhar
 from tal_jax.data.windows import cut_window
 from tal_jax.evaluation.detection import evaluate_detections
 

@@ -32,7 +32,7 @@ nothing was tried. Its detections are of the three best classes in the file, or 
 import numpy as np
 
 from tal_jax.config import config_of, extract_config
-from tal_jax.data import activitynet
+from tal_jax.data.sets import activitynet
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config

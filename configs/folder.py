@@ -19,7 +19,7 @@ may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was
 """
 
 from tal_jax.config import config_of, extract_config
-from tal_jax.data import folder
+from tal_jax.data.sets import folder
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 

@@ -16,7 +16,7 @@ stage in the folder first_stage of their workdir, or take --config.proposals=FIL
 """
 
 from tal_jax.config import config_of
-from tal_jax.data import sbhar
+from tal_jax.data.sets import sbhar
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config

@@ -9,7 +9,7 @@ wrong, seldom the time (docs/results.md).
 """
 
 from tal_jax.config import config_of
-from tal_jax.data import shapes
+from tal_jax.data.sets import shapes
 from tal_jax.systems.afsd.config import sequence_config
 
 

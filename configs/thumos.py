@@ -41,7 +41,7 @@ detections, from a file {"class": [name, …], "results": {VIDEO: [probability, 
 """
 
 from tal_jax.config import config_of, extract_config
-from tal_jax.data import thumos14
+from tal_jax.data.sets import thumos14
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.pgcn.config import pgcn_config

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from tal_jax import data, evaluate, published, train
+from tal_jax import data, evaluate, train
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.feature_files import SUFFIXES
@@ -17,7 +17,8 @@ from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
-from tal_jax.files import list_files
+from tal_jax.published import trees as published
+from tal_jax.runtime.files import list_files
 from tal_jax.systems import SYSTEMS, require_valid
 
 SHORTEST_FRAMES = 0.1  # of an action that its frames may show

@@ -19,19 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
-from tal_jax.files import replacing
-from tal_jax.published import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
+from tal_jax.published.trees import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
+from tal_jax.published.weight_files import read_weights
+from tal_jax.runtime.checkpoints import Checkpoints, remember_run
+from tal_jax.runtime.files import replacing
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
 from tal_jax.systems.pgcn.published import pgcn_detector
 from tal_jax.systems.tcanet.published import tcanet_detector
 from tal_jax.train import TrainState
-from tal_jax.weight_files import read_weights
 
 # System -> function (file, config) -> PublishedDetector.
 DETECTORS = {

@@ -9,14 +9,14 @@ import jax
 import ml_collections
 import numpy as np
 
-from tal_jax import distributed
-from tal_jax.checkpoints import misfit, trained_channels
 from tal_jax.data.features import OTHER_RATE, Dataset
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
-from tal_jax.parallel import make_parallel
+from tal_jax.runtime import distributed
+from tal_jax.runtime.checkpoints import misfit, trained_channels
+from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.candidates import NOTHING, Detections
 from tal_jax.systems.interface import call

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import ml_collections
 import numpy as np
 
-from tal_jax import distributed
-from tal_jax.checkpoints import Checkpoints, trained_run
 from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
 from tal_jax.data.check import truth_problems
@@ -22,8 +20,10 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.files import replacing, require_apart
 from tal_jax.ranges import require_fields
+from tal_jax.runtime import distributed
+from tal_jax.runtime.checkpoints import Checkpoints, trained_run
+from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)

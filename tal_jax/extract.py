@@ -13,9 +13,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from tal_jax import distributed
 from tal_jax.backbones.i3d import I3D
-from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
@@ -23,9 +21,11 @@ from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, st
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.files import list_files, replacing
-from tal_jax.published import backbone_variables, recognise
-from tal_jax.weight_files import read_weights
+from tal_jax.published.trees import backbone_variables, recognise
+from tal_jax.published.weight_files import read_weights
+from tal_jax.runtime import distributed
+from tal_jax.runtime.beam import reason_of_failure, run_in_beam
+from tal_jax.runtime.files import list_files, replacing
 
 log = logging.getLogger(__name__)
 

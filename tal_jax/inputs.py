@@ -18,7 +18,7 @@ from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.video import store_video, stored_files
 from tal_jax.errors import DataError
-from tal_jax.files import list_files, temporary_folder
+from tal_jax.runtime.files import list_files, temporary_folder
 
 log = logging.getLogger(__name__)
 

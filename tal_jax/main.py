@@ -15,11 +15,12 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import devices, distributed, evaluate, extract, predict, propose, report, train
+from tal_jax import evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.config import define_config, flag_problem, known_configs
 from tal_jax.errors import DataError, ProcessLost, TrainingError, plain, sentence_of
-from tal_jax.files import remove_unfinished
+from tal_jax.runtime import devices, distributed
+from tal_jax.runtime.files import remove_unfinished
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger("tal_jax")

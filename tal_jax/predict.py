@@ -8,14 +8,15 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
-from tal_jax import distributed, evaluate, report
+from tal_jax import evaluate, report
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.loader import chunks
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.files import replacing, require_apart
 from tal_jax.ranges import require_fields
+from tal_jax.runtime import distributed
+from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)

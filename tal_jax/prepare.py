@@ -33,14 +33,15 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from tal_jax.beam import reason_of_failure, run_in_beam
-from tal_jax.data import thumos14, video
+from tal_jax.data import video
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.optical_flow import optical_flow
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError, plain, sentence_of
-from tal_jax.files import list_files, only_run
+from tal_jax.runtime.beam import reason_of_failure, run_in_beam
+from tal_jax.runtime.files import list_files, only_run
 
 # data set -> `fps` of `video.store_video`
 SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}

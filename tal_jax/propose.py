@@ -8,8 +8,7 @@ import pathlib
 
 import numpy as np
 
-from tal_jax import distributed, evaluate, train
-from tal_jax.checkpoints import proposal_settings, remember_run, trained_run
+from tal_jax import evaluate, train
 from tal_jax.data import dataset_annotations, load_dataset, proposals, recording_scores
 from tal_jax.data.check import feature_problems
 from tal_jax.data.features import folder_dataset
@@ -17,10 +16,12 @@ from tal_jax.data.proposal_files import holds_proposals
 from tal_jax.data.recording_scores import require_recordings
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
-from tal_jax.files import replacing, require_apart
-from tal_jax.json_files import read_json
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
+from tal_jax.runtime import distributed
+from tal_jax.runtime.checkpoints import proposal_settings, remember_run, trained_run
+from tal_jax.runtime.files import replacing, require_apart
+from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 

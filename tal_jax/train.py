@@ -15,20 +15,21 @@ from clu import metrics as clu_metrics
 from clu import parameter_overview
 from tqdm import tqdm
 
-from tal_jax import distributed, evaluate
-from tal_jax.checkpoints import Checkpoints, remember_run
+from tal_jax import evaluate
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.features import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
-from tal_jax.files import replacing
-from tal_jax.parallel import AXIS, make_parallel
-from tal_jax.published import with_backbone
+from tal_jax.published.trees import with_backbone
+from tal_jax.runtime import distributed
+from tal_jax.runtime.checkpoints import Checkpoints, remember_run
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.parallel import AXIS, make_parallel
+from tal_jax.runtime.writers import MetricWriter
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
-from tal_jax.writers import MetricWriter
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import pathlib
 import numpy as np
 
 from tal_jax import evaluate, propose
-from tal_jax.checkpoints import stored_config
 from tal_jax.config import is_two_stage
 from tal_jax.data import proposals, recording_scores
 from tal_jax.data.names import match_names
@@ -19,6 +18,7 @@ from tal_jax.data.proposal_files import read_blocks
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.inputs import Timing, input_datasets, known_recordings
+from tal_jax.runtime.checkpoints import stored_config
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger(__name__)

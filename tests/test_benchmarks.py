@@ -7,8 +7,8 @@ import pytest
 from benchmarks import background, estimate, flops, scale, short_recordings
 from configs import hacs, sbhar
 from tal_jax.backbones.i3d import conv3d
-from tal_jax.data import sbhar as sbhar_data
 from tal_jax.data.annotations import Annotations, Recording, load_annotations
+from tal_jax.data.sets import sbhar as sbhar_data
 
 
 def shape(*sizes):

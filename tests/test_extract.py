@@ -15,7 +15,7 @@ from tal_jax.convert import write_backbone
 from tal_jax.data import video
 from tal_jax.errors import DataError
 from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
-from tal_jax.files import only_run, replacing
+from tal_jax.runtime.files import only_run, replacing
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 from tests.test_prepare import contents

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from tal_jax.checkpoints import remember_run
-from tal_jax.data import thumos14
 from tal_jax.data.detections_file import write_detections
-from tal_jax.files import only_run
+from tal_jax.data.sets import thumos14
+from tal_jax.runtime.checkpoints import remember_run
+from tal_jax.runtime.files import only_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"

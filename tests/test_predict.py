@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tal_jax import evaluate, inputs, predict, report, train, trained_run
-from tal_jax.data import in_classes, load_dataset, shapes
+from tal_jax.data import in_classes, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import common_frame_sec
+from tal_jax.data.sets import shapes
 from tal_jax.data.video import store_video
 from tal_jax.detect import Stream
 from tal_jax.errors import DataError

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from tal_jax import prepare
-from tal_jax.data import thumos14, video
+from tal_jax.data import video
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
-from tal_jax.files import only_run, replacing
+from tal_jax.runtime.files import only_run, replacing
 from tests.data.test_video import numbered, read_clip, read_numbers, write_video
 
 ROOT = pathlib.Path(prepare.__file__).parents[1]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tal_jax import evaluate, propose, report, train
-from tal_jax.checkpoints import Checkpoints, remember_run
 from tal_jax.data import load_dataset, proposals
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.features import Timeline
@@ -17,6 +16,7 @@ from tal_jax.data.proposals import read_proposals
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
+from tal_jax.runtime.checkpoints import Checkpoints, remember_run
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.interface import call

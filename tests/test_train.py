@@ -20,11 +20,11 @@ from tal_jax import evaluate, train
 from tal_jax.data import load_dataset
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
-from tal_jax.parallel import make_parallel
+from tal_jax.runtime.parallel import make_parallel
+from tal_jax.runtime.writers import MetricWriter
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import System, Term
-from tal_jax.writers import MetricWriter
-from tests.test_parallel import first_examples, nobody_stops, run_step
+from tests.runtime.test_parallel import first_examples, nobody_stops, run_step
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotatio
 --config.data.features=FOLDER
 """
 
-from tal_jax.data import sbhar
+from tal_jax.data.sets import sbhar
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.pgcn.config import pgcn_config

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tal_jax.parallel import AXIS
+from tal_jax.runtime.parallel import AXIS
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.99  # share of the running statistics that a training step keeps

@@ -8,10 +8,10 @@ import logging
 
 import numpy as np
 
-from tal_jax.data import activitynet, folder, sbhar, shapes, thumos14
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.recording_scores import read_recording_scores, require_recordings
+from tal_jax.data.sets import activitynet, folder, sbhar, shapes, thumos14
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ import numpy as np
 
 from tal_jax.data.names import is_printable, require_label, require_name
 from tal_jax.errors import DataError
-from tal_jax.json_files import read_json
+from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 

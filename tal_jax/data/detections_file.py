@@ -10,8 +10,8 @@ import math
 from tal_jax.data.annotations import require_number
 from tal_jax.data.names import match_names_of_file, require_label, require_name
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
-from tal_jax.json_files import read_json
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
 
 
 def read_detections(path):

@@ -11,7 +11,7 @@ from tal_jax.data.csv_files import read_csv
 from tal_jax.data.streams import common_length, cut_note
 from tal_jax.data.tables import read_table
 from tal_jax.errors import DataError
-from tal_jax.files import list_files
+from tal_jax.runtime.files import list_files
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import pathlib
 
 from tal_jax.data.annotations import Annotations, positive_or_none
 from tal_jax.errors import DataError, plain
-from tal_jax.files import replacing
-from tal_jax.json_files import read_json
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
 
 SETTINGS = "settings.json"
 

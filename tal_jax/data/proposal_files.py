@@ -18,8 +18,8 @@ from tal_jax.data.annotations import require_times
 from tal_jax.data.detections_file import read_results
 from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
 from tal_jax.ops.segments import intersections, tiou_matrix
+from tal_jax.runtime.files import replacing
 
 FRACTION = 1e-4  # step of the times that a list of recordings without a frame rate has
 

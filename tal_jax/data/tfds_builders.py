@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tal_jax.data import sbhar, thumos14
+from tal_jax.data.sets import sbhar, thumos14
 from tal_jax.errors import DataError
 
 

@@ -25,7 +25,7 @@ from tal_jax.data.video_time import (
     undecoded_note,
 )
 from tal_jax.errors import DataError
-from tal_jax.files import replacing, write_rows
+from tal_jax.runtime.files import replacing, write_rows
 
 SAMPLINGS = ("time", "count")
 

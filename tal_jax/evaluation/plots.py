@@ -8,7 +8,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tal_jax.files import replacing
+from tal_jax.runtime.files import replacing
 
 COLORS = (
     "#4477aa",

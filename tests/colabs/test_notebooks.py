@@ -13,7 +13,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from colabs.execute import FOLDER, MOST_BYTES, NOTEBOOKS, execute, keep_pictures
-from tal_jax.data import shapes
+from tal_jax.data.sets import shapes
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 

@@ -7,7 +7,7 @@ import pytest
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import read_detections, read_detections_of, times_problem, write_detections
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.runtime.files import replacing
 
 GOOD = {"label": "run", "segment": [1.25, 2.1], "score": 0.1 + 0.2}
 

@@ -4,8 +4,9 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data import features, load_dataset, sbhar
+from tal_jax.data import features, load_dataset
 from tal_jax.data.annotations import Recording
+from tal_jax.data.sets import sbhar
 from tal_jax.data.timeline import Axis
 from tal_jax.errors import DataError
 

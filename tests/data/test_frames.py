@@ -8,7 +8,7 @@ from tal_jax.backbones.i3d import scale_pixels
 from tal_jax.check_data import check_dataset
 from tal_jax.data import frames, load_dataset
 from tal_jax.data.annotations import Annotations
-from tal_jax.data.folder import data_config
+from tal_jax.data.sets.folder import data_config
 from tal_jax.data.windows import window_offsets
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.examples import training_examples

@@ -9,7 +9,7 @@ from tal_jax.data.proposal_files import read_blocks
 from tal_jax.data.recording_scores import read_recording_scores
 from tal_jax.data.video import stored_name
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.runtime.files import replacing
 
 BAD_NAMES = [
     "../x",

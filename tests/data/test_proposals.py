@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from tal_jax.data import thumos14
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import build_dataset, data_config
 from tal_jax.data.proposals import Proposals, from_candidates, proposals_of, read_proposals, write_proposals
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
 from tests.golden_case import GOLDEN, GoldenCase
 

@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tal_jax.data import sbhar, tfds_builders, thumos14
+from tal_jax.data import tfds_builders
+from tal_jax.data.sets import sbhar, thumos14
 
 
 def some(annotations, names):

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tal_jax.data import thumos14, video
+from tal_jax.data import video
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
 
 CODINGS = {  # file -> codec, pixel format

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from tal_jax.data import thumos14, windows
+from tal_jax.data import windows
+from tal_jax.data.sets import thumos14
 from tests.golden_case import GoldenCase
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tal_jax.data import thumos14
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.sets import thumos14
 from tal_jax.evaluation.detection import evaluate_detections
 from tests.golden_case import GoldenCase
 

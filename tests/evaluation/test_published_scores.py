@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from tal_jax.data import thumos14
 from tal_jax.data.annotations import load_annotations
+from tal_jax.data.sets import thumos14
 from tal_jax.evaluation.detection import evaluate_detections
 from tests.golden_case import GOLDEN, GoldenCase
 

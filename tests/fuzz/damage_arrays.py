@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 
 from tests.fuzz.damage import BYTES, Marked
-from tests.test_weight_files import Call, Global, Stored, numpy_array, pickled, tensor, write_zip
+from tests.published.test_weight_files import Call, Global, Stored, numpy_array, pickled, tensor, write_zip
 
 # Of .npy.
 

@@ -19,7 +19,6 @@ import pyarrow.parquet
 import soundfile
 
 from configs.sbhar import get_config as sbhar_config
-from tal_jax.checkpoints import Checkpoints, remember_run, trained_run
 from tal_jax.convert import _load_config
 from tal_jax.data import frames
 from tal_jax.data.annotations import Recording, load_annotations
@@ -31,15 +30,16 @@ from tal_jax.data.proposals import read_proposals
 from tal_jax.data.recording_scores import best_classes, read_recording_scores
 from tal_jax.data.timeline import on_even_axis
 from tal_jax.data.video import store_video
+from tal_jax.published.weight_files import read_weights
 from tal_jax.ranges import _leaves
+from tal_jax.runtime.checkpoints import Checkpoints, remember_run, trained_run
+from tal_jax.runtime.writers import MetricWriter
 from tal_jax.systems import require_valid
 from tal_jax.train import TrainState
-from tal_jax.weight_files import read_weights
-from tal_jax.writers import MetricWriter
 from tests import tiny_config
 from tests.data.test_video import CODINGS, numbered, write_video
 from tests.fuzz import damage, damage_arrays
-from tests.test_weight_files import SIMPLE, STORAGES, ordered_dict, pickled, write_legacy, write_zip
+from tests.published.test_weight_files import SIMPLE, STORAGES, ordered_dict, pickled, write_legacy, write_zip
 
 TABLE = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 CLASSES = ("fast", "slow")

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.processes import ROOT
-from tests.test_distributed import assert_same_state, fields
+from tests.runtime.test_distributed import assert_same_state, fields
 from tests.test_train import last_state, saved_steps
 
 

@@ -14,10 +14,10 @@ from tal_jax.data.loader import pad_batch
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.interface import System, Term
+from tests.runtime.test_parallel import IMPLEMENTATIONS, devices, first_examples, run_step
 from tests.systems.test_padding import assert_same, three_recordings
 from tests.systems.test_tcanet_losses import small_training
 from tests.systems.test_weak_parallel import kt_mgfn_on_one_device, run_kt_mgfn, small_ecm, small_kt_mgfn
-from tests.test_parallel import IMPLEMENTATIONS, devices, first_examples, run_step
 
 
 def accumulating(config, examples, accumulate_steps):

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from tal_jax import optimizer as shared_optimizer
-from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.runtime.parallel import AXIS, make_parallel
 from tal_jax.systems import kt_mgfn
 from tal_jax.systems.kt_mgfn import losses, transfer
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config

@@ -9,16 +9,16 @@ import pytest
 
 from tal_jax.backbones.i3d import Unit, scale_pixels
 from tal_jax.data.loader import pad_batch
-from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.runtime.parallel import AXIS, make_parallel
 from tal_jax.systems import afsd
 from tal_jax.systems.afsd import losses
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
+from tests.runtime.test_parallel import devices, first_examples, run_step
 from tests.systems.tcanet_golden import random_variables
 from tests.systems.test_tcanet_losses import small_training
 from tests.systems.test_weak_parallel import four_recordings, small_ecm
-from tests.test_parallel import devices, first_examples, run_step
 
 
 def assert_padding_changes_nothing(config, batch, num_devices=2, steps=1):

@@ -7,12 +7,12 @@ import pytest
 
 from configs import folder as folder_config
 from tal_jax import evaluate, predict, train
-from tal_jax.checkpoints import Checkpoints
 from tal_jax.data import features, load_dataset
 from tal_jax.data.check import annotation_problems
 from tal_jax.data.feature_files import read_features
 from tal_jax.data.features import data_config
 from tal_jax.errors import DataError
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.examples import training_examples, trimmed_clips

@@ -10,7 +10,7 @@ from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.ecm.losses import label_slots
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.optimizer import make_optimizer
-from tests.test_parallel import IMPLEMENTATIONS, assert_close, devices, run_step
+from tests.runtime.test_parallel import IMPLEMENTATIONS, assert_close, devices, run_step
 
 LABELS = np.float32([[1, 0], [1, 1], [0, 1], [0, 1]])
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.published import PublishedDetector, channel_field, first_kernel_shape
-from tal_jax.weight_files import read_weights
+from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape
+from tal_jax.published.weight_files import read_weights
 
 _ENCODER = {
     "self_atten.scale_attention.in_proj_": "query_key_value",

@@ -4,9 +4,9 @@ import json
 import logging
 import pathlib
 
-from tal_jax import distributed
 from tal_jax.errors import DataError
-from tal_jax.files import replacing
+from tal_jax.runtime import distributed
+from tal_jax.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 

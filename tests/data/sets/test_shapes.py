@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tal_jax.data import load_dataset, shapes
+from tal_jax.data import load_dataset
+from tal_jax.data.sets import shapes
 from tests.tiny_config import get_config
 
 

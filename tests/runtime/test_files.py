@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.files import list_files, only_run, replacing
+from tal_jax.runtime.files import list_files, only_run, replacing
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 HOLDER = """
 import sys, time
-from tal_jax.files import only_run
+from tal_jax.runtime.files import only_run
 with only_run(sys.argv[1], "--mode=train"):
     print("there", flush=True)
     time.sleep(100)
@@ -22,7 +22,7 @@ with only_run(sys.argv[1], "--mode=train"):
 INTERRUPTED = """
 import gc, os, signal
 from tal_jax import main
-from tal_jax.files import only_run, replacing, temporary_folder
+from tal_jax.runtime.files import only_run, replacing, temporary_folder
 signal.signal(signal.SIGINT, main._interrupted)
 gc.callbacks.append(lambda phase, info: os.kill(os.getpid(), signal.SIGINT))  # where a KeyboardInterrupt is lost
 with only_run(".", "--mode=train"), replacing("whole.json") as path, temporary_folder() as folder:

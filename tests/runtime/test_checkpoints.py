@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from tal_jax import evaluate, train
-from tal_jax.checkpoints import Checkpoints, misfit, remember_run, trained_channels, trained_run
 from tal_jax.errors import DataError
+from tal_jax.runtime.checkpoints import Checkpoints, misfit, remember_run, trained_channels, trained_run
 from tests.test_configs import get_config
 from tests.test_train import saved_steps
 
@@ -393,7 +393,7 @@ def test_what_is_no_damage_of_a_checkpoint_is_not_called_so(tmp_path, monkeypatc
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("tal_jax.checkpoints.ocp.CheckpointManager", fail)
+    monkeypatch.setattr("tal_jax.runtime.checkpoints.ocp.CheckpointManager", fail)
     with pytest.raises(Exception, match=words) as raised:
         Checkpoints(tmp_path)
     assert "damaged" not in str(raised.value) and "delete this" not in str(raised.value)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.published import require_same_shapes
-from tal_jax.weight_files import read_weights
+from tal_jax.published.trees import require_same_shapes
+from tal_jax.published.weight_files import read_weights
 
 
 @dataclasses.dataclass
@@ -313,7 +313,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path):
         ("torch", "FloatStorage.from_file"),
         ("numpy", "load"),
         ("collections", "OrderedDict.fromkeys"),
-        ("tal_jax.weight_files", "read_weights"),
+        ("tal_jax.published.weight_files", "read_weights"),
     ],
 )
 def test_a_torch_file_may_name_tensors_alone(tmp_path, write, module, name):

@@ -17,8 +17,8 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from tal_jax import devices, files
 from tal_jax.errors import DataError, ProcessLost, sentence_of
+from tal_jax.runtime import devices, files
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data import load_dataset, thumos14
+from tal_jax.data import load_dataset
+from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tal_jax.data import features, frames
 from tal_jax.data.annotations import Annotations, load_annotations
 
-FILES = pathlib.Path(__file__).parent / "files" / "thumos14"
+FILES = pathlib.Path(__file__).parents[1] / "files" / "thumos14"
 ANNOTATIONS = FILES / "thumos_gt.json"
 FEATURES = "data/thumos14/i3d"
 CLIP_FRAMES = 64  # that a feature of P-GCN has seen

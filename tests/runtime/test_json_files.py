@@ -4,8 +4,8 @@ import json
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.json_files import read_json
-from tal_jax.writers import MetricWriter
+from tal_jax.runtime.json_files import read_json
+from tal_jax.runtime.writers import MetricWriter
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tal_jax import train
 from tal_jax.data import load_dataset
 from tal_jax.data.loader import pad_batch, stack
 from tal_jax.errors import DataError
-from tal_jax.parallel import AXIS, make_parallel
+from tal_jax.runtime.parallel import AXIS, make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 

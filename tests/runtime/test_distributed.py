@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from launch.local import free_port
-from tal_jax import distributed
-from tal_jax.distributed import meet
 from tal_jax.errors import DataError, ProcessLost
+from tal_jax.runtime import distributed
+from tal_jax.runtime.distributed import meet
 from tests.processes import end, run, start
 from tests.test_train import last_state, metrics, saved_steps
 

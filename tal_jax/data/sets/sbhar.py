@@ -11,7 +11,7 @@ import numpy as np
 from tal_jax.data import features
 from tal_jax.data.annotations import load_annotations
 
-FILES = pathlib.Path(__file__).parent / "files" / "sbhar"
+FILES = pathlib.Path(__file__).parents[1] / "files" / "sbhar"
 # acceleration in g, angular rate in rad/s
 UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)
 

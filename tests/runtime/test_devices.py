@@ -7,8 +7,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from tal_jax import devices
 from tal_jax.errors import DataError
+from tal_jax.runtime import devices
 from tal_jax.train import train
 from tests.processes import ROOT
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tal_jax.data import frames
 from tal_jax.data.annotations import load_annotations
-from tal_jax.files import replacing
+from tal_jax.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tal_jax.beam import reason_of_failure, run_in_beam
 from tal_jax.errors import DataError
+from tal_jax.runtime.beam import reason_of_failure, run_in_beam
 
 
 def _job(path):

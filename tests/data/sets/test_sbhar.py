@@ -4,7 +4,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data import dataset_annotations, load_dataset, sbhar
+from tal_jax.data import dataset_annotations, load_dataset
+from tal_jax.data.sets import sbhar
 from tal_jax.errors import DataError
 
 

@@ -14,11 +14,11 @@ import ml_collections
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tal_jax import devices, distributed
 from tal_jax.errors import DataError, sentence_of
-from tal_jax.files import replacing
-from tal_jax.json_files import read_json
 from tal_jax.ranges import require_fields
+from tal_jax.runtime import devices, distributed
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError
-from tal_jax.weight_files import read_weights
+from tal_jax.published.weight_files import read_weights
 
 DETECTOR_PREFIX = "coarse_pyramid_detection."
 
