@@ -25,7 +25,8 @@ from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.published.trees import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
 from tal_jax.published.weight_files import read_weights
-from tal_jax.runtime.checkpoints import Checkpoints, remember_run
+from tal_jax.run_config import remember_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call

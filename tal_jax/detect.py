@@ -30,7 +30,7 @@ class Stream(NamedTuple):
       config: of the run.
       variables: of the network, for inference.
       dataset: Dataset of the recordings.
-      frame_sec: seconds that a frame lasted in training, see `checkpoints.remember_run`.
+      frame_sec: seconds that a frame lasted in training, see `run_config.remember_run`.
     """
 
     config: ml_collections.ConfigDict

@@ -21,8 +21,9 @@ from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ranges import require_fields
+from tal_jax.run_config import trained_run
 from tal_jax.runtime import distributed
-from tal_jax.runtime.checkpoints import Checkpoints, trained_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import SYSTEMS
 

@@ -18,8 +18,8 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
+from tal_jax.run_config import proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
-from tal_jax.runtime.checkpoints import proposal_settings, remember_run, trained_run
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.runtime.json_files import read_json
 

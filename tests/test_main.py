@@ -9,7 +9,7 @@ import pytest
 
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.sets import thumos14
-from tal_jax.runtime.checkpoints import remember_run
+from tal_jax.run_config import remember_run
 from tal_jax.runtime.files import only_run
 
 ROOT = pathlib.Path(__file__).parents[1]

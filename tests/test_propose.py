@@ -16,7 +16,8 @@ from tal_jax.data.proposals import read_proposals
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
-from tal_jax.runtime.checkpoints import Checkpoints, remember_run
+from tal_jax.run_config import remember_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.interface import call

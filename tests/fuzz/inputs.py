@@ -32,7 +32,8 @@ from tal_jax.data.timeline import on_even_axis
 from tal_jax.data.video import store_video
 from tal_jax.published.weight_files import read_weights
 from tal_jax.ranges import _leaves
-from tal_jax.runtime.checkpoints import Checkpoints, remember_run, trained_run
+from tal_jax.run_config import remember_run, trained_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.writers import MetricWriter
 from tal_jax.systems import require_valid
 from tal_jax.train import TrainState

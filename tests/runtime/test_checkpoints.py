@@ -11,7 +11,8 @@ import pytest
 
 from tal_jax import evaluate, train
 from tal_jax.errors import DataError
-from tal_jax.runtime.checkpoints import Checkpoints, misfit, remember_run, trained_channels, trained_run
+from tal_jax.run_config import remember_run, trained_run
+from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
 from tests.test_configs import get_config
 from tests.test_train import saved_steps
 
