@@ -13,6 +13,7 @@ from tal_jax import evaluate, train
 from tal_jax.errors import DataError
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
+from tests import tiny_config
 from tests.test_configs import get_config
 from tests.test_train import saved_steps
 
@@ -144,9 +145,31 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     with caplog.at_level("INFO"):
         config, classes, _ = trained_run(asked, tmp_path)
     assert classes == ("fast", "slow")
-    assert config.model == trained.model and config.train.learning_rate == 2e-3
-    assert "was trained: config.model.channels=32, config.model.distance_multipliers=[" in caplog.text
+    assert config.model == trained.model and config.train == trained.train
+    assert (
+        "was trained: config.train.learning_rate=0.001, config.model.channels=32, config.model.dist"
+        in caplog.text
+    )
     assert asked.model.channels == 64
+
+
+def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path):
+    config = tiny("toy")
+    mine = str(tmp_path)  # exists
+    config.data.update(annotations=mine, features=mine, test_subset="validation", stride_frames=4)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    asked = tiny_config.get_config("toy")
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.annotations, data.features, data.test_subset) == (mine, mine, "validation")
+    asked.data.features = "theirs"
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.annotations, data.features, data.stride_frames) == (mine, "theirs", 4)
+    config.data.annotations = "gone.json"  # which is not needed to detect
+    remember_run(config, ("fast", "slow"), tmp_path)
+    assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    asked.data.name = "sbhar"  # another data set has its own recordings
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.name, data.annotations, data.test_subset, data.stride_frames) == ("sbhar", "", "test", 1)
 
 
 def test_columns_that_are_asked_for_go_before_those_of_training(tiny, tmp_path):
@@ -244,6 +267,7 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
 @pytest.mark.parametrize(
     "system, field, value",
     [
+        ("toy", "toy.channels", 5),
         ("tcanet", "loss.iou_thresholds", (0.5, 0.6)),  # a stage of refinement for each threshold
         ("pgcn", "window.snippets", 100),  # how the features were pooled that it has learned from
         ("pgcn_dw", "curriculum.auxiliary_features", "cls"),  # what the auxiliary head reads
