@@ -44,6 +44,9 @@ def base_config(system):
     train.save_every_steps = 500
     train.evaluate_every_epochs = 0  # 0: only at the end
 
+    # Open points of the papers and the published code that are read otherwise than by default, as 'name=value'.
+    config.readings = ()
+
     config.decode = ml_collections.ConfigDict()
 
     config.evaluate = ml_collections.ConfigDict()

@@ -12,6 +12,7 @@ import re
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import OTHER_RECORDINGS, PROTOCOLS
 from tal_jax.evaluation.recordings import MISSING
+from tal_jax.readings import require_readings
 
 NAMES = "names"  # texts of any content, but not empty ones
 COLUMNS = "columns"  # such texts, or whole numbers from 1
@@ -26,6 +27,7 @@ NOT_EMPTY = (
 # The first pattern that fits counts. What one system alone restricts is in the CHOICES of its config.py.
 RANGES = {
     "seed": "[0, 2147483647]",
+    "readings": NAMES,
     "window.sampling": ("middle", "published", "linear"),
     "window.first_frame": (0, 1),
     "window.frames": "[0, 100000]",
@@ -126,13 +128,16 @@ RANGES = {
 }
 
 
-def require_fields(config, choices=None):
+def require_fields(config, choices=None, readings=None):
     """Raises DataError for the first field of a config whose value cannot be.
 
     Args:
       config: any config; its `first_stage` is a config of its own and is not looked at.
       choices: {field: its choices}, of one system; they go before RANGES.
+      readings: {name of an open point: its values}, of one system; None: they are not checked.
     """
+    if readings is not None:
+        require_readings(config, readings)
     for field, value in _leaves(config):
         allowed = (choices or {}).get(field) or allowed_of(field)
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:
