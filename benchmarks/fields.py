@@ -122,6 +122,21 @@ def readers(field, system=None):
     )
 
 
+def points(system):
+    """[(name, values, meaning)] of the open points that the READINGS of a system list, and of those they share."""
+    found = importlib.import_module(f"tal_jax.systems.{system}.config")
+    readings = getattr(found, "READINGS", {})
+    meanings = {}
+    for path in (ROOT / "tal_jax/curriculum.py", pathlib.Path(found.__file__)):
+        lines, above = path.read_text().splitlines(), []
+        for line in lines:
+            key = re.match(r'    "(\w+)": \(.*?\),(?:  # (.*))?$', line)
+            if key and key[1] in readings:
+                meanings[key[1]] = " ".join([*above, key[2] or ""]).strip()
+            above = [*above, line.strip("# ")] if line.startswith("    #") else []
+    return [(name, values, meanings[name]) for name, values in readings.items()]
+
+
 def allowed(field, default, system):
     """What a field may be, in words of a table."""
     choices = {}
@@ -156,6 +171,17 @@ def text():
             shown = ", ".join(f"`{module}`" for module in found[:MOST_READERS]) + more
             cells = (f"`{field}`", f"`{default}`", meaning, allowed(field, default, system), shown)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if system and points(system):
+            lines += [
+                "",
+                "Open points, `config.readings`:",
+                "",
+                "| point | default | other values | meaning |",
+                "|---|---|---|---|",
+            ]
+            for name, (default, *others), meaning in points(system):
+                others = ", ".join(f"`{value}`" for value in others)
+                lines.append(f"| `{name}` | `{default}` | {others} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

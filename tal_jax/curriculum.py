@@ -9,6 +9,13 @@ and normalisers are the caller's.
 import jax
 import jax.numpy as jnp
 
+from tal_jax.readings import reading
+
+# Open points of the paper that every system with a curriculum shares.
+READINGS = {
+    "first_epoch": (0, 1),  # t of DW-AFSD Eq. 9 in the first epoch
+}
+
 
 def classification_share(epoch, num_epochs, alpha_0):
     """DW-AFSD Eq. 9: alpha, the share of the classification score, falls from 1 at epoch 0 towards alpha_0.
@@ -23,12 +30,13 @@ def share_of_epoch(config, epoch):
 
     Args:
       config: the whole config (`curriculum`, `train.epochs`).
-      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by `curriculum.first_epoch`.
+      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by the reading `first_epoch`.
     """
     c = config.curriculum
     if not c.schedule:
         return c.constant_alpha
-    return classification_share(epoch + c.first_epoch, config.train.epochs, c.alpha_0)
+    first_epoch = reading(config, READINGS, "first_epoch")
+    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha_0)
 
 
 def sample_weight(loc_score, cls_score, alpha):

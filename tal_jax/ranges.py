@@ -96,7 +96,6 @@ RANGES = {
     "data.num_channels": "[0, 10000000]",
     "data.*_pixels": "[1, 10000]",
     "data.train_padding": "[0, 255]",
-    "curriculum.first_epoch": (0, 1),
     "curriculum.*alpha*": "[0, 1]",
     "curriculum.auxiliary_weight": "[0, 1000000]",
     "loss.*_weight": "[0, 1000000]",

@@ -15,6 +15,7 @@ from tal_jax.systems.afsd.config import WEIGHTED, afsd_config, require_valid
 from tal_jax.systems.afsd.losses import detection_terms
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.afsd.targets import Targets
+from tests.tiny_config import switch
 
 
 def logit(probability):
@@ -161,7 +162,7 @@ def terms_of(config, epoch=4, outputs=None):
 def dw_afsd(**switches):
     config = afsd_config("dw_afsd")
     config.train.epochs = 16
-    config.curriculum.update(switches)
+    switch("curriculum", config, **switches)
     return config
 
 
@@ -325,7 +326,11 @@ def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
     [
         ("alpha_0", 1.5, "config.curriculum.alpha_0 is 1.5; it must be from 0 to 1."),
         ("constant_alpha", -0.5, "config.curriculum.constant_alpha is -0.5; it must be from 0 to 1."),
-        ("first_epoch", 2, "config.curriculum.first_epoch is 2; it must be 0 or 1."),
+        (
+            "first_epoch",
+            2,
+            "config.readings has 'first_epoch=2'; it may have first_epoch=0 or first_epoch=1.",
+        ),
         ("weighted", ("quality",), "names 'quality'; it may name loc, cls, refined_loc, refined_cls."),
     ],
 )

@@ -43,6 +43,13 @@ def get_config(system="afsd"):
     return config
 
 
+def switch(section, config, **values):
+    """Sets fields of a section of a config; those that it lacks are readings."""
+    fields = {name: value for name, value in values.items() if name in config[section]}
+    config[section].update(fields)
+    config.readings += tuple(f"{name}={value}" for name, value in values.items() if name not in fields)
+
+
 def two_stage_config(system):
     """P-GCN or TCANet, a few steps of it on the proposals of a few steps of the toy, which sees the same
     files.

@@ -20,6 +20,7 @@ from tal_jax.systems.pgcn.published import NAMES
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 from tests.systems.pgcn_case import golden_variables
+from tests.tiny_config import switch
 
 CLASSES, CHANNELS = 3, 4
 
@@ -179,7 +180,7 @@ def test_tiou_after_regression_by_hand():
 def small_config(**curriculum_fields):
     config = pgcn_config("pgcn_dw" if curriculum_fields else "pgcn")
     config.model.hidden = 16
-    config.curriculum.update(curriculum_fields)
+    switch("curriculum", config, **curriculum_fields)
     config.train.batch_size = 2
     return config
 

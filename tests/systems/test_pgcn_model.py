@@ -427,7 +427,7 @@ def test_every_row_is_valid(variant):
         ("pools.repeats", 0, "config.pools.repeats is 0"),
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
         ("curriculum.weighted", ("foo",), "config.curriculum.weighted names 'foo'"),
-        ("curriculum.first_epoch", 3, "config.curriculum.first_epoch is 3; it must be 0 or 1"),
+        ("readings", ("first_epoch=3",), "config.readings has 'first_epoch=3'; it may have first_epoch=0 or"),
         ("curriculum.auxiliary_features", "towers", "is 'towers'; it must be one of both, cls, loc"),
         ("curriculum.auxiliary_normaliser", "none", "is 'none'; it must be one of positives, all"),
         ("decode.final_score", "best", "one of times_completeness, replace_completeness, aux_only"),

@@ -240,7 +240,7 @@ def test_curriculum_weights_the_regression_of_positives():
     tiou, confidence = np.array([1.0, 0.5]), 0.25
     alpha = 0.6 * np.exp(-3 / np.sqrt(9)) + 0.4
     np.testing.assert_allclose(weights(3.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
-    config.curriculum.first_epoch = 1
+    config.readings = ("first_epoch=1",)
     np.testing.assert_allclose(weights(2.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
     config.curriculum.schedule = False
     np.testing.assert_allclose(weights(3.0), 0.5 * tiou + 0.5 * confidence, rtol=1e-5)

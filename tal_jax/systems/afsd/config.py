@@ -4,11 +4,16 @@
 
 import ml_collections
 
+from tal_jax import curriculum
 from tal_jax.config import base_config, detector_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
 WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
+# Open points (tal_jax/readings.py); the default first.
+READINGS = {
+    **curriculum.READINGS,
+}
 CHOICES = {
     "model.boundary_pool_grad": ("exact", "reference"),
     "model.backbone": ("sequence", "i3d"),
@@ -27,7 +32,7 @@ CHOICES = {
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     for field in ("channels", "backbone_width"):
         if config.model.get(field, 0) % config.model.groups:
             raise DataError(
@@ -107,7 +112,6 @@ def afsd_config(system="dw_afsd", of_frames=False):
     c.alpha_0 = 0.4  # Table 1
     c.constant_alpha = 0.5  # the paper is silent
     # The paper is silent on all that follows; docs/afsd.md has the reasons and what a change costs.
-    c.first_epoch = 0  # t of Eq. 9 in the first epoch: 0 or 1
     # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
     c.loc_score = "tiou"
     c.stage_weights = "own"  # w of a stage is of its 'own' scores; 'shared': it is the auxiliary target

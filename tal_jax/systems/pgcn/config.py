@@ -4,6 +4,7 @@
 
 import ml_collections
 
+from tal_jax import curriculum
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
@@ -11,6 +12,10 @@ from tal_jax.ranges import require_fields
 BRANCHES = ("gcn", "mlp", "mean")
 WEIGHTED = ("activity", "completeness", "regression")
 MOST_NEIGHBOURS = 255  # of a proposal, see `graph.neighbour_counts`
+# Open points (tal_jax/readings.py); the default first.
+READINGS = {
+    **curriculum.READINGS,
+}
 CHOICES = {
     "model.action_branch": BRANCHES,
     "model.completeness_branch": BRANCHES,
@@ -46,7 +51,7 @@ ROWS = {
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     model, graph = config.model, config.graph
     if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(
@@ -128,7 +133,6 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     c.alpha_0 = 0.4  # DW-AFSD Table 1
     c.constant_alpha = 0.5  # the paper is silent
     # The paper gives P-GCN one line of a table; all that follows is ours, the reasons are in docs/pgcn.md.
-    c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
     c.weighted = WEIGHTED  # which losses are weighted
     c.auxiliary_features = "both"  # the head reads both branches, action ('cls') or completeness ('loc')
     c.auxiliary_normaliser = "positives"  # N of DW-AFSD Eq. 10: foreground proposals, or 'all' centres

@@ -2,10 +2,15 @@
 
 import ml_collections
 
+from tal_jax import curriculum
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
+# Open points (tal_jax/readings.py); the default first.
+READINGS = {
+    **curriculum.READINGS,
+}
 CHOICES = {
     "model.attention_scale": ("head", "channels"),
     "model.residual": ("input", "output"),
@@ -24,7 +29,7 @@ NO_CLASSES = (
 
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     model = config.model
     for name in ("groups", "heads"):
         if model.channels % (4 * model[name] if name == "groups" else model[name]):
@@ -110,7 +115,6 @@ def tcanet_config():
     c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
     c.alpha_0 = 0.4
     c.constant_alpha = 0.5
-    c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
     c.detach = True  # no gradient through the weights
 
     config.decode.refined = True  # False: the proposals as they were given, to compare with
