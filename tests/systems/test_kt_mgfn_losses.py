@@ -15,7 +15,7 @@ from tal_jax.systems.kt_mgfn import losses, transfer
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.decode import decode
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
-from tal_jax.systems.kt_mgfn.optimizer import during, make_optimizer
+from tal_jax.systems.kt_mgfn.optimizer import make_optimizer
 from tests.golden_case import GoldenCase
 
 
@@ -240,17 +240,27 @@ def test_devices_share_a_batch(impl):
 
 
 def test_an_optimizer_acts_during_its_steps_alone():
-    optimizer = during(optax.sgd(0.1, momentum=0.5), 1, 3)
-    params, gradient = jnp.array([1.0]), jnp.array([1.0])
-    state, values, inner = optimizer.init(params), [], []
-    for _ in range(5):
-        updates, state = optimizer.update(gradient, state, params)
+    optimizer = make_optimizer(tiny_config(), 7)  # the target is trained at steps 2, 3 and 4
+    params = {part: jnp.ones(1) for part in ("source", "target", "boundary")}
+    state, values, moments = optimizer.init(params), [], []
+    update = jax.jit(optimizer.update)
+    for _ in range(7):
+        updates, state = update(jax.tree.map(jnp.ones_like, params), state, params)
         params = optax.apply_updates(params, updates)
-        values.append(float(params[0]))
-        inner.append(float(state.inner[0].trace[0]))
-    np.testing.assert_allclose(values, [1.0, 0.9, 0.75, 0.75, 0.75], rtol=1e-6)
-    np.testing.assert_allclose(inner, [0, 1, 1.5, 1.5, 1.5])
-    assert state.step == 5
+        values.append(float(params["target"][0]))
+        (adam,) = [part for part in of_target(state).inner_state if isinstance(part, optax.ScaleByAdamState)]
+        moments.append((int(adam.count), float(adam.mu["target"][0])))
+    np.testing.assert_allclose(values, np.cumsum([1, 0, -1e-4, -1e-4, -1e-4, 0, 0]), rtol=1e-6)
+    assert [count for count, _ in moments] == [0, 0, 1, 2, 3, 3, 3]
+    np.testing.assert_allclose(
+        [mean for _, mean in moments], [0, 0, 0.1, 0.19, 0.271, 0.271, 0.271], rtol=1e-3
+    )
+    assert of_target(state).step == 7
+
+
+def of_target(state):
+    """The state of the part "target": the number of updates so far, and the state of its Adam."""
+    return state.inner_states["target"].inner_state
 
 
 def trained(config, total_steps, steps):

@@ -8,6 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from optax.losses import huber_loss, sigmoid_binary_cross_entropy
 
 from tal_jax import curriculum
 from tal_jax.ops.boundary_pooling import boundary_max_pool
@@ -15,7 +16,6 @@ from tal_jax.ops.segments import distance_iou
 from tal_jax.systems.afsd.model import boundary_regions
 from tal_jax.systems.afsd.targets import assign
 from tal_jax.systems.interface import Term
-from tal_jax.systems.torch_defaults import smooth_l1
 
 FOCAL_EPS = 1e-6
 
@@ -48,7 +48,7 @@ def localisation_losses(outputs, targets, smooth):
     Returns:
       coarse (B, N), refined (B, N), the second summed over both sides; meaningful at positives.
     """
-    error = smooth_l1 if smooth else lambda predicted, target: jnp.abs(predicted - target)
+    error = huber_loss if smooth else lambda predicted, target: jnp.abs(predicted - target)
     coarse = 1.0 - distance_iou(outputs.coarse_distances, targets.distances)
     return coarse, error(outputs.refined_offsets, targets.offsets).sum(-1)
 
@@ -66,7 +66,7 @@ def quality_loss(logits, refined_iou, target_gradient):
     target = jnp.maximum(refined_iou, 0.0)
     if not target_gradient:
         target = jax.lax.stop_gradient(target)
-    return curriculum.binary_cross_entropy(logits, target)
+    return sigmoid_binary_cross_entropy(logits, target)
 
 
 def refine_distances(coarse_distances, refined_offsets):

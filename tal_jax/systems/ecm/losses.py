@@ -6,6 +6,7 @@ Every loss is a `Term`: a sum over the recordings of the local batch, and their 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.losses import softmax_cross_entropy
 
 from tal_jax.systems.interface import Term
 
@@ -48,7 +49,7 @@ def classification_loss(logits, labels):
     logits (B, K), labels (B, K) multi-hot -> (B,).
     """
     target = labels / (labels.sum(-1, keepdims=True) + LABEL_EPS)
-    return -(target * jax.nn.log_softmax(logits)).sum(-1)
+    return softmax_cross_entropy(logits, target)
 
 
 def agreement_loss(pre_logits, post_logits):

@@ -9,8 +9,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from optax.losses import sigmoid_binary_cross_entropy
 
-from tal_jax.curriculum import binary_cross_entropy
 from tal_jax.systems.interface import Term
 from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
 from tal_jax.systems.kt_mgfn.config import training_stages
@@ -25,7 +25,7 @@ def classification_loss(logits, labels):
 
     logits (B, N, K), labels (B, K) 0/1 -> (B,).
     """
-    return binary_cross_entropy(logits, labels[:, None]).mean(axis=-1).sum(axis=-1)
+    return sigmoid_binary_cross_entropy(logits, labels[:, None]).mean(axis=-1).sum(axis=-1)
 
 
 def transfer_loss(config, source, target, mask):
