@@ -32,15 +32,15 @@ def test_golden_discrepancy(precision):
     with jax.enable_x64(precision == "float64"):
         arrays = {name: value.astype(precision) for name, value in case.arrays.items()}
         source, target = arrays["source"], arrays["target"]
-        distances = transfer.squared_distances(jnp.concatenate([source, target]))
-        np.testing.assert_allclose(
-            transfer.bandwidths(distances, jnp.ones(16), 5, 2), arrays["bandwidths"], **tolerance
-        )
+        vectors, masks = np.concatenate([source, target]), (jnp.ones(len(source)), jnp.ones(len(target)))
+        distances = np.square(vectors[:, None] - vectors).sum(-1)
+        widths = transfer.bandwidths(distances, jnp.concatenate(masks))
+        np.testing.assert_allclose(widths, arrays["bandwidths"], **tolerance)
         for kernel, name in (("gaussians", "multi"), ("gaussian", "rbf"), ("linear", "linear")):
-            value = transfer.mean_discrepancy(discrepancy_config(kernel), source, target)
+            value = transfer.mean_discrepancy(discrepancy_config(kernel), source, target, *masks)
             np.testing.assert_allclose(value, arrays[f"mmd2_{name}"], **tolerance)
         gradient = jax.grad(functools.partial(transfer.mean_discrepancy, discrepancy_config()), argnums=1)(
-            source, target
+            source, target, *masks
         )
         np.testing.assert_allclose(gradient, arrays["grad_target_multi"], **tolerance)
 
@@ -49,7 +49,14 @@ def test_golden_discrepancy(precision):
 def test_discrepancy_of_equal_and_of_other_batches(kernel):
     rng = np.random.default_rng(0)
     source, target = rng.standard_normal((2, 6, 4)).astype(np.float32)
-    discrepancy = jax.jit(functools.partial(transfer.mean_discrepancy, discrepancy_config(kernel)))
+    compiled = jax.jit(functools.partial(transfer.mean_discrepancy, discrepancy_config(kernel)))
+
+    def discrepancy(source, target, source_mask=None, target_mask=None):
+        given = (source, source_mask), (target, target_mask)
+        return compiled(
+            source, target, *(np.ones(len(v), "f") if mask is None else mask for v, mask in given)
+        )
+
     np.testing.assert_allclose(discrepancy(source, source[::-1]), 0, atol=1e-6)
     near, far = discrepancy(source, source + 0.5), discrepancy(source, source + 2)
     assert 0 < near < far
@@ -117,8 +124,7 @@ def test_the_contrast_is_of_scaled_activations_in_training_and_at_test():
     scaled = config.copy_and_resolve_references()
     scaled.oic.scaled = True
     outputs = module.apply(variables, batch["inputs"])
-    classification = outputs.classification.replace(fused_cas=normalise_over_time(outputs.fused_cas))
-    expected = decode(config, outputs.replace(classification=classification))
+    expected = decode(config, outputs.replace(fused_cas=normalise_over_time(outputs.fused_cas)))
     found = decode(scaled, outputs)
     np.testing.assert_array_equal(found["cas"], expected["cas"])
     np.testing.assert_array_equal(found["contrast"], expected["contrast"])
@@ -173,7 +179,8 @@ def test_terms_are_sums_over_recordings_with_their_weights():
         [side.first.pooled[:, i] for i in range(2)] + [side.second.pooled[:, i] for i in range(2)]
         for side in (clips, outputs)
     ]
-    mean = np.mean([transfer.mean_discrepancy(config.loss, *pair) for pair in zip(*pooled)])
+    masks = jnp.ones(3), jnp.ones(3)
+    mean = np.mean([transfer.mean_discrepancy(config.loss, *pair, *masks) for pair in zip(*pooled)])
     np.testing.assert_allclose(terms["transfer"][:], [2.0, 3 * mean, 3], rtol=1e-4)
 
 
