@@ -84,7 +84,7 @@ def jax_step(batch_size):
     batch = dict(
         inputs=jnp.asarray(np.ascontiguousarray(inputs.transpose(0, 2, 1))),
         labels=jnp.asarray(labels),
-        slots=jnp.asarray(losses.label_slots(labels, losses.num_slots(labels))),
+        slots=jnp.asarray(np.stack([losses.label_slots(np.flatnonzero(row), 2) for row in labels])),
         sample_mask=jnp.ones(batch_size),
     )
     del inputs

@@ -20,8 +20,7 @@ MAX_PIXEL = 255.0
 FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
 
 # End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of
-# an Inception
-# block: b0, b1a, b1b, b2a, b2b, b3b.
+# an Inception block: b0, b1a, b1b, b2a, b2b, b3b.
 LAYERS = {
     "Conv3d_1a_7x7": ((7, 7, 7), (2, 2, 2), 64),
     "MaxPool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
@@ -46,8 +45,8 @@ class I3D(nn.Module):
     """Clips -> the end points asked for.
 
     Attributes:
-      outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two that
-        AFSD uses. With `num_classes` also "Logits".
+      outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two by
+        default. With `num_classes` also "Logits" (B, num_classes).
       width: factor on all numbers of channels.
       num_classes: of the classification layer, 0 for none.
       frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias
@@ -84,7 +83,7 @@ class I3D(nn.Module):
         conv = self.conv or ("folded" if jax.default_backend() == "cpu" else "native")
         settings = dict(conv=conv, frozen_norm=self.frozen_norm, dtype=self.dtype)
         unit, inception = (nn.remat(Unit), nn.remat(Inception)) if self.remat else (Unit, Inception)
-        x, found = clips.astype(self.dtype), {}
+        x, end_points = clips.astype(self.dtype), {}
         for name, layer in LAYERS.items():
             if len(layer) == 2:
                 x = nn.max_pool(x, *layer, padding="SAME")
@@ -94,12 +93,15 @@ class I3D(nn.Module):
             else:
                 channels = tuple(map(self._scaled, layer))
                 x = inception(channels, functools.partial(Unit, **settings), name=name)(x, sample_mask)
-            found[name] = x
-            if set(self.outputs) <= found.keys() and not self.num_classes:
+            end_points[name] = x
+            if set(self.outputs) <= end_points.keys() and not self.num_classes:
                 break
-        if self.num_classes:
-            found["Logits"] = Logits(self.num_classes, name="logits")(x)
-        return tuple(found[name] for name in self.outputs)
+        if self.num_classes:  # averages over space and pairs of steps, one linear layer, average over time
+            pooled = nn.avg_pool(x.astype(jnp.float32), (2, *x.shape[2:4]))[:, :, 0, 0]
+            init = nn.initializers.glorot_uniform()
+            logits = nn.Dense(self.num_classes, kernel_init=init, name="logits")(pooled)
+            end_points["Logits"] = logits.mean(axis=1)
+        return tuple(end_points[name] for name in self.outputs)
 
     def _scaled(self, channels):
         return max(1, round(self.width * channels))
@@ -117,7 +119,12 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x, sample_mask=None):
-        x = Conv3D(self.features, self.kernel, self.stride, self.conv, self.dtype, name="conv")(x)
+        def convolve(x, kernel, stride, *_, **__):
+            return conv3d(x, kernel, stride, self.conv)
+
+        settings = dict(kernel_init=nn.initializers.he_normal(), conv_general_dilated=convolve)
+        settings |= dict(use_bias=False, dtype=self.dtype, name="conv")
+        x = nn.Conv(self.features, self.kernel, self.stride, **settings)(x)
         if self.frozen_norm:
             return nn.relu(FrozenBatchNorm(self.dtype, name="bn")(x))
         return nn.relu(BatchNorm(self.dtype, name="bn")(x, sample_mask))
@@ -144,22 +151,6 @@ class Inception(nn.Module):
             apply(nn.max_pool(x, cube, padding="SAME"), b3b, point, "b3b"),
         ]
         return jnp.concatenate(branches, axis=-1)
-
-
-class Conv3D(nn.Module):
-    """The parameters of `conv3d`: kernel (kt, kh, kw, C, features)."""
-
-    features: int
-    kernel: tuple
-    stride: tuple
-    formulation: str
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (*self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(in_axis=(0, 1, 2, 3)), shape)
-        return conv3d(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.formulation)
 
 
 class BatchNorm(nn.Module):
@@ -212,20 +203,6 @@ class FrozenBatchNorm(nn.Module):
         return (x * factor + (bias - mean * factor)).astype(self.dtype)
 
 
-class Logits(nn.Module):
-    """The classifier of I3D: average over space and over pairs of steps, one linear layer, average over time.
-    -> (B, classes).
-    """
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, x):
-        pooled = nn.avg_pool(x.astype(jnp.float32), (2, *x.shape[2:4]))[:, :, 0, 0]
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (x.shape[-1], self.num_classes))
-        return (pooled @ kernel + self.param("bias", nn.initializers.zeros, (self.num_classes,))).mean(axis=1)
-
-
 def scale_pixels(pixels):
     """0 to 255 -> -1 to 1, float32. 127.5, which float16 holds exactly, is the 0 of padding."""
     return pixels.astype(jnp.float32) / MAX_PIXEL * 2.0 - 1.0
@@ -245,26 +222,20 @@ def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
       (B, ceil(T / stride), ..., O); the two formulations differ by rounding alone.
     """
     if formulation == "native":
-        return jax.lax.conv_general_dilated(
-            x, kernel, stride, "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
-        )
+        layout = "NDHWC", "DHWIO", "NDHWC"
+        return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=layout)
     steps, taps, hop = x.shape[1], kernel.shape[0], stride[0]
     new_steps = -(-steps // hop)
     padding = max((new_steps - 1) * hop + taps - steps, 0)
     x = jnp.pad(x, ((0, 0), (padding // 2, padding - padding // 2), (0, 0), (0, 0), (0, 0)))
     flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
-    # more parts take long to compile
+    # More parts take long to compile.
     parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))
     for first in range(0, new_steps, part_steps):
         count = min(part_steps, new_steps - first)
-        starts = range(first * hop, first * hop + taps)
-        folded = jnp.concatenate(
-            [x[:, start : start + (count - 1) * hop + 1 : hop] for start in starts], axis=-1
-        )
-        pictures = folded.reshape(-1, *folded.shape[2:])
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=dimensions
-        )
+        starts, span = range(first * hop, first * hop + taps), (count - 1) * hop + 1
+        folded = jnp.concatenate([x[:, start : start + span : hop] for start in starts], axis=-1)
+        pictures, layout = folded.reshape(-1, *folded.shape[2:]), ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=layout)
         parts.append(y.reshape(x.shape[0], count, *y.shape[1:]))
     return jnp.concatenate(parts, axis=1)

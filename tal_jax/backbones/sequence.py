@@ -1,6 +1,4 @@
-"""A small temporal convolution network over feature vectors or sensor frames: where video has I3D, sequences
-have this.
-"""
+"""A small temporal convolution network over feature vectors or sensor frames, in place of a video network."""
 
 from typing import Any
 
@@ -23,13 +21,12 @@ class SequenceBackbone(nn.Module):
 
     @nn.compact
     def __call__(self, x, num_frames=None, sample_mask=None):
-        """x: (B, T, C_in); num_frames: (B,) frames that the recording fills, see `Block`, None: all;
+        """The two maps. x: (B, T, C_in); num_frames: (B,) frames that the recording fills, None: all;
         sample_mask: not used.
         """
-        del sample_mask
         x = self.block(self.width, 3, name="stem")(x.astype(jnp.float32), num_frames)
         maps = []
-        for stage, channels in enumerate((self.width, 2 * self.width, 4 * self.width)):
-            x = self.block(channels, 3, 2, name=f"down_{stage}")(x, num_frames)
+        for i, factor in enumerate((1, 2, 4)):
+            x = self.block(factor * self.width, 3, 2, name=f"down_{i}")(x, num_frames)
             maps.append(x[:, :, None, None, :])
         return maps[1], maps[2]

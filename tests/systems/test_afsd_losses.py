@@ -178,14 +178,14 @@ def test_triplet_term_and_gradients_are_the_published_ones():
 def test_the_shortest_truth_wins_and_the_first_on_ties():
     segments = jnp.array([[[0.0, 100.0], [20.0, 60.0], [20.0, 60.0], [0.0, 0.0]]])
     labels = jnp.array([[1, 2, 3, 0]])
-    found = assign_coarse(jnp.array([10.0, 40.0, 150.0]), segments, labels)
-    np.testing.assert_array_equal(found.labels, [[1, 2, 0]])
-    np.testing.assert_array_equal(found.distances, [[[10, 90], [20, 20], [0, 0]]])
+    assigned, distances = assign_coarse(jnp.array([10.0, 40.0, 150.0]), segments, labels)
+    np.testing.assert_array_equal(assigned, [[1, 2, 0]])
+    np.testing.assert_array_equal(distances, [[[10, 90], [20, 20], [0, 0]]])
 
 
 def test_a_location_beyond_its_level_bounds_is_background():
     segments, labels = jnp.array([[[0.0, 100.0]]]), jnp.array([[1]])
-    found = assign_coarse(
+    assigned, _ = assign_coarse(
         jnp.array([50.0, 70.0, 99.0]), segments, labels, jnp.array([[0, 50], [0, 69], [98, 99]])
     )
-    np.testing.assert_array_equal(found.labels, [[1, 0, 1]])
+    np.testing.assert_array_equal(assigned, [[1, 0, 1]])

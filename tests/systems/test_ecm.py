@@ -26,9 +26,14 @@ def make_batch(inputs, labels, slots=None):
     return dict(
         inputs=jnp.asarray(inputs),
         labels=jnp.asarray(labels, jnp.float32),
-        slots=jnp.asarray(losses.label_slots(labels, slots or losses.num_slots(labels))),
+        slots=jnp.asarray(make_slots(labels, slots or int(np.asarray(labels).sum(1).max()))),
         sample_mask=jnp.ones(len(inputs)),
     )
+
+
+def make_slots(labels, num_slots):
+    """The labels (B, K) of recordings as lists (B, num_slots) of fixed length."""
+    return np.stack([losses.label_slots(np.flatnonzero(row), num_slots) for row in np.asarray(labels)])
 
 
 def total(terms):
@@ -290,12 +295,12 @@ def test_losses_by_hand():
 
 def test_slots_list_the_labelled_classes():
     labels = np.array([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
-    assert losses.num_slots(labels) == 2
-    np.testing.assert_array_equal(losses.label_slots(labels, 3), [[1, 3, -1], [0, -1, -1], [-1, -1, -1]])
-    np.testing.assert_array_equal(losses.label_slots(labels[:, :1], 2), [[-1, -1], [0, -1], [-1, -1]])
-    assert losses.num_slots(labels[2:]) == 1
-    with pytest.raises(ValueError, match="2 labels; 1 slots"):
-        losses.label_slots(labels, 1)
+    slots = make_slots(labels, 3)
+    np.testing.assert_array_equal(slots, [[1, 3, -1], [0, -1, -1], [-1, -1, -1]])
+    assert slots.dtype == np.int32
+    np.testing.assert_array_equal(make_slots(labels[:, :1], 2), [[-1, -1], [0, -1], [-1, -1]])
+    with pytest.raises(ValueError, match="negative"):
+        losses.label_slots([1, 3], 1)
 
 
 def test_two_recordings_are_learned_and_their_actions_found():

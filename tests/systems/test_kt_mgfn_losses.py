@@ -15,7 +15,7 @@ from tal_jax.systems.kt_mgfn import losses, transfer
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.decode import decode
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
-from tal_jax.systems.kt_mgfn.optimizer import during, make_optimizer
+from tal_jax.systems.kt_mgfn.optimizer import make_optimizer
 from tests.golden_case import GoldenCase
 
 
@@ -32,15 +32,15 @@ def test_golden_discrepancy(precision):
     with jax.enable_x64(precision == "float64"):
         arrays = {name: value.astype(precision) for name, value in case.arrays.items()}
         source, target = arrays["source"], arrays["target"]
-        distances = transfer.squared_distances(jnp.concatenate([source, target]))
-        np.testing.assert_allclose(
-            transfer.bandwidths(distances, jnp.ones(16), 5, 2), arrays["bandwidths"], **tolerance
-        )
+        vectors, masks = np.concatenate([source, target]), (jnp.ones(len(source)), jnp.ones(len(target)))
+        distances = np.square(vectors[:, None] - vectors).sum(-1)
+        widths = transfer.bandwidths(distances, jnp.concatenate(masks))
+        np.testing.assert_allclose(widths, arrays["bandwidths"], **tolerance)
         for kernel, name in (("gaussians", "multi"), ("gaussian", "rbf"), ("linear", "linear")):
-            value = transfer.mean_discrepancy(discrepancy_config(kernel), source, target)
+            value = transfer.mean_discrepancy(discrepancy_config(kernel), source, target, *masks)
             np.testing.assert_allclose(value, arrays[f"mmd2_{name}"], **tolerance)
         gradient = jax.grad(functools.partial(transfer.mean_discrepancy, discrepancy_config()), argnums=1)(
-            source, target
+            source, target, *masks
         )
         np.testing.assert_allclose(gradient, arrays["grad_target_multi"], **tolerance)
 
@@ -49,7 +49,14 @@ def test_golden_discrepancy(precision):
 def test_discrepancy_of_equal_and_of_other_batches(kernel):
     rng = np.random.default_rng(0)
     source, target = rng.standard_normal((2, 6, 4)).astype(np.float32)
-    discrepancy = jax.jit(functools.partial(transfer.mean_discrepancy, discrepancy_config(kernel)))
+    compiled = jax.jit(functools.partial(transfer.mean_discrepancy, discrepancy_config(kernel)))
+
+    def discrepancy(source, target, source_mask=None, target_mask=None):
+        given = (source, source_mask), (target, target_mask)
+        return compiled(
+            source, target, *(np.ones(len(v), "f") if mask is None else mask for v, mask in given)
+        )
+
     np.testing.assert_allclose(discrepancy(source, source[::-1]), 0, atol=1e-6)
     near, far = discrepancy(source, source + 0.5), discrepancy(source, source + 2)
     assert 0 < near < far
@@ -117,8 +124,7 @@ def test_the_contrast_is_of_scaled_activations_in_training_and_at_test():
     scaled = config.copy_and_resolve_references()
     scaled.oic.scaled = True
     outputs = module.apply(variables, batch["inputs"])
-    classification = outputs.classification.replace(fused_cas=normalise_over_time(outputs.fused_cas))
-    expected = decode(config, outputs.replace(classification=classification))
+    expected = decode(config, outputs.replace(fused_cas=normalise_over_time(outputs.fused_cas)))
     found = decode(scaled, outputs)
     np.testing.assert_array_equal(found["cas"], expected["cas"])
     np.testing.assert_array_equal(found["contrast"], expected["contrast"])
@@ -173,7 +179,8 @@ def test_terms_are_sums_over_recordings_with_their_weights():
         [side.first.pooled[:, i] for i in range(2)] + [side.second.pooled[:, i] for i in range(2)]
         for side in (clips, outputs)
     ]
-    mean = np.mean([transfer.mean_discrepancy(config.loss, *pair) for pair in zip(*pooled)])
+    masks = jnp.ones(3), jnp.ones(3)
+    mean = np.mean([transfer.mean_discrepancy(config.loss, *pair, *masks) for pair in zip(*pooled)])
     np.testing.assert_allclose(terms["transfer"][:], [2.0, 3 * mean, 3], rtol=1e-4)
 
 
@@ -240,17 +247,27 @@ def test_devices_share_a_batch(impl):
 
 
 def test_an_optimizer_acts_during_its_steps_alone():
-    optimizer = during(optax.sgd(0.1, momentum=0.5), 1, 3)
-    params, gradient = jnp.array([1.0]), jnp.array([1.0])
-    state, values, inner = optimizer.init(params), [], []
-    for _ in range(5):
-        updates, state = optimizer.update(gradient, state, params)
+    optimizer = make_optimizer(tiny_config(), 7)  # the target is trained at steps 2, 3 and 4
+    params = {part: jnp.ones(1) for part in ("source", "target", "boundary")}
+    state, values, moments = optimizer.init(params), [], []
+    update = jax.jit(optimizer.update)
+    for _ in range(7):
+        updates, state = update(jax.tree.map(jnp.ones_like, params), state, params)
         params = optax.apply_updates(params, updates)
-        values.append(float(params[0]))
-        inner.append(float(state.inner[0].trace[0]))
-    np.testing.assert_allclose(values, [1.0, 0.9, 0.75, 0.75, 0.75], rtol=1e-6)
-    np.testing.assert_allclose(inner, [0, 1, 1.5, 1.5, 1.5])
-    assert state.step == 5
+        values.append(float(params["target"][0]))
+        (adam,) = [part for part in of_target(state).inner_state if isinstance(part, optax.ScaleByAdamState)]
+        moments.append((int(adam.count), float(adam.mu["target"][0])))
+    np.testing.assert_allclose(values, np.cumsum([1, 0, -1e-4, -1e-4, -1e-4, 0, 0]), rtol=1e-6)
+    assert [count for count, _ in moments] == [0, 0, 1, 2, 3, 3, 3]
+    np.testing.assert_allclose(
+        [mean for _, mean in moments], [0, 0, 0.1, 0.19, 0.271, 0.271, 0.271], rtol=1e-3
+    )
+    assert of_target(state).step == 7
+
+
+def of_target(state):
+    """The state of the part "target": the number of updates so far, and the state of its Adam."""
+    return state.inner_states["target"].inner_state
 
 
 def trained(config, total_steps, steps):

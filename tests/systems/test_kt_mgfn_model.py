@@ -120,7 +120,7 @@ def test_the_snippets_of_erasing_classes_are_erased():
 
 def test_likely_classes_are_those_of_half_or_the_best_one():
     probabilities = np.float32([[0.5, 0.2, 0.9], [0.4, 0.1, 0.3]])
-    np.testing.assert_array_equal(erasing.likely_classes(probabilities, 0.5), [[1, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(erasing.likely_classes(probabilities), [[1, 0, 1], [1, 0, 0]])
 
 
 def test_no_gradient_flows_through_the_mask():
@@ -128,7 +128,8 @@ def test_no_gradient_flows_through_the_mask():
     slope = jax.grad(lambda cas: erasing.erasing_mask(cas, jnp.ones((2, 3)), 0.6).sum())(cas)
     assert not slope.any()
 
-    classifier = model.Classifier(3, 4, (1, 2), True, 0.6, 0.5, True)
+    stage = functools.partial(model.MultiDilatedStage, 3, 4, (1, 2))
+    classifier = model.Classifier(stage, cascade=True, erase_threshold=0.6, normalised_fusion=True)
     variables = jax.jit(classifier.init)(jax.random.key(0), cas)
 
     def second_logits(variables):
@@ -182,11 +183,11 @@ def test_each_row_of_the_ablation_has_the_parameters_that_it_needs():
 def test_outputs_of_each_row_and_what_is_localized(row):
     config, _, _, _, outputs = built(row)
     last = row == "boundary"
-    assert outputs.first_cas.shape == outputs.fused_cas.shape == (2, 12, 3)
+    assert outputs.first.cas.shape == outputs.fused_cas.shape == (2, 12, 3)
     assert (
-        outputs.second_cas is None
+        outputs.second is None
         if row in ("simple", "multi_dilated")
-        else outputs.second_cas.shape == (2, 12, 3)
+        else outputs.second.cas.shape == (2, 12, 3)
     )
     assert (outputs.segments is not None) == last
     assert 0 <= outputs.fused_cas.min() and outputs.fused_cas.max() <= 1
@@ -206,15 +207,15 @@ def test_outputs_of_each_row_and_what_is_localized(row):
 
 def test_outputs_belong_together():
     config, module, variables, inputs, outputs = built("boundary")
-    first, second = outputs.classification.first, outputs.classification.second
+    first, second = outputs.first, outputs.second
     bias = jnp.stack([variables["params"]["target"]["first"][f"branch_{i}"]["bias"] for i in range(4)])
     np.testing.assert_allclose(first.branch_cas.mean(axis=2), first.logits - bias, atol=1e-5)
     logits = jnp.concatenate([first.logits, second.logits], axis=1)
     np.testing.assert_allclose(outputs.probabilities, jax.nn.sigmoid(logits).mean(axis=1), rtol=1e-6)
-    assert outputs.classification.pooled.shape == (2, 8, 8)
+    assert outputs.pooled.shape == (2, 8, 8)
 
-    likely = erasing.likely_classes(jax.nn.sigmoid(first.logits).mean(axis=1), 0.5)
-    np.testing.assert_array_equal(outputs.classification.erased, erasing.erasing_mask(first.cas, likely, 0.6))
+    likely = erasing.likely_classes(jax.nn.sigmoid(first.logits).mean(axis=1))
+    np.testing.assert_array_equal(outputs.erased, erasing.erasing_mask(first.cas, likely, 0.6))
     with_labels = functools.partial(module.apply, variables, inputs, method="classify")
     np.testing.assert_array_equal(with_labels(likely).second.cas, second.cas)
     nothing_erased = with_labels(jnp.zeros((2, 3)))
@@ -232,7 +233,7 @@ def test_raw_fusion_is_the_maximum_of_the_stages():
     config = config.copy_and_resolve_references()
     config.model.normalised_fusion = False
     outputs = jax.jit(kt_mgfn.build(config, 3).apply)(variables, inputs)
-    np.testing.assert_array_equal(outputs.fused_cas, jnp.maximum(outputs.first_cas, outputs.second_cas))
+    np.testing.assert_array_equal(outputs.fused_cas, jnp.maximum(outputs.first.cas, outputs.second.cas))
 
 
 def test_half_precision_gives_nearly_the_same():
@@ -241,7 +242,7 @@ def test_half_precision_gives_nearly_the_same():
     config.train.mixed_precision = True
     halved = jax.jit(kt_mgfn.build(config, 3).apply)(variables, inputs)
     assert halved.probabilities.dtype == halved.segments.dtype == halved.fused_cas.dtype == jnp.float32
-    np.testing.assert_allclose(halved.first_cas, outputs.first_cas, atol=0.05)
+    np.testing.assert_allclose(halved.first.cas, outputs.first.cas, atol=0.05)
     np.testing.assert_allclose(halved.segments, outputs.segments, atol=0.05)
 
 

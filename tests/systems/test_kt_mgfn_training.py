@@ -114,7 +114,7 @@ def test_the_whole_system_learns_two_recordings():
     np.testing.assert_allclose(outputs.probabilities, np.eye(2), atol=0.2)
     for k, (start, end) in enumerate(ACTIONS):
         middle = (start + end) // 2
-        first, second = np.argmax(outputs.first_cas[k, :, k]), np.argmax(outputs.second_cas[k, :, k])
+        first, second = np.argmax(outputs.first.cas[k, :, k]), np.argmax(outputs.second.cas[k, :, k])
         assert start <= first < middle <= second <= end  # the second stage finds what was left to it
     require_found(best_found(config, outputs, num_frames=120), 0.7)
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tal_jax.systems.ecm.config import ecm_config
-from tal_jax.systems.ecm.losses import label_slots
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.kt_mgfn.optimizer import make_optimizer
 from tests.runtime.test_parallel import IMPLEMENTATIONS, assert_close, devices, run_step
@@ -22,7 +21,7 @@ def four_recordings():
     inputs[:, 3:8, :2] += 3 * LABELS[:, None]
     mask = np.float32([1, 1, 1, 0])
     return {
-        "inputs": inputs, "labels": LABELS, "slots": label_slots(LABELS, 2), "sample_mask": mask,
+        "inputs": inputs, "labels": LABELS, "slots": np.int32([[0, -1], [0, 1], [1, -1], [1, -1]]), "sample_mask": mask,
         "clip_inputs": clips, "clip_labels": np.eye(2, dtype=np.float32)[[0, 1, 1, 0]],
     }  # fmt: skip
 

@@ -10,8 +10,8 @@ import numpy as np
 
 
 def min_action_length(shortest_action_frames, activitynet=False):
-    """AFSD: th, the shortest stretch in frames worth splitting off, from the recording's
-    `windows.shortest_action`.
+    """AFSD: th, the shortest stretch in frames that is split off, from `windows.shortest_action` of the
+    recording.
     """
     return math.floor(shortest_action_frames) // 4 if activitynet else math.ceil(shortest_action_frames)
 
@@ -39,9 +39,8 @@ def rearrange(segments, min_action_length, window, rng, activitynet=False):
     long_enough = length >= 2 * min_action_length if activitynet else length > 2 * min_action_length
     gaps = background_gaps(segments, min_action_length, window)
     if not long_enough.any() or not len(gaps):
-        return dict(
-            frame_map=np.arange(window, dtype=np.int32), proposals=np.zeros((3, 2), np.float32), valid=False
-        )
+        unmoved, nothing = np.arange(window, dtype=np.int32), np.zeros((3, 2), np.float32)
+        return dict(frame_map=unmoved, proposals=nothing, valid=False)
     start, end = rng.choice(segments[long_enough])
     # An action of exactly 2*th leaves one frame to split at.
     last = max(math.ceil(end - start - min_action_length) - 1, min_action_length)
@@ -69,21 +68,20 @@ def background_gaps(segments, min_action_length, window):
 
 
 def split_and_fill(action, split_frame, background_frame, min_action_length, window):
-    """AFSD: the rearrangement for given choices; result as of `rearrange`.
+    """AFSD: the rearrangement for given choices, the dict that `rearrange` returns.
 
-    th frames from `background_frame` on move to `split_frame`; what lay between shifts by th. If the
-    background lies after the action its second part moves later, else its first part moves earlier.
+    th frames from `background_frame` on move to `split_frame`; the frames between shift by th. If the
+    background lies after the action, the second part of the action moves later, else its first part moves
+    earlier. All numbers are frames of the window.
     """
     start, end = action
     split, background, block = int(split_frame), int(background_frame), int(min_action_length)
-    old = np.arange(window, dtype=np.int32)
-    frame_map = old.copy()
     if end < background:
-        frame_map[split : split + block] = old[background : background + block]
-        frame_map[split + block : background + block] = old[split:background]
+        moved, shift = slice(split, background + block), block
         proposals = [(start, split), (split + block, end + block), (split + 1, split + block - 1)]
     else:
-        frame_map[background : split - block] = old[background + block : split]
-        frame_map[split - block : split] = old[background : background + block]
+        moved, shift = slice(background, split), -block
         proposals = [(start - block, split - block), (split, end), (split - block + 1, split - 1)]
+    frame_map = np.arange(window, dtype=np.int32)
+    frame_map[moved] = np.roll(frame_map[moved], shift)
     return dict(frame_map=frame_map, proposals=np.array(proposals, np.float32), valid=True)

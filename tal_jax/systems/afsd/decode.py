@@ -18,20 +18,20 @@ class Locations(NamedTuple):
 
 
 def decode(config, *outputs):
-    """The best candidates of each window, see `candidates.best_of_window`.
-
-    Two streams are fused by `config.decode.fusion`: 'outputs' (THUMOS14, as published) or 'segments'
-    (ActivityNet).
+    """The best candidates of each window, as a dict of arrays: see `candidates.best_of_window`.
 
     Args:
-      config: the run's config.
+      config: the run's config. Its `decode.fusion` says how two streams are fused: 'outputs' (THUMOS14, as
+        published) or 'segments' (ActivityNet).
       outputs: model.Outputs of each network.
     """
     if len(outputs) == 1:
-        return best_of_window(config, *of_locations(config, *outputs))
-    by_segments = config.decode.fusion == "segments"
-    fused = of_two_streams(config, *outputs) if by_segments else of_locations(config, fuse_streams(*outputs))
-    return best_of_window(config, *fused)
+        candidates = of_locations(config, *outputs)
+    elif config.decode.fusion == "segments":
+        candidates = of_two_streams(config, *outputs)
+    else:
+        candidates = of_locations(config, fuse_streams(*outputs))
+    return best_of_window(config, *candidates)
 
 
 def of_locations(config, outputs):
@@ -39,9 +39,9 @@ def of_locations(config, outputs):
 
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its
     score takes the place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`),
-    or is the score of the most probable class by itself (`'aux_only'`). Without `decode.refined` the coarse
-    heads speak alone: coarse segments, coarse softmax. A location behind the end of the recording has score
-    0, and no segment reaches behind it.
+    or is the score of the most probable class by itself (`'aux_only'`). Without `decode.refined` candidates
+    are of the coarse heads alone: coarse segments, coarse softmax. A location after the end of the recording
+    has score 0, and no segment reaches beyond that end.
 
     Args:
       config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
@@ -63,9 +63,7 @@ def of_locations(config, outputs):
 
 
 def _scores(config, outputs):
-    """Score of every location for each class, by the heads that `decode.refined` and `decode.final_score`
-    name. (B, N, K).
-    """
+    """Scores (B, N, K) of every location for each class, see `of_locations`."""
     if not config.decode.refined:
         return jax.nn.softmax(outputs.coarse_logits)[..., 1:]
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
@@ -73,17 +71,16 @@ def _scores(config, outputs):
     if config.curriculum.auxiliary != "branch":
         return classes * quality
     auxiliary = jax.nn.sigmoid(outputs.auxiliary_logits)[..., None]
-    final_score = config.decode.final_score
-    if final_score == "replace_quality":
-        return classes * auxiliary
-    if final_score == "times_quality":
-        return classes * auxiliary * quality
-    return jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0)  # "aux_only"
+    return {
+        "replace_quality": classes * auxiliary,
+        "times_quality": classes * auxiliary * quality,
+        "aux_only": jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0),
+    }[config.decode.final_score]
 
 
 def fuse_streams(first, second):
-    """Two-stream fusion (THUMOS): distances, offsets and all logits of the two networks averaged, before
-    decoding.
+    """Two-stream fusion (THUMOS): the Outputs whose distances, offsets and logits are the means of both
+    networks' ones.
     """
     names = (
         "coarse_distances",
@@ -93,12 +90,8 @@ def fuse_streams(first, second):
         "quality_logits",
         "auxiliary_logits",
     )
-    averaged = {
-        name: 0.5 * (getattr(first, name) + getattr(second, name))
-        for name in names
-        if getattr(first, name) is not None
-    }
-    return first.replace(**averaged)
+    pairs = {name: (getattr(first, name), getattr(second, name)) for name in names}
+    return first.replace(**{name: 0.5 * (a + b) for name, (a, b) in pairs.items() if a is not None})
 
 
 def of_two_streams(config, first, second):

@@ -1,4 +1,4 @@
-"""What AFSD trains on: labelled windows, with their boundaries marked and a rearranged clip of each."""
+"""What AFSD trains on: labelled windows, with their boundaries marked and each of them rearranged."""
 
 import numpy as np
 
@@ -16,17 +16,14 @@ def training_examples(config, dataset):
     Returns:
       (items, make_example): see `labelled_windows.make_examples`. An example also has
         boundary_labels (2, window) float32: start and end frames;
-        frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged clip
-        of boundary contrastive learning (only if its loss has a weight).
+        frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged
+        window of boundary contrastive learning, see `contrastive.rearrange`, if its loss has a weight.
 
     Raises:
       DataError: no window of the training subset holds a whole action.
     """
-    found, grid, size = (
-        labelled_windows.find(config, dataset),
-        labelled_windows.window_grid(config),
-        config.window.frames,
-    )
+    found, size = labelled_windows.find(config, dataset), config.window.frames
+    grid = labelled_windows.window_grid(config)
     shortest = {
         name: windows.shortest_action(segments, found.num_frames[name], **grid)
         for name, (segments, _) in found.truths.items()
@@ -34,20 +31,17 @@ def training_examples(config, dataset):
 
     def more(name, segments, num_frames, rng):
         # As published, boundaries are marked in the padding too, and background may come from there. A masked
-        # network
-        # does not see it.
+        # network does not see it.
         length = num_frames if config.model.masked else size
         added = {"boundary_labels": np.zeros((2, size), np.float32)}
         added["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
         if config.loss.contrastive_weight:
             activitynet = config.loss.contrastive_rule == "activitynet"
             block = contrastive.min_action_length(shortest[name], activitynet)
-            new_clip = contrastive.rearrange(segments, block, length, rng, activitynet)
-            added["frame_map"] = np.concatenate(
-                [new_clip["frame_map"], np.arange(length, size, dtype=np.int32)]
-            )
-            added["proposals_frame"] = new_clip["proposals"]
-            added["rearranged"] = np.float32(new_clip["valid"])
+            new = contrastive.rearrange(segments, block, length, rng, activitynet)
+            padding = np.arange(length, size, dtype=np.int32)
+            added["frame_map"] = np.concatenate([new["frame_map"], padding])
+            added |= {"proposals_frame": new["proposals"], "rearranged": np.float32(new["valid"])}
         return added
 
     return labelled_windows.make_examples(config, dataset, found, more)

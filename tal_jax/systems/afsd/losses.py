@@ -8,6 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from optax.losses import huber_loss, sigmoid_binary_cross_entropy
 
 from tal_jax import curriculum
 from tal_jax.ops.boundary_pooling import boundary_max_pool
@@ -15,9 +16,13 @@ from tal_jax.ops.segments import distance_iou
 from tal_jax.systems.afsd.model import boundary_regions
 from tal_jax.systems.afsd.targets import assign
 from tal_jax.systems.interface import Term
-from tal_jax.systems.torch_defaults import smooth_l1
 
 FOCAL_EPS = 1e-6
+
+
+def probability_of(labels, logits):
+    """Softmax probability of each label. labels (...) int, logits (..., K + 1) -> (...)."""
+    return jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], axis=-1)[..., 0]
 
 
 def focal_loss(logits, labels, alpha, gamma):
@@ -31,7 +36,7 @@ def focal_loss(logits, labels, alpha, gamma):
     Returns:
       (...).
     """
-    probability = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], axis=-1)[..., 0] + FOCAL_EPS
+    probability = probability_of(labels, logits) + FOCAL_EPS
     balance = jnp.where(labels == 0, alpha, 1.0 - alpha)
     # The published code lets this fall to -1e-6, where powers are not defined.
     error = jnp.maximum(1.0 - probability, FOCAL_EPS)
@@ -48,7 +53,7 @@ def localisation_losses(outputs, targets, smooth):
     Returns:
       coarse (B, N), refined (B, N), the second summed over both sides; meaningful at positives.
     """
-    error = smooth_l1 if smooth else lambda predicted, target: jnp.abs(predicted - target)
+    error = huber_loss if smooth else lambda predicted, target: jnp.abs(predicted - target)
     coarse = 1.0 - distance_iou(outputs.coarse_distances, targets.distances)
     return coarse, error(outputs.refined_offsets, targets.offsets).sum(-1)
 
@@ -66,14 +71,14 @@ def quality_loss(logits, refined_iou, target_gradient):
     target = jnp.maximum(refined_iou, 0.0)
     if not target_gradient:
         target = jax.lax.stop_gradient(target)
-    return curriculum.binary_cross_entropy(logits, target)
+    return sigmoid_binary_cross_entropy(logits, target)
 
 
 def refine_distances(coarse_distances, refined_offsets):
     """AFSD Eq. 15: boundaries moved by offsets in units of half the coarse width.
 
     coarse_distances (..., 2) frames, refined_offsets (..., 2) -> (..., 2) frames. The equation's class score
-    is in `decode.decode`, where other scores can take the place of the quality.
+    is in `decode.of_locations`, where other scores can take the place of the quality.
     """
     return coarse_distances + 0.5 * coarse_distances.sum(-1, keepdims=True) * refined_offsets
 
@@ -107,18 +112,15 @@ def triplet_margin(anchor, positive, negative):
 
     (B, C) three times -> (B,).
     """
-
-    def distance(first, second):
-        return jnp.sqrt(jnp.square(first - second + 1e-6).sum(-1))
-
-    return jnp.maximum(distance(anchor, positive) - distance(anchor, negative) + 1.0, 0.0)
+    near, far = (jnp.sqrt(jnp.square(anchor - other + 1e-6).sum(-1)) for other in (positive, negative))
+    return jnp.maximum(near - far + 1.0, 0.0)
 
 
 def contrastive_features(outputs, proposals, grad="exact"):
-    """Boundary-pooled features of the three proposals of a rearranged clip (AFSD section 3.3).
+    """Boundary-pooled features of the three proposals of a rearranged window (AFSD section 3.3).
 
     Args:
-      outputs: Outputs for the rearranged clips.
+      outputs: Outputs of the rearranged windows.
       proposals: (B, 3, 2) frames: action before the inserted background, action after it, the background
         itself.
 
@@ -139,11 +141,11 @@ def contrastive_features(outputs, proposals, grad="exact"):
 
 
 def curriculum_weights(config, outputs, targets, epoch):
-    """Dynamic weights w of the coarse and of the refined stage, and the auxiliary target.
+    """Dynamic weights w of the coarse and of the refined losses, and the auxiliary target.
 
-    Each stage has the w of its own tIoU and probability. The auxiliary target has the refined tIoU and the
-    mean of both probabilities, what inference ranks by. It is every w if `curriculum.stage_weights` is
-    'shared'.
+    The coarse and the refined w have the tIoU and the probability of their own heads. The auxiliary target
+    has the refined tIoU and the mean of both probabilities, what inference ranks by. With
+    `curriculum.stage_weights` 'shared' it is every w.
 
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
@@ -158,17 +160,13 @@ def curriculum_weights(config, outputs, targets, epoch):
     refined_iou = distance_iou(refined, targets.distances)
     if c.loc_score == "quality":
         coarse_iou = refined_iou = jax.nn.sigmoid(outputs.quality_logits)
-
-    def probability(logits):
-        return jnp.take_along_axis(jax.nn.softmax(logits), targets.coarse_labels[..., None], axis=-1)[..., 0]
-
-    coarse_p, refined_p = probability(outputs.coarse_logits), probability(outputs.refined_logits)
-    both_p = 0.5 * (coarse_p + refined_p)
-    scores = (coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, both_p)
-    stages = [curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha) for iou, p in scores]
+    coarse_p = probability_of(targets.coarse_labels, outputs.coarse_logits)
+    refined_p = probability_of(targets.coarse_labels, outputs.refined_logits)
+    scores = (coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, 0.5 * (coarse_p + refined_p))
+    weights = [curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha) for iou, p in scores]
     if c.stage_weights == "shared":
-        stages = [stages[-1]] * 3
-    return [jax.lax.stop_gradient(w) for w in stages] if c.detach else stages
+        weights = [weights[-1]] * 3
+    return jax.lax.stop_gradient(weights) if c.detach else weights
 
 
 def detection_terms(config, outputs, targets, batch, epoch):
@@ -183,24 +181,20 @@ def detection_terms(config, outputs, targets, batch, epoch):
       dict of Terms: loc, cls, refined_loc, refined_cls, quality and, with the curriculum, auxiliary.
     """
     loss, c = config.loss, config.curriculum
-    focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
-    coarse_weights, refined_weights, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
+    coarse_w, refined_w, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
-    coarse_loc, refined_loc = localisation_losses(outputs, targets, loss.smooth_l1)
-    losses = dict(
-        loc=coarse_loc,
-        cls=focal(outputs.coarse_logits, targets.coarse_labels),
-        refined_loc=refined_loc,
-        refined_cls=focal(outputs.refined_logits, targets.refined_labels),
-    )
+    loc, refined_loc = localisation_losses(outputs, targets, loss.smooth_l1)
+    focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
+    cls = focal(outputs.coarse_logits, targets.coarse_labels)
+    refined_cls = focal(outputs.refined_logits, targets.refined_labels)
+    losses = dict(loc=loc, cls=cls, refined_loc=refined_loc, refined_cls=refined_cls)
     if c.weights:
-        localisation, classification = curriculum.weighted_localisation, curriculum.weighted_classification
         weighted = dict(
-            loc=localisation(losses["loc"], coarse_weights),
-            cls=classification(losses["cls"], positive, coarse_weights),
-            refined_loc=localisation(losses["refined_loc"], refined_weights),
-            refined_cls=classification(losses["refined_cls"], refined_positive, refined_weights),
+            loc=curriculum.weighted_localisation(loc, coarse_w),
+            cls=curriculum.weighted_classification(cls, positive, coarse_w),
+            refined_loc=curriculum.weighted_localisation(refined_loc, refined_w),
+            refined_cls=curriculum.weighted_classification(refined_cls, refined_positive, refined_w),
         )
         losses |= {name: weighted[name] for name in c.weighted}
 
@@ -216,9 +210,8 @@ def detection_terms(config, outputs, targets, batch, epoch):
         quality=(1.0, quality, positive, positive),
     )
     if c.auxiliary != "none":
-        if c.auxiliary == "branch":
-            logits = outputs.auxiliary_logits
-        else:  # "classification": the foreground probability of the refined head takes its place (Table 6)
+        logits = outputs.auxiliary_logits
+        if c.auxiliary == "classification":  # the foreground probability of the refined head (Table 6)
             background, actions = outputs.refined_logits[..., 0], outputs.refined_logits[..., 1:]
             logits = jax.nn.logsumexp(actions, axis=-1) - background
         good = refined_positive if c.auxiliary_positives == "refined" else positive
@@ -226,29 +219,29 @@ def detection_terms(config, outputs, targets, batch, epoch):
         counted = good if c.auxiliary_normaliser == "positives" else targets.valid
         rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, counted)
 
-    how = dict(per_recording=loss.per_recording, sample_mask=batch["sample_mask"])
-    return {name: _term(*row, **how) for name, row in rows.items()}
-
-
-def _term(weight, values, where, divide_by, per_recording, sample_mask):
-    """The Term of `values` (B, N), summed over `where` and divided by the number of `divide_by`.
-
-    That number is of the batch, or with `per_recording` of each recording.
-    """
-    sums, counts = jnp.where(where, values, 0.0).sum(1), divide_by.sum(1).astype(jnp.float32)
-    if per_recording:  # ActivityNet: normalised recording by recording, then averaged
-        return Term(weight, (sums / jnp.maximum(counts, 1.0) * sample_mask).sum(), sample_mask.sum())
-    return Term(weight, sums.sum(), counts.sum())
+    terms = {}
+    for name, (weight, values, where, divide_by) in rows.items():
+        sums, counts = jnp.where(where, values, 0.0).sum(1), divide_by.sum(1).astype(jnp.float32)  # (B,)
+        if loss.per_recording:  # ActivityNet: normalised recording by recording, then averaged
+            sums = sums / jnp.maximum(counts, 1.0) * batch["sample_mask"]
+            counts = batch["sample_mask"]
+        terms[name] = Term(weight, sums.sum(), counts.sum())
+    return terms
 
 
 def activation_terms(outputs, batch):
-    """Activation-guided learning: {"start": Term, "end": Term}.
+    """The terms "start" and "end" of activation-guided learning.
 
     Each is the loss of the frame-level feature and, times 0.1, of both level-0 features.
+
+    Args:
+      outputs: model.Outputs of the batch; batch: as for `loss`.
+
+    Returns:
+      dict of Terms.
     """
-    window, mask = outputs.frame_feature.shape[1], batch["sample_mask"]
-    cells = outputs.loc_sides.shape[1]
-    terms = {}
+    mask, terms = batch["sample_mask"], {}
+    window, cells = outputs.frame_feature.shape[1], outputs.loc_sides.shape[1]
     for side, name in enumerate(("start", "end")):
         labels = batch["boundary_labels"][:, side]  # (B, window)
         features = outputs.frame_feature, outputs.loc_sides, outputs.cls_sides
@@ -260,32 +253,28 @@ def activation_terms(outputs, batch):
     return terms
 
 
-def contrastive_term(config, outputs, batch):
-    """Boundary contrastive learning: the Term of the triplets of the rearranged clips.
-
-    Those of the frame-level feature have weight 1, those of both level-0 features 0.1. outputs: of the clips.
-    """
-    triples = contrastive_features(outputs, batch["proposals_frame"], config.model.boundary_pool_grad)
-    usable = batch["rearranged"] * batch["sample_mask"]
-    margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
-    return Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
-
-
 def consistency_terms(config, outputs, batch, detect):
     """AFSD Eq. 10: boundary consistency, an activation-guided and a contrastive part, each with a weight.
+
+    The contrastive part is of the triplets of the rearranged windows. Those of the frame-level feature have
+    weight 1, those of both level-0 features 0.1.
 
     Args:
       config: the run's config (`loss`, `model`).
       outputs: model.Outputs of the batch; batch: as for `loss`.
-      detect: inputs (B, window, ...) -> model.Outputs, for the rearranged clips.
+      detect: inputs (B, window, ...) -> model.Outputs, for the rearranged windows.
 
     Returns:
       dict of Terms: start, end; triplet.
     """
     terms = activation_terms(outputs, batch)
     if config.loss.contrastive_weight:
-        rearranged = jax.vmap(lambda clip, frame_map: clip[frame_map])(batch["inputs"], batch["frame_map"])
-        terms["triplet"] = contrastive_term(config, detect(rearranged), batch)
+        rearranged = jax.vmap(lambda frames, order: frames[order])(batch["inputs"], batch["frame_map"])
+        proposals, pool_grad = batch["proposals_frame"], config.model.boundary_pool_grad
+        triples = contrastive_features(detect(rearranged), proposals, pool_grad)
+        margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
+        usable = batch["rearranged"] * batch["sample_mask"]
+        terms["triplet"] = Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
     return terms
 
 
@@ -295,7 +284,7 @@ def loss(config, model, variables, batch, epoch, rng):
     Args:
       config: the run's config (`loss`, `curriculum`, `model`, `train.epochs`).
       model, variables: the Flax module, and its parameters and other collections.
-      batch: arrays as `examples.example` lays them out, plus `sample_mask` (B,).
+      batch: arrays as the examples of `examples.training_examples`, and `sample_mask` (B,).
       epoch: scalar, for the curriculum.
       rng: not used, nothing here is random.
 
@@ -305,8 +294,8 @@ def loss(config, model, variables, batch, epoch, rng):
     """
     del rng
     others = [name for name in variables if name != "params"]
-    lengths = dict(num_frames=batch["num_frames"], sample_mask=batch["sample_mask"])
-    apply = functools.partial(model.apply, variables, **lengths, mutable=others)
+    padding = {name: batch[name] for name in ("num_frames", "sample_mask")}
+    apply = functools.partial(model.apply, variables, **padding, mutable=others)
     outputs, model_state = apply(batch["inputs"])
     terms = detection_terms(config, outputs, assign(config.loss, outputs, batch), batch, epoch)
     return terms | consistency_terms(config, outputs, batch, lambda inputs: apply(inputs)[0]), model_state

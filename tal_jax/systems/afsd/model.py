@@ -2,11 +2,11 @@
 
 Data flow:  backbone -> pyramid (levels l = 0..5) -> towers -> coarse heads
                               |                          |
-                              +-> frame-level feature -> boundary pooling -> refined heads (+ quality, +
-                              auxiliary)
+                              +-> frame-level feature -> boundary pooling -> refined heads, quality,
+                                                                             auxiliary score
 
-Lengths: a window has `window` frames (the unit of all distances here); level l has T_l cells, N = sum of T_l
-locations.
+Lengths: a window has `window` frames, the unit of all distances here. Level l has T_l cells; all levels
+together have N = sum of T_l locations.
 """
 
 import functools
@@ -37,7 +37,6 @@ class Outputs:
     refined_offsets: jax.Array  # (B, N, 2) unit: half the coarse width
     refined_logits: jax.Array  # (B, N, K + 1)
     quality_logits: jax.Array  # (B, N)
-    auxiliary_logits: jax.Array | None  # (B, N), with the curriculum extension
     frame_feature: jax.Array  # (B, window, C): first half start-sensitive, second half end-sensitive
     loc_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the localisation branch
     cls_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the classification branch
@@ -45,18 +44,14 @@ class Outputs:
     frame_regions: jax.Array  # (B, N, 4) pooling regions in frames
     pyramid: Sequence[jax.Array]  # (B, T_l, C) each
     num_frames: jax.Array | None = None  # (B,) frames of the window that the recording fills; None: all
+    auxiliary_logits: jax.Array | None = None  # (B, N), with the auxiliary branch of DW-AFSD
 
 
 def real_cells(num_frames, cells, window):
-    """Which cells hold some of the recording, and not only the padding behind its end.
+    """Which of the T = `cells` equal cells of a window begin before the end of the recording.
 
-    Args:
-      num_frames: (B,) frames of the window that the recording fills.
-      cells: T, number of cells in which the window is divided.
-      window: frames in a window.
-
-    Returns:
-      (B, T, 1) bool: True where a cell begins before the recording's end.
+    num_frames: (B,) frames of the window that the recording fills; window: frames in a window -> (B, T, 1)
+    bool.
     """
     first_frames = jnp.arange(cells) * (window / cells)
     return (first_frames < num_frames[:, None])[..., None]
@@ -78,14 +73,8 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Conv(
-            self.features,
-            (self.kernel,),
-            (self.stride,),
-            dtype=self.dtype,
-            kernel_init=self.kernel_init,
-            name="conv",
-        )(x)
+        settings = dict(kernel_init=self.kernel_init, dtype=self.dtype, name="conv")
+        return nn.Conv(self.features, self.kernel, self.stride, **settings)(x)
 
 
 class Block(nn.Module):
@@ -104,16 +93,10 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x, num_frames=None):
-        """One unit.
+        """(B, T, C) -> (B, ceil(T / stride), features).
 
-        Args:
-          x: (B, T, C).
-          num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the
-            `real_cells` alone, and the other cells become 0, as the padding of a convolution is. None: all
-            cells count.
-
-        Returns:
-          (B, ceil(T / stride), features).
+        num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the `real_cells`
+        alone, and the other cells become 0, as the padding of a convolution is. None: all cells count.
         """
         x = Conv(self.features, self.kernel, self.stride, self.kernel_init, self.dtype, name="conv")(x)
         norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name="norm")
@@ -124,9 +107,8 @@ class Block(nn.Module):
 
 
 def spatial_glorot(height, width):
-    """Initialiser: Glorot uniform of a (1, height, width) convolution, for the kernel of its flat form.
-
-    That kernel is (1, height * width * C, features).
+    """Initialiser of a flat kernel (1, height * width * C, features): Glorot uniform of the convolution of
+    height and width.
     """
 
     def init(key, shape, dtype=jnp.float32):
@@ -169,14 +151,12 @@ class Pyramid(nn.Module):
 
     @nn.compact
     def __call__(self, finer, coarser, num_frames=None):
-        def project(x, name):  # a kernel as large as the map is a product with the flattened map
+        levels = []
+        for i, x in enumerate([finer, coarser] if self.top_down else [coarser]):
+            # A kernel as large as the map is a product with the flattened map.
             init = spatial_glorot(*x.shape[2:4])
-            return self.block(self.channels, kernel_init=init, name=name)(
-                x.reshape(*x.shape[:2], -1), num_frames
-            )
-
-        maps = [finer, coarser] if self.top_down else [coarser]
-        levels = [project(x, f"project_{i}") for i, x in enumerate(maps)]
+            project = self.block(self.channels, kernel_init=init, name=f"project_{i}")
+            levels.append(project(x.reshape(*x.shape[:2], -1), num_frames))
         while len(levels) < NUM_LEVELS:
             levels.append(self.block(self.channels, 3, 2, name=f"down_{len(levels)}")(levels[-1], num_frames))
         if self.top_down:
@@ -193,15 +173,12 @@ class RefinementBranch(nn.Module):
 
     @nn.compact
     def __call__(self, tower, frame_pooled, level_regions, num_frames=None):
-        """Refined features of one level.
+        """Refined features (B, T_l, C) of one level, and their sides (B, T_l, 2C) before pooling: the
+        start-sensitive and the end-sensitive half.
 
         Args:
           tower: (B, T_l, C); frame_pooled: (B, T_l, C), the frame-level feature pooled for each cell.
-          level_regions: (B, T_l, 4) in cells.
-          num_frames: see `Block`.
-
-        Returns:
-          feature (B, T_l, C), sides (B, T_l, 2C): start-sensitive and end-sensitive halves before pooling.
+          level_regions: (B, T_l, 4) in cells; num_frames: see `Block`.
         """
         current = self.block(self.channels, name="current")(tower, num_frames)
         sides = self.block(2 * self.channels, name="sides")(tower, num_frames)
@@ -218,16 +195,15 @@ class AFSD(nn.Module):
       window: frames in a window.
       channels: width of every level (512 as published).
       groups: GroupNorm groups (32 as published).
-      distance_multipliers: per level, what exp(scale * x) is multiplied with to give frames (ones for
-        THUMOS).
+      distance_multipliers: of each level, what turns exp(scale * x) into frames (ones for THUMOS).
       top_down: see `Pyramid`.
       normal_heads: draw all but pyramid and frame-level convolutions from N(0, 0.01^2) (ActivityNet).
       auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
       auxiliary_features: what it reads, see `afsd_config`.
       boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
-      masked: what stands behind the end of a recording changes nothing before it: convolutions see zeros
-        there, GroupNorm counts the recording's cells alone, and boundary pooling stays among them. False:
-        padding is seen like a recording (as published).
+      masked: what stands after the end of a recording changes nothing before it: convolutions see zeros
+        there, GroupNorm and boundary pooling the recording's cells alone. False, as published: padding is
+        seen like a recording.
       backbone: module turning inputs into the two maps, with `masked` from (inputs, num_frames); None if the
         maps are given.
       dtype: of the computation; parameters and outputs that losses read stay float32.
@@ -269,15 +245,12 @@ class AFSD(nn.Module):
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
     def __call__(self, inputs, num_frames=None, sample_mask=None):
-        """What the detector says of windows.
+        """The Outputs for windows.
 
         Args:
           inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
           num_frames: (B,) frames of the window that the recording fills; None: all.
           sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
-
-        Returns:
-          Outputs.
         """
         lengths, maps = num_frames if self.masked else None, inputs
         if self.backbone is not None:
@@ -285,28 +258,24 @@ class AFSD(nn.Module):
         levels = self.pyramid(*maps, lengths)
         # Level 0 has the sum with level 1, whose cells are longer.
         levels[0] = without_padding(levels[0], lengths, self.window)
+
+        def through(blocks, x):
+            return functools.reduce(lambda x, block: block(x, lengths), blocks, x)
+
         frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)
-        frame_feature = _apply(self.frame, frames, lengths)
-        blocks = self.loc_tower, self.cls_tower
-        towers = [[_apply(tower, level, lengths) for tower in blocks] for level in levels]
+        frame_feature = through(self.frame, frames)
+        towers = [(through(self.loc_tower, level), through(self.cls_tower, level)) for level in levels]
         rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
         pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows], lengths)
-        sides = []
-        for row, features, frame_pooled in zip(rows, towers, pooled):
-            refined, level_sides = self._refine(*features, frame_pooled, row["level_regions"], lengths)
-            row |= refined
-            sides.append(level_sides)
-        joined = {"auxiliary_logits": None}
-        for name, value in rows[0].items():
-            values = jnp.concatenate([row[name] for row in rows], axis=min(1, value.ndim - 1))
-            joined[name] = values.astype(jnp.float32)
+        for row, features, frame_pooled in zip(rows, towers, pooled, strict=True):
+            row |= self._refine(*features, frame_pooled, row["level_regions"], lengths)
+        sides = {name: [row.pop(name) for row in rows][0] for name in ("loc_sides", "cls_sides")}
+        joined = {
+            name: jnp.concatenate([row[name] for row in rows], min(1, value.ndim - 1), jnp.float32)
+            for name, value in rows[0].items()
+        }
         return Outputs(
-            frame_feature=frame_feature,
-            pyramid=tuple(levels),
-            loc_sides=sides[0][0],
-            cls_sides=sides[0][1],
-            num_frames=num_frames,
-            **joined,
+            frame_feature=frame_feature, pyramid=tuple(levels), num_frames=num_frames, **sides, **joined
         )
 
     def _coarse(self, level, loc_feature, cls_feature):
@@ -325,42 +294,36 @@ class AFSD(nn.Module):
         )
 
     def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions, lengths):
-        """Refined prediction of one level and both branches' sides; both read one frame-level feature."""
+        """Refined prediction of one level, with the sides of its two branches (see `RefinementBranch`)."""
         loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions, lengths)
         cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions, lengths)
         row = dict(
             refined_offsets=self.refined_loc_head(loc_refined),
             refined_logits=self.refined_cls_head(cls_refined),
             quality_logits=self.quality_head(loc_refined)[..., 0],
+            loc_sides=loc_sides,
+            cls_sides=cls_sides,
         )
         if self.auxiliary:
             refined, towers = [cls_refined, loc_refined], [cls_feature, loc_feature]
             choices = {"both": refined, "cls": refined[:1], "loc": refined[1:], "towers": towers}
             read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
             row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(read, lengths))[..., 0]
-        return row, (loc_sides, cls_sides)
+        return row
 
-    def _pool(self, features, regions, lengths=None):
+    def _pool(self, features, regions, lengths):
         """Boundary pooling among the cells of the recording. (B, T, C), (B, T_l, 4) -> (B, T_l, C)."""
         if lengths is not None:
-            real = real_cells(lengths, features.shape[1], self.window)
-            last_cell = real.sum(axis=1, keepdims=True) - 1  # (B, 1, 1)
-            regions = jnp.minimum(regions, last_cell)
+            last_cell = real_cells(lengths, features.shape[1], self.window).sum(axis=1, keepdims=True) - 1
+            regions = jnp.minimum(regions, last_cell)  # (B, 1, 1)
         return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
 
     def _pool_frame_feature(self, frame_feature, regions, lengths):
-        """The frame-level feature (B, window, C) pooled for the regions of each level.
+        """The frame-level feature (B, window, C), pooled for regions of each level.
 
-        List of (B, T_l, 4) in frames -> list of (B, T_l, C).
+        regions: list of (B, T_l, 4) in frames -> list of (B, T_l, C).
         """
         if self.boundary_pool_grad == "reference":  # its gradient depends on the number of regions in a call
             return [self._pool(frame_feature, level, lengths) for level in regions]
         ends = np.cumsum([level.shape[1] for level in regions])[:-1]
         return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1), lengths), ends, axis=1)
-
-
-def _apply(blocks, x, lengths):
-    """x through the blocks, one after the other."""
-    for block in blocks:
-        x = block(x, lengths)
-    return x

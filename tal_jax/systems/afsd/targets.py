@@ -1,19 +1,18 @@
-"""Label assignment of AFSD: which location answers for which ground truth. All lengths in frames of the
-window.
+"""Label assignment of AFSD: which location is responsible for which ground truth. All lengths are in frames
+of the window.
 """
-
-from typing import NamedTuple
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tal_jax.ops.segments import distance_iou
 
 
 @flax.struct.dataclass
 class Targets:
-    """What each location should say. B recordings, N locations."""
+    """The targets of each location. B recordings, N locations."""
 
     coarse_labels: jax.Array  # (B, N) int32, 0 = background
     distances: jax.Array  # (B, N, 2) to the boundaries of the assigned truth; 0 at background
@@ -22,15 +21,8 @@ class Targets:
     valid: jax.Array  # (B, N) bool: locations that take part (not padding)
 
 
-class Assignment(NamedTuple):
-    """Coarse assignment of N locations in B recordings."""
-
-    labels: jax.Array  # (B, N)
-    distances: jax.Array  # (B, N, 2)
-
-
 def assign_coarse(anchors, segments, labels, length_bounds=None):
-    """AFSD section 3.4, label assignment: each location answers for the shortest truth that contains it, the
+    """AFSD section 3.4, label assignment: each location is assigned the shortest truth that contains it, the
     first of equals.
 
     Args:
@@ -40,7 +32,7 @@ def assign_coarse(anchors, segments, labels, length_bounds=None):
         location's level.
 
     Returns:
-      An Assignment.
+      labels (B, N), 0 = background; distances (B, N, 2) to the boundaries of the truth, 0 at background.
     """
     distances = jnp.stack(
         [anchors[:, None] - segments[:, None, :, 0], segments[:, None, :, 1] - anchors[:, None]], axis=-1
@@ -53,10 +45,8 @@ def assign_coarse(anchors, segments, labels, length_bounds=None):
     chosen = jnp.argmin(jnp.where(candidate, distances.sum(-1), jnp.inf), axis=-1)
     positive = candidate.any(-1)
     assigned = jnp.take_along_axis(distances, chosen[:, :, None, None], axis=2)[:, :, 0]
-    return Assignment(
-        labels=jnp.where(positive, jnp.take_along_axis(labels, chosen, axis=1), 0),
-        distances=jnp.where(positive[..., None], assigned, 0.0),
-    )
+    labels = jnp.where(positive, jnp.take_along_axis(labels, chosen, axis=1), 0)
+    return labels, jnp.where(positive[..., None], assigned, 0.0)
 
 
 def assign(config, outputs, batch):
@@ -72,27 +62,23 @@ def assign(config, outputs, batch):
     """
     bounds = None
     if config.level_bounds:
-        cells = jnp.asarray([level.shape[1] for level in outputs.pyramid])
-        total = int(outputs.anchors.shape[0])
-        bounds = jnp.repeat(
-            jnp.asarray(config.level_bounds, jnp.float32), cells, axis=0, total_repeat_length=total
-        )
+        cells = [level.shape[1] for level in outputs.pyramid]
+        bounds = np.repeat(np.float32(config.level_bounds), cells, axis=0)  # (N, 2)
     valid = (outputs.anchors[None] < batch["num_frames"][:, None]) & (batch["sample_mask"] > 0)[:, None]
-    coarse = assign_coarse(outputs.anchors, batch["segments_frame"], batch["labels"], bounds)
-    coarse_labels = jnp.where(valid, coarse.labels, 0)
-    positive = coarse_labels > 0
+    labels, distances = assign_coarse(outputs.anchors, batch["segments_frame"], batch["labels"], bounds)
+    labels = jnp.where(valid, labels, 0)
+    positive = labels > 0
 
     predicted = jax.lax.stop_gradient(outputs.coarse_distances)
-    iou = jnp.where(positive, distance_iou(predicted, coarse.distances), 0.0)
+    iou = jnp.where(positive, distance_iou(predicted, distances), 0.0)
     threshold = config.refined_iou
     if config.relative_refined_iou:  # ActivityNet: at least the best location of each recording is refined
         threshold = jnp.minimum(threshold, iou.max(axis=1, keepdims=True))
-    refined = positive & (iou >= threshold)
     half_width = 0.5 * predicted.sum(-1, keepdims=True)
     return Targets(
-        coarse_labels=coarse_labels,
-        distances=coarse.distances,
-        refined_labels=jnp.where(refined, coarse_labels, 0),
-        offsets=(coarse.distances - predicted) / half_width,
+        coarse_labels=labels,
+        distances=distances,
+        refined_labels=jnp.where(positive & (iou >= threshold), labels, 0),
+        offsets=(distances - predicted) / half_width,
         valid=valid,
     )

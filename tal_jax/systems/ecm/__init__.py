@@ -15,10 +15,6 @@ def build(config, num_classes):
     Raises DataError for a bad config.
     """
     require_model(config)
-    return ECM(
-        num_classes=num_classes,
-        background=config.loss.a2c_weight > 0,
-        on_cpu=jax.default_backend() == "cpu",
-        dtype=jnp.bfloat16 if config.train.mixed_precision else jnp.float32,
-        **config.model,
-    )
+    dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
+    background, on_cpu = config.loss.a2c_weight > 0, jax.default_backend() == "cpu"
+    return ECM(num_classes, background=background, on_cpu=on_cpu, dtype=dtype, **config.model)

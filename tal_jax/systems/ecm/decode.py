@@ -1,26 +1,27 @@
-"""From the outputs of ECM to scored segments of a window (ECM section 3.5, as its published code has it;
-docs/ecm.md).
-"""
+"""From the outputs of ECM to scored segments of a window (ECM section 3.5, as its published code has it)."""
 
 import jax
 
 from tal_jax.systems import activations
-from tal_jax.systems.activations import find_runs
 
 
 def decode(config, outputs):
-    """What `localize` needs of each window, on the device.
+    """The arrays that `localize` reads of each window, on the device.
+
+    Args:
+      config: the run's config (`localize.activations`).
+      outputs: model.Outputs of B windows.
 
     Returns:
-      dict: `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; `probabilities`
-        (B, K).
+      dict of `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; and
+      `probabilities` (B, K).
     """
     cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
     return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
 
 
 def detections(config, windows, timeline):
-    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
+    """Detections of a recording: those of `localize` in each of its windows, see interface.System."""
     return activations.detections(config, windows, timeline, localize)
 
 
@@ -32,5 +33,5 @@ def localize(config, arrays, num_frames):
       arrays: of one window, NumPy, as `decode` has them but without B.
       num_frames: length of the window in frames.
     """
-    settings = config.localize
-    return find_runs(settings, settings.min_probability, arrays["cas"], arrays["probabilities"], num_frames)
+    settings, probabilities = config.localize, arrays["probabilities"]
+    return activations.find_runs(settings, settings.min_probability, arrays["cas"], probabilities, num_frames)

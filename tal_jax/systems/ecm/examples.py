@@ -1,8 +1,8 @@
 """What ECM trains on: windows and their labels, these also as a list of fixed length."""
 
 from tal_jax.systems.ecm.config import require_valid
-from tal_jax.systems.ecm.losses import label_slots, num_slots
-from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
+from tal_jax.systems.ecm.losses import label_slots
+from tal_jax.systems.weak import weak_example, weak_windows
 
 
 def training_examples(config, dataset):
@@ -20,11 +20,10 @@ def training_examples(config, dataset):
       DataError: see `weak.weak_windows`.
     """
     require_valid(config)
-    items, num_classes = weak_windows(config, dataset), len(dataset.annotations.classes)
-    slots = num_slots([multi_hot(item.classes, num_classes) for item in items])
+    items = weak_windows(config, dataset)
+    num_slots = max(len(item.classes) for item in items)
 
     def make_example(item, rng):
-        example = weak_example(config, dataset, item, rng)
-        return example | {"slots": label_slots(example["labels"][None], slots)[0]}
+        return weak_example(config, dataset, item, rng) | {"slots": label_slots(item.classes, num_slots)}
 
     return items, make_example

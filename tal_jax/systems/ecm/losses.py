@@ -6,6 +6,7 @@ Every loss is a `Term`: a sum over the recordings of the local batch, and their 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.losses import softmax_cross_entropy
 
 from tal_jax.systems.interface import Term
 
@@ -13,33 +14,13 @@ LABEL_EPS = 1e-10
 MIN_LOG = -100.0  # PyTorch's clamp of the logarithms of a binary cross-entropy
 
 
-def num_slots(labels):
-    """S of `label_slots`: the most labels a recording has, at least 1.
+def label_slots(classes, num_slots):
+    """The labelled classes of a recording as a list of fixed length, a row of `slots` of a batch.
 
-    labels: (N, K) multi-hot, of all recordings that are trained on.
+    classes: their indices; num_slots: S -> (S,) int32, -1 for padding. Raises ValueError for more than S
+    classes.
     """
-    return max(int(np.asarray(labels).astype(bool).sum(1).max(initial=0)), 1)
-
-
-def label_slots(labels, slots):
-    """The labelled classes of each recording as a list of fixed length, `slots` of a batch.
-
-    Args:
-      labels: (N, K) multi-hot.
-      slots: S, length of the list, see `num_slots`.
-
-    Returns:
-      (N, S) int32 class indices in ascending order, -1 for padding.
-
-    Raises:
-      ValueError: a recording has more labels than slots.
-    """
-    labels = np.asarray(labels).astype(bool)
-    if num_slots(labels) > slots:
-        raise ValueError(f"A recording has {num_slots(labels)} labels; {slots} slots do not hold them.")
-    first = np.argsort(~labels, axis=1, kind="stable")[:, :slots]
-    classes = np.where(np.take_along_axis(labels, first, axis=1), first, -1)
-    return np.pad(classes, ((0, 0), (0, slots - classes.shape[1])), constant_values=-1).astype(np.int32)
+    return np.pad(np.array(classes, np.int32), (0, num_slots - len(classes)), constant_values=-1)
 
 
 def classification_loss(logits, labels):
@@ -48,7 +29,7 @@ def classification_loss(logits, labels):
     logits (B, K), labels (B, K) multi-hot -> (B,).
     """
     target = labels / (labels.sum(-1, keepdims=True) + LABEL_EPS)
-    return -(target * jax.nn.log_softmax(logits)).sum(-1)
+    return softmax_cross_entropy(logits, target)
 
 
 def agreement_loss(pre_logits, post_logits):
@@ -67,9 +48,8 @@ def action_background_probabilities(post_logits, background_logits, score):
 
 
 def separation_loss(probabilities, labels):
-    """ECM Eq. 4: L_a2c, by which labelled classes have 1 as actions and 0 as backgrounds.
-
-    It is the mean binary cross-entropy of both.
+    """ECM Eq. 4: L_a2c, the mean binary cross-entropy of labelled classes with 1 as actions and 0 as
+    backgrounds.
 
     Args:
       probabilities: (B, 2K), see `action_background_probabilities`.
@@ -101,7 +81,7 @@ def loss(config, model, variables, batch, epoch, rng):
       rng: key of the dropout masks.
 
     Returns:
-      dict name -> Term, of the streams that there are; {}, as there are no other collections.
+      dict name -> Term, of the streams that the network has; {}, for it has no other collections.
     """
     outputs = model.apply(variables, batch["inputs"], batch["slots"], rngs={"dropout": rng})
     pre, post, labels = outputs.pre_logits, outputs.post_logits, batch["labels"]

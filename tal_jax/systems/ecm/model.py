@@ -39,12 +39,12 @@ class Outputs:
     """
 
     cas: jax.Array  # (B, T, K) class activation sequence, raw
-    recording_logits: jax.Array  # (B, K) what a test takes as the scores of the recording
+    recording_logits: jax.Array  # (B, K) scores of the recording at test time
     pre_logits: jax.Array | None = None  # (B, K) pre-classification stream
     weights: jax.Array | None = None  # (B, T, G) in (0, 1): how much of an action a snippet is
     aggregated: jax.Array | None = None  # (B, G, F, D) weighted sums of the snippets
     post_logits: jax.Array | None = None  # (B, K) post-classification stream
-    background_logits: jax.Array | None = None  # (B, K) scores of what the labelled classes leave over
+    background_logits: jax.Array | None = None  # (B, K) scores of the background
 
 
 def top_k_mean(cas, ratio):
@@ -100,27 +100,15 @@ def conv_over_time(x, kernel, formulation="products"):
     Returns:
       (T, O); the two formulations differ by rounding alone.
     """
-    if formulation == "winograd":
-        return _winograd(x, kernel)
-    before, here, after = _taps(kernel)
-    return x @ here + jnp.pad(x[:-1] @ before, ((1, 0), (0, 0))) + jnp.pad(x[1:] @ after, ((0, 1), (0, 0)))
-
-
-def _taps(kernel):
-    """The three taps of a kernel, (3, C, O) -> three (C, O).
-
-    The gradient of a split is one kernel; that of indexing would be three, mostly zeros.
-    """
-    return [tap[0] for tap in jnp.split(kernel, 3)]
-
-
-def _winograd(x, kernel):
-    """The convolution of `conv_over_time` by F(2, 3), without bias. (T, C), (3, C, O) -> (T, O)."""
+    # The gradient of a split is one kernel; that of indexing would be three, mostly zeros.
+    before, here, after = (tap[0] for tap in jnp.split(kernel, 3))  # (C, O) each
+    if formulation == "products":
+        earlier, later = jnp.pad(x[:-1] @ before, ((1, 0), (0, 0))), jnp.pad(x[1:] @ after, ((0, 1), (0, 0)))
+        return x @ here + earlier + later
     length, tiles = len(x), -(-len(x) // 2)
     padded = jnp.pad(x, ((1, 2 * tiles - length + 1), (0, 0)))
     even, odd = padded[0::2], padded[1::2]  # (tiles + 1, C)
     first, second, third, fourth = even[:-1], odd[:-1], even[1:], odd[1:]  # what a tile sees
-    before, here, after = _taps(kernel)
     plus = (second + third) @ (0.5 * (before + here + after))
     minus = (third - second) @ (0.5 * (before - here + after))
     left = (first - third) @ before + plus + minus
@@ -162,7 +150,7 @@ class Classifier(nn.Module):
         return self._read_hidden(snippets, train, lambda hidden: hidden @ self.kernel)
 
     def summary(self, aggregated, train):
-        """Mean over folds of what the last layer sees of sums of snippets: (..., F, D) -> (..., hidden)."""
+        """Input of the last layer for sums of snippets, its mean over folds: (..., F, D) -> (..., hidden)."""
         return self._read_hidden(aggregated, train, lambda hidden: hidden.mean(0))
 
     def score(self, summaries):
@@ -175,7 +163,7 @@ class Classifier(nn.Module):
         return jnp.einsum("...kh,hk->...k", summaries, self.kernel)
 
     def _read_hidden(self, sequences, train, read):
-        """What `read` makes of the input of the last layer, (T, hidden) float32, of every sequence.
+        """`read` of the input (T, hidden) of the last layer, float32, for every sequence.
 
         (..., T, D) -> (..., shape of what `read` returns). On a CPU a few sequences are done at once, so that
         little memory is needed beside their inputs and outputs.
@@ -204,8 +192,8 @@ class Classifier(nn.Module):
 
         parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE) if self.on_cpu else 1
         at_once = -(-len(flat) // parts)  # parts of the same size
-        found = jax.lax.map(classify, (flat, keys), batch_size=at_once)
-        return found.reshape(*sequences.shape[:-2], *found.shape[1:])
+        results = jax.lax.map(classify, (flat, keys), batch_size=at_once)
+        return results.reshape(*sequences.shape[:-2], *results.shape[1:])
 
 
 class Transition(nn.Module):
@@ -228,16 +216,16 @@ class ECM(nn.Module):
       dropout: before its last layer, in training; every pass has its own mask.
       folds: F, how many sums the post stream aggregates the snippets to.
       top_k_ratio: share of the snippets whose mean is the score of the pre stream.
-      streams: 'both', 'pre', 'post'. Without the pre stream the CAS is there (the weights come from it) but
-        is not scored.
+      streams: 'both', 'pre', 'post'. Without the pre stream the CAS, from which the weights come, is computed
+        but not scored.
       shared_classifier: False: the post stream has a classifier of its own.
       class_specific_weights: False: one weight a snippet for all classes, G = 1.
       background: in training, score the background too.
       background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled
         one (paper).
       remat: do the first convolution again in the backward pass instead of keeping it.
-      on_cpu: compute what is fast on a CPU: Winograd's convolutions of all but short sequences, few sequences
-        at once.
+      on_cpu: compute in the way that is fast on a CPU: Winograd's convolutions of all but short sequences,
+        few sequences at once.
       dtype: of the convolutions; parameters and scores stay float32.
     """
 
@@ -290,22 +278,21 @@ class ECM(nn.Module):
         return Outputs(cas, recording_logits, pre_logits, weights, aggregated, post_logits, background_logits)
 
     def _post_stream(self, inputs, weights, slots):
-        """The post-classification stream, and in training what it says of the background.
+        """The post-classification stream, and in training its scores of the background.
 
         Returns:
           aggregated features (B, G, F, D), their scores (B, K), scores of the background (B, K) or None.
         """
         classifier = self.classifier if self.shared_classifier else self.post_classifier
-        train, num_weights = slots is not None, weights.shape[2]
-        background = weights[:, :, None, :0]
+        train, num_weights, all_weights = slots is not None, weights.shape[2], weights
         if train and self.background:
             background = self._background_weights(weights, slots)
-        every_weight = jnp.concatenate([weights, background.reshape(*weights.shape[:2], -1)], axis=2)
-        aggregated = aggregate(every_weight, inputs, self.folds)
+            all_weights = jnp.concatenate([weights, background.reshape(*weights.shape[:2], -1)], axis=2)
         # One pass for actions and backgrounds.
+        aggregated = aggregate(all_weights, inputs, self.folds)
         summaries = classifier.summary(aggregated, train)  # (B, G + S * G, hidden)
         post_logits = classifier.score(summaries[:, :num_weights])
-        if not background.size:
+        if all_weights is weights:
             return aggregated, post_logits, None
         of_slots = summaries[:, num_weights:].reshape(len(inputs), *background.shape[2:], -1)
         logits = classifier.score(of_slots)  # (B, S, G, hidden) -> (B, S, K)

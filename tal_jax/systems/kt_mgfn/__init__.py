@@ -15,10 +15,6 @@ def build(config, num_classes):
     """
     require_model(config)
     model = config.model.to_dict()
-    return KTMGFN(
-        num_classes=num_classes,
-        has_source=model.pop("transfer"),
-        has_boundary=model.pop("boundary"),
-        dtype=jnp.bfloat16 if config.train.mixed_precision else jnp.float32,
-        **model,
-    )
+    parts = {"has_source": model.pop("transfer"), "has_boundary": model.pop("boundary")}
+    dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
+    return KTMGFN(num_classes, dtype=dtype, **parts, **model)

@@ -17,7 +17,7 @@ OUTER_MIN = 0.0  # but at least so many snippets
 MIN_ACTIVATION = 0.1  # only positions above it are regressed
 MAX_CONTRAST = 0.4  # segments of higher contrast are discarded
 MAX_TIOU = 0.4  # segments that overlap a better one by so much are discarded
-MIN_LENGTH = 1e-6  # what lengths are divided by at least: an empty piece has mean 0
+MIN_LENGTH = 1e-6  # snippets that an integral is divided by at least: an empty piece has mean 0
 
 
 class Selection(NamedTuple):
@@ -91,9 +91,10 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
 
 
 def contrast_activations(config, cas):
-    """The activations that OIC is of: the CAS, or with `scaled` each class scaled to [0, 1] over time.
+    """The activations that OIC is computed of: the CAS, or with `scaled` each class scaled to [0, 1] over
+    time.
 
-    (B, T, K) -> same.
+    config: `config.oic`; cas: (B, T, K) -> (B, T, K).
     """
     return normalise_over_time(cas) if config.scaled else cas
 
@@ -109,10 +110,8 @@ def best_segments(activation, segments):
     activation = jax.lax.stop_gradient(activation)
     contrast = outer_inner_contrast(activation, segments, OUTER_RATIO, OUTER_MIN)
     best = jnp.argmin(contrast, axis=-1, keepdims=True)  # (T, 1)
-    return (
-        jnp.take_along_axis(segments, best[..., None], axis=1)[:, 0],
-        jnp.take_along_axis(contrast, best, axis=1)[:, 0],
-    )
+    best_contrast = jnp.take_along_axis(contrast, best, axis=1)[:, 0]
+    return jnp.take_along_axis(segments, best[..., None], axis=1)[:, 0], best_contrast
 
 
 def select(activation, segments):
@@ -129,8 +128,7 @@ def select(activation, segments):
     """
     best, contrast = best_segments(activation, segments)
     candidate = (activation > MIN_ACTIVATION) & (contrast < MAX_CONTRAST)
-    fixed = jax.lax.stop_gradient((best, -contrast))
-    kept = keep_best(*fixed, candidate, MAX_TIOU)
+    kept = keep_best(*jax.lax.stop_gradient((best, -contrast)), candidate, MAX_TIOU)
     return Selection(best, contrast, kept)
 
 

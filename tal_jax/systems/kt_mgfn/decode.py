@@ -7,23 +7,21 @@ import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems import activations
-from tal_jax.systems.activations import find_runs
 from tal_jax.systems.kt_mgfn import boundary
 
 
 def decode(config, outputs):
-    """What `localize` needs of each window, on the device.
+    """The arrays that `localize` reads of each window, on the device.
 
     Args:
       config: the run's config (`model.boundary`, `oic`).
       outputs: Outputs of B windows.
 
     Returns:
-      dict: `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`); `probabilities` (B, K). With the
-        boundary module `cas` is
-      that of which OIC is (`boundary.contrast_activations`), and for each class there is the best segment at
-      each snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast` (B, K, T), in [-1, 1] for a
-      `cas` in [0, 1], lower is better.
+      dict of `cas` (B, T, K), of the stages fused (`erasing.fuse_stages`), and `probabilities` (B, K). With
+      the boundary module `cas` is what OIC is computed of (`boundary.contrast_activations`), and each class
+      has its best segment at each snippet: `segments` (B, K, T, 2) snippets, not clipped, and `contrast`
+      (B, K, T), in [-1, 1] for a `cas` in [0, 1], lower is better.
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
@@ -34,7 +32,7 @@ def decode(config, outputs):
 
 
 def detections(config, windows, timeline):
-    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
+    """Detections of a recording: those of `localize` in each of its windows, see interface.System."""
     return activations.detections(config, windows, timeline, localize)
 
 
@@ -54,24 +52,22 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
+        cas = arrays["cas"]
+        return activations.find_runs(config.localize, min_probability, cas, probabilities, num_frames)
     likely = np.flatnonzero(probabilities >= min_probability)
-    rows = [_kept_of_class(arrays, k) for k in likely]
-    # (M, 2) snippets
-    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])
-    contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
-    classes = np.repeat(likely, [len(kept) for kept in rows])
-    snippets = len(arrays["cas"])
-    segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
+    kept = [_kept_of_class(arrays, k) for k in likely]
+    classes, at = np.repeat(likely, [len(snippets) for snippets in kept]), np.concatenate(kept)  # (M,) each
+    num_snippets = len(arrays["cas"])
+    segments = np.clip(arrays["segments"][classes, at], 0, num_snippets).astype(np.float64)
+    segments_frame = segments / num_snippets * num_frames
     inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
-    scores = probabilities[classes] * (1 - contrast) / 2
+    scores = probabilities[classes] * (1 - arrays["contrast"][classes, at]) / 2
     return segments_frame[inside], classes[inside], scores[inside]
 
 
 def _kept_of_class(arrays, k):
     """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
     segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    candidates = np.flatnonzero(
-        (arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST)
-    )
+    active = arrays["cas"][:, k] > boundary.MIN_ACTIVATION
+    candidates = np.flatnonzero(active & (contrast < boundary.MAX_CONTRAST))
     return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]

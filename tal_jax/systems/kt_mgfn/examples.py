@@ -9,7 +9,7 @@ from tal_jax.errors import DataError
 from tal_jax.systems.kt_mgfn.config import require_valid
 from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
 
-WITHOUT_CLIPS = "or train a row without clips, such as ':kt_mgfn,row=cascade' behind the config file"
+WITHOUT_CLIPS = "or train a row without clips, such as ':kt_mgfn,row=cascade' after the config file"
 
 
 def training_examples(config, dataset):
@@ -35,10 +35,9 @@ def training_examples(config, dataset):
         example = weak_example(config, dataset, item, rng)
         if clips:
             name, first, end, label = clips[rng.integers(len(clips))]
-            snippets, a = window_snippets(config.window, dataset.read(name)[first:end], rng), config.augment
-            example["clip_inputs"] = augment_sequence(
-                snippets, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg
-            )
+            snippets = window_snippets(config.window, dataset.read(name)[first:end], rng)
+            augmentation = {name: config.augment[name] for name in ("scale", "noise", "rotation_deg")}
+            example["clip_inputs"] = augment_sequence(snippets, rng, **augmentation)
             example["clip_labels"] = multi_hot([label], len(dataset.annotations.classes))
         return example
 
@@ -49,42 +48,40 @@ def trimmed_clips(config, dataset):
     """The annotated actions cut out: list of (recording, first feature, feature after the last, class).
 
     Raises:
-      DataError: no action of `data.clips_subset`, or of the training subset where that is empty, has times.
+      DataError: `data.clips_subset`, or the training subset where that is empty, has no recording, none with
+        features, or no action with times.
     """
     subset = config.data.get("clips_subset") or config.data.train_subset
-    _require_subset(config, dataset, subset)
-    clips = []
+    clips, seen = [], False
     for name, recording in dataset.annotations.recordings.items():
         if recording.subset != subset:
             continue
-        num_features, cells = len(dataset.read(name)), dataset.timeline(name).to_cells(recording.segments_sec)
+        seen, num_features = True, len(dataset.read(name))
+        cells = dataset.timeline(name).to_cells(recording.segments_sec)
         for (start, end), label in zip(cells, recording.labels):
             if np.isfinite(start + end):
                 first = int(np.clip(round(start), 0, num_features - 1))
                 clips.append((name, first, max(min(round(end), num_features), first + 1), int(label)))
     if not clips:
-        raise DataError(
-            f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset "
-            f"that has them in "
-            f"config.data.clips_subset, {WITHOUT_CLIPS}."
-        )
+        raise DataError(f"{_why_no_clips(config, subset, seen)}, {WITHOUT_CLIPS}.")
     return clips
 
 
-def _require_subset(config, dataset, subset):
-    """Raises DataError if the subset of clips has no recording."""
-    if any(recording.subset == subset for recording in dataset.annotations.recordings.values()):
-        return
+def _why_no_clips(config, subset, has_features):
+    """A sentence on why the subset of trimmed clips has no clip, and what to do.
+
+    has_features: whether the data set has features of a recording of it.
+    """
+    if has_features:
+        return (
+            f"No action of the subset '{subset}' has times, so there are no trimmed clips; name the subset "
+            "that has them in config.data.clips_subset"
+        )
     annotations = dataset_annotations(config)
     if any(recording.subset == subset for recording in annotations.recordings.values()):
-        raise DataError(
-            f"No recording of '{subset}', the subset of trimmed clips, has features; add them, "
-            f"{WITHOUT_CLIPS}."
-        )
-    raise DataError(
+        return f"No recording of '{subset}', the subset of trimmed clips, has features; add them"
+    return (
         f"No recording has the subset '{subset}' of config.data.clips_subset; the annotations have "
-        f"{annotations.subset_names()}. "
-        "Add trimmed clips to them, name the subset of clips in config.data.clips_subset ('': the actions of "
-        "the training subset, "
-        f"cut out by their times), {WITHOUT_CLIPS}."
+        f"{annotations.subset_names()}. Add trimmed clips to them, name the subset of clips in "
+        "config.data.clips_subset ('': the actions of the training subset, cut out by their times)"
     )

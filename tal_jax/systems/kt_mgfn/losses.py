@@ -9,8 +9,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from optax.losses import sigmoid_binary_cross_entropy
 
-from tal_jax.curriculum import binary_cross_entropy
 from tal_jax.systems.interface import Term
 from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
 from tal_jax.systems.kt_mgfn.config import training_stages
@@ -20,12 +20,11 @@ MAX_LABELS = 8  # of a recording that train the regressor: ours, sets memory and
 
 
 def classification_loss(logits, labels):
-    """Sigmoid cross-entropy of each recording: mean over classes, sum over branches (the report is silent on
-    both).
+    """Sigmoid cross-entropy of each recording, its mean over classes and sum over branches.
 
-    logits (B, N, K), labels (B, K) 0/1 -> (B,).
+    logits (B, N, K), labels (B, K) 0/1 -> (B,). The report is silent on both.
     """
-    return binary_cross_entropy(logits, labels[:, None]).mean(axis=-1).sum(axis=-1)
+    return sigmoid_binary_cross_entropy(logits, labels[:, None]).mean(axis=-1).sum(axis=-1)
 
 
 def transfer_loss(config, source, target, mask):
@@ -45,7 +44,7 @@ def transfer_loss(config, source, target, mask):
 
 
 def contrast_loss(cas, segments, labels):
-    """Mean OIC of the segments that are selected for the labels of each recording; 0 where none is.
+    """Mean OIC of the segments that are selected for the labels of each recording, 0 where there is none.
 
     Args:
       cas: (B, T, K), a constant; segments: (B, T, M, 2); labels: (B, K) 0/1.
@@ -64,8 +63,8 @@ def contrast_loss(cas, segments, labels):
 def loss(config, module, variables, batch, epoch, rng):
     """All terms; those of parts that do not train at this epoch have sum 0 and count 0, and are not computed.
 
-    On several devices `transfer` is the mean of each device's own discrepancy, which is no sum over
-    recordings. So it is of small batches that are accumulated.
+    A discrepancy is no sum over recordings. So on several devices, and for batches that are accumulated,
+    `transfer` is the mean of the discrepancies of each device and batch.
 
     Args:
       config: the run's config.
@@ -80,72 +79,55 @@ def loss(config, module, variables, batch, epoch, rng):
       source_second, transfer, contrast; and no statistics ({}).
     """
     del rng
-    weights = _weights(config)
+    model, fields = config.model, config.loss
+    terms = {  # name -> weight, whether the config has it
+        "source_first": (1.0, model.transfer),
+        "source_second": (fields.second_weight, model.transfer and model.cascade),
+        "target_first": (1.0, True),
+        "target_second": (fields.second_weight, model.cascade),
+        "transfer": (fields.transfer_weight, model.transfer),
+        "contrast": (1.0, model.boundary),
+    }
+    weights = {name: weight for name, (weight, present) in terms.items() if present}
     parts, epochs = zip(*training_stages(config))
-    compute = {"source": _source_sums, "target": _target_sums, "boundary": _boundary_sums}
+    nothing = jnp.zeros((), jnp.float32)
 
     def sums_of(part, batch):
-        nothing = jnp.zeros((), jnp.float32)
-        return {name: (nothing, nothing) for name in weights} | compute[part](
-            config, module, variables, batch
-        )
+        sums = part_sums(config, functools.partial(module.apply, variables), part, batch)
+        return dict.fromkeys(weights, (nothing, nothing)) | sums
 
-    # The stage that holds this epoch: how many of the others are over.
+    # The training stage that holds this epoch: how many of the others are over.
     ends = jnp.cumsum(jnp.asarray(epochs))[:-1]
     sums = jax.lax.switch((epoch >= ends).sum(), [functools.partial(sums_of, part) for part in parts], batch)
     return {name: Term(weights[name], *sums[name]) for name in weights}, {}
 
 
-def _weights(config):
-    """Weight of each term that the config has."""
-    model, loss = config.model, config.loss
-    stages = {"first": 1.0} | ({"second": loss.second_weight} if model.cascade else {})
-    parts = (["source"] if model.transfer else []) + ["target"]
-    weights = {f"{part}_{stage}": weight for part in parts for stage, weight in stages.items()}
-    if model.transfer:
-        weights["transfer"] = loss.transfer_weight
-    if model.boundary:
-        weights["contrast"] = 1.0
-    return weights
+def part_sums(config, apply, part, batch):
+    """The sums and counts of the terms that train one part.
 
+    Args:
+      config, batch: as for `loss`.
+      apply: the module with its variables.
+      part: "source", classification of clips; "target", classification of recordings and their distance from
+        the clips; "boundary", segments of recordings on activations that stay as they are.
 
-def _stage_sums(part, classification, labels, mask):
-    """Classification losses of both stages, as {term: (sum, count)}."""
-    stages = {"first": classification.first, "second": classification.second}
-    return {
-        f"{part}_{name}": ((classification_loss(stage.logits, labels) * mask).sum(), mask.sum())
-        for name, stage in stages.items()
-        if stage is not None
-    }
-
-
-def _source_sums(config, module, variables, batch):
-    """Trimmed clips alone."""
-    labels = batch["clip_labels"]
-    classification = module.apply(variables, batch["clip_inputs"], labels, method="classify_clips")
-    return _stage_sums("source", classification, labels, batch["sample_mask"])
-
-
-def _target_sums(config, module, variables, batch):
-    """Recordings, and their distance from the clips."""
-    labels, mask = batch["labels"], batch["sample_mask"]
-    classification = module.apply(variables, batch["inputs"], labels, method="classify")
-    sums = _stage_sums("target", classification, labels, mask)
-    if config.model.transfer:
-        clips = module.apply(variables, batch["clip_inputs"], batch["clip_labels"], method="classify_clips")
-        count = mask.sum()
-        sums["transfer"] = (
-            transfer_loss(config.loss, clips.pooled, classification.pooled, mask) * count,
-            count,
-        )
+    Returns:
+      {term: (sum, count)}.
+    """
+    mask, sums = batch["sample_mask"], {}
+    inputs, labels, method = batch["inputs"], batch["labels"], "classify"
+    if part == "source":
+        inputs, labels, method = batch["clip_inputs"], batch["clip_labels"], "classify_clips"
+    outputs = apply(inputs, labels, method=method)
+    if part == "boundary":
+        segments = apply(inputs, method="regress")["segments"]
+        contrasts = contrast_loss(contrast_activations(config.oic, outputs.fused_cas), segments, labels)
+        return {"contrast": ((contrasts * mask).sum(), mask.sum())}
+    for name, stage in {"first": outputs.first, "second": outputs.second}.items():
+        if stage is not None:
+            sums[f"{part}_{name}"] = (classification_loss(stage.logits, labels) * mask).sum(), mask.sum()
+    if part == "target" and config.model.transfer:
+        clips = apply(batch["clip_inputs"], batch["clip_labels"], method="classify_clips")
+        distance = transfer_loss(config.loss, clips.pooled, outputs.pooled, mask)
+        sums["transfer"] = distance * mask.sum(), mask.sum()
     return sums
-
-
-def _boundary_sums(config, module, variables, batch):
-    """Segments of recordings, on activations that stay as they are."""
-    labels, mask = batch["labels"], batch["sample_mask"]
-    classification = module.apply(variables, batch["inputs"], labels, method="classify")
-    _, segments = module.apply(variables, batch["inputs"], method="regress")
-    cas = contrast_activations(config.oic, classification.fused_cas)
-    losses = contrast_loss(cas, segments, labels)
-    return {"contrast": ((losses * mask).sum(), mask.sum())}

@@ -1,8 +1,7 @@
-"""KT-MGFN (HACS Challenge 2021 report; Su et al., IEEE TMM 2020): what to learn from labels of whole
-recordings.
+"""The network of KT-MGFN (HACS Challenge 2021 report; Su et al., IEEE TMM 2020).
 
-Data flow:  inputs -> first stage -> CAS -> erase what it found -> second stage -> CAS ; both fused -> where
-actions are
+Data flow:  inputs -> first stage -> CAS -> erase the snippets it is sure of -> second stage -> CAS
+                                      +------------> both fused: where actions are <-----------+
             inputs -> boundary predictor -> a segment for each snippet and anchor
 
 A stage is a multi-dilated convolution module: two base convolutions, then a branch for each dilation rate.
@@ -31,8 +30,11 @@ class Stage:
 
 
 @flax.struct.dataclass
-class Classification:
-    """What a classification network of one or two stages computes."""
+class Outputs:
+    """What a classification network of one or two stages computes, and the boundary predictor beside it.
+
+    B recordings, T snippets, N branches, K classes, D channels, M anchors.
+    """
 
     first: Stage
     second: Stage | None  # with the cascade
@@ -40,40 +42,9 @@ class Classification:
     fused_cas: jax.Array  # (B, T, K) of both stages together
     probabilities: jax.Array  # (B, K)
     pooled: jax.Array  # (B, N of all stages, D), what knowledge transfer compares
-
-
-@flax.struct.dataclass
-class Outputs:
-    """Everything the network says about B recordings in test mode. M anchors."""
-
-    classification: Classification
-    offsets: jax.Array | None  # (B, T, M, 2) p_x, p_w, with the boundary module
-    segments: jax.Array | None  # (B, T, M, 2) start and end in snippets, not clipped to the recording
-
-    @property
-    def first_cas(self):
-        """(B, T, K), raw."""
-        return self.classification.first.cas
-
-    @property
-    def second_cas(self):
-        """(B, T, K), raw; None without the cascade."""
-        return self.classification.second and self.classification.second.cas
-
-    @property
-    def fused_cas(self):
-        """(B, T, K)."""
-        return self.classification.fused_cas
-
-    @property
-    def probabilities(self):
-        """(B, K)."""
-        return self.classification.probabilities
-
-    @property
-    def pooled(self):
-        """(B, N of all stages, D)."""
-        return self.classification.pooled
+    # In test mode, with the boundary predictor:
+    offsets: jax.Array | None = None  # (B, T, M, 2) p_x, p_w
+    segments: jax.Array | None = None  # (B, T, M, 2) start and end in snippets, not clipped to the recording
 
 
 def fuse_branches(branch_cas):
@@ -109,8 +80,9 @@ class Conv(nn.Module):
 
 
 class Branch(nn.Module):
-    """Dilated convolution, global average pooling, a classifier of its own (the report does not say whether
-    it is shared).
+    """Dilated convolution, global average pooling, a classifier.
+
+    Each branch has a classifier of its own; the report does not say whether it is shared.
     """
 
     num_classes: int
@@ -123,9 +95,8 @@ class Branch(nn.Module):
         """(B, T, C) -> logits (B, K), pooled (B, D), CAS (B, T, K): the classifier at each snippet, without
         its bias.
         """
-        features = nn.relu(Conv(self.width, self.dilation, dtype=self.dtype, name="conv")(x)).astype(
-            jnp.float32
-        )
+        convolved = Conv(self.width, self.dilation, dtype=self.dtype, name="conv")(x)
+        features = nn.relu(convolved).astype(jnp.float32)
         weigh = nn.Dense(self.num_classes, use_bias=False, name="classifier")
         bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
         pooled = features.mean(axis=1)
@@ -154,45 +125,35 @@ class MultiDilatedStage(nn.Module):
 
 
 class Classifier(nn.Module):
-    """One stage, or two of which the second sees what the first has not found (kt_mgfn report, section 3.1).
+    """One stage, or two of which the second sees what the first leaves over (kt_mgfn report, section 3.1).
 
     Attributes:
-      num_classes: K.
-      width: channels of base and branches.
-      dilations: of the branches; the first is 1.
+      stage: constructor of a MultiDilatedStage.
       cascade: with the second stage.
       erase_threshold: see `erasing_mask`.
-      min_probability: see `likely_classes`.
       normalised_fusion: see `fuse_stages`.
-      dtype: of the convolutions; all that is returned is float32.
     """
 
-    num_classes: int
-    width: int
-    dilations: Sequence[int]
+    stage: Any
     cascade: bool
     erase_threshold: float
-    min_probability: float
     normalised_fusion: bool
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None):
-        """inputs (B, T, C); labels (B, K) 0/1 say which classes erase, None: the likely ones ->
-        Classification.
+        """inputs (B, T, C); labels (B, K) 0/1 say which classes erase, None: the likely ones -> Outputs,
+        float32.
         """
-        make_stage = functools.partial(
-            MultiDilatedStage, self.num_classes, self.width, self.dilations, self.dtype
-        )
-        first, second, erased = make_stage(name="first")(inputs), None, None
+        first, second, erased = self.stage(name="first")(inputs), None, None
+        stages = [first]
         if self.cascade:
-            first_probabilities = jax.nn.sigmoid(first.logits).mean(axis=1)
-            classes = likely_classes(first_probabilities, self.min_probability) if labels is None else labels
-            erased = erasing_mask(first.cas, classes, self.erase_threshold)
-            second = make_stage(name="second")(erase(inputs, erased))
-        stages = [stage for stage in (first, second) if stage is not None]
+            if labels is None:
+                labels = likely_classes(jax.nn.sigmoid(first.logits).mean(axis=1))
+            erased = erasing_mask(first.cas, labels, self.erase_threshold)
+            second = self.stage(name="second")(erase(inputs, erased))
+            stages.append(second)
         logits = jnp.concatenate([stage.logits for stage in stages], axis=1)  # (B, N of all stages, K)
-        return Classification(
+        return Outputs(
             first=first,
             second=second,
             erased=erased,
@@ -204,8 +165,9 @@ class Classifier(nn.Module):
 
 
 class BoundaryPredictor(nn.Module):
-    """kt_mgfn report, section 3.1, boundary regression module. (B, T, C) -> (B, T, M, 2) p_x, p_w of each
-    anchor.
+    """The boundary regression module of the kt_mgfn report, section 3.1.
+
+    (B, T, C) -> (B, T, M, 2) p_x, p_w of each anchor.
     """
 
     num_anchors: int
@@ -227,12 +189,16 @@ class KTMGFN(nn.Module):
     """The whole system: "target" classifies recordings, "source" trimmed clips, "boundary" regresses
     segments.
 
-    Attributes: see `Classifier`, and
+    Attributes:
+      num_classes: K.
+      width: channels of base and branches.
+      dilations: of the branches; the first is 1.
+      cascade, erase_threshold, normalised_fusion: see `Classifier`.
       has_source: with the network for trimmed clips, which training towards them needs.
       has_boundary: with the boundary predictor.
-      predictor_width: its channels.
-      anchors: lengths of its M anchors, snippets.
-      anchor_centre: where in its snippet an anchor is centred, 0.5 = the middle.
+      predictor_width: channels of the boundary predictor.
+      anchors: lengths of the M anchors of the boundary predictor, snippets.
+      dtype: of the convolutions; outputs are float32.
     """
 
     num_classes: int
@@ -242,49 +208,38 @@ class KTMGFN(nn.Module):
     has_source: bool = True
     has_boundary: bool = True
     erase_threshold: float = 0.6
-    min_probability: float = 0.5
     normalised_fusion: bool = True
     predictor_width: int = 128
     anchors: Sequence[float] = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-    anchor_centre: float = 0.5
     dtype: Any = jnp.float32
 
     def setup(self):
-        make_classifier = functools.partial(
-            Classifier,
-            num_classes=self.num_classes,
-            width=self.width,
-            dilations=self.dilations,
-            cascade=self.cascade,
-            erase_threshold=self.erase_threshold,
-            min_probability=self.min_probability,
-            normalised_fusion=self.normalised_fusion,
-            dtype=self.dtype,
-        )
-        self.target = make_classifier()
+        stage = functools.partial(MultiDilatedStage, self.num_classes, self.width, self.dilations, self.dtype)
+        settings = stage, self.cascade, self.erase_threshold, self.normalised_fusion
+        self.target = Classifier(*settings)
         if self.has_source:
-            self.source = make_classifier()
+            self.source = Classifier(*settings)
         if self.has_boundary:
             self.boundary = BoundaryPredictor(len(self.anchors), self.predictor_width, self.dtype)
 
     def __call__(self, inputs):
-        """inputs (B, T, C), labels not known -> Outputs. Initialisation with it makes the parameters of all
+        """Recordings (B, T, C), labels not known -> Outputs. Initialisation makes the parameters of all
         parts.
         """
         if self.has_source and self.is_initializing():
             self.source(inputs)
-        offsets, segments = self.regress(inputs) if self.has_boundary else (None, None)
-        return Outputs(classification=self.target(inputs), offsets=offsets, segments=segments)
+        outputs = self.target(inputs)
+        return outputs.replace(**self.regress(inputs)) if self.has_boundary else outputs
 
     def classify(self, inputs, labels):
-        """Recordings (B, T, C) with labels (B, K) -> Classification."""
+        """Recordings (B, T, C) with labels (B, K) -> Outputs without segments."""
         return self.target(inputs, labels)
 
     def classify_clips(self, inputs, labels):
-        """Trimmed clips (B, T, C) with labels (B, K) -> Classification."""
+        """Trimmed clips (B, T, C) with labels (B, K) -> Outputs without segments."""
         return self.source(inputs, labels)
 
     def regress(self, inputs):
-        """Recordings (B, T, C) -> offsets, segments: (B, T, M, 2) each, see `Outputs`."""
+        """Recordings (B, T, C) -> dict of `offsets` and `segments`, (B, T, M, 2) each, see `Outputs`."""
         offsets = self.boundary(inputs)
-        return offsets, anchor_segments(offsets, jnp.asarray(self.anchors), self.anchor_centre)
+        return {"offsets": offsets, "segments": anchor_segments(offsets, jnp.asarray(self.anchors))}

@@ -2,7 +2,7 @@
 mean discrepancy.
 
 MMD^2 = mean k(s, s') + mean k(t, t') - 2 mean k(s, t) over source vectors s and target vectors t; the biased
-estimate, with each vector's kernel with itself. The report is silent on the kernel k; deep adaptation
+estimate, with each vector's kernel with itself. The report is silent on the kernel k. Deep adaptation
 networks customarily sum five Gaussians.
 """
 
@@ -15,30 +15,25 @@ MULTIPLIER = 2.0  # of 'gaussians': each is so many times wider than the one bef
 VARIANCE = 10.0  # of 'gaussian'
 
 
-def squared_distances(vectors):
-    """(N, D) -> (N, N) squared Euclidean distances."""
-    return jnp.square(vectors[:, None] - vectors[None]).sum(-1)
-
-
-def bandwidths(distances, mask, count, multiplier):
-    """Widths of `count` Gaussians, each `multiplier` times the one before, the mean squared distance in the
-    middle.
+def bandwidths(distances, mask):
+    """Widths of NUM_GAUSSIANS Gaussians, each MULTIPLIER times the one before, the mean squared distance in
+    the middle.
 
     Args:
       distances: (N, N) squared, of both batches joined; mask: (N,) 1 = the vector counts.
 
     Returns:
-      (count,) without gradient.
+      (NUM_GAUSSIANS,) without gradient.
     """
     number = mask.sum()
-    pairs = jnp.maximum(number**2 - number, 1.0)
-    mean = (distances * mask[:, None] * mask).sum() / pairs
-    # all vectors alike
-    mean = jnp.maximum(jax.lax.stop_gradient(mean), jnp.finfo(distances.dtype).tiny * multiplier**count)
-    return mean / multiplier ** (count // 2) * multiplier ** jnp.arange(count, dtype=distances.dtype)
+    mean = (distances * mask[:, None] * mask).sum() / jnp.maximum(number**2 - number, 1.0)  # over pairs
+    at_least = jnp.finfo(distances.dtype).tiny * MULTIPLIER**NUM_GAUSSIANS  # where all vectors are alike
+    mean = jnp.maximum(jax.lax.stop_gradient(mean), at_least)
+    powers = MULTIPLIER ** jnp.arange(NUM_GAUSSIANS, dtype=distances.dtype)
+    return mean / MULTIPLIER ** (NUM_GAUSSIANS // 2) * powers
 
 
-def mean_discrepancy(config, source, target, source_mask=None, target_mask=None):
+def mean_discrepancy(config, source, target, source_mask, target_mask):
     """MMD^2 of two batches of vectors.
 
     Args:
@@ -46,22 +41,21 @@ def mean_discrepancy(config, source, target, source_mask=None, target_mask=None)
         'gaussian' k = exp(-d / (2 * VARIANCE)), or 'linear', the squared distance of the two means; d is a
         squared distance.
       source: (N, D); target: (M, D).
-      source_mask: (N,), target_mask: (M,) 1 = the vector counts; None: all.
+      source_mask: (N,), target_mask: (M,) 1 = the vector counts.
 
     Returns:
       Scalar, at least 0; 0 if no vector of one of them counts.
     """
-    given = (source, source_mask), (target, target_mask)
-    masks = [jnp.ones(len(vectors), vectors.dtype) if mask is None else mask for vectors, mask in given]
+    masks = source_mask, target_mask
     source_weights, target_weights = (mask / jnp.maximum(mask.sum(), 1.0) for mask in masks)
-    both_count = (masks[0].sum() > 0) & (masks[1].sum() > 0)
+    both_count = (source_mask.sum() > 0) & (target_mask.sum() > 0)
     if config.mmd_kernel == "linear":
         return jnp.square(source_weights @ source - target_weights @ target).sum() * both_count
-    distances = squared_distances(jnp.concatenate([source, target]))
+    vectors = jnp.concatenate([source, target])
+    distances = jnp.square(vectors[:, None] - vectors).sum(-1)  # (N + M, N + M)
+    widths = jnp.asarray([2.0 * VARIANCE], distances.dtype)
     if config.mmd_kernel == "gaussians":
-        widths = bandwidths(distances, jnp.concatenate(masks), NUM_GAUSSIANS, MULTIPLIER)
-    else:
-        widths = jnp.asarray([2.0 * VARIANCE], distances.dtype)
+        widths = bandwidths(distances, jnp.concatenate(masks))
     kernel = jnp.exp(-distances[..., None] / widths).sum(-1)
     signs = jnp.concatenate([source_weights, -target_weights])
     return (signs[:, None] * kernel * signs).sum() * both_count
