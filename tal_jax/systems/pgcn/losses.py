@@ -6,11 +6,11 @@ devices by the count over all devices, so a batch means the same however many de
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
-from tal_jax.systems.torch_defaults import smooth_l1
 
 # The weights of both losses in the published code.
 COMPLETENESS_WEIGHT = 0.5
@@ -19,7 +19,7 @@ REGRESSION_WEIGHT = 0.5
 
 def activity_loss(logits, labels):
     """Cross-entropy of the class, background is class 0. (..., K + 1), (...) int -> (...)."""
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def completeness_hinges(logits, labels, num_foreground):
@@ -36,8 +36,9 @@ def completeness_hinges(logits, labels, num_foreground):
       (..., M).
     """
     of_class = jnp.take_along_axis(logits, (labels[..., None] - 1) % logits.shape[-1], axis=-1)[..., 0]
-    sign = jnp.where(jnp.arange(logits.shape[-2]) < num_foreground, -1.0, 1.0)
-    return jnp.maximum(0.0, 1.0 + sign * of_class)
+    return optax.losses.hinge_loss(
+        of_class, jnp.where(jnp.arange(logits.shape[-2]) < num_foreground, 1.0, -1.0)
+    )
 
 
 def hardest(hinges, share):
@@ -71,7 +72,7 @@ def regression_loss(regression, labels, targets):
 
     regression (..., K, 2), labels (...) from 1, targets (..., 2) -> (...).
     """
-    return smooth_l1(of_label(regression, labels), targets).sum(-1)
+    return optax.losses.huber_loss(of_label(regression, labels), targets).sum(-1)
 
 
 def of_label(values, labels):

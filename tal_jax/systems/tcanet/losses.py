@@ -8,11 +8,11 @@ accumulated. (The published code divides by the counts of each device and takes 
 
 import jax
 import jax.numpy as jnp
+from optax.losses import huber_loss
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
 from tal_jax.systems.tcanet.config import LOW_IOU
-from tal_jax.systems.torch_defaults import smooth_l1
 
 UNION_EPS = 1e-5
 MIN_WIDTH_SEC = 1e-5
@@ -99,12 +99,12 @@ def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
     # As published, targets and IoU pass gradients to the stages before.
     iou = tiou(entering, truths)
     positive = (iou >= threshold) & mask
-    regression = smooth_l1(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
-    regression += smooth_l1(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
+    regression = huber_loss(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
+    regression += huber_loss(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
     if dynamic_weights is not None:
         regression = curriculum.weighted_localisation(regression, dynamic_weights)
     chosen = confidence_sample(iou, mask, uniforms, threshold, LOW_IOU)
-    confidence = smooth_l1(stage.confidence, iou)
+    confidence = huber_loss(stage.confidence, iou)
     return tuple(
         Term(weight, jnp.where(counted, values, 0.0).sum(), counted.sum().astype(jnp.float32))
         for weight, values, counted in (
