@@ -14,12 +14,12 @@ from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
-from tal_jax.systems.pgcn.decode import ProposalScores, localize, regress
+from tal_jax.systems.pgcn.decode import regress
 from tal_jax.systems.pgcn.optimizer import make_optimizer
 from tal_jax.systems.pgcn.published import NAMES
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.systems.pgcn_case import golden_variables
+from tests.systems.pgcn_case import detect, golden_variables, scores_of
 
 CLASSES, CHANNELS = 3, 4
 
@@ -451,19 +451,18 @@ def two_videos(config):
     segments = np.concatenate([np.stack([starts, starts + length], axis=1) for length in (8, 24, 34)])
     videos = []
     for k, action in enumerate(ACTIONS):
-        labelled = pools.label_proposals(segments, [action], [k + 1])
-        videos.append(pools.labelled_video(segments, *labelled, [action], [k + 1], FRAMES))
+        videos.append(pools.label_video(segments, [action], [k + 1], FRAMES))
     collected, rng = [pools.make_pools(config.pools, video) for video in videos], np.random.default_rng(0)
     mean, std = statistics = pools.target_statistics(collected)
     examples = []
     for k, pool in enumerate(collected):
         neighbours = graph.candidates(pool.segments)
         draw = pools.draw_trees(config.pools, pool, neighbours, config.model.sampled, statistics, rng)
-        inputs = telling_features(pool.segments, k)[draw.nodes]
+        inputs = telling_features(pool.segments, k)[draw.pop("nodes")]
         given = dict(
             inputs=inputs, target_mean=np.float32(mean), target_std=np.float32(std), sample_mask=np.float32(1)
         )
-        examples.append(given | dict(types=draw.types, labels=draw.labels, targets=draw.targets))
+        examples.append(given | draw)
     return [video.segments for video in videos], jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
 
 
@@ -512,7 +511,7 @@ def test_two_videos_are_learned_by_heart(variant):
             outputs.offsets,
             outputs.auxiliary_logits,
         )
-        found = localize(config, ProposalScores(*fields), rows / FRAMES)
+        found = detect(config, scores_of(*fields), rows / FRAMES)
         assert found.classes[found.scores.argmax()] == k
         before = tiou_matrix(rows, [ACTIONS[k]])[:, 0]
         after = tiou_matrix(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), [ACTIONS[k]])[:, 0]
