@@ -126,31 +126,28 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     Returns:
       dict name -> Term.
     """
-    loss, c, pools = config.loss, config.curriculum, config.pools
+    c, first = config.curriculum, config.pools.foreground
+    places, share = first + config.pools.incomplete, config.loss.hard_negative_share
     types, labels, mask = batch["types"], batch["labels"], batch["sample_mask"]
     foreground = types == FOREGROUND
-    weights = {name: jnp.ones(types.shape) for name in ("activity", "completeness", "regression")}
-    if c.weights:
-        weights |= {name: jnp.where(foreground, dynamic_weights, 1.0) for name in c.weighted}
 
-    places = pools.foreground + pools.incomplete
-    logits, first = outputs.completeness_logits[:, :places], pools.foreground
-    hinges = completeness_hinges(logits, labels[:, :places], first)
-    positive = curriculum.weighted_localisation(hinges[:, :first], weights["completeness"][:, :first])
-    negative = hardest(hinges[:, first:], loss.hard_negative_share)
+    def weights(name):
+        weighted = c.weights and name in c.weighted
+        return jnp.where(foreground, dynamic_weights, 1.0) if weighted else jnp.ones(types.shape)
+
+    hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], first)
+    positive = curriculum.weighted_localisation(hinges[:, :first], weights("completeness")[:, :first])
+    of_video = positive.sum(1) + hardest(hinges[:, first:], share).sum(1)
     batch_size = config.train.batch_size * config.train.accumulate_steps
+    count = completeness_count(mask.sum(), batch_size, places, first, share)
 
     scored = (foreground | (types == BACKGROUND)) * mask[:, None]
-    activity = weights["activity"] * activity_loss(outputs.activity_logits, labels)
+    activity = weights("activity") * activity_loss(outputs.activity_logits, labels)
     regressed = foreground * mask[:, None]
-    regression = weights["regression"] * regression_loss(outputs.regression, labels, batch["targets"])
+    regression = weights("regression") * regression_loss(outputs.regression, labels, batch["targets"])
     terms = {
         "activity": Term(1.0, (activity * scored).sum(), scored.sum()),
-        "completeness": Term(
-            COMPLETENESS_WEIGHT,
-            ((positive.sum(1) + negative.sum(1)) * mask).sum(),
-            completeness_count(mask.sum(), batch_size, places, first, loss.hard_negative_share),
-        ),
+        "completeness": Term(COMPLETENESS_WEIGHT, (of_video * mask).sum(), count),
         "regression": Term(REGRESSION_WEIGHT, (regression * regressed).sum(), regressed.sum()),
     }
     if c.auxiliary == "branch":

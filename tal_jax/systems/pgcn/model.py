@@ -105,38 +105,33 @@ class Branch(nn.Module):
           (..., Q, C), and the adjacency matrix (..., P, n), None without one.
         """
         channels = features.shape[-1]
-        features = features.astype(self.dtype)
-        sizes = {"layer_1": (channels, self.hidden), "layer_2": (self.hidden, channels)}
-        layers = {
-            name: (
-                self.param(f"{name}_kernel", uniform_by_fan_out, shape).astype(self.dtype),
-                self.param(f"{name}_bias", uniform_by_fan_out, shape[1:]).astype(self.dtype),
-            )
-            for name, shape in sizes.items()
-        }
-        first = second = adjacency = None
+        features, layers = features.astype(self.dtype), []
+        for name, shape in (("layer_1", (channels, self.hidden)), ("layer_2", (self.hidden, channels))):
+            kernel = self.param(f"{name}_kernel", uniform_by_fan_out, shape)
+            bias = self.param(f"{name}_bias", uniform_by_fan_out, shape[1:])
+            layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
+        adjacency, ancestors = None, neighbours.shape[-2]
         if self.kind == "gcn":
             adjacency = self._edges(features, neighbours)
-            first = second = adjacency
         elif self.kind == "mean":
-            second = adjacency = self._means(neighbours)
-
-        ancestors = centres if self.kind == "mlp" else neighbours.shape[-2]
-        hidden = nn.relu(graph_layer(first, features, ancestors, *layers["layer_1"]))
+            adjacency = self._means(neighbours)
+        else:
+            ancestors = centres
+        first = adjacency if self.kind == "gcn" else None
+        hidden = nn.relu(graph_layer(first, features, ancestors, *layers[0]))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        return graph_layer(second, hidden, centres, *layers["layer_2"]), adjacency
+        return graph_layer(adjacency, hidden, centres, *layers[1]), adjacency
 
     def _edges(self, features, neighbours):
         """P-GCN Eq. 10: what a node sums, of each neighbour relu(cos) / N_s, of itself 1, as a matrix.
 
         features (..., n, C), neighbours (..., P, n) -> adjacency (..., P, n).
         """
-        rows = neighbours.shape[-2]
         if self.edge == "embedded_cos":
             features = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype, name="embedding")(features)
         shares = neighbours / jnp.maximum(neighbours.sum(-1, keepdims=True), 1)
         # The published code lets negative cosines be 0, the paper keeps them.
-        edges = nn.relu(cosines(features, rows)) * shares
+        edges = nn.relu(cosines(features, neighbours.shape[-2])) * shares
         return edges + jnp.eye(*neighbours.shape[-2:]) if self.self_term else edges
 
     def _means(self, neighbours):
@@ -230,22 +225,19 @@ class PGCN(nn.Module):
         Returns:
           Outputs, for trees those of their centres.
         """
-        trees = neighbours is None
+        trees, centres, channels = neighbours is None, inputs.shape[-2], inputs.shape[-1] // 3
         if trees:
-            neighbours, centres = jnp.asarray(tree_neighbours(self.sampled)), 1
-        else:
-            neighbours, centres = neighbours.astype(jnp.float32), inputs.shape[-2]
-        channels = inputs.shape[-1] // 3
-        inner = inputs[..., channels : 2 * channels]
+            neighbours, centres = tree_neighbours(self.sampled), 1
+        neighbours = jnp.asarray(neighbours, jnp.float32)
 
         def run(name, kind, features):
             settings = self.hidden, kind, self.self_term, self.edge, self.branch_dropout, self.dtype
-            branch = Branch(*settings, name=name)
-            mixed, adjacency = branch(features, neighbours, centres, train)
+            mixed, adjacency = Branch(*settings, name=name)(features, neighbours, centres, train)
             mixed = mixed.astype(jnp.float32)
             joined = join_input(mixed, features)
             return (joined[..., 0, :], mixed[..., 0, :], adjacency) if trees else (joined, mixed, adjacency)
 
+        inner = inputs[..., channels : 2 * channels]
         action, action_features, action_adjacency = run("action_branch", self.action_branch, inner)
         completeness, completeness_features, completeness_adjacency = run(
             "completeness_branch", self.completeness_branch, inputs
@@ -255,10 +247,9 @@ class PGCN(nn.Module):
         std = self.variable("target_statistics", "std", jnp.ones, (2,))
         auxiliary_logits = None
         if self.auxiliary:
-            init = nn.initializers.lecun_normal()
             choices = {"both": [action, completeness], "cls": [action], "loc": [completeness]}
             read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
-            hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, kernel_init=init, name="auxiliary_hidden")(read))
+            hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, name="auxiliary_hidden")(read))
             auxiliary_logits = head(1, "auxiliary_head", hidden)[..., 0]
         return Outputs(
             activity_logits=self._activity(action, train),
