@@ -78,23 +78,18 @@ def class_scores(scores, final_score="times_completeness"):
     return probabilities * auxiliary * np.exp(scores["completeness_logits"])
 
 
-def best_pairs(values, count, classes=None):
+def best_pairs(values, count):
     """The best (proposal, class) pairs of a video, of equal ones the first.
 
     Args:
       values: (N, K) scores.
       count: at most so many.
-      classes: (N,) the one class that each proposal may have; None: any.
 
     Returns:
       (N, K) bool.
     """
-    pairs = np.arange(values.size).reshape(values.shape)
-    if classes is not None:
-        pairs = np.take_along_axis(pairs, classes[:, None], axis=1)
-    best = np.argsort(-values.ravel()[pairs.ravel()], kind="stable")[:count]
     chosen = np.zeros(values.shape, bool)
-    chosen.flat[pairs.ravel()[best]] = True
+    chosen.flat[np.argsort(-values.ravel(), kind="stable")[:count]] = True
     return chosen
 
 
@@ -148,10 +143,12 @@ def detections(config, windows, timeline):
         chosen = pairs_of_recording(values, of_recording, settings.recording_classes)
         if settings.recording_probability:
             values = values * np.asarray(of_recording)
+    elif settings.final_score == "aux_only" and "auxiliary_logits" in scores:  # c names no class
+        likeliest = scores["activity_logits"][:, 1:].argmax(-1)[:, None]
+        ranked = np.where(np.arange(values.shape[1]) == likeliest, values, -np.inf)
+        chosen = best_pairs(ranked, min(settings.max_per_window, len(values)))
     else:
-        alone = settings.final_score == "aux_only" and "auxiliary_logits" in scores  # c names no class
-        likeliest = scores["activity_logits"][:, 1:].argmax(-1) if alone else None
-        chosen = best_pairs(values, settings.max_per_window, likeliest)
+        chosen = best_pairs(values, settings.max_per_window)
     threshold = settings.nms_tiou if arrays["num_streams"] == 1 else settings.fused_nms_tiou
     # Published: what overlaps by more than the threshold is dropped; `hard_nms` drops at its threshold too.
     threshold = np.nextafter(threshold, np.inf)

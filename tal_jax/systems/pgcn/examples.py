@@ -33,10 +33,8 @@ def training_examples(config, dataset):
       DataError: there are no proposals, or no actions; a label has no times; class scores of a test recording
         are absent, or negative where they are factors.
     """
-
-    def require_testable(name):
-        two_stage.recording_scores(dataset, name, config.decode.recording_probability)
-
+    probabilities = config.decode.recording_probability
+    require_testable = functools.partial(two_stage.recording_scores, dataset, probabilities=probabilities)
     recordings = two_stage.training_recordings(config, dataset, require_testable)
     labelled = {name: _labelled_video(dataset, name, *pair) for name, pair in recordings.items()}
     videos = {

@@ -56,7 +56,7 @@ def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
       order.
     """
     segments = np.asarray(segments).reshape(-1, 2)
-    found = [np.zeros((0, contextual + surrounding), np.int64)]
+    blocks = [np.zeros((0, contextual + surrounding), np.int64)]
     for first in range(0, len(segments), ROWS_AT_ONCE):
         own = np.arange(first, min(first + ROWS_AT_ONCE, len(segments)))
         tious = relevance(segments[own, None], segments)  # (rows, N)
@@ -64,9 +64,8 @@ def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
         apart[(tious > 0) | (apart <= 0)] = np.inf
         tious[tious <= contextual_tiou] = -np.inf
         tious[np.arange(len(own)), own] = -np.inf
-        kinds = _smallest(-tious, contextual, own), _smallest(apart, surrounding, own)
-        found.append(np.concatenate(kinds, axis=1))
-    return np.concatenate(found)
+        blocks.append(np.hstack([_smallest(-tious, contextual, own), _smallest(apart, surrounding, own)]))
+    return np.concatenate(blocks)
 
 
 def _smallest(costs, count, own):
@@ -85,10 +84,8 @@ def _smallest(costs, count, own):
     for _ in range(count):
         columns.append(costs.argmin(1))
         costs[rows, columns[-1]] = np.inf
-    if not columns:
-        return np.zeros((len(costs), 0), np.int64)
     turn = np.arange(count) % np.maximum(available, 1)[:, None]
-    chosen = np.take_along_axis(np.stack(columns, axis=1), turn, axis=1)
+    chosen = np.take_along_axis(np.reshape(columns, (count, len(costs))).T, turn, axis=1)
     return np.where(available[:, None] > 0, chosen, own[:, None])
 
 

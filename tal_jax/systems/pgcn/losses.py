@@ -46,9 +46,8 @@ def hardest(hinges, share):
 
     (..., M) -> (..., k), k = int(M * share), at least one.
     """
-    if not hinges.shape[-1]:
-        return hinges
-    return jax.lax.top_k(hinges, max(int(hinges.shape[-1] * share), 1))[0]
+    count = hinges.shape[-1]
+    return jax.lax.top_k(hinges, min(max(int(count * share), 1), count))[0]
 
 
 def completeness_count(videos, batch_size, places, num_foreground, share):
@@ -63,7 +62,8 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
       batch_size: videos of an update, over all devices and accumulated batches.
       places: foreground and incomplete places of a video; num_foreground: of them.
     """
-    kept = max(int((places - num_foreground) * batch_size * share), 1) if places > num_foreground else 0
+    incomplete = (places - num_foreground) * batch_size
+    kept = min(max(int(incomplete * share), 1), incomplete)
     return videos * (num_foreground + kept / batch_size)
 
 

@@ -106,21 +106,19 @@ class Branch(nn.Module):
         """
         channels = features.shape[-1]
         features, layers = features.astype(self.dtype), []
-        for name, shape in (("layer_1", (channels, self.hidden)), ("layer_2", (self.hidden, channels))):
-            kernel = self.param(f"{name}_kernel", uniform_by_fan_out, shape)
-            bias = self.param(f"{name}_bias", uniform_by_fan_out, shape[1:])
+        for i, shape in ((1, (channels, self.hidden)), (2, (self.hidden, channels))):
+            kernel = self.param(f"layer_{i}_kernel", uniform_by_fan_out, shape)
+            bias = self.param(f"layer_{i}_bias", uniform_by_fan_out, shape[1:])
             layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
-        adjacency, ancestors = None, neighbours.shape[-2]
+        first = second = None
         if self.kind == "gcn":
-            adjacency = self._edges(features, neighbours)
+            first = second = self._edges(features, neighbours)
         elif self.kind == "mean":
-            adjacency = self._means(neighbours)
-        else:
-            ancestors = centres
-        first = adjacency if self.kind == "gcn" else None
+            second = self._means(neighbours)
+        ancestors = centres if second is None else neighbours.shape[-2]
         hidden = nn.relu(graph_layer(first, features, ancestors, *layers[0]))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        return graph_layer(adjacency, hidden, centres, *layers[1]), adjacency
+        return graph_layer(second, hidden, centres, *layers[1]), second
 
     def _edges(self, features, neighbours):
         """P-GCN Eq. 10: what a node sums, of each neighbour relu(cos) / N_s, of itself 1, as a matrix.
@@ -158,8 +156,9 @@ def graph_layer(adjacency, features, rows, kernel, bias):
     if adjacency is None:
         return features[..., :rows, :] @ kernel + bias
     adjacency = adjacency[..., :rows, :nodes].astype(features.dtype)
-    fewer_rows, fewer_channels = rows < nodes, features.shape[-1] <= kernel.shape[-1]
-    if fewer_rows or fewer_channels:  # (A X) W or A (X W): whichever is less to compute
+    if (
+        rows < nodes or features.shape[-1] <= kernel.shape[-1]
+    ):  # (A X) W or A (X W), whichever is less to compute
         return (adjacency @ features) @ kernel + bias
     return adjacency @ (features @ kernel) + bias
 
@@ -225,17 +224,16 @@ class PGCN(nn.Module):
         Returns:
           Outputs, for trees those of their centres.
         """
-        trees, centres, channels = neighbours is None, inputs.shape[-2], inputs.shape[-1] // 3
-        if trees:
-            neighbours, centres = tree_neighbours(self.sampled), 1
+        centres, rows, channels = inputs.shape[-2], slice(None), inputs.shape[-1] // 3
+        if neighbours is None:
+            neighbours, centres, rows = tree_neighbours(self.sampled), 1, 0
         neighbours = jnp.asarray(neighbours, jnp.float32)
 
         def run(name, kind, features):
             settings = self.hidden, kind, self.self_term, self.edge, self.branch_dropout, self.dtype
             mixed, adjacency = Branch(*settings, name=name)(features, neighbours, centres, train)
             mixed = mixed.astype(jnp.float32)
-            joined = join_input(mixed, features)
-            return (joined[..., 0, :], mixed[..., 0, :], adjacency) if trees else (joined, mixed, adjacency)
+            return join_input(mixed, features)[..., rows, :], mixed[..., rows, :], adjacency
 
         inner = inputs[..., channels : 2 * channels]
         action, action_features, action_adjacency = run("action_branch", self.action_branch, inner)

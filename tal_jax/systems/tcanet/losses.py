@@ -43,10 +43,10 @@ def _width(segments):
     return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
 
 
-def confidence_sample(iou, mask, uniforms, threshold, low_iou=LOW_IOU):
+def confidence_sample(iou, mask, uniforms, threshold):
     """Which proposals the confidence loss counts: all good ones, of the other bands about as many each.
 
-    Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the
+    Bands by IoU: high above the threshold, low up to `LOW_IOU`, middle in between. Of the middle and of the
     low one each proposal is taken with probability min(1, high ones / those of its band), so none where there
     is no high one.
 
@@ -57,7 +57,7 @@ def confidence_sample(iou, mask, uniforms, threshold, low_iou=LOW_IOU):
     Returns:
       (...) bool.
     """
-    high, low = (iou > threshold) & mask, (iou <= low_iou) & mask
+    high, low = (iou > threshold) & mask, (iou <= LOW_IOU) & mask
     chosen = high
     for band, uniform in zip((mask & ~high & ~low, low), uniforms):
         share = jnp.minimum(1.0, high.sum() / jnp.maximum(band.sum(), 1))
@@ -103,15 +103,12 @@ def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
     regression += huber_loss(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
     if dynamic_weights is not None:
         regression = curriculum.weighted_localisation(regression, dynamic_weights)
-    chosen = confidence_sample(iou, mask, uniforms, threshold, LOW_IOU)
-    confidence = huber_loss(stage.confidence, iou)
-    return tuple(
-        Term(weight, jnp.where(counted, values, 0.0).sum(), counted.sum().astype(jnp.float32))
-        for weight, values, counted in (
-            (1.0, regression, positive),
-            (1.0, confidence, chosen),
-        )
-    )
+    chosen = confidence_sample(iou, mask, uniforms, threshold)
+    pairs = (regression, positive), (huber_loss(stage.confidence, iou), chosen)
+    return [
+        Term(1.0, jnp.where(mask, losses, 0.0).sum(), mask.sum().astype(jnp.float32))
+        for losses, mask in pairs
+    ]
 
 
 def loss(config, model, variables, batch, epoch, rng):
@@ -163,8 +160,7 @@ def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
     """
     terms = {}
     for i, stage in enumerate(outputs.stages):
-        threshold = config.loss.iou_thresholds[i]
-        weights = None if dynamic_weights is None else dynamic_weights[i]
+        threshold, weights = config.loss.iou_thresholds[i], dynamic_weights and dynamic_weights[i]
         pair = stage_terms(stage, truths, outputs.mask, threshold, uniforms[i], weights)
-        terms |= {f"regression_{i + 1}": pair[0], f"confidence_{i + 1}": pair[1]}
+        terms[f"regression_{i + 1}"], terms[f"confidence_{i + 1}"] = pair
     return terms

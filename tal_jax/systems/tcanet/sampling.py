@@ -37,7 +37,7 @@ def _clamp(value, highest):
     return jnp.where(value < 0, 0.0, jnp.where(value > highest, highest, value))
 
 
-def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32), context_ratio=0.5):
+def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32)):
     """TCANet Eq. 11: F_a = [F_s, F_c, F_e], where the three parts of a proposal are sampled.
 
     Of a proposal [s, e] of width w they are [s - w/2, s], [s, e] and [e, e + w/2].
@@ -47,13 +47,12 @@ def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32),
       covered_sec: (...), what the map covers.
       num_rows: T of the map.
       samples: how many before, inside, after.
-      context_ratio: 0.5, length of the context on a side, of the proposal's.
 
     Returns:
       (..., sum of samples) positions.
     """
     start, end = segments_sec[..., 0], segments_sec[..., 1]
-    reach = context_ratio * (end - start)
+    reach = 0.5 * (end - start)
     bounds = ((start - reach, start), (start, end), (end, end + reach))
     parts = [segment_positions(*pair, covered_sec, num_rows, count) for pair, count in zip(bounds, samples)]
     return jnp.concatenate(parts, axis=-1)
@@ -110,9 +109,8 @@ def _interpolate_backward(saved, gradient):
     on_positions = (gradient * slope) @ jnp.ones(maps.shape[-1])
     on_positions = on_positions.sum(axis=range(on_positions.ndim - positions.ndim))
     if maps.shape[-2] <= PRODUCT_MAX_ROWS:
-        weights = jnp.maximum(
-            1.0 - jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2])), 0.0
-        )  # (*L, S, T)
+        apart = jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2]))
+        weights = jnp.maximum(1.0 - apart, 0.0)  # (*L, S, T)
         on_maps = jnp.einsum("...st,...sc->...tc", weights, gradient)
     else:
         on_maps = jnp.zeros(flat.shape, jnp.float32)
