@@ -1,4 +1,4 @@
-"""What the two-stage systems share: proposals to train and to test on, and classes from scores of recordings."""
+"""Two-stage systems: proposals to train and to test on, classes from scores of whole recordings."""
 
 import numpy as np
 
@@ -14,7 +14,8 @@ def training_recordings(config, dataset, require_testable):
     Args:
       config: the run's config (`data`).
       dataset: data.features.Dataset.
-      require_testable: (name of a recording of the test subset) -> any; raises DataError if it cannot be tested.
+      require_testable: function of the name of a recording of the test subset; raises DataError if it cannot
+        be tested.
 
     Returns:
       dict name -> (data.annotations.Recording, Proposals).
@@ -31,7 +32,7 @@ def training_recordings(config, dataset, require_testable):
 
 
 def require_proposals_of_actions(config, found):
-    """Raises DataError unless `found`: whether a training recording with actions has proposals."""
+    """Raises DataError if `found`, the training examples with actions and proposals, is empty or False."""
     if not found:
         raise DataError(
             f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check "
@@ -67,5 +68,5 @@ def recording_scores(dataset, name, probabilities):
 
 
 def best_classes(class_scores, count):
-    """The `count` classes of the highest scores, best first, of equal ones the first. (K,) -> (count,) int."""
+    """The `count` classes of the highest scores, best first. (K,) -> (count,) int."""
     return np.argsort(-np.asarray(class_scores), kind="stable")[:count]

@@ -1,4 +1,4 @@
-"""What the tests of P-GCN share: the golden videos, the golden parameters in our tree, detections of one video."""
+"""What the tests of P-GCN share: the golden videos and parameters, and the detections of one video."""
 
 import functools
 
@@ -30,8 +30,8 @@ def golden_videos():
 def labelled_video(rows, truths, num_frames):
     """A LabelledVideo by the reading rules of the published code.
 
-    Rows without length, and rows that start after the video, are left out; ends are clipped to the video, after
-    the coverage was taken. So with actions too.
+    Rows without length, and rows that start after the video, are left out; ends are clipped to the video,
+    after the coverage was taken. So with actions too.
 
     Args:
       rows: (N, 5) label, best tIoU, overlap_self, start and end of each proposal, as in its file.
@@ -59,7 +59,7 @@ def scores_of(*arrays):
 
 
 def detect(config, scores, segments, num_streams=1, **recording_scores):
-    """Detections of a video of 1 s, from the scores of N proposals and their segments (N, 2), shares of it."""
+    """Detections of a video of 1 s from the scores of N proposals and their segments (N, 2), in seconds."""
     arrays = scores | {"shares": segments, "duration_sec": 1.0, "num_streams": num_streams} | recording_scores
     return detections(config, [Decoded(0, 1, arrays)], None)
 

@@ -1,4 +1,4 @@
-"""P-GCN before the network: labels, pools, trees and pooled features, against the published code and by hand."""
+"""P-GCN before the network: labels, pools, trees and pooled features, as published and by hand."""
 
 import numpy as np
 import pytest

@@ -63,7 +63,7 @@ def total(terms):
 
 
 def test_golden_training_steps():
-    """Losses before three SGD updates without dropout, the first gradient, and the change of every parameter."""
+    """Losses before three SGD updates without dropout, the first gradient, the change of every parameter."""
     case = GoldenCase.load("pgcn/train_step")
     arrays, seed, config = case.arrays, case.info["seed"], pgcn_config()
     config.train.batch_size = 4
@@ -341,7 +341,7 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
 
 
 def one_video():
-    """(variables, batch) of one video: a foreground proposal of class 2, and seven others; large parameters."""
+    """(variables, batch) of one video: a foreground proposal of class 2, seven others; large parameters."""
     rng = np.random.default_rng(0)
     batch = dict(
         inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),
@@ -438,7 +438,7 @@ ACTIONS = [(40, 70), (50, 80)]  # of class 0 in the first video, of class 1 in t
 
 
 def telling_features(segments, k):
-    """(N, 12) features of proposals of video k that tell all there is to know: class and tIoU, shift, size."""
+    """(N, 12) features of proposals of video k that tell all about them: class and tIoU, shift, size."""
     truth = np.array([ACTIONS[k]])
     tiou = tiou_matrix(segments, truth)[:, 0]
     shift, size = (segments.mean(1) - truth.mean()) / 30, np.diff(segments)[:, 0] / 30

@@ -1,5 +1,6 @@
-"""From the outputs of P-GCN to detections of a video: fusion, scores, suppression, regression (P-GCN section
-4.2). All but `decode` and `fuse` on the host.
+"""From the outputs of P-GCN to detections of a video: fusion, scores, suppression, regression (section 4.2).
+
+`decode` and `fuse` run on the device, the rest on the host.
 
 The order is that of the published code: suppression sees the proposals as they came, regression follows,
 nothing comes after.
@@ -50,8 +51,7 @@ def decode(config, *outputs):
 
 
 def class_scores(scores, final_score="times_completeness"):
-    """Score of every proposal for every class: softmax, background left out after it, times
-    exp(completeness).
+    """Score of every proposal for every class: its probability, background counted, times exp(completeness).
 
     With an auxiliary score c: times c. With 'replace_completeness' c takes the place of the exponential; with
     'aux_only' the score of every class is c.
@@ -79,7 +79,7 @@ def class_scores(scores, final_score="times_completeness"):
 
 
 def best_pairs(values, count):
-    """The best (proposal, class) pairs of a video, of equal ones the first.
+    """The (proposal, class) pairs of a video with the highest scores, of equal ones the first.
 
     Args:
       values: (N, K) scores.
@@ -94,7 +94,7 @@ def best_pairs(values, count):
 
 
 def pairs_of_recording(values, class_scores, count):
-    """All proposals with each of the best classes of the whole video (P-GCN*, Table 2; read as SSN's code does).
+    """All proposals with each of the best classes of the whole video (P-GCN*, Table 2), as SSN's code does.
 
     Args:
       values: (N, K) scores; class_scores: (K,) of the video by an external classifier.
@@ -111,7 +111,12 @@ def pairs_of_recording(values, class_scores, count):
 def regress(segments, offsets):
     """Moves segments by their offsets, within [0, 1].
 
-    (M, 2) shares of the video, (M, 2) shift of the centre in lengths and log ratio of sizes -> (M, 2) float64.
+    Args:
+      segments: (M, 2) shares of the video.
+      offsets: (M, 2) shift of the centre in lengths, log ratio of sizes.
+
+    Returns:
+      (M, 2) float64 shares of the video.
     """
     start, end = np.asarray(segments, np.float64).T
     length = end - start
@@ -126,9 +131,8 @@ def detections(config, windows, timeline):
 
     Args:
       config: the run's config (`decode`).
-      windows: one Decoded: its arrays are those of `decode`, of which rows after its N proposals are padding;
-        shares (N, 2), the proposals as shares of the recording; duration_sec; recording_scores (K,), by which
-        proposals get their classes, where there are any.
+      windows: one Decoded with the arrays that `decode` gives, padded after N proposals, and the info of
+        `examples.test_windows`. recording_scores (K,), if it has them, tell the classes of all proposals.
       timeline: not used.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What P-GCN trains and is tested on: the proposals of recordings, with the features of what they cover."""
+"""Examples for P-GCN: the proposals of recordings, with the features of what they cover."""
 
 import functools
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def training_examples(config, dataset):
-    """The training recordings, each as often as an epoch has it, and the function that draws an example of one.
+    """Training examples: trees of proposals, drawn anew each time a recording is used.
 
     Args:
       config: the run's config (`data`, `decode`, `pools`, `window`, `model`, `graph`).
@@ -25,9 +25,9 @@ def training_examples(config, dataset):
         no action.
 
     Returns:
-      (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C)
-      float32, features of the trees of Q proposals; types, labels (Q,) and targets (Q, 2), see
-      `pools.draw_trees`; target_mean, target_std (2,) float32.
+      (items, make_example): names of recordings, each `pools.repeats` times; and (name, np.random.Generator)
+      -> example, a dict of inputs (Q, n, 3C) float32, features of the trees of Q proposals; types, labels
+      (Q,) and targets (Q, 2), see `pools.draw_trees`; target_mean, target_std (2,) float32.
 
     Raises:
       DataError: there are no proposals, or no actions; a label has no times; class scores of a test recording
@@ -78,10 +78,20 @@ def problems(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """A function that makes the one window of a recording, its best proposals; none without proposals.
+    """The one test window of a recording, which holds its best proposals; no window without proposals.
 
-    See interface.System. The window's info is shares (N, 2) of the proposals, duration_sec, and
-    recording_scores (K,) where there are any.
+    Args:
+      config: the run's config (`decode`, `graph`, `model`, `window`, `seed`).
+      dataset: data.features.Dataset with proposals.
+      name: of the recording.
+
+    Yields:
+      A function that makes a data.windows.Window. Its inputs are features (P, 3C) float32 of `inputs` and the
+      graph (P, P) uint8 of `neighbours`, 0 after the N proposals. Its info is shares (N, 2), the proposals as
+      shares of the recording, duration_sec, and recording_scores (K,) if the dataset has them.
+
+    Raises:
+      DataError: a feature is not finite; class scores are absent, or negative where they are factors.
     """
     require_finite(config, dataset, name)
     proposals = two_stage.test_proposals(config, dataset, name)
@@ -118,7 +128,10 @@ def _num_frames(dataset, name):
 
 
 def _frames(dataset, name, segments_sec, shortest):
-    """(N, 2) seconds -> (N, 2) int64 frames, the nearest ones within the recording, at least `shortest` apart."""
+    """The nearest frames within a recording, ends at least `shortest` after starts.
+
+    (N, 2) seconds -> (N, 2) int64 frames.
+    """
     num_frames, fps = _num_frames(dataset, name), dataset.timeline(name).fps
     start, end = np.round(np.asarray(segments_sec).reshape(-1, 2) * fps).astype(np.int64).T
     start = np.clip(start, 0, num_frames - shortest)

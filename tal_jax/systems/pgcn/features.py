@@ -1,4 +1,4 @@
-"""From features of a video to those of its proposals, on the host: the largest values over three stretches.
+"""Features of proposals from those of their video, on the host: the largest values over three stretches.
 
 The rounding of frames to whole numbers is that of the published code.
 """
@@ -40,13 +40,13 @@ def test_extents(segments, num_frames):
 
 
 def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
-    """Rows of a feature matrix for stretches of frames, where row i is of a clip of frames.
-
-    That clip is `clip_frames` long and begins at frame i * stride_frames.
+    """Rows of a feature matrix for stretches of frames, where each row is the feature of a clip.
 
     Args:
       frames: (..., 2) int, first and last frame.
       num_rows: T.
+      stride_frames: the clip of row i begins at frame i * stride_frames.
+      clip_frames: length of a clip.
 
     Returns:
       (..., 2) int64 first and last row, both counted, within the matrix. A stretch shorter than a clip has
@@ -71,7 +71,10 @@ def rescaled_rows(frames, num_rows, num_frames):
 
 
 def _rows(first, last, num_rows):
-    """First and last rows (...) twice -> (..., 2) int64 within a matrix: as published, never the last row alone."""
+    """Rows within a matrix: as published, only a stretch that begins at the last row ends there.
+
+    first, last (...) -> (..., 2) int64.
+    """
     first, last = np.minimum(first, num_rows - 1), np.minimum(last, num_rows - 2)
     return np.stack([first, np.maximum(first, last)], axis=-1).astype(np.int64)  # strides need not be whole
 
@@ -111,7 +114,7 @@ def interval_max(features, rows):
 
 
 def proposal_features(features, part_rows):
-    """Extended features of proposals: those of the three parts, one after the other.
+    """Extended features of proposals: the largest values over each of their three parts.
 
     Args:
       features: (T, C) float.

@@ -25,7 +25,7 @@ AUXILIARY_HIDDEN = 512
 
 @flax.struct.dataclass
 class Outputs:
-    """What the network computes of proposals.
+    """Everything the network computes for proposals.
 
     K classes, C channels of a feature, P rows and n columns of a graph. The leading dimensions are (B,
     centres) for trees, (N,) or (B, N) for all proposals of a video.
@@ -72,7 +72,7 @@ def uniform_by_fan_out(key, shape, dtype=jnp.float32):
 
 
 class Branch(nn.Module):
-    """Two layers over a graph: channels -> hidden -> channels, as published without a ReLU behind the second.
+    """Two layers over a graph: channels -> hidden -> channels, as published without a ReLU after the second.
 
     Attributes:
       hidden: channels between the layers.
@@ -93,7 +93,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, features, neighbours, centres, train):
-        """What a branch makes of the features of the first `centres` nodes.
+        """Features of the first `centres` nodes, mixed with those of their neighbours twice.
 
         Args:
           features: (..., n, C).
@@ -164,7 +164,7 @@ def graph_layer(adjacency, features, rows, kernel, bias):
 
 
 def join_input(features, inputs):
-    """P-GCN Eq. 5: X^(K) || X^(0), features of the last layer beside those the first has seen.
+    """P-GCN Eq. 5: X^(K) || X^(0), the features after the last layer and those before the first.
 
     features (..., Q, C) float32, inputs (..., n, C) of the same nodes first -> (..., Q, 2C) float32.
     """

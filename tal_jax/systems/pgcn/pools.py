@@ -1,5 +1,4 @@
-"""What P-GCN trains on: proposals labelled by the actions they meet, in three pools, and trees drawn from
-these. On the host.
+"""Proposals to train P-GCN on: labelled by the actions they meet, in three pools, from which trees are drawn.
 
 A proposal is foreground (type 0), incomplete (type 1) or background (type 2). Class labels are 1-based, 0 is
 background.
@@ -65,7 +64,7 @@ class Pools(NamedTuple):
     Attributes:
       segments: (P, 2) int frames.
       labels: (P,) int, as the file has them; those of background may be any.
-      targets: (P, 2) shift of the centre and log of the size, see `regression_targets`; 0 after the foreground.
+      targets: (P, 2) shift of the centre and log of the size, see `regression_targets`; 0 if not foreground.
       sizes: number of nodes of each type.
       num_truths: of the foreground nodes, the last so many are the actions themselves.
     """
@@ -78,9 +77,10 @@ class Pools(NamedTuple):
 
 
 def regression_targets(segments, truth_segments):
-    """From a proposal to the action it meets best: shift of the centre / length, log(length of the action / length).
+    """Offsets from a proposal to the action of the largest tIoU.
 
-    Lengths count both ends, as in the published code; the tIoU that says which action that is does not.
+    They are the shift of the centre in lengths of the proposal, and the log of the ratio of lengths. Lengths
+    count both ends, as in the published code; the tIoU does not.
 
     Args:
       segments: (N, 2) int frames; truth_segments: (G, 2), G > 0.
@@ -122,7 +122,7 @@ def make_pools(settings, video):
 def target_statistics(all_pools):
     """Mean (2,) and deviation (2,), float64, of the targets of all foreground proposals but the actions.
 
-    Where there is none, or all have the same target, nothing would be divided: then the deviation is 1.
+    The deviation is 1 where there is no such proposal, or where all have the same target.
     """
     targets = [pools.targets[: pools.sizes[FOREGROUND] - pools.num_truths] for pools in all_pools]
     targets = np.concatenate([np.zeros((0, 2)), *targets])

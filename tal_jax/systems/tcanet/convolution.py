@@ -1,7 +1,7 @@
-"""Convolutions over time in groups, as products of matrices: XLA's grouped convolutions and their gradients
-are slow on a CPU.
+"""Convolutions over time in groups, as products of matrices.
 
-Inside the network the groups come first: (G, ..., C / G), so that a convolution is one product for each tap.
+XLA's grouped convolutions and their gradients are slow on a CPU. Inside the network the groups come first:
+(G, ..., C / G), so that a convolution is one product for each tap.
 """
 
 import flax.linen as nn
@@ -65,7 +65,7 @@ def _later(x):
 
 
 def convolve_samples(maps, positions, kernel, bias):
-    """Convolution over samples of a feature map, kernel 3, stride 2, zero padding 1, its even and its odd steps.
+    """Convolution over samples of a feature map, kernel 3, stride 2, zero padding 1.
 
     Sampling and convolution are both linear, so the map passes the taps before it is sampled. A map has far
     fewer rows than all proposals have samples.
@@ -76,7 +76,7 @@ def convolve_samples(maps, positions, kernel, bias):
       kernel, bias: (G, 3, I, O), (G * O,).
 
     Returns:
-      (even, odd): (G, B, P, S / 4, O) each, float32.
+      (even, odd) steps of the result: (G, B, P, S / 4, O) each, float32.
     """
     groups, batch = maps.shape[:2]
     even, odd = positions[..., 0::2], positions[..., 1::2]  # (B, P, S / 2)

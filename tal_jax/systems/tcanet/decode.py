@@ -1,8 +1,8 @@
-"""From refined proposals to detections, as the published post-processing has it. All but `decode` on the
-host, in float64.
+"""From regressed proposals to detections: the published post-processing.
 
-`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of
-candidates. These are a hundred, few enough for the definition itself.
+`decode` runs on the device, the rest on the host, in float64. `ops.nms.soft_nms` does not serve here: it
+works in float32 and makes its picks in rounds, for thousands of candidates. These are a hundred, few enough
+for the definition itself.
 """
 
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ DECAY_POWER = 2.5  # of the IoU in the decay exp(-IoU^2.5 / nms_sigma): publishe
 
 
 def decode(config, outputs):
-    """What the host needs of each recording, on the device.
+    """The regressed proposals and their confidence, on the device.
 
     Args:
       config: the run's config (`decode`).
       outputs: model.Outputs.
 
     Returns:
-      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage `decode.confidence_stage`.
+      dict: segments_sec (B, P, 2) of the last stage; confidence (B, P) of stage `decode.confidence_stage`.
       Without `decode.refined` the proposals as they were given, with confidence 1.
     """
     if not config.decode.refined:
@@ -38,8 +38,8 @@ def detections(config, windows, timeline):
 
     Args:
       config: the run's config (`decode`).
-      windows: iterable of Decoded: its arrays are those of `decode`, of which rows after the N proposals are
-        padding, and what `examples.test_windows` adds.
+      windows: iterable of Decoded with the arrays that `decode` gives, padded after the N proposals of the
+        window, and the info of `examples.test_windows`.
       timeline: not used.
 
     Returns:
@@ -61,13 +61,13 @@ def of_recording(config, segments_sec, scores, duration_sec, *, labels=None, cla
 
     Args:
       config: the run's config (`decode`).
-      segments_sec: (P, 2) refined proposals, of `decode`.
+      segments_sec: (P, 2) regressed proposals.
       scores: (P,) score of the incoming proposal times the confidence, not negative.
       duration_sec: of the recording, to which segments are clipped.
-      labels: (P,) int class of each incoming proposal; those of each class are suppressed by themselves. Not
-        used with
-      class_scores: (K,) of the recording, see `likely_classes`: every proposal in each of these classes, its
-        score times their probability.
+      labels: (P,) int class of each incoming proposal; each class is suppressed by itself. Not used with
+        class_scores.
+      class_scores: (K,) of the recording: every proposal is in each of the `likely_classes`, its score times
+        their probability.
 
     Returns:
       Detections, best first, at most `decode.max_detections`.
@@ -87,8 +87,7 @@ def of_recording(config, segments_sec, scores, duration_sec, *, labels=None, cla
 
 
 def suppress(config, segments_sec, scores, duration_sec):
-    """Soft-NMS of the proposals of one recording, whatever their class, the best of them clipped to the
-    recording.
+    """Soft-NMS of the proposals of one recording, whatever their class; it clips those it keeps.
 
     The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As
     published there are at most 101 picks, the last proposal left is not picked, but a lone one is.

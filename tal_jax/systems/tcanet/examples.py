@@ -1,4 +1,4 @@
-"""What TCANet trains and is tested on: stretches of features with the proposals in them."""
+"""Examples for TCANet: windows of features with the proposals in them."""
 
 import dataclasses
 import functools
@@ -15,16 +15,16 @@ from tal_jax.systems.tcanet.config import NO_CLASSES
 
 
 def training_examples(config, dataset):
-    """The training windows that have proposals and actions, and the function that makes an example of one.
+    """Training examples: the windows of recordings with actions, where there are proposals.
 
     Args:
       config: the run's config (`data`, `decode`, `window`).
       dataset: data.features.Dataset with proposals; its training subset is used.
 
     Returns:
-      (items, make_example): pairs (recording, first feature), and (item, np.random.Generator) -> example:
-      `inputs`, see `_window`, with `window.proposals` proposals, the best; `truths_sec` (P, 2), for each the
-      action of the largest tIoU.
+      (items, make_example): pairs (recording, first feature), and (item, np.random.Generator) -> example, a
+      dict of inputs, see `_window`, with the best P = `window.proposals` proposals, and truths_sec (P, 2),
+      for each of them the action of the largest tIoU.
 
     Raises:
       DataError: there are no proposals, or no window has actions and proposals; a label has no times, a
@@ -60,11 +60,20 @@ def training_examples(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """Functions that make the windows of a recording, each with the proposals whose centres are nearest to
-    its own.
+    """The test windows of a recording. A proposal is in the window whose centre is nearest to its own.
 
-    See interface.System. The info of each is start_sec of the window, proposal_scores (N,) and labels (N,) of
-    its proposals, duration_sec of the recording, and recording_scores (K,) where these say the classes.
+    Args:
+      config: the run's config (`data`, `decode`, `window`).
+      dataset: data.features.Dataset with proposals.
+      name: of the recording.
+
+    Yields:
+      Functions that make a data.windows.Window. Its inputs are those of `_window`. Its info is start_sec of
+      the window, proposal_scores (N,) and labels (N,) of its proposals, duration_sec of the recording, and
+      recording_scores (K,) if these tell the classes.
+
+    Raises:
+      DataError: a feature is not finite; a proposal has a negative score; nothing tells the classes.
     """
     require_finite(config, dataset, name)
     proposals, class_scores = _test_proposals(config, dataset, name)
@@ -83,7 +92,7 @@ def test_windows(config, dataset, name):
 
 
 def _require_positive_scores(config, dataset, name):
-    """Raises DataError for proposals with negative scores, which a confidence would rank the wrong way round."""
+    """Raises DataError for proposals with negative scores, which a confidence would rank the wrong way."""
     scores = require_proposals(config, dataset)[name].scores
     if (scores < 0).any():
         raise DataError(
@@ -118,21 +127,21 @@ def _test_proposals(config, dataset, name):
     if (labels < 0).any():
         raise DataError(
             f"config.decode.classes is 'proposals', but {(labels < 0).sum()} of the {count} proposals of "
-            f"recording '{name}' name no class of the annotations; set --config.decode.classes=recording, with "
-            f"--config.evaluate.recording_scores=FILE, or --config.data.class_agnostic=True."
+            f"recording '{name}' name no class of the annotations; set --config.decode.classes=recording, "
+            f"with --config.evaluate.recording_scores=FILE, or --config.data.class_agnostic=True."
         )
     return dataclasses.replace(proposals, labels=labels), scores
 
 
 def _windows(config, dataset, name, stride):
-    """(size, first features) of the windows of a recording; one that is rescaled is one window."""
+    """(size in features, first features) of the windows of a recording; a rescaled one has one window."""
     num_features = len(dataset.read(name))
     size = num_features if config.window.normalise_by == "duration" else config.window.snippets
     return size, window_offsets(num_features, size, stride)
 
 
 def _window(config, dataset, name, offset, segments_sec, size):
-    """What the network sees of a window, with room for `size` proposals.
+    """The inputs of the network for a window, with room for `size` proposals.
 
     Returns:
       (inputs, start_sec): inputs are features (T, C) padded with zeros, proposals_sec (size, 2) from the

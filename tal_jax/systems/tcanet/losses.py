@@ -27,19 +27,19 @@ def tiou(first, second):
 
 
 def boundary_targets(segments, truths):
-    """What the frame level should say: (gs - s) / w, (ge - e) / w. (..., 2) twice -> (..., 2)."""
+    """Targets of the frame level: (gs - s) / w, (ge - e) / w. (..., 2) twice -> (..., 2)."""
     return (truths - segments) / _width(segments)
 
 
 def segment_targets(segments, truths):
-    """What the segment level should say: (gc - c) / w, ln(gw / w). (..., 2) twice -> (..., 2)."""
+    """Targets of the segment level: (gc - c) / w, ln(gw / w). (..., 2) twice -> (..., 2)."""
     width = _width(segments)
     shift = (truths.mean(axis=-1, keepdims=True) - segments.mean(axis=-1, keepdims=True)) / width
     return jnp.concatenate([shift, jnp.log(_width(truths) / width)], axis=-1)
 
 
 def _width(segments):
-    """(..., 1), at least 1e-5."""
+    """Lengths of segments, at least 1e-5. (..., 2) -> (..., 1)."""
     return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
 
 
@@ -51,7 +51,7 @@ def confidence_sample(iou, mask, uniforms, threshold):
     is no high one.
 
     Args:
-      iou: (...); mask: (...) bool, proposals that are there.
+      iou: (...); mask: (...) bool, False for padding.
       uniforms: (2, ...) in [0, 1), for the middle band and for the low one.
 
     Returns:
@@ -146,7 +146,7 @@ def loss(config, model, variables, batch, epoch, rng):
 
 
 def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
-    """The Terms of all stages.
+    """The losses of all stages.
 
     Args:
       config: the run's config (`loss`).

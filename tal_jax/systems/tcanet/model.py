@@ -1,5 +1,4 @@
-"""The network of TCANet: it moves the boundaries of given proposals, stage after stage, and says how good
-they are.
+"""The network of TCANet: it moves the boundaries of proposals, stage after stage, and says how good they are.
 
 features (B, T, C_in) -> two convolutions -> LGTE layers -> features (B, T, C), which all stages read:
 
@@ -26,7 +25,7 @@ class Outputs:
 
     base: jax.Array  # (B, T, C) after the convolutions
     encoded: jax.Array  # (B, T, C) after the encoders
-    mask: jax.Array  # (B, P) bool, proposals that are there; what is computed of the others means nothing
+    mask: jax.Array  # (B, P) bool, False for padding, whose other values mean nothing
     stages: tuple[Stage, ...]
 
 
@@ -68,8 +67,7 @@ class TCANet(nn.Module):
         earliest_sec=0.0,
         train=False,
     ):
-        """Refines proposals; those of a recording do not meet, so they may come in any order, or in several
-        calls.
+        """Moves and scores proposals, each by itself: they may come in any order, or in several calls.
 
         Args:
           features: (B, T, C_in) float32, C_in a multiple of the groups.

@@ -1,4 +1,4 @@
-"""Features at any place of a sequence: linear interpolation of the two rows beside it.
+"""Features at any place of a sequence: linear interpolation between the rows before and after it.
 
 A *position* counts rows of a feature map: row i is at position i, the map ends at -0.5 and T - 0.5, and rows
 outside are 0.
@@ -85,12 +85,12 @@ def _neighbours(shape, positions):
     first_rows = (jnp.arange(math.prod(leading)) * num_rows).reshape(*leading, 1)
     before = jnp.floor(positions)
     share = positions - before
-    found = []
+    neighbours = []
     for row, weight, slope in ((before, 1.0 - share, -1.0), (before + 1, share, 1.0)):
         inside = (row >= 0) & (row < num_rows)
         row = jnp.clip(row, 0, num_rows - 1).astype(jnp.int32)
-        found.append((row + first_rows, jnp.where(inside, weight, 0.0), jnp.where(inside, slope, 0.0)))
-    return found
+        neighbours.append((row + first_rows, jnp.where(inside, weight, 0.0), jnp.where(inside, slope, 0.0)))
+    return neighbours
 
 
 def _take(flat, rows):

@@ -17,7 +17,7 @@ FRAME_SHARE = 0.5  # tau of Eq. 16, share of the frame level
 
 @flax.struct.dataclass
 class Stage:
-    """What one stage makes of B recordings with P proposals each."""
+    """Outputs of one stage for B recordings with P proposals each."""
 
     entering_sec: jax.Array  # (B, P, 2) the proposals it is given
     boundary_offsets: jax.Array  # (B, P, 2) frame level: ds, de
@@ -99,7 +99,7 @@ def _two_convolutions(maps, positions, features):
 
 
 class BoundaryRegressor(nn.Module):
-    """One stage: both levels, and the proposals that they make of those given.
+    """One stage: both levels, and the proposals moved by their offsets.
 
     Attributes:
       groups: of the convolutions.
@@ -113,7 +113,7 @@ class BoundaryRegressor(nn.Module):
 
     @nn.compact
     def __call__(self, features, segments_sec, covered_sec, g, earliest_sec=0.0):
-        """The stage of B recordings.
+        """Moves and scores the proposals of B recordings.
 
         Args:
           features: (B, T, C).
