@@ -103,9 +103,8 @@ def pairs_of_recording(values, class_scores, count):
     Returns:
       (N, K) bool.
     """
-    return np.broadcast_to(
-        np.isin(np.arange(values.shape[1]), best_classes(class_scores, count)), values.shape
-    )
+    best = best_classes(class_scores, count)
+    return np.broadcast_to(np.isin(np.arange(values.shape[1]), best), values.shape)
 
 
 def regress(segments, offsets):

@@ -1,4 +1,4 @@
-"""TCANet, Temporal Context Aggregation Network: it moves the ends of proposals and scores them (HACS 2021)."""
+"""TCANet, Temporal Context Aggregation Network: moves the ends of proposals and scores them (HACS 2021)."""
 
 import jax.numpy as jnp
 

@@ -33,9 +33,9 @@ def training_examples(config, dataset):
     for name in dataset.annotations.recordings:
         _require_positive_scores(config, dataset, name)
     require_testable = functools.partial(_test_proposals, config, dataset)
+    recordings = two_stage.training_recordings(config, dataset, require_testable)
     truths, chosen = {}, {}  # recording -> (G, 2); (recording, first feature) -> its best Proposals
-    for name, pair in two_stage.training_recordings(config, dataset, require_testable).items():
-        recording, proposals = pair
+    for name, (recording, proposals) in recordings.items():
         lengths_sec = np.diff(recording.segments_sec)[:, 0]
         truths[name] = recording.segments_sec[lengths_sec > config.window.min_action_sec]
         if not len(truths[name]):

@@ -135,12 +135,11 @@ def loss(config, model, variables, batch, epoch, rng):
     uniforms = jax.random.uniform(band_rng, (len(outputs.stages), 2, *outputs.mask.shape))
     truths, dynamic_weights = batch["truths_sec"], None
     if config.curriculum.weights:
-        without_dropout = outputs
+        stages = outputs.stages
         if model.dropout and model.encoders:
             given = jax.lax.stop_gradient(variables) if config.curriculum.detach else variables
             # train=True: with the offsets times `g_train`, as in the pass that learns.
-            without_dropout = model.clone(dropout=0.0).apply(given, **inputs, train=True)
-        stages = without_dropout.stages
+            stages = model.clone(dropout=0.0).apply(given, **inputs, train=True).stages
         dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]
     return all_terms(config, outputs, truths, uniforms, dynamic_weights), {}
 
