@@ -139,22 +139,22 @@ def detections(config, windows, timeline):
     """
     del timeline
     ((_, _, arrays),) = windows
-    settings, segments, of_recording = config.decode, arrays["shares"], arrays.get("recording_scores")
+    segments, of_recording = arrays["shares"], arrays.get("recording_scores")
     scores = {name: arrays[name][: len(segments)] for name in SCORES if name in arrays}
-    values = class_scores(scores, settings.final_score)
+    values = class_scores(scores, config.decode.final_score)
     if of_recording is not None:
-        chosen = pairs_of_recording(values, of_recording, settings.recording_classes)
-        if settings.recording_probability:
+        chosen = pairs_of_recording(values, of_recording, config.decode.recording_classes)
+        if config.decode.recording_probability:
             values = values * np.asarray(of_recording)
-    elif settings.final_score == "aux_only" and "auxiliary_logits" in scores:  # c names no class
+    elif config.decode.final_score == "aux_only" and "auxiliary_logits" in scores:  # c names no class
         likeliest = scores["activity_logits"][:, 1:].argmax(-1)[:, None]
         ranked = np.where(np.arange(values.shape[1]) == likeliest, values, -np.inf)
-        chosen = best_pairs(ranked, min(settings.max_per_window, len(values)))
+        chosen = best_pairs(ranked, min(config.decode.max_per_window, len(values)))
     else:
-        chosen = best_pairs(values, settings.max_per_window)
-    threshold = settings.nms_tiou if arrays["num_streams"] == 1 else settings.fused_nms_tiou
+        chosen = best_pairs(values, config.decode.max_per_window)
+    alone = arrays["num_streams"] == 1
     # Published: what overlaps by more than the threshold is dropped; `hard_nms` drops at its threshold too.
-    threshold = np.nextafter(threshold, np.inf)
+    threshold = np.nextafter(config.decode.nms_tiou if alone else config.decode.fused_nms_tiou, np.inf)
     kept = [np.zeros((2, 0), np.int64)]
     for k in np.flatnonzero(chosen.any(axis=0)):
         rows = np.flatnonzero(chosen[:, k])
