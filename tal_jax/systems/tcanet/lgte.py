@@ -119,8 +119,8 @@ class Encoder(nn.Module):
         norm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
         # Xavier's bound sqrt(6 / (C + 3 C)) of the stacked projection, as published.
         stacked = self._dense(3 * channels, "query_key_value", uniform_by_fan_in(2 * channels / 3))(x)
-        parts = jnp.moveaxis(stacked.reshape(*x.shape[:2], 3, self.heads, -1), 2, 0)
-        local, everywhere = jnp.split(parts, [self.local_heads], axis=3)
+        parts = [part.reshape(*x.shape[:2], self.heads, -1) for part in jnp.split(stacked, 3, axis=-1)]
+        local, everywhere = jnp.split(jnp.stack(parts), [self.local_heads], axis=3)
         divided_by, heads = channels // self.heads if self.attention_scale == "head" else channels, []
         if self.local_heads:
             query, key, value = local
