@@ -14,12 +14,12 @@ from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
-from tal_jax.systems.pgcn.decode import ProposalScores, localize, regress
+from tal_jax.systems.pgcn.decode import regress
 from tal_jax.systems.pgcn.optimizer import make_optimizer
 from tal_jax.systems.pgcn.published import NAMES
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.systems.pgcn_case import golden_variables
+from tests.systems.pgcn_case import detect, golden_variables, scores_of
 from tests.tiny_config import switch
 
 CLASSES, CHANNELS = 3, 4
@@ -64,7 +64,7 @@ def total(terms):
 
 
 def test_golden_training_steps():
-    """Losses before three SGD updates without dropout, the first gradient, and the change of every parameter."""
+    """Losses before three SGD updates without dropout, the first gradient, the change of every parameter."""
     case = GoldenCase.load("pgcn/train_step")
     arrays, seed, config = case.arrays, case.info["seed"], pgcn_config()
     config.train.batch_size = 4
@@ -342,7 +342,7 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
 
 
 def one_video():
-    """(variables, batch) of one video: a foreground proposal of class 2, and seven others; large parameters."""
+    """(variables, batch) of one video: a foreground proposal of class 2, seven others; large parameters."""
     rng = np.random.default_rng(0)
     batch = dict(
         inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),
@@ -439,7 +439,7 @@ ACTIONS = [(40, 70), (50, 80)]  # of class 0 in the first video, of class 1 in t
 
 
 def telling_features(segments, k):
-    """(N, 12) features of proposals of video k that tell all there is to know: class and tIoU, shift, size."""
+    """(N, 12) features of proposals of video k that tell all about them: class and tIoU, shift, size."""
     truth = np.array([ACTIONS[k]])
     tiou = tiou_matrix(segments, truth)[:, 0]
     shift, size = (segments.mean(1) - truth.mean()) / 30, np.diff(segments)[:, 0] / 30
@@ -452,19 +452,18 @@ def two_videos(config):
     segments = np.concatenate([np.stack([starts, starts + length], axis=1) for length in (8, 24, 34)])
     videos = []
     for k, action in enumerate(ACTIONS):
-        labelled = pools.label_proposals(segments, [action], [k + 1])
-        videos.append(pools.labelled_video(segments, *labelled, [action], [k + 1], FRAMES))
+        videos.append(pools.label_video(segments, [action], [k + 1], FRAMES))
     collected, rng = [pools.make_pools(config.pools, video) for video in videos], np.random.default_rng(0)
     mean, std = statistics = pools.target_statistics(collected)
     examples = []
     for k, pool in enumerate(collected):
         neighbours = graph.candidates(pool.segments)
         draw = pools.draw_trees(config.pools, pool, neighbours, config.model.sampled, statistics, rng)
-        inputs = telling_features(pool.segments, k)[draw.nodes]
+        inputs = telling_features(pool.segments, k)[draw.pop("nodes")]
         given = dict(
             inputs=inputs, target_mean=np.float32(mean), target_std=np.float32(std), sample_mask=np.float32(1)
         )
-        examples.append(given | dict(types=draw.types, labels=draw.labels, targets=draw.targets))
+        examples.append(given | draw)
     return [video.segments for video in videos], jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
 
 
@@ -513,7 +512,7 @@ def test_two_videos_are_learned_by_heart(variant):
             outputs.offsets,
             outputs.auxiliary_logits,
         )
-        found = localize(config, ProposalScores(*fields), rows / FRAMES)
+        found = detect(config, scores_of(*fields), rows / FRAMES)
         assert found.classes[found.scores.argmax()] == k
         before = tiou_matrix(rows, [ACTIONS[k]])[:, 0]
         after = tiou_matrix(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), [ACTIONS[k]])[:, 0]

@@ -127,8 +127,8 @@ def window(start_sec, segments, confidence, **known):
     """Arrays of a window as `detections` gets them, with a row of padding."""
     count = len(segments)
     rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.7])}
-    rows["mask"] = np.arange(count + 1) < count
-    return rows | {"start_sec": start_sec, "proposal_scores": np.ones(count), "duration_sec": 50.0} | known
+    rows |= {"start_sec": start_sec, "proposal_scores": np.ones(count), "labels": np.zeros(count, int)}
+    return rows | {"duration_sec": 50.0} | known
 
 
 def test_the_windows_of_a_recording_come_together():
@@ -298,7 +298,6 @@ def test_the_confidence_is_that_of_the_asked_stage():
     found = decode(config, outputs)
     np.testing.assert_array_equal(found["segments_sec"], 3.0)
     np.testing.assert_allclose(found["confidence"], [[0.2, 0.2]])
-    np.testing.assert_array_equal(found["mask"], [[True, False]])  # the second is padding
     config.decode.confidence_stage = 3
     np.testing.assert_allclose(decode(config, outputs)["confidence"], [[0.3, 0.3]])
     config.decode.refined = False

@@ -1,6 +1,4 @@
-"""P-GCN: proposals are classified and refined together with their neighbours in time (Zeng et al., ICCV
-2019).
-"""
+"""P-GCN: proposals are classified and regressed with their neighbours in time (Zeng et al., ICCV 2019)."""
 
 import jax.numpy as jnp
 
@@ -9,10 +7,17 @@ from tal_jax.systems.pgcn.model import PGCN
 
 
 def build(config, num_classes):
-    """The Flax module whose fields `config.model` has, for trees of proposals or for all proposals of a
-    video.
+    """The network that `config.model` describes, for trees of proposals or for all proposals of a video.
 
-    num_classes: background not counted. Raises DataError for a bad config.
+    Args:
+      config: the run's config (`model`, `curriculum`, `train`).
+      num_classes: K, background not counted.
+
+    Returns:
+      model.PGCN.
+
+    Raises:
+      DataError: a field of the config has a value that cannot be.
     """
     require_valid(config)
     return PGCN(
