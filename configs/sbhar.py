@@ -39,7 +39,7 @@ def afsd(system):
     config.data = sbhar.data_config()  # a frame is 0.2 s
     config.window.update(frames=512, train_stride_frames=256, test_stride_frames=256, background=0.0)
     config.augment.update(jitter_frames=128, scale=0.05, noise=0.02, rotation_deg=15.0)
-    config.model.update(channels=128, backbone_width=64)
+    config.model.channels, config.backbone.width = 128, 64
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if system == "demo":
         config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time

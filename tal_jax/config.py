@@ -141,7 +141,6 @@ def detector_fields(config, of_frames=False):
     config.decode.max_per_window = 2000  # candidates (location, class) kept of a window
     config.decode.nms_sigma = 0.5  # of soft-NMS, as the next two; ActivityNet: 0.85
     config.decode.nms_floor = 1e-3  # ActivityNet: 1e-9
-    config.decode.keep_last = True  # False: as published, the last candidate of a class is never kept
 
 
 def weak_fields(config):

@@ -34,9 +34,9 @@ def share_of_epoch(config, epoch):
     """
     c = config.curriculum
     if not c.schedule:
-        return c.constant_alpha
+        return c.alpha
     first_epoch = reading(config, READINGS, "first_epoch")
-    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha_0)
+    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha)
 
 
 def sample_weight(loc_score, cls_score, alpha):

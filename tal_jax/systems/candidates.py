@@ -10,9 +10,15 @@ import numpy as np
 
 from tal_jax.data.loader import chunks
 from tal_jax.ops.nms import hard_nms, soft_nms
+from tal_jax.readings import reading
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
 NMS_PICKS = 5000  # that soft-NMS keeps of a class, at most: AFSD's published code
+
+# Open points of suppression that several systems share.
+READINGS = {
+    "keep_last": (True, False),  # False, published code: the last candidate of a class is lost
+}
 
 
 class Detections(NamedTuple):
@@ -113,7 +119,7 @@ def suppress_soft(config, candidates):
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=NMS_PICKS,
-                keep_last=decode.keep_last,
+                keep_last=reading(config, READINGS, "keep_last"),
             )
             for (name, _, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

@@ -128,10 +128,10 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.curriculum = c = ml_collections.ConfigDict()
     on = variant == "pgcn_dw"
     c.weights = on  # dynamic weights (DW-AFSD Eq. 6-8)
-    c.schedule = on  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
+    c.schedule = on  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
     c.auxiliary = "branch" if on else "none"  # DW-AFSD Eq. 10
-    c.alpha_0 = 0.4  # DW-AFSD Table 1
-    c.constant_alpha = 0.5  # the paper is silent
+    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
+    c.alpha = 0.4
     # The paper gives P-GCN one line of a table; all that follows is ours, the reasons are in docs/pgcn.md.
     c.weighted = WEIGHTED  # which losses are weighted
     c.auxiliary_features = "both"  # the head reads both branches, action ('cls') or completeness ('loc')

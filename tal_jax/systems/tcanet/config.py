@@ -112,9 +112,9 @@ def tcanet_config():
     config.curriculum = c = ml_collections.ConfigDict()
     # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
     c.weights = False
-    c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
-    c.alpha_0 = 0.4
-    c.constant_alpha = 0.5
+    c.schedule = True  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
+    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
+    c.alpha = 0.4
     c.detach = True  # no gradient through the weights
 
     config.decode.refined = True  # False: the proposals as they were given, to compare with
