@@ -130,7 +130,7 @@ def points(system):
     for path in (ROOT / "tal_jax/curriculum.py", pathlib.Path(found.__file__)):
         lines, above = path.read_text().splitlines(), []
         for line in lines:
-            key = re.match(r'    "(\w+)": \(.*?\),(?:  # (.*))?$', line)
+            key = re.match(r'    "([\w.]+)": \(.*?\),(?:  # (.*))?$', line)
             if key and key[1] in readings:
                 meanings[key[1]] = " ".join([*above, key[2] or ""]).strip()
             above = [*above, line.strip("# ")] if line.startswith("    #") else []

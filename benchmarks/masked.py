@@ -1,4 +1,4 @@
-"""What a network that sees no padding costs: DW-AFSD on SBHAR with `model.masked`, against the published
+"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `masked`, against the published
 form.
 
     python -m benchmarks.masked [--repeats=20]
@@ -27,7 +27,7 @@ from tal_jax.systems import SYSTEMS
 def prepared(masked):
     """(step, search): functions without arguments that train on one batch, and search all test recordings."""
     config = sbhar.get_config("dw_afsd")
-    config.model.masked = masked
+    config.readings = (f"masked={masked}",)
     dataset, system, parallel = load_dataset(config), SYSTEMS[config.system], make_parallel()
     items, make_example = system.examples(config, dataset)
     size, num_classes = config.train.batch_size, len(dataset.annotations.classes)

@@ -71,7 +71,7 @@ ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fiel
     },
     "tcanet": {
         "full": ("TCANet", "tcanet", []),
-        "given": ("the proposals it is given", "tcanet", ["decode.refined=False", "train.epochs=1"]),
+        "given": ("the proposals it is given", "tcanet", ["readings=decode.refined=False", "train.epochs=1"]),
     },
 }
 FIRST_STAGE = "demo"  # variant of configs/sbhar.py, as configs/sbhar.py:pgcn and :tcanet have it

@@ -95,7 +95,7 @@ def pgcn(system, input="rgb", row="full"):
 def tcanet(system):
     """TCANet on 100 rows of each video."""
     config = of_features(tcanet_config(), f"activitynet_{system}")
-    config.window.normalise_by = "duration"
+    config.readings = ("normalise_by=duration",)
     config.decode.class_sharpness = 0.0
     config.train.update(learning_rate=1e-3, weight_decay=1e-4, gradient_clip=40.0, decay_epochs=(7,))
     return config

@@ -81,7 +81,7 @@ def kt_mgfn(system, row="boundary"):
     config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
     config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
     # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
-    config.model.normalised_fusion, config.oic.scaled = False, True
+    config.readings = ("normalised_fusion=False", "scaled=True")
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.predict.min_score = 0.4 if config.model.boundary else 0.8  # of at most 1, of at most 2
     config.localize.min_probability = 0.1

@@ -99,6 +99,6 @@ def tcanet(system):
     config.extract = extract_config()
     config.window.update(snippets=256, train_stride_frames=128, test_stride_frames=128, min_action_sec=0.0)
     config.train.warmup_steps = 150  # about an epoch
-    config.decode.update(proposals=300, keep=200, nms_top_k=201, class_sharpness=0.0, top_classes=2)
+    config.decode.update(proposals=300, keep=200, class_sharpness=0.0, top_classes=2)
     config.decode.max_detections = 400
     return config

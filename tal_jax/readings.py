@@ -1,7 +1,8 @@
 """Open points: where a paper is silent, or differs from its published code, and more than one reading is built.
 
 Each system lists its points in READINGS of its config.py: the name of a point, and its values, the default first. A
-config says only what it reads otherwise: `--config.readings=loc_score=quality,detach=False`.
+config says only what it reads otherwise: `--config.readings=loc_score=quality,decode.refined=False`. A point that begins
+with "decode." matters at test alone; the others are those of training, whatever a later command says.
 """
 
 from tal_jax.errors import DataError

@@ -162,6 +162,7 @@ def trained_run(config, workdir):
             f"{hint},input={stream!s:.60}."
         )
     _require_same_version(path, old, new, "Use the version that wrote it")
+    old["readings"] = _of_training(trained["readings"]) + _of_decoding(asked["readings"])
     differing = {field: value for field, value in old.items() if value != new[field]}
     if differing:
         changes = ", ".join(f"config.{field}={value}" for field, value in differing.items())
@@ -263,7 +264,17 @@ def _lasting(config):
     first = _flat(config.get("first_stage", {}))
     below = _without(first, FREE_FIELDS) | _only(first, PROPOSAL_FIELDS)
     lasting = _without(_flat(config), (*FREE_FIELDS, "first_stage"))
+    lasting["readings"] = _of_training(lasting.get("readings", []))
     return lasting | {f"first_stage.{key}": value for key, value in below.items()}
+
+
+def _of_training(readings):
+    """The entries of `config.readings` that matter in training; the others are free."""
+    return [entry for entry in readings if entry not in _of_decoding(readings)]
+
+
+def _of_decoding(readings):
+    return [entry for entry in readings if entry.startswith("decode.")]
 
 
 def _from_workdir(workdir, path):

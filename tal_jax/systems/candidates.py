@@ -17,7 +17,7 @@ NMS_PICKS = 5000  # that soft-NMS keeps of a class, at most: AFSD's published co
 
 # Open points of suppression that several systems share.
 READINGS = {
-    "keep_last": (True, False),  # False, published code: the last candidate of a class is lost
+    "decode.keep_last": (True, False),  # False, published code: the last candidate of a class is lost
 }
 
 
@@ -119,7 +119,7 @@ def suppress_soft(config, candidates):
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=NMS_PICKS,
-                keep_last=reading(config, READINGS, "keep_last"),
+                keep_last=reading(config, READINGS, "decode.keep_last"),
             )
             for (name, _, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

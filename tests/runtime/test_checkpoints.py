@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.fields import fields_of
 from tal_jax import evaluate, train
 from tal_jax.errors import DataError
 from tal_jax.run_config import remember_run, trained_run
@@ -172,6 +173,19 @@ def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_
     assert (data.name, data.annotations, data.test_subset, data.stride_frames) == ("sbhar", "", "test", 1)
 
 
+def test_readings_of_decoding_are_as_asked_and_the_others_as_trained(tiny, tmp_path):
+    config = tiny("dw_afsd")
+    config.readings = ("loc_score=quality", "decode.refined=False")
+    begin(config, tmp_path)
+    asked = tiny("dw_afsd")
+    asked.readings = ("detach=False", "decode.keep_last=False")
+    assert trained_run(asked, tmp_path)[0].readings == ("loc_score=quality", "decode.keep_last=False")
+    config.readings = ("loc_score=quality",)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    with pytest.raises(DataError, match="config.readings was .*loc_score=quality.*, is now .*detach=False"):
+        remember_run(asked, ("fast", "slow"), tmp_path)
+
+
 def test_columns_that_are_asked_for_go_before_those_of_training(tiny, tmp_path):
     config = tiny("toy")
     config.data.csv_columns = ("x", "y", "z")
@@ -194,10 +208,10 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
         trained_run(trained, tmp_path)
     run["config"]["model"].pop("layers")
     # a network that was trained before there was a choice is another one
-    run["config"]["model"].pop("masked")
+    run["config"]["model"].pop("groups")
     (tmp_path / "config.json").write_text(json.dumps(run))
     with pytest.raises(
-        DataError, match="config.json is of another version of tal_jax: it lacks config.model.masked"
+        DataError, match="config.json is of another version of tal_jax: it lacks config.model.groups"
     ):
         trained_run(trained, tmp_path)
 
@@ -270,8 +284,8 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
         ("toy", "toy.channels", 5),
         ("tcanet", "loss.iou_thresholds", (0.5, 0.6)),  # a stage of refinement for each threshold
         ("pgcn", "window.snippets", 100),  # how the features were pooled that it has learned from
-        ("pgcn_dw", "curriculum.auxiliary_features", "cls"),  # what the auxiliary head reads
-        ("dw_afsd", "curriculum.auxiliary_features", "towers"),
+        ("pgcn_dw", "readings", ("auxiliary_features=cls",)),  # what the auxiliary head reads
+        ("dw_afsd", "readings", ("auxiliary_features=towers",)),
     ],
 )
 def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field, value):
@@ -279,8 +293,7 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)
     found, *_ = trained_run(tiny(system), tmp_path)
-    section, name = field.split(".")
-    assert found[section][name] == value
+    assert fields_of(found)[field] == value
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):

@@ -134,7 +134,7 @@ def test_the_auxiliary_score_alone_goes_to_the_most_probable_class():
     auxiliary = np.log([0.25, 1.0, 4.0])  # c = 0.2, 0.5, 0.8
     scores = scores_of(logits, np.array([[5.0, -5, 5]] * 3), np.zeros((3, 3, 2)), auxiliary)
     segments, config = np.array([[0.0, 0.1], [0.2, 0.3], [0.4, 0.5]]), pgcn_config("pgcn_dw")
-    config.decode.final_score = "aux_only"
+    config.readings = ("decode.final_score=aux_only",)
     found = detect(config, scores, segments)
     np.testing.assert_array_equal(found.classes, [0, 1, 2])
     np.testing.assert_allclose(found.scores, [0.5, 0.2, 0.8])

@@ -300,7 +300,7 @@ def test_switches_of_the_curriculum():
     )
     everything = run(weights=True)
     for name in ("completeness", "regression"):
-        one = run(weights=True, weighted=(name,))
+        one = run(weights=True, weighted=name)
         np.testing.assert_array_equal(one[name], everything[name])
         assert one[name] != off[name] and all(one[other] == off[other] for other in off if other != name)
     constant = [run(epoch, weights=True, schedule=False)["regression"] for epoch in (0, 60)]

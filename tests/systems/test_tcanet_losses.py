@@ -242,14 +242,14 @@ def test_curriculum_weights_the_regression_of_positives():
     np.testing.assert_allclose(weights(3.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
     config.readings = ("first_epoch=1",)
     np.testing.assert_allclose(weights(2.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
-    config.curriculum.schedule = False
+    config.curriculum.update(schedule=False, alpha=0.5)
     np.testing.assert_allclose(weights(3.0), 0.5 * tiou + 0.5 * confidence, rtol=1e-5)
 
     def through_weights(refined):
         return losses.curriculum_weights(config, stage.replace(refined_sec=refined), truths, 0.0).sum()
 
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() == 0
-    config.curriculum.detach = False
+    config.readings += ("detach=False",)
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() > 0
 
 

@@ -29,19 +29,27 @@ READINGS = {
     "auxiliary_positives": ("refined", "coarse"),  # the positives of DW-AFSD Eq. 10
     "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: its positives, or all locations
     # the score that joins the class scores: the auxiliary one for the quality, times the quality, or alone
-    "final_score": ("replace_quality", "times_quality", "aux_only"),
-    "refined": (True, False),  # False: detections of the coarse heads alone, to see what refinement adds
-    "keep_last": candidates.READINGS["keep_last"],  # False, published code: the last candidate of a class is lost
+    "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
+    "decode.refined": (True, False),  # False: detections of the coarse heads alone, to see what refinement adds
+    "decode.keep_last": candidates.READINGS[
+        "keep_last"
+    ],  # False, published code: the last candidate of a class is lost
     "boundary_pool_grad": ("exact", "reference"),  # reference: what the published CUDA code computes
     "masked": (False, True),  # the network sees nothing of the padding after a short recording
-    "quality_target_gradient": (True, False),  # gradient flows through the tIoU that the quality should predict
+    "quality_target_gradient": (
+        True,
+        False,
+    ),  # gradient flows through the tIoU that the quality should predict
     "top_down": (True, False),  # the pyramid has a top-down path
     "normal_heads": (False, True),  # the heads start from N(0, 0.01^2)
-    "relative_refined_iou": (False, True),  # loss.refined_iou is at most the best coarse tIoU of the recording
+    "relative_refined_iou": (
+        False,
+        True,
+    ),  # loss.refined_iou is at most the best coarse tIoU of the recording
     "smooth_l1": (False, True),  # of the refined offsets
     "per_recording": (False, True),  # each recording's losses are divided by its own counts
     "contrastive_rule": ("thumos14", "activitynet"),  # which actions are long enough to be split
-    "fusion": ("outputs", "segments"),  # what of two streams is averaged
+    "decode.fusion": ("outputs", "segments"),  # what of two streams is averaged
 }
 # config.recipe: the readings in which a way of training differs from the published one on THUMOS14
 RECIPES = {
@@ -53,7 +61,7 @@ RECIPES = {
         "smooth_l1": True,
         "per_recording": True,
         "contrastive_rule": "activitynet",
-        "fusion": "segments",
+        "decode.fusion": "segments",
     },
     # With gradient through the target of the quality, segments can shrink to nothing, whose tIoU is easy to predict.
     "sequence": {"masked": True, "quality_target_gradient": False},
@@ -86,7 +94,9 @@ def require_valid(config):
             "the 6 levels."
         )
     if reading(config, "masked") and config.data.input != "features":
-        raise DataError("config.readings has 'masked=True'; I3D sees padding as it was published, leave it out.")
+        raise DataError(
+            "config.readings has 'masked=True'; I3D sees padding as it was published, leave it out."
+        )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
             f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of "
@@ -125,7 +135,9 @@ def afsd_config(system="dw_afsd", of_frames=False):
         # The backbone learns with so many times the learning rate; ActivityNet: 0.1.
         config.train.backbone_learning_rate_factor = 1.0
     else:
-        backbone.width = 256  # of features: channels of SequenceBackbone, whose maps have 2 and 4 times as many
+        backbone.width = (
+            256  # of features: channels of SequenceBackbone, whose maps have 2 and 4 times as many
+        )
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1

@@ -3,20 +3,21 @@
 import jax
 
 from tal_jax.systems import activations
+from tal_jax.systems.ecm.config import reading
 
 
 def decode(config, outputs):
     """The arrays that `localize` reads of each window, on the device.
 
     Args:
-      config: the run's config (`localize.activations`).
+      config: the run's config.
       outputs: model.Outputs of B windows.
 
     Returns:
-      dict of `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; and
+      dict of `cas` (B, T, K), logits, or with the reading decode.activations=softmax probabilities; and
       `probabilities` (B, K).
     """
-    cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
+    cas = outputs.cas if reading(config, "decode.activations") == "logits" else jax.nn.softmax(outputs.cas)
     return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
 
 

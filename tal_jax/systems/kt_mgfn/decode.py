@@ -14,7 +14,7 @@ def decode(config, outputs):
     """The arrays that `localize` reads of each window, on the device.
 
     Args:
-      config: the run's config (`model.boundary`, `oic`).
+      config: the run's config (`model.boundary`).
       outputs: Outputs of B windows.
 
     Returns:
@@ -25,7 +25,7 @@ def decode(config, outputs):
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
-        arrays["cas"] = boundary.contrast_activations(config.oic, outputs.fused_cas)
+        arrays["cas"] = boundary.contrast_activations(config, outputs.fused_cas)
         of_class = jax.vmap(boundary.best_segments, in_axes=(1, None))
         arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(arrays["cas"], outputs.segments)
     return arrays

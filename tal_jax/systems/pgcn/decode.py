@@ -11,6 +11,7 @@ import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems.candidates import Detections
+from tal_jax.systems.pgcn.config import reading
 from tal_jax.systems.two_stage import best_classes
 
 # Fields of model.Outputs that detections are made of.
@@ -59,7 +60,7 @@ def class_scores(scores, final_score="times_completeness"):
     Args:
       scores: dict of the `SCORES` of N proposals: activity_logits (N, K + 1), background first;
         completeness_logits (N, K); auxiliary_logits (N,), if there are any.
-      final_score: `config.decode.final_score`.
+      final_score: the reading of that name.
 
     Returns:
       (N, K).
@@ -141,12 +142,12 @@ def detections(config, windows, timeline):
     ((_, _, arrays),) = windows
     segments, of_recording = arrays["shares"], arrays.get("recording_scores")
     scores = {name: arrays[name][: len(segments)] for name in SCORES if name in arrays}
-    values = class_scores(scores, config.decode.final_score)
+    values = class_scores(scores, reading(config, "decode.final_score"))
     if of_recording is not None:
         chosen = pairs_of_recording(values, of_recording, config.decode.recording_classes)
-        if config.decode.recording_probability:
+        if reading(config, "decode.recording_probability"):
             values = values * np.asarray(of_recording)
-    elif config.decode.final_score == "aux_only" and "auxiliary_logits" in scores:  # c names no class
+    elif reading(config, "decode.final_score") == "aux_only" and "auxiliary_logits" in scores:  # c names no class
         likeliest = scores["activity_logits"][:, 1:].argmax(-1)[:, None]
         ranked = np.where(np.arange(values.shape[1]) == likeliest, values, -np.inf)
         chosen = best_pairs(ranked, min(config.decode.max_per_window, len(values)))

@@ -12,6 +12,7 @@ from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
 from tal_jax.systems import two_stage
 from tal_jax.systems.pgcn import features, graph, pools
+from tal_jax.systems.pgcn.config import reading
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def training_examples(config, dataset):
       DataError: there are no proposals, or no actions; a label has no times; class scores of a test recording
         are absent, or negative where they are factors.
     """
-    probabilities = config.decode.recording_probability
+    probabilities = reading(config, "decode.recording_probability")
     require_testable = functools.partial(two_stage.recording_scores, dataset, probabilities=probabilities)
     recordings = two_stage.training_recordings(config, dataset, require_testable)
     labelled = {name: _labelled_video(dataset, name, *pair) for name, pair in recordings.items()}
@@ -101,7 +102,7 @@ def test_windows(config, dataset, name):
     num_frames = _num_frames(dataset, name)
     segments = _frames(dataset, name, proposals.segments_sec, 1)
     neighbours = graph.candidates(segments, **config.graph)
-    if config.decode.sampled:
+    if reading(config, "decode.sampled"):
         rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
         neighbours = rng.permuted(neighbours, axis=1)[:, : config.model.sampled]
     pooled = _features(config, dataset, name, features.test_extents(segments, num_frames))
@@ -110,7 +111,7 @@ def test_windows(config, dataset, name):
         "neighbours": graph.neighbour_counts(neighbours, size),
     }
     info = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
-    info |= two_stage.recording_scores(dataset, name, config.decode.recording_probability)
+    info |= two_stage.recording_scores(dataset, name, reading(config, "decode.recording_probability"))
     yield functools.partial(Window, 0, len(dataset.read(name)), inputs, info)
 
 

@@ -10,6 +10,7 @@ import optax
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
+from tal_jax.systems.pgcn.config import reading
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
 
 # The weights of both losses in the published code.
@@ -132,7 +133,7 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     foreground = types == FOREGROUND
 
     def weights(name):
-        weighted = c.weights and name in c.weighted
+        weighted = c.weights and name in reading(config, "weighted").split("+")
         return jnp.where(foreground, dynamic_weights, 1.0) if weighted else jnp.ones(types.shape)
 
     hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], first)
@@ -153,8 +154,8 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     if c.auxiliary == "branch":
         values = curriculum.auxiliary_loss(outputs.auxiliary_logits, dynamic_weights, foreground)
         every = jnp.broadcast_to(mask[:, None], types.shape)
-        counted = regressed if c.auxiliary_normaliser == "positives" else every
-        terms["auxiliary"] = Term(c.auxiliary_weight, (values * every).sum(), counted.sum())
+        counted = regressed if reading(config, "auxiliary_normaliser") == "positives" else every
+        terms["auxiliary"] = Term(1.0, (values * every).sum(), counted.sum())
     return terms
 
 

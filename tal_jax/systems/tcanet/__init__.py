@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tal_jax.systems.tcanet.config import require_model
+from tal_jax.systems.tcanet.config import reading, require_model
 from tal_jax.systems.tcanet.model import TCANet
 
 
@@ -25,4 +25,6 @@ def build(config, num_classes=0):
         stages=len(config.loss.iou_thresholds),
         dtype=jnp.bfloat16 if config.train.mixed_precision else jnp.float32,
         **config.model,
+        **{name: reading(config, name) for name in ("attention_scale", "residual", "padding_mask")},
+        detach=reading(config, "stage_detach"),
     )

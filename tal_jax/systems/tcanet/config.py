@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from tal_jax import curriculum
+from tal_jax import curriculum, readings
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
@@ -10,11 +10,18 @@ from tal_jax.ranges import require_fields
 # Open points (tal_jax/readings.py); the default first.
 READINGS = {
     **curriculum.READINGS,
+    # attention scores are divided by the root of the channels of a head, published code; of all, report Eq. 2, 5
+    "attention_scale": ("head", "channels"),
+    # norm(input + attention), published code; norm(attention) + attention, report Eq. 8
+    "residual": ("input", "output"),
+    "padding_mask": (False, True),  # no attention to padding; False, published code
+    "stage_detach": (False, True),  # no gradient from a stage to those before it; False, published code
+    "normalise_by": ("padding", "duration"),  # duration: features were rescaled to cover the recording
+    "detach": (True, False),  # no gradient through dynamic weights
+    "decode.refined": (True, False),  # False: the proposals as they were given, to compare with
+    "decode.keep_last": (False, True),  # False, published code: the last box left is lost, unless there is no other
 }
 CHOICES = {
-    "model.attention_scale": ("head", "channels"),
-    "model.residual": ("input", "output"),
-    "window.normalise_by": ("padding", "duration"),
     "decode.classes": ("recording", "proposals"),
     "window.snippets": "[1, 100000]",
 }
@@ -25,6 +32,11 @@ NO_CLASSES = (
     "recordings, or "
     "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
 )
+
+
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
 
 
 def require_model(config):
@@ -84,8 +96,6 @@ def tcanet_config():
     config.window.train_stride_frames = 500
     config.window.test_stride_frames = 500
     config.window.proposals = 64  # of a training window, the best ones
-    # The features cover T steps; 'duration': they were rescaled to cover the recording.
-    config.window.normalise_by = "padding"
     config.window.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
 
@@ -98,13 +108,7 @@ def tcanet_config():
     model.window_size = 9  # w of the report
     model.hidden = 256  # of the feed-forward network in an encoder
     model.dropout = 0.1  # in the encoders
-    # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
-    model.attention_scale = "head"
-    # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
-    model.residual = "input"
-    model.padding_mask = False  # published code; True: no attention to padding
     model.samples = (32, 64, 32)  # of the context before, inside, after
-    model.detach = False  # published code: gradients pass from a stage to those before; True: they do not
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.iou_thresholds = (0.5, 0.6, 0.7)  # of each stage: from which IoU a proposal is positive
@@ -115,9 +119,7 @@ def tcanet_config():
     c.schedule = True  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
     # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
     c.alpha = 0.4
-    c.detach = True  # no gradient through the weights
 
-    config.decode.refined = True  # False: the proposals as they were given, to compare with
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
@@ -126,9 +128,7 @@ def tcanet_config():
     # data.class_agnostic.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4  # of the decay exp(-IoU^2.5 / 0.4)
-    config.decode.nms_top_k = 101  # picks
-    config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
-    config.decode.keep = 100  # of these picks
+    config.decode.keep = 100  # detections of a recording after soft-NMS
     # softmax(2 * logits) of the classifier; 0: its file holds probabilities, not logits
     config.decode.class_sharpness = 2.0
     config.decode.top_classes = 3

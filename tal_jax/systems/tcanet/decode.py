@@ -10,6 +10,7 @@ import numpy as np
 
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems.candidates import NOTHING, Detections
+from tal_jax.systems.tcanet.config import reading
 from tal_jax.systems.two_stage import best_classes
 
 DECAY_POWER = 2.5  # of the IoU in the decay exp(-IoU^2.5 / nms_sigma): published code
@@ -24,9 +25,9 @@ def decode(config, outputs):
 
     Returns:
       dict: segments_sec (B, P, 2) of the last stage; confidence (B, P) of stage `decode.confidence_stage`.
-      Without `decode.refined` the proposals as they were given, with confidence 1.
+      With the reading decode.refined=False the proposals as they were given, with confidence 1.
     """
-    if not config.decode.refined:
+    if not reading(config, "decode.refined"):
         return {"segments_sec": outputs.stages[0].entering_sec, "confidence": jnp.ones(outputs.mask.shape)}
     # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
     confidence = outputs.stages[config.decode.confidence_stage - 1].confidence
@@ -90,7 +91,7 @@ def suppress(config, segments_sec, scores, duration_sec):
     """Soft-NMS of the proposals of one recording, whatever their class; it clips those it keeps.
 
     The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As
-    published there are at most 101 picks, the last proposal left is not picked, but a lone one is.
+    published the last proposal left is not picked, but a lone one is.
 
     Args:
       config: the run's config (`decode`).
@@ -98,17 +99,17 @@ def suppress(config, segments_sec, scores, duration_sec):
       duration_sec: of the recording.
 
     Returns:
-      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`.
+      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`; the published code picks one more, which it does not keep.
     """
     settings, left, decayed = config.decode, scores.copy(), np.full(len(scores), -np.inf)
-    least_left = 0 if settings.keep_last or len(scores) == 1 else 1
-    picks = max(min(settings.nms_top_k, len(scores) - least_left), 0)
+    least_left = 0 if reading(config, "decode.keep_last") or len(scores) == 1 else 1
+    picks = max(min(settings.keep, len(scores) - least_left), 0)
     for _ in range(picks):
         best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
         decayed[best] = left[best]
         tious = tiou_matrix(segments_sec, segments_sec[[best]])[:, 0]
         left *= np.exp(-(tious**DECAY_POWER) / settings.nms_sigma)
-    order = np.argsort(-decayed, kind="stable")[: min(settings.keep, picks)]
+    order = np.argsort(-decayed, kind="stable")[:picks]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
 
 

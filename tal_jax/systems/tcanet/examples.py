@@ -11,7 +11,7 @@ from tal_jax.data.windows import Window, require_finite, window_offsets
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix
 from tal_jax.systems import two_stage
-from tal_jax.systems.tcanet.config import NO_CLASSES
+from tal_jax.systems.tcanet.config import NO_CLASSES, reading
 
 
 def training_examples(config, dataset):
@@ -136,7 +136,7 @@ def _test_proposals(config, dataset, name):
 def _windows(config, dataset, name, stride):
     """(size in features, first features) of the windows of a recording; a rescaled one has one window."""
     num_features = len(dataset.read(name))
-    size = num_features if config.window.normalise_by == "duration" else config.window.snippets
+    size = num_features if reading(config, "normalise_by") == "duration" else config.window.snippets
     return size, window_offsets(num_features, size, stride)
 
 
@@ -149,7 +149,7 @@ def _window(config, dataset, name, offset, segments_sec, size):
       the recording, all float32; start_sec of the window in the recording.
     """
     features, timeline, rows = dataset.read(name), dataset.timeline(name), config.window.snippets
-    if config.window.normalise_by == "duration":
+    if reading(config, "normalise_by") == "duration":
         seen, start_sec, covered_sec = resize_linear(features, rows), 0.0, dataset.duration_sec(name)
     else:
         seen, start_sec = features[offset : offset + rows], float(timeline.to_seconds(offset))

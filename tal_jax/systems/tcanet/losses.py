@@ -12,7 +12,7 @@ from optax.losses import huber_loss
 
 from tal_jax import curriculum
 from tal_jax.systems.interface import Term
-from tal_jax.systems.tcanet.config import LOW_IOU
+from tal_jax.systems.tcanet.config import LOW_IOU, reading
 
 UNION_EPS = 1e-5
 MIN_WIDTH_SEC = 1e-5
@@ -81,7 +81,7 @@ def curriculum_weights(config, stage, truths, epoch):
     """
     alpha = curriculum.share_of_epoch(config, epoch)
     weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
-    return jax.lax.stop_gradient(weights) if config.curriculum.detach else weights
+    return jax.lax.stop_gradient(weights) if reading(config, "detach") else weights
 
 
 def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
@@ -137,7 +137,7 @@ def loss(config, model, variables, batch, epoch, rng):
     if config.curriculum.weights:
         stages = outputs.stages
         if model.dropout and model.encoders:
-            given = jax.lax.stop_gradient(variables) if config.curriculum.detach else variables
+            given = jax.lax.stop_gradient(variables) if reading(config, "detach") else variables
             # train=True: with the offsets times `g_train`, as in the pass that learns.
             stages = model.clone(dropout=0.0).apply(given, **inputs, train=True).stages
         dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]
