@@ -333,7 +333,11 @@ def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
             2,
             "config.readings has 'first_epoch=2'; it may have first_epoch=0 or first_epoch=1.",
         ),
-        ("weighted", "quality", "config.readings has 'weighted=quality'; it may have weighted=loc.cls.refined_loc"),
+        (
+            "weighted",
+            "quality",
+            "config.readings has 'weighted=quality'; it may have weighted=loc.cls.refined_loc",
+        ),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):

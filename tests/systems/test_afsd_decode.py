@@ -1,9 +1,9 @@
-import re
 """From network outputs to detections: AFSD's decoding, stream fusion and suppression against the published
 ones, and by hand.
 """
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from tal_jax.data.features import Dataset, Timeline, data_config
 from tal_jax.data.recording_scores import best_classes
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.afsd.config import CHOICES, READINGS, reading, afsd_config
+from tal_jax.systems.afsd.config import CHOICES, READINGS, afsd_config, reading
 from tal_jax.systems.afsd.decode import fuse_streams, of_locations, of_two_streams
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.candidates import Detections, best_of_window
@@ -293,7 +293,9 @@ def test_an_unknown_reading_is_an_error_that_names_the_known_ones(point):
     config = afsd_config("dw_afsd")
     config.readings = (f"{point}=both ways",)
     known = " or ".join(f"{point}={value}" for value in READINGS[point])
-    with pytest.raises(DataError, match=re.escape(f"config.readings has '{point}=both ways'; it may have {known}.")):
+    with pytest.raises(
+        DataError, match=re.escape(f"config.readings has '{point}=both ways'; it may have {known}.")
+    ):
         SYSTEMS["dw_afsd"].build(config, 20)
 
 

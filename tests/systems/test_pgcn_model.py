@@ -428,9 +428,17 @@ def test_every_row_is_valid(variant):
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
         ("readings", ("weighted=foo",), "it may have weighted=activity.completeness.regression or"),
         ("readings", ("first_epoch=3",), "config.readings has 'first_epoch=3'; it may have first_epoch=0 or"),
-        ("readings", ("auxiliary_features=towers",), "may have auxiliary_features=both or auxiliary_features=cls or"),
+        (
+            "readings",
+            ("auxiliary_features=towers",),
+            "may have auxiliary_features=both or auxiliary_features=cls or",
+        ),
         ("readings", ("auxiliary_normaliser=none",), "=positives or auxiliary_normaliser=all"),
-        ("readings", ("decode.final_score=best",), "final_score=times_completeness or decode.final_score=replace"),
+        (
+            "readings",
+            ("decode.final_score=best",),
+            "final_score=times_completeness or decode.final_score=replace",
+        ),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):

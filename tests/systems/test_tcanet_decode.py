@@ -256,7 +256,11 @@ def test_negative_scores_and_labels_without_times_are_refused():
 def test_proposals_beside_the_features_are_seen(snippets):
     """A feature sees 5 s and stands for its middle, so that 16 of them go from 2 s to 18 s of 20 s."""
     config, dataset = tcanet_config(), dataset_of([0, 1])
-    config.data, config.decode.classes, config.readings = data_config(), "proposals", ("decode.refined=False",)
+    config.data, config.decode.classes, config.readings = (
+        data_config(),
+        "proposals",
+        ("decode.refined=False",),
+    )
     config.window.update(snippets=snippets, train_stride_frames=6, test_stride_frames=6, proposals=4)
     segments_sec = np.array([[0.0, 0.25], [0.0, 1.5], [8.0, 9.0], [18.5, 20.0]])
     found = Proposals(segments_sec, np.ones(4), np.arange(4))

@@ -30,7 +30,10 @@ READINGS = {
     "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: its positives, or all locations
     # the score that joins the class scores: the auxiliary one for the quality, times the quality, or alone
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
-    "decode.refined": (True, False),  # False: detections of the coarse heads alone, to see what refinement adds
+    "decode.refined": (
+        True,
+        False,
+    ),  # False: detections of the coarse heads alone, to see what refinement adds
     "decode.keep_last": candidates.READINGS[
         "keep_last"
     ],  # False, published code: the last candidate of a class is lost

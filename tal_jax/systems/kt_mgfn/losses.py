@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy
 
-from tal_jax.systems.kt_mgfn.config import reading
 from tal_jax.systems.interface import Term
 from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
-from tal_jax.systems.kt_mgfn.config import training_stages
+from tal_jax.systems.kt_mgfn.config import reading, training_stages
 from tal_jax.systems.kt_mgfn.transfer import mean_discrepancy
 
 MAX_LABELS = 8  # of a recording that train the regressor: ours, sets memory and not results, if it is enough

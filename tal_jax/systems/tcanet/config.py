@@ -19,7 +19,10 @@ READINGS = {
     "normalise_by": ("padding", "duration"),  # duration: features were rescaled to cover the recording
     "detach": (True, False),  # no gradient through dynamic weights
     "decode.refined": (True, False),  # False: the proposals as they were given, to compare with
-    "decode.keep_last": (False, True),  # False, published code: the last box left is lost, unless there is no other
+    "decode.keep_last": (
+        False,
+        True,
+    ),  # False, published code: the last box left is lost, unless there is no other
 }
 CHOICES = {
     "decode.classes": ("recording", "proposals"),
