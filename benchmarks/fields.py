@@ -127,10 +127,14 @@ def points(system):
     found = importlib.import_module(f"tal_jax.systems.{system}.config")
     readings = getattr(found, "READINGS", {})
     meanings = {}
-    for path in (ROOT / "tal_jax/curriculum.py", pathlib.Path(found.__file__)):
+    for path in (
+        ROOT / "tal_jax/curriculum.py",
+        ROOT / "tal_jax/systems/candidates.py",
+        pathlib.Path(found.__file__),
+    ):
         lines, above = path.read_text().splitlines(), []
         for line in lines:
-            key = re.match(r'    "([\w.]+)": \(.*?\),(?:  # (.*))?$', line)
+            key = re.match(r'    "([\w.]+)": (?:.*?),(?:  # (.*))?$', line)
             if key and key[1] in readings:
                 meanings[key[1]] = " ".join([*above, key[2] or ""]).strip()
             above = [*above, line.strip("# ")] if line.startswith("    #") else []

@@ -17,6 +17,7 @@ WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
 # Open points (tal_jax/readings.py), the default first. docs/afsd.md has the reasons and what a change costs.
 READINGS = {
     **curriculum.READINGS,
+    **candidates.READINGS,
     # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or the predicted quality
     "loc_score": ("tiou", "quality"),
     # w of a stage: of its own scores, or the target of the auxiliary score for both stages
@@ -30,25 +31,16 @@ READINGS = {
     "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: its positives, or all locations
     # the score that joins the class scores: the auxiliary one for the quality, times the quality, or alone
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
-    "decode.refined": (
-        True,
-        False,
-    ),  # False: detections of the coarse heads alone, to see what refinement adds
-    "decode.keep_last": candidates.READINGS[
-        "keep_last"
-    ],  # False, published code: the last candidate of a class is lost
+    # False: detections of the coarse heads alone, to see what refinement adds
+    "decode.refined": (True, False),
     "boundary_pool_grad": ("exact", "reference"),  # reference: what the published CUDA code computes
     "masked": (False, True),  # the network sees nothing of the padding after a short recording
-    "quality_target_gradient": (
-        True,
-        False,
-    ),  # gradient flows through the tIoU that the quality should predict
+    # gradient flows through the tIoU that the quality should predict
+    "quality_target_gradient": (True, False),
     "top_down": (True, False),  # the pyramid has a top-down path
     "normal_heads": (False, True),  # the heads start from N(0, 0.01^2)
-    "relative_refined_iou": (
-        False,
-        True,
-    ),  # loss.refined_iou is at most the best coarse tIoU of the recording
+    # loss.refined_iou is at most the best coarse tIoU of the recording
+    "relative_refined_iou": (False, True),
     "smooth_l1": (False, True),  # of the refined offsets
     "per_recording": (False, True),  # each recording's losses are divided by its own counts
     "contrastive_rule": ("thumos14", "activitynet"),  # which actions are long enough to be split

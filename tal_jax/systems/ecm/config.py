@@ -11,10 +11,8 @@ from tal_jax.ranges import require_fields
 # Open points (tal_jax/readings.py), the default first.
 READINGS = {
     "background_weights": ("w*(1-w)", "1-w"),  # the published code, or ECM Eq. 2
-    "a2c_score": (
-        "softmax",
-        "sigmoid",
-    ),  # "score" of ECM Eq. 4: over action and background, published code; of each
+    # "score" of ECM Eq. 4: over action and background, published code; of each
+    "a2c_score": ("softmax", "sigmoid"),
     "decode.activations": ("logits", "softmax"),  # of a snippet; softmax: its classes exclude each other
 }
 CHOICES = {

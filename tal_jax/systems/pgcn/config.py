@@ -22,14 +22,10 @@ READINGS = {
     "completeness_branch": BRANCHES,
     "self_term": (True, False),  # P-GCN Eq. 10 adds the proposal itself
     "edge": ("cos", "embedded_cos"),  # similarity of features, or of their learned projections
-    "decode.sampled": (
-        False,
-        True,
-    ),  # model.sampled neighbours at test too, as the published script; the paper takes all
-    "decode.recording_probability": (
-        False,
-        True,
-    ),  # class scores of whole recordings are a factor of the scores
+    # model.sampled neighbours at test too, as the published script; the paper takes all
+    "decode.sampled": (False, True),
+    # class scores of whole recordings are a factor of the scores
+    "decode.recording_probability": (False, True),
     # which losses are weighted; this and what follows is ours (docs/pgcn.md)
     "weighted": tuple("+".join(names) for n in (3, 2, 1) for names in itertools.combinations(WEIGHTED, n)),
     # what the auxiliary head reads: both branches, the action branch, or the completeness branch

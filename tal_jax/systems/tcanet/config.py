@@ -19,10 +19,8 @@ READINGS = {
     "normalise_by": ("padding", "duration"),  # duration: features were rescaled to cover the recording
     "detach": (True, False),  # no gradient through dynamic weights
     "decode.refined": (True, False),  # False: the proposals as they were given, to compare with
-    "decode.keep_last": (
-        False,
-        True,
-    ),  # False, published code: the last box left is lost, unless there is no other
+    # False, published code: the last box left is lost, unless there is no other
+    "decode.keep_last": (False, True),
 }
 CHOICES = {
     "decode.classes": ("recording", "proposals"),
