@@ -96,7 +96,7 @@ def readers(field, system=None):
     """The modules that read a field, those of its system first."""
     section, _, name = field.rpartition(".")
     # whose fields are arguments of a module or function
-    given = section in ("model", "graph", "extract", "augment")
+    given = section in ("model", "backbone", "graph", "extract", "augment")
     found = []
     for module, source in modules():
         parts = module.split(".")
