@@ -13,21 +13,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from tal_jax.data import video_stream
-from tal_jax.data.names import VIDEO_SUFFIXES, require_name
+from tal_jax.data import video_stream, video_time
+from tal_jax.data.names import require_name
 from tal_jax.data.optical_flow import flows
-from tal_jax.data.video_time import (
-    LONGEST_CLOCK_GAP_SEC,
-    LONGEST_GAP_SEC,
-    TimeAxis,
-    on_screen,
-    time_axis,
-    undecoded_note,
-)
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing, write_rows
 
-SAMPLINGS = ("time", "count")
+MAX_FRAMES = 768  # of a video of ActivityNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,31 +38,7 @@ class VideoInfo:
     num_frames: int
     duration_sec: float
     average_fps: float
-    axis: TimeAxis = dataclasses.field(compare=False, repr=False)
-
-
-def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files, without hidden ones.
-
-    Raises:
-        DataError: there is no folder or no video, or two videos have one stem.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"The folder of videos {folder} does not exist.")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not paths:
-        raise DataError(f"The folder {folder} holds no video ({', '.join(VIDEO_SUFFIXES)}).")
-    by_stem = {}
-    for path in paths:
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise DataError(
-                f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; "
-                "keep one of them."
-            )
-    return paths, [path.name for path in files if path not in set(paths)]
+    axis: video_time.TimeAxis = dataclasses.field(compare=False, repr=False)
 
 
 def read_info(path):
@@ -91,13 +59,11 @@ def read_info(path):
         start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
         is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
         is_avi = container.format.name == "avi"
-        said_sec = float(
-            stream.duration * stream.time_base
-            if stream.duration
-            else (container.duration or 0) / av.time_base
-        )
+        said_sec = (container.duration or 0) / av.time_base
         if is_avi and in_header:  # whose duration FFmpeg guesses from the size of the file
             said_sec = stream.frames / in_header
+        elif stream.duration:
+            said_sec = float(stream.duration * stream.time_base)
         for packet in video_stream.packets(container, stream, *container.streams.audio):
             if (packet.stream is stream or not stream.duration) and packet.dts is not None:
                 stamps.append(float((packet.dts + (packet.duration or 0)) * packet.time_base))
@@ -111,10 +77,10 @@ def read_info(path):
     if is_avi and not np.isnan(show).all():
         # Its stamps number the chunks, empty ones too; FFmpeg adds the frames that a decoder holds back.
         show -= np.nanmin(show) - np.nanmin(decode)
-    longest_gap_sec = np.inf if is_avi else LONGEST_CLOCK_GAP_SEC if is_clock else LONGEST_GAP_SEC
-    sound_sec = np.array([sec for sec in sound_sec if sec is not None], float)
-    options = dict(longest_gap_sec=longest_gap_sec, has_zero=not is_clock, counted_fps=in_header or 25.0)
-    axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, **options)
+    longest_sec = video_time.LONGEST_CLOCK_GAP_SEC if is_clock else video_time.LONGEST_GAP_SEC
+    options = dict(longest_gap_sec=np.inf if is_avi else longest_sec, counted_fps=in_header or 25.0)
+    stamps_sec = decode * unit_sec, show * unit_sec, np.array(sound_sec, float)
+    axis = video_time.time_axis(*stamps_sec, start_sec, has_zero=not is_clock, **options)
     duration_sec = axis.duration_sec(float(np.nan_to_num(durations[np.argmax(axis.times_sec)])) * unit_sec)
     if stamps and not is_clock and said_sec - (max(stamps) - min(stamps)) > max(1.0, 0.02 * said_sec):
         note = f"the file breaks off at {duration_sec:.1f} s of {said_sec:.1f} s"
@@ -142,8 +108,11 @@ class Reading:
     @property
     def notes(self):
         """Tuple of phrases; what could not be decoded is among them once the frames were read to the end."""
-        decoded_sec = np.array(self._decoded_sec)
-        lost = undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
+        lost = (
+            video_time.undecoded_note(self.info.axis, np.array(self._decoded_sec))
+            if self._decoded_sec
+            else ()
+        )
         return self.info.axis.notes + lost
 
     def frames(self, fps):
@@ -163,7 +132,7 @@ class Reading:
         """
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
         rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
-        pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
+        pictures = video_time.on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
         yield from each_once(video_stream.to_upright(), pictures)
 
     def counted_frames(self, fps):
@@ -186,8 +155,7 @@ class Reading:
         with video_stream.opened(self.path) as (container, stream):
             unit_sec = float(stream.time_base)
             stamps = np.rint(axis.times_sec / unit_sec).astype(np.int64).tolist()
-            packets = video_stream.stamped(video_stream.packets(container, stream), iter(stamps))
-            for picture in video_stream.decoded(stream.codec_context, packets):
+            for picture in video_stream.pictures(container, stream, stamps):
                 last_sec = self._decoded_sec[-1] if self._decoded_sec else -np.inf
                 if axis.is_counted or picture.pts is None:
                     now_sec = max(last_sec + axis.step_sec, 0.0)
@@ -250,13 +218,13 @@ def sample_frames(frames, fps, target_fps):
             yield frame
 
 
-def dynamic_fps(info, max_frames=768):
-    """AFSD, ActivityNet: the rate at which a whole video is at most `max_frames` frames.
+def dynamic_fps(info):
+    """AFSD, ActivityNet: the rate at which a whole video is at most `MAX_FRAMES` frames.
 
-    Sampled at it, a longer video gives `max_frames` frames; by count (`sample_frames`) one fewer, where the
+    Sampled at it, a longer video gives `MAX_FRAMES` frames; by count (`sample_frames`) one fewer, where the
     running count is rounded down.
     """
-    return min(info.fps, max_frames / info.duration_sec)
+    return min(info.fps, MAX_FRAMES / info.duration_sec)
 
 
 def resize(frame, height, width):
@@ -283,11 +251,12 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
     if not (rgb_file.exists() and info_file.exists()):
         flow_file.unlink(missing_ok=True)
         reading, times_sec = Reading(path), []
-        own_fps = reading.info.fps if sampling == "time" else reading.info.average_fps
+        by_count = sampling == "count"
+        own_fps = reading.info.average_fps if by_count else reading.info.fps
         fps = min(fps, own_fps) if fps else dynamic_fps(reading.info)
 
         def frames():
-            for seconds, frame in reading.frames(fps) if sampling == "time" else reading.counted_frames(fps):
+            for seconds, frame in reading.counted_frames(fps) if by_count else reading.frames(fps):
                 times_sec.append(round(seconds, 4))
                 yield frame
 
@@ -326,12 +295,7 @@ def write_info(path, fps, reading, **more):
         reading: Reading of the video, read to its end.
         more: other fields.
     """
-    content = dict(
-        fps=fps,
-        duration_sec=reading.info.duration_sec,
-        source_fps=reading.info.fps,
-        notes=reading.notes,
-        **more,
-    )
+    info = reading.info
+    content = dict(fps=fps, duration_sec=info.duration_sec, source_fps=info.fps, notes=reading.notes, **more)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content))
