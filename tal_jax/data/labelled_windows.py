@@ -92,9 +92,8 @@ def find(config, dataset):
 
 def window_grid(config):
     """The keywords `window`, `stride` and `first_frame` of `windows.training_windows`, all in frames."""
-    window = config.window
-    grid = dict(window=window.frames, stride=window.train_stride_frames)
-    return grid | {"first_frame": window.get("first_frame", 0)}
+    window, first_frame = config.window, config.window.get("first_frame", 0)
+    return dict(window=window.frames, stride=window.train_stride_frames, first_frame=first_frame)
 
 
 def examples(config, dataset, found=None, more=None):

@@ -22,8 +22,8 @@ def data_config():
 
 
 def load(config):
-    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording; acceleration x, y, z in g, angular rate
-    in rad/s.
+    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording, x, y, z of acceleration in g, then of
+    angular rate in rad/s.
 
     `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
     """
@@ -50,8 +50,9 @@ def read_signal(name):
 
 
 def read_units(name):
-    """One bundled recording as the sensors gave it, (T, 6) int32. The file holds the differences in time, (6,
-    T).
+    """One bundled recording as the sensors gave it, (T, 6) int32.
+
+    The file holds the differences in time, (6, T).
     """
     with np.load(FILES / "signals.npz") as signals:
         return np.cumsum(signals[name], axis=1, dtype=np.int32).T
