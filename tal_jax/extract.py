@@ -22,6 +22,7 @@ from tal_jax.errors import DataError
 from tal_jax.published.trees import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
 from tal_jax.runtime import distributed
+from tal_jax.runtime.beam import run_in_beam
 from tal_jax.runtime.files import replacing
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def extract(config, workdir, source):
     make = functools.partial(
         _write_features, folder=folder, weights=weights, batch_size=config.extract.batch_size, **settings
     )
-    field = "--config.data.features"
+    run, field = _run_in_share, "--config.data.features"
+    if config.extract.beam:
+        run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam_options)
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
             for stream, file in weights.items():
@@ -76,13 +79,7 @@ def extract(config, workdir, source):
             require_same_settings(folder, settings, "features", field)
         distributed.wait()
         failed, notes = for_every_video(
-            paths,
-            make,
-            files_of=lambda path: [folder / f"{video.stored_name(path)}.npy"],
-            folder=folder,
-            run=_run_in_share,
-            beam_options=config.extract.beam_options if config.extract.beam else None,
-            say=functools.partial(log.info, "%s"),
+            paths, make, lambda path: [folder / f"{video.stored_name(path)}.npy"], folder, run, log.info
         )
     for name, said in notes.items():
         log.warning("%s: %s.", name, said)
@@ -121,18 +118,18 @@ def _require_possible(config):
         )
     files = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS}
     if not any(files.values()):
-        flags = " or ".join(f"--config.extract.{stream}_weights=FILE" for stream in STREAMS)
-        raise DataError(f"Say which weights: {flags}, or both.")
+        raise DataError(
+            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE or both."
+        )
     return {stream: str(pathlib.Path(file).absolute()) for stream, file in files.items() if file}
 
 
 def _run_in_share(job, paths):
     """{path: job(path)}. Several processes share the paths that the first one has."""
     paths = distributed.gather([str(path) for path in paths])[0]
-    own = tqdm(
-        paths[distributed.index() :: distributed.count()], unit="video", disable=not distributed.is_first()
-    )
-    parts = distributed.gather({path: job(path) for path in own})
+    own = paths[distributed.index() :: distributed.count()]
+    progress = tqdm(own, unit="video", disable=not distributed.is_first())
+    parts = distributed.gather({path: job(path) for path in progress})
     return {path: reason for part in parts for path, reason in part.items()}
 
 

@@ -40,6 +40,7 @@ from tal_jax.data.optical_flow import optical_flow
 from tal_jax.data.sets import thumos14
 from tal_jax.data.video_jobs import find_videos, first_few, for_every_video
 from tal_jax.errors import DataError, plain, sentence_of
+from tal_jax.runtime.beam import run_in_beam
 from tal_jax.runtime.files import only_run
 
 # data set -> `fps` of `video.store_video`
@@ -47,22 +48,16 @@ SAMPLED_FPS = {"thumos14": 10.0, "activitynet": 0.0, "folder": 10.0}
 SAMPLINGS = ("time", "count")
 
 _FLAGS = (  # the arguments of `prepare`
-    flags.DEFINE_enum(
-        "dataset", None, list(SAMPLED_FPS), "activitynet: at most 768 frames a video; others: 10 a second."
-    ),
+    flags.DEFINE_enum("dataset", None, SAMPLED_FPS, "activitynet: at most 768 frames; others: 10 a second."),
     flags.DEFINE_string("videos", None, "Folder of the videos."),
     flags.DEFINE_string("out", None, "Folder to write to."),
-    flags.DEFINE_string(
-        "annotations", "", "Annotation file, to say which videos are missing; thumos14 has its own."
-    ),
+    flags.DEFINE_string("annotations", "", "Annotation file, to name missing videos; thumos14 has its own."),
     flags.DEFINE_bool("flow", False, "Make TV-L1 optical flow too."),
     flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1),
     flags.DEFINE_integer("frame_pixels", 112, "Height and width of the frames, in pixels.", lower_bound=1),
     flags.DEFINE_enum("sampling", "time", SAMPLINGS, "time: by the time stamps; count: as published frames."),
     flags.DEFINE_bool("beam", False, "Run as an Apache Beam pipeline instead of --workers processes."),
-    flags.DEFINE_string(
-        "beam_options", "", "Options of the pipeline; without --runner it runs on this machine."
-    ),
+    flags.DEFINE_string("beam_options", "", "Options of the pipeline; without --runner it runs here."),
 )
 
 
@@ -113,16 +108,14 @@ def prepare(
         optical_flow(*np.zeros((2, 16, 16, 3), np.uint8))  # raises DataError now, not once a video
     settings = dict(frame_pixels=frame_pixels, fps=SAMPLED_FPS[dataset], sampling=sampling)
     out = pathlib.Path(out).absolute()
+    run = functools.partial(_run_in_processes, workers=workers, total=len(paths))
+    if beam:
+        run = functools.partial(run_in_beam, folder=out / "beam", options=beam_options)
+    make = functools.partial(_store, out=out, flow=flow, **settings)
     with only_run(out, "tal_jax.prepare", below=("rgb", "info", "flow"), choose="--out"):
         require_same_settings(out, settings, "frames", "--out", before={"sampling": "count"})
         failed, notes = for_every_video(
-            paths,
-            make=functools.partial(_store, out=out, flow=flow, **settings),
-            files_of=lambda path: video.stored_files(out, path, flow),
-            folder=out,
-            run=functools.partial(_run_in_processes, workers=workers, total=len(paths)),
-            beam_options=beam_options if beam else None,
-            say=functools.partial(print, flush=True),
+            paths, make, lambda path: video.stored_files(out, path)[: 3 if flow else 2], out, run
         )
     for name, said in (notes | {pathlib.Path(path).name: reason for path, reason in failed.items()}).items():
         print(plain(f"  {name}: {said}"))

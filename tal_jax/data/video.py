@@ -24,7 +24,7 @@ MAX_FRAMES = 768  # of a video of ActivityNet
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What the packets of a video say, before anything is decoded.
+    """Rates, length and times of a video as its packets say, before anything is decoded.
 
     Attributes:
         fps: the commonest frame rate, 1/s; where the rate does not vary, that of the header.
@@ -95,24 +95,21 @@ def read_info(path):
 
 
 class Reading:
-    """One reading of a video; afterwards `notes` are what was uncommon, phrases for a person.
+    """One reading of a video, whose `notes` then tell a person what was uncommon about it.
 
     Attributes:
         info: VideoInfo.
     """
 
     def __init__(self, path):
-        """path: any file that FFmpeg reads. Raises DataError as `read_info`."""
+        """path: any file that FFmpeg reads. Raises DataError for one without two frames of video."""
         self.path, self.info, self._decoded_sec = path, read_info(path), []
 
     @property
     def notes(self):
-        """Tuple of phrases; what could not be decoded is among them once the frames were read to the end."""
-        lost = (
-            video_time.undecoded_note(self.info.axis, np.array(self._decoded_sec))
-            if self._decoded_sec
-            else ()
-        )
+        """Phrases on what is uncommon. What could not be decoded is among them once all frames are read."""
+        decoded_sec = np.array(self._decoded_sec)
+        lost = video_time.undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
         return self.info.axis.notes + lost
 
     def frames(self, fps):
@@ -138,10 +135,14 @@ class Reading:
     def counted_frames(self, fps):
         """Frames by `sample_frames`, as published; of a video at an even rate they are nearly at even times.
 
-        Args, Yields: as `frames`.
+        Args:
+            fps: frames a second.
+
+        Yields:
+            (seconds, (H, W, 3) uint8 RGB) as `frames` does.
 
         Raises:
-            DataError: as `frames`; or none is kept.
+            DataError: fewer than two pictures can be decoded, or none is kept.
         """
         kept, upright = 0, video_stream.to_upright()
         for kept, picture in enumerate(sample_frames(self._pictures(), self.info.average_fps, fps), 1):
@@ -150,7 +151,7 @@ class Reading:
             raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
 
     def _pictures(self):
-        """(seconds, av.VideoFrame) of all that can be decoded, in order; damaged blocks are left out."""
+        """Yields (seconds, av.VideoFrame) of all that can be decoded, in order."""
         axis, self._decoded_sec = self.info.axis, []
         with video_stream.opened(self.path) as (container, stream):
             unit_sec = float(stream.time_base)
@@ -169,7 +170,7 @@ class Reading:
 
 
 def read_frames(path, fps=None):
-    """The frames of a video at even times, see `Reading.frames`.
+    """The frames of a video at even times, see `Reading.frames`, without their seconds.
 
     Args:
         path: any file that FFmpeg reads.
@@ -179,7 +180,7 @@ def read_frames(path, fps=None):
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: as `Reading`.
+        DataError: the file cannot be read, or holds no video of two frames or more.
     """
     reading = Reading(path)
     for _, frame in reading.frames(fps or reading.info.fps):
@@ -187,7 +188,7 @@ def read_frames(path, fps=None):
 
 
 def each_once(function, items):
-    """function(item) of each item; an item that is the very object before is not computed again."""
+    """Yields function(item) of each item; for the same object twice running it is computed once."""
     last = value = None
     for item in items:
         if item is not last:
@@ -209,8 +210,7 @@ def sample_frames(frames, fps, target_fps):
     Yields:
         The frames kept.
     """
-    step = fps / target_fps
-    count = 0.0
+    count, step = 0.0, fps / target_fps
     for frame in frames:
         count += 1
         if count >= step:
@@ -233,7 +233,9 @@ def resize(frame, height, width):
 
 
 def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
-    """Makes what lacks of the small frames of a video, without holding them: OUT/rgb, OUT/info and OUT/flow.
+    """Writes small frames of a video: OUT/rgb, OUT/info and perhaps OUT/flow. Files that exist stay.
+
+    One frame is held at a time.
 
     Args:
         path: the video.
@@ -247,7 +249,7 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
     Raises:
         DataError: the video cannot be decoded, or no recording can have its name.
     """
-    rgb_file, info_file, flow_file = stored_files(out, path, flow=True)
+    rgb_file, info_file, flow_file = stored_files(out, path)
     if not (rgb_file.exists() and info_file.exists()):
         flow_file.unlink(missing_ok=True)
         reading, times_sec = Reading(path), []
@@ -266,20 +268,19 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
         write_rows(flow_file, flows(np.load(rgb_file, mmap_mode="r")))
 
 
-def stored_files(out, path, flow):
-    """The files that are made of the video `path`: frames, info and perhaps flow.
+def stored_files(out, path):
+    """The files in the folder `out` that are made of the video `path`: frames, info, flow.
 
-    Raises DataError as `stored_name`.
+    Raises DataError for a name that no recording can have.
     """
     out, name = pathlib.Path(out), stored_name(path)
-    files = [out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json"]
-    return [*files, out / "flow" / f"{name}.npy"] if flow else files
+    return out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json", out / "flow" / f"{name}.npy"
 
 
 def stored_name(path):
-    """What files made of a video are called: the stem of its name.
+    """The name of the files that are made of a video, without a suffix: the stem of the video's own name.
 
-    Raises DataError for one that no recording can have.
+    Raises DataError for a name that no recording can have.
     """
     name = pathlib.Path(path).stem
     require_name(name, f"The video {path}")
@@ -287,7 +288,7 @@ def stored_name(path):
 
 
 def write_info(path, fps, reading, **more):
-    """Writes what is to be known of the frames or features of a video as JSON.
+    """Writes rate, length and notes of a video, whose frames or features lie beside, as JSON.
 
     Args:
         path: the file.

@@ -11,7 +11,7 @@ from tal_jax.data.made_of_videos import notes_of_made, still_to_make
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.video import stored_name
 from tal_jax.errors import DataError, plain
-from tal_jax.runtime.beam import reason_of_failure, run_in_beam
+from tal_jax.runtime.beam import reason_of_failure
 from tal_jax.runtime.files import list_files
 
 
@@ -45,7 +45,7 @@ def first_few(names, most=10):
     return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def for_every_video(paths, make, files_of, folder, run, beam_options, say):
+def for_every_video(paths, make, files_of, folder, run, say=functools.partial(print, flush=True)):
     """Makes the files of all videos that lack one.
 
     Args:
@@ -54,7 +54,6 @@ def for_every_video(paths, make, files_of, folder, run, beam_options, say):
         files_of: path -> the files that `make` writes for it. It may raise DataError, as `make` then does.
         folder: holds info/NAME.json of each video that is made.
         run: (job, paths) -> {str(path): job(path)}, in this process or in several.
-        beam_options: options of an Apache Beam pipeline to use instead of `run`; None: no Beam.
         say: function of a sentence, which tells how many videos are to do.
 
     Returns:
@@ -63,11 +62,7 @@ def for_every_video(paths, make, files_of, folder, run, beam_options, say):
     """
     waiting = still_to_make(paths, files_of)
     say(f"{len(paths) - len(waiting)} of {len(paths)} videos are there already; {len(waiting)} to do.")
-    job, folder = functools.partial(_reason, make), pathlib.Path(folder)
-    if beam_options is None:
-        reasons = run(job, waiting)
-    else:
-        reasons = run_in_beam(job, waiting, folder / "beam", beam_options)
+    reasons = run(functools.partial(_reason, make), waiting)
     failed = {path: reason for path, reason in sorted(reasons.items()) if reason}
     return failed, notes_of_made(reasons, lambda path: folder / "info" / f"{stored_name(path)}.json")
 

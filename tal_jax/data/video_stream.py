@@ -53,9 +53,8 @@ def pictures(container, stream, stamps):
             time base of the stream; a decoder hands it on from the packet to the picture.
     """
     stamps = iter(stamps)
-    for packet in itertools.chain(
-        packets(container, stream), [None]
-    ):  # None: those that the decoder holds back
+    # None asks for the pictures that the decoder holds back.
+    for packet in itertools.chain(packets(container, stream), [None]):
         if packet is not None and not packet.is_discard:
             packet.pts, packet.dts = next(stamps, None), None
         with contextlib.suppress(av.FFmpegError):
@@ -63,10 +62,10 @@ def pictures(container, stream, stamps):
 
 
 def to_upright():
-    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to
-    be.
+    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), upright where the file says how
+    the camera was held.
 
-    One serves a whole video: what it needs to convert colours is set up once.
+    One such function serves a whole video: the conversion of colours is set up once.
     """
     reformatter = VideoReformatter()
 

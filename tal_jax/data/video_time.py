@@ -76,13 +76,12 @@ def time_axis(
         return TimeAxis(np.arange(len(show_sec)) / counted_fps, 1 / counted_fps, (note,), is_counted=True)
     step = float(np.median(steps[steps > 0]))
     longest = max(ORDINARY_STEPS * step, longest_gap_sec)
-    sound_sec = np.sort(sound_sec)
 
     def is_jump(start, end):
         """Whether the clock jumped between two stamps."""
         length = end - start
-        in_the_middle = np.searchsorted(sound_sec, [start + length / 4, end - length / 4])
-        return length < -HELD_BACK * step or (length > longest and in_the_middle[0] == in_the_middle[1])
+        in_the_middle = (sound_sec >= start + length / 4) & (sound_sec < end - length / 4)
+        return length < -HELD_BACK * step or (length > longest and not in_the_middle.any())
 
     zero = start_sec if not has_zero or abs(start_sec) < HELD_BACK * step else 0.0
     back = np.flatnonzero(steps < -HELD_BACK * step)
@@ -111,7 +110,7 @@ def time_axis(
 
 
 def _filled(decode_sec, show_sec):
-    """Both stamps (N,) with NaN filled in, if half of the packets have one; and the median time between them."""
+    """Both stamps (N,), with NaN filled in if half of the packets have one; and the median time between them."""
     decode_sec = np.where(np.isnan(decode_sec), show_sec, decode_sec)
     number, stamped = np.arange(len(decode_sec)), ~np.isnan(decode_sec)
     if stamped.mean() < 0.5:
@@ -130,17 +129,16 @@ def _is_ahead(show_sec, longest_sec):
 
 
 def _notes(times_sec, step_sec):
-    """Phrases, a tuple, on what is uncommon about (N,) sorted times: a late start, a rate that varies, gaps."""
+    """Phrases on what is uncommon about (N,) sorted times: a late start, a rate that varies, gaps."""
     notes, steps = (), np.diff(times_sec)
     if times_sec[0] > TOLD_SEC:
         notes += (f"pictures begin {times_sec[0]:.1f} s late, the first one stands in",)
     ordinary = steps <= ORDINARY_STEPS * step_sec
     gaps = steps[~ordinary & (steps > TOLD_SEC)]
-    second = np.floor(times_sec[:-1][ordinary]).astype(np.int64)
-    seconds, number = np.unique(second, return_inverse=True)
-    lasted = np.bincount(number, steps[ordinary], len(seconds))
-    if len(seconds) and (lasted > 0).all():
-        rates = np.bincount(number) / lasted
+    _, second = np.unique(np.floor(times_sec[:-1][ordinary]), return_inverse=True)
+    lasted = np.bincount(second, steps[ordinary])
+    if len(lasted) and (lasted > 0).all():
+        rates = np.bincount(second) / lasted
         if rates.max() > 1.25 * rates.min():
             notes += (f"rate varies {rates.min():.2g} to {rates.max():.2g} fps",)
     if len(gaps):

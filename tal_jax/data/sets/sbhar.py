@@ -45,14 +45,9 @@ def bundled_annotations():
 
 
 def read_signal(name):
-    """One bundled recording, (T, 6) float32 in g and rad/s; takes about 10 ms."""
-    return read_units(name).astype(np.float32) * UNITS
+    """One bundled recording, (T, 6) float32 in g and rad/s; takes about 10 ms.
 
-
-def read_units(name):
-    """One bundled recording as the sensors gave it, (T, 6) int32.
-
-    The file holds the differences in time, (6, T).
+    The file holds the differences in time of what the sensors gave, (6, T) integers.
     """
     with np.load(FILES / "signals.npz") as signals:
-        return np.cumsum(signals[name], axis=1, dtype=np.int32).T
+        return np.cumsum(signals[name], axis=1, dtype=np.int32).T.astype(np.float32) * UNITS

@@ -198,8 +198,7 @@ def draw(rng, pixels, pose, camera):
 
 def texture(rng, position, scale):
     """A random coloured pattern, (T, H, W, 2) -> (T, H, W, 3) in [0, 1]: waves in random directions."""
-    colour = np.zeros((*position.shape[:-1], 3), np.float32)
-    colour += rng.uniform(0.25, 0.75, 3).astype(np.float32)
+    colour = np.zeros((*position.shape[:-1], 3), np.float32) + rng.uniform(0.25, 0.75, 3).astype(np.float32)
     for _ in range(3):
         direction, phase = rng.normal(0, 2 * scale, 2).astype(np.float32), np.float32(rng.uniform(0, 6.28))
         wave = np.sin(position @ direction + phase)[..., None]

@@ -55,8 +55,8 @@ def data_config(input="rgb"):
 
 
 def load(config):
-    """Dataset of THUMOS14: (T, 2048) features or (T, 112, 112, C) frames a video; subsets "train" (200 videos)
-    and "test" (210).
+    """Dataset of THUMOS14: (T, 2048) features or (T, 112, 112, C) frames a video; subsets "train" (200
+    videos) and "test" (210).
 
     `config.data.annotations`, `.features` and `.frames` replace the bundled annotations and the folders.
     Frames come with the training annotations that the published loader uses.
@@ -80,10 +80,9 @@ def _with_published_frames(annotations):
     """
     recordings = dict(annotations.recordings)
     for name, row in frame_annotations_10fps().items():
-        times = dict(
-            segments_sec=row["segments_frame"] / FRAMES_FPS, duration_sec=row["num_frames"] / FRAMES_FPS
-        )
-        recordings[name] = dataclasses.replace(recordings[name], labels=row["labels"], **times)
+        segments_sec, duration_sec = row["segments_frame"] / FRAMES_FPS, row["num_frames"] / FRAMES_FPS
+        changed = dict(segments_sec=segments_sec, duration_sec=duration_sec, labels=row["labels"])
+        recordings[name] = dataclasses.replace(recordings[name], **changed)
     return Annotations(annotations.classes, recordings)
 
 
