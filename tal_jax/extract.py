@@ -65,15 +65,15 @@ def extract(config, workdir, source):
     _networks(weights, config.extract.end_point)  # raises DataError now, not once a video
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features").absolute()
     settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
-    settings |= {"end_point": config.extract.end_point, **PICTURE}
-    make = functools.partial(
-        _write_features, folder=folder, weights=weights, batch_size=config.extract.batch_size, **settings
-    )
+    settings["end_point"] = config.extract.end_point
+    make = functools.partial(_write_features, folder=folder, weights=weights, **settings)
+    make = functools.partial(make, picture=PICTURE, batch_size=config.extract.batch_size)
     run, field = _run_in_share, "--config.data.features"
     if config.extract.beam:
         run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam_options)
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
+            settings |= PICTURE
             for stream, file in weights.items():
                 settings |= {stream: pathlib.Path(file).name, f"{stream}_sha256": _sha256(file)}
             require_same_settings(folder, settings, "features", field)
@@ -119,7 +119,8 @@ def _require_possible(config):
     files = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS}
     if not any(files.values()):
         raise DataError(
-            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE or both."
+            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or "
+            "both."
         )
     return {stream: str(pathlib.Path(file).absolute()) for stream, file in files.items() if file}
 
@@ -133,23 +134,23 @@ def _run_in_share(job, paths):
     return {path: reason for part in parts for path, reason in part.items()}
 
 
-def _write_features(
-    path,
-    folder,
-    weights,
-    end_point,
-    snippet_frames,
-    stride_frames,
-    short_side_pixels,
-    crop_pixels,
-    batch_size,
-):
-    """Writes NAME.npy and info/NAME.json of a video, unless NAME.npy exists; see `extract`."""
+def _write_features(path, folder, weights, end_point, snippet_frames, stride_frames, picture, batch_size):
+    """Writes NAME.npy and info/NAME.json of a video, unless NAME.npy exists; see `extract`.
+
+    Args:
+      path: the video.
+      folder: the folder to write to.
+      weights: {stream: weight file}.
+      end_point: of I3D.
+      snippet_frames, stride_frames: frames of a snippet, and from one to the next.
+      picture: `PICTURE`.
+      batch_size: snippets at a time.
+    """
     file = pathlib.Path(folder) / f"{video.stored_name(path)}.npy"
     if file.exists():
         return
     reading, streams = video.Reading(path), []
-    crop = functools.partial(cropped, short_side_pixels=short_side_pixels, crop_pixels=crop_pixels)
+    crop = functools.partial(cropped, **picture)
     for stream, run in _networks(weights, end_point).items():
         frames = video.each_once(crop, (frame for _, frame in reading.frames(reading.info.fps)))
         if stream == "flow":

@@ -171,10 +171,8 @@ def _start_worker():
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    follow = threading.Thread(
-        target=lambda: os._exit(multiprocessing.parent_process().join() or 1), daemon=True
-    )
-    follow.start()
+    wait = multiprocessing.parent_process().join
+    threading.Thread(target=lambda: os._exit(wait() or 1), daemon=True).start()
 
 
 def main(_):

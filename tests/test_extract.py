@@ -205,7 +205,7 @@ def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence)
 
 def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path):
     settings = dict(folder=tmp_path, weights={"rgb": config.extract.rgb_weights}, end_point="Mixed_5c")
-    settings |= dict(snippet_frames=8, stride_frames=6, **PICTURE, batch_size=2)
+    settings |= dict(snippet_frames=8, stride_frames=6, picture=PICTURE, batch_size=2)
     assert (
         len(pickle.dumps(functools.partial(_reason, functools.partial(_write_features, **settings)))) < 1000
     )

@@ -84,9 +84,9 @@ def class_problems(config, dataset, labelled):
         advice = longer_window(config, of_class)
         if longer and (longer == total or k in labelled.seen):
             note = "Note: " if longer <= MOST_LONGER * total else ""
-            which, they = (
-                (f"{longer} of the {total}", "they are") if longer < total else (f"All {total}", "it is")
-            )
+            which, they = f"{longer} of the {total}", "they are"
+            if longer == total:
+                which, they = f"All {total}", "it is"
             problems.append(
                 f"{note}{which} training actions of the class '{name}' are longer than a window of {size} "
                 f"frames, so {they} not learnt whole; {advice}."

@@ -34,8 +34,8 @@ def find_videos(folder):
             raise DataError(
                 f"The folder {folder} holds {path.name} and {twin.name}, two videos of one name; keep one."
             )
-    files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    others = [name for name in files if folder / name not in set(paths)]
+    files = {path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+    others = [path.name for path in sorted(files - set(paths))]
     said = f"{len(others)} file(s) are no videos and are left out: {first_few(others)}." if others else ""
     return paths, [sentence for sentence in (links, said) if sentence]
 
