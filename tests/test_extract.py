@@ -235,6 +235,7 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     folder = tmp_path / "beam" / "features"
     folder.mkdir(parents=True)
     # as a killed run leaves it: one video whole, one half done
+    (folder / "settings.json").write_bytes(expected["settings.json"])
     (folder / "a.npy").write_bytes(b"made before")
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
     config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
