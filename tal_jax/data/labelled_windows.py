@@ -1,4 +1,4 @@
-"""Training windows of recordings whose actions have times: those with a whole action, and some without any."""
+"""Training windows of recordings whose actions have times: some with a whole action, some without any."""
 
 import dataclasses
 import logging
