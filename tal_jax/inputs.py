@@ -203,7 +203,7 @@ def _video_frames(file, data, recording):
         )
     with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
-        info_file = stored_files(folder, file, flow=False)[1]
+        info_file = stored_files(folder, file)[1]
         recording, notes = as_stored(recording, info_file), read_notes(info_file)
         if notes:
             log.warning("%s: %s.", file.name, notes)

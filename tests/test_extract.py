@@ -13,8 +13,9 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.config import extract_config
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
+from tal_jax.data.video_jobs import _reason
 from tal_jax.errors import DataError
-from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
+from tal_jax.extract import _network, _write_features, cropped, extract, snippets
 from tal_jax.runtime.files import only_run, replacing
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
@@ -203,8 +204,11 @@ def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence)
 
 
 def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path):
-    settings = Extraction(str(tmp_path), (("rgb", config.extract.rgb_weights),), "Mixed_5c", 8, 6, 32, 32, 2)
-    assert len(pickle.dumps(functools.partial(_reason, settings=settings))) < 1000
+    settings = dict(folder=tmp_path, weights={"rgb": config.extract.rgb_weights}, end_point="Mixed_5c")
+    settings |= dict(snippet_frames=8, stride_frames=6, picture=PICTURE, batch_size=2)
+    assert (
+        len(pickle.dumps(functools.partial(_reason, functools.partial(_write_features, **settings)))) < 1000
+    )
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
@@ -231,6 +235,7 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     folder = tmp_path / "beam" / "features"
     folder.mkdir(parents=True)
     # as a killed run leaves it: one video whole, one half done
+    (folder / "settings.json").write_bytes(expected["settings.json"])
     (folder / "a.npy").write_bytes(b"made before")
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
     config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")

@@ -15,7 +15,7 @@ def training_examples(config, dataset):
       dataset: data.features.Dataset; its training subset is used.
 
     Returns:
-      (items, make_example): see `labelled_windows.make_examples`. An example also has
+      (items, make_example): see `labelled_windows.examples`. An example also has
         boundary_labels (2, window) float32: start and end frames;
         frame_map (window,) int32, proposals_frame (3, 2) float32, rearranged () float32: the rearranged
         window of boundary contrastive learning, see `contrastive.rearrange`, if its loss has a weight.
@@ -45,4 +45,4 @@ def training_examples(config, dataset):
             added |= {"proposals_frame": new["proposals"], "rearranged": np.float32(new["valid"])}
         return added
 
-    return labelled_windows.make_examples(config, dataset, found, more)
+    return labelled_windows.examples(config, dataset, found, more)
