@@ -65,7 +65,7 @@ def evaluate(config, workdir, detections_path=""):
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
-    """Raises DataError if a result of `evaluate` would overwrite the detections, or a file of `files_read`."""
+    """Raises DataError if a result of `evaluate` would overwrite a file that it reads."""
     targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 
@@ -96,8 +96,7 @@ class Run(NamedTuple):
 
 
 def find_runs(config, workdir):
-    """The Run in a workdir and, if `config.evaluate.second_workdir` is set, the one there, to be fused with
-    it.
+    """The Run in a workdir, and the one in `config.evaluate.second_workdir`, if set, to be fused with it.
 
     Raises:
       DataError: a folder holds no run, or the two cannot be fused.
@@ -119,17 +118,16 @@ def load_detector(config, workdir):
 
 
 def make_streams(runs, variables, datasets):
-    """A Stream of each Run, its variables and its Dataset; two are read to one length, see
-    `data.streams.aligned`.
-    """
+    """A Stream of each Run, its variables and its Dataset; `data.streams.aligned` gives two one length."""
     datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
     parts = zip(runs, variables, datasets, strict=True)
     return [Stream(run.config, *rest, run.frame_sec) for run, *rest in parts]
 
 
 def _require_fusable(first, second):
-    """Raises DataError for two Runs of systems that are not fused, on the same stream, or with other windows
-    or classes.
+    """Raises DataError for two Runs that cannot be fused.
+
+    They must be of one system, on two streams, with the same windows, curriculum and classes.
     """
     one, two = first.config, second.config
     if SYSTEMS[one.system].max_streams < 2 or two.system != one.system:
@@ -178,8 +176,7 @@ def test_recordings(config, dataset):
 
 
 def scored_annotations(config, dataset=None, names=()):
-    """The annotations to score against, of one class where neither the detector nor class scores of
-    recordings tell classes apart.
+    """The annotations to score against; of one class where nothing tells classes apart.
 
     Args:
       config: any config.
@@ -206,8 +203,7 @@ def scored_annotations(config, dataset=None, names=()):
 
 
 def load_variables(config, workdir):
-    """The variables for inference from a workdir's checkpoint, of `config.evaluate.checkpoint`: 'latest' or
-    'best'.
+    """Variables for inference, from the checkpoint that `config.evaluate.checkpoint` names.
 
     Raises:
       DataError: there is no checkpoint, or a damaged one.
@@ -223,8 +219,7 @@ def load_variables(config, workdir):
 
 
 def score_proposals(config, dataset, results):
-    """Average recall of the proposals that a system started from, and of its detections, whatever their
-    class.
+    """Average recall of the proposals that a system started from, and of its detections as proposals.
 
     Args:
       config: the run's config.
@@ -272,20 +267,26 @@ def _score(config, workdir, annotations, results, dataset=None):
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
-    fields = ("tious", "protocol", "other_recordings", "devkit_keep")
-    settings = {field: config.evaluate[field] for field in fields} | scored_settings(config, annotations)
-    result = evaluate_detections(annotations, results, **settings)
+    settings = config.evaluate
+    result = evaluate_detections(
+        annotations,
+        results,
+        tious=settings.tious,
+        protocol=settings.protocol,
+        other_recordings=settings.other_recordings,
+        devkit_keep=settings.devkit_keep,
+        **scored_settings(config, annotations),
+    )
     if dataset and dataset.proposals is not None:
         result["proposals"] = score_proposals(config, dataset, results)
     if distributed.is_first():
-        with replacing(path_of(workdir, config.evaluate)) as temporary:
+        with replacing(path_of(workdir, settings)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return result
 
 
 def path_of(workdir, settings):
-    """The file of scores: evaluation.json; by the devkit evaluation_thumos14.json or
-    evaluation_thumos14_keep0.5.json.
+    """The file of scores, such as evaluation.json or evaluation_thumos14_keep0.5.json.
 
     Args:
       workdir: folder.
