@@ -35,7 +35,6 @@ import numpy as np
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.nms import hard_nms
 
-
 # A detection, or a ground truth with score 1: the rank of its recording's name, class, seconds and score.
 # Tables of them are ordered by recording, and then as they were given.
 ROW = np.dtype([("recording", float), ("label", float), ("segment_sec", float, 2), ("score", float)])
