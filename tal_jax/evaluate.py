@@ -314,7 +314,7 @@ def label_recordings(results, best):
       DataError: `best` lacks a recording, or has a negative score of it.
     """
     require_recordings(best, results)
-    require_positive({name: np.float64(best[name][1]) for name in results}, results)
+    require_positive({name: best[name][1] for name in results}, results)
     return {
         name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
         for name, detections in results.items()

@@ -96,7 +96,7 @@ def run_mode(config):
                 if training
                 else evaluate.evaluate(config, workdir, _DETECTIONS.value)
             )
-            if first and result:
+            if first:
                 report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
         elif mode == "propose":
             result = propose.propose(config, workdir, _INPUT.value)

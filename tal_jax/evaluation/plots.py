@@ -128,7 +128,7 @@ def tick_step_sec(duration_sec, most_ticks=13):
 
 
 def clock(time_sec, duration_sec):
-    """A time in a recording as text: "95" if it lasts three minutes or less, "1:35" below an hour, "0:01:35"."""
+    """A time as text: "95" in a recording of up to three minutes, "1:35" below an hour, else "0:01:35"."""
     if duration_sec <= 180:
         return f"{round(time_sec, 1):g}"
     minutes, seconds = divmod(round(time_sec), 60)

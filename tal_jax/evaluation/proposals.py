@@ -61,27 +61,22 @@ def evaluate_proposals(
             recording that the subset lacks, or all recordings are left out.
         ValueError: `missing` is none of its values.
     """
-    chosen = dict(subset=subset, left_out=left_out, missing=missing)
-    recordings, _ = scored_recordings(annotations, proposals, **chosen)
+    recordings, _ = scored_recordings(
+        annotations, proposals, subset=subset, left_out=left_out, missing=missing
+    )
     require_times(recordings, "the recall of proposals")
     truths = {name: recording.segments_sec for name, recording in recordings.items() if len(recording.labels)}
     require_actions(truths, subset)
     found = {name: _best_so_far(truths[name], proposals.get(name)) for name in truths}  # (G, N) each
     scored = sum(best.shape[1] for best in found.values())
-    others = sum(
-        len(proposals[name].scores) for name in recordings if name in proposals and name not in truths
-    )
+    others = sum(len(proposals[name].scores) for name in recordings.keys() & proposals.keys() - truths.keys())
     # (100,), (G of all, 100)
-    average_numbers, reached = _reached(list(found.values()), scored + others, most)
+    average_numbers, reached = _reached([*found.values()], scored + others, most)
     average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in ar_tious], axis=0)
-    steps = np.diff(average_numbers)
-    area = np.sum((average_recall[1:] + average_recall[:-1]) / 2 * steps)
+    area = np.trapezoid(average_recall, average_numbers)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
     return {
-        "ar": {
-            f"{number:.6g}": float(value)
-            for number, value in zip(average_numbers, average_recall, strict=True)
-        },
+        "ar": {f"{n:.6g}": float(value) for n, value in zip(average_numbers, average_recall, strict=True)},
         "auc": float(area / average_numbers[-1]),
         "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in recall_tious},
         "ar_tious": [float(tiou) for tiou in ar_tious],
