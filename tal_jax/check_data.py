@@ -106,24 +106,23 @@ def _subset_problems(config, dataset, annotations):
     """Sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
     known, settings, problems = dataset.annotations, config.data, []
     subsets = {recording.subset for recording in known.recordings.values()}
-    purposes = {
-        "train_subset": "annotation to learn from",
-        "test_subset": "action to score against",
-        "clips_subset": "",
-    }
-    for field in purposes:
+    for field in ("train_subset", "test_subset", "clips_subset"):
         if settings.get(field) and settings[field] not in subsets:
             of_config = f"'{settings[field]}' of config.data.{field}"
             has = annotations.subset_names()
             problems.append(
                 f"No recording with features has the subset {of_config}; the annotations have {has}."
             )
-    for field, purpose in purposes.items():
-        if purpose and settings[field] in subsets and not _counts(known, settings[field]).any():
-            ignored = known.subset(settings[field]).count_ignored()
+    purposes = {
+        "annotation to learn from": settings.train_subset,
+        "action to score against": settings.test_subset,
+    }
+    for purpose, subset in purposes.items():
+        if subset in subsets and not _counts(known, subset).any():
+            ignored = known.subset(subset).count_ignored()
             of_ignored = f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels"
             why = of_ignored if ignored else "; annotate them"
-            problems.append(f"No recording of the subset '{settings[field]}' has an {purpose}{why}.")
+            problems.append(f"No recording of the subset '{subset}' has an {purpose}{why}.")
     return problems
 
 

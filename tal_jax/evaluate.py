@@ -1,5 +1,6 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -211,11 +212,8 @@ def load_variables(config, workdir):
     if not Checkpoints.exist(workdir):  # and none of its folders is made
         folder = pathlib.Path(workdir) / "checkpoints" / "latest"
         raise DataError(f"No checkpoint in {folder}; train first with --mode=train.")
-    checkpoints = Checkpoints(workdir)
-    try:
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
         return checkpoints.restore_variables(config.evaluate.checkpoint)
-    finally:
-        checkpoints.close()
 
 
 def score_proposals(config, dataset, results):
@@ -267,16 +265,10 @@ def _score(config, workdir, annotations, results, dataset=None):
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
-    settings = config.evaluate
-    result = evaluate_detections(
-        annotations,
-        results,
-        tious=settings.tious,
-        protocol=settings.protocol,
-        other_recordings=settings.other_recordings,
-        devkit_keep=settings.devkit_keep,
-        **scored_settings(config, annotations),
-    )
+    settings, which = config.evaluate, scored_settings(config, annotations)
+    which["other_recordings"] = settings.other_recordings
+    how = dict(tious=settings.tious, protocol=settings.protocol, devkit_keep=settings.devkit_keep)
+    result = evaluate_detections(annotations, results, **which, **how)
     if dataset and dataset.proposals is not None:
         result["proposals"] = score_proposals(config, dataset, results)
     if distributed.is_first():

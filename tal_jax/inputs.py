@@ -126,11 +126,11 @@ def _file_dataset(config, file, name, classes, known, timing):
     data = config.data
     recording = _recording(name, known.get(name), timing, data)
     if data.input == "features":
-        return _of_features(recording, file, lambda data: read_features(file, data), classes, data)
+        return _dataset(recording, file, lambda data: read_features(file, data), classes, data)
     if any(timing):
         raise DataError(f"{file} says itself how long it lasts; leave out fps and duration_sec.")
     frames, recording = _video_frames(file, data, recording)
-    return _alone(Annotations(classes, {name: recording}), FeatureFile(frames), data, file)
+    return _dataset(recording, file, lambda _: FeatureFile(frames), classes, data)
 
 
 def _array_dataset(config, array, classes, timing):
@@ -148,22 +148,7 @@ def _array_dataset(config, array, classes, timing):
         needed = "fps=25 (rows a second) or duration_sec=60" if data.stride_frames else "duration_sec=60"
         raise DataError(f"How long the array lasts is not known; say {needed}, for example.")
     features = FeatureFile(array if array.dtype.kind == "f" else array.astype(np.float32))
-    return _of_features(_recording(ARRAY, None, timing, data), None, lambda _: features, classes, data)
-
-
-def _of_features(recording, path, read, classes, data):
-    """The Dataset of one recording of features.
-
-    Args:
-      recording: Recording.
-      path: its file; None: the features are in memory.
-      read: function `config.data` -> FeatureFile.
-      classes: of the run.
-      data: `config.data`.
-    """
-    annotations = Annotations(classes, {recording.name: recording})
-    annotations, data = as_extracted(annotations, {recording.name: path}, data, data.features)
-    return _alone(annotations, read(data), data, path or "memory")
+    return _dataset(_recording(ARRAY, None, timing, data), None, lambda _: features, classes, data)
 
 
 def _recording(name, known, timing, data):
@@ -173,15 +158,26 @@ def _recording(name, known, timing, data):
     return dataclasses.replace(recording, subset=data.test_subset, **said)
 
 
-def _alone(annotations, features, data, source):
-    """The Dataset of the one recording of `annotations`. features: its FeatureFile; source: for messages."""
-    (recording,) = annotations.recordings.values()
+def _dataset(recording, path, read, classes, data):
+    """The Dataset of one recording.
+
+    Args:
+      recording: Recording.
+      path: its file; None: an array in memory.
+      read: function `config.data` -> FeatureFile.
+      classes: of the run.
+      data: `config.data`.
+    """
+    annotations, place = Annotations(classes, {recording.name: recording}), path or "memory"
+    if data.input == "features":
+        annotations, data = as_extracted(annotations, {recording.name: path}, data, data.features)
+    features, recording = read(data), annotations.recordings[recording.name]
     timed = features.times_sec is not None or features.rate
     if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
         example = "--config.data.stride_frames=16 --config.data.snippet_frames=16"
         what_to_do = f"say how many frames apart its features are, for example {example}"
-        raise DataError(f"How long {source} lasts is not known; {what_to_do}.")
-    return build_dataset(annotations, lambda _: features, {recording.name}, data, f"in {source}")
+        raise DataError(f"How long {place} lasts is not known; {what_to_do}.")
+    return build_dataset(annotations, lambda _: features, {recording.name}, data, f"in {place}")
 
 
 def _video_frames(file, data, recording):

@@ -33,10 +33,7 @@ _CONFIG = define_config(
     "Any field: --config.train.epochs=3.",
 )
 _MODE = flags.DEFINE_enum(
-    "mode",
-    "train",
-    MODES,
-    "train evaluates at its end; propose writes proposals.json, for two-stage systems.",
+    "mode", "train", MODES, "train evaluates at its end; propose writes proposals.json for two-stage systems."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -59,10 +56,7 @@ _DRAW = flags.DEFINE_enum(
     "cas: predict also draws and writes class activation sequences, as the system thresholds them.",
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator",
-    "",
-    "Of several processes: HOST:PORT where process 0 listens. Not on TPU pods, not under Slurm: "
-    "docs/launch.md.",
+    "coordinator", "", "Of several processes: HOST:PORT of process 0. Not needed everywhere: docs/launch.md."
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
@@ -84,31 +78,25 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
-    with contextlib.ExitStack() as stack:
-        if mode in ("train", "evaluate", "propose"):
-            stack.enter_context(distributed.only_run(workdir, f"--mode={mode}"))
-        if not propose.with_first_stage(config, workdir, mode):
-            return 0
-        if mode in ("train", "evaluate"):
-            training = mode == "train"
-            result = (
-                train.train(config, workdir)
-                if training
-                else evaluate.evaluate(config, workdir, _DETECTIONS.value)
-            )
-            if first:
-                report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
-        elif mode == "propose":
-            result = propose.propose(config, workdir, _INPUT.value)
-            if first:
-                report.print_proposals(result, propose.path_of(workdir))
-        elif mode == "predict":
-            predict.predict(config, workdir, _INPUT.value, _DRAW.value)
-        elif mode == "extract":
-            extract.extract(config, workdir, _INPUT.value)
-        elif first:
-            return report.print_check(*check_dataset(config))
-    return 0
+    functions = {
+        "train": lambda: train.train(config, workdir),
+        "evaluate": lambda: evaluate.evaluate(config, workdir, _DETECTIONS.value),
+        "propose": lambda: propose.propose(config, workdir, _INPUT.value),
+        "predict": lambda: predict.predict(config, workdir, _INPUT.value, _DRAW.value),
+        "extract": lambda: extract.extract(config, workdir, _INPUT.value),
+        "check_data": lambda: check_dataset(config) if first else None,
+    }
+    alone = mode in ("train", "evaluate", "propose")
+    with distributed.only_run(workdir, f"--mode={mode}") if alone else contextlib.nullcontext():
+        goes_on = propose.with_first_stage(config, workdir, mode)
+        result = functions[mode]() if goes_on else None
+    if not first or not goes_on:
+        return 0
+    if mode == "propose":
+        report.print_proposals(result, propose.path_of(workdir))
+    elif alone:
+        report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
+    return report.print_check(*result) if mode == "check_data" else 0
 
 
 def main(_):

@@ -153,11 +153,11 @@ def _require_second_stage(config):
 
 def _made_with(config, workdir):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
-    path = _settings_path(workdir)
     try:
-        return path.exists() and read_json(path, "settings file") == proposal_settings(config) | {"input": ""}
-    except DataError:  # a damaged one does not say so
+        made_with = read_json(_settings_path(workdir), "settings file")
+    except DataError:  # the file is missing or damaged
         return False
+    return made_with == proposal_settings(config) | {"input": ""}
 
 
 def _candidates_of_run(config, workdir):
@@ -205,12 +205,13 @@ def actionness_of(cas):
 
 
 def _groups_of_folder(config, folder):
-    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the
-    features.
+    """Groups of the sequences in a folder, each on the timeline of its recording's features.
+
+    Returns:
+      ({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset).
     """
     data = config.data.copy_and_resolve_references()
-    # A value stands where a frame of the detector does, made of several samples or not, and is taken as it
-    # is.
+    # A value stands where a frame of the detector does, made of several samples or not, and is not changed.
     data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
     data.stride_frames *= data.samples_per_frame
     data.update(input="features", stream="", num_channels=0, samples_per_frame=1)

@@ -271,13 +271,12 @@ def _take_while_free(detection, truth, num_detections, num_truths):
 
 def _require_arguments(protocol, tious, other_recordings, devkit_keep):
     """Raises ValueError for the first argument of `evaluate_detections` that is none of its values."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
+    choices = {"protocol": (protocol, PROTOCOLS), "other_recordings": (other_recordings, OTHER_RECORDINGS)}
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f"{name} is '{value}'; it must be one of {', '.join(known)}.")
     if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
-    if other_recordings not in OTHER_RECORDINGS:
-        known = ", ".join(OTHER_RECORDINGS)
-        raise ValueError(f"other_recordings is '{other_recordings}'; it must be one of {known}.")
     if not 0 < devkit_keep <= 1:
         raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
 
