@@ -24,7 +24,7 @@ from tal_jax.systems import SYSTEMS, require_valid
 
 SHORTEST_FRAMES = 0.1  # of an action that its frames may show
 ACTION = np.dtype([("subset", object), ("seconds", float), ("frames", float), ("label", int)])
-BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # spaces and such, not those of numbers
 
 
 @contextlib.contextmanager
@@ -61,7 +61,8 @@ def check_dataset(config):
     left_out = list_files(config.data.features, SUFFIXES)[1] if config.data.features else ""
     problems = [*invalid, *filter(None, [left_out and f"Note: {left_out}"])]
     problems += annotations.absent_ignored(config.data.ignored_labels)
-    problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset.annotations)
+    problems += _subset_problems(config, dataset, annotations)
+    problems += _class_problems(config, dataset.annotations)
     shapes, of_recordings = _read_all(config, dataset)
     problems += [*of_recordings, *filter(None, common_frame_sec(dataset, shapes)[1:])]
     actions = _actions(dataset, shapes)
@@ -103,40 +104,34 @@ def _problem(require, *arguments):
 
 
 def _subset_problems(config, dataset, annotations):
-    """Sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
-    known, settings, problems = dataset.annotations, config.data, []
+    """Yields sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
+    known, settings = dataset.annotations, config.data
     subsets = {recording.subset for recording in known.recordings.values()}
     for field in ("train_subset", "test_subset", "clips_subset"):
         if settings.get(field) and settings[field] not in subsets:
             of_config = f"'{settings[field]}' of config.data.{field}"
             has = annotations.subset_names()
-            problems.append(
-                f"No recording with features has the subset {of_config}; the annotations have {has}."
-            )
-    purposes = {
-        "annotation to learn from": settings.train_subset,
-        "action to score against": settings.test_subset,
-    }
-    for purpose, subset in purposes.items():
+            yield f"No recording with features has the subset {of_config}; the annotations have {has}."
+    for field, purpose in (("train", "annotation to learn from"), ("test", "action to score against")):
+        subset = settings[f"{field}_subset"]
         if subset in subsets and not _counts(known, subset).any():
             ignored = known.subset(subset).count_ignored()
             of_ignored = f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels"
             why = of_ignored if ignored else "; annotate them"
-            problems.append(f"No recording of the subset '{subset}' has an {purpose}{why}.")
-    return problems
+            yield f"No recording of the subset '{subset}' has an {purpose}{why}."
 
 
 def _class_problems(config, annotations):
-    """Sentences on classes with several names, and on those that are not in the training or test subset."""
+    """Yields sentences on classes with several names, and on those that one of the subsets lacks."""
     alike = {}
     for name in annotations.classes:
-        alike.setdefault(_key(name), []).append(name)
-    problems = [
-        f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and "
-        "'-'; if they are one, call them alike in the annotations."
-        for names in alike.values()
-        if len(names) > 1
-    ]
+        alike.setdefault(BETWEEN_LETTERS.sub("", name.strip().casefold()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            which = (
+                f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces"
+            )
+            yield f"{which}, '_' and '-'; if they are one, call them alike in the annotations."
     train_subset, test_subset = config.data.train_subset, config.data.test_subset
     train, test = _counts(annotations, train_subset), _counts(annotations, test_subset)
     for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
@@ -145,25 +140,17 @@ def _class_problems(config, annotations):
         if in_test and not in_train and train.any():
             where = f"has {in_test} annotation(s) in the subset '{test_subset}' and none in '{train_subset}'"
             what_to_do = f"annotate it there, or {check.ignoring(config, name)}"
-            problems.append(f"The class '{name}' {where}, so it is not learnt; {what_to_do}.{meant}")
+            yield f"The class '{name}' {where}, so it is not learnt; {what_to_do}.{meant}"
         elif close and in_train and not in_test:
-            problems.append(
-                f"Note: no annotation of the subset '{test_subset}' has the class '{name}'.{meant}"
-            )
+            yield f"Note: no annotation of the subset '{test_subset}' has the class '{name}'.{meant}"
         elif not in_train and not in_test:
-            problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
-    return problems
-
-
-def _key(label):
-    """A label without what tells two spellings of one class apart: case, spaces, '_' and '-'."""
-    return BETWEEN_LETTERS.sub("", label.strip().casefold())
+            yield f"Note: no annotation of the subsets used here has the class '{name}'."
 
 
 def _close(label, classes):
     """The class that a label may be a misspelling of, by its letters; "" if there is none."""
-    letters = {"".join(filter(str.isalpha, _key(name))): name for name in classes}
-    own = "".join(filter(str.isalpha, _key(label)))
+    letters = {"".join(filter(str.isalpha, name.casefold())): name for name in classes}
+    own = "".join(filter(str.isalpha, label.casefold()))
     found = difflib.get_close_matches(own, [other for other in letters if other != own], 1, cutoff=0.75)
     return letters[found[0]] if found else ""
 
@@ -186,7 +173,7 @@ def _read_all(config, dataset):
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
-            found = check.feature_problems(features, recording, timeline, *folding)
+            found = [*check.feature_problems(features, recording, timeline, *folding)]
             if of_features:
                 constant[name] = constant_channels(features, *folding)
                 found += check.num_frames_problems(recording, len(features), timeline, settings)
@@ -213,8 +200,7 @@ def _actions(dataset, names):
 
 
 def _short_problems(classes, actions):
-    """Sentences on classes with actions so short that the frames of their recordings do not show them."""
-    problems = []
+    """Yields sentences on classes with actions so short that the frames do not show them."""
     for k, name in enumerate(classes):
         of_class = actions["frames"][(actions["label"] == k) & (actions["seconds"] > 0)]
         short = of_class[of_class < SHORTEST_FRAMES]
@@ -224,8 +210,7 @@ def _short_problems(classes, actions):
                 f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a"
             )
             least = f"tenth of a frame, the shortest takes {short.min():.2g} frames"
-            problems.append(f"{which} {least}; correct their times, or the rate of the recordings.")
-    return problems
+            yield f"{which} {least}; correct their times, or the rate of the recordings."
 
 
 def _learning_problems(config, dataset):

@@ -69,9 +69,7 @@ def _why_refused(error, argv):
 
 
 def _why_exit(error):
-    """What to exit with where the parser exits: 0 after --help and its kin, else the sentence of a config
-    file.
-    """
+    """What sys.exit takes where the parser exits: 0 after --help and its kin, or a config file's sentence."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] == app.__name__:
         return 0

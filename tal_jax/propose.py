@@ -229,10 +229,10 @@ def _actionness(dataset, name, folder):
     sequence, where = dataset.read(name), f"{folder}: recording '{name}'"
     if sequence.shape[1] != 1:
         raise DataError(f"{where} has {sequence.shape[1]} channels; a sequence of actionness has one.")
-    problems = feature_problems(sequence, dataset.annotations.recordings[name], dataset.timeline(name))
-    if problems:
+    recording, timeline = dataset.annotations.recordings[name], dataset.timeline(name)
+    for problem in feature_problems(sequence, recording, timeline):
         hint = " --config.data.stride_frames=0 spreads them evenly over the recording."
-        raise DataError(f"{where} {problems[0]}{'' if 'NaN' in problems[0] else hint}")
+        raise DataError(f"{where} {problem}{'' if 'NaN' in problem else hint}")
     low, high = sequence.min(), sequence.max()
     if low < 0 or high > 1:
         raise DataError(f"{where} has actionness from {low:g} to {high:g}; it must be from 0 to 1.")

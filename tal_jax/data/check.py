@@ -13,7 +13,7 @@ SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at whic
 
 
 def feature_problems(features, recording, timeline, samples_per_frame=1, span=0):
-    """Ends of sentences on features that are not finite, or whose number does not fit the duration.
+    """Yields ends of sentences on features that are not finite, or whose number does not fit the duration.
 
     Args:
         features: (T, C), or frames (T, H, W, C).
@@ -21,23 +21,19 @@ def feature_problems(features, recording, timeline, samples_per_frame=1, span=0)
         timeline: Timeline of the features.
         samples_per_frame, span: see `signals.constant_channels`.
     """
-    problems = []
     bad = int((~finite_rows(features)).sum()) if features.dtype.kind == "f" else 0
     if bad:
         what = "rows" if samples_per_frame == 1 and not span else "frames"
         first = place_of_first_bad(features, samples_per_frame, span)
-        problems.append(
-            f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is {first}."
-        )
+        yield f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is {first}."
     if recording.duration_sec is None:
-        return problems
+        return
     covered_sec, stride = float(timeline.to_seconds(len(features))), timeline.stride_frames
     slack_sec = 0.02 * recording.duration_sec + (2 * stride + timeline.snippet_frames) / timeline.fps
     if abs(covered_sec - recording.duration_sec) > slack_sec:
         axis = f"its {len(features)} features at {timeline.fps:g} fps and stride {stride:g}"
         covered = f"is {recording.duration_sec:.2f} s long as annotated, but {axis} cover {covered_sec:.2f} s"
-        problems.append(f"{covered}; one of the four is wrong.")
-    return problems
+        yield f"{covered}; one of the four is wrong."
 
 
 def unit_problem(dataset, names):
@@ -55,7 +51,7 @@ def unit_problem(dataset, names):
 
 
 def num_frames_problems(recording, num_features, timeline, data):
-    """[the end of a sentence on a `num_frames` that the features contradict], or [].
+    """Yields the end of a sentence on a `num_frames` that the features contradict.
 
     It is not asked of prepared frames, which are at another rate.
 
@@ -66,7 +62,7 @@ def num_frames_problems(recording, num_features, timeline, data):
         data: the fields of `config.data`.
     """
     if recording.num_frames is None:
-        return []
+        return
     if data.stride_frames and (recording.fps or data.fps):
         covered = float(timeline.to_seconds(num_features)) * timeline.fps
         slack = 0.02 * recording.num_frames + 2 * timeline.stride_frames + timeline.snippet_frames
@@ -74,9 +70,10 @@ def num_frames_problems(recording, num_features, timeline, data):
     else:  # they are spread over the recording, but each is of a frame at least
         covered = num_features * data.samples_per_frame
         wrong = covered > 1.02 * recording.num_frames + data.samples_per_frame
-    annotated = f"has {recording.num_frames} frames as annotated (num_frames)"
-    what_to_do = "correct the number, or config.data.stride_frames"
-    return [f"{annotated}, but its features are of {covered:.0f}; {what_to_do}."] if wrong else []
+    if wrong:
+        annotated = f"has {recording.num_frames} frames as annotated (num_frames)"
+        what_to_do = "correct the number, or config.data.stride_frames"
+        yield f"{annotated}, but its features are of {covered:.0f}; {what_to_do}."
 
 
 def same_time_problems(config, annotations):
@@ -160,7 +157,7 @@ def _problems(annotations, slack_sec):
 
 
 def recording_problems(recording, classes, slack_sec, duration_sec):
-    """Ends of sentences on segments that are reversed, outside the recording, or annotated twice.
+    """Yields ends of sentences on segments that are reversed, outside the recording, or annotated twice.
 
     Args:
         recording: Recording.
@@ -168,21 +165,20 @@ def recording_problems(recording, classes, slack_sec, duration_sec):
         slack_sec: by which an end may pass the duration.
         duration_sec: None if ends are not to be checked.
     """
-    problems, seen = [], set()
+    seen = set()
     actions = zip(recording.labels, recording.segments_sec, strict=True)
     rows = [(f"'{classes[label]}'", *segment) for label, segment in actions]
     rows += [("an ignored label", *segment) for segment in recording.ignored_sec]
     for label, start_sec, end_sec in rows:
         if np.isnan(start_sec + end_sec):
             continue  # a label alone
-        late = duration_sec is not None and end_sec > duration_sec + slack_sec
-        found = [
-            (end_sec <= start_sec, ": the end is not after the start."),
-            (start_sec < 0, ": it begins before the recording."),
-            (late, f": it ends after the recording, which lasts {duration_sec or 0:.2f} s."),
-            ((label, start_sec, end_sec) in seen, " more than once."),
-        ]
         here = f"has {label} from {start_sec:g} s to {end_sec:g} s"
-        problems += [f"{here}{what}" for applies, what in found if applies]
+        if end_sec <= start_sec:
+            yield f"{here}: the end is not after the start."
+        if start_sec < 0:
+            yield f"{here}: it begins before the recording."
+        if duration_sec is not None and end_sec > duration_sec + slack_sec:
+            yield f"{here}: it ends after the recording, which lasts {duration_sec:.2f} s."
+        if (label, start_sec, end_sec) in seen:
+            yield f"{here} more than once."
         seen.add((label, start_sec, end_sec))
-    return problems

@@ -109,7 +109,7 @@ def _characters(path):
 def _written(text):
     """A text of the user as it can be drawn, and the properties to draw it with: "$" begins no formula."""
     text, fonts = drawable(text)
-    return text, dict(parse_math=False, **(dict(fontfamily=fonts) if fonts else {}))
+    return text, dict(parse_math=False, fontfamily=fonts)
 
 
 def strength(score, best_score):
