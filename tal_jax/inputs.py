@@ -152,7 +152,7 @@ def _array_dataset(config, array, classes, timing):
 
 
 def _recording(name, known, timing, data):
-    """The Recording to detect in: of the test subset, as annotated (`known`, or None) but for the Timing."""
+    """The Recording to detect in, in the test subset: `known` (None: it is not annotated) with `timing`."""
     recording = known or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     said = {field: value for field, value in timing._asdict().items() if value}
     return dataclasses.replace(recording, subset=data.test_subset, **said)

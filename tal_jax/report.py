@@ -1,4 +1,4 @@
-"""What a person reads on the terminal: tables of scores and of detections."""
+"""Prints scores, detections and faults of data on the terminal, for a person to read."""
 
 from rich.console import Console
 from rich.markup import escape

@@ -4,15 +4,15 @@ devkit.
 Both match detections and ground truths of one class one to one and average precision over recall. A score is
 only worth something together with its protocol, for they differ in almost every detail:
 
-|                                             | activitynet (`eval_detection.py`) | thumos14 (`TH14evalDet`)      |
-|---------------------------------------------|-----------------------------------|-------------------------------|
-| who chooses, in turn                        | detections by falling score       | truths as listed              |
-| chosen is the free one of highest tIoU, if  | tIoU >= threshold                 | tIoU > threshold              |
-| precision at a recall                       | the best there or beyond          | the one there                 |
-| unmatched detection touching an ignored one | false positive                    | left out                      |
-| detection with end < start                  | overlaps nothing: false positive  | its ends are swapped          |
-| detection with score NaN                    | ranks first                       | ranks last                    |
-| equal tIoU, the choice falls on             | the later truth                   | the higher score              |
+|                                            | activitynet (`eval_detection.py`) | thumos14 (`TH14evalDet`) |
+|--------------------------------------------|-----------------------------------|--------------------------|
+| who chooses, in turn                       | detections by falling score       | truths as listed         |
+| chosen is the free one of highest tIoU, if | tIoU >= threshold                 | tIoU > threshold         |
+| precision at a recall                      | the best there or beyond          | the one there            |
+| unmatched, but touches an ignored interval | false positive                    | left out                 |
+| detection with end < start                 | overlaps nothing: false positive  | its ends are swapped     |
+| detection with score NaN                   | ranks first                       | ranks last               |
+| equal tIoU, the choice falls on            | the later truth                   | the higher score         |
 
 The first line matters most. The devkit gives each truth the detection of highest overlap, whatever its score.
 All others that overlap the truth are false positives, though they may have the higher scores. Where
@@ -20,7 +20,7 @@ suppression was hard, one detection of a class overlaps a truth, and the protoco
 Where it was soft, many do, and the devkit's score collapses. `devkit_keep` suppresses before the devkit
 matches; docs/data.md has figures.
 
-An ignored one is an interval with an ignored label (`Ambiguous`): neither protocol has it among the truths.
+An ignored interval has an ignored label (`Ambiguous`): neither protocol has it among the truths.
 
 A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet
 evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have
@@ -63,20 +63,20 @@ def evaluate_detections(
         tious: thresholds, above 0 and up to 1.
         protocol: "activitynet" or "thumos14", see the head of this file.
         left_out: recordings to leave out of the subset, with their ground truth and detections.
-        missing: what recordings of the subset are that `detections` has no key for: "missed", their actions
-            count as not found, as by the official evaluators; or "left out".
-        other_recordings: what detections on recordings outside the subset are: "ignored" (and counted), as by
-            AFSD's evaluator, or "false positives", as by the two official ones.
-        devkit_keep: for "thumos14": of detections of a class that overlap by this tIoU or more, above 0, the
-            best alone is scored; 1: all are, as by the devkit.
+        missing: how recordings of the subset count for which `detections` has no key: "missed", none of their
+            actions is found, as by the official evaluators; or "left out".
+        other_recordings: how detections on recordings outside the subset count: "ignored" (with their number
+            in `counts`), as by AFSD's evaluator, or "false positives", as by the two official ones.
+        devkit_keep: a tIoU above 0, for "thumos14". Of detections of a class that overlap by so much or more,
+            the best alone is scored; 1: all are, as by the devkit.
 
     Returns:
-        What evaluation.json holds, numbers in percent and thresholds as keys like "0.5": `protocol` (what one
-        needs to repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap` {class:
-        {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected), and
-        `counts`. By "thumos14" these have `detections_per_truth_found`, how many detections of its class
-        overlap a truth by more than the lowest threshold, the mean over truths that one does; from DENSE on
-        the devkit's score says little about the detector.
+        The content of evaluation.json, numbers in percent and thresholds as keys like "0.5": `protocol` (the
+        settings that repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap`
+        {class: {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected),
+        and `counts`. By "thumos14" these have `detections_per_truth_found`: the number of detections of its
+        class that overlap a truth by more than the lowest threshold, averaged over truths with one at least.
+        From DENSE on, the devkit's score says little about the detector.
 
     Raises:
         DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it
@@ -296,7 +296,7 @@ def _truth_tables(recordings, ranks):
 
 
 def _detection_table(detections, scored, ranks, classes):
-    """(D,) ROW, the detections on recordings in `scored` with a label in `classes`; the numbers of the others.
+    """(D,) ROW, the detections on recordings in `scored` with a label in `classes`; counts of the others.
 
     classes: {name: label}. ranks: as for `_truth_tables`.
     """

@@ -1,5 +1,4 @@
-"""How many of the annotated actions proposals find: the ActivityNet evaluator's AR@AN and its AUC, and recall
-at each tIoU.
+"""Recall of proposals: the ActivityNet evaluator's AR@AN and its AUC, and recall at each tIoU.
 
 An action is found if one of the proposals that count overlaps it by at least the tIoU; classes do not matter,
 and two actions may be found by one proposal. Details of `eval_proposal.py` that decide the numbers:
@@ -44,8 +43,8 @@ def evaluate_proposals(
         proposals: {recording: `tal_jax.data.proposals.Proposals`}.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions
-            count as not found; or "left out".
+        missing: how recordings of the subset count for which `proposals` has no key: "missed", none of their
+            actions is found; or "left out".
         most: the largest average number of proposals.
         ar_tious: thresholds over which recall is averaged.
         recall_tious: thresholds of the recall of all proposals.
@@ -92,9 +91,7 @@ def evaluate_proposals(
 
 
 def _best_so_far(truths_sec, proposals):
-    """(G, N): the largest tIoU of each action with the first proposal, the first two, and so on, by falling
-    score.
-    """
+    """(G, N): the largest tIoU of each of G actions with the best proposal, the best two, … the best N."""
     if proposals is None or not len(proposals.scores):
         return np.zeros((len(truths_sec), 0))
     order = np.argsort(-proposals.scores, kind="stable")

@@ -1,4 +1,4 @@
-"""Which recordings of a subset a score is of."""
+"""Chooses the recordings of a subset that are scored."""
 
 from tal_jax.errors import DataError
 
@@ -6,15 +6,15 @@ MISSING = ("missed", "left out")
 
 
 def scored_recordings(annotations, found, *, subset, left_out=(), missing="missed"):
-    """The recordings that are scored, and those for which there is nothing to score.
+    """Chooses the recordings of a subset that are scored, and finds those that were not searched for actions.
 
     Args:
         annotations: `tal_jax.data.annotations.Annotations`.
         found: dict whose keys are the recordings that were searched for actions; a value may be empty.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `found` has no key for: "missed", their actions count
-            as not found, as by the official evaluators; or "left out".
+        missing: how recordings of the subset count for which `found` has no key: "missed", none of their
+            actions is found, as by the official evaluators; or "left out".
 
     Returns:
         (recordings, absent): {name: Recording} of the scored ones in file order, and the sorted names of the
