@@ -25,54 +25,53 @@ from tal_jax.runtime.files import remove_unfinished
 from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
+FLAGS = flags.FLAGS
 MODES = ["train", "evaluate", "predict", "propose", "check_data", "extract"]
 
-_CONFIG = define_config(
-    flags.FLAGS,
+define_config(
+    FLAGS,
     "Config, by its name or its file, and after a colon the variant: sbhar:afsd, configs/sbhar.py:afsd. "
     "Any field: --config.train.epochs=3.",
 )
-_MODE = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "mode", "train", MODES, "train evaluates at its end; propose writes proposals.json for two-stage systems."
 )
-_WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir",
     "",
     "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.",
 )
-_DETECTIONS = flags.DEFINE_string(
+flags.DEFINE_string(
     "detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model."
 )
-_INPUT = flags.DEFINE_string(
+flags.DEFINE_string(
     "input",
     "",
     "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a "
     "folder of actionness, or a file of proposals.",
 )
-_DRAW = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "draw",
     "detections",
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences, as the system thresholds them.",
 )
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator", "", "Of several processes: HOST:PORT of process 0. Not needed everywhere: docs/launch.md."
+flags.DEFINE_string(
+    "coordinator", "", "HOST:PORT of process 0, of several; not on TPU pods, not under Slurm: docs/launch.md."
 )
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
-_JOIN_TIMEOUT_SEC = flags.DEFINE_integer(
-    "join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1
-)
+flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
+flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
+flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1)
 
 
 def run_mode(config):
     """Runs --mode with a config; returns the exit code."""
-    mode, first = _MODE.value, distributed.is_first()
-    name = "scored_detections" if _DETECTIONS.value else config.name
-    workdir = _WORKDIR.value or os.path.join("runs", name)
+    mode, first = FLAGS.mode, distributed.is_first()
+    name = "scored_detections" if FLAGS.detections else config.name
+    workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
     require_valid(config, training=mode == "train")
-    if mode != "check_data" and not _DETECTIONS.value:
+    if mode != "check_data" and not FLAGS.detections:
         log.info("%s", devices.describe_devices())
         if unused := devices.unused_accelerator():
             log.warning("%s", unused)
@@ -80,10 +79,10 @@ def run_mode(config):
         devices.keep_compiled()
     functions = {
         "train": lambda: train.train(config, workdir),
-        "evaluate": lambda: evaluate.evaluate(config, workdir, _DETECTIONS.value),
-        "propose": lambda: propose.propose(config, workdir, _INPUT.value),
-        "predict": lambda: predict.predict(config, workdir, _INPUT.value, _DRAW.value),
-        "extract": lambda: extract.extract(config, workdir, _INPUT.value),
+        "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections),
+        "propose": lambda: propose.propose(config, workdir, FLAGS.input),
+        "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw),
+        "extract": lambda: extract.extract(config, workdir, FLAGS.input),
         "check_data": lambda: check_dataset(config) if first else None,
     }
     alone = mode in ("train", "evaluate", "propose")
@@ -107,15 +106,15 @@ def main(_):
     again.
     """
     try:
-        distributed.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _JOIN_TIMEOUT_SEC.value)
+        distributed.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.join_timeout_sec)
         if not distributed.is_first():  # the first one says what concerns all
             log.setLevel(logging.CRITICAL)
-        code = run_mode(_CONFIG.value)
+        code = run_mode(FLAGS.config)
         distributed.wait()
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")
     except Exception as error:
-        then = ": it goes on from the last checkpoint, which is whole" if _MODE.value == "train" else ""
+        then = ": it goes on from the last checkpoint, which is whole" if FLAGS.mode == "train" else ""
         full = devices.why_full(error, then)
         if full or isinstance(error, (DataError, TrainingError, OSError)):
             distributed.leave(1, f"Error: {full or sentence_of(error)}")

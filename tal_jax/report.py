@@ -2,7 +2,7 @@
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from tal_jax.errors import plain
 from tal_jax.evaluation.detection import DENSE
@@ -13,10 +13,8 @@ NUMBERS = ("1", "5", "10", "50", "100")  # of proposals, in the table of average
 
 def _table(title, *columns):
     """A Table with these columns."""
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="left" if column in LEFT else "right")
-    return table
+    headers = [Column(column, justify="left" if column in LEFT else "right") for column in columns]
+    return Table(*headers, title=title)
 
 
 def _say(line):
