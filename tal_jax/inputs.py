@@ -62,12 +62,12 @@ def input_datasets(config, source, classes, timing=Timing()):
     known = known_recordings(config, classes)
     if path.exists():
         files = _input_files(path, config.data.input)
-        prefix = config.data.file_prefix
-        named = {f.stem if f.stem in known else f.stem.removeprefix(prefix): f for f in files}
-        if len(named) < len(files):
+        prefix, stems = config.data.file_prefix, [file.stem for file in files]
+        names = [stem if stem in known else stem.removeprefix(prefix) for stem in stems]
+        if len({*names}) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
         make = functools.partial(_file_dataset, config, classes=classes, known=known, timing=timing)
-        return {name: functools.partial(make, file, name) for name, file in named.items()}
+        return {name: functools.partial(make, file, name) for name, file in zip(names, files, strict=True)}
     if source not in known:
         kinds = "neither a file, nor a folder, nor a recording of the config's data set"
         raise DataError(f"--input={source} is {kinds}.")

@@ -121,6 +121,6 @@ def _write(run, folder, name, found):
     log.info("Written: %s.json, .png", folder / name)
 
 
-def key_frames(frames, count=12):
-    """`count` frames (count, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
-    return frames[[int((i + 0.5) * len(frames) / count) for i in range(count)]]
+def key_frames(frames):
+    """12 frames (12, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
+    return frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]]

@@ -8,6 +8,7 @@ from tal_jax.errors import plain
 from tal_jax.evaluation.detection import DENSE
 
 LEFT = ("", "class", "what")  # columns of texts; the others are of numbers, on the right
+MOST_DETECTIONS = 40  # in the table of a recording
 NUMBERS = ("1", "5", "10", "50", "100")  # of proposals, in the table of average recall
 
 
@@ -71,14 +72,13 @@ def print_evaluation(result, path):
         Console().print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 
 
-def print_detections(name, detections, min_score=0.0, most=40):
-    """Prints the detections of a recording in the order of time.
+def print_detections(name, detections, min_score=0.0):
+    """Prints the detections of a recording in the order of time, at most MOST_DETECTIONS, the best ones.
 
     Args:
       name: of the recording.
       detections: [{"label", "segment": [start_sec, end_sec], "score"}].
       min_score: those with a lower score are not shown.
-      most: at most so many are shown, the best ones.
     """
     name, ranked = plain(name), sorted(detections, key=lambda d: -d["score"])
     shown = [d for d in ranked if d["score"] >= min_score]
@@ -90,9 +90,9 @@ def print_detections(name, detections, min_score=0.0, most=40):
         )
         _say(f"{name}: {count}{best}{hint}.")
         return
-    left_out = f", the {most} best of {len(shown)}" if len(shown) > most else ""
+    left_out = f", the {MOST_DETECTIONS} best of {len(shown)}" if len(shown) > MOST_DETECTIONS else ""
     table = _table(f"{escape(name)}{left_out}", "start (s)", "end (s)", "what", "score")
-    for d in sorted(shown[:most], key=lambda d: d["segment"]):
+    for d in sorted(shown[:MOST_DETECTIONS], key=lambda d: d["segment"]):
         start, end = d["segment"]
         table.add_row(f"{start:.2f}", f"{end:.2f}", escape(d["label"]), f"{d['score']:.2f}")
     Console().print(table)

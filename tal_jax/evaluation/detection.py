@@ -195,13 +195,13 @@ def thumos14_ap(found, truths, ignored, tious):
 
 def _suppressed(found, keep):
     """(D,) ROW of one class: of detections that overlap by `keep` or more in a recording, the best alone."""
-    if keep == 1 or not len(found):
+    if keep == 1:
         return found
     scores = np.where(np.isnan(found["score"]), -np.inf, found["score"])
-    segments_sec, kept = _with_sorted_ends(found)["segment_sec"], []
-    starts = np.unique(found["recording"], return_index=True)[1]
-    for rows in np.split(np.arange(len(found)), starts[1:]):
-        kept.append(rows[hard_nms(segments_sec[rows], scores[rows], keep)])
+    segments_sec = _with_sorted_ends(found)["segment_sec"]
+    _, starts = np.unique(found["recording"], return_index=True)
+    of_recordings = np.split(np.arange(len(found)), starts[1:])
+    kept = [rows[hard_nms(segments_sec[rows], scores[rows], keep)] for rows in of_recordings]
     return found[np.sort(np.concatenate(kept))]
 
 

@@ -122,9 +122,9 @@ def on_white(color, opacity):
     return 1 - opacity * (1 - np.array(matplotlib.colors.to_rgb(color)))
 
 
-def tick_step_sec(duration_sec, most_ticks=13):
-    """The smallest round step (a day, if none is) that gives at most `most_ticks` ticks."""
-    return next((step for step in TICK_STEPS_SEC if duration_sec / step < most_ticks), TICK_STEPS_SEC[-1])
+def tick_step_sec(duration_sec):
+    """The smallest round step (a day, if none is) that gives at most 13 ticks."""
+    return next((step for step in TICK_STEPS_SEC if duration_sec / step < 13), TICK_STEPS_SEC[-1])
 
 
 def clock(time_sec, duration_sec):

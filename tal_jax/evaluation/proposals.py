@@ -21,21 +21,11 @@ from tal_jax.data.annotations import require_times
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.segments import tiou_matrix
 
-AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))
+AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))  # over which recall is averaged
 RECALL_TIOUS = tuple(np.arange(1, 10) / 10)
 
 
-def evaluate_proposals(
-    annotations,
-    proposals,
-    *,
-    subset,
-    left_out=(),
-    missing="missed",
-    most=100,
-    ar_tious=AR_TIOUS,
-    recall_tious=RECALL_TIOUS,
-):
+def evaluate_proposals(annotations, proposals, *, subset, left_out=(), missing="missed", most=100):
     """Scores proposals against the ground truth of one subset.
 
     Args:
@@ -46,8 +36,6 @@ def evaluate_proposals(
         missing: how recordings of the subset count for which `proposals` has no key: "missed", none of their
             actions is found; or "left out".
         most: the largest average number of proposals.
-        ar_tious: thresholds over which recall is averaged.
-        recall_tious: thresholds of the recall of all proposals.
 
     Returns:
         Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area
@@ -71,14 +59,14 @@ def evaluate_proposals(
     others = sum(len(proposals[name].scores) for name in recordings.keys() & proposals.keys() - truths.keys())
     # (100,), (G of all, 100)
     average_numbers, reached = _reached([*found.values()], scored + others, most)
-    average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in ar_tious], axis=0)
+    average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in AR_TIOUS], axis=0)
     area = np.trapezoid(average_recall, average_numbers)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
     return {
         "ar": {f"{n:.6g}": float(value) for n, value in zip(average_numbers, average_recall, strict=True)},
         "auc": float(area / average_numbers[-1]),
-        "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in recall_tious},
-        "ar_tious": [float(tiou) for tiou in ar_tious],
+        "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in RECALL_TIOUS},
+        "ar_tious": [float(tiou) for tiou in AR_TIOUS],
         "counts": {
             "recordings": len(truths),
             "recordings_without_proposals": sum(not best.shape[1] for best in found.values()),
