@@ -1,9 +1,10 @@
 """Errors that the user can correct: main.py says them in one sentence, without a traceback."""
 
 import logging
-import unicodedata
+import re
 
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, what separates lines
+# control characters, what separates lines, halves of characters
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class DataError(ValueError):
@@ -38,14 +39,8 @@ def plain(text):
     """A text on one line, with control characters and halves of characters written out: "\\x1b" for an
     escape.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in UNPRINTABLE
-        else character
-        for character in text.replace("\n", " ")
-    )
+    text = text.replace("\n", " ")
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def sentence_of(error):
