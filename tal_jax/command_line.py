@@ -69,7 +69,7 @@ def _why_refused(error, argv):
 
 
 def _why_exit(error):
-    """What sys.exit takes where the parser exits: 0 after --help and its kin, or a config file's sentence."""
+    """0 where --help or its kin ends the parser, else a sentence: the config file ends the program."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] == app.__name__:
         return 0

@@ -14,7 +14,7 @@ from tal_jax.data.annotations import require_times
 from tal_jax.data.check import truth_problems
 from tal_jax.data.detections_file import read_detections_of, times_problem, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
-from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
+from tal_jax.data.recording_scores import best_classes, label_recordings, require_labels
 from tal_jax.data.streams import aligned
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError
@@ -288,26 +288,3 @@ def path_of(workdir, settings):
     if suffix and settings.devkit_keep != 1:
         suffix += f"_keep{float(settings.devkit_keep)}"
     return pathlib.Path(workdir) / f"evaluation{suffix}.json"
-
-
-def label_recordings(results, best):
-    """Gives all detections of a recording its best class, and multiplies their scores by that class's score.
-
-    As published for ActivityNet.
-
-    Args:
-      results: as `Detector.detect` returns them.
-      best: as `best_classes` returns them.
-
-    Returns:
-      The labelled results.
-
-    Raises:
-      DataError: `best` lacks a recording, or has a negative score of it.
-    """
-    require_recordings(best, results)
-    require_positive({name: best[name][1] for name in results}, results)
-    return {
-        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
-        for name, detections in results.items()
-    }

@@ -14,7 +14,7 @@ from tal_jax import evaluate, propose
 from tal_jax.data import proposals, recording_scores
 from tal_jax.data.names import match_names
 from tal_jax.data.proposal_files import read_blocks
-from tal_jax.data.recording_scores import best_classes
+from tal_jax.data.recording_scores import best_classes, label_recordings
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.inputs import Timing, input_datasets, known_recordings
@@ -142,7 +142,7 @@ class TrainedRun:
         """The detections of the recording `name`, as `detect` returns them. streams: see `streams`."""
         results = self.detector.detect(streams, [name])
         if self._best is not None and streams[0].dataset.recording_scores is None:
-            results = evaluate.label_recordings(results, self._best)
+            results = label_recordings(results, self._best)
         return results[name]
 
     @functools.cached_property

@@ -78,6 +78,29 @@ def require_labels(path, names, classes):
     require_positive({name: best[name][1] for name in names}, names)
 
 
+def label_recordings(results, best):
+    """Gives all detections of a recording its best class, and multiplies their scores by that class's score.
+
+    As published for ActivityNet.
+
+    Args:
+      results: as `Detector.detect` returns them.
+      best: as `best_classes` returns them.
+
+    Returns:
+      The labelled results.
+
+    Raises:
+      DataError: `best` lacks a recording, or has a negative score of it.
+    """
+    require_recordings(best, results)
+    require_positive({name: best[name][1] for name in results}, results)
+    return {
+        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
+        for name, detections in results.items()
+    }
+
+
 def require_positive(scores, names):
     """Raises DataError for a negative score, since the scores of detections are multiplied by it.
 
