@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import unicodedata
 
 from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
@@ -46,7 +45,7 @@ def is_printable(text):
     """Whether a text has no control character, no line separator and no half of a character: a terminal shows
     it as it is.
     """
-    return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
+    return not UNPRINTABLE.search(text)
 
 
 def match_names(names, known):

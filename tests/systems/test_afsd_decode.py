@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax import detect, evaluate
+from tal_jax import detect
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.features import Dataset, Timeline, data_config
-from tal_jax.data.recording_scores import best_classes
+from tal_jax.data.recording_scores import best_classes, label_recordings
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import CHOICES, READINGS, afsd_config, reading
@@ -241,7 +241,7 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
         )
         probabilities = case.info["video_level_scores"][key]
         best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
-        assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])
+        assert_same_detections(case, label_recordings({key: detections}, best)[key], golden[key])
 
 
 def by_hand_outputs(auxiliary=True):
@@ -338,11 +338,11 @@ def test_every_detection_gets_the_recordings_first_class(tmp_path):
     path = tmp_path / "scores.json"
     path.write_text('{"class": ["a", "b", "c"], "results": {"v": [0.2, 0.7, 0.1]}}')
     results = {"v": [{"label": "action", "segment": [1.0, 2.0], "score": score} for score in (0.5, 0.1)]}
-    found = evaluate.label_recordings(results, best_classes(path))["v"]
+    found = label_recordings(results, best_classes(path))["v"]
     assert [d["label"] for d in found] == ["b", "b"]
     np.testing.assert_allclose([d["score"] for d in found], [0.35, 0.07])
     with pytest.raises(DataError, match="recording_scores lacks 1 of 1 recordings; the first is 'w'"):
-        evaluate.label_recordings({"w": []}, {})
+        label_recordings({"w": []}, {})
     path.write_text('{"results": {"v": []}}')
     with pytest.raises(DataError, match="scores.json must hold"):
         best_classes(path)
