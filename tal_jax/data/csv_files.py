@@ -1,23 +1,13 @@
 """CSV files as programs and sensors write them, read fast, and a cell at a time where one must be named."""
 
 import codecs
-import dataclasses
 import re
 
 import numpy as np
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.csv_layout import (
-    COMMENTS,
-    HEAD_BYTES,
-    Line,
-    cells_of,
-    find_layout,
-    is_null,
-    is_number,
-    text_of,
-)
+from tal_jax.data.csv_layout import COMMENTS, HEAD_BYTES, Line, find_layout, is_number, kind_of, text_of
 from tal_jax.data.tables import signal_of
 
 COMMENT_BYTES = tuple(mark.encode() for mark in COMMENTS)
@@ -31,7 +21,7 @@ def read_csv(path, data):
         data: the fields of `config.data`: `csv_columns`, `csv_skip_lines`, `csv_time_column`.
 
     Returns:
-        tables.Signal.
+        tables.FeatureFile.
 
     Raises:
         ValueError: what cannot be read, and why: the end of a sentence about the file.
@@ -39,30 +29,26 @@ def read_csv(path, data):
     content = _utf8(path.read_bytes())
     layout = find_layout(content, data.csv_skip_lines)
 
-    def read(numbers, texts):
+    def read(columns):
         try:
-            return _read_fast(content, layout, numbers, texts)
+            return _read_fast(content, layout, columns)
         except pyarrow.ArrowInvalid:
-            return _read_slowly(content, layout, numbers, texts)
+            return _read_slowly(content, layout, columns)
 
-    return signal_of(
-        layout.columns, data, read, lambda row: f"line {_line_of(content, layout, row)}", layout.notes
-    )
+    def place(row):
+        numbers = (line.number for i, line in enumerate(_lines(content, layout)) if i == row)
+        return f"line {next(numbers, layout.start_line)}"
+
+    return signal_of(layout.columns, data, read, place, layout.notes)
 
 
 def _utf8(content):
     """The bytes without a byte-order mark, of UTF-16 as UTF-8. Names in other codes are read as Latin-1."""
-    for mark, code in (
-        (codecs.BOM_UTF8, None),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if content.startswith(mark):
-            content = content[len(mark) :]
-            return content.decode(code).encode() if code else content
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16").encode()
     if b"\0" in content[:HEAD_BYTES]:
         raise ValueError("it is no text")
-    return content
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def _samples(content, layout):
@@ -77,57 +63,63 @@ def _samples(content, layout):
     return body
 
 
-def _read_fast(content, layout, numbers, texts):
-    """{column: (T,) float64, or array of texts}, as pyarrow reads it. Raises ArrowInvalid."""
-    names = [f"f{i}" for i in range(len(layout.columns))]
-    types = {names[i]: pyarrow.float64() for i in numbers} | {names[i]: pyarrow.string() for i in texts}
+def _read_fast(content, layout, columns):
+    """{Column: (T,) float64, or an array of texts for one of times}, by pyarrow. Raises ArrowInvalid."""
+    types = {"number": pyarrow.float64(), "empty": pyarrow.float64(), "time": pyarrow.string()}
     body = _samples(content, layout)
     longest = max(map(len, bytes(body[:HEAD_BYTES]).splitlines()), default=0)
     table = pyarrow.csv.read_csv(
         pyarrow.BufferReader(pyarrow.py_buffer(body)),
-        pyarrow.csv.ReadOptions(column_names=names, block_size=max(1 << 20, 16 * longest)),
+        pyarrow.csv.ReadOptions(
+            column_names=list(map(str, layout.columns)), block_size=max(1 << 20, 16 * longest)
+        ),
         pyarrow.csv.ParseOptions(delimiter=layout.delimiter or ","),
         pyarrow.csv.ConvertOptions(
-            column_types=types,
-            include_columns=[names[i] for i in (*numbers, *texts)],
+            column_types={str(column): types[column.kind] for column in columns},
+            include_columns=list(map(str, columns)),
             decimal_point=layout.decimal,
             strings_can_be_null=True,
             check_utf8=False,
         ),
     )
-    return {i: table[names[i]] if i in texts else table[names[i]].to_numpy() for i in (*numbers, *texts)}
+    found = {column: table[str(column)] for column in columns}
+    return {
+        column: values if column.kind == "time" else values.to_numpy() for column, values in found.items()
+    }
 
 
-def _rows(content, layout):
-    """Every sample as a Line with its cells; blank lines and comments are none."""
+def _lines(content, layout):
+    """Every sample as a Line with its cells, in order; blank lines and comments are none."""
     for number, raw in enumerate(content[layout.start :].splitlines(), layout.start_line):
         if raw.strip() and not raw.lstrip().startswith(COMMENT_BYTES):
-            line = Line(number, 0, text_of(raw))
-            yield dataclasses.replace(line, cells=cells_of(line, layout.delimiter))
+            yield Line(number, 0, text_of(raw)).split(layout.delimiter)
 
 
-def _read_slowly(content, layout, numbers, texts):
-    """As `_read_fast`, a cell at a time. Raises ValueError that names the first line that is no sample."""
-    found = {i: [] for i in (*numbers, *texts)}
-    for line in _rows(content, layout):
+def _read_slowly(content, layout, columns):
+    """{Column: (T,) float64, or an array of texts for one of times}, read a cell at a time.
+
+    Raises ValueError that names the first line that is no sample.
+    """
+    found = {column: [] for column in columns}
+    for line in _lines(content, layout):
         if len(line.cells) != len(layout.columns):
             raise ValueError(
                 f"{line} has {len(line.cells)} cells, those before it have {len(layout.columns)}"
             )
-        for i in numbers:
-            cell = line.cells[i]
-            if not is_null(cell) and not is_number(cell, layout.decimal):
-                column = layout.columns[i].label(i)
+        for column, values in found.items():
+            cell = line.cells[column.position - 1]
+            if kind_of(cell, layout.decimal) == "empty":
+                values.append(None)
+            elif column.kind == "time":
+                values.append(cell)
+            elif is_number(cell, layout.decimal):
+                values.append(float(cell.replace(",", ".")))
+            else:
                 raise ValueError(
                     f"line {line.number} has '{cell:.40}' in {column}, which is no number; correct the line, "
                     "or choose other columns with config.data.csv_columns"
                 )
-            found[i].append(np.nan if is_null(cell) else float(cell.replace(",", ".")))
-        for i in texts:
-            found[i].append(None if is_null(line.cells[i]) else line.cells[i])
-    return {i: pyarrow.array(found[i], pyarrow.string()) if i in texts else np.array(found[i]) for i in found}
-
-
-def _line_of(content, layout, row):
-    """Number of the line of sample `row`, from 0."""
-    return next((line.number for i, line in enumerate(_rows(content, layout)) if i == row), layout.start_line)
+    return {
+        column: pyarrow.array(values, pyarrow.string()) if column.kind == "time" else np.array(values, float)
+        for column, values in found.items()
+    }

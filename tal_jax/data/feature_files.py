@@ -9,35 +9,13 @@ import numpy as np
 
 from tal_jax.data.csv_files import read_csv
 from tal_jax.data.streams import common_length, cut_note
-from tal_jax.data.tables import read_table
+from tal_jax.data.tables import FeatureFile, read_table
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import list_files
 
 log = logging.getLogger(__name__)
 
 NAMED_STREAMS = (("feat_spa", "feat_tem"), ("rgb", "flow"))  # of ECM's files, which are (C, T); and (T, C)
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureFile:
-    """What one file, or a pair of files of two streams, holds.
-
-    Attributes:
-        array: (T, C) float, T and C at least 1.
-        rows: T of the longer of two streams; 0: T of `array`.
-        widths: channels of each stream that the file names; empty for an array whose streams are not told.
-        times_sec: (T,) float64, increasing from 0, of rows that have time stamps.
-        rate: rows a second, of a file that says so without time stamps.
-        notes: what was left out, cut or found in it, by kind: ends of sentences that begin with the
-            recording.
-    """
-
-    array: np.ndarray
-    rows: int = 0
-    widths: tuple = ()
-    times_sec: np.ndarray | None = None
-    rate: float | None = None
-    notes: dict = dataclasses.field(default_factory=dict)
 
 
 def read_features(path, data):
@@ -217,20 +195,12 @@ def _extra(package, path, extra):
         ) from error
 
 
-def _table(reader):
-    def read(path, data):
-        signal = reader(path, data)
-        return FeatureFile(signal.samples, times_sec=signal.times_sec, notes=signal.notes)
-
-    return read
-
-
 READERS = {
     ".npy": _read_npy,
     ".npz": _read_npz,
-    ".csv": _table(read_csv),
-    ".parquet": _table(read_table),
-    ".feather": _table(read_table),
+    ".csv": read_csv,
+    ".parquet": read_table,
+    ".feather": read_table,
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".wav": _read_wav,
