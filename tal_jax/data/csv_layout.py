@@ -205,7 +205,7 @@ def _is_sample(cells, kinds, decimal):
 
 
 def _as_names(line, kinds, decimal):
-    """The Line with one cell a column, or None if it does not name the columns.
+    """[the Line with one cell a column], or [] if it does not name the columns.
 
     A comma at the end of the names or of the samples alone counts for nothing.
     """
@@ -215,8 +215,8 @@ def _as_names(line, kinds, decimal):
     if len(cells) == width - 1 and kinds[-1] == "empty":
         cells.append("")
     if len(cells) != width or any(is_number(cell, decimal) for cell in cells) or not any(cells):
-        return None
-    return line._replace(cells=tuple(cells))
+        return []
+    return [line._replace(cells=tuple(cells))]
 
 
 def _names_above(rows, first, kinds, decimal):
@@ -226,14 +226,13 @@ def _names_above(rows, first, kinds, decimal):
         named = _as_names(line, kinds, decimal)
         if not named or (names and len(kinds) == 1):
             break
-        names.insert(0, named)
+        names = named + names
     if names or not first or len(rows[first - 1].cells) != len(kinds) - 1:
         return names
     if not all(line.cells[0] == str(i) for i, line in enumerate(rows[first:], 1)):
         return []
     line = rows[first - 1]  # R names its rows, not their column
-    named = _as_names(line._replace(cells=("", *line.cells)), kinds, decimal)
-    return [named] if named else []
+    return _as_names(line._replace(cells=("", *line.cells)), kinds, decimal)
 
 
 def _names_in_comment(lines, sample, delimiter, kinds, decimal):
@@ -241,9 +240,8 @@ def _names_in_comment(lines, sample, delimiter, kinds, decimal):
     above = [line for line in lines if line.number < sample.number][-1:]
     if not above or not above[0].text.lstrip().startswith(COMMENTS):
         return []
-    comment = above[0]._replace(text=above[0].text.lstrip("#%/ \t")).split(delimiter)
-    named = _as_names(comment, kinds, decimal)
-    return [named] if named else []
+    comment = above[0]._replace(text=above[0].text.lstrip("#%/ \t"))
+    return _as_names(comment.split(delimiter), kinds, decimal)
 
 
 def _is_names(line, rest):

@@ -73,13 +73,8 @@ def signal_of(columns, data, read, place, notes):
         channels = [column for column in channels if not _left_out(columns, column, values[column], notes)]
     if not channels:
         raise ValueError(f"none of its columns is a channel; {SET_COLUMNS}")
-    if (
-        time
-        and time.kind == "number"
-        and unit == ""
-        and not data.csv_time_column
-        and is_row_number(values[time])
-    ):
+    counts_rows = time and time.kind == "number" and is_row_number(values[time])
+    if counts_rows and unit == "" and not data.csv_time_column:
         _note_row_number(time, notes)
         time = None
     samples = np.empty((len(values[channels[0]]), len(channels)), np.float32)
@@ -109,14 +104,11 @@ def signal_of(columns, data, read, place, notes):
 
 def _channels(columns, time, notes):
     """All Columns that may be channels: no time stamps. Raises ValueError for one of labels."""
-    times = [
-        column
-        for column in columns
-        if column != time and (is_time_name(column.name) or column.kind == "time")
-    ]
+    others = [column for column in columns if column != time]
+    times = [column for column in others if is_time_name(column.name) or column.kind == "time"]
     if times:  # csv_time_column names another one, or none
         notes["other times"] = f"has times in {times[0]} that are not read"
-    channels = [column for column in columns if column != time and column not in times]
+    channels = [column for column in others if column not in times]
     for column in channels:
         if column.kind == "number" and is_label_name(column.name):
             raise ValueError(f"{column} holds labels by its name, which give the answer away; {SET_COLUMNS}")
