@@ -3,7 +3,6 @@
 import codecs
 import re
 
-import numpy as np
 import pyarrow
 import pyarrow.csv
 
@@ -30,10 +29,11 @@ def read_csv(path, data):
     layout = find_layout(content, data.csv_skip_lines)
 
     def read(columns):
+        types = {str(c): pyarrow.string() if c.kind == "time" else pyarrow.float64() for c in columns}
         try:
-            return _read_fast(content, layout, columns)
+            return _read_fast(content, layout, types)
         except pyarrow.ArrowInvalid:
-            return _read_slowly(content, layout, columns)
+            return pyarrow.table(_read_slowly(content, layout, columns), pyarrow.schema(types))
 
     def place(row):
         numbers = (line.number for i, line in enumerate(_lines(content, layout)) if i == row)
@@ -63,29 +63,22 @@ def _samples(content, layout):
     return body
 
 
-def _read_fast(content, layout, columns):
-    """{Column: (T,) float64, or an array of texts for one of times}, by pyarrow. Raises ArrowInvalid."""
-    types = {"number": pyarrow.float64(), "empty": pyarrow.float64(), "time": pyarrow.string()}
-    body = _samples(content, layout)
+def _read_fast(content, layout, types):
+    """A pyarrow Table of the columns, {text of a Column: pyarrow type}. Raises ArrowInvalid."""
+    body, names = _samples(content, layout), [str(column) for column in layout.columns]
     longest = max(map(len, bytes(body[:HEAD_BYTES]).splitlines()), default=0)
-    table = pyarrow.csv.read_csv(
+    return pyarrow.csv.read_csv(
         pyarrow.BufferReader(pyarrow.py_buffer(body)),
-        pyarrow.csv.ReadOptions(
-            column_names=list(map(str, layout.columns)), block_size=max(1 << 20, 16 * longest)
-        ),
+        pyarrow.csv.ReadOptions(column_names=names, block_size=max(1 << 20, 16 * longest)),
         pyarrow.csv.ParseOptions(delimiter=layout.delimiter or ","),
         pyarrow.csv.ConvertOptions(
-            column_types={str(column): types[column.kind] for column in columns},
-            include_columns=list(map(str, columns)),
+            column_types=types,
+            include_columns=list(types),
             decimal_point=layout.decimal,
             strings_can_be_null=True,
             check_utf8=False,
         ),
     )
-    found = {column: table[str(column)] for column in columns}
-    return {
-        column: values if column.kind == "time" else values.to_numpy() for column, values in found.items()
-    }
 
 
 def _lines(content, layout):
@@ -96,30 +89,26 @@ def _lines(content, layout):
 
 
 def _read_slowly(content, layout, columns):
-    """{Column: (T,) float64, or an array of texts for one of times}, read a cell at a time.
+    """{text of a Column: list of its numbers, or of texts of times; None is missing}, a cell at a time.
 
     Raises ValueError that names the first line that is no sample.
     """
-    found = {column: [] for column in columns}
+    found = {str(column): [] for column in columns}
     for line in _lines(content, layout):
         if len(line.cells) != len(layout.columns):
             raise ValueError(
                 f"{line} has {len(line.cells)} cells, those before it have {len(layout.columns)}"
             )
-        for column, values in found.items():
+        for column in columns:
             cell = line.cells[column.position - 1]
             if kind_of(cell, layout.decimal) == "empty":
-                values.append(None)
-            elif column.kind == "time":
-                values.append(cell)
-            elif is_number(cell, layout.decimal):
-                values.append(float(cell.replace(",", ".")))
-            else:
+                cell = None
+            elif column.kind != "time" and not is_number(cell, layout.decimal):
                 raise ValueError(
                     f"line {line.number} has '{cell:.40}' in {column}, which is no number; correct the line, "
                     "or choose other columns with config.data.csv_columns"
                 )
-    return {
-        column: pyarrow.array(values, pyarrow.string()) if column.kind == "time" else np.array(values, float)
-        for column, values in found.items()
-    }
+            elif column.kind != "time":
+                cell = float(cell.replace(",", "."))
+            found[str(column)].append(cell)
+    return found

@@ -254,43 +254,33 @@ def _is_names(line, rest):
     Raises:
         ValueError: nobody can tell.
     """
-    if not rest or not (_counts(line.cells) or not line.cells[0]):
+    cells, whole = line.cells, [all(map(_is_whole, row)) for row in rest]
+    if not rest or (cells[0] and not _counts(cells)):
         return False
-    found = _are_names(line.cells, rest)
-    if found is None:
-        what = "names" if len(line.cells) > 1 else "a name"
-        what += " or a sample" if line.cells[0] else " or a sample without its first value"
-        raise ValueError(f"{line} may be {what}; {SET_SKIP}: {line.number} or {line.number - 1}")
-    return found
+    if not cells[0]:
+        from_0, from_1 = (all(row[0] == str(i + start) for i, row in enumerate(rest)) for start in (0, 1))
+        if from_0 or (from_1 and len(rest) > 1) or (len(cells) > 1 and _counts(cells[1:])):
+            return True
+    elif len(cells) == 1:
+        if not cells[0].isdecimal():  # 0.0 above numbers of its own form
+            return False
+        if not all(whole):
+            return not any(whole)
+    elif cells == tuple(map(str, range(len(cells)))):  # as pandas does it
+        return True
+    elif cells in rest:  # it is a sample elsewhere
+        return False
+    elif not any(whole) and (len(cells) > 2 or cells[0].isdecimal()):
+        return True
+    what = "names" if len(cells) > 1 else "a name"
+    what += " or a sample" if cells[0] else " or a sample without its first value"
+    raise ValueError(f"{line} may be {what}; {SET_SKIP}: {line.number} or {line.number - 1}")
 
 
 def _counts(cells):
     """Whether cells are 0, 1, 2 … or 1, 2, 3 …, all of them alike: whole, or with a zero after the point."""
     forms = ((start, end) for start in (0, 1) for end in ("", ".0"))
     return any(cells == tuple(f"{i + start}{end}" for i in range(len(cells))) for start, end in forms)
-
-
-def _are_names(cells, rest):
-    """Whether the cells of a line that counts, or begins with an empty one, are names; None: nobody can tell.
-
-    Args:
-        cells: of this line.
-        rest: cells of the lines below it.
-    """
-    if not cells[0]:
-        from_0, from_1 = (all(row[0] == str(i + start) for i, row in enumerate(rest)) for start in (0, 1))
-        indexed = from_0 or (from_1 and len(rest) > 1)
-        return True if indexed or (len(cells) > 1 and _counts(cells[1:])) else None
-    whole = [all(_is_whole(cell) for cell in row) for row in rest]
-    if len(cells) == 1:
-        if not cells[0].isdecimal():  # 0.0 above numbers of its own form
-            return False
-        return None if all(whole) else not any(whole)
-    if cells == tuple(map(str, range(len(cells)))):  # as pandas does it
-        return True
-    if cells in rest:  # it is a sample elsewhere
-        return False
-    return None if any(whole) or (len(cells) == 2 and not cells[0].isdecimal()) else True
 
 
 def _is_whole(cell):

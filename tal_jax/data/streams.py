@@ -64,9 +64,10 @@ def told_once():
 
 
 def cut_note(lengths):
-    """What is done with two streams that have so many rows: the end of a sentence about their recording."""
-    rows = f"{lengths[0]} and {lengths[1]} rows"
-    return f"has two streams that differ in length, {rows}; both are cut to the shorter"
+    """The end of a sentence about a recording whose two streams have so many rows: how they are cut."""
+    return "has two streams that differ in length, {} and {} rows; both are cut to the shorter".format(
+        *lengths
+    )
 
 
 def common_length(lengths, name, place):
@@ -101,16 +102,15 @@ def chosen_stream(signal, stream, widths, where):
     Raises:
         DataError: the file holds one stream alone, or C is odd and the widths are not known.
     """
+    field = f"config.data.stream is '{stream}'"
     if len(widths) == 1:
         raise DataError(
             f"{where} holds the stream rgb alone; leave config.data.stream empty, it is '{stream}'."
         )
-    channels = signal.shape[-1]
-    if not widths and channels % 2:
+    first, odd = (widths[0], 0) if widths else divmod(signal.shape[-1], 2)
+    if odd:
         raise DataError(
-            f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is "
-            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and "
-            f"'flow'."
+            f"{where} has {signal.shape[-1]} channels, which are no two halves of one width; {field}, keep the "
+            "streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
         )
-    first = widths[0] if widths else channels // 2
     return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

@@ -8,17 +8,8 @@ import pyarrow
 import pyarrow.feather
 import pyarrow.parquet
 
-from tal_jax.data.table_columns import (
-    ROWS_TO_TELL,
-    Column,
-    chosen_columns,
-    grows_all_along,
-    is_index_name,
-    is_label_name,
-    is_row_number,
-    is_time_name,
-    lost_rows,
-)
+from tal_jax.data import table_columns
+from tal_jax.data.table_columns import Column, is_row_number, is_time_name
 from tal_jax.data.table_times import SET_TIME, seconds_of, time_column
 
 SET_COLUMNS = "choose the columns to read with config.data.csv_columns"
@@ -53,8 +44,7 @@ def signal_of(columns, data, read, place, notes):
     Args:
         columns: list of Column.
         data: the fields of `config.data`: `csv_columns`, `csv_time_column`.
-        read: list of Columns -> {Column: (T,) float64, or a pyarrow array of texts or times of a column of
-            times}.
+        read: list of Columns -> pyarrow Table of them: numbers, or texts or times in a column of times.
         place: row from 0 -> what a sentence calls it.
         notes: notes on the file by kind, see FeatureFile; more are added.
 
@@ -62,13 +52,17 @@ def signal_of(columns, data, read, place, notes):
         ValueError: the end of a sentence about the file that says what cannot be read.
     """
     time, unit = time_column(columns, data)
-    chosen = chosen_columns(columns, data.csv_columns)
+    chosen = table_columns.chosen_columns(columns, data.csv_columns)
     channels = chosen or _channels(columns, time, notes)
     for column in channels:
         if column.kind in ("text", "time"):
             what, how = ("time stamps", SET_TIME) if column.kind == "time" else ("text", SET_COLUMNS)
             raise ValueError(f"{column} holds {what}, {column.example}; {how}")
-    values = read([*channels, *([time] if time and time not in channels else [])])
+    wanted = [*channels, *([time] if time and time not in channels else [])]
+    values = dict(zip(wanted, read(wanted).columns))
+    for column in wanted:
+        if column.kind != "time":
+            values[column] = values[column].cast(pyarrow.float64(), safe=False).to_numpy()
     if not chosen:
         channels = [column for column in channels if not _left_out(columns, column, values[column], notes)]
     if not channels:
@@ -110,7 +104,7 @@ def _channels(columns, time, notes):
         notes["other times"] = f"has times in {times[0]} that are not read"
     channels = [column for column in others if column not in times]
     for column in channels:
-        if column.kind == "number" and is_label_name(column.name):
+        if column.kind == "number" and table_columns.is_label_name(column.name):
             raise ValueError(f"{column} holds labels by its name, which give the answer away; {SET_COLUMNS}")
     return channels
 
@@ -124,16 +118,18 @@ def _left_out(columns, column, values, notes):
     unnamed = nameless and any(column.name for column in columns)
     if nameless and np.isnan(values).all():
         return True
-    if unnamed or len(values) >= ROWS_TO_TELL[0]:
-        lost = lost_rows(values) if unnamed or is_index_name(column.name) else None
+    if unnamed or len(values) >= table_columns.ROWS_TO_TELL[0]:
+        lost = (
+            table_columns.lost_rows(values) if unnamed or table_columns.is_index_name(column.name) else None
+        )
         if is_row_number(values) or lost is not None:
             _note_row_number(column, notes, lost)
             return True
     if unnamed and column.position == 1:
         what = "has no name, and is an index"
-    elif grows_all_along(values, column.name):
+    elif table_columns.grows_all_along(values, column.name):
         what = "grows evenly or in steps and never falls, as time does"
-    elif grows_all_along(values[::-1], column.name):
+    elif table_columns.grows_all_along(values[::-1], column.name):
         what = "falls evenly or in steps and never grows, as the time that is left does"
     else:
         return False
@@ -155,11 +151,7 @@ def read_table(path, data):
         columns.append(Column(position, name, _kind(field.type), f"{field.type} values"))
 
     def read(columns):
-        found = {column: table.column(column.position - 1) for column in columns}
-        return {
-            column: values if column.kind == "time" else values.cast(pyarrow.float64(), safe=False).to_numpy()
-            for column, values in found.items()
-        }
+        return table.select([column.position - 1 for column in columns])
 
     return signal_of(columns, data, read, lambda row: f"row {row + 1}", {})
 
