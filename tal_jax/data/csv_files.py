@@ -6,7 +6,7 @@ import re
 import pyarrow
 import pyarrow.csv
 
-from tal_jax.data.csv_layout import COMMENTS, HEAD_BYTES, Line, find_layout, is_number, kind_of, text_of
+from tal_jax.data.csv_layout import COMMENTS, HEAD_BYTES, Line, find_layout, text_of
 from tal_jax.data.tables import signal_of
 
 COMMENT_BYTES = tuple(mark.encode() for mark in COMMENTS)
@@ -85,7 +85,7 @@ def _lines(content, layout):
     """Every sample as a Line with its cells, in order; blank lines and comments are none."""
     for number, raw in enumerate(content[layout.start :].splitlines(), layout.start_line):
         if raw.strip() and not raw.lstrip().startswith(COMMENT_BYTES):
-            yield Line(number, 0, text_of(raw)).split(layout.delimiter)
+            yield Line(number, 0, text_of(raw)).split(layout.delimiter, layout.decimal)
 
 
 def _read_slowly(content, layout, columns):
@@ -100,15 +100,12 @@ def _read_slowly(content, layout, columns):
                 f"{line} has {len(line.cells)} cells, those before it have {len(layout.columns)}"
             )
         for column in columns:
-            cell = line.cells[column.position - 1]
-            if kind_of(cell, layout.decimal) == "empty":
-                cell = None
-            elif column.kind != "time" and not is_number(cell, layout.decimal):
+            cell, kind = line.cells[column.position - 1], line.kinds[column.position - 1]
+            if kind not in ("number", "empty") and column.kind != "time":
                 raise ValueError(
                     f"line {line.number} has '{cell:.40}' in {column}, which is no number; correct the line, "
                     "or choose other columns with config.data.csv_columns"
                 )
-            elif column.kind != "time":
-                cell = float(cell.replace(",", "."))
-            found[str(column)].append(cell)
+            value = float(cell.replace(",", ".")) if kind == "number" and column.kind != "time" else cell
+            found[str(column)].append(None if kind == "empty" else value)
     return found

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tal_jax.data.table_columns import Column
 
+MEASURED = ("number", "time")  # kinds of cells that a sample is made of
 HEAD_BYTES, HEAD_LINES, SAMPLE_LINES = 1 << 18, 200, 50
 COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", ",", None)  # None: any number of blanks
@@ -39,26 +40,36 @@ class Layout(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a file: its number, from 1, the bytes before it, its text, and its cells once it is split."""
+    """A line of a file; as text, what a sentence calls it.
+
+    Attributes:
+        number: from 1.
+        start: bytes before it.
+        text: without its end.
+        cells: once it is split, the texts of its cells without blanks around them.
+        kinds: of the cells, see `kind_of`.
+    """
 
     number: int
     start: int
     text: str
     cells: tuple = ()
+    kinds: tuple = ()
 
     def __str__(self):
         shown = self.text if len(self.text) <= 60 else self.text[:57] + "…"
         return f"line {self.number} ({shown!r})"
 
-    def split(self, delimiter):
-        """The line with its cells, without blanks around them. Raises ValueError where it has none."""
+    def split(self, delimiter, decimal="."):
+        """The line with its cells and their kinds. Raises ValueError for one that is no row of cells."""
         try:
             cells = self.text.split()
             if delimiter:
                 (cells,) = csv.reader([self.text], delimiter=delimiter, skipinitialspace=True)
         except csv.Error as error:
             raise ValueError(f"line {self.number} is no row of cells: {error}") from error
-        return self._replace(cells=tuple(cell.strip() for cell in cells))
+        cells = tuple(cell.strip() for cell in cells)
+        return self._replace(cells=cells, kinds=tuple(kind_of(cell, decimal) for cell in cells))
 
 
 def find_layout(content, skip_lines):
@@ -78,33 +89,32 @@ def find_layout(content, skip_lines):
     delimiter = _delimiter(rows[-SAMPLE_LINES:])
     rows = [line.split(delimiter) for line in rows]
     width = _width(rows)
-    wide = [line for line in rows if len(line.cells) == width]
-    decimal = _decimal(wide, delimiter)
-    lower = wide[len(wide) // 2 :]  # names and units are in the upper half
-    kinds = [_kind_of_column([line.cells[i] for line in lower], decimal) for i in range(width)]
-    first = next((i for i, line in enumerate(rows) if _is_sample(line.cells, kinds, decimal)), None)
+    decimal = _decimal([line for line in rows if len(line.cells) == width], delimiter)
+    rows = [line.split(delimiter, decimal) for line in rows]
+    wide = [line.kinds for line in rows if len(line.cells) == width]
+    kinds = [*map(_kind_of_column, zip(*wide[len(wide) // 2 :]))]  # names and units are in the upper half
+    first = next((i for i, line in enumerate(rows) if _is_sample(line, kinds)), None)
     if first is None or "number" not in kinds:
         raise ValueError(f"it holds no line of numbers, it begins with {rows[0]}; {SET_SKIP}")
 
-    notes, names = {}, _names_above(rows, first, kinds, decimal)
+    notes, names = {}, _names_above(rows, first, kinds)
     heads = rows[: first - len(names)]
-    names = names or _names_in_comment(lines, rows[first], delimiter, kinds, decimal)
+    names = names or _names_in_comment(lines, rows[first], delimiter, decimal, kinds)
     if not names:
         _refuse_heads(heads, rows[first])
         if skip_lines < 0 and _is_names(rows[first], [line.cells for line in rows[first + 1 :]]):
             names, first = [rows[first]], first + 1
             notes["numbers"] = f"has numbers for names: {names[0]} is no sample"
     if heads:
-        notes["head"] = (
-            f"has lines before its samples that are not read: {len(heads)}, the first is {heads[0]}"
-        )
+        count = f"{len(heads)}, the first is {heads[0]}"
+        notes["head"] = f"has lines before its samples that are not read: {count}"
     if len(names) > 1:
         not_read = f"the first is read, {names[1]} is not, but for a unit of time"
         notes["units"] = f"has {len(names)} lines of names; {not_read}"
     columns = []
     for i, kind in enumerate(kinds):
         name, *units = [line.cells[i] for line in names] or [""]
-        columns.append(Column(i + 1, name, kind, _example(rows[first:], i, kind, decimal), " ".join(units)))
+        columns.append(Column(i + 1, name, kind, _example(rows[first:], i, kind), " ".join(units)))
     return Layout(delimiter, decimal, columns, rows[first].start, rows[first].number, notes)
 
 
@@ -185,26 +195,21 @@ def _decimal(lines, delimiter):
     return "," if commas else "."
 
 
-def _kind_of_column(cells, decimal):
+def _kind_of_column(kinds):
     """The kind of most cells that have a value: 'number', 'time', or else 'text'; 'empty' if none has one."""
-    kinds = collections.Counter(kind_of(cell, decimal) for cell in cells)
-    del kinds["empty"]
-    most = next((kind for kind in ("number", "time") if 2 * kinds[kind] > kinds.total()), "text")
-    return most if kinds.total() else "empty"
+    counts = collections.Counter(kind for kind in kinds if kind != "empty")
+    most = next((kind for kind in MEASURED if 2 * counts[kind] > counts.total()), "text")
+    return most if counts else "empty"
 
 
-def _is_sample(cells, kinds, decimal):
-    """Whether a row of cells has a number or nothing in each column of numbers, and a number somewhere."""
-    if len(cells) != len(kinds):
-        return False
-    values = [
-        (kind_of(cell, decimal), kind) for cell, kind in zip(cells, kinds) if kind in ("number", "time")
-    ]
-    values = [(found, kind) for found, kind in values if found != "empty"]
-    return bool(values) and all(found == kind for found, kind in values)
+def _is_sample(line, kinds):
+    """Whether a line has a number or nothing in each column of numbers, likewise times, and one somewhere."""
+    pairs = zip(line.kinds, kinds) if len(line.kinds) == len(kinds) else ()
+    pairs = [(found, kind) for found, kind in pairs if kind in MEASURED and found != "empty"]
+    return bool(pairs) and all(found == kind for found, kind in pairs)
 
 
-def _as_names(line, kinds, decimal):
+def _as_names(line, kinds):
     """[the Line with one cell a column], or [] if it does not name the columns.
 
     A comma at the end of the names or of the samples alone counts for nothing.
@@ -214,16 +219,16 @@ def _as_names(line, kinds, decimal):
         cells.pop()
     if len(cells) == width - 1 and kinds[-1] == "empty":
         cells.append("")
-    if len(cells) != width or any(is_number(cell, decimal) for cell in cells) or not any(cells):
+    if len(cells) != width or "number" in line.kinds or not any(cells):
         return []
     return [line._replace(cells=tuple(cells))]
 
 
-def _names_above(rows, first, kinds, decimal):
+def _names_above(rows, first, kinds):
     """The lines directly above the first sample that name the columns: of one column the last alone."""
     names = []
     for line in reversed(rows[:first]):
-        named = _as_names(line, kinds, decimal)
+        named = _as_names(line, kinds)
         if not named or (names and len(kinds) == 1):
             break
         names = named + names
@@ -232,16 +237,16 @@ def _names_above(rows, first, kinds, decimal):
     if not all(line.cells[0] == str(i) for i, line in enumerate(rows[first:], 1)):
         return []
     line = rows[first - 1]  # R names its rows, not their column
-    return _as_names(line._replace(cells=("", *line.cells)), kinds, decimal)
+    return _as_names(line._replace(cells=("", *line.cells)), kinds)
 
 
-def _names_in_comment(lines, sample, delimiter, kinds, decimal):
+def _names_in_comment(lines, sample, delimiter, decimal, kinds):
     """[comment directly above the first sample] if it names the columns, as numpy.savetxt does; else []."""
     above = [line for line in lines if line.number < sample.number][-1:]
     if not above or not above[0].text.lstrip().startswith(COMMENTS):
         return []
     comment = above[0]._replace(text=above[0].text.lstrip("#%/ \t"))
-    return _as_names(comment.split(delimiter), kinds, decimal)
+    return _as_names(comment.split(delimiter, decimal), kinds)
 
 
 def _is_names(line, rest):
@@ -306,11 +311,8 @@ def _refuse_heads(heads, sample):
         )
 
 
-def _example(rows, column, kind, decimal):
+def _example(rows, column, kind):
     """A cell of a column of texts or times that is no number, and its line; "" for other columns."""
-    examples = [
-        f"'{line.cells[column]:.40}' in line {line.number}"
-        for line in rows
-        if len(line.cells) > column and kind_of(line.cells[column], decimal) in ("text", "time")
-    ]
+    rows = [line for line in rows if len(line.cells) > column and line.kinds[column] in ("text", "time")]
+    examples = [f"'{line.cells[column]:.40}' in line {line.number}" for line in rows[:1]]
     return examples[0] if kind in ("text", "time") and examples else ""
