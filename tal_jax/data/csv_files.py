@@ -96,9 +96,8 @@ def _read_slowly(content, layout, columns):
     found = {str(column): [] for column in columns}
     for line in _lines(content, layout):
         if len(line.cells) != len(layout.columns):
-            raise ValueError(
-                f"{line} has {len(line.cells)} cells, those before it have {len(layout.columns)}"
-            )
+            before = f"those before it have {len(layout.columns)}"
+            raise ValueError(f"{line} has {len(line.cells)} cells, {before}")
         for column in columns:
             cell, kind = line.cells[column.position - 1], line.kinds[column.position - 1]
             if kind not in ("number", "empty") and column.kind != "time":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tal_jax.data.table_columns import Column
 
 MEASURED = ("number", "time")  # kinds of cells that a sample is made of
-HEAD_BYTES, HEAD_LINES, SAMPLE_LINES = 1 << 18, 200, 50
+HEAD_BYTES, HEAD_LINES, FEW_LINES, SAMPLE_LINES = 1 << 18, 200, 8, 50
 COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", ",", None)  # None: any number of blanks
 NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
@@ -119,20 +119,12 @@ def find_layout(content, skip_lines):
 
 
 def _head_lines(content):
-    """The first lines, at most HEAD_LINES, that are whole in the first HEAD_BYTES.
-
-    Where lines are long, more bytes are taken, for a few lines.
-    """
-    size = HEAD_BYTES
-    while size < len(content) and len(content[:size].splitlines()) < 4:
-        size *= 2
-    head = content[:size].splitlines(keepends=True)
-    if size < len(content):
-        head.pop()
-    lines, start = [], 0
-    for number, raw in enumerate(head[:HEAD_LINES], 1):
-        lines.append(Line(number, start, text_of(raw).rstrip("\r\n")))
-        start += len(raw)
+    """The first lines: at most HEAD_LINES, a few however long they are, and more that end in HEAD_BYTES."""
+    lines = []
+    for number, line in enumerate(re.finditer(rb"([^\r\n]*)(\r\n?|\n|\Z)", content), 1):
+        if number > HEAD_LINES or (number > FEW_LINES and line.end() > HEAD_BYTES):
+            break
+        lines.append(Line(number, line.start(), text_of(line[1])))
     return lines
 
 

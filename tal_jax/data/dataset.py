@@ -87,10 +87,8 @@ def file_notes(dataset, constant):
         sentences.append(first + (f" {len(others)} more have such notes." if others else ""))
     still = [name for name, (channels, count) in constant.items() if len(channels) == count]
     if still:
-        sentences.append(
-            f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'."
-        )
-        return sentences
+        first = f"the first is '{still[0]}'"
+        return [*sentences, f"{len(still)} recordings have no channel that ever changes; {first}."]
     everywhere = set.intersection(*({*channels} for channels, _ in constant.values())) if constant else set()
     if everywhere:
         listed = ", ".join(map(str, sorted(everywhere)))

@@ -47,16 +47,14 @@ def read_features(path, data):
     """
     path = pathlib.Path(path)
     if path.suffix.lower() not in READERS:
-        raise DataError(
-            f"Feature file {path} has the suffix '{path.suffix}'; use one of {', '.join(SUFFIXES)}."
-        )
+        suffixes = ", ".join(SUFFIXES)
+        raise DataError(f"Feature file {path} has the suffix '{path.suffix}'; use one of {suffixes}.")
     paths, flow = [path], path.parent.parent / "flow" / path.name
     is_stream = path.parent.name == "rgb" and path.suffix.lower() == ".npy"
     if is_stream and flow.parent.is_dir():
         if not flow.is_file():
-            raise DataError(
-                f"{flow} is missing, the flow of {path}; make it, or remove the folder {flow.parent}."
-            )
+            how = f"make it, or remove the folder {flow.parent}"
+            raise DataError(f"{flow} is missing, the flow of {path}; {how}.")
         paths.append(flow)
     files = [file for part in paths for file in _streams_of(part, data)]
     arrays = [file.array for file in files]
@@ -113,10 +111,8 @@ def _read_npz(path, data):
 def _read_hdf5(path, data):
     h5py = _extra("h5py", path, "hdf5")
     with h5py.File(path, "r") as file:
-        found = {}
-        file.visititems(
-            lambda name, item: found.update({name: item})
-        )  # links to other files are not followed
+        found = {}  # links to other files are not followed
+        file.visititems(lambda name, item: found.update({name: item}))
         found = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
         if any(item.external or item.is_virtual for item in found.values()):
             raise ValueError("it takes values from other files; write them into this one")

@@ -145,15 +145,14 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             return 0.0
         return timeline(name).stride_frames / timeline(name).fps
 
-    return Dataset(
-        Annotations(annotations.classes, recordings),
-        read,
-        timeline,
-        missing,
-        seen_sec=lambda name: unfolded_timeline(name).seen_sec(axis(name).rows),
-        frame_sec=frame_sec,
-        notes=lambda name: axis(name).notes,
-    )
+    def seen_sec(name):
+        return unfolded_timeline(name).seen_sec(axis(name).rows)
+
+    def notes(name):
+        return axis(name).notes
+
+    kept = Annotations(annotations.classes, recordings)
+    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=notes)
 
 
 def _with_features(annotations, available, data, place, hint):
@@ -163,27 +162,23 @@ def _with_features(annotations, available, data, place, hint):
     """
     fields = ("train_subset", "test_subset", "clips_subset")
     subsets = {f"config.data.{field} ('{data[field]}')": data[field] for field in fields if data.get(field)}
-    wanted = {
-        name: recording
-        for name, recording in annotations.recordings.items()
-        if recording.subset in subsets.values() and name not in data.left_out
-    }
+    recordings = annotations.recordings
+    wanted = [name for name in recordings if recordings[name].subset in subsets.values()]
+    wanted = [name for name in wanted if name not in data.left_out]
     if not wanted:
         found = f"a subset of {', '.join(subsets)}; the annotations have {annotations.subset_names()}"
         raise DataError(f"No recording has {found}.")
     missing = tuple(name for name in wanted if name not in available)
     if missing:
         what = "feature file" if data.input == "features" else "frames"
-        found = (
-            f"{len(missing)} of {len(wanted)} recordings have no {what} {place} (the first is '{missing[0]}')"
-        )
-        if len(missing) == len(wanted):
-            raise DataError(f"{found}.{hint and ' ' + hint}")
-        if not data.allow_missing:
-            go_on = "Set config.data.allow_missing=True to go on with the others."
-            raise DataError(f"{found}.{hint and ' ' + hint} {go_on}")
-        log.warning("%s; they are not used.", found)
-    return {name: recording for name, recording in wanted.items() if name in available}, missing
+        lack = f"{len(missing)} of {len(wanted)} recordings have no {what} {place}"
+        lack += f" (the first is '{missing[0]}')"
+        go_on = " Set config.data.allow_missing=True to go on with the others."
+        go_on = go_on if len(missing) < len(wanted) else ""
+        if not data.allow_missing or not go_on:
+            raise DataError(f"{lack}.{hint and ' ' + hint}{go_on}")
+        log.warning("%s; they are not used.", lack)
+    return {name: recordings[name] for name in wanted if name in available}, missing
 
 
 def _as_frames(signal, data, where):

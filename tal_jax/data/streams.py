@@ -65,9 +65,8 @@ def told_once():
 
 def cut_note(lengths):
     """The end of a sentence about a recording whose two streams have so many rows: how they are cut."""
-    return "has two streams that differ in length, {} and {} rows; both are cut to the shorter".format(
-        *lengths
-    )
+    rows = f"{lengths[0]} and {lengths[1]} rows"
+    return f"has two streams that differ in length, {rows}; both are cut to the shorter"
 
 
 def common_length(lengths, name, place):
@@ -102,15 +101,14 @@ def chosen_stream(signal, stream, widths, where):
     Raises:
         DataError: the file holds one stream alone, or C is odd and the widths are not known.
     """
-    field = f"config.data.stream is '{stream}'"
     if len(widths) == 1:
-        raise DataError(
-            f"{where} holds the stream rgb alone; leave config.data.stream empty, it is '{stream}'."
-        )
+        found = f"leave config.data.stream empty, it is '{stream}'"
+        raise DataError(f"{where} holds the stream rgb alone; {found}.")
     first, odd = (widths[0], 0) if widths else divmod(signal.shape[-1], 2)
     if odd:
         raise DataError(
-            f"{where} has {signal.shape[-1]} channels, which are no two halves of one width; {field}, keep the "
-            "streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and 'flow'."
+            f"{where} has {signal.shape[-1]} channels, which are no two halves of one width; "
+            f"config.data.stream is '{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one "
+            ".npz as 'rgb' and 'flow'."
         )
     return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

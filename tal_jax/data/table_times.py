@@ -55,9 +55,8 @@ def time_column(columns, data):
 def _said_unit(column):
     """The unit that the name and the lines of units say, see `time_column`. Raises ValueError for two."""
     below = words(column.unit)
-    by_name, by_line = (
-        [UNIT_WORDS[word] for word in said if word in UNIT_WORDS][-1:] for said in (words(column.name), below)
-    )
+    by_name = [UNIT_WORDS[word] for word in words(column.name) if word in UNIT_WORDS][-1:]
+    by_line = [UNIT_WORDS[word] for word in below if word in UNIT_WORDS][-1:]
     if by_name and by_line and by_name != by_line and column.kind == "number":
         found = f"{by_name[0]} by its name, in {by_line[0]} by the line below it"
         raise ValueError(f"{column} has times in {found}; {SET_UNIT}")

@@ -119,9 +119,8 @@ def _left_out(columns, column, values, notes):
     if nameless and np.isnan(values).all():
         return True
     if unnamed or len(values) >= table_columns.ROWS_TO_TELL[0]:
-        lost = (
-            table_columns.lost_rows(values) if unnamed or table_columns.is_index_name(column.name) else None
-        )
+        may_skip = unnamed or table_columns.is_index_name(column.name)
+        lost = table_columns.lost_rows(values) if may_skip else None
         if is_row_number(values) or lost is not None:
             _note_row_number(column, notes, lost)
             return True

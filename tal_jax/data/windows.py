@@ -221,9 +221,8 @@ def window_inputs(config, recording, offset, rng=None, num_frames=None):
         if rng is not None:
             view = frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng)
             padding = data.train_padding
-        return dict(
-            inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames
-        )
+        inputs = frames.cut_clip(recording, offset, size, crop, view, padding)
+        return dict(inputs=inputs, num_frames=num_frames)
     inputs, snippets = recording[offset : offset + size], config.window.get("snippets")
     inputs = window_snippets(config.window, inputs, rng) if snippets else np.asarray(inputs, np.float32)
     if rng is not None:
