@@ -37,7 +37,7 @@ def read_csv(path, data):
 
     def place(row):
         numbers = (line.number for i, line in enumerate(_lines(content, layout)) if i == row)
-        return f"line {next(numbers, layout.start_line)}"
+        return f"line {next(numbers, layout.first.number)}"
 
     return signal_of(layout.columns, data, read, place, layout.notes)
 
@@ -53,12 +53,12 @@ def _utf8(content):
 
 def _samples(content, layout):
     """The bytes from the first sample on, as pyarrow reads them: no comments, one delimiter between cells."""
-    body = memoryview(content)[layout.start :]
+    body = memoryview(content)[layout.first.start :]
     if layout.delimiter is None:
         lines = [line for line in bytes(body).splitlines() if not line.lstrip().startswith(COMMENT_BYTES)]
         return b"\n".join(b",".join(line.split()) for line in lines)
-    marks = [mark for mark in COMMENT_BYTES if content.find(mark[:1], layout.start) >= 0]  # fast
-    if any(content.find(b"\n" + mark, layout.start) >= 0 for mark in marks):
+    marks = [mark for mark in COMMENT_BYTES if content.find(mark[:1], layout.first.start) >= 0]  # fast
+    if any(content.find(b"\n" + mark, layout.first.start) >= 0 for mark in marks):
         return re.sub(rb"(?m)^(#|%|//).*$\n?", b"", bytes(body))
     return body
 
@@ -83,7 +83,7 @@ def _read_fast(content, layout, types):
 
 def _lines(content, layout):
     """Every sample as a Line with its cells, in order; blank lines and comments are none."""
-    for number, raw in enumerate(content[layout.start :].splitlines(), layout.start_line):
+    for number, raw in enumerate(content[layout.first.start :].splitlines(), layout.first.number):
         if raw.strip() and not raw.lstrip().startswith(COMMENT_BYTES):
             yield Line(number, 0, text_of(raw)).split(layout.delimiter, layout.decimal)
 

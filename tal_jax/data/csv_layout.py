@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import itertools
 import re
 from typing import NamedTuple
 
@@ -17,26 +18,6 @@ DATE, CLOCK = r"\d{4}-\d\d-\d\d", r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?"
 TIME = re.compile(rf"{DATE}([ T]{CLOCK})?(Z|[+-]\d\d:?\d\d)?|\d{{1,2}}:\d\d:\d\d([.,]\d+)?", re.ASCII)
 NULLS = ("", "na", "n/a", "nan", "-nan", "null", "none", "#n/a")
 SET_SKIP = "set config.data.csv_skip_lines to the number of lines before the names or the first sample"
-
-
-class Layout(NamedTuple):
-    """How a CSV file is laid out, as its first lines show.
-
-    Attributes:
-        delimiter: one of DELIMITERS.
-        decimal: "." or ",".
-        columns: list of Column.
-        start: bytes before the line of the first sample.
-        start_line: number of this line, from 1.
-        notes: what is not read, by kind: ends of sentences about the file.
-    """
-
-    delimiter: str | None
-    decimal: str
-    columns: list
-    start: int
-    start_line: int
-    notes: dict
 
 
 class Line(NamedTuple):
@@ -70,6 +51,24 @@ class Line(NamedTuple):
             raise ValueError(f"line {self.number} is no row of cells: {error}") from error
         cells = tuple(cell.strip() for cell in cells)
         return self._replace(cells=cells, kinds=tuple(kind_of(cell, decimal) for cell in cells))
+
+
+class Layout(NamedTuple):
+    """How a CSV file is laid out, as its first lines show.
+
+    Attributes:
+        delimiter: one of DELIMITERS.
+        decimal: "." or ",".
+        columns: list of Column.
+        first: the Line of the first sample.
+        notes: what is not read, by kind: ends of sentences about the file.
+    """
+
+    delimiter: str | None
+    decimal: str
+    columns: list
+    first: Line
+    notes: dict
 
 
 def find_layout(content, skip_lines):
@@ -115,7 +114,7 @@ def find_layout(content, skip_lines):
     for i, kind in enumerate(kinds):
         name, *units = [line.cells[i] for line in names] or [""]
         columns.append(Column(i + 1, name, kind, _example(rows[first:], i, kind), " ".join(units)))
-    return Layout(delimiter, decimal, columns, rows[first].start, rows[first].number, notes)
+    return Layout(delimiter, decimal, columns, rows[first], notes)
 
 
 def _head_lines(content):
@@ -218,12 +217,9 @@ def _as_names(line, kinds):
 
 def _names_above(rows, first, kinds):
     """The lines directly above the first sample that name the columns: of one column the last alone."""
-    names = []
-    for line in reversed(rows[:first]):
-        named = _as_names(line, kinds)
-        if not named or (names and len(kinds) == 1):
-            break
-        names = named + names
+    above = itertools.takewhile(bool, (_as_names(line, kinds) for line in reversed(rows[:first])))
+    names = [line for (line,) in above][::-1]
+    names = names if len(kinds) > 1 else names[-1:]
     if names or not first or len(rows[first - 1].cells) != len(kinds) - 1:
         return names
     if not all(line.cells[0] == str(i) for i, line in enumerate(rows[first:], 1)):
@@ -251,7 +247,8 @@ def _is_names(line, rest):
     Raises:
         ValueError: nobody can tell.
     """
-    cells, whole = line.cells, [all(map(_is_whole, row)) for row in rest]
+    cells = line.cells
+    whole = [all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in row) for row in rest]
     if not rest or (cells[0] and not _counts(cells)):
         return False
     if not cells[0]:
@@ -278,10 +275,6 @@ def _counts(cells):
     """Whether cells are 0, 1, 2 … or 1, 2, 3 …, all of them alike: whole, or with a zero after the point."""
     forms = ((start, end) for start in (0, 1) for end in ("", ".0"))
     return any(cells == tuple(f"{i + start}{end}" for i in range(len(cells))) for start, end in forms)
-
-
-def _is_whole(cell):
-    return bool(NUMBER.fullmatch(cell)) and float(cell).is_integer()
 
 
 def _refuse_heads(heads, sample):
