@@ -1,4 +1,4 @@
-"""CSV files as programs and sensors write them, read fast, and a cell at a time where one must be named."""
+"""CSV files as programs and sensors write them: read fast, or a cell at a time where one is at fault."""
 
 import codecs
 import re
@@ -23,7 +23,7 @@ def read_csv(path, data):
         tables.FeatureFile.
 
     Raises:
-        ValueError: what cannot be read, and why: the end of a sentence about the file.
+        ValueError: it cannot be read; the end of a sentence about the file says why.
     """
     content = _utf8(path.read_bytes())
     layout = find_layout(content, data.csv_skip_lines)

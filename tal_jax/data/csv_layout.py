@@ -1,4 +1,4 @@
-"""How a CSV file is laid out: where its samples begin, what separates cells, how columns are called."""
+"""The layout of a CSV file: where its samples begin, what separates cells, how its columns are called."""
 
 import collections
 import csv
@@ -21,7 +21,7 @@ SET_SKIP = "set config.data.csv_skip_lines to the number of lines before the nam
 
 
 class Line(NamedTuple):
-    """A line of a file; as text, what a sentence calls it.
+    """A line of a file; as text, its number and its beginning.
 
     Attributes:
         number: from 1.
@@ -54,14 +54,14 @@ class Line(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a CSV file is laid out, as its first lines show.
+    """The layout of a CSV file, as its first lines show it.
 
     Attributes:
         delimiter: one of DELIMITERS.
         decimal: "." or ",".
         columns: list of Column.
         first: the Line of the first sample.
-        notes: what is not read, by kind: ends of sentences about the file.
+        notes: parts that are not read, by kind: ends of sentences about the file.
     """
 
     delimiter: str | None
@@ -169,7 +169,7 @@ def _delimiter(lines):
 
 
 def _width(rows):
-    """Cells of a sample: what most lines have in which at least half of the cells are numbers."""
+    """Number of cells of a sample: that of most lines in which at least half of the cells are numbers."""
     lines = [line for line in rows if 2 * _count_numbers(line.cells) >= len(line.cells)] or rows
     widths = collections.Counter(len(line.cells) for line in lines)
     return max(widths, key=lambda width: (widths[width], width))

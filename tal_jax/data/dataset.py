@@ -1,4 +1,4 @@
-"""The `Dataset` that every system trains on, and what is said of one as a whole."""
+"""The `Dataset` that every system trains on, the rate of all its recordings, and notes on its files."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,8 +30,8 @@ class Dataset:
         frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the
             config or its file says; 0 for features that are spread evenly over a recording, and for frames,
             which may be.
-        notes: recording name -> what was left out, resampled or found in its file, by kind (see
-            `tables.FeatureFile`).
+        notes: recording name -> notes on its file by kind: what was left out or resampled, see
+            `tables.FeatureFile`.
     """
 
     annotations: Annotations
@@ -45,7 +45,7 @@ class Dataset:
     notes: Callable[[str], dict] = lambda name: {}
 
     def duration_sec(self, name):
-        """Length of a recording in seconds: as annotated, or else what its features have seen; reads them."""
+        """Length of a recording in seconds: as annotated, or else as its features see it, which are read."""
         seen_sec = self.seen_sec or (lambda name: self.timeline(name).seen_sec(len(self.read(name))))
         return self.annotations.recordings[name].duration_sec or seen_sec(name)
 
@@ -72,8 +72,7 @@ def file_notes(dataset, constant):
 
     Args:
         dataset: Dataset.
-        constant: name of each recording that can be read -> what `signals.constant_channels` says of its
-            features.
+        constant: name of each recording that can be read -> `signals.constant_channels` of its features.
 
     Returns:
         list of sentences; those that do no harm begin with "Note:".

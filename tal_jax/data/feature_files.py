@@ -98,10 +98,12 @@ def _as_rows(array, path):
 
 
 def _read_npy(path, data):
+    """[array], mapped into memory, not read."""
     return [np.lib.format.open_memmap(path, mode="r")]
 
 
 def _read_npz(path, data):
+    """[array], or two streams, of a .npz file."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not a zip archive, or it is cut off")
@@ -109,6 +111,7 @@ def _read_npz(path, data):
 
 
 def _read_hdf5(path, data):
+    """[array], or two streams, of an HDF5 file."""
     h5py = _extra("h5py", path, "hdf5")
     with h5py.File(path, "r") as file:
         found = {}  # links to other files are not followed
@@ -143,6 +146,7 @@ def _chosen(arrays):
 
 
 def _read_wav(path, data):
+    """FeatureFile of a sound file."""
     soundfile = _extra("soundfile", path, "sound")
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return FeatureFile(samples, rate=float(rate))
@@ -175,8 +179,8 @@ def find_features(folder):
 
     Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as
     published for weakly supervised systems: below it, or below its folders "train" and "test", one file a
-    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. What is called like a file but
-    is none is told in a warning.
+    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. A folder or
+    a broken link with such a name is left out with a warning.
     """
     found = {}
     for part in ("", "train", "test"):

@@ -91,8 +91,8 @@ def folder_dataset(annotations, folder, data, hint=""):
 def build_dataset(annotations, read_raw, available, data, place, hint=""):
     """Dataset of a function that reads the features of a recording.
 
-    On reading, samples that have times are put on an even axis and folded, and channels are checked. What a
-    file is like that others are not is logged, the first of each kind.
+    On reading, channels are checked, and samples that have times are put on an even axis and folded. Of the
+    notes on files the first of each kind is logged.
 
     Args:
         annotations: Annotations.
@@ -182,7 +182,7 @@ def _with_features(annotations, available, data, place, hint):
 
 
 def _as_frames(signal, data, where):
-    """What a network sees of the samples (T, C) of a recording: folded or described, perhaps standardised."""
+    """The frames that a network sees: samples (T, C) folded or described, perhaps standardised."""
     if len(signal) < data.samples_per_frame:
         found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
         raise DataError(f"{where} has {found} (config.data.samples_per_frame).")

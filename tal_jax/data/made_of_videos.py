@@ -15,13 +15,13 @@ SETTINGS = "settings.json"
 
 
 def require_same_settings(folder, settings, what, field, before=None):
-    """Writes settings.json into a folder, where it keeps what was made otherwise from being mixed.
+    """Writes settings.json into a folder, which keeps files of other settings out of it.
 
     Args:
         folder: the folder.
         settings: dict of JSON values.
         what: "frames" or "features", for the message.
-        field: what to choose another folder with.
+        field: the field or flag that chooses another folder.
         before: settings that an older settings.json lacks; dict.
 
     Raises:
@@ -86,10 +86,10 @@ def still_to_make(paths, files_of):
 
 
 def notes_of_made(reasons, info_of):
-    """{name of a video's file: what was uncommon about it}, without those of which nothing was.
+    """{name of a video's file: its notes, see `read_notes`}; videos without notes are left out.
 
     Args:
-        reasons: {path: why nothing was made of the video, or ""}.
+        reasons: {path of a video: why nothing was made of it, or ""}.
         info_of: path -> the info file of the video.
     """
     made = [path for path, reason in sorted(reasons.items()) if not reason]
@@ -114,7 +114,7 @@ def as_stored(recording, path):
 
 
 def as_extracted(annotations, paths, data, trained_on=""):
-    """Annotations and `config.data` of feature files, as `--mode=extract` left word beside them.
+    """Annotations and `config.data` of feature files, as the files of `--mode=extract` beside them say.
 
     `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of
     info/NAME.json. Nothing changes where neither is there. Where `stride_frames` is 0, features are spread
@@ -169,4 +169,5 @@ def _timing(folder):
 
 
 def _said(timing):
+    """(stride_frames, snippet_frames) in words."""
     return f"{timing[0]} frames apart and of {timing[1]} frames each"

@@ -100,7 +100,7 @@ def constant_channels(features, samples_per_frame=1, span=0):
         span: the rows are the `sample_statistics` of so many samples instead, if not 0.
 
     Returns:
-        (list of channels, how many channels there are).
+        (list of channels, number of all channels).
     """
     rows, width = features.shape
     if span:  # of each channel the mean, the variance and the bands

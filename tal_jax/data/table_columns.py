@@ -1,4 +1,4 @@
-"""What a column of a table is, by its name and values: times, a label, the number of the row, a channel."""
+"""A column of a table, told by its name and values: times, labels, numbers of the rows, or a channel."""
 
 import re
 from typing import NamedTuple
@@ -22,6 +22,7 @@ LABEL = re.compile(
     r"|behaviou?rs?)(ids?|codes?)?"
 )
 NUMBER_WORDS = {"id", "ids", "index", "idx", "no", "nr", "num", "number", "code", "codes", "name", "names"}
+# Words in names of columns that may number the rows, as "Unnamed: 0" of pandas does.
 INDEX_WORDS = {"index", "idx", "id", "row", "rownames", "frame", "sample", "packet", "record", "line"}
 INDEX_WORDS |= {"level", "unnamed", "counter", "seq", "sequence", "number", "num", "no", "nr"}
 ROWS_TO_TELL = 10, 50  # from which on a column is known as row numbers, or to grow all along
@@ -31,14 +32,14 @@ PARTS, MOST_PARTS = 10, 0.8  # of so many parts of a recording it grows in most
 
 
 class Column(NamedTuple):
-    """A column of a table; as text, what a sentence calls it.
+    """A column of a table; as text, its position and name.
 
     Attributes:
         position: from 1.
         name: "" for none.
         kind: 'number', 'time', 'text' or 'empty'.
         example: of its cells, where they are no numbers.
-        unit: what the lines between its name and its first cell say.
+        unit: text of the lines between its name and its first value.
     """
 
     position: int
@@ -110,11 +111,6 @@ def is_label_name(name):
     while len(found) > 1 and found[-1] in NUMBER_WORDS:
         found.pop()
     return bool(found) and bool(LABEL.fullmatch(found[-1]))
-
-
-def is_index_name(name):
-    """Whether a column of this name may number the rows, as "Unnamed: 0" of pandas does."""
-    return bool(INDEX_WORDS.intersection(words(name)))
 
 
 def is_row_number(values):

@@ -1,4 +1,4 @@
-"""Time stamps of a table: which column holds them, in which unit, and what they are in seconds."""
+"""Time stamps of a table: the column that holds them, their unit, and their values in seconds."""
 
 import re
 
@@ -71,7 +71,7 @@ def seconds_of(values, unit, column, place):
         values: (T,) float64, or pyarrow texts or times.
         unit: of numbers, see `time_column`.
         column: Column.
-        place: row from 0 -> what a sentence calls it.
+        place: row from 0 -> its place in the file, for messages: "line 5".
 
     Returns:
         (T,) float64.

@@ -1,4 +1,4 @@
-"""A table of sensor samples: what is read, what is left out, what is refused. Parquet and Feather files."""
+"""Tables of sensor samples: which columns are read, left out or refused; Parquet and Feather files."""
 
 import dataclasses
 import re
@@ -26,8 +26,7 @@ class FeatureFile:
         widths: channels of each stream that the file names; empty for an array whose streams are not told.
         times_sec: (T,) float64, increasing from 0, of rows that have time stamps.
         rate: rows a second, of a file that says so without time stamps.
-        notes: what was left out, cut or found in it, by kind: ends of sentences that begin with the
-            recording.
+        notes: what was left out, cut or found in it, by kind: ends of sentences about the recording.
     """
 
     array: np.ndarray
@@ -45,11 +44,11 @@ def signal_of(columns, data, read, place, notes):
         columns: list of Column.
         data: the fields of `config.data`: `csv_columns`, `csv_time_column`.
         read: list of Columns -> pyarrow Table of them: numbers, or texts or times in a column of times.
-        place: row from 0 -> what a sentence calls it.
+        place: row from 0 -> its place in the file, for messages: "line 5".
         notes: notes on the file by kind, see FeatureFile; more are added.
 
     Raises:
-        ValueError: the end of a sentence about the file that says what cannot be read.
+        ValueError: a column or a value cannot be read; the end of a sentence about the file.
     """
     time, unit = time_column(columns, data)
     chosen = table_columns.chosen_columns(columns, data.csv_columns)
@@ -119,8 +118,8 @@ def _left_out(columns, column, values, notes):
     if nameless and np.isnan(values).all():
         return True
     if unnamed or len(values) >= table_columns.ROWS_TO_TELL[0]:
-        may_skip = unnamed or table_columns.is_index_name(column.name)
-        lost = table_columns.lost_rows(values) if may_skip else None
+        is_index = unnamed or table_columns.INDEX_WORDS.intersection(table_columns.words(column.name))
+        lost = table_columns.lost_rows(values) if is_index else None
         if is_row_number(values) or lost is not None:
             _note_row_number(column, notes, lost)
             return True
@@ -136,6 +135,7 @@ def _left_out(columns, column, values, notes):
 
 
 def _note_row_number(column, notes, lost=0):
+    """Adds the note that a column numbers the rows, `lost` of which are missing."""
     gaps = f"; {lost} numbers are missing, so what follows them counts as too early" if lost else ""
     notes["row number"] = f"has the number of the row in {column}, which is left out{gaps}"
 

@@ -21,8 +21,8 @@ class Window(NamedTuple):
 
     Attributes:
         offset: first feature.
-        num_features: how many there are in it; the rest of a longer window is padding.
-        inputs: what the module takes: an array, or a dict of its arguments.
+        num_features: features in it; the rest of a longer window is padding.
+        inputs: an array for the module, or a dict of its arguments.
         info: dict of arrays and numbers that the system needs again after the network.
     """
 
@@ -60,6 +60,7 @@ def of_recording(config, dataset, name):
 
 
 def _window(config, dataset, name, offset):
+    """The test Window that begins at a frame. Raises DataError for features that are not finite."""
     made = window_inputs(config, dataset.read(name), offset)
     if not finite_rows(made["inputs"]).all():
         require_finite(config, dataset, name)
@@ -149,7 +150,7 @@ def background_offsets(intervals_frame, num_frames, *, window, stride):
     """First frames of the windows of the grid that hold no part of any interval.
 
     Args:
-        intervals_frame: (N, 2) float, frames of the recording: its actions, and what is not known to be none.
+        intervals_frame: (N, 2) float, frames of the recording: its actions, and those that may be some.
         num_frames: length of the recording in frames.
         window: window length in frames.
         stride: step of the grid in frames.
