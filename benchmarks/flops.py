@@ -10,8 +10,9 @@ import numpy as np
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline
+from tal_jax.data.dataset import Dataset
 from tal_jax.data.frames import STREAMS
+from tal_jax.data.timeline import Timeline
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call

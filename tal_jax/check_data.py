@@ -12,8 +12,8 @@ import numpy as np
 from tal_jax import data, evaluate, train
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
+from tal_jax.data.dataset import common_frame_sec, file_notes
 from tal_jax.data.feature_files import SUFFIXES
-from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError

@@ -9,7 +9,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from tal_jax.data.features import OTHER_RATE, Dataset
+from tal_jax.data.dataset import OTHER_RATE, Dataset
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Decoded
@@ -172,7 +172,7 @@ def _require_frame_sec(stream, name):
     """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in
     training.
     """
-    frame_sec, trained = stream.dataset.frame_sec and stream.dataset.frame_sec(name), stream.frame_sec
+    frame_sec, trained = stream.dataset.frame_sec(name), stream.frame_sec
     if frame_sec and trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
         raise DataError(
             f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the "

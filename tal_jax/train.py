@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tal_jax import evaluate
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
-from tal_jax.data.features import common_frame_sec
+from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError

@@ -10,7 +10,7 @@ import pytest
 from tal_jax import evaluate, inputs, predict, report, train, trained_run
 from tal_jax.data import in_classes, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import common_frame_sec
+from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.sets import shapes
 from tal_jax.data.video import store_video
 from tal_jax.detect import Stream

@@ -11,8 +11,8 @@ import pytest
 from tal_jax import evaluate, propose, report, train
 from tal_jax.data import load_dataset, proposals
 from tal_jax.data.annotations import load_annotations
-from tal_jax.data.features import Timeline
 from tal_jax.data.proposals import read_proposals
+from tal_jax.data.timeline import Timeline
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou_matrix

@@ -13,8 +13,10 @@ import pytest
 from tal_jax import detect
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline, data_config
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.features import data_config
 from tal_jax.data.recording_scores import best_classes, label_recordings
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import CHOICES, READINGS, afsd_config, reading

@@ -11,8 +11,10 @@ from tal_jax import detect
 from tal_jax.backbones.sequence import SequenceBackbone
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline, data_config
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.features import data_config
 from tal_jax.data.labelled_windows import random_crop
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, afsd
 from tal_jax.systems.afsd import decode as afsd_decode

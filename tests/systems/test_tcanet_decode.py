@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Timeline, build_dataset, data_config
+from tal_jax.data.features import build_dataset, data_config
 from tal_jax.data.proposals import Proposals
+from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
 from tal_jax.systems import tcanet
