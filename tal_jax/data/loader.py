@@ -37,9 +37,9 @@ class TrainingBatches:
         rows = range(batch_size * index // count, batch_size * (index + 1) // count)
 
         def make_rows(drawn):
-            """Of the batch only the rows of this process; where it has none, the first one stands for them."""
-            own = [make_example(*drawn[row]) for row in rows if row < len(drawn)] or [make_example(*drawn[0])]
-            return pad_batch(stack(own), len(rows), max(0, min(len(rows), len(drawn) - rows.start)))
+            """This process's rows of a batch. One that has none takes the first row, which does not count."""
+            own = [make_example(*pair) for pair in drawn[rows.start : rows.stop] or drawn[:1]]
+            return pad_batch(stack(own), len(rows), max(0, len(drawn) - rows.start))
 
         batches = (
             grain.MapDataset.source(items)
@@ -53,9 +53,6 @@ class TrainingBatches:
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
         self._iterator = iter(batches.repeat().to_iter_dataset(options))
         self._iterator.set_state({"next_index": start})
-
-    def __iter__(self):
-        return self
 
     def __next__(self):
         return next(self._iterator)
