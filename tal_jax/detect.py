@@ -43,7 +43,7 @@ class Detector:
     """The networks of one run, or of two that are fused, on all devices; compiled at the first call.
 
     Attributes:
-      config: of the first run. It says how (`window`, `decode`, `evaluate`).
+      config: of the first run; its `window`, `decode` and `evaluate` apply.
       batch_size: windows in a call.
     """
 

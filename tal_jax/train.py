@@ -15,7 +15,7 @@ from tal_jax import evaluate
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.features import common_frame_sec
-from tal_jax.data.loader import TrainingBatches, stack
+from tal_jax.data.loader import stack, training_batches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
 from tal_jax.run_config import remember_run
@@ -87,7 +87,7 @@ def train(config, workdir):
         log.info("The network has %s parameters in %d arrays: %s.", *sizes, path)
     # 4. Batches and metrics.jsonl go on from the step of the state.
     start, process = int(state.step), (distributed.index(), distributed.count())
-    batches = TrainingBatches(
+    batches = training_batches(
         items, make_example, batch_size=batch_size, seed=config.seed, start=start, process=process
     )
     writer = MetricWriter(workdir, start)
@@ -191,7 +191,7 @@ class StopSignal:
         self.received = True
 
     def restore(self):
-        """Gives the signals back to who had them."""
+        """Gives the signals back to their former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

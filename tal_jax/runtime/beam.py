@@ -1,7 +1,7 @@
 """A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any
 runner.
 
-What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The
+A runner repeats what failed, so a job may be done twice and must leave a finished result as it is. The
 workers must see the same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
 """
 

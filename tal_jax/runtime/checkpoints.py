@@ -102,6 +102,7 @@ class Checkpoints:
 
 
 def _save(manager, step, state, **options):
+    """Writes a checkpoint and waits until it is whole. options: of `CheckpointManager.save`."""
     manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)), **options)
     manager.wait_until_finished()
 
@@ -138,9 +139,7 @@ def _read(manager, like=None):
 
 @contextlib.contextmanager
 def _whole(folder):
-    """Turns what Orbax raises of a damaged folder, which may be anything, into a DataError that names the
-    folder.
-    """
+    """Turns any error that Orbax raises for a damaged folder into a DataError that names the folder."""
     try:
         yield
     except DataError:
@@ -156,9 +155,9 @@ def _whole(folder):
 
 
 def _error_of_the_system(error):
-    """What the system says of a file that it does not give, though it may be whole, or "".
+    """The words of the system for a file that it does not open, though the file may be whole, or "".
 
-    TensorStore's errors have it in their text alone, and Orbax wraps some.
+    TensorStore's errors hold them in their text alone, and Orbax wraps some errors.
     """
     while error:
         if isinstance(error, OSError) and error.errno and error.errno not in _ERRORS_OF_DAMAGE:
@@ -171,8 +170,9 @@ def _error_of_the_system(error):
 
 
 def _unreadable(folder):
-    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one
-    that is gone.
+    """The words of the system for the first path in a folder that this user may not read, or "".
+
+    Orbax takes such a path for one that is gone.
     """
     for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
         if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
@@ -213,7 +213,7 @@ def trained_channels(found, expected):
 
 
 def _shapes(tree):
-    """{"layer/kernel": (3, 8, 4), …}"""
+    """The shapes of a tree of arrays by name: {"layer/kernel": (3, 8, 4), …}."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree.leaves_with_path(tree)

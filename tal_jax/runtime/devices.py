@@ -1,6 +1,4 @@
-"""What a program computes on: which devices there are, what they have compiled before, and how it ends when
-their memory is full.
-"""
+"""The devices of a program, its cache of compiled programs, and the sentences for a full disk or memory."""
 
 import errno
 import os

@@ -133,8 +133,12 @@ def meet(coordinator, num_processes, process_id, timeout_sec):
 
 
 def _receive_all(server, num_processes, deadline):
-    """Process 0: hears of the processes until all have called or something is wrong, and tells all of them
-    which.
+    """Process 0 answers the calls of all processes, once all have called or something is wrong.
+
+    Args:
+      server: the listening socket.
+      num_processes: how many must call.
+      deadline: time.monotonic() after which those that have not called are missing.
     """
     calls, wrong = {}, ""  # process -> its connection; the sentence that all get to hear
     with server, contextlib.ExitStack() as stack:
@@ -179,7 +183,7 @@ def _has_hung_up(connection):
 
 
 def _tell(connections, sentence, lost=False):
-    """Sends what `_call` returns to every process at the other end."""
+    """Sends a sentence, and whether a process is lost, to the processes at the other ends."""
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.sendall(json.dumps([sentence, lost]).encode() + b"\n")
@@ -189,7 +193,7 @@ def _call(host, port, process_id, num_processes, deadline):
     """Tells process 0 who this is.
 
     Returns:
-      (sentence, lost): what it says then: a sentence, empty if all is well, and whether a process is lost.
+      (sentence, lost), the answer: a sentence, empty if all is well, and whether a process is lost.
     """
     message = json.dumps({"process_id": process_id, "num_processes": num_processes}).encode() + b"\n"
     reason = "no answer"
@@ -217,7 +221,7 @@ def is_first():
 
 
 def gather(value):
-    """What every process has given, in their order; all must call it.
+    """The values of all processes, in the order of the processes; all must call it.
 
     Args:
       value: dicts with str keys, lists, str, numbers, NumPy arrays. Less than 2 GB.

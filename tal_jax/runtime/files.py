@@ -126,30 +126,30 @@ def _locked(path, who, choose):
     the block.
     """
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            other = os.read(file, 1000).decode(errors="replace") or "another process"
-            os.close(file)
-            raise DataError(
-                f"{path.parent} is in use by {other}; wait until it ends, or choose another {choose}."
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
-            break
-        os.close(file)  # the one who had it before has just removed it
-    with _until_done(path):
-        try:
-            os.ftruncate(file, 0)
-            os.write(file, who.encode())
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            os.close(file)
+        with open(path, "a+", errors="replace") as file:
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                other = f"in use by {file.read(1000) or 'another process'}"
+                raise DataError(
+                    f"{path.parent} is {other}; wait until it ends, or choose another {choose}."
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+            if not path.exists() or not os.path.samefile(path, file.fileno()):
+                continue  # the run that had the lock before has just removed the file
+            try:
+                with _until_done(path):
+                    file.truncate(0)
+                    file.write(who)
+                    file.flush()
+                    yield
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            return
 
 
 def list_files(folder, suffixes):

@@ -23,7 +23,7 @@ class MetricWriter:
         self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
         if not distributed.is_first():
             return
-        self._kept = [line for line in _lines(self._path) if _step_of(line, self._path) <= start_step]
+        self._kept = _lines_until(self._path, start_step)
         with replacing(self._path) as temporary:
             temporary.write_text("".join(self._kept))
         try:
@@ -31,9 +31,7 @@ class MetricWriter:
 
             self._tensorboard = metric_writers.SummaryWriter(str(workdir))
         except ImportError:
-            log.info(
-                "TensorBoard files are off: install requirements-tf.txt. metrics.jsonl is always written."
-            )
+            log.info("TensorBoard files are off: install requirements-tf.txt to have them.")
 
     def write(self, step, values):
         """Writes scalars (name -> float) of one step."""
@@ -53,19 +51,18 @@ class MetricWriter:
             self._tensorboard.close()
 
 
-def _lines(path):
-    """Whole lines of the file; one cut short by a kill is left out."""
-    try:
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: it is no text in UTF-8; remove the file.") from error
-    return [line for line in lines if line.endswith("\n")]
+def _lines_until(path, last_step):
+    """The whole lines of the file up to a step; one cut short by a kill is left out.
 
-
-def _step_of(line, path):
-    """The "step" of a line. Raises DataError, which names the file, for one that has none."""
+    Raises:
+      DataError: the file is no text, or a line of it has no step.
+    """
+    kept, line = [], "a text that is not UTF-8"
     try:
-        return operator.index(json.loads(line)["step"])
+        for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+            if line.endswith("\n") and operator.index(json.loads(line)["step"]) <= last_step:
+                kept.append(line)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"{line.strip():.60} is no line of it; remove the line, or the file"
         raise DataError(f"{path} is damaged: {what}.") from error
+    return kept
