@@ -14,9 +14,9 @@ from tal_jax.data.dataset import Dataset
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.timeline import Timeline
 from tal_jax.runtime.parallel import make_parallel
+from tal_jax.step import init_state, make_step
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
-from tal_jax.train import init_state, make_step
 
 
 def count(function, *arguments):

@@ -28,11 +28,11 @@ from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
+from tal_jax.step import TrainState
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
 from tal_jax.systems.pgcn.published import pgcn_detector
 from tal_jax.systems.tcanet.published import tcanet_detector
-from tal_jax.train import TrainState
 
 # System -> function (file, config) -> PublishedDetector.
 DETECTORS = {

@@ -8,6 +8,7 @@ and normalisers are the caller's.
 
 import jax
 import jax.numpy as jnp
+from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
 from tal_jax.readings import reading
 
@@ -60,11 +61,6 @@ def weighted_localisation(losses, weights):
     return weights * losses
 
 
-def binary_cross_entropy(logits, target):
-    """Binary cross-entropy -[y log c + (1 - y) log(1 - c)] with c = sigmoid(logits). (...) twice -> (...)."""
-    return -target * jax.nn.log_sigmoid(logits) - (1.0 - target) * jax.nn.log_sigmoid(-logits)
-
-
 def auxiliary_loss(logits, weights, positive):
     """DW-AFSD Eq. 10: |c - w| * BCE(c, w) where positive, c * BCE(c, 0) elsewhere, with c = sigmoid(logits).
 
@@ -74,5 +70,5 @@ def auxiliary_loss(logits, weights, positive):
     """
     scores = jax.nn.sigmoid(logits)
     at_positive = jnp.abs(scores - weights) * binary_cross_entropy(logits, weights)
-    at_negative = scores * binary_cross_entropy(logits, 0.0)
+    at_negative = scores * binary_cross_entropy(logits, jnp.zeros_like(logits))
     return jnp.where(positive, at_positive, at_negative)

@@ -33,7 +33,7 @@ class System:
 
     Attributes:
       build: (config, K classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
-      examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
+      examples: (config, dataset) -> (items, make_example), see data.loader.training_batches.
       loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term, the module's collections
         beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in
         the network.

@@ -14,6 +14,7 @@ from tal_jax import evaluate, train
 from tal_jax.errors import DataError
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
+from tal_jax.step import TrainState
 from tests import tiny_config
 from tests.test_configs import get_config
 from tests.test_train import saved_steps
@@ -23,12 +24,12 @@ def make_state(value, ema=None):
     params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
     average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
     statistics = {"batch_stats": {"mean": jnp.full(3, value)}}
-    return train.TrainState(jnp.int32(value), params, statistics, average, optax.adam(0.1).init(params))
+    return TrainState(jnp.int32(value), params, statistics, average, optax.adam(0.1).init(params))
 
 
 def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
-    assert checkpoints.latest_step() is None
+    assert checkpoints.restore(make_state(0)) is None
     for step in (1, 2, 3, 4):
         checkpoints.save(step, make_state(step))
     checkpoints.save(4, make_state(40))  # is there already
@@ -38,7 +39,6 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     assert saved_steps(tmp_path) == [3, 4] and saved_steps(tmp_path, "best") == [3]
 
     checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
-    assert checkpoints.latest_step() == 4
     checkpoints.save_if_best(5, make_state(5), 29.0)
     assert checkpoints.restore_variables("best")["params"]["layer"]["bias"].tolist() == [3, 3, 3]
     assert checkpoints.restore_variables("latest")["params"]["layer"]["kernel"].tolist() == [
@@ -470,14 +470,6 @@ def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
     with pytest.raises(DataError, match=sentence):
         evaluate.evaluate(trained, tmp_path)
     assert not (tmp_path / "detections.json").exists()
-
-
-def test_parameters_are_told_in_one_line(tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        train._resumed(Checkpoints(tmp_path), make_state(1), 10, tmp_path)
-    said = [record.getMessage() for record in caplog.records if record.name.startswith("tal_jax")]
-    assert said == [f"The network has 9 parameters in 2 arrays: {tmp_path / 'parameters.txt'}."]
-    assert "layer/kernel" in (tmp_path / "parameters.txt").read_text()
 
 
 def test_what_does_not_fit_is_named():
