@@ -3,7 +3,7 @@
 import numpy as np
 
 from tal_jax.data.signals import finite_rows, place_of_first_bad
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 END_SLACK_SEC = 1.0  # by which an action may pass the end of a recording whose rate of frames is not known
@@ -101,7 +101,7 @@ def same_time_problems(config, annotations):
         np.add.at(total, labels, 1)
         length, order = np.diff(segments)[:, 0], np.arange(len(labels))
         first = (length < length[:, None]) | ((length == length[:, None]) & (order < order[:, None]))
-        over = (tiou_matrix(segments, segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
+        over = (tiou(segments[:, None], segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
         for i in np.flatnonzero(over.any(axis=1)):
             hidden[labels[i]] = hidden.get(labels[i], 0) + 1
             by[labels[i]] = annotations.classes[labels[over[i].argmax()]]

@@ -36,6 +36,7 @@ import numpy as np
 
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.nms import hard_nms
+from tal_jax.ops.segments import overlap_and_union, tiou
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +121,7 @@ def evaluate_detections(
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
     found, not_scored = _detection_table(detections, scored, ranks, classes)
 
-    keys = [f"{tiou:g}" for tiou in tious]
+    keys = [f"{threshold:g}" for threshold in tious]
     ap, matches = {}, []
     for name, label in classes.items():
         found_k, truths_k = found.take(found.labels == label), truths.take(truths.labels == label)
@@ -135,7 +136,7 @@ def evaluate_detections(
         "protocol": {
             "name": protocol,
             "subset": subset,
-            "tiou_thresholds": [float(tiou) for tiou in tious],
+            "tiou_thresholds": [float(threshold) for threshold in tious],
             "recordings_left_out": sorted(left_out),
             "recordings_missing": absent,
             "missing": missing,
@@ -180,14 +181,12 @@ def activitynet_ap(found, truths, ignored, tious):
         tious: the thresholds.
     """
     found = found.by_falling_score(nan_as=np.inf)
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    # (D,), (G,) lengths
-    found_sec, truths_sec = np.diff(found.segments_sec)[:, 0], np.diff(truths.segments_sec)[:, 0]
-    tiou = overlap_sec / (truths_sec[truth] + found_sec[detection] - overlap_sec)
-    order = np.lexsort((-truth, -tiou, detection))
+    detection, truth = _overlapping_pairs(found, truths)  # (P,)
+    overlap = tiou(found.segments_sec[detection], truths.segments_sec[truth])
+    order = np.lexsort((-truth, -overlap, detection))
     values = []
     for threshold in tious:
-        chosen = order[tiou[order] >= threshold]
+        chosen = order[overlap[order] >= threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         best_precision = np.maximum.accumulate(precision[::-1])[::-1]
@@ -207,18 +206,16 @@ def thumos14_ap(found, truths, ignored, tious):
     found, truths = found.by_falling_score(nan_as=-np.inf).with_sorted_ends(), truths.with_sorted_ends()
     touches_ignored = np.zeros(len(found), bool)
     touches_ignored[_overlapping_pairs(found, ignored.with_sorted_ends())[0]] = True
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    (found_start, found_end), (truth_start, truth_end) = (
-        found.segments_sec[detection].T,
-        truths.segments_sec[truth].T,
-    )
-    # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the
-    # threshold.
-    tiou = overlap_sec / (np.maximum(found_end, truth_end) - np.minimum(found_start, truth_start))
-    order = np.lexsort((detection, -tiou, truth))
+    detection, truth = _overlapping_pairs(found, truths)  # (P,)
+    found_sec, truth_sec = found.segments_sec[detection], truths.segments_sec[truth]
+    shared_sec, _ = overlap_and_union(found_sec, truth_sec)
+    # The union as the devkit takes it, since rounding decides the pairs whose tIoU is just the threshold.
+    union_sec = np.maximum(found_sec[:, 1], truth_sec[:, 1]) - np.minimum(found_sec[:, 0], truth_sec[:, 0])
+    overlap = shared_sec / union_sec
+    order = np.lexsort((detection, -overlap, truth))
     values = []
     for threshold in tious:
-        chosen = order[tiou[order] > threshold]
+        chosen = order[overlap[order] > threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
         hits = hits[hits | ~touches_ignored]
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
@@ -230,22 +227,18 @@ def _suppressed(found, keep):
     """The detections of one class that are left where of those that overlap by `keep` or more, in a
     recording, the best stays.
     """
-    if keep == 1 or not len(found):
+    if keep == 1:
         return found
     scores = np.where(np.isnan(found.scores), -np.inf, found.scores)
-    segments_sec, kept = found.with_sorted_ends().segments_sec, []
-    for recording in np.unique(found.recordings):
-        rows = np.flatnonzero(found.recordings == recording)
-        kept.append(rows[hard_nms(segments_sec[rows], scores[rows], keep)])
-    return found.take(np.sort(np.concatenate(kept)))
+    segments_sec = found.with_sorted_ends().segments_sec
+    return found.take(np.sort(hard_nms(segments_sec, scores, keep, groups=found.recordings)))
 
 
-def _detections_per_truth(found, truths, tiou):
-    """(G,) how many detections overlap each of the G truths of one class by more than `tiou`."""
+def _detections_per_truth(found, truths, threshold):
+    """(G,) how many detections overlap each of the G truths of one class by a tIoU above the threshold."""
     found, truths = found.with_sorted_ends(), truths.with_sorted_ends()
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)
-    found_sec, truths_sec = np.diff(found.segments_sec)[:, 0], np.diff(truths.segments_sec)[:, 0]
-    near = overlap_sec / (truths_sec[truth] + found_sec[detection] - overlap_sec) > tiou
+    detection, truth = _overlapping_pairs(found, truths)
+    near = tiou(found.segments_sec[detection], truths.segments_sec[truth]) > threshold
     return np.bincount(truth[near], minlength=len(truths))
 
 
@@ -255,8 +248,7 @@ DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those 
 
 
 def _overlapping_pairs(found, truths):
-    """Each detection with each truth of its recording that it overlaps: rows of the two tables and
-    overlap_sec, (P,) all.
+    """Each detection with each truth of its recording that it overlaps: rows of the two tables, (P,) each.
 
     `truths` is ordered by recording.
     """
@@ -264,10 +256,8 @@ def _overlapping_pairs(found, truths):
     count = np.searchsorted(truths.recordings, found.recordings, "right") - first
     detection = np.repeat(np.arange(len(found)), count)
     truth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)
-    start_sec = np.maximum(found.segments_sec[detection, 0], truths.segments_sec[truth, 0])
-    end_sec = np.minimum(found.segments_sec[detection, 1], truths.segments_sec[truth, 1])
-    overlaps = end_sec > start_sec
-    return detection[overlaps], truth[overlaps], (end_sec - start_sec)[overlaps]
+    overlaps = overlap_and_union(found.segments_sec[detection], truths.segments_sec[truth])[0] > 0
+    return detection[overlaps], truth[overlaps]
 
 
 def _take_while_free(detection, truth, num_detections, num_truths):
@@ -287,7 +277,7 @@ def _require_arguments(protocol, tious, other_recordings, devkit_keep):
     """Raises ValueError for the first argument of `evaluate_detections` that is none of its values."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is '{protocol}'; it must be one of {', '.join(PROTOCOLS)}.")
-    if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
+    if not len(tious) or not all(0 < threshold <= 1 for threshold in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if other_recordings not in OTHER_RECORDINGS:
         raise ValueError(

@@ -209,11 +209,7 @@ def localize(config, scores, segments, num_streams=1, recording_probabilities=No
     threshold = decode.nms_tiou if num_streams == 1 else decode.fused_nms_tiou
     # Published: what overlaps by more than the threshold is dropped; `hard_nms` drops at its threshold too.
     threshold = np.nextafter(threshold, np.inf)
-    kept = [np.zeros(0, np.int64)]
-    for k in np.unique(classes):
-        rows = np.flatnonzero(classes == k)
-        kept.append(rows[hard_nms(segments[proposals[rows]], values[proposals[rows], k], threshold)])
-    kept = np.concatenate(kept)
+    kept = hard_nms(segments[proposals], values[proposals, classes], threshold, groups=classes)
     proposals, classes = proposals[kept], classes[kept]
     moved = regress(segments[proposals], scores.offsets[proposals, classes])
     return Found(moved, classes, values[proposals, classes])

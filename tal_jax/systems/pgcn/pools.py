@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.pgcn.graph import sample_tree
 
 FOREGROUND, INCOMPLETE, BACKGROUND = range(3)
@@ -54,7 +54,7 @@ def label_proposals(segments, truth_segments, truth_labels):
     segments, truth_segments = np.asarray(segments).reshape(-1, 2), np.asarray(truth_segments).reshape(-1, 2)
     if not len(truth_segments):
         return np.zeros(len(segments), np.int64), np.zeros(len(segments)), np.zeros(len(segments))
-    tious = tiou_matrix(segments, truth_segments)
+    tious = tiou(segments[:, None], truth_segments)
     best = tious.argmax(1)
     best_tiou, met = tious.max(1), truth_segments[best]
     overlap = np.minimum(segments[:, 1], met[:, 1]) - np.maximum(segments[:, 0], met[:, 0])
@@ -122,7 +122,7 @@ def regression_targets(segments, truth_segments):
     Returns:
       (N, 2) float64.
     """
-    truths = np.asarray(truth_segments)[tiou_matrix(segments, truth_segments).argmax(1)]
+    truths = truth_segments[tiou(segments[:, None], truth_segments).argmax(1)]
     length, truth_length = (rows[:, 1] - rows[:, 0] + 1 for rows in (segments, truths))
     shift = (truths.sum(1) - segments.sum(1)) / 2
     return np.stack([shift / length, np.log(truth_length / length)], axis=1)

@@ -8,6 +8,8 @@ candidates. These are a hundred, few enough for the definition itself.
 import jax.numpy as jnp
 import numpy as np
 
+from tal_jax.ops.nms import rows_of_each
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.candidates import Detections
 
 DECAY_POWER = 2.5  # of the IoU in the decay exp(-IoU^2.5 / nms_sigma): published code
@@ -83,10 +85,9 @@ def of_recording(config, segments_sec, scores, duration_sec, *, class_scores=Non
             config, *suppress(config, segments_sec, scores, duration_sec), class_scores
         )
     found, labels = [], np.asarray(labels)
-    for k in np.unique(labels):
-        rows = labels == k
+    for rows in rows_of_each(labels):
         kept, kept_scores = suppress(config, segments_sec[rows], scores[rows], duration_sec)
-        found.append((kept, np.full(len(kept), k, np.int64), kept_scores))
+        found.append((kept, np.full(len(kept), labels[rows[0]], np.int64), kept_scores))
     nothing = (np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
     return _best(config, *(np.concatenate(parts) for parts in zip(nothing, *found)))
 
@@ -112,16 +113,9 @@ def suppress(config, segments_sec, scores, duration_sec):
     for _ in range(max(picks, 0)):
         best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
         decayed[best] = left[best]
-        left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
+        left *= np.exp(-(tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
     order = np.argsort(-decayed, kind="stable")[: min(settings.keep, max(picks, 0))]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
-
-
-def _tiou(segments, one):
-    """(P, 2) with (2,) -> (P,), 0 for those without overlap."""
-    shared = np.maximum(np.minimum(segments[:, 1], one[1]) - np.maximum(segments[:, 0], one[0]), 0)
-    union = (segments[:, 1] - segments[:, 0]) + (one[1] - one[0]) - shared
-    return np.divide(shared, union, out=np.zeros(len(shared)), where=shared > 0)
 
 
 def of_recording_classes(config, segments_sec, scores, class_scores):

@@ -11,7 +11,7 @@ from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.tcanet.config import NO_CLASSES
 
 
@@ -64,7 +64,7 @@ def training_examples(config, dataset):
         inputs, start_sec = _window(
             config, dataset, name, offset, chosen.segments_sec, config.window.proposals
         )
-        matched = truths[name][tiou_matrix(chosen.segments_sec, truths[name]).argmax(axis=1)]
+        matched = truths[name][tiou(chosen.segments_sec[:, None], truths[name]).argmax(axis=1)]
         truths_sec = np.zeros((config.window.proposals, 2), np.float32)
         truths_sec[: len(matched)] = matched - start_sec
         return dict(inputs=inputs, truths_sec=truths_sec)
