@@ -16,18 +16,13 @@ from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
+# name -> (function of the config that makes the Dataset, function of it that gives the bundled annotations)
 DATASETS = {
-    "activitynet": activitynet.load,
-    "folder": folder.load,
-    "sbhar": sbhar.load,
-    "shapes": shapes.load,
-    "thumos14": thumos14.load,
-}
-ANNOTATIONS = {
-    "activitynet": activitynet.annotations,
-    "sbhar": lambda config: sbhar.bundled_annotations(),
-    "shapes": shapes.rendered_annotations,
-    "thumos14": lambda config: thumos14.bundled_annotations(),
+    "activitynet": (activitynet.load, activitynet.annotations),
+    "folder": (folder.load, None),
+    "sbhar": (sbhar.load, lambda config: sbhar.bundled_annotations()),
+    "shapes": (shapes.load, shapes.rendered_annotations),
+    "thumos14": (thumos14.load, lambda config: thumos14.bundled_annotations()),
 }
 
 
@@ -45,7 +40,8 @@ def load_dataset(config, classes=None):
     """
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
-    dataset = DATASETS[config.data.name](config)
+    load, _ = DATASETS[config.data.name]
+    dataset = load(config)
     annotations = _require_ignored(config, dataset.annotations)
     if config.data.left_out:
         dataset_annotations(config)  # knows those that are left out, too
@@ -89,10 +85,11 @@ def recording_scores(config, classes):
 
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
+    _, bundled = DATASETS.get(config.data.name, (None, None))
     if config.data.annotations:
         annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
-    elif config.data.name in ANNOTATIONS:
-        annotations = _require_ignored(config, ANNOTATIONS[config.data.name](config))
+    elif bundled:
+        annotations = _require_ignored(config, bundled(config))
     else:
         what = f"The data set '{config.data.name}' has no annotations of its own"
         raise DataError(f"{what}; set --config.data.annotations=FILE.")
@@ -126,15 +123,15 @@ def _require_known(annotations, classes, subset):
             if annotations.classes[label] not in classes:
                 raise DataError(
                     f"Recording '{name}' has the class '{annotations.classes[label]}', which the run was not "
-                    f"trained on; it knows {', '.join(classes)}. Call the class as the run does, or leave its "
-                    "actions out of the annotations."
+                    f"trained on; it knows {', '.join(classes)}. Call the class as the run does, or leave "
+                    "its actions out of the annotations."
                 )
 
 
 def _require_ignored(config, annotations):
-    """The annotations themselves. Raises DataError for an ignored label that is a class of theirs.
+    """The given annotations, unless an ignored label is one of their classes, which raises DataError.
 
-    Only those that come with a data set may have one: they are used as they are.
+    annotations: from a file, without ignored classes, or those that come with a data set, used as they are.
     """
     for label in config.data.ignored_labels:
         if label in annotations.classes:

@@ -89,7 +89,7 @@ class Annotations:
         return sum(len(recording.ignored_sec) for recording in self.recordings.values())
 
     def absent_ignored(self, ignored_labels):
-        """Sentences on ignored labels that no annotation has, but for those of `IGNORED_LABELS`."""
+        """Sentences on ignored labels that no annotation has; `IGNORED_LABELS` may be absent."""
         labels = sorted({*self.classes, *self.all_labels})
         have = f"no annotation has; the labels are {', '.join(map(repr, labels)) or 'none'}."
         absent = [label for label in ignored_labels if label not in (*IGNORED_LABELS, *labels)]

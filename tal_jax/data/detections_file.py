@@ -51,8 +51,8 @@ def read_detections_of(path, annotations):
         As `read_detections`.
 
     Raises:
-        DataError: as `read_detections`; and if two names of the file are of one recording, or if there are
-            recordings or labels but none that the annotations have.
+        DataError: as `read_detections`; and if two names of the file are of one recording, or if the
+            annotations have none of its recordings or none of its labels.
     """
     detections = read_detections(path)
     known = match_names_of_file(path, detections, annotations.recordings)
@@ -67,7 +67,7 @@ def read_detections_of(path, annotations):
 
 
 def times_problem(detections, annotations):
-    """A sentence if detections can be of no action by their times, or if there is none at all; else "".
+    """A sentence if the times of detections can be of no action, or if no detection exists; else "".
 
     Args:
         detections: as `read_detections_of` returns them.

@@ -26,8 +26,8 @@ def require_name(name, where):
     plain = name and not name.startswith(".") and not {*"/\\"} & {*name} and is_printable(name)
     if not plain or len(name.encode()) > MAX_BYTES:
         raise DataError(
-            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, so "
-            f"rename it: 1 to {MAX_BYTES} bytes, without '/', '\\' and control characters, no dot in front."
+            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, "
+            f"so rename it: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in front."
         )
 
 
@@ -81,14 +81,14 @@ def match_names_of_file(path, names, known):
             raise DataError(f"{path}: {found}; join them, or rename one.")
     if {*first} == {None}:
         raise DataError(
-            f"{path}: none of its recordings is in the annotations. Its first is '{first[None]}', that of the "
-            f"annotations '{next(iter(known), '')}'; correct the names or choose other annotations."
+            f"{path}: none of its recordings is in the annotations. Its first is '{first[None]}', that of "
+            f"the annotations '{next(iter(known), '')}'; correct the names or choose other annotations."
         )
     return matched
 
 
 class ByName(dict):
-    """{name of a recording: value}, where a recording is also found by another name, as `match_names` says."""
+    """{name of a recording: value}; a recording is also found by another name, as `match_names` says."""
 
     def called(self, name):
         """The key that a name of a recording means, or None."""

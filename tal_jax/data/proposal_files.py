@@ -1,7 +1,7 @@
-"""The files in which proposals are exchanged, row by row: what `data.proposals` reads. docs/data.md shows them.
+"""The files in which proposals are exchanged, read row by row. docs/data.md shows them.
 
-Every reader gives `Block`s, the proposals of one recording in the unit of the file, unchecked but for their
-form.
+Every reader gives `Block`s, the proposals of one recording in the unit of the file; only their form is
+checked.
 """
 
 import csv

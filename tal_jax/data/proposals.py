@@ -1,8 +1,8 @@
-"""Proposals: segments in which something may happen, what two-stage systems start from; read, checked,
-written, and made.
+"""Proposals: segments in which something may happen, from which two-stage systems start.
 
-Any system's candidates can be the proposals of another (`from_candidates`), and so can the groups of an
-actionness sequence (`ops.grouping`). `evaluation.proposals` scores them.
+They are read, checked, written and made here. Any system's candidates can be the proposals of another
+(`from_candidates`), and so can the groups of an actionness sequence (`ops.grouping`). `evaluation.proposals`
+scores them.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Report:
     Attributes:
         rows: proposals in the file.
         kept: those that were not dropped.
-        cut: those of the kept that reached over an end of their recording.
+        cut: ends of kept proposals that lay outside their recording.
         dropped: reason -> number, for all reasons.
         unknown: names of recordings in the file that the annotations lack.
         without_proposals: names of annotated recordings for which nothing is left.
@@ -128,7 +128,7 @@ def match_blocks(path, blocks, annotations):
         parts[name].append(np.column_stack([segments_sec, scores]))
         if block.labels:
             labels[name] = np.array([index.get(label, -1) for label in block.labels], np.int32)[keep]
-    proposals = {}
+    proposals, named = {}, {*known.values()}
     for name, rows in parts.items():
         rows = np.concatenate(rows)
         best_first = np.argsort(-rows[:, 2], kind="stable")
@@ -140,7 +140,7 @@ def match_blocks(path, blocks, annotations):
         dropped=dropped,
         unknown=tuple(block.name for block in blocks if known[block.name] is None),
         without_proposals=tuple(name for name, found in proposals.items() if not len(found.scores)),
-        absent=tuple(name for name in recordings if name not in known.values()),
+        absent=tuple(name for name in recordings if name not in named),
         recordings=len(recordings),
     )
 

@@ -41,13 +41,9 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
     """
     batch, _, channels = features.shape
     if channels % 2:
-        raise ValueError(
-            f"features need an even number of channels, one half for each boundary: got C={channels}."
-        )
+        raise ValueError(f"features need an even number of channels, half for each end: got C={channels}.")
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
-        raise ValueError(
-            f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}."
-        )
+        raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
     for name, value, choices in (
         ("method", method, ("auto", *_METHODS)),
         ("grad", grad, ("exact", "reference")),

@@ -21,7 +21,7 @@ def overlap_and_union(first, second, extra_length=0.0):
       extra_length: added to every length, in that unit: 1 for frames whose last one belongs to the segment.
 
     Returns:
-      (shared, union), (...) each. Where segments are apart, shared is negative, the gap, and union has it too.
+      (shared, union), (...) each. Where segments are apart, shared is the gap, negative, and union holds it.
     """
     xp = _array_module(first)
     shared = (

@@ -1,6 +1,4 @@
-"""What several systems do after the network: the best candidates of a window, those of a recording,
-suppression.
-"""
+"""From a network's outputs to detections: best candidates of a window and of a recording, suppression."""
 
 from typing import NamedTuple
 
