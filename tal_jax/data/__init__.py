@@ -16,13 +16,18 @@ from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# name -> (function of the config that makes the Dataset, function of it that gives the bundled annotations)
-DATASETS = {
-    "activitynet": (activitynet.load, activitynet.annotations),
-    "folder": (folder.load, None),
-    "sbhar": (sbhar.load, lambda config: sbhar.bundled_annotations()),
-    "shapes": (shapes.load, shapes.rendered_annotations),
-    "thumos14": (thumos14.load, lambda config: thumos14.bundled_annotations()),
+DATASETS = {  # name -> function of a config that makes the Dataset
+    "activitynet": activitynet.load,
+    "folder": folder.load,
+    "sbhar": sbhar.load,
+    "shapes": shapes.load,
+    "thumos14": thumos14.load,
+}
+ANNOTATIONS = {  # name -> function of a config that gives the Annotations that come with the data set
+    "activitynet": activitynet.annotations,
+    "sbhar": lambda config: sbhar.bundled_annotations(),
+    "shapes": shapes.rendered_annotations,
+    "thumos14": lambda config: thumos14.bundled_annotations(),
 }
 
 
@@ -40,8 +45,7 @@ def load_dataset(config, classes=None):
     """
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
-    load, _ = DATASETS[config.data.name]
-    dataset = load(config)
+    dataset = DATASETS[config.data.name](config)
     annotations = _require_ignored(config, dataset.annotations)
     if config.data.left_out:
         dataset_annotations(config)  # knows those that are left out, too
@@ -85,11 +89,10 @@ def recording_scores(config, classes):
 
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
-    _, bundled = DATASETS.get(config.data.name, (None, None))
     if config.data.annotations:
         annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
-    elif bundled:
-        annotations = _require_ignored(config, bundled(config))
+    elif config.data.name in ANNOTATIONS:
+        annotations = _require_ignored(config, ANNOTATIONS[config.data.name](config))
     else:
         what = f"The data set '{config.data.name}' has no annotations of its own"
         raise DataError(f"{what}; set --config.data.annotations=FILE.")

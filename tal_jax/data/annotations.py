@@ -213,15 +213,14 @@ def require_object(entry, required, where, optional=()):
     if not isinstance(entry, dict):
         fields = ", ".join(map(repr, required))
         raise DataError(f"{where} must be an object with the fields {fields}, found {entry!r:.60}.")
-    unread = sorted(entry.keys() - {*required, *optional})
+    unread = sorted(entry.keys() - (*required, *optional))
     absent = [field for field in (*required, *optional) if field not in entry]
     for field in unread:
         for meant in difflib.get_close_matches(field.casefold(), absent, 1, cutoff=0.85):
             found = f"has a field {field!r:.60}, which is not read"
             raise DataError(f"{where} {found}; if '{meant}' is meant, call it so.")
-    for field in required:
-        if field in absent:
-            raise DataError(f"{where}: field '{field}' is missing.")
+    if absent and absent[0] in required:
+        raise DataError(f"{where}: field '{absent[0]}' is missing.")
     return unread
 
 
@@ -235,10 +234,10 @@ def label_of(entry, where):
 
 def segment_of(entry, where, finite=True):
     """[start_sec, end_sec] of an action, detection or proposal, see `require_number`."""
-    segment = entry["segment"]
+    segment, where = entry["segment"], f"{where}: field 'segment'"
     if not isinstance(segment, list) or len(segment) != 2:
-        raise DataError(f"{where}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
-    return [require_number(value, f"{where}: field 'segment'", finite) for value in segment]
+        raise DataError(f"{where} must be [start, end] in seconds, found {segment!r:.60}.")
+    return [require_number(value, where, finite) for value in segment]
 
 
 def require_number(value, where, finite=True):
