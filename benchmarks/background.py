@@ -23,7 +23,7 @@ import numpy as np
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.sets import sbhar
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 MIN_SCORE, MIN_TIOU = 0.2, 0.3
 WINDOWS = (
@@ -52,9 +52,9 @@ def false_alarms_per_hour(annotations, detections):
         if not found:
             continue
         labels = np.array([annotations.classes.index(d["label"]) for d in found])
-        tiou = tiou_matrix(np.array([d["segment"] for d in found]), recording.segments_sec)
-        of_class = np.where(labels[:, None] == recording.labels, tiou, 0).max(axis=1, initial=0)
-        counts += np.sum(of_class < MIN_TIOU), np.sum(tiou.max(axis=1, initial=0) == 0)
+        overlaps = tiou(np.array([d["segment"] for d in found])[:, None], recording.segments_sec)
+        of_class = np.where(labels[:, None] == recording.labels, overlaps, 0).max(axis=1, initial=0)
+        counts += np.sum(of_class < MIN_TIOU), np.sum(overlaps.max(axis=1, initial=0) == 0)
     return counts * 3600 / seconds
 
 

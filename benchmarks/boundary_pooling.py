@@ -14,7 +14,7 @@ import numpy as np
 from tal_jax.ops.boundary_pooling import boundary_max_pool
 
 CELLS, REGIONS, CHANNELS = 256, 126, 512
-METHODS = ("segment_max", "sparse_table", "scan")
+METHODS = ("sparse_table", "scan")
 BATCH_SIZES = (1, 8)
 
 

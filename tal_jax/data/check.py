@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 from tal_jax.data.signals import finite_rows, place_of_first_bad
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 END_SLACK_SEC = 1.0  # by which an action may pass the end of a recording whose rate of frames is not known
@@ -96,7 +96,7 @@ def same_time_problems(config, annotations):
         total.update(labels)
         length, order = np.diff(segments)[:, 0], np.arange(len(labels))
         first = (length < length[:, None]) | ((length == length[:, None]) & (order < order[:, None]))
-        over = (tiou_matrix(segments, segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
+        over = (tiou(segments[:, None], segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
         for i in np.flatnonzero(over.any(axis=1)):
             hidden[labels[i]] += 1
             by[labels[i]] = labels[over[i].argmax()]

@@ -34,6 +34,7 @@ import numpy as np
 
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.ops.nms import hard_nms
+from tal_jax.ops.segments import overlap_and_union, tiou
 
 # A detection, or a ground truth with score 1: the rank of its recording's name, class, seconds and score.
 # Tables of them are ordered by recording, and then as they were given.
@@ -94,7 +95,7 @@ def evaluate_detections(
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
     found, not_scored = _detection_table(detections, scored, ranks, classes)
 
-    keys = [f"{tiou:g}" for tiou in tious]
+    keys = [f"{threshold:g}" for threshold in tious]
     ap, matches = {}, []
     for name, label in classes.items():
         found_k, truths_k = found[found["label"] == label], truths[truths["label"] == label]
@@ -122,7 +123,7 @@ def evaluate_detections(
         "protocol": {
             "name": protocol,
             "subset": subset,
-            "tiou_thresholds": [float(tiou) for tiou in tious],
+            "tiou_thresholds": [float(threshold) for threshold in tious],
             "recordings_left_out": sorted(left_out),
             "recordings_missing": absent,
             "missing": missing,
@@ -150,12 +151,12 @@ def activitynet_ap(found, truths, ignored, tious):
         tious: the thresholds.
     """
     found = _by_falling_score(found, nan_as=np.inf)
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    tiou = _tiou_of_pairs(found, truths, detection, truth, overlap_sec)
-    order = np.lexsort((-truth, -tiou, detection))
+    detection, truth = _overlapping_pairs(found, truths)  # (P,)
+    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
+    order = np.lexsort((-truth, -overlap, detection))
     values = []
     for threshold in tious:
-        chosen = order[tiou[order] >= threshold]
+        chosen = order[overlap[order] >= threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         best_precision = np.maximum.accumulate(precision[::-1])[::-1]
@@ -176,16 +177,16 @@ def thumos14_ap(found, truths, ignored, tious):
     truths = _with_sorted_ends(truths)
     touches_ignored = np.zeros(len(found), bool)
     touches_ignored[_overlapping_pairs(found, _with_sorted_ends(ignored))[0]] = True
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)  # (P,)
-    found_start, found_end = found["segment_sec"][detection].T
-    truth_start, truth_end = truths["segment_sec"][truth].T
-    # The union of activitynet_ap in other words, since rounding decides the pairs whose tIoU is just the
-    # threshold.
-    tiou = overlap_sec / (np.maximum(found_end, truth_end) - np.minimum(found_start, truth_start))
-    order = np.lexsort((detection, -tiou, truth))
+    detection, truth = _overlapping_pairs(found, truths)  # (P,)
+    found_sec, truth_sec = found["segment_sec"][detection], truths["segment_sec"][truth]
+    shared_sec, _ = overlap_and_union(found_sec, truth_sec)
+    # The union as the devkit takes it, since rounding decides the pairs whose tIoU is just the threshold.
+    union_sec = np.maximum(found_sec[:, 1], truth_sec[:, 1]) - np.minimum(found_sec[:, 0], truth_sec[:, 0])
+    overlap = shared_sec / union_sec
+    order = np.lexsort((detection, -overlap, truth))
     values = []
     for threshold in tious:
-        chosen = order[tiou[order] > threshold]
+        chosen = order[overlap[order] > threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
         hits = hits[hits | ~touches_ignored]
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
@@ -199,17 +200,14 @@ def _suppressed(found, keep):
         return found
     scores = np.where(np.isnan(found["score"]), -np.inf, found["score"])
     segments_sec = _with_sorted_ends(found)["segment_sec"]
-    _, starts = np.unique(found["recording"], return_index=True)
-    of_recordings = np.split(np.arange(len(found)), starts[1:])
-    kept = [rows[hard_nms(segments_sec[rows], scores[rows], keep)] for rows in of_recordings]
-    return found[np.sort(np.concatenate(kept))]
+    return found[np.sort(hard_nms(segments_sec, scores, keep, groups=found["recording"]))]
 
 
-def _detections_per_truth(found, truths, tiou):
-    """(G,) how many detections overlap each of the G truths of one class by more than `tiou`."""
+def _detections_per_truth(found, truths, threshold):
+    """(G,) how many detections overlap each of the G truths of one class by a tIoU above the threshold."""
     found, truths = _with_sorted_ends(found), _with_sorted_ends(truths)
-    detection, truth, overlap_sec = _overlapping_pairs(found, truths)
-    near = _tiou_of_pairs(found, truths, detection, truth, overlap_sec) > tiou
+    detection, truth = _overlapping_pairs(found, truths)
+    near = tiou(found["segment_sec"][detection], truths["segment_sec"][truth]) > threshold
     return np.bincount(truth[near], minlength=len(truths))
 
 
@@ -238,22 +236,14 @@ def _overlapping_pairs(found, truths):
         truths: (G,) ROW, ordered by recording.
 
     Returns:
-        (rows of `found`, rows of `truths`, seconds that they share), (P,) each.
+        (rows of `found`, rows of `truths`), (P,) each.
     """
     first = np.searchsorted(truths["recording"], found["recording"], "left")
     count = np.searchsorted(truths["recording"], found["recording"], "right") - first
     detection = np.repeat(np.arange(len(found)), count)
     truth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)
-    start_sec = np.maximum(found["segment_sec"][detection, 0], truths["segment_sec"][truth, 0])
-    end_sec = np.minimum(found["segment_sec"][detection, 1], truths["segment_sec"][truth, 1])
-    overlaps = end_sec > start_sec
-    return detection[overlaps], truth[overlaps], (end_sec - start_sec)[overlaps]
-
-
-def _tiou_of_pairs(found, truths, detection, truth, overlap_sec):
-    """(P,) tIoU of the pairs of `_overlapping_pairs`."""
-    found_sec, truths_sec = np.diff(found["segment_sec"])[:, 0], np.diff(truths["segment_sec"])[:, 0]
-    return overlap_sec / (truths_sec[truth] + found_sec[detection] - overlap_sec)
+    overlaps = overlap_and_union(found["segment_sec"][detection], truths["segment_sec"][truth])[0] > 0
+    return detection[overlaps], truth[overlaps]
 
 
 def _take_while_free(detection, truth, num_detections, num_truths):
@@ -275,7 +265,7 @@ def _require_arguments(protocol, tious, other_recordings, devkit_keep):
     for name, (value, known) in choices.items():
         if value not in known:
             raise ValueError(f"{name} is '{value}'; it must be one of {', '.join(known)}.")
-    if not len(tious) or not all(0 < tiou <= 1 for tiou in tious):
+    if not len(tious) or not all(0 < threshold <= 1 for threshold in tious):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if not 0 < devkit_keep <= 1:
         raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")

@@ -19,7 +19,7 @@ import numpy as np
 
 from tal_jax.data.annotations import require_times
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))  # over which recall is averaged
 RECALL_TIOUS = tuple(np.arange(1, 10) / 10)
@@ -58,15 +58,14 @@ def evaluate_proposals(annotations, proposals, *, subset, left_out=(), missing="
     scored = sum(best.shape[1] for best in found.values())
     others = sum(len(proposals[name].scores) for name in recordings.keys() & proposals.keys() - truths.keys())
     # (100,), (G of all, 100)
-    average_numbers, reached = _reached([*found.values()], scored + others, most)
-    average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in AR_TIOUS], axis=0)
+    average_recall = 100 * np.mean([(reached >= least).mean(axis=0) for least in AR_TIOUS], axis=0)
     area = np.trapezoid(average_recall, average_numbers)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
     return {
         "ar": {f"{n:.6g}": float(value) for n, value in zip(average_numbers, average_recall, strict=True)},
         "auc": float(area / average_numbers[-1]),
-        "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in RECALL_TIOUS},
-        "ar_tious": [float(tiou) for tiou in AR_TIOUS],
+        "recall": {f"{least:g}": float(100 * np.mean(best_of_all >= least)) for least in RECALL_TIOUS},
+        "ar_tious": [float(least) for least in AR_TIOUS],
         "counts": {
             "recordings": len(truths),
             "recordings_without_proposals": sum(not best.shape[1] for best in found.values()),
@@ -83,7 +82,7 @@ def _best_so_far(truths_sec, proposals):
     if proposals is None or not len(proposals.scores):
         return np.zeros((len(truths_sec), 0))
     order = np.argsort(-proposals.scores, kind="stable")
-    return np.maximum.accumulate(tiou_matrix(truths_sec, proposals.segments_sec[order]), axis=1)
+    return np.maximum.accumulate(tiou(truths_sec[:, None], proposals.segments_sec[order]), axis=1)
 
 
 def _reached(found, num_proposals, most):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
@@ -441,9 +441,11 @@ ACTIONS = [(40, 70), (50, 80)]  # of class 0 in the first video, of class 1 in t
 def telling_features(segments, k):
     """(N, 12) features of proposals of video k that tell all about them: class and tIoU, shift, size."""
     truth = np.array([ACTIONS[k]])
-    tiou = tiou_matrix(segments, truth)[:, 0]
+    overlap = tiou(segments, truth)
     shift, size = (segments.mean(1) - truth.mean()) / 30, np.diff(segments)[:, 0] / 30
-    return np.tile(np.stack([tiou * (k == 0), tiou * (k == 1), shift, size], axis=1), 3).astype(np.float32)
+    return np.tile(np.stack([overlap * (k == 0), overlap * (k == 1), shift, size], axis=1), 3).astype(
+        np.float32
+    )
 
 
 def two_videos(config):
@@ -514,6 +516,6 @@ def test_two_videos_are_learned_by_heart(variant):
         )
         found = detect(config, scores_of(*fields), rows / FRAMES)
         assert found.classes[found.scores.argmax()] == k
-        before = tiou_matrix(rows, [ACTIONS[k]])[:, 0]
-        after = tiou_matrix(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), [ACTIONS[k]])[:, 0]
+        before = tiou(rows, np.asarray(ACTIONS[k]))
+        after = tiou(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), np.asarray(ACTIONS[k]))
         assert before[before > 0.7].mean() < 0.85 and after[before > 0.7].mean() > 0.9

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tal_jax.ops.segments import overlap_and_union
 from tal_jax.systems.kt_mgfn.config import reading
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
 
@@ -142,9 +143,7 @@ def keep_best(segments, scores, candidate, max_tiou):
       (N,) bool.
     """
     order = jnp.argsort(-jnp.where(candidate, scores, -jnp.inf))  # stable: the first of equals comes first
-    start, end = segments[order, 0], segments[order, 1]
-    shared = jnp.maximum(jnp.minimum(end[:, None], end) - jnp.maximum(start[:, None], start), 0.0)
-    union = (end - start)[:, None] + (end - start) - shared
+    shared, union = overlap_and_union(segments[order, None], segments[order])
     # (N, N): the second comes later, and overlaps the first.
     overlaps = jnp.triu((shared > 0) & (shared >= max_tiou * union), k=1)
 

@@ -52,22 +52,17 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        cas = arrays["cas"]
-        return activations.find_runs(config.localize, min_probability, cas, probabilities, num_frames)
-    likely = np.flatnonzero(probabilities >= min_probability)
-    kept = [_kept_of_class(arrays, k) for k in likely]
-    classes, at = np.repeat(likely, [len(snippets) for snippets in kept]), np.concatenate(kept)  # (M,) each
-    num_snippets = len(arrays["cas"])
-    segments = np.clip(arrays["segments"][classes, at], 0, num_snippets).astype(np.float64)
-    segments_frame = segments / num_snippets * num_frames
+        return activations.find_runs(
+            config.localize, min_probability, arrays["cas"], probabilities, num_frames
+        )
+    # The rule of `boundary.select`.
+    candidate = (arrays["cas"].T > boundary.MIN_ACTIVATION) & (arrays["contrast"] < boundary.MAX_CONTRAST)
+    classes, places = np.nonzero(candidate & (probabilities >= min_probability)[:, None])
+    segments, contrast = arrays["segments"][classes, places], arrays["contrast"][classes, places]
+    kept = hard_nms(segments, -contrast, boundary.MAX_TIOU, groups=classes)
+    segments, contrast, classes = segments[kept], contrast[kept], classes[kept]  # (M, 2) snippets, (M,), (M,)
+    snippets = len(arrays["cas"])
+    segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
     inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
     scores = probabilities[classes] * (1 - arrays["contrast"][classes, at]) / 2
     return segments_frame[inside], classes[inside], scores[inside]
-
-
-def _kept_of_class(arrays, k):
-    """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
-    segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    active = arrays["cas"][:, k] > boundary.MIN_ACTIVATION
-    candidates = np.flatnonzero(active & (contrast < boundary.MAX_CONTRAST))
-    return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]

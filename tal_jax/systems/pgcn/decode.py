@@ -158,11 +158,8 @@ def detections(config, windows, timeline):
     alone = arrays["num_streams"] == 1
     # Published: what overlaps by more than the threshold is dropped; `hard_nms` drops at its threshold too.
     threshold = np.nextafter(config.decode.nms_tiou if alone else config.decode.fused_nms_tiou, np.inf)
-    kept = [np.zeros((2, 0), np.int64)]
-    for k in np.flatnonzero(chosen.any(axis=0)):
-        rows = np.flatnonzero(chosen[:, k])
-        rows = rows[hard_nms(segments[rows], values[rows, k], threshold)]
-        kept.append(np.stack([rows, np.full(len(rows), k)]))
-    proposals, classes = np.concatenate(kept, axis=1)
+    classes, proposals = np.nonzero(chosen.T)
+    kept = hard_nms(segments[proposals], values[proposals, classes], threshold, groups=classes)
+    proposals, classes = proposals[kept], classes[kept]
     segments = regress(segments[proposals], scores["offsets"][proposals, classes])
     return Detections(segments * arrays["duration_sec"], classes, values[proposals, classes])

@@ -5,6 +5,8 @@ The length of a segment counts both ends: end - start + 1 (the published code).
 
 import numpy as np
 
+from tal_jax.ops.segments import tiou
+
 ROWS_AT_ONCE = 256  # of a matrix between all proposals, so that it need not be in memory as a whole
 
 
@@ -17,11 +19,7 @@ def relevance(first, second):
     Returns:
       (...) float64 in [0, 1].
     """
-    first, second = np.asarray(first), np.asarray(second)
-    overlap = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0]) + 1
-    overlap = np.maximum(overlap, 0)
-    lengths = (first[..., 1] - first[..., 0] + 1) + (second[..., 1] - second[..., 0] + 1)
-    return overlap / (lengths - overlap)
+    return tiou(np.asarray(first), np.asarray(second), extra_length=1)
 
 
 def distance(first, second):

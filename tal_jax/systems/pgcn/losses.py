@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from tal_jax import curriculum
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.interface import Term
 from tal_jax.systems.pgcn.config import reading
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
@@ -87,13 +88,11 @@ def offset_tiou(offsets, target_offsets):
     Both are (shift of the centre in lengths, log ratio of sizes), (..., 2) -> (...) in [0, 1].
     """
 
-    def ends(pair):
+    def moved(pair):
         half = 0.5 * jnp.exp(pair[..., 1])  # the proposal goes from -0.5 to 0.5
-        return pair[..., 0] - half, pair[..., 0] + half
+        return jnp.stack([pair[..., 0] - half, pair[..., 0] + half], axis=-1)
 
-    (start, end), (target_start, target_end) = ends(offsets), ends(target_offsets)
-    overlap = jnp.minimum(end, target_end) - jnp.maximum(start, target_start)
-    return jnp.maximum(overlap, 0.0) / (jnp.maximum(end, target_end) - jnp.minimum(start, target_start))
+    return tiou(moved(offsets), moved(target_offsets))
 
 
 def curriculum_weights(config, outputs, batch, epoch):
@@ -112,8 +111,8 @@ def curriculum_weights(config, outputs, batch, epoch):
     alpha = curriculum.share_of_epoch(config, epoch)
     probability = jnp.exp(-activity_loss(outputs.activity_logits, batch["labels"]))
     targets = batch["targets"] * batch["target_std"][:, None] + batch["target_mean"][:, None]
-    tiou = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
-    return jax.lax.stop_gradient(curriculum.sample_weight(tiou, probability, alpha))
+    overlap = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
+    return jax.lax.stop_gradient(curriculum.sample_weight(overlap, probability, alpha))
 
 
 def terms_of(config, outputs, batch, dynamic_weights=None):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.pgcn.graph import sample_tree
 
 FOREGROUND, INCOMPLETE, BACKGROUND = range(3)
@@ -51,7 +51,7 @@ def label_video(segments, truth_segments, truth_labels, num_frames):
     segments, truth_segments = np.asarray(segments).reshape(-1, 2), np.asarray(truth_segments).reshape(-1, 2)
     # Before the actions, one without length, label and overlap: it is best where there is no other.
     actions, labels = np.insert(truth_segments, 0, 0, axis=0), np.insert(truth_labels, 0, 0)
-    tious = tiou_matrix(segments, actions)
+    tious = tiou(segments[:, None], actions)
     best, lengths = tious.argmax(1), segments[:, 1] - segments[:, 0]
     overlap = np.minimum(segments[:, 1], actions[best, 1]) - np.maximum(segments[:, 0], actions[best, 0])
     shares = np.maximum(overlap, 0) / lengths, lengths / num_frames
@@ -88,7 +88,7 @@ def regression_targets(segments, truth_segments):
     Returns:
       (N, 2) float64.
     """
-    truths = np.asarray(truth_segments)[tiou_matrix(segments, truth_segments).argmax(1)]
+    truths = truth_segments[tiou(segments[:, None], truth_segments).argmax(1)]
     length, truth_length = (rows[:, 1] - rows[:, 0] + 1 for rows in (segments, truths))
     shift = (truths.sum(1) - segments.sum(1)) / 2
     return np.stack([shift / length, np.log(truth_length / length)], axis=1)

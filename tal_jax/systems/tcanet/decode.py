@@ -8,7 +8,7 @@ for the definition itself.
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.candidates import NOTHING, Detections
 from tal_jax.systems.tcanet.config import reading
 from tal_jax.systems.two_stage import best_classes
@@ -99,7 +99,8 @@ def suppress(config, segments_sec, scores, duration_sec):
       duration_sec: of the recording.
 
     Returns:
-      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`; the published code picks one more, which it does not keep.
+      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`; the published code
+      picks one more, which it does not keep.
     """
     settings, left, decayed = config.decode, scores.copy(), np.full(len(scores), -np.inf)
     least_left = 0 if reading(config, "decode.keep_last") or len(scores) == 1 else 1
@@ -107,8 +108,7 @@ def suppress(config, segments_sec, scores, duration_sec):
     for _ in range(picks):
         best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
         decayed[best] = left[best]
-        tious = tiou_matrix(segments_sec, segments_sec[[best]])[:, 0]
-        left *= np.exp(-(tious**DECAY_POWER) / settings.nms_sigma)
+        left *= np.exp(-(tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
     order = np.argsort(-decayed, kind="stable")[:picks]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
 

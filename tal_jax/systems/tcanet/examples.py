@@ -9,7 +9,7 @@ from tal_jax.data.proposals import require_proposals
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Window, require_finite, window_offsets
 from tal_jax.errors import DataError
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems import two_stage
 from tal_jax.systems.tcanet.config import NO_CLASSES, reading
 
@@ -53,7 +53,7 @@ def training_examples(config, dataset):
         del rng
         (name, offset), segments_sec = item, chosen[item].segments_sec
         inputs, start_sec = _window(config, dataset, name, offset, segments_sec, config.window.proposals)
-        matched = truths[name][tiou_matrix(segments_sec, truths[name]).argmax(axis=1)]
+        matched = truths[name][tiou(segments_sec[:, None], truths[name]).argmax(axis=1)]
         return dict(inputs=inputs, truths_sec=_padded(matched - start_sec, config.window.proposals))
 
     return list(chosen), make_example

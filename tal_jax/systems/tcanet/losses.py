@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from optax.losses import huber_loss
 
 from tal_jax import curriculum
+from tal_jax.ops.segments import overlap_and_union
 from tal_jax.systems.interface import Term
 from tal_jax.systems.tcanet.config import LOW_IOU, reading
 
@@ -20,10 +21,8 @@ MIN_WIDTH_SEC = 1e-5
 
 def tiou(first, second):
     """Overlap of segments, (..., 2) twice -> (...): intersection / (union + 1e-5), as published."""
-    shared = jnp.minimum(first[..., 1], second[..., 1]) - jnp.maximum(first[..., 0], second[..., 0])
-    shared = jnp.where(shared < 0, 0.0, shared)
-    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - shared
-    return shared / (union + UNION_EPS)
+    shared, union = overlap_and_union(first, second)
+    return jnp.where(shared < 0, 0.0, shared) / (union + UNION_EPS)
 
 
 def boundary_targets(segments, truths):
