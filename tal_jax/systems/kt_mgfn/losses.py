@@ -78,14 +78,13 @@ def loss(config, module, variables, batch, epoch, rng):
       dict of Terms: target_first, and as far as the config has them target_second, source_first,
       source_second, transfer, contrast; and no statistics ({}).
     """
-    del rng
-    model, fields = config.model, config.loss
+    model, loss = config.model, config.loss
     terms = {  # name -> weight, whether the config has it
         "source_first": (1.0, model.transfer),
-        "source_second": (fields.second_weight, model.transfer and model.cascade),
+        "source_second": (loss.second_weight, model.transfer and model.cascade),
         "target_first": (1.0, True),
-        "target_second": (fields.second_weight, model.cascade),
-        "transfer": (fields.transfer_weight, model.transfer),
+        "target_second": (loss.second_weight, model.cascade),
+        "transfer": (loss.transfer_weight, model.transfer),
         "contrast": (1.0, model.boundary),
     }
     weights = {name: weight for name, (weight, present) in terms.items() if present}
