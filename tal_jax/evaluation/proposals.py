@@ -58,6 +58,7 @@ def evaluate_proposals(annotations, proposals, *, subset, left_out=(), missing="
     scored = sum(best.shape[1] for best in found.values())
     others = sum(len(proposals[name].scores) for name in recordings.keys() & proposals.keys() - truths.keys())
     # (100,), (G of all, 100)
+    average_numbers, reached = _reached([*found.values()], scored + others, most)
     average_recall = 100 * np.mean([(reached >= least).mean(axis=0) for least in AR_TIOUS], axis=0)
     area = np.trapezoid(average_recall, average_numbers)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])

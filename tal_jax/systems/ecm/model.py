@@ -103,8 +103,8 @@ def conv_over_time(x, kernel, formulation="products"):
     # The gradient of a split is one kernel; that of indexing would be three, mostly zeros.
     before, here, after = (tap[0] for tap in jnp.split(kernel, 3))  # (C, O) each
     if formulation == "products":
-        earlier, later = jnp.pad(x[:-1] @ before, ((1, 0), (0, 0))), jnp.pad(x[1:] @ after, ((0, 1), (0, 0)))
-        return x @ here + earlier + later
+        y = x @ here + jnp.pad(x[:-1] @ before, ((1, 0), (0, 0)))
+        return y + jnp.pad(x[1:] @ after, ((0, 1), (0, 0)))
     length, tiles = len(x), -(-len(x) // 2)
     padded = jnp.pad(x, ((1, 2 * tiles - length + 1), (0, 0)))
     even, odd = padded[0::2], padded[1::2]  # (tiles + 1, C)

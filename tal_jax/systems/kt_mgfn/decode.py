@@ -64,5 +64,5 @@ def localize(config, arrays, num_frames):
     snippets = len(arrays["cas"])
     segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
     inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
-    scores = probabilities[classes] * (1 - arrays["contrast"][classes, at]) / 2
+    scores = probabilities[classes] * (1 - contrast) / 2
     return segments_frame[inside], classes[inside], scores[inside]

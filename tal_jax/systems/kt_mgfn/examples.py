@@ -36,8 +36,10 @@ def training_examples(config, dataset):
         if clips:
             name, first, end, label = clips[rng.integers(len(clips))]
             snippets = window_snippets(config.window, dataset.read(name)[first:end], rng)
-            augmentation = {name: config.augment[name] for name in ("scale", "noise", "rotation_deg")}
-            example["clip_inputs"] = augment_sequence(snippets, rng, **augmentation)
+            a = config.augment
+            example["clip_inputs"] = augment_sequence(
+                snippets, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg
+            )
             example["clip_labels"] = multi_hot([label], len(dataset.annotations.classes))
         return example
 

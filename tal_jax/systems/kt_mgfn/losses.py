@@ -78,7 +78,6 @@ def loss(config, module, variables, batch, epoch, rng):
       dict of Terms: target_first, and as far as the config has them target_second, source_first,
       source_second, transfer, contrast; and no statistics ({}).
     """
-    del rng
     model = config.model
     terms = {  # name -> weight, whether the config has it
         "source_first": (1.0, model.transfer),
