@@ -78,13 +78,13 @@ def _smallest(costs, count, own):
     Returns:
       (R, count) int64.
     """
-    rows, columns = np.arange(len(costs)), []
+    rows, columns = np.arange(len(costs)), np.zeros((count, len(costs)), np.int64)
     available = np.minimum(np.isfinite(costs).sum(1), count)
-    for _ in range(count):
-        columns.append(costs.argmin(1))
-        costs[rows, columns[-1]] = np.inf
+    for i in range(count):
+        columns[i] = costs.argmin(1)
+        costs[rows, columns[i]] = np.inf
     turn = np.arange(count) % np.maximum(available, 1)[:, None]
-    chosen = np.take_along_axis(np.reshape(columns, (count, len(costs))).T, turn, axis=1)
+    chosen = np.take_along_axis(columns.T, turn, axis=1)
     return np.where(available[:, None] > 0, chosen, own[:, None])
 
 
