@@ -17,7 +17,7 @@ from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
-from tal_jax.published import trees as published
+from tal_jax.published import i3d as published
 from tal_jax.runtime.files import list_files
 from tal_jax.systems import SYSTEMS, require_valid
 

@@ -21,7 +21,7 @@ from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, st
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.optical_flow import flows
 from tal_jax.errors import DataError
-from tal_jax.published.trees import backbone_variables, recognise
+from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
 from tal_jax.runtime import distributed
 from tal_jax.runtime.beam import reason_of_failure, run_in_beam

@@ -22,7 +22,7 @@ from tal_jax.data.features import common_frame_sec
 from tal_jax.data.loader import TrainingBatches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
-from tal_jax.published.trees import with_backbone
+from tal_jax.published.i3d import with_backbone
 from tal_jax.run_config import remember_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints

@@ -1,15 +1,14 @@
-"""Published weights of TCANet, by the names they have there, as the tree of our module."""
+"""The published checkpoints of TCANet, by the names they have there, as a tree for `model.TCANet`."""
 
 import re
 
-import flax.traverse_util
 import jax
 import numpy as np
 
-from tal_jax.errors import DataError
-from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape
+from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape, renamed
 from tal_jax.published.weight_files import read_weights
 
+_LEAVES = {"weight": "kernel", "bias": "bias"}
 _ENCODER = {
     "self_atten.scale_attention.in_proj_": "query_key_value",
     "self_atten.scale_attention.out_proj.": "output",
@@ -24,10 +23,9 @@ _LEVELS = {
     "reg1xw.reg_1d_b": "segment",
     "reg1xw.reg_1d_o": "segment",
 }
-GROUPS = 4
 
 
-def tcanet_from_state_dict(state_dict, groups=GROUPS):
+def tcanet_from_state_dict(state_dict, groups=4):
     """Parameters of a published checkpoint for `model.TCANet`.
 
     Args:
@@ -40,55 +38,37 @@ def tcanet_from_state_dict(state_dict, groups=GROUPS):
       Nested dict of NumPy arrays.
 
     Raises:
-      DataError: a name is not known.
+      DataError: a name is unknown.
     """
-    flat, unknown = {}, []
-    for name, value in state_dict.items():
-        name = name.removeprefix("module.")
-        if name.endswith("self_atten.mask_matrix"):
-            continue
-        if path := our_path(name):
-            flat[path] = to_ours(path, np.asarray(value), groups)
-        else:
-            unknown.append(name)
-    if unknown:
-        raise DataError(f"These names are not of a published TCANet checkpoint: {', '.join(unknown)}.")
-    return flax.traverse_util.unflatten_dict(flat, sep="/")
+
+    def to_ours(path, value):
+        if value.ndim == 2:
+            return value.T
+        # The last convolution of each level has no groups.
+        ungrouped = path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel"))
+        num_groups = 1 if ungrouped else groups
+        if value.ndim != 3 or len(value) % num_groups:
+            return value
+        return value.reshape(num_groups, -1, *value.shape[1:]).transpose(0, 3, 2, 1)
+
+    weights = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    weights = {name: value for name, value in weights.items() if not name.endswith("self_atten.mask_matrix")}
+    return renamed(weights, our_path, to_ours, "TCANet")
 
 
 def our_path(name):
-    """Our path of one of their parameters, such as "stage_1/start/conv_1/kernel"; None if it is not known."""
+    """Our path of a published parameter, such as "stage_1/start/conv_1/kernel"; None if its name is unknown."""
     if match := re.fullmatch(r"x_1d_b_f\.([02])\.(weight|bias)", name):
-        return f"base_{int(match[1]) // 2 + 1}/{_leaf(match[2])}"
-    if match := re.fullmatch(r"tbr(\d)\.(reg1\w+\.\w+?)\.([024])\.(weight|bias)", name):
+        return f"base_{int(match[1]) // 2 + 1}/{_LEAVES[match[2]]}"
+    match = re.fullmatch(r"tbr(\d)\.(reg1\w+\.\w+?)\.([024])\.(weight|bias)", name)
+    if match and match[2] in _LEVELS:
         number = int(match[3]) // 2 + (3 if match[2].endswith("_o") else 1)
-        return (
-            f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_leaf(match[4])}"
-            if match[2] in _LEVELS
-            else None
-        )
-    if match := re.fullmatch(r"lgtes\.(\d)\.(.+[._])(weight|bias)", name):
-        module = _ENCODER.get(match[2])
-        leaf = "scale" if match[3] == "weight" and module in ("norm_1", "norm_2") else _leaf(match[3])
-        return f"encoder_{int(match[1]) + 1}/{module}/{leaf}" if module else None
+        return f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_LEAVES[match[4]]}"
+    match = re.fullmatch(r"lgtes\.(\d)\.(.+[._])(weight|bias)", name)
+    if match and match[2] in _ENCODER:
+        leaf = "scale" if match[2].startswith("norm") and match[3] == "weight" else _LEAVES[match[3]]
+        return f"encoder_{int(match[1]) + 1}/{_ENCODER[match[2]]}/{leaf}"
     return None
-
-
-def _leaf(theirs):
-    return "kernel" if theirs == "weight" else "bias"
-
-
-def to_ours(path, value, groups=GROUPS):
-    """(out, in) -> (in, out); (out, in / groups, taps) -> (groups, taps, in / groups, out / groups); other
-    shapes stay.
-    """
-    if value.ndim == 2:
-        return value.T
-    if path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel")):
-        groups = 1  # the last convolution of each level has none
-    if value.ndim != 3 or len(value) % groups:
-        return value
-    return value.reshape(groups, -1, *value.shape[1:]).transpose(0, 3, 2, 1)
 
 
 def tcanet_detector(source, config):
