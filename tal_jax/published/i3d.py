@@ -220,14 +220,16 @@ def with_backbone(variables, path):
     """
     require_backbone(path)
     expected = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
-    trained = flax.traverse_util.flatten_dict(expected, sep="/")
+    trained = flax.traverse_util.flatten_dict(expected)
     found = {}
-    for name, value in read_weights(path).items():
-        if name.startswith("params/logits/"):  # a detector has no use for the classes of Kinetics
+    for (collection, *place), value in flax.traverse_util.flatten_dict(
+        i3d_from_tal_jax(read_weights(path))
+    ).items():
+        if place[0] == "logits":  # a detector has no use for the classes of Kinetics
             continue
-        in_params = name.replace("batch_stats/", "params/", 1)
-        found[in_params if in_params in trained else name] = jnp.asarray(value)
-    found = flax.traverse_util.unflatten_dict(found, sep="/")
+        in_params = ("params", *place)
+        found[in_params if in_params in trained else (collection, *place)] = jnp.asarray(value)
+    found = flax.traverse_util.unflatten_dict(found)
     require_same_shapes(found, expected, path)
     return {
         name: {**tree, "backbone": found[name]} if name in found else tree for name, tree in variables.items()

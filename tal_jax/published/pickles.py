@@ -32,9 +32,7 @@ _KINDS = STORAGE_TYPES | {
     "numpy.dtype": "dtype",
     "numpy.ndarray": "ndarray",
     "numpy.core.multiarray._reconstruct": "array",
-    "numpy._core.multiarray._reconstruct": "array",
     "numpy.core.numeric._frombuffer": "buffer",
-    "numpy._core.numeric._frombuffer": "buffer",
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
@@ -44,19 +42,6 @@ class Refused(Exception):
     """The rest of a sentence that begins with the path of the file."""
 
 
-class _Name:
-    """Something that a pickle names. kind: a value of `_KINDS`."""
-
-    __slots__ = ("kind",)
-
-    def __init__(self, full_name):
-        if full_name not in _KINDS:
-            raise Refused(
-                f"asks for {full_name!r:.200}, which no weights need; it was refused, and nothing was run."
-            )
-        self.kind = _KINDS[full_name]
-
-
 class Part:
     """Something that a pickle asked for, not done: the kind, the arguments, and the state it was to be given."""
 
@@ -64,6 +49,15 @@ class Part:
 
     def __init__(self, kind, args):
         self.kind, self.args, self.state = kind, args, None
+
+
+def _named(full_name):
+    """The part of something that a pickle names. Its only argument is the kind of the parts that calls make."""
+    kind = _KINDS.get(full_name.replace("numpy._core.", "numpy.core."))
+    if kind is None:
+        refusal = "which no weights need; it was refused, and nothing was run"
+        raise Refused(f"asks for {full_name!r:.200}, {refusal}.")
+    return Part("name", (kind,))
 
 
 class Pickle:
@@ -134,11 +128,11 @@ class Pickle:
             case "SETITEM" | "SETITEMS":
                 return [_filled(taken[0], zip(taken[1::2], taken[2::2], strict=True))]
             case "GLOBAL":
-                return [_Name(argument.replace(" ", "."))]
+                return [_named(argument.replace(" ", "."))]
             case "STACK_GLOBAL":
-                return [_Name(".".join(taken))]
+                return [_named(".".join(taken))]
             case "INST":
-                return [self._called(_Name(argument.replace(" ", ".")), tuple(taken))]
+                return [self._called(_named(argument.replace(" ", ".")), tuple(taken))]
             case "REDUCE":
                 return [self._called(*taken)]
             case "BUILD":
@@ -158,34 +152,35 @@ class Pickle:
 
     def _called(self, function, args):
         """What the call of something named stands for."""
-        if not isinstance(function, _Name) or not isinstance(args, tuple):
+        if function.kind != "name" or not isinstance(args, tuple):
             raise TypeError("a call needs a name and a tuple")
-        if function.kind == "bytes":
+        (kind,) = function.args
+        if kind == "bytes":
             text, _ = args
             if not isinstance(text, str):
                 raise TypeError("bytes must be written as a text")
             return self._latin1(text)
-        if function.kind == "dict":
+        if kind == "dict":
             pairs = args[0] if args else []
             self._num_copied += len(pairs)
             if self._num_copied > MAX_NAMES:
                 raise Refused(f"has more than {MAX_NAMES} names.")
             return _filled({}, pairs)
-        return Part(function.kind, args)
+        return Part(kind, args)
 
     def _storage(self, kind, storage_type, key, _, count, view=None):
         """The part of a storage: (key, type of its numbers, number of elements, first element, length).
 
         view: torch 0.x has (view key, first element, length) or None.
         """
-        is_storage = isinstance(storage_type, _Name) and storage_type.kind in STORAGE_TYPES.values()
-        if kind != "storage" or not is_storage or not isinstance(key, str):
+        (dtype,) = storage_type.args if storage_type.kind == "name" else (None,)
+        if kind != "storage" or dtype not in STORAGE_TYPES.values() or not isinstance(key, str):
             # The text of nested lists may be endless.
             kind = repr(kind) if isinstance(kind, str) else type(kind).__name__
             raise Refused(f"keeps a {kind:.60} beside its pickle, which is no array.")
-        self.storage_types[key] = storage_type.kind
+        self.storage_types[key] = dtype
         _, first, length = view or (None, 0, count)
-        return Part("storage", (key, storage_type.kind, count, first, length))
+        return Part("storage", (key, dtype, count, first, length))
 
 
 def _filled(target, pairs):

@@ -1,5 +1,6 @@
 """A published detector under our names: a tree of arrays that fits the Flax module of its system."""
 
+import re
 from typing import Any, NamedTuple
 
 import flax.traverse_util
@@ -17,12 +18,28 @@ class PublishedDetector(NamedTuple):
     fields: dict  # "section.field" of the config -> what the checkpoint says of it
 
 
-def renamed(weights, path_of, to_ours, system):
+def our_path(name, modules):
+    """Our path of a parameter of PyTorch, such as "cls_head/conv/kernel"; None if its name is unknown.
+
+    Args:
+      name: published, ending with "weight" or "bias".
+      modules: (pattern of a name up to there, our path up to there) pairs; the first that fits counts. The
+        weight of a norm is its "scale", any other a "kernel".
+    """
+    for theirs, ours in modules:
+        if match := re.fullmatch(f"{theirs}(?P<leaf>weight|bias)", name):
+            path = match.expand(ours)
+            weight = "scale" if "norm" in path else "kernel"
+            return path + (weight if match["leaf"] == "weight" else "bias")
+    return None
+
+
+def renamed(weights, modules, to_ours, system):
     """The tree of a checkpoint's arrays.
 
     Args:
       weights: published name -> array.
-      path_of: published name -> our path, such as "cls_head/conv/kernel"; None if it is unknown.
+      modules: see `our_path`.
       to_ours: (our path, array) -> the array with its axes in our order.
       system: name of the system, for the message.
 
@@ -32,7 +49,7 @@ def renamed(weights, path_of, to_ours, system):
     Raises:
       DataError: names every unknown name.
     """
-    paths = {name: path_of(name) for name in weights}
+    paths = {name: our_path(name, modules) for name in weights}
     unknown = [name for name, path in paths.items() if path is None]
     if unknown:
         raise DataError(f"These names are not of a published {system} checkpoint: {', '.join(unknown)}.")

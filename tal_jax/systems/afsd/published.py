@@ -13,28 +13,29 @@ from tal_jax.published.weight_files import read_weights
 
 DETECTOR = "coarse_pyramid_detection."  # before the names of all after the backbone
 
-# Published name of a block or convolution -> ours.
-_MODULES = [
-    (r"pyramids\.(\d)", r"pyramid/down_\1"),  # but for the projections, see `_our_path`
-    (r"(loc|conf)_tower\.(\d)", r"\1_tower_\2"),
-    (r"(loc|conf)_proposal_branch\.cur_point_conv", r"\1_branch/current"),
-    (r"(loc|conf)_proposal_branch\.lr_conv", r"\1_branch/sides"),
-    (r"(loc|conf)_proposal_branch\.roi_conv", r"\1_branch/region"),
-    (r"(loc|conf)_proposal_branch\.proposal_conv", r"\1_branch/merge"),
-    (r"prop_(loc|conf)_head", r"refined_\1_head"),
-    (r"(loc|conf)_head", r"\1_head"),
-    (r"center_head", "quality_head"),
-    (r"deconv_(\d)", r"frame_\1"),
-]
-# What follows it: the convolution of a block (0) or of a head, or the norm of a block (1).
-_LEAVES = {
-    "0.convNd.weight": "conv/conv/kernel",
-    "0.convNd.bias": "conv/conv/bias",
-    "convNd.weight": "conv/kernel",
-    "convNd.bias": "conv/bias",
-    "1.weight": "norm/scale",
-    "1.bias": "norm/bias",
-}
+
+def _modules(top_down):
+    """(pattern of a published name, our path) pairs, both up to "weight" or "bias"."""
+    blocks = [
+        (rf"pyramids\.({'[01]' if top_down else '0'})", r"pyramid/project_\1"),
+        (r"pyramids\.(\d)", r"pyramid/down_\1"),
+        (r"(loc|conf)_tower\.(\d)", r"\1_tower_\2"),
+        (r"(loc|conf)_proposal_branch\.cur_point_conv", r"\1_branch/current"),
+        (r"(loc|conf)_proposal_branch\.lr_conv", r"\1_branch/sides"),
+        (r"(loc|conf)_proposal_branch\.roi_conv", r"\1_branch/region"),
+        (r"(loc|conf)_proposal_branch\.proposal_conv", r"\1_branch/merge"),
+    ]
+    modules = [
+        (r"(loc|conf)_head\.conv1d\.", r"\1_head/conv/"),
+        (r"prop_(loc|conf)_head\.conv1d\.", r"refined_\1_head/conv/"),
+        (r"center_head\.conv1d\.", "quality_head/conv/"),
+    ]
+    modules += [(rf"{theirs}\.0\.conv[13]d\.", f"{ours}/conv/conv/") for theirs, ours in blocks]
+    modules += [(rf"{theirs}\.1\.", f"{ours}/norm/") for theirs, ours in blocks]
+    # Three more blocks are one flat list of convolution, norm and ReLU.
+    modules += [(rf"deconv\.{3 * i}\.conv1d\.", f"frame_{i}/conv/conv/") for i in range(3)]
+    modules += [(rf"deconv\.{3 * i + 1}\.", f"frame_{i}/norm/") for i in range(3)]
+    return [(re.escape(DETECTOR) + theirs, ours) for theirs, ours in modules]
 
 
 def afsd_from_state_dict(state_dict, top_down=True):
@@ -53,32 +54,17 @@ def afsd_from_state_dict(state_dict, top_down=True):
       DataError: a name is unknown.
     """
     head = {name: value for name, value in state_dict.items() if name.startswith(DETECTOR)}
-    params = renamed(head, lambda name: _our_path(name.removeprefix(DETECTOR), top_down), _to_flax, "AFSD")
-    scales = params.pop("scales", {})
-    levels = [scales[level] for level in sorted(scales, key=int)]
-    return params | {"scales": np.concatenate(levels or [np.zeros(0, np.float32)])}
-
-
-def _our_path(name, top_down):
-    """Our path of a parameter, such as "cls_head/conv/kernel"; None if its name is unknown."""
-    if match := re.fullmatch(r"loc_heads\.(\d+)\.scale", name):
-        return f"scales/{match[1]}"
-    # A flat list: convolution, norm and ReLU of each of three blocks.
-    name = re.sub(r"^deconv\.(\d)", lambda match: "deconv_{}.{}".format(*divmod(int(match[1]), 3)), name)
-    name = re.sub(r"conv[13]d\.", "convNd.", name)
-    projections = (rf"pyramids\.({'[01]' if top_down else '0'})", r"pyramid/project_\1")
-    for theirs, ours in [projections, *_MODULES]:
-        if (match := re.match(rf"{theirs}\.", name)) and (leaf := _LEAVES.get(name[match.end() :])):
-            return f"{match.expand(ours).replace('conf_', 'cls_')}/{leaf}"
-    return None
+    scale_names = sorted(filter(re.compile(rf"{re.escape(DETECTOR)}loc_heads\.\d\.scale").fullmatch, head))
+    scales = [np.ravel(head.pop(name)) for name in scale_names] or [np.zeros(0, np.float32)]
+    params = renamed(head, _modules(top_down), _to_flax, "AFSD")
+    params = {name.replace("conf_", "cls_"): tree for name, tree in params.items()}
+    return params | {"scales": np.concatenate(scales)}
 
 
 def _to_flax(path, value):
     """(out, in, time) -> (time, in, out); (out, in, 1, height, width) -> (1, height * width * in, out); other
     shapes stay.
     """
-    if path.startswith("scales"):
-        return value.ravel()
     if not path.endswith("kernel"):
         return value
     if value.ndim == 5 and value.shape[2] == 1:

@@ -9,21 +9,14 @@ from tal_jax.published.weight_files import read_weights
 
 STATISTICS = "reg_stats"  # what a checkpoint has beside its state_dict
 
-# Published name -> our path, before "weight" or "bias".
-_MODULES = {
-    "Act_GCN.gc1.": "action_branch/layer_1_",
-    "Act_GCN.gc2.": "action_branch/layer_2_",
-    "Comp_GCN.gc1.": "completeness_branch/layer_1_",
-    "Comp_GCN.gc2.": "completeness_branch/layer_2_",
-    "activity_fc.": "activity_head/",
-    "completeness_fc.": "completeness_head/",
-    "regressor_fc.": "regression_head/",
-}
-_PATHS = {
-    theirs + leaf: ours + our_leaf
-    for theirs, ours in _MODULES.items()
-    for leaf, our_leaf in (("weight", "kernel"), ("bias", "bias"))
-}
+# Published name -> our path, up to "weight" or "bias".
+MODULES = [
+    (r"Act_GCN\.gc([12])\.", r"action_branch/layer_\1_"),
+    (r"Comp_GCN\.gc([12])\.", r"completeness_branch/layer_\1_"),
+    (r"activity_fc\.", "activity_head/"),
+    (r"completeness_fc\.", "completeness_head/"),
+    (r"regressor_fc\.", "regression_head/"),
+]
 
 
 def pgcn_from_state_dict(state_dict, target_statistics=((0, 0), (1, 1))):
@@ -45,7 +38,7 @@ def pgcn_from_state_dict(state_dict, target_statistics=((0, 0), (1, 1))):
         return value.T if path.endswith("head/kernel") else value
 
     mean, std = np.asarray(target_statistics, np.float32)
-    params = renamed(state_dict, _PATHS.get, to_ours, "P-GCN")
+    params = renamed(state_dict, MODULES, to_ours, "P-GCN")
     return {"params": params, "target_statistics": {"mean": mean, "std": std}}
 
 

@@ -1,28 +1,33 @@
 """The published checkpoints of TCANet, by the names they have there, as a tree for `model.TCANet`."""
 
-import re
-
 import jax
 import numpy as np
 
 from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape, renamed
 from tal_jax.published.weight_files import read_weights
 
-_LEAVES = {"weight": "kernel", "bias": "bias"}
-_ENCODER = {
-    "self_atten.scale_attention.in_proj_": "query_key_value",
-    "self_atten.scale_attention.out_proj.": "output",
-    "linear1.": "expand",
-    "linear2.": "contract",
-    "norm1.": "norm_1",
-    "norm2.": "norm_2",
-}
-_LEVELS = {
-    "reg1se.start_reg_conv": "start",
-    "reg1se.end_reg_conv": "end",
-    "reg1xw.reg_1d_b": "segment",
-    "reg1xw.reg_1d_o": "segment",
-}
+# Published name -> our path, up to "weight" or "bias".
+MODULES = [
+    (r"x_1d_b_f\.0\.", "base_1/"),
+    (r"x_1d_b_f\.2\.", "base_2/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.0\.", r"stage_\1/\2/conv_1/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.2\.", r"stage_\1/\2/conv_2/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.4\.", r"stage_\1/\2/conv_3/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_b\.0\.", r"stage_\1/segment/conv_1/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_b\.2\.", r"stage_\1/segment/conv_2/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_o\.0\.", r"stage_\1/segment/conv_3/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_o\.2\.", r"stage_\1/segment/conv_4/"),
+]
+_ENCODER = [
+    (r"self_atten\.scale_attention\.in_proj_", "query_key_value/"),
+    (r"self_atten\.scale_attention\.out_proj\.", "output/"),
+    (r"linear1\.", "expand/"),
+    (r"linear2\.", "contract/"),
+    (r"norm([12])\.", r"norm_\1/"),
+]
+MODULES += [
+    (rf"lgtes\.{i}\.{theirs}", f"encoder_{i + 1}/{ours}") for i in range(10) for theirs, ours in _ENCODER
+]
 
 
 def tcanet_from_state_dict(state_dict, groups=4):
@@ -53,22 +58,7 @@ def tcanet_from_state_dict(state_dict, groups=4):
 
     weights = {name.removeprefix("module."): value for name, value in state_dict.items()}
     weights = {name: value for name, value in weights.items() if not name.endswith("self_atten.mask_matrix")}
-    return renamed(weights, our_path, to_ours, "TCANet")
-
-
-def our_path(name):
-    """Our path of a published parameter, such as "stage_1/start/conv_1/kernel"; None if its name is unknown."""
-    if match := re.fullmatch(r"x_1d_b_f\.([02])\.(weight|bias)", name):
-        return f"base_{int(match[1]) // 2 + 1}/{_LEAVES[match[2]]}"
-    match = re.fullmatch(r"tbr(\d)\.(reg1\w+\.\w+?)\.([024])\.(weight|bias)", name)
-    if match and match[2] in _LEVELS:
-        number = int(match[3]) // 2 + (3 if match[2].endswith("_o") else 1)
-        return f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_LEAVES[match[4]]}"
-    match = re.fullmatch(r"lgtes\.(\d)\.(.+[._])(weight|bias)", name)
-    if match and match[2] in _ENCODER:
-        leaf = "scale" if match[2].startswith("norm") and match[3] == "weight" else _LEAVES[match[3]]
-        return f"encoder_{int(match[1]) + 1}/{_ENCODER[match[2]]}/{leaf}"
-    return None
+    return renamed(weights, MODULES, to_ours, "TCANet")
 
 
 def tcanet_detector(source, config):
