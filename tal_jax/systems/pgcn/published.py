@@ -55,10 +55,12 @@ def pgcn_detector(source, config):
     weights = read_weights(source, beside=(STATISTICS,))
     channels, _ = first_kernel_shape(weights, "Act_GCN.gc1.weight", 2, "P-GCN", source)
     if STATISTICS not in weights:
-        raise DataError(
-            f"{source} has no {STATISTICS} beside its state_dict, the means and deviations of the regression "
-            "targets, without which no boundary can be regressed; take the file that the published training wrote."
+        found = f"{source} has no {STATISTICS} beside its state_dict"
+        lost = (
+            "the means and deviations of the regression targets, without which no boundary can be regressed"
         )
+        wanted = "take the file that the published training wrote"
+        raise DataError(f"{found}, {lost}; {wanted}.")
     statistics = weights.pop(STATISTICS)
     if statistics.shape != (2, 2) or not np.isfinite(statistics).all() or (statistics[1] <= 0).any():
         found = statistics.tolist() if statistics.shape == (2, 2) else f"of shape {statistics.shape}"
