@@ -150,13 +150,14 @@ def _flatten(tree):
     def walk(node, prefix, depth):
         nonlocal letters
         for key, value in node.items():
-            letters += len(prefix)
+            name = f"{prefix}{key}"
+            letters += len(name)
             if next(visits) > MAX_NAMES or depth > MAX_DEPTH or letters > 100 * MAX_NAMES:
                 raise Refused(f"has more than {MAX_NAMES} names, or nests them deeper than {MAX_DEPTH}.")
             if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{key}/", depth + 1)
+                yield from walk(value, f"{name}/", depth + 1)
             else:
-                yield f"{prefix}{key}", value
+                yield name, value
 
     return walk(tree, "", 1)
 
@@ -193,11 +194,9 @@ def _tensor(storage, base, offset, size, stride):
         num_elements == 0 or max(num_elements, last + 1) <= length
     )
     if not fits or not all(type(n) is int and n >= 0 for n in numbers):
-        raise Refused(
-            f"is damaged: a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60} lies "
-            f"not "
-            f"within its storage {key!r:.60} (elements {first} to {first + length} of {len(elements)})."
-        )
+        found = f"a tensor of size {size!s:.60} and stride {stride!s:.60} from {offset!s:.60}"
+        within = f"{key!r:.60} (elements {first} to {first + length} of {len(elements)})"
+        raise Refused(f"is damaged: {found} lies not within its storage {within}.")
     elements, itemsize = elements[first : first + length], elements.itemsize
     return np.ndarray(size, elements.dtype, elements, offset * itemsize, [n * itemsize for n in stride])
 

@@ -552,6 +552,10 @@ def of_array(shape):
         asking(b"\x96" + struct.pack("<Q", 2**30)),
         asking(b"\x95" + struct.pack("<Q", 2**40)),
         many_copies(),
+        # One long name in many dicts.
+        asking(
+            b"}", opcodes("x" * 10**5), b"q\x010", *(opcodes(f"{i}") + b"}h\x01K\x01ss" for i in range(2000))
+        ),
         # What takes for ever to hash or to multiply, wherever a file may have it.
         asking(b"(", ENDLESS, opcodes(1), b"d"),
         asking(opcodes(Global("collections", "OrderedDict")), b"(((", ENDLESS, opcodes(1), b"tttR"),
