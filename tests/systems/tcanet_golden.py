@@ -44,7 +44,9 @@ def parameters(case, prefix=""):
 
 def to_published(tree, name, shape):
     """The leaf of ours that PyTorch calls `name`, in its layout."""
-    value = np.asarray(functools.reduce(lambda t, key: t[key], our_path(name, MODULES).split("/"), tree), np.float64)
+    value = np.asarray(
+        functools.reduce(lambda t, key: t[key], our_path(name, MODULES).split("/"), tree), np.float64
+    )
     if value.ndim == 2:
         value = value.T
     if value.ndim == 4:
