@@ -18,7 +18,7 @@ from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
 from tal_jax.propose import first_stage_of
-from tal_jax.published import trees as published
+from tal_jax.published import i3d as published
 from tal_jax.runtime.files import list_files
 from tal_jax.systems import SYSTEMS, require_valid
 

@@ -19,7 +19,7 @@ from tal_jax.data.made_of_videos import require_same_settings
 from tal_jax.data.optical_flow import flows
 from tal_jax.data.video_jobs import find_videos, for_every_video
 from tal_jax.errors import DataError
-from tal_jax.published.trees import backbone_variables, recognise
+from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
 from tal_jax.runtime import distributed
 from tal_jax.runtime.beam import run_in_beam

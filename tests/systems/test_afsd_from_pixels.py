@@ -10,10 +10,11 @@ import pytest
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.optimizer import make_optimizer
-from tal_jax.published.trees import afsd_from_state_dict, i3d_from_state_dict
+from tal_jax.published.i3d import i3d_from_state_dict
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
+from tal_jax.systems.afsd.published import afsd_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 from tests.systems.test_afsd_model import THUMOS, assert_published_outputs
