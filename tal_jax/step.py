@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tal_jax.published.trees import with_backbone
+from tal_jax.published.i3d import with_backbone
 from tal_jax.runtime.parallel import AXIS
 from tal_jax.systems.interface import call
 

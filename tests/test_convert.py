@@ -325,10 +325,10 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     assert (tmp_path / "other.npz").read_bytes() == before
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
-    assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
+    assert stop == "Error: config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'."
     stop, _ = run(*detector, "sbhar:ecm")
     assert "other.npz cannot be converted: no published weights of the system 'ecm' are known; " in stop
-    stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
+    stop, _ = run(*detector, "configs/thumos.py:afsd")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
     for wrong in (
         ["configs/missing.py"],
@@ -392,7 +392,8 @@ def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
 
 def test_the_detector_of_activitynet_knows_one_class_and_needs_no_annotations(tmp_path):
     config, named = small_detector("anet_pyramid_and_heads")
-    config.data.name, config.data.class_agnostic, config.model.top_down = "folder", True, False
+    config.data.name, config.data.class_agnostic = "folder", True
+    config.recipe = "activitynet"
     np.savez(tmp_path / "afsd.npz", **named)
     convert.convert_detector(tmp_path / "afsd.npz", config, tmp_path / "run")
     assert trained_run(config, tmp_path / "run")[1] == ("action",)

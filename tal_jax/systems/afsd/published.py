@@ -10,6 +10,7 @@ from tal_jax.errors import DataError
 from tal_jax.published.i3d import BACKBONE, recognise
 from tal_jax.published.trees import PublishedDetector, renamed
 from tal_jax.published.weight_files import read_weights
+from tal_jax.systems.afsd.config import reading
 
 DETECTOR = "coarse_pyramid_detection."  # before the names of all after the backbone
 
@@ -82,10 +83,8 @@ def afsd_detector(source, config):
     Raises:
       DataError: the config is not of such a detector, or the file holds none.
     """
-    if config.model.backbone != "i3d":
-        raise DataError(
-            f"config.model.backbone is '{config.model.backbone}'; a published detector has 'i3d'."
-        )
+    if config.data.input == "features":
+        raise DataError("config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'.")
     weights = read_weights(source)
     backbone = {
         name.removeprefix(BACKBONE): value for name, value in weights.items() if not name.startswith(DETECTOR)
@@ -96,7 +95,7 @@ def afsd_detector(source, config):
     _, stream, to_variables = recognise(backbone, source)
     variables = {name: {"backbone": tree} for name, tree in to_variables(backbone).items()}
     variables["params"]["backbone"].pop("logits", None)  # the classes of Kinetics
-    variables["params"] |= afsd_from_state_dict(weights, config.model.top_down)
+    variables["params"] |= afsd_from_state_dict(weights, reading(config, "top_down"))
     crop = config.data.crop_pixels
     clip = jax.ShapeDtypeStruct((1, config.window.frames, crop, crop, STREAMS[stream]), np.float32)
     return PublishedDetector(f"AFSD, {stream}", variables, clip, {"data.input": stream})
