@@ -7,6 +7,7 @@ import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems import activations
+from tal_jax.systems.activations import find_runs
 from tal_jax.systems.kt_mgfn import boundary
 
 
@@ -32,7 +33,7 @@ def decode(config, outputs):
 
 
 def detections(config, windows, timeline):
-    """Detections of a recording: those of `localize` in each of its windows, see interface.System."""
+    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
     return activations.detections(config, windows, timeline, localize)
 
 
@@ -52,22 +53,24 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        cas = arrays["cas"]
-        return activations.find_runs(config.localize, min_probability, cas, probabilities, num_frames)
+        return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
     likely = np.flatnonzero(probabilities >= min_probability)
-    kept = [_kept_of_class(arrays, k) for k in likely]
-    classes, at = np.repeat(likely, [len(snippets) for snippets in kept]), np.concatenate(kept)  # (M,) each
-    num_snippets = len(arrays["cas"])
-    segments = np.clip(arrays["segments"][classes, at], 0, num_snippets).astype(np.float64)
-    segments_frame = segments / num_snippets * num_frames
+    rows = [_kept_of_class(arrays, k) for k in likely]
+    # (M, 2) snippets
+    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])
+    contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
+    classes = np.repeat(likely, [len(kept) for kept in rows])
+    snippets = len(arrays["cas"])
+    segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
     inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
-    scores = probabilities[classes] * (1 - arrays["contrast"][classes, at]) / 2
+    scores = probabilities[classes] * (1 - contrast) / 2
     return segments_frame[inside], classes[inside], scores[inside]
 
 
 def _kept_of_class(arrays, k):
     """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
     segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    active = arrays["cas"][:, k] > boundary.MIN_ACTIVATION
-    candidates = np.flatnonzero(active & (contrast < boundary.MAX_CONTRAST))
+    candidates = np.flatnonzero(
+        (arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST)
+    )
     return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]
