@@ -325,7 +325,9 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     assert (tmp_path / "other.npz").read_bytes() == before
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
-    assert stop == "Error: config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'."
+    assert (
+        stop == "Error: config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'."
+    )
     stop, _ = run(*detector, "sbhar:ecm")
     assert "other.npz cannot be converted: no published weights of the system 'ecm' are known; " in stop
     stop, _ = run(*detector, "configs/thumos.py:afsd")

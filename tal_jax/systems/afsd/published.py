@@ -84,7 +84,9 @@ def afsd_detector(source, config):
       DataError: the config is not of such a detector, or the file holds none.
     """
     if config.data.input == "features":
-        raise DataError("config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'.")
+        raise DataError(
+            "config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'."
+        )
     weights = read_weights(source)
     backbone = {
         name.removeprefix(BACKBONE): value for name, value in weights.items() if not name.startswith(DETECTOR)

@@ -32,7 +32,7 @@ def decode(config, outputs):
 
 
 def detections(config, windows, timeline):
-    """Detections of a recording: those of `localize` in each of its windows, see interface.System."""
+    """Detections of a recording: those of `localize` in each of its windows. See interface.System."""
     return activations.detections(config, windows, timeline, localize)
 
 
