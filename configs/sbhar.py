@@ -71,7 +71,7 @@ def ecm(system, row="full"):
     """ECM on windows of 20 s; row: of its Table 4."""
     config = from_labels(ecm_config(row), f"sbhar_{system}_{row}", 50, 17)
     config.model.update(hidden=256, folds=1)  # with three folds, each sum holds but a third of a short action
-    config.localize.min_probability, config.train.epochs = 0.05, 36
+    config.localize.min_probability, config.train.epochs, config.decode.nms_extra_sec = 0.05, 36, 0.0
     return config
 
 
@@ -103,7 +103,7 @@ def from_labels(config, name, size, test_stride):
     config.name, config.data = name, sbhar.data_config()
     config.data.update(samples_per_frame=20, statistics_samples=128, standardised=True)  # 0.4 s, 2.6 s
     config.window.update(frames=size, snippets=size, train_stride_frames=size, test_stride_frames=test_stride)
-    config.decode.update(nms_tiou=0.3, nms_extra_sec=0.0)  # actions follow each other, they do not overlap
+    config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.localize.update(outer_ratio=0.15, probability_weight=1.0)  # the whole KT-MGFN does not read these
     config.evaluate.tious, config.predict.min_score = TIOUS, 0.8  # of at most 2
     config.train.update(batch_size=32, learning_rate=1e-3)

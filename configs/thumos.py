@@ -87,7 +87,7 @@ def pgcn(system, input="rgb", row="full"):
     config.data = thumos14.data_config("clips")
     config.data.stream = input
     config.extract = extract_config()
-    config.extract.flow_weights = "data/i3d_flow.npz"
+    config.extract.weights += ("data/i3d_flow.npz",)
     return config
 
 

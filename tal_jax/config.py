@@ -62,7 +62,6 @@ def base_config(system):
     config.evaluate.second_workdir = ""
     # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
     config.evaluate.recording_scores = ""
-    config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     # or 'false positives': detections where no recording is scored
     config.evaluate.other_recordings = "ignored"
@@ -150,8 +149,7 @@ def weak_fields(config):
     config.window.train_stride_frames = 30  # of windows of `frames`
     config.window.test_stride_frames = 128
     config.window.snippets = 100  # T: so many snippets stand for the features of a window
-    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
-    # 'published',
+    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it; 'published',
     # at its left edge, which places all that is found too late; 'linear', the features are rescaled.
     config.window.sampling = "middle"
     # a window has the labels of actions of which so much, or all, is inside
@@ -160,7 +158,6 @@ def weak_fields(config):
     sequence_augmentation(config.augment)
     # candidates that overlap a better one of their class by so much are left out
     config.decode.nms_tiou = 0.5
-    config.decode.nms_extra_sec = 0.0  # added to lengths and overlaps
     # True: groups of the class activations are the proposals, not the candidates
     config.propose.grouping = False
 
@@ -175,13 +172,11 @@ def sequence_augmentation(augment):
 def extract_config():
     """The section `config.extract`, for data whose features --mode=extract makes of videos."""
     extract = ml_collections.ConfigDict()
-    extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
-    extract.flow_weights = ""
+    # a file for RGB, for flow or for each, as tal_jax.convert writes or reads them
+    extract.weights = ("data/i3d_rgb.npz",)
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
-    extract.batch_size = 4  # snippets
-    extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
-    # of that pipeline, as on a command line; without --runner it runs on this machine
-    extract.beam_options = ""
+    # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "": no pipeline.
+    extract.beam = ""
     return extract
 
 

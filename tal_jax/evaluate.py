@@ -238,13 +238,9 @@ def score_proposals(config, dataset, results):
 
 
 def scored_settings(config, annotations):
-    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
-
-    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test
-    subset.
-    """
+    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored."""
     recordings = annotations.subset(config.data.test_subset).recordings
-    left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
+    left_out = {name for name in config.data.left_out if name in recordings}
     return dict(subset=config.data.test_subset, left_out=left_out, missing=config.evaluate.missing)
 
 

@@ -44,8 +44,8 @@ def extract(config, workdir, source):
     and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside the features say so,
     with the video's rate. Features go to `config.data.features`, or to <workdir>/features where that is not
     set. Files that exist stay; a folder of features that were made otherwise is refused. One run at a time
-    writes to a folder. Its processes share the videos; with `config.extract.beam` the workers of an Apache
-    Beam pipeline do.
+    writes to a folder. Its processes share the videos; with options of Apache Beam in `config.extract.beam`
+    the workers of its pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -55,7 +55,8 @@ def extract(config, workdir, source):
     Raises:
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
-    weights = _require_possible(config)
+    _require_possible(config)
+    weights = _weights_of_streams(config.extract.weights)
     path = pathlib.Path(source)
     if not source or not (path.is_dir() or path.is_file()):
         raise DataError(f"--input={source} is neither a video nor a folder of videos.")
@@ -67,10 +68,10 @@ def extract(config, workdir, source):
     settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
     settings["end_point"] = config.extract.end_point
     make = functools.partial(_write_features, folder=folder, weights=weights, **settings)
-    make = functools.partial(make, picture=PICTURE, batch_size=config.extract.batch_size)
+    make = functools.partial(make, picture=PICTURE, batch_size=config.evaluate.batch_size)
     run, field = _run_in_share, "--config.data.features"
     if config.extract.beam:
-        run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam_options)
+        run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam)
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
             settings |= PICTURE
@@ -91,7 +92,7 @@ def extract(config, workdir, source):
 
 
 def _require_possible(config):
-    """The weight files {stream: path}. Raises DataError for a config that extracts nothing."""
+    """Raises DataError for a config that extracts nothing."""
     if "extract" not in config:
         raise DataError(
             f"The config {config.name} is not of features that come from videos; extract with another one, "
@@ -102,8 +103,6 @@ def _require_possible(config):
         raise DataError(
             f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}."
         )
-    if config.extract.beam_options and not config.extract.beam:
-        raise DataError("config.extract.beam_options needs config.extract.beam=True.")
     if config.extract.beam and distributed.count() > 1:
         raise DataError("config.extract.beam spreads the videos by itself; start one process.")
     if num_frames < FEWEST_FRAMES[end_point]:
@@ -116,13 +115,27 @@ def _require_possible(config):
             f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets "
             "begin, for example 16."
         )
-    files = {stream: config.extract[f"{stream}_weights"] for stream in STREAMS}
-    if not any(files.values()):
-        raise DataError(
-            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or "
-            "both."
-        )
-    return {stream: str(pathlib.Path(file).absolute()) for stream, file in files.items() if file}
+
+
+def _weights_of_streams(files):
+    """{stream: absolute path}, RGB first, of the files in `config.extract.weights`. Raises DataError for bad ones."""
+    found = {}
+    for file in files:
+        if not pathlib.Path(file).exists():
+            raise DataError(f"{_named(file)} does not exist; tal_jax.convert writes it (docs/data.md).")
+        stream = recognise(read_weights(file), file)[1]
+        if stream in found:
+            raise DataError(
+                f"config.extract.weights names {found[stream]} and {file}, both for {stream}; name one."
+            )
+        found[stream] = str(pathlib.Path(file).absolute())
+    if not found:
+        raise DataError("Say which weights: --config.extract.weights=FILE, or FILE,FILE for RGB and flow.")
+    return {stream: found[stream] for stream in STREAMS if stream in found}
+
+
+def _named(file):
+    return f"config.extract.weights names {file}, which"
 
 
 def _run_in_share(job, paths):
@@ -168,7 +181,7 @@ def _write_features(path, folder, weights, end_point, snippet_frames, stride_fra
 def _networks(weights, end_point):
     """{stream: network} of the weight files {stream: path}; each is built once in a process."""
     with _building:
-        return {stream: _network(file, stream, end_point) for stream, file in weights.items()}
+        return {stream: _network(file, end_point) for stream, file in weights.items()}
 
 
 def _sha256(path):
@@ -178,19 +191,13 @@ def _sha256(path):
 
 
 @functools.cache
-def _network(path, stream, end_point):
+def _network(path, end_point):
     """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024), or (B, classes) for "Logits"."""
-    said = f"config.extract.{stream}_weights names {path}, which"
-    if not pathlib.Path(path).exists():
-        raise DataError(f"{said} does not exist; tal_jax.convert writes it (docs/data.md).")
     weights = read_weights(path)
-    found = recognise(weights, path)[1]
-    if found != stream:
-        raise DataError(f"{said} is for {found}.")
     variables = jax.device_put(backbone_variables(weights, path))
     layer = variables["params"].get("logits")
     if end_point == "Logits" and layer is None:
-        raise DataError(f"{said} has no classification layer.")
+        raise DataError(f"{_named(path)} has no classification layer.")
     model = I3D(outputs=(end_point,), num_classes=layer["bias"].size if end_point == "Logits" else 0)
 
     def run(variables, snippets):

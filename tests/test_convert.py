@@ -488,9 +488,9 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
 
 
 def test_lists_are_read_as_main_reads_them(monkeypatch):
-    overrides = ["--config.evaluate.left_out=a,b"]
+    overrides = ["--config.data.left_out=a,b"]
     monkeypatch.setattr("sys.argv", ["convert", *overrides])
-    assert convert._load_config("configs/sbhar.py:demo", overrides).evaluate.left_out == ("a", "b")
+    assert convert._load_config("configs/sbhar.py:demo", overrides).data.left_out == ("a", "b")
 
 
 def small_pgcn():

@@ -316,7 +316,7 @@ def test_test_recordings_without_proposals_are_missed_unless_they_are_left_out(t
     if form == "list":  # a recording with an empty list is not missing
         source.write_text(json.dumps({"results": {"monday": rows, "tuesday": []}}))
         assert propose.propose(config, tmp_path / "out", str(source))["recall"]["0.5"] == 50
-    config.evaluate.update(missing="missed", left_out=("tuesday",))
+    config.evaluate.missing, config.data.left_out = "missed", ("tuesday",)
     assert propose.propose(config, tmp_path / "out", str(source)) == scores
     config.evaluate.missing = "forgotten"
     with pytest.raises(

@@ -79,7 +79,7 @@ def test_every_interval_can_be_read():
             (12,),
             "config.data.left_out has 12; it must be names. Put those that look like numbers into quotes",
         ),
-        ("evaluate.left_out", ("",), "config.evaluate.left_out has ''; it must be names."),
+        ("data.left_out", ("",), "config.data.left_out has ''; it must be names."),
         ("evaluate.other_recordings", "kept", "is 'kept'; it must be one of ignored, false positives."),
         (
             "evaluate.tious",

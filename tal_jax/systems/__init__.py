@@ -49,7 +49,7 @@ ECM = System(
     ecm_losses.loss,
     ecm_decode.decode,
     ecm_decode.detections,
-    suppress=candidates.suppress_hard,
+    suppress=ecm_decode.suppress,
     require_valid=ecm_config.require_valid,
     problems=weak.problems,
 )

@@ -129,17 +129,18 @@ def suppress_soft(config, candidates):
     return result
 
 
-def suppress_hard(config, candidates):
+def suppress_hard(config, candidates, extra_sec=0.0):
     """Greedy NMS over each recording and class: what overlaps a better candidate is left out.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      extra_sec: added to lengths and overlaps.
 
     Returns:
       dict recording name -> Detections, class by class and by falling score within a class.
     """
-    limits = config.decode.nms_tiou, config.decode.nms_extra_sec
+    limits = config.decode.nms_tiou, extra_sec
     return {
         name: found.take(hard_nms(found.segments_sec, found.scores, *limits, groups=found.classes))
         for name, found in candidates.items()

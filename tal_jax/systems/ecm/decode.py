@@ -2,7 +2,7 @@
 
 import jax
 
-from tal_jax.systems import activations
+from tal_jax.systems import activations, candidates
 from tal_jax.systems.ecm.config import reading
 
 
@@ -36,3 +36,8 @@ def localize(config, arrays, num_frames):
     """
     settings, probabilities = config.localize, arrays["probabilities"]
     return activations.find_runs(settings, settings.min_probability, arrays["cas"], probabilities, num_frames)
+
+
+def suppress(config, found):
+    """`candidates.suppress_hard` as published: `decode.nms_extra_sec` is added to lengths and overlaps."""
+    return candidates.suppress_hard(config, found, config.decode.nms_extra_sec)
