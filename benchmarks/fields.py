@@ -115,7 +115,9 @@ def readers(field, system=None):
 
 
 def points(system):
-    """[(name, values, meaning)] of the open points that the READINGS of a system list, and of those they share."""
+    """[(name, values, meaning)] of the open points that the READINGS of a system list, and of those they
+    share.
+    """
     found = importlib.import_module(f"tal_jax.systems.{system}.config")
     readings = getattr(found, "READINGS", {})
     meanings = {}

@@ -1,5 +1,5 @@
-"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `masked`, against the published
-form.
+"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `masked`, against the
+published form.
 
     python -m benchmarks.masked [--repeats=20]
 

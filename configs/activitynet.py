@@ -1,5 +1,4 @@
-"""ActivityNet 1.3 (9,600 training and 4,700 validation videos, 200 classes): AFSD and DW-AFSD from frames;
-ECM; P-GCN and TCANet on proposals.
+"""ActivityNet 1.3 (9,600 training, 4,700 validation videos, 200 classes): all systems but KT-MGFN.
 
     python -m tal_jax.main --config=configs/activitynet.py:VARIANT
 
@@ -57,7 +56,7 @@ def afsd(system, input="rgb"):
     config.recipe = "activitynet"
     if input == "features":
         config.readings = ("masked=True", "quality_target_gradient=False")
-    config.loss.update(loc_weight=1.0, refined_iou=0.6)
+    config.loss.loc_weight = 1.0
     config.loss.level_bounds = ((0, 30), (15, 60), (30, 120), (60, 240), (96, 768), (256, 768))
     config.train.update(learning_rate=1e-4, backbone_learning_rate_factor=0.1, weight_decay=1e-4)
     config.decode.update(min_score=1e-9, nms_sigma=0.85, nms_floor=1e-9)

@@ -36,15 +36,15 @@ def base_config(system):
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
     # So many batches make one step, which is one update: that of one batch of all their examples, in about
-    # the
-    # memory of one of them (docs/architecture.md).
+    # the memory of one of them (docs/architecture.md).
     train.accumulate_steps = 1
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
     train.log_every_steps = 20
     train.save_every_steps = 500
     train.evaluate_every_epochs = 0  # 0: only at the end
 
-    # Open points of the papers and the published code that are read otherwise than by default, as 'name=value'.
+    # Open points of the papers and the published code that are read otherwise than by default, as
+    # 'name=value'.
     config.readings = ()
 
     config.decode = ml_collections.ConfigDict()
@@ -54,8 +54,7 @@ def base_config(system):
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as
-    # by
-    # the devkit.
+    # by the devkit.
     config.evaluate.devkit_keep = 1.0
     # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read
     # it.
@@ -149,8 +148,9 @@ def weak_fields(config):
     config.window.train_stride_frames = 30  # of windows of `frames`
     config.window.test_stride_frames = 128
     config.window.snippets = 100  # T: so many snippets stand for the features of a window
-    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it; 'published',
-    # at its left edge, which places all that is found too late; 'linear', the features are rescaled.
+    # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
+    # 'published', at its left edge, which places all that is found too late; 'linear', the features are
+    # rescaled.
     config.window.sampling = "middle"
     # a window has the labels of actions of which so much, or all, is inside
     config.window.min_label_sec = 1.0
@@ -175,7 +175,8 @@ def extract_config():
     # a file for RGB, for flow or for each, as tal_jax.convert writes or reads them
     extract.weights = ("data/i3d_rgb.npz",)
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
-    # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "": no pipeline.
+    # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "":
+    # no pipeline.
     extract.beam = ""
     return extract
 
@@ -259,7 +260,7 @@ class _SectionParser(flags.ArgumentParser):
 
 
 def flag_problem(error, file):
-    """What flags or a config file raised, as a sentence. file: the config file, or the name of a known one."""
+    """The sentence for what flags or a config file raised. file: the config file, or a known name."""
     if isinstance(error, OSError):
         return _why_unread(file)
     text = sentence_of(error)

@@ -118,7 +118,9 @@ def _require_possible(config):
 
 
 def _weights_of_streams(files):
-    """{stream: absolute path}, RGB first, of the files in `config.extract.weights`. Raises DataError for bad ones."""
+    """{stream: absolute path}, RGB first, of the files in `config.extract.weights`. Raises DataError for bad
+    ones.
+    """
     found = {}
     for file in files:
         if not pathlib.Path(file).exists():

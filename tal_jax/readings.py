@@ -1,8 +1,10 @@
-"""Open points: where a paper is silent, or differs from its published code, and more than one reading is built.
+"""Open points: where a paper is silent, or differs from its published code, and more than one reading is
+built.
 
-Each system lists its points in READINGS of its config.py: the name of a point, and its values, the default first. A
-config says only what it reads otherwise: `--config.readings=loc_score=quality,decode.refined=False`. A point that begins
-with "decode." matters at test alone; the others are those of training, whatever a later command says.
+Each system lists its points in READINGS of its config.py: the name of a point, and its values, the default
+first. A config says only what it reads otherwise: `--config.readings=loc_score=quality,decode.refined=False`.
+A point that begins with "decode." matters at test alone; the others are those of training, whatever a later
+command says.
 """
 
 from tal_jax.errors import DataError
@@ -28,7 +30,8 @@ def reading(config, points, name):
 
 
 def require_readings(config, points):
-    """Raises DataError for the first entry of `config.readings` that is none of the points, twice, or no value of it.
+    """Raises DataError for the first entry of `config.readings` that is none of the points, twice, or no
+    value of it.
 
     Args: as for `reading`.
     """

@@ -27,8 +27,7 @@ def data_config(**fields):
     # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
     data.csv_columns = ()
     # Of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us, ns); "":
-    # the one that
-    # is called time, timestamp, …; "none": times are not used.
+    # the one that is called time, timestamp, …; "none": times are not used.
     data.csv_time_column = ""
     data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
     data.update(fields)

@@ -110,7 +110,7 @@ def time_axis(
 
 
 def _filled(decode_sec, show_sec):
-    """Both stamps (N,), with NaN filled in if half of the packets have one; and the median time between them."""
+    """Both stamps (N,), NaN filled in if half of the packets have one; and the median time between them."""
     decode_sec = np.where(np.isnan(decode_sec), show_sec, decode_sec)
     number, stamped = np.arange(len(decode_sec)), ~np.isnan(decode_sec)
     if stamped.mean() < 0.5:

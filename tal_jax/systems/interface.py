@@ -14,7 +14,7 @@ from tal_jax.systems import candidates
 
 
 class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count taken over all devices and accumulated batches."""
+    """One loss: weight * sum / max(count, 1), sum and count over all devices and accumulated batches."""
 
     weight: float
     sum: jax.Array

@@ -39,7 +39,8 @@ READINGS = {
     "quality_target_gradient": (True, False),
     "top_down": (True, False),  # the pyramid has a top-down path
     "normal_heads": (False, True),  # the heads start from N(0, 0.01^2)
-    # loss.refined_iou is at most the best coarse tIoU of the recording
+    "refined_iou": (0.5, 0.6),  # coarse tIoU from which a location is refined
+    # that tIoU is at most the best coarse one of the recording
     "relative_refined_iou": (False, True),
     "smooth_l1": (False, True),  # of the refined offsets
     "per_recording": (False, True),  # each recording's losses are divided by its own counts
@@ -52,13 +53,15 @@ RECIPES = {
     "activitynet": {
         "top_down": False,
         "normal_heads": True,
+        "refined_iou": 0.6,
         "relative_refined_iou": True,
         "smooth_l1": True,
         "per_recording": True,
         "contrastive_rule": "activitynet",
         "decode.fusion": "segments",
     },
-    # With gradient through the target of the quality, segments can shrink to nothing, whose tIoU is easy to predict.
+    # With gradient through the target of the quality, segments can shrink to nothing, whose tIoU is easy to
+    # predict.
     "sequence": {"masked": True, "quality_target_gradient": False},
     "frames": {"quality_target_gradient": False},  # I3D sees padding like a recording
 }
@@ -69,7 +72,9 @@ CHOICES = {
 
 
 def reading(config, name):
-    """The value of an open point of READINGS: what `config.readings` says, else `config.recipe`, else the default."""
+    """The value of an open point of READINGS: what `config.readings` says, else `config.recipe`, else the
+    default.
+    """
     first = RECIPES[config.recipe].get(name, READINGS[name][0])
     return readings.reading(config, {name: (first, *READINGS[name])}, name)
 
@@ -138,7 +143,6 @@ def afsd_config(system="dw_afsd", of_frames=False):
     loss.loc_weight = 10.0  # ActivityNet: 1
     loss.focal_alpha = 0.25  # weight of background; actions have 1 - focal_alpha (DW-AFSD Table 3)
     loss.focal_gamma = 2.0  # DW-AFSD Table 2
-    loss.refined_iou = 0.5  # coarse tIoU from which a location is refined; ActivityNet: 0.6
     loss.level_bounds = ()  # ActivityNet: (low, high) frames of the longer side, for each level
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
 

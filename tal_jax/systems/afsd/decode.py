@@ -22,8 +22,8 @@ def decode(config, *outputs):
     """The best candidates of each window, as a dict of arrays: see `candidates.best_of_window`.
 
     Args:
-      config: the run's config. Its reading `decode.fusion` says how two streams are fused: 'outputs' (THUMOS14, as
-        published) or 'segments' (ActivityNet).
+      config: the run's config. Its reading `decode.fusion` says how two streams are fused: 'outputs'
+        (THUMOS14, as published) or 'segments' (ActivityNet).
       outputs: model.Outputs of each network.
     """
     if len(outputs) == 1:
@@ -40,9 +40,9 @@ def of_locations(config, outputs):
 
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its
     score takes the place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`),
-    or is the score of the most probable class by itself (`'aux_only'`). With the reading decode.refined=False candidates
-    are of the coarse heads alone: coarse segments, coarse softmax. A location after the end of the recording
-    has score 0, and no segment reaches beyond that end.
+    or is the score of the most probable class by itself (`'aux_only'`). With the reading decode.refined=False
+    candidates are of the coarse heads alone: coarse segments, coarse softmax. A location after the end of the
+    recording has score 0, and no segment reaches beyond that end.
 
     Args:
       config: the run's config (`curriculum.auxiliary`, `window.frames`, `readings`).

@@ -54,7 +54,7 @@ def assign(config, outputs, batch):
     """Coarse and refined targets (AFSD section 3.4).
 
     Args:
-      config: the run's config (`loss.refined_iou`, `loss.level_bounds`).
+      config: the run's config (`loss.level_bounds`).
       outputs: the detector's Outputs; the coarse distances are treated as constants.
       batch: dict with `segments_frame` (B, G, 2), `labels` (B, G), `num_frames` (B,), `sample_mask` (B,).
 
@@ -72,7 +72,7 @@ def assign(config, outputs, batch):
 
     predicted = jax.lax.stop_gradient(outputs.coarse_distances)
     iou = jnp.where(positive, distance_iou(predicted, distances), 0.0)
-    threshold = config.loss.refined_iou
+    threshold = reading(config, "refined_iou")
     if reading(
         config, "relative_refined_iou"
     ):  # ActivityNet: at least the best location of each recording is refined

@@ -109,8 +109,7 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.seed = 777
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
     # Rows of a video's features: 0, features of overlapping clips; ActivityNet: 100, rescaled features, which
-    # share
-    # the video among them.
+    # share the video among them.
     config.window.snippets = 0
 
     config.pools = pools = ml_collections.ConfigDict()

@@ -10,7 +10,8 @@ from tal_jax.ranges import require_fields
 # Open points (tal_jax/readings.py); the default first.
 READINGS = {
     **curriculum.READINGS,
-    # attention scores are divided by the root of the channels of a head, published code; of all, report Eq. 2, 5
+    # attention scores are divided by the root of the channels of a head, published code; of all, report Eq.
+    # 2, 5
     "attention_scale": ("head", "channels"),
     # norm(input + attention), published code; norm(attention) + attention, report Eq. 8
     "residual": ("input", "output"),
@@ -88,7 +89,7 @@ def require_valid(config):
 
 
 def tcanet_config():
-    """A config of TCANet but for its `name` and `data`: HACS, 1000 features of a recording, one every 8/15 s."""
+    """A config of TCANet but for its `name` and `data`: HACS, 1000 features a recording, 8/15 s apart."""
     config = base_config("tcanet")
     config.seed = 0
 
@@ -125,8 +126,7 @@ def tcanet_config():
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
     # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not
-    # read with
-    # data.class_agnostic.
+    # read with data.class_agnostic.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4  # of the decay exp(-IoU^2.5 / 0.4)
     config.decode.keep = 100  # detections of a recording after soft-NMS
