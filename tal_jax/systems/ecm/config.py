@@ -69,7 +69,7 @@ def require_valid(config):
 
 
 def ecm_config(row="full"):
-    """A config of ECM but for its `name` and `data`: THUMOS14, 750 snippets a recording. row: of `TABLE_4`."""
+    """A config of ECM but for its `name` and `data`: THUMOS14, 750 snippets each. row: of `TABLE_4`."""
     if row not in TABLE_4:
         raise DataError(f"ecm has no row '{row}'; its rows are {', '.join(TABLE_4)}.")
     config = base_config("ecm")
