@@ -171,7 +171,11 @@ def text():
                 "|---|---|---|---|",
             ]
             for name, (default, *others), meaning in points(system):
-                others = ", ".join(f"`{value}`" for value in others)
+                others = (
+                    "some, or none, of these names"
+                    if "" in others
+                    else ", ".join(f"`{value}`" for value in others)
+                )
                 lines.append(f"| `{name}` | `{default}` | {others} | {meaning} |")
     return "\n".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ from tal_jax.readings import reading
 
 # Open points of the paper that every system with a curriculum shares.
 READINGS = {
-    "first_epoch": (0, 1),  # t of DW-AFSD Eq. 9 in the first epoch
+    "first_epoch": (0, 1),  # t of Eq. 9 in the first epoch
 }
 
 

@@ -7,6 +7,8 @@ A point that begins with "decode." matters at test alone; the others are those o
 command says.
 """
 
+import itertools
+
 from tal_jax.errors import DataError
 
 
@@ -45,3 +47,9 @@ def require_readings(config, points):
         if names.count(name) > 1:
             raise DataError(f"config.readings says '{name:.60}' twice; say it once.")
         reading(config, points, name)
+
+
+def subsets(names):
+    """The values of a point that chooses some of several names: "a+b", "a", "b", "" for ("a", "b")."""
+    sizes = range(len(names), -1, -1)
+    return tuple("+".join(chosen) for size in sizes for chosen in itertools.combinations(names, size))

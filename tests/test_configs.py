@@ -119,8 +119,28 @@ def proposed(path, annotations, labelled=False):
         segments = np.minimum(np.concatenate([segments, [[0.4 * end, 0.6 * end]]]), end)
         labels = np.append(recording.labels, recording.labels[:1]) if labelled else None
         found[name] = Proposals(segments, np.linspace(1, 0.5, len(segments)), labels)
-    write_proposals(path, found, annotations)
+    {".txt": write_list, "": write_csv_folder}.get(path.suffix, write_proposals)(path, found, annotations)
     return str(path)
+
+
+def write_list(path, proposals, annotations):
+    """Writes the list of P-GCN's published code, in frames, without the truths, whose columns are not read."""
+    blocks = []
+    for i, (name, found) in enumerate(proposals.items(), 1):
+        recording = annotations.recordings[name]
+        num_frames = recording.num_frames or round(recording.fps * recording.duration_sec)
+        frames = np.rint(found.segments_sec / recording.duration_sec * num_frames).astype(int).tolist()
+        rows = [f"0 0 0 {start} {end}" for start, end in frames]
+        blocks += [f"# {i}", name, str(num_frames), "1", "0", str(len(rows)), *rows]
+    path.write_text("\n".join(blocks) + "\n")
+
+
+def write_csv_folder(path, proposals, annotations):
+    """Writes NAME.csv of each recording, as BMN's published proposals: xmin, xmax in seconds, score."""
+    path.mkdir()
+    for name, found in proposals.items():
+        rows = [f"{start},{end},{score}" for (start, end), score in zip(found.segments_sec, found.scores)]
+        (path / f"{name}.csv").write_text("\n".join(["xmin,xmax,score", *rows]) + "\n")
 
 
 def scored(path, names, classes):

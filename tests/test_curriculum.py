@@ -370,14 +370,13 @@ def test_auxiliary_loss_of_table_6_and_its_positives(auxiliary, score, positives
     assert_terms(terms_of(config, outputs=outputs), expected)
 
 
-def test_auxiliary_weight_is_that_of_the_term_alone():
+def test_the_auxiliary_term_has_weight_1():
     outputs, targets, batch = problem()
-    one, three = (
-        detection_terms(dw_afsd(auxiliary_weight=w), outputs, targets, batch, 4) for w in (1.0, 3.0)
-    )
-    assert three["auxiliary"].weight == 3 * one["auxiliary"].weight
-    assert all(three[name].weight == one[name].weight for name in PLAIN_TERMS)
-    assert all(three[name].sum == one[name].sum for name in one)
+    terms = detection_terms(dw_afsd(), outputs, targets, batch, 4)
+    assert {name: term.weight for name, term in terms.items()} == {
+        **{name: 1.0 for name in ("cls", "refined_cls", "quality", "auxiliary")},
+        **{name: 10.0 for name in ("loc", "refined_loc")},
+    }
 
 
 PREDICTIONS = (

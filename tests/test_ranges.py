@@ -65,11 +65,6 @@ def test_every_interval_can_be_read():
             "config.train.decay_epochs is (1e+30,); each of its numbers must be at most 1000000.",
         ),
         (
-            "curriculum.auxiliary_weight",
-            -1.0,
-            "config.curriculum.auxiliary_weight is -1.0; it must be at least 0.",
-        ),
-        (
             "loss.level_bounds",
             ((0, 10), (5, math.nan)),
             "config.loss.level_bounds is ((0, 10), (5, nan)); each of its numbers ",

@@ -16,13 +16,13 @@ from tests.data.test_video import numbered, write_video
 def config(tmp_path, monkeypatch):
     """Config of features that --mode=extract has made of one video at 20 fps: 8 frames each and 4 apart."""
     monkeypatch.setattr(extract, "_sha256", str)
+    monkeypatch.setattr(extract, "_weights_of_streams", lambda files: {"rgb": "rgb.npz"})
     monkeypatch.setattr(extract, "_network", lambda *_: lambda snippets: snippets.mean((1, 2, 3)))
     write_video(tmp_path / "a.mp4", numbered(40), fps=20)
     database = {"a": {"subset": "train", "annotations": [{"label": "x", "segment": [0.5, 1.0]}]}}
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.weights = ("rgb.npz",)
     monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(
         annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"), test_subset="train"

@@ -201,14 +201,14 @@ def test_frames_are_at_their_times(file_of, tmp_path, name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
-    def brightness(path, stream, end_point):
+    def brightness(path, end_point):
         return lambda snippets: snippets.mean((1, 2, 3, 4))[:, None]
 
     monkeypatch.setattr(extract, "_sha256", str)
+    monkeypatch.setattr(extract, "_weights_of_streams", lambda files: {"rgb": "rgb.npz"})
     monkeypatch.setattr(extract, "_network", brightness)
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.weights = ("rgb.npz",)
     monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(features=str(tmp_path), snippet_frames=8, stride_frames=1)
     extract.extract(config, tmp_path, str(file_of(name)))

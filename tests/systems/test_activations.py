@@ -235,6 +235,6 @@ def test_activations_of_ecm_are_logits_or_a_softmax_over_classes():
     cas = np.log([[[1.0, 3.0], [1.0, 1.0]]]).astype(np.float32)
     outputs = Outputs(cas=cas, recording_logits=cas[:, 0])
     np.testing.assert_array_equal(decode(config, outputs)["cas"], cas)
-    config.localize.activations = "softmax"
+    config.readings = ("decode.activations=softmax",)
     np.testing.assert_allclose(decode(config, outputs)["cas"], [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6)
     np.testing.assert_allclose(decode(config, outputs)["probabilities"], [[0.25, 0.75]], rtol=1e-6)

@@ -224,7 +224,7 @@ def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypa
 def test_activitynet_detections_are_the_published_ones(name, decode_streams, settings, monkeypatch):
     case = GoldenCase.load(f"afsd/{name}")
     config, cells = activitynet_config(**settings)
-    config.readings = ("decode.fusion=segments",)
+    config.readings += ("decode.fusion=segments",)
     _, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)
     assert_same_nms_rows(case, candidates, "in")
     assert_same_nms_rows(case, kept, "out")

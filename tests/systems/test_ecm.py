@@ -342,8 +342,8 @@ def test_two_recordings_are_learned_and_their_actions_found():
     [
         ("model.streams", "neither", "config.model.streams is 'neither'; it must be one of both, pre, post"),
         ("model.streams", "pre", "c2c_weight is 0.05, which compares two streams"),
-        ("model.background_weights", "w", "background_weights is 'w'"),
-        ("loss.a2c_score", "raw", "a2c_score is 'raw'"),
+        ("readings", ("background_weights=w",), "background_weights=w.; it may have"),
+        ("readings", ("a2c_score=raw",), "a2c_score=raw.; it may have"),
         ("model.folds", 0, "folds is 0; it must be at least 1"),
         ("model.dropout", 1.0, "dropout is 1.0"),
         ("model.top_k_ratio", 0.0, "top_k_ratio is 0.0"),

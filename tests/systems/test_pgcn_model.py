@@ -399,9 +399,9 @@ def test_every_row_is_valid(variant):
     "field, value, sentence",
     [
         (
-            "model.action_branch",
-            "cnn",
-            "config.model.action_branch is 'cnn'; it must be one of gcn, mlp, mean.",
+            "readings",
+            ("action_branch=cnn",),
+            "may have action_branch=gcn or action_branch=mlp or action_branch=mean.",
         ),
         ("model.hidden", 0, "config.model.hidden is 0; it must be at least 1."),
         ("model.sampled", 11, "together they must be at least config.model.sampled, which is 11"),

@@ -2,8 +2,6 @@
 (docs/afsd.md).
 """
 
-import itertools
-
 import ml_collections
 
 from tal_jax import curriculum, readings
@@ -23,7 +21,7 @@ READINGS = {
     # w of a stage: of its own scores, or the target of the auxiliary score for both stages
     "stage_weights": ("own", "shared"),
     # which losses are weighted; without refined_loc, DW-AFSD Eq. 7 is on the coarse distances alone
-    "weighted": tuple("+".join(names) for n in (4, 3, 2, 1) for names in itertools.combinations(WEIGHTED, n)),
+    "weighted": readings.subsets(WEIGHTED),
     "detach": (True, False),  # no gradient through the weights
     # what the auxiliary branch reads: both refined features, one of them, or both towers
     "auxiliary_features": ("both", "cls", "loc", "towers"),

@@ -200,7 +200,8 @@ def detection_terms(config, outputs, targets, batch, epoch):
             refined_loc=curriculum.weighted_localisation(refined_loc, refined_w),
             refined_cls=curriculum.weighted_classification(refined_cls, refined_positive, refined_w),
         )
-        losses |= {name: weighted[name] for name in reading(config, "weighted").split("+")}
+        chosen = reading(config, "weighted").split("+")
+        losses |= {name: weighted[name] for name in weighted if name in chosen}
 
     quality = quality_loss(outputs.quality_logits, refined_iou, reading(config, "quality_target_gradient"))
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by

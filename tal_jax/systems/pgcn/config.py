@@ -2,8 +2,6 @@
 (docs/pgcn.md).
 """
 
-import itertools
-
 import ml_collections
 
 from tal_jax import curriculum, readings
@@ -27,7 +25,7 @@ READINGS = {
     # class scores of whole recordings are a factor of the scores
     "decode.recording_probability": (False, True),
     # which losses are weighted; this and what follows is ours (docs/pgcn.md)
-    "weighted": tuple("+".join(names) for n in (3, 2, 1) for names in itertools.combinations(WEIGHTED, n)),
+    "weighted": readings.subsets(WEIGHTED),
     # what the auxiliary head reads: both branches, the action branch, or the completeness branch
     "auxiliary_features": ("both", "cls", "loc"),
     "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: foreground proposals, or all centres
