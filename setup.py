@@ -1,4 +1,7 @@
-"""What pyproject.toml cannot say: configs/ goes into the package, so that --config=sbhar is found anywhere."""
+"""The part of the packaging that pyproject.toml cannot say: configs/ goes into the package.
+
+So --config=sbhar is found anywhere.
+"""
 
 from setuptools import find_namespace_packages, setup
 

@@ -12,18 +12,15 @@ alarms an hour, which are detections above a score of 0.2 whose best tIoU with a
 below 0.3; and how many of these touch no action at all. Runs that are finished are not trained again.
 """
 
-import argparse
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 
+from benchmarks import training
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.sets import sbhar
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 MIN_SCORE, MIN_TIOU = 0.2, 0.3
 WINDOWS = (
@@ -52,64 +49,37 @@ def false_alarms_per_hour(annotations, detections):
         if not found:
             continue
         labels = np.array([annotations.classes.index(d["label"]) for d in found])
-        tiou = tiou_matrix(np.array([d["segment"] for d in found]), recording.segments_sec)
-        of_class = np.where(labels[:, None] == recording.labels, tiou, 0).max(axis=1, initial=0)
-        counts += np.sum(of_class < MIN_TIOU), np.sum(tiou.max(axis=1, initial=0) == 0)
+        overlaps = tiou(np.array([d["segment"] for d in found])[:, None], recording.segments_sec)
+        of_class = np.where(labels[:, None] == recording.labels, overlaps, 0).max(axis=1, initial=0)
+        counts += np.sum(of_class < MIN_TIOU), np.sum(overlaps.max(axis=1, initial=0) == 0)
     return counts * 3600 / seconds
 
 
 def main():
     """Trains what is missing, prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", default="1,2,3")
+    parser = training.parser(__doc__, "runs/background")
+    training.add_fields(parser)
     parser.add_argument("--shares", default="0,0.1")
     parser.add_argument("--unlabelled", default="walking", help="a class of SBHAR")
-    parser.add_argument(
-        "--fields", default="", help="of the config, separated by commas; another --out with other fields"
-    )
-    parser.add_argument("--out", default="runs/background", type=pathlib.Path)
-    arguments = parser.parse_args()
-    out = arguments.out / arguments.unlabelled
+    options = parser.parse_args()
+    out = options.out / options.unlabelled
     out.mkdir(parents=True, exist_ok=True)
-    write_annotations(out / "annotations.json", arguments.unlabelled)
-    annotations = load_annotations(out / "annotations.json")
-    print(
-        "| share of windows without action | mAP | false alarms an hour | of them touching no action "
-        "|\n|---|---|---|---|"
-    )
-    for share in arguments.shares.split(","):
+    file = out / "annotations.json"
+    write_annotations(file, options.unlabelled)
+    annotations = load_annotations(file)
+    columns = "share of windows without action | mAP | false alarms an hour | of them touching no action"
+    lines = [f"| {columns} |", "|---" * 4 + "|"]
+    for share in options.shares.split(","):
         rows = []
-        for seed in arguments.seeds.split(","):
+        for seed in options.seeds:
             workdir = out / f"share_{share}_seed_{seed}"
-            fields = [
-                f"seed={seed}",
-                f"window.background={float(share)}",
-                f"data.annotations={out / 'annotations.json'}",
-                *WINDOWS,
-            ]
-            command = [
-                sys.executable,
-                "-m",
-                "tal_jax.main",
-                "--config=configs/sbhar.py:demo",
-                f"--workdir={workdir}",
-            ]
-            command += [
-                f"--config.{field}" for field in (*fields, *filter(None, arguments.fields.split(",")))
-            ]
-            if not (workdir / "evaluation.json").exists():
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            fields = [f"seed={seed}", f"window.background={float(share)}", f"data.annotations={file}"]
+            training.train("demo", [*fields, *WINDOWS, *options.fields], workdir)
             score = json.loads((workdir / "evaluation.json").read_text())["map_avg"]
-            rows.append(
-                (score, *false_alarms_per_hour(annotations, read_detections(workdir / "detections.json")))
-            )
-        cells = zip(np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(3))
-        print(
-            f"| {share} | {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |",
-            flush=True,
-        )
+            detections = read_detections(workdir / "detections.json")
+            rows.append((score, *false_alarms_per_hour(annotations, detections)))
+        lines.append(f"| {share} | {training.spread(rows)} |")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

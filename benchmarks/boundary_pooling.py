@@ -5,16 +5,15 @@
 Prints the best of several runs in milliseconds, by method and batch size. About one minute on two CPU cores.
 """
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.measure import best_ms
 from tal_jax.ops.boundary_pooling import boundary_max_pool
 
 CELLS, REGIONS, CHANNELS = 256, 126, 512
-METHODS = ("segment_max", "sparse_table", "scan")
+METHODS = ("sparse_table", "scan")
 BATCH_SIZES = (1, 8)
 
 
@@ -29,17 +28,6 @@ def example(batch, seed=0):
     return [jnp.asarray(array, jnp.float32) for array in (features, regions, grad_pooled)]
 
 
-def best_ms(function, *arguments, repeats=7):
-    """Shortest of several runs after a first one that compiles, in milliseconds."""
-    jax.block_until_ready(function(*arguments))
-    times_sec = []
-    for _ in range(repeats):
-        begin_sec = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        times_sec.append(time.perf_counter() - begin_sec)
-    return 1e3 * min(times_sec)
-
-
 def forward_and_grad_ms(method, batch):
     """Time of the pooling alone, and of the pooling with its gradient."""
 
@@ -49,23 +37,22 @@ def forward_and_grad_ms(method, batch):
     def weighted_sum(features, regions, grad_pooled):
         return (forward(features, regions) * grad_pooled).sum()
 
-    features, regions, grad_pooled = example(batch)
-    forward_ms = best_ms(jax.jit(forward), features, regions)
-    return forward_ms, best_ms(jax.jit(jax.value_and_grad(weighted_sum)), features, regions, grad_pooled)
+    arrays = example(batch)
+    pool, pool_with_grad = jax.jit(forward), jax.jit(jax.value_and_grad(weighted_sum))
+    return (
+        best_ms(lambda: jax.block_until_ready(pool(*arrays[:2])), 7),
+        best_ms(lambda: jax.block_until_ready(pool_with_grad(*arrays)), 7),
+    )
 
 
 def main():
     """Prints the table."""
     print(f"T={CELLS}, K={REGIONS}, C={CHANNELS}, float32, {jax.default_backend()}, milliseconds\n")
-    print(
-        "| method | "
-        + " | ".join(f"B{batch} forward | B{batch} forward + grad" for batch in BATCH_SIZES)
-        + " |"
-    )
-    print("|---|" + "---|---|" * len(BATCH_SIZES))
+    columns = [f"B{batch} forward | B{batch} forward + grad" for batch in BATCH_SIZES]
+    print(f"| method | {' | '.join(columns)} |\n|---|{'---|---|' * len(BATCH_SIZES)}")
     for method in METHODS:
         times_ms = [time_ms for batch in BATCH_SIZES for time_ms in forward_and_grad_ms(method, batch)]
-        print(f"| {method} | " + " | ".join(f"{time_ms:.2f}" for time_ms in times_ms) + " |", flush=True)
+        print(f"| {method} | {' | '.join(f'{time_ms:.2f}' for time_ms in times_ms)} |", flush=True)
 
 
 if __name__ == "__main__":

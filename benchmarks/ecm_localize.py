@@ -12,7 +12,7 @@ import functools
 import ml_collections
 import numpy as np
 
-from benchmarks.soft_nms import best_ms
+from benchmarks.measure import best_ms
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems.ecm.decode import localize
 from tests.golden_case import GoldenCase
@@ -34,7 +34,7 @@ def golden_config(case):
 
 
 def golden_arrays(case):
-    """What `localize` takes of the outputs: `cas` (T, K) and `probabilities` (K,)."""
+    """The outputs of the network that `localize` reads: dict of `cas` (T, K) and `probabilities` (K,)."""
     return {"cas": np.ascontiguousarray(case.arrays["cas"].T), "probabilities": case.arrays["score"]}
 
 
@@ -74,10 +74,8 @@ def main():
     config = golden_config(case)
     videos = {"2 (golden case localize_thumos)": golden_arrays(case), "20, all busy": busy_arrays(case)}
     snippets, num_frames = len(golden_arrays(case)["cas"]), case.info["hyper_parameters"]["frame_num"]
-    print(
-        f"{snippets} snippets, {num_frames} frames, {len(config.localize.thresholds)} thresholds, "
-        f"milliseconds\n"
-    )
+    thresholds = len(config.localize.thresholds)
+    print(f"{snippets} snippets, {num_frames} frames, {thresholds} thresholds, milliseconds\n")
     print("| likely classes | segments | kept | localize | with suppression |\n|---|---|---|---|---|")
     for name, arrays in videos.items():
         candidates, kept = len(localize(config, arrays, num_frames)[0]), len(detect(case, config, arrays))

@@ -10,15 +10,12 @@ padding is computed in vain. Prints wall time, CPU time, the peak of resident me
 far apart the two total losses are without dropout.
 """
 
-import argparse
 import functools
 import json
-import subprocess
-import sys
 
 import numpy as np
 
-from benchmarks.measure import figures
+from benchmarks import measure
 
 SNIPPETS, CHANNELS, CLASSES, FOLDS, TOP_K = 750, 2048, 20, 3, 93
 CHECKED = 2  # recordings whose loss without dropout is compared
@@ -37,24 +34,19 @@ def make_problem(batch):
 def make_parameters():
     """Name -> (out, in, taps) or (out,), uniform as both initialise."""
     random = np.random.default_rng(1)
-    shapes = {
-        "conv_1": (CHANNELS, CHANNELS, 3), "conv_2": (CHANNELS, CHANNELS, 3), "classify": (CLASSES, CHANNELS, 1),
-        "transition": (CLASSES, CLASSES, 1),
-    }  # fmt: skip
+    shapes = {"conv_1": (CHANNELS, CHANNELS, 3), "conv_2": (CHANNELS, CHANNELS, 3)}
+    shapes |= {"classify": (CLASSES, CHANNELS, 1), "transition": (CLASSES, CLASSES, 1)}
     parameters = {}
     for name, shape in shapes.items():
         bound = 1 / np.prod(shape[1:]) ** 0.5
-        weight = random.random(shape, np.float32)
-        weight -= 0.5
-        weight *= 2 * bound
-        parameters[f"{name}.weight"] = weight
+        parameters[f"{name}.weight"] = 2 * bound * (random.random(shape, np.float32) - np.float32(0.5))
         if name != "classify":
             parameters[f"{name}.bias"] = random.uniform(-bound, bound, shape[:1]).astype(np.float32)
     return parameters
 
 
 def jax_step(batch_size):
-    """(step, function that gives the total loss of the first recordings without dropout) of the network here."""
+    """(step, function that gives the total loss of the first recordings without dropout) of tal_jax."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -101,22 +93,23 @@ def jax_step(batch_size):
     carry = [make_params()]
     carry.append(jax.jit(optimizer.init)(carry[0]))
 
-    def step(number):
-        carry[:] = jax.block_until_ready(update(*carry, batch, jax.random.key(number)))
+    def step():
+        carry[:] = jax.block_until_ready(update(*carry, batch, jax.random.key(0)))
 
     def check():
         nonlocal model
         config.model.dropout = 0.0
         model = build(config, CLASSES)
-        return float(
-            jax.jit(total)(make_params(), jax.tree.map(lambda x: x[:CHECKED], batch), jax.random.key(0))
-        )
+        first = jax.tree.map(lambda x: x[:CHECKED], batch)
+        return float(jax.jit(total)(make_params(), first, jax.random.key(0)))
 
     return step, check
 
 
 def torch_step(batch_size):
-    """The same of a plain PyTorch network, layers as in the published one."""
+    """(step, function that gives the total loss of the first recordings without dropout) of a plain PyTorch
+    network, with the layers of the published one.
+    """
     import torch
     import torch.nn.functional as F
 
@@ -163,7 +156,7 @@ def torch_step(batch_size):
         apart = (-(torch.log(pairs) * y).sum((0, 2)) / (2 * y.sum(1))).mean()
         return sum(entropies) + 0.05 * (pre - post).square().mean() + 5 * apart
 
-    def step(number):
+    def step():
         optimizer.zero_grad()
         total(inputs, labels, 0.5).backward()
         optimizer.step()
@@ -176,48 +169,22 @@ def torch_step(batch_size):
     return step, check
 
 
-def measure(which, batch_size, repeats):
-    """Prints one line of JSON: the `figures`, checked."""
-    step, check = {"tal_jax": jax_step, "torch": torch_step}[which](batch_size)
-    print(json.dumps(figures(step, repeats) | dict(checked=check())))
-
-
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--repeats", default=3, type=int)
     parser.add_argument("--batch", default=16, type=int)
-    parser.add_argument("--only", choices=["tal_jax", "torch"], help="measure one, in this process")
+    parser.add_argument("--only", choices=measure.NETWORKS, help="measure one, in this process")
     options = parser.parse_args()
     if options.only:
-        measure(options.only, options.batch, options.repeats)
+        step, check = {"here": jax_step, "torch": torch_step}[options.only](options.batch)
+        print(json.dumps(measure.figures(step, options.repeats) | dict(checked=check())))
         return
-    found = {}
-    for which in ("torch", "tal_jax"):
-        command = [sys.executable, "-m", "benchmarks.ecm_step", f"--only={which}"]
-        command += [f"--repeats={options.repeats}", f"--batch={options.batch}"]
-        found[which] = json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
-        )
-    print(
-        "| network | wall s | CPU s | peak MiB | wall ratio | CPU ratio | memory ratio "
-        "|\n|---|---|---|---|---|---|---|"
+    print(f"| batch | {measure.COLUMNS} |\n{'|---' * 9}|")
+    found = measure.both_networks(
+        "benchmarks.ecm_step", options.batch, repeats=options.repeats, batch=options.batch
     )
-    for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
-        measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-        ratios = [
-            figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))
-        ]
-        row = [
-            f"{measured[0]:.2f}",
-            f"{measured[1]:.2f}",
-            f"{measured[2]:.0f}",
-            *(f"{ratio:.2f}" for ratio in ratios),
-        ]
-        print(f"| {name} | {' | '.join(row)} |")
-    apart = abs(found["tal_jax"]["checked"] / found["torch"]["checked"] - 1)
+    apart = abs(found["here"]["checked"] / found["torch"]["checked"] - 1)
     print(f"\nTotal loss without dropout, relative difference: {apart:.1e}")
 
 

@@ -33,12 +33,14 @@ CONFIGS = {  # config file -> the variants whose fields are counted, one for eac
 MOST_READERS = 4
 HEAD = """# Fields of the configs
 
-`python -m benchmarks.fields` writes this page from the functions that make configs; do not change it by hand. A config
-has the fields of every system, those of its data and those of its system, whose values go before the shared ones. Any
-field can be set on the command line: `--config.train.epochs=3`. The files in `configs/` set what suits a data set.
+`python -m benchmarks.fields` writes this page from the functions that make configs; do not change it by hand.
+A config has the fields of every system, those of its data and those of its system, whose values go before the
+shared ones. Any field can be set on the command line: `--config.train.epochs=3`. The files in `configs/` set
+what suits a data set.
 
-A default is as the source has it. *May be* is checked before anything is read (`tal_jax/ranges.py` and the `CHOICES` of
-a system); an empty cell: anything of the default's type. *Read by* names the first modules that do, in `tal_jax/`.
+A default is as the source has it. *May be* is checked before anything is read (`tal_jax/ranges.py` and the
+`CHOICES` of a system); an empty cell: anything of the default's type. *Read by* names the first modules in
+`tal_jax/` that read the field.
 
 | config | fields, its first stage not counted |
 |---|---|
@@ -57,9 +59,7 @@ def fields_of(config, prefix=""):
 
 
 def declared(path):
-    """{"section.field": (default, meaning)}, as the functions of a file set them. The first value of a field
-    counts.
-    """
+    """{"section.field": (default, meaning)} of the functions of a file; the first value of a field counts."""
     source = (ROOT / path).read_text()
     comments = {
         token.start[0]: (token.line.strip().startswith("#"), token.string.lstrip("# "))
@@ -95,35 +95,48 @@ def modules():
 def readers(field, system=None):
     """The modules that read a field, those of its system first."""
     section, _, name = field.rpartition(".")
-    # whose fields are arguments of a module or function
-    given = section in ("model", "graph", "extract", "augment")
+    # The fields of these sections are arguments of a module or function.
+    given = section in ("model", "backbone", "graph", "extract", "augment")
     found = []
     for module, source in modules():
         parts = module.split(".")
         own = parts[0] == "systems" and len(parts) > 1 and parts[1] == system
-        if (
-            name not in source
-            or module in ("config", "ranges")
-            or parts[0] == "systems"
-            and len(parts) > 2
-            and system
-            and not own
-        ):
+        of_another = system and parts[0] == "systems" and len(parts) > 2 and not own
+        if name not in source or module in ("config", "ranges") or of_another:
             continue
         owners = [section or "config", "settings", *(["config", "self", "stages"] if own else [])]
-        owners += ["c"] if section == "curriculum" else []
-        owners += ["a"] if section == "augment" else []
+        owners += {"curriculum": ["c"], "augment": ["a"]}.get(section, [])
         reads = rf"\b(?:{'|'.join(owners)})\.{name}\b(?!\s*=[^=])|\b{section or 'config'}\.get\(\"{name}\""
         reads += rf"|\"{name}\"|\b{name}(?:=|: )" if given and (own or section in module) else ""
         if re.search(reads, source):
             found.append(module)
-    return sorted(
-        found, key=lambda module: (not module.startswith(f"systems.{system}"), module.count("."), module)
-    )
+    own_prefix = f"systems.{system}"
+    return sorted(found, key=lambda module: (not module.startswith(own_prefix), module.count("."), module))
+
+
+def points(system):
+    """[(name, values, meaning)] of the open points that the READINGS of a system list, and of those they
+    share.
+    """
+    found = importlib.import_module(f"tal_jax.systems.{system}.config")
+    readings = getattr(found, "READINGS", {})
+    meanings = {}
+    for path in (
+        ROOT / "tal_jax/curriculum.py",
+        ROOT / "tal_jax/systems/candidates.py",
+        pathlib.Path(found.__file__),
+    ):
+        lines, above = path.read_text().splitlines(), []
+        for line in lines:
+            key = re.match(r'    "([\w.]+)": (?:.*?),(?:  # (.*))?$', line)
+            if key and key[1] in readings:
+                meanings[key[1]] = " ".join([*above, key[2] or ""]).strip()
+            above = [*above, line.strip("# ")] if line.startswith("    #") else []
+    return [(name, values, meanings[name]) for name, values in readings.items()]
 
 
 def allowed(field, default, system):
-    """What a field may be, in words of a table."""
+    """The cell that tells which values a field can have; "": any of the type of its default."""
     choices = {}
     if system:
         choices = importlib.import_module(f"tal_jax.systems.{system}.config").CHOICES
@@ -141,21 +154,25 @@ def text():
             config = importlib.import_module(f"configs.{name}").get_config(variant)
             lines.append(f"| `configs/{name}.py:{variant}` | {len(fields_of(config))} |")
     for heading, (path, system) in SOURCES.items():
-        lines += [
-            "",
-            f"## {heading}",
-            "",
-            f"`{path}`",
-            "",
-            "| field | default | meaning | may be | read by |",
-        ]
-        lines.append("|---|---|---|---|---|")
+        lines += ["", f"## {heading}", "", f"`{path}`", ""]
+        lines += ["| field | default | meaning | may be | read by |", "|---|---|---|---|---|"]
         for field, (default, meaning) in declared(path).items():
             found = readers(field, system)
             more = ", …" if len(found) > MOST_READERS else ""
             shown = ", ".join(f"`{module}`" for module in found[:MOST_READERS]) + more
             cells = (f"`{field}`", f"`{default}`", meaning, allowed(field, default, system), shown)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if system and points(system):
+            lines += [
+                "",
+                "Open points, `config.readings`:",
+                "",
+                "| point | default | other values | meaning |",
+                "|---|---|---|---|",
+            ]
+            for name, (default, *others), meaning in points(system):
+                others = ", ".join(f"`{value}`" for value in others)
+                lines.append(f"| `{name}` | `{default}` | {others} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -5,30 +5,30 @@ A multiplication and an addition are two. Of a loop whose length XLA does not se
 network here spends much in one.
 """
 
+import functools
+
 import jax
 import numpy as np
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline
+from tal_jax.data.dataset import Dataset
 from tal_jax.data.frames import STREAMS
+from tal_jax.data.timeline import Timeline
 from tal_jax.runtime.parallel import make_parallel
+from tal_jax.step import init_state, make_step
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
-from tal_jax.train import init_state, make_step
 
 
 def count(function, *arguments):
-    """FLOPs of one call of a function or a jitted one. arguments: trees of arrays or of jax.ShapeDtypeStruct."""
-    return (
-        (function if hasattr(function, "lower") else jax.jit(function))
-        .lower(*arguments)
-        .cost_analysis()["flops"]
-    )
+    """FLOPs of one call of a function, jitted or not. arguments: trees of arrays or jax.ShapeDtypeStruct."""
+    jitted = function if hasattr(function, "lower") else jax.jit(function)
+    return jitted.lower(*arguments).cost_analysis()["flops"]
 
 
 def of_system(config, num_classes, num_channels):
-    """What a config's training costs.
+    """Floating point operations and parameters of a config's network.
 
     Args:
       config: a run's config; its batch size is that of the count, so that what a step does once is shared by
@@ -38,17 +38,14 @@ def of_system(config, num_classes, num_channels):
 
     Returns:
       dict: train_flops of a window, forward, backward and update; test_flops of a window; num_parameters. The
-        pass
-      that counts what losses are divided by, where batches are accumulated, is left out.
+      pass that counts what losses are divided by, where batches are accumulated, is left out.
     """
     config = config.copy_and_resolve_references()
     config.train.accumulate_steps = 1  # of a loop over batches XLA would count one
     system, batch_size = SYSTEMS[config.system], config.train.batch_size
     items, make_example = system.examples(config, _one_recording(config, num_classes, num_channels))
-    example = make_example(items[0], np.random.default_rng(0)) | {
-        "sample_mask": np.float32(1),
-        "stop": np.float32(0),
-    }
+    example = make_example(items[0], np.random.default_rng(0))
+    example |= {"sample_mask": np.float32(1), "stop": np.float32(0)}
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), example)
     model = system.build(config, num_classes)
     if isinstance(getattr(model, "backbone", None), I3D):
@@ -57,12 +54,10 @@ def of_system(config, num_classes, num_channels):
     state = jax.eval_shape(lambda inputs: init_state(config, model, optimizer, inputs), batch["inputs"])
     step = make_parallel("shard_map", 1).compile(make_step(config, system, model, optimizer, 1000))
     variables = {"params": state.params, **state.model_state}
+    forward = functools.partial(call, model.apply)
     return dict(
         train_flops=count(step, state, batch) / batch_size,
-        test_flops=count(
-            lambda variables, inputs: call(model.apply, variables, inputs), variables, batch["inputs"]
-        )
-        / batch_size,
+        test_flops=count(forward, variables, batch["inputs"]) / batch_size,
         num_parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
     )
 
@@ -77,15 +72,11 @@ def of_snippet(frames, pixels, channels=3):
 def _one_recording(config, num_classes, num_channels):
     """A Dataset of one recording as long as a window, of nothing, with one action in its middle."""
     data, length = config.data, config.window.frames or config.window.snippets
-    shape = (
-        (num_channels,)
-        if data.input == "features"
-        else (data.frame_pixels, data.frame_pixels, STREAMS[data.input])
-    )
-    recording = Recording(
-        "one", data.train_subset, float(length), np.array([[0.25, 0.75]]) * length, np.zeros(1, np.int32), 1.0
-    )
+    shape = (num_channels,)
+    if data.input != "features":
+        shape = (data.frame_pixels, data.frame_pixels, STREAMS[data.input])
+    middle, label = np.array([[0.25, 0.75]]) * length, np.zeros(1, np.int32)
+    recording = Recording("one", data.train_subset, float(length), middle, label, 1.0)
     annotations = Annotations(tuple(map(str, range(num_classes))), {"one": recording})
-    return Dataset(
-        annotations, lambda name: np.zeros((length, *shape), np.uint8), lambda name: Timeline(1.0, 1, 1)
-    )
+    nothing = np.zeros((length, *shape), np.uint8)
+    return Dataset(annotations, lambda name: nothing, lambda name: Timeline(1.0, 1, 1))

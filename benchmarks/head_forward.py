@@ -4,12 +4,12 @@ classes.
 python -m benchmarks.head_forward
 """
 
-import statistics
 import time
 
 import jax
 import numpy as np
 
+from benchmarks.measure import figures
 from tal_jax.systems.afsd.model import AFSD
 
 REPEATS = 20
@@ -24,14 +24,10 @@ def main():
     before = time.perf_counter()
     forward = jax.jit(lambda p, m: model.apply({"params": p}, m)).lower(params, maps).compile()
     compiled = time.perf_counter() - before
-    seconds = []
-    for _ in range(REPEATS + 1):
-        before = time.perf_counter()
-        jax.block_until_ready(forward(params, maps))
-        seconds.append(time.perf_counter() - before)
-    fastest, median = min(seconds[1:]), statistics.median(seconds[1:])
+    found = figures(lambda: jax.block_until_ready(forward(params, maps)), REPEATS)
     print(f"| device | compile, s | fastest of {REPEATS}, ms | median, ms |\n|---|---|---|---|")
-    print(f"| {jax.devices()[0].device_kind} | {compiled:.1f} | {1e3 * fastest:.0f} | {1e3 * median:.0f} |")
+    times = f"{1e3 * found['wall_s']:.0f} | {1e3 * found['median_s']:.0f}"
+    print(f"| {jax.devices()[0].device_kind} | {compiled:.1f} | {times} |")
 
 
 if __name__ == "__main__":

@@ -9,27 +9,14 @@ channels_last_3d. Prints the best wall time and CPU time of each, their ratio to
 outputs are apart.
 """
 
-import argparse
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.measure import figures, parser
 from tal_jax.backbones.i3d import BN_EPS, I3D, LAYERS
 
 CLIP = (1, 256, 96, 96, 3)
-
-
-def measure(function, repeats):
-    """Best wall and CPU seconds of a call, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        function()
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return np.min(times, axis=0)
 
 
 def torch_network(variables):
@@ -89,14 +76,18 @@ def torch_network(variables):
     return forward, lambda: [kernel for kernel, _ in weights.values()]
 
 
+def best_sec(function, repeats):
+    """(2,) wall and CPU seconds of the fastest call, after one to warm up."""
+    found = figures(function, repeats)
+    return np.array([found["wall_s"], found["cpu_s"]])
+
+
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", default=3, type=int)
-    parser.add_argument("--formulations", default="folded")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--repeats", default=3, type=int)
+    arguments.add_argument("--formulations", default="folded")
+    options = arguments.parse_args()
     import torch
 
     clip = np.random.default_rng(0).uniform(-1, 1, CLIP).astype(np.float32)
@@ -114,11 +105,9 @@ def main():
     print("| what | network | wall s | CPU s | wall ratio | CPU ratio |\n|---|---|---|---|---|---|")
     expected = [output.permute(0, 2, 3, 4, 1).numpy() for output in torch_forward()]
     for what, torch_function in (("forward", torch_forward), ("forward and gradients", torch_step)):
-        reference = measure(torch_function, options.repeats)
-        print(
-            f"| {what} | PyTorch {torch.__version__} | {reference[0]:.2f} | {reference[1]:.2f} | 1 | 1 |",
-            flush=True,
-        )
+        reference = best_sec(torch_function, options.repeats)
+        times = f"{reference[0]:.2f} | {reference[1]:.2f}"
+        print(f"| {what} | PyTorch {torch.__version__} | {times} | 1 | 1 |", flush=True)
         for formulation in options.formulations.split(","):
             model = I3D(conv=formulation)
 
@@ -128,25 +117,13 @@ def main():
             def loss(params, clip):
                 return sum(jnp.square(output).sum() for output in run(params, clip))
 
-            function = (
-                jax.jit(run if what == "forward" else jax.grad(loss))
-                .lower(variables["params"], clip)
-                .compile()
-            )
-            ours = measure(
-                lambda: jax.block_until_ready(function(variables["params"], clip)), options.repeats
-            )
-            ratios = ours / reference
-            print(
-                f"| {what} | here, {formulation} | {ours[0]:.2f} | {ours[1]:.2f} | {ratios[0]:.2f} | "
-                f"{ratios[1]:.2f} |",
-                flush=True,
-            )
+            params, function = variables["params"], jax.jit(run if what == "forward" else jax.grad(loss))
+            ours = best_sec(lambda: jax.block_until_ready(function(params, clip)), options.repeats)
+            cells = " | ".join(f"{value:.2f}" for value in (*ours, *(ours / reference)))
+            print(f"| {what} | here, {formulation} | {cells} |", flush=True)
             if what == "forward":
-                apart = max(
-                    np.abs(a - b).max() / np.abs(b).max()
-                    for a, b in zip(function(variables["params"], clip), expected)
-                )
+                pairs = zip(function(params, clip), expected)
+                apart = max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
     print(f"\nLargest difference of an output, relative to the largest value: {apart:.1e}")
 
 

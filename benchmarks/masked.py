@@ -1,5 +1,5 @@
-"""What a network that sees no padding costs: DW-AFSD on SBHAR with `model.masked`, against the published
-form.
+"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `masked`, against the
+published form.
 
     python -m benchmarks.masked [--repeats=20]
 
@@ -7,13 +7,13 @@ Both networks take turns in one process: a training step of 8 windows of 512 fra
 19 test recordings, suppression included. Prints medians of the times and of their ratios.
 """
 
-import argparse
 import functools
 import time
 
 import jax
 import numpy as np
 
+from benchmarks import measure
 from configs import sbhar
 from tal_jax import train
 from tal_jax.data import load_dataset
@@ -27,7 +27,7 @@ from tal_jax.systems import SYSTEMS
 def prepared(masked):
     """(step, search): functions without arguments that train on one batch, and search all test recordings."""
     config = sbhar.get_config("dw_afsd")
-    config.model.masked = masked
+    config.readings = (f"masked={masked}",)
     dataset, system, parallel = load_dataset(config), SYSTEMS[config.system], make_parallel()
     items, make_example = system.examples(config, dataset)
     size, num_classes = config.train.batch_size, len(dataset.annotations.classes)
@@ -51,9 +51,7 @@ def prepared(masked):
 
 def main():
     """Prints a table for docs/performance.md."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=20)
     repeats = parser.parse_args().repeats
     functions = [prepared(masked) for masked in (False, True)]
@@ -67,10 +65,8 @@ def main():
                 times[turn, i] = time.perf_counter() - start
         unmasked, masked = np.median(times[2:], axis=0)
         low, middle, high = np.percentile(times[2:, 1] / times[2:, 0], [25, 50, 75])
-        print(
-            f"| {what} | {unmasked * 1e3:.0f} ms | {masked * 1e3:.0f} ms | {middle:.2f} ({low:.2f} to "
-            f"{high:.2f}) |"
-        )
+        ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        print(f"| {what} | {unmasked * 1e3:.0f} ms | {masked * 1e3:.0f} ms | {ratio} |")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,11 @@ proposals are scored at once, with all their neighbours. Each runs in a process 
 far apart the losses of both are without dropout, and the sums of their class scores.
 """
 
-import argparse
 import json
-import subprocess
-import sys
 
 import numpy as np
 
-from benchmarks.measure import figures
+from benchmarks import measure
 
 CHANNELS, HIDDEN, CLASSES, CENTRES, SAMPLED, NODES = 1024, 512, 20, 8, 4, 21
 SHAPES = {
@@ -65,7 +62,7 @@ def make_video(proposals):
 
 
 def here(task, size):
-    """(what to time, function that gives the value to compare) of the network here."""
+    """(function to time, function that gives the value to compare) of the network here."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -85,10 +82,10 @@ def here(task, size):
             outputs = model.apply(variables, features, counts)
             return outputs.activity_logits, outputs.completeness_logits, outputs.offsets
 
-        def run(_):
+        def run():
             return jax.block_until_ready(test(variables, features, counts))
 
-        return run, lambda: float(run(0)[0].sum())
+        return run, lambda: float(run()[0].sum())
 
     config.train.batch_size = size
     optimizer = make_optimizer(config, 1000)
@@ -107,8 +104,8 @@ def here(task, size):
 
     carry = [variables["params"], optimizer.init(variables["params"])]
 
-    def step(number):
-        carry[:] = jax.block_until_ready(update(*carry, batch, jax.random.key(number)))
+    def step():
+        carry[:] = jax.block_until_ready(update(*carry, batch, jax.random.key(0)))
 
     def check():
         nonlocal model
@@ -120,7 +117,7 @@ def here(task, size):
 
 
 def pytorch(task, size):
-    """The same of a plain PyTorch network."""
+    """(function to time, function that gives the value to compare) of a plain PyTorch network."""
     import torch
     import torch.nn.functional as F
 
@@ -157,11 +154,11 @@ def pytorch(task, size):
         mask = torch.tensor(counts.astype(np.float32)) / 10 + torch.eye(size)
         features = torch.tensor(features)
 
-        def test(_):
+        def test():
             with torch.no_grad():
                 return forward(features, mask, (0.0, 0.0), False)
 
-        return test, lambda: float(test(0)[0].sum())
+        return test, lambda: float(test()[0].sum())
 
     batch = {name: torch.tensor(value) for name, value in make_batch(size).items()}
     inputs, types, labels, targets = (batch[name] for name in ("inputs", "types", "labels", "targets"))
@@ -181,7 +178,7 @@ def pytorch(task, size):
         of_class = regression[foreground][torch.arange(int(foreground.sum())), labels[foreground] - 1]
         return entropy + 0.5 * hinge + 0.5 * 2 * F.smooth_l1_loss(of_class, targets[foreground])
 
-    def step(_):
+    def step():
         optimizer.zero_grad()
         total((0.8, 0.7)).backward()
         optimizer.step()
@@ -194,61 +191,28 @@ def pytorch(task, size):
     return step, check
 
 
-def measure(which, task, size, repeats):
-    """Prints one line of JSON: the `figures`, checked."""
-    step, check = {"here": here, "torch": pytorch}[which](task, size)
-    print(json.dumps(figures(step, repeats) | dict(checked=check())))
-
-
 def main():
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--repeats", default=5, type=int)
     parser.add_argument("--videos", default=32, type=int)
     parser.add_argument("--proposals", default=800, type=int)
-    parser.add_argument(
-        "--only", nargs=2, help="NETWORK (torch or here) and TASK (train or test) to measure in this process"
-    )
+    parser.add_argument("--only", choices=measure.NETWORKS, help="measure one, in this process")
+    parser.add_argument("--task", default="train", choices=("train", "test"), help="of --only")
     options = parser.parse_args()
     sizes = {"train": options.videos, "test": options.proposals}
     if options.only:
-        which, task = options.only
-        measure(which, task, sizes[task], options.repeats)
+        step, check = {"here": here, "torch": pytorch}[options.only](options.task, sizes[options.task])
+        print(json.dumps(measure.figures(step, options.repeats) | dict(checked=check())))
         return
-    print("| task | network | wall s | CPU s | peak MiB | wall ratio | CPU ratio | memory ratio |")
-    print("|---|---|---|---|---|---|---|---|")
-    apart = {}
+    print(f"| task | {measure.COLUMNS} |\n{'|---' * 9}|")
+    apart = []
     for task in sizes:
-        found = {}
-        for which, name in (("torch", "PyTorch"), ("here", "here")):
-            command = [sys.executable, "-m", "benchmarks.pgcn", f"--repeats={options.repeats}"]
-            command += [
-                f"--videos={options.videos}",
-                f"--proposals={options.proposals}",
-                "--only",
-                which,
-                task,
-            ]
-            found[which] = json.loads(
-                subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
-            )
-            measured = [found[which][key] for key in ("wall_s", "cpu_s", "peak_mib")]
-            ratios = [
-                figure / found["torch"][key] for figure, key in zip(measured, ("wall_s", "cpu_s", "peak_mib"))
-            ]
-            row = [
-                f"{measured[0]:.3f}",
-                f"{measured[1]:.3f}",
-                f"{measured[2]:.0f}",
-                *(f"{ratio:.2f}" for ratio in ratios),
-            ]
-            print(f"| {task} | {name} | {' | '.join(row)} |")
-        apart[task] = abs(found["here"]["checked"] / found["torch"]["checked"] - 1)
+        given = dict(repeats=options.repeats, videos=options.videos, proposals=options.proposals, task=task)
+        found = measure.both_networks("benchmarks.pgcn", task, **given)
+        apart.append(abs(found["here"]["checked"] / found["torch"]["checked"] - 1))
     print(
-        f"\nRelative difference without dropout: of the loss {apart['train']:.1e}, of the scores' sum "
-        f"{apart['test']:.1e}"
+        "\nRelative difference without dropout: of the loss {:.1e}, of the scores' sum {:.1e}".format(*apart)
     )
 
 

@@ -7,7 +7,6 @@ Recordings are random and 20 minutes long, with 100 actions. One epoch of batche
 Prints MiB.
 """
 
-import argparse
 import json
 import pathlib
 import resource
@@ -15,6 +14,7 @@ import tempfile
 
 import numpy as np
 
+from benchmarks import measure
 from tal_jax.data import features
 from tal_jax.data.detections_file import write_detections
 from tal_jax.systems.pgcn.config import pgcn_config
@@ -52,9 +52,7 @@ def write_recordings(folder, number, proposals, channels):
 
 def main():
     """Measures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("--proposals", default=2000, type=int)
     parser.add_argument("--channels", default=2048, type=int)
     parser.add_argument("--recordings", default=8, type=int)

@@ -33,18 +33,16 @@ def render(path):
     rng = np.random.default_rng(0)
     num_frames = FPS * DURATION_SEC
     texture = rng.integers(0, 255, (40, 120, 3), np.uint8)
-    scene = cv2.resize(texture, (WIDTH + num_frames, HEIGHT + 20), interpolation=cv2.INTER_CUBIC).astype(
-        np.int16
-    )
+    size = WIDTH + num_frames, HEIGHT + 20
+    scene = cv2.resize(texture, size, interpolation=cv2.INTER_CUBIC).astype(np.int16)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         stream.bit_rate = 1_000_000  # as videos of this size come from the web
         for number in range(num_frames):
             down = rng.integers(0, 20)
-            frame = scene[down : down + HEIGHT, number : number + WIDTH] + rng.integers(
-                -4, 5, (HEIGHT, WIDTH, 1)
-            )
+            frame = scene[down : down + HEIGHT, number : number + WIDTH]
+            frame = frame + rng.integers(-4, 5, (HEIGHT, WIDTH, 1))
             picture = av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
@@ -110,13 +108,10 @@ def main():
     print(f"| tal_jax | {min(ours):.2f} | {num_frames / min(ours):.0f} |")
     print(f"| every frame, for features | {min(reading):.2f} | {num_frames / min(reading):.0f} |")
     if not ffmpeg:
-        sys.exit(
-            "\nThere is no ffmpeg to compare with: apt-get install ffmpeg, or pip install imageio-ffmpeg."
-        )
-    print(
-        f"| ffmpeg | {min(theirs):.2f} | {num_frames / min(theirs):.0f} |\n\nratio: "
-        f"{min(theirs) / min(ours):.2f}"
-    )
+        install = "apt-get install ffmpeg, or pip install imageio-ffmpeg"
+        sys.exit(f"\nThere is no ffmpeg to compare with: {install}.")
+    print(f"| ffmpeg | {min(theirs):.2f} | {num_frames / min(theirs):.0f} |")
+    print(f"\nratio: {min(theirs) / min(ours):.2f}")
 
 
 if __name__ == "__main__":

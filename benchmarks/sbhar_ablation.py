@@ -1,8 +1,8 @@
 """Trains the rows of a system's ablation on SBHAR, several seeds each, and prints the table of
 docs/results.md.
 
-    python -m benchmarks.sbhar_ablation [--system=dw_afsd|ecm|kt_mgfn|pgcn|tcanet] [--rows=all,base] [--seeds=1,2,3] \
-      [--out=runs/ablation]
+    python -m benchmarks.sbhar_ablation [--system=dw_afsd|ecm|kt_mgfn|pgcn|tcanet] [--rows=all,base] \
+      [--seeds=1,2,3] [--out=runs/ablation]
 
 Of DW-AFSD the rows of Tables 5 and 6, of ECM those of Table 4, of KT-MGFN those of the report's Table 2, of
 P-GCN those of Tables 3 to 6 and its training with dynamic weights, of TCANet the proposals it is given and
@@ -12,14 +12,11 @@ trained first.
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """
 
-import argparse
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 
+from benchmarks import training
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.sets.sbhar import bundled_annotations
@@ -71,44 +68,25 @@ ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fiel
     },
     "tcanet": {
         "full": ("TCANet", "tcanet", []),
-        "given": ("the proposals it is given", "tcanet", ["decode.refined=False", "train.epochs=1"]),
+        "given": ("the proposals it is given", "tcanet", ["readings=decode.refined=False", "train.epochs=1"]),
     },
 }
 FIRST_STAGE = "demo"  # variant of configs/sbhar.py, as configs/sbhar.py:pgcn and :tcanet have it
 STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 
-def run(variant, fields, workdir, *arguments):
-    """One command."""
-    command = [
-        sys.executable,
-        "-m",
-        "tal_jax.main",
-        f"--config=configs/sbhar.py:{variant}",
-        f"--workdir={workdir}",
-        *arguments,
-    ]
-    subprocess.run(command + [f"--config.{field}" for field in fields], check=True)
-
-
-def train(variant, fields, workdir):
-    """One run of one row, unless its evaluation is there."""
-    if not (workdir / "evaluation.json").exists():
-        run(variant, fields, workdir)
-
-
 def first_stage(seed, out):
-    """The file with the proposals of the first stage of a seed, made where it is not there."""
+    """The file with the proposals of the first stage of a seed, which is trained and searched if need be."""
     workdir = out / "first_stage" / f"{FIRST_STAGE}_{seed}"
-    train(FIRST_STAGE, [f"seed={seed}"], workdir)
+    training.train(FIRST_STAGE, [f"seed={seed}"], workdir)
     if not (workdir / "proposals.json").exists():
-        run(FIRST_STAGE, [f"seed={seed}"], workdir, "--mode=propose")
+        training.run(FIRST_STAGE, [f"seed={seed}"], workdir, "--mode=propose")
     return workdir / "proposals.json"
 
 
 def scores(workdir):
-    """mAP over 0.3:0.1:0.7, at 0.7, over 0.5:0.05:0.95, of the six transitions alone; AR@50 as proposals,
-    AUC. In percent.
+    """Six figures of a run in percent: mAP over 0.3:0.1:0.7, at 0.7, over 0.5:0.05:0.95 and of the six
+    transitions alone; AR@50 and AUC of its detections as proposals.
     """
     result, annotations = json.loads((workdir / "evaluation.json").read_text()), bundled_annotations()
     detections = read_detections(workdir / "detections.json")
@@ -116,44 +94,28 @@ def scores(workdir):
     transitions = [np.mean(list(row.values())) for name, row in result["ap"].items() if "_to_" in name]
     proposals, _ = read_proposals(workdir / "detections.json", annotations)
     recall = evaluate_proposals(annotations, proposals, subset="test")
-    return (
-        result["map_avg"],
-        result["map"]["0.7"],
-        strict["map_avg"],
-        np.mean(transitions),
-        recall["ar"]["50"],
-        recall["auc"],
-    )
+    of_actions = result["map_avg"], result["map"]["0.7"], strict["map_avg"], np.mean(transitions)
+    return *of_actions, recall["ar"]["50"], recall["auc"]
 
 
 def main():
     """Trains what is missing, then prints a markdown table, mean ± standard deviation over seeds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training.parser(__doc__, "runs/ablation")
     parser.add_argument("--system", default="dw_afsd", choices=ROWS)
     parser.add_argument("--rows", default="", help="separated by commas; all")
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--out", default="runs/ablation", type=pathlib.Path)
-    arguments = parser.parse_args()
-    lines = [
-        "| system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions | AR@50 | AUC |",
-        "|---" * 7 + "|",
-    ]
-    rows = ROWS[arguments.system]
-    two_stages = arguments.system in ("pgcn", "tcanet")
-    for row in arguments.rows.split(",") if arguments.rows else rows:
+    options = parser.parse_args()
+    columns = "system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions | AR@50 | AUC"
+    lines = [f"| {columns} |", "|---" * 7 + "|"]
+    rows = ROWS[options.system]
+    two_stages = options.system in ("pgcn", "tcanet")
+    for row in options.rows.split(",") if options.rows else rows:
         (name, variant, fields), runs = rows[row], []
-        for seed in arguments.seeds.split(","):
-            workdir = arguments.out / arguments.system / f"{row}_{seed}"
-            proposals = [f"proposals={first_stage(seed, arguments.out)}"] if two_stages else []
-            train(variant, [*fields, *proposals, f"seed={seed}"], workdir)
+        for seed in options.seeds:
+            workdir = options.out / options.system / f"{row}_{seed}"
+            proposals = [f"proposals={first_stage(seed, options.out)}"] if two_stages else []
+            training.train(variant, [*fields, *proposals, f"seed={seed}"], workdir)
             runs.append(scores(workdir))
-        cells = (
-            f"{mean:.2f} ± {deviation:.2f}"
-            for mean, deviation in zip(np.mean(runs, 0), np.std(runs, 0, ddof=1))
-        )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {training.spread(runs)} |")
     print("\n".join(lines))
 
 

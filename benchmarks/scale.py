@@ -3,7 +3,7 @@ one process.
 
     python -m benchmarks.scale devices     1, 2, 4 devices that XLA makes of the CPU, in one process
     python -m benchmarks.scale processes   1, 2, 4 processes of one device each, which meet at --coordinator
-    python -m benchmarks.scale overhead    one process with --coordinator … --num_processes=1 against one without
+    python -m benchmarks.scale overhead    one process with --coordinator … --num_processes=1, one without
 
 Every run is the front door on SBHAR, the same global batch; what is taken is the median `seconds_per_step` of
 its metrics.jsonl, the first line, which holds the compilation, left out. The setups take turns, in
@@ -12,7 +12,6 @@ cancels. Processes and devices share the cores of one machine: this shows overhe
 --config.field=value is passed on.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks import measure
 from launch.local import free_port
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -50,19 +50,15 @@ def seconds_per_step(devices, processes, options, folder):
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
     }
     coordinator = f"--coordinator=127.0.0.1:{free_port()}"
-    flags = [
-        [coordinator, f"--num_processes={processes}", f"--process_id={i}"] for i in range(processes)
-    ] or [[]]
+    together = [coordinator, f"--num_processes={processes}"]
+    flags = [[*together, f"--process_id={i}"] for i in range(processes)] or [[]]
     with (folder / "log").open("w") as log:
-        running = [
-            subprocess.Popen(command + part, cwd=ROOT, env=environment, stdout=log, stderr=log)
-            for part in flags
-        ]
+        output = dict(cwd=ROOT, env=environment, stdout=log, stderr=log)
+        running = [subprocess.Popen(command + part, **output) for part in flags]
         codes = [process.wait() for process in running]
     if any(codes):
-        sys.exit(
-            f"{' '.join(command + flags[0])} ended with {codes}:\n{(folder / 'log').read_text()[-2000:]}"
-        )
+        log = (folder / "log").read_text()[-2000:]
+        sys.exit(f"{' '.join(command + flags[0])} ended with {codes}:\n{log}")
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return statistics.median([line["seconds_per_step"] for line in lines if "seconds_per_step" in line][1:])
 
@@ -84,9 +80,7 @@ def table(times):
 
 def main():
     """Prints the table of one comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__)
     parser.add_argument("what", choices=SETUPS)
     parser.add_argument("--repeats", default=5, type=int)
     parser.add_argument("--config", default="configs/sbhar.py:ecm")

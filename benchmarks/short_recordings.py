@@ -1,8 +1,8 @@
 """How well short recordings are searched: pieces of SBHAR's recordings, given to --mode=predict as files of
 their own.
 
-    python -m benchmarks.short_recordings [--split=test|validation] [--seeds=1,2,3] [--fields=train.epochs=48,…] \
-      [--out=runs/short_recordings]
+    python -m benchmarks.short_recordings [--split=test|validation] [--seeds=1,2,3] \
+      [--fields=train.epochs=48,…] [--out=runs/short_recordings]
 
 A piece of 20, 40, 60 or 80 s of each recording begins at a third of it. Its truths are the actions of which
 at least half is in it, clipped to it. The detector is that of `make demo`, or with --fields another, one for
@@ -14,15 +14,12 @@ Prints mAP over tIoU 0.3 to 0.7 as a table of docs/results.md, whole recordings 
 are finished are not trained again.
 """
 
-import argparse
 import dataclasses
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 
+from benchmarks import training
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.sets import sbhar
@@ -65,15 +62,10 @@ def write_pieces(annotations, seconds, folder):
         piece, key = signal[first : first + seconds * FPS], f"{name}_{seconds}s"
         np.save(folder / f"{key}.npy", piece)
         segments, labels = cut_window(recording.segments_sec * FPS, recording.labels, first, len(piece))
-        duration_sec = len(piece) / FPS
         pieces[key] = dataclasses.replace(
-            recording,
-            name=key,
-            duration_sec=duration_sec,
-            num_frames=None,
-            segments_sec=segments / FPS,
-            labels=labels,
-        )
+            recording, name=key, duration_sec=len(piece) / FPS, num_frames=None,
+            segments_sec=segments / FPS, labels=labels,
+        )  # fmt: skip
     return Annotations(annotations.classes, pieces)
 
 
@@ -84,43 +76,22 @@ def score(annotations, detections):
 
 def main():
     """Trains what is missing, searches the pieces, prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training.parser(__doc__, "runs/short_recordings")
+    training.add_fields(parser)
     parser.add_argument("--split", default="test", choices=("test", "validation"))
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument(
-        "--fields", default="", help="of the config, separated by commas; another --out with other fields"
-    )
-    parser.add_argument("--out", default="runs/short_recordings", type=pathlib.Path)
-    arguments = parser.parse_args()
-    out = arguments.out / arguments.split
-    folder = out / "pieces"
+    options = parser.parse_args()
+    out = options.out / options.split
+    folder, file = out / "pieces", out / "annotations.json"
     folder.mkdir(parents=True, exist_ok=True)
-    split_annotations(arguments.split, out / "annotations.json")
-    annotations = sbhar.load_annotations(out / "annotations.json")
+    split_annotations(options.split, file)
+    annotations = sbhar.load_annotations(file)
     pieces = {seconds: write_pieces(annotations, seconds, folder) for seconds in SECONDS}
     rows = []
-    for seed in arguments.seeds.split(","):
+    for seed in options.seeds:
         workdir = out / f"demo_{seed}"
-        fields = [
-            f"seed={seed}",
-            f"data.annotations={out / 'annotations.json'}",
-            *filter(None, arguments.fields.split(",")),
-        ]
-        command = [
-            sys.executable,
-            "-m",
-            "tal_jax.main",
-            "--config=configs/sbhar.py:demo",
-            f"--workdir={workdir}",
-        ]
-        command += [f"--config.{field}" for field in fields]
-        if not (workdir / "evaluation.json").exists():
-            subprocess.run(command, check=True)
-        subprocess.run(
-            [*command, "--mode=predict", f"--input={folder}"], check=True, stdout=subprocess.DEVNULL
-        )
+        fields = [f"seed={seed}", f"data.annotations={file}", *options.fields]
+        training.train("demo", fields, workdir)
+        training.run("demo", fields, workdir, "--mode=predict", f"--input={folder}")
         row = []
         for of_length in pieces.values():
             found = {}
@@ -129,12 +100,8 @@ def main():
             row.append(score(of_length, found))
         rows.append([*row, score(annotations, read_detections(workdir / "detections.json"))])
         print(seed, np.round(rows[-1], 2), flush=True)
-    cells = zip(np.mean(rows, 0), np.std(rows, 0, ddof=1) if len(rows) > 1 else np.zeros(len(rows[0])))
-    print(
-        f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings "
-        f"|\n{'|---' * (len(SECONDS) + 1)}|"
-    )
-    print(f"| {' | '.join(f'{mean:.2f} ± {deviation:.2f}' for mean, deviation in cells)} |")
+    print(f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings |")
+    print(f"{'|---' * (len(SECONDS) + 1)}|\n| {training.spread(rows)} |")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@
 Prints the best of several runs in milliseconds. Half a minute on two CPU cores.
 """
 
-import time
-
 import jax
 import numpy as np
 
+from benchmarks.measure import best_ms
 from tal_jax.ops.nms import soft_nms
 from tests.golden_case import GoldenCase
 
@@ -40,21 +39,24 @@ def published_loop(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000,
 def scattered(problems, candidates, seed=0):
     """Segments (N, M, 2) in seconds, anywhere in a 200-second recording, and scores (N, M)."""
     rng = np.random.default_rng(seed)
-    center_sec = rng.uniform(0, 200, (problems, candidates))
-    width_sec = rng.exponential(4, (problems, candidates))
-    segments_sec = np.stack([center_sec - width_sec / 2, center_sec + width_sec / 2], -1)
-    return segments_sec.astype(np.float32), rng.uniform(0.01, 1, (problems, candidates)).astype(np.float32)
+    centre_sec = rng.uniform(0, 200, (problems, candidates))
+    return _around(centre_sec, rng.exponential(4, (problems, candidates)), rng)
 
 
 def clustered(problems, candidates, seed=0):
-    """As `scattered`, but candidates crowd around 40 places, as those of a trained detector do."""
+    """Segments (N, M, 2) in seconds and scores (N, M) of candidates that crowd around 40 places, as those of
+    a trained detector do.
+    """
     rng = np.random.default_rng(seed)
-    center_sec = rng.choice(rng.uniform(0, 200, 40), (problems, candidates)) + rng.normal(
-        size=(problems, candidates)
-    )
-    width_sec = rng.uniform(1, 10, (problems, candidates))
-    segments_sec = np.stack([center_sec - width_sec / 2, center_sec + width_sec / 2], -1)
-    return segments_sec.astype(np.float32), rng.uniform(0.01, 1, (problems, candidates)).astype(np.float32)
+    places_sec = rng.choice(rng.uniform(0, 200, 40), (problems, candidates))
+    centre_sec = places_sec + rng.normal(size=(problems, candidates))
+    return _around(centre_sec, rng.uniform(1, 10, (problems, candidates)), rng)
+
+
+def _around(centre_sec, width_sec, rng):
+    """Segments (N, M, 2) around centres (N, M), and random scores (N, M), both float32."""
+    segments_sec = np.stack([centre_sec - width_sec / 2, centre_sec + width_sec / 2], -1)
+    return segments_sec.astype(np.float32), rng.uniform(0.01, 1, centre_sec.shape).astype(np.float32)
 
 
 def staircase(problems, candidates):
@@ -64,16 +66,6 @@ def staircase(problems, candidates):
     start_sec = np.broadcast_to(np.arange(candidates, dtype=np.float32), (problems, candidates))
     scores = np.broadcast_to(np.linspace(1, 0.5, candidates, dtype=np.float32), (problems, candidates))
     return np.stack([start_sec, start_sec + 2], -1), scores
-
-
-def best_ms(function, repeats):
-    """Shortest of several runs, in milliseconds."""
-    times_sec = []
-    for _ in range(repeats):
-        begin_sec = time.perf_counter()
-        function()
-        times_sec.append(time.perf_counter() - begin_sec)
-    return 1e3 * min(times_sec)
 
 
 def main():

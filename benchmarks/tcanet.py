@@ -10,14 +10,11 @@ the feature map for each proposal. Prints wall time, CPU time, the peak of resid
 far apart the refined proposals are.
 """
 
-import argparse
 import json
-import subprocess
-import sys
 
 import numpy as np
 
-from benchmarks.measure import figures
+from benchmarks import measure
 
 CHANNELS, STEP_SEC, STAGES, HEADS, WINDOW = 2304, 8 / 15, 3, 8, 9
 
@@ -27,13 +24,12 @@ def make_problem(steps, proposals):
     random = np.random.default_rng(0)
     start, length = random.uniform(0, 0.7, proposals), random.uniform(0.02, 0.3, proposals)
     segments = np.stack([start, start + length], axis=-1)[None] * steps * STEP_SEC
-    return np.abs(random.standard_normal((1, CHANNELS, steps))).astype(np.float32), segments.astype(
-        np.float32
-    )
+    features = np.abs(random.standard_normal((1, CHANNELS, steps)))
+    return features.astype(np.float32), segments.astype(np.float32)
 
 
 def make_parameters():
-    """Published name -> array in PyTorch's layout, uniform as both initialise; small steps of the proposals."""
+    """Published name -> array in PyTorch's layout, uniform as both initialise; proposals move a little."""
     shapes = {"x_1d_b_f.0": (512, CHANNELS // 4, 3), "x_1d_b_f.2": (512, 128, 3)}
     for i in range(2):
         attention = f"lgtes.{i}.self_atten.scale_attention."
@@ -76,23 +72,15 @@ def jax_forward(steps, proposals):
 
     features, segments = make_problem(steps, proposals)
     variables = {"params": jax.tree.map(jnp.asarray, tcanet_from_state_dict(make_parameters()))}
-    arrays = [
-        jnp.asarray(array)
-        for array in (
-            np.ascontiguousarray(features.transpose(0, 2, 1)),
-            segments,
-            np.ones((1, proposals)),
-            np.full(1, steps * STEP_SEC),
-        )
-    ]
-    apply = jax.jit(
-        lambda variables, *arrays: build(tcanet_config()).apply(variables, *arrays).stages[-1].refined_sec[0]
-    )
+    features = np.ascontiguousarray(features.transpose(0, 2, 1))
+    arrays = (features, segments, np.ones((1, proposals)), np.full(1, steps * STEP_SEC))
+    arrays, model = [jnp.asarray(array) for array in arrays], build(tcanet_config())
+    apply = jax.jit(lambda *arrays: model.apply(*arrays).stages[-1].refined_sec[0])
     return lambda: np.asarray(apply(variables, *arrays))
 
 
 def torch_forward(steps, proposals):
-    """The same of a plain PyTorch network."""
+    """Function that gives the refined proposals of the last stage, (P, 2), of a plain PyTorch network."""
     import torch
     import torch.nn.functional as F
 
@@ -103,13 +91,8 @@ def torch_forward(steps, proposals):
     hidden_keys = torch.stack([apart] * (HEADS // 2) + [torch.zeros_like(apart)] * (HEADS // 2))  # (H, T, T)
 
     def conv(x, name, **fields):
-        return F.conv1d(
-            x,
-            p[f"{name}.weight"],
-            p[f"{name}.bias"],
-            groups=x.shape[1] // p[f"{name}.weight"].shape[1],
-            **fields,
-        )
+        weight = p[f"{name}.weight"]
+        return F.conv1d(x, weight, p[f"{name}.bias"], groups=x.shape[1] // weight.shape[1], **fields)
 
     def linear(x, name, joint="."):
         return F.linear(x, p[f"{name}{joint}weight"], p[f"{name}{joint}bias"])
@@ -146,18 +129,15 @@ def torch_forward(steps, proposals):
         ]
 
         def level(x, name):
-            x = conv(
-                conv(x, f"{name}.0", stride=2, padding=1).relu(), f"{name}.2", stride=2, padding=1
-            ).relu()
-            return x
+            x = conv(x, f"{name}.0", stride=2, padding=1).relu()
+            return conv(x, f"{name}.2", stride=2, padding=1).relu()
 
         offsets = [
             conv(level(part, f"{name}.reg1se.{side}_reg_conv"), f"{name}.reg1se.{side}_reg_conv.4").flatten()
             for part, side in ((parts[0], "start"), (parts[2], "end"))
         ]
-        hidden = conv(
-            level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b"), f"{name}.reg1xw.reg_1d_o.0"
-        ).relu()
+        hidden = level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b")
+        hidden = conv(hidden, f"{name}.reg1xw.reg_1d_o.0").relu()
         shift, stretch, _ = conv(hidden, f"{name}.reg1xw.reg_1d_o.2")[..., 0].unbind(1)
         first = torch.stack([start + 0.2 * offsets[0] * width, end + 0.2 * offsets[1] * width], dim=1)
         centre, half = (start + end) / 2 + 0.1 * shift * width, width * (0.2 * stretch).exp() / 2
@@ -176,43 +156,28 @@ def torch_forward(steps, proposals):
     return forward
 
 
-def measure(which, steps, proposals, repeats):
-    """Prints one line of JSON: the `figures`, refined."""
-    forward = {"tal_jax": jax_forward, "torch": torch_forward}[which](steps, proposals)
-    print(json.dumps(figures(lambda _: forward(), repeats) | dict(refined=forward().tolist())))
-
-
 def main():
-    """Prints a table for each length of the features."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Prints a table with two rows for each length of the features."""
+    parser = measure.parser(__doc__)
     parser.add_argument("--steps", default=0, type=int, help="T; 0: 100 and 1000")
     parser.add_argument("--proposals", default=100, type=int)
     parser.add_argument("--repeats", default=20, type=int)
-    parser.add_argument("--only", choices=["tal_jax", "torch"], help="measure one, in this process")
+    parser.add_argument("--only", choices=measure.NETWORKS, help="measure one, in this process")
     options = parser.parse_args()
     if options.only:
-        measure(options.only, options.steps, options.proposals, options.repeats)
+        forward = {"here": jax_forward, "torch": torch_forward}[options.only](
+            options.steps, options.proposals
+        )
+        print(json.dumps(measure.figures(forward, options.repeats) | dict(refined=forward().tolist())))
         return
-    keys = ("wall_s", "cpu_s", "median_s", "peak_mib")
-    print("| T | network | wall ms | CPU ms | median wall ms | peak MiB | wall ratio | CPU ratio |")
-    print("|---" * 8 + "|")
+    differences = []
+    print(f"| T | {measure.COLUMNS} |\n{'|---' * 9}|")
     for steps in [options.steps] if options.steps else [100, 1000]:
-        found = {}
-        for which in ("torch", "tal_jax"):
-            command = [sys.executable, "-m", "benchmarks.tcanet", f"--only={which}", f"--steps={steps}"]
-            command += [f"--proposals={options.proposals}", f"--repeats={options.repeats}"]
-            found[which] = json.loads(
-                subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
-            )
-        for which, name in (("torch", "PyTorch"), ("tal_jax", "here")):
-            wall, cpu, median, peak = (found[which][key] for key in keys)
-            ratios = [found[which][key] / found["torch"][key] for key in ("wall_s", "cpu_s")]
-            times = f"{1e3 * wall:.0f} | {1e3 * cpu:.0f} | {1e3 * median:.0f} | {peak:.0f}"
-            print(f"| {steps} | {name} | {times} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
-        apart = np.abs(np.subtract(found["torch"]["refined"], found["tal_jax"]["refined"])).max()
-        print(f"\nT = {steps}: refined proposals, largest difference: {apart:.1e} s\n")
+        given = dict(steps=steps, proposals=options.proposals, repeats=options.repeats)
+        found = measure.both_networks("benchmarks.tcanet", steps, **given)
+        apart = np.abs(np.subtract(found["torch"]["refined"], found["here"]["refined"])).max()
+        differences.append(f"T = {steps}: refined proposals, largest difference: {apart:.1e} s")
+    print("", *differences, sep="\n")
 
 
 if __name__ == "__main__":

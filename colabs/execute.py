@@ -2,7 +2,8 @@
 
     python colabs/execute.py [NAME.ipynb ...]      all of them without names; 8 minutes on two CPU cores
 
-What they write goes to a temporary folder. Of the outputs only pictures are kept: text holds times, paths and progress bars.
+What they write goes to a temporary folder. Of the outputs only pictures are kept: text holds times, paths and
+progress bars.
 """
 
 import base64
@@ -26,24 +27,27 @@ def execute(notebook, folder, settings=None):
     Args:
       notebook: as nbformat reads it.
       folder: to run in.
-      settings: dict name -> value, put in behind the cell that is tagged "parameters".
+      settings: dict name -> value; a cell after the one that is tagged "parameters" sets them.
 
     Raises:
       nbclient.exceptions.CellExecutionError: a cell failed.
     """
     if settings:
         lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
-        (place,) = (i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ()))
+        tags = [cell.metadata.get("tags", ()) for cell in notebook.cells]
+        (place,) = (i for i, of_cell in enumerate(tags) if "parameters" in of_cell)
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(lines))
-    nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    resources = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, kernel_name="python3", resources=resources).execute()
 
 
 def keep_pictures(notebook):
-    """Drops, in place, all that differs from run to run: outputs that are no pictures, counters, and times."""
+    """Drops, in place, all that differs from run to run: outputs that are no pictures, counters and times."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            pictures = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
-            cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": small(picture)}) for picture in pictures]
+            found = (output.get("data", {}).get("image/png") for output in cell.outputs)
+            pictures = [{"image/png": small(picture)} for picture in found if picture]
+            cell.outputs = [nbformat.v4.new_output("display_data", picture) for picture in pictures]
             cell.execution_count = None
             cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
 

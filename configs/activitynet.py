@@ -1,5 +1,4 @@
-"""ActivityNet 1.3 (9,600 training and 4,700 validation videos, 200 classes): AFSD and DW-AFSD from frames;
-ECM; P-GCN and TCANet on proposals.
+"""ActivityNet 1.3 (9,600 training, 4,700 validation videos, 200 classes): all systems but KT-MGFN.
 
     python -m tal_jax.main --config=configs/activitynet.py:VARIANT
 
@@ -54,12 +53,13 @@ def afsd(system, input="rgb"):
     config.data = activitynet.data_config(input)
     config.window.update(frames=768, train_stride_frames=768, test_stride_frames=768)  # a whole video
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-    config.model.update(top_down=False, normal_heads=True)
-    config.loss.update(loc_weight=1.0, refined_iou=0.6, relative_refined_iou=True, smooth_l1=True)
+    config.recipe = "activitynet"
+    if input == "features":
+        config.readings = ("masked=True", "quality_target_gradient=False")
+    config.loss.loc_weight = 1.0
     config.loss.level_bounds = ((0, 30), (15, 60), (30, 120), (60, 240), (96, 768), (256, 768))
-    config.loss.update(per_recording=True, contrastive_rule="activitynet")
     config.train.update(learning_rate=1e-4, backbone_learning_rate_factor=0.1, weight_decay=1e-4)
-    config.decode.update(min_score=1e-9, nms_sigma=0.85, nms_floor=1e-9, fusion="segments")
+    config.decode.update(min_score=1e-9, nms_sigma=0.85, nms_floor=1e-9)
     config.evaluate.tious = TIOUS
     return config
 
@@ -94,7 +94,7 @@ def pgcn(system, input="rgb", row="full"):
 def tcanet(system):
     """TCANet on 100 rows of each video."""
     config = of_features(tcanet_config(), f"activitynet_{system}")
-    config.window.normalise_by = "duration"
+    config.readings = ("normalise_by=duration",)
     config.decode.class_sharpness = 0.0
     config.train.update(learning_rate=1e-3, weight_decay=1e-4, gradient_clip=40.0, decay_epochs=(7,))
     return config

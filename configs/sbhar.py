@@ -39,7 +39,7 @@ def afsd(system):
     config.data = sbhar.data_config()  # a frame is 0.2 s
     config.window.update(frames=512, train_stride_frames=256, test_stride_frames=256, background=0.0)
     config.augment.update(jitter_frames=128, scale=0.05, noise=0.02, rotation_deg=15.0)
-    config.model.update(channels=128, backbone_width=64)
+    config.model.channels, config.backbone.width = 128, 64
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if system == "demo":
         config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time
@@ -71,7 +71,7 @@ def ecm(system, row="full"):
     """ECM on windows of 20 s; row: of its Table 4."""
     config = from_labels(ecm_config(row), f"sbhar_{system}_{row}", 50, 17)
     config.model.update(hidden=256, folds=1)  # with three folds, each sum holds but a third of a short action
-    config.localize.min_probability, config.train.epochs = 0.05, 36
+    config.localize.min_probability, config.train.epochs, config.decode.nms_extra_sec = 0.05, 36, 0.0
     return config
 
 
@@ -81,7 +81,7 @@ def kt_mgfn(system, row="boundary"):
     config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
     config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
     # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
-    config.model.normalised_fusion, config.oic.scaled = False, True
+    config.readings = ("normalised_fusion=False", "scaled=True")
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.predict.min_score = 0.4 if config.model.boundary else 0.8  # of at most 1, of at most 2
     config.localize.min_probability = 0.1
@@ -103,7 +103,7 @@ def from_labels(config, name, size, test_stride):
     config.name, config.data = name, sbhar.data_config()
     config.data.update(samples_per_frame=20, statistics_samples=128, standardised=True)  # 0.4 s, 2.6 s
     config.window.update(frames=size, snippets=size, train_stride_frames=size, test_stride_frames=test_stride)
-    config.decode.update(nms_tiou=0.3, nms_extra_sec=0.0)  # actions follow each other, they do not overlap
+    config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.localize.update(outer_ratio=0.15, probability_weight=1.0)  # the whole KT-MGFN does not read these
     config.evaluate.tious, config.predict.min_score = TIOUS, 0.8  # of at most 2
     config.train.update(batch_size=32, learning_rate=1e-3)

@@ -87,7 +87,7 @@ def pgcn(system, input="rgb", row="full"):
     config.data = thumos14.data_config("clips")
     config.data.stream = input
     config.extract = extract_config()
-    config.extract.flow_weights = "data/i3d_flow.npz"
+    config.extract.weights += ("data/i3d_flow.npz",)
     return config
 
 
@@ -99,6 +99,6 @@ def tcanet(system):
     config.extract = extract_config()
     config.window.update(snippets=256, train_stride_frames=128, test_stride_frames=128, min_action_sec=0.0)
     config.train.warmup_steps = 150  # about an epoch
-    config.decode.update(proposals=300, keep=200, nms_top_k=201, class_sharpness=0.0, top_classes=2)
+    config.decode.update(proposals=300, keep=200, class_sharpness=0.0, top_classes=2)
     config.decode.max_detections = 400
     return config

@@ -1,11 +1,12 @@
-"""Several processes of tal_jax.main on this machine, all started again from the last checkpoint when one is
-lost.
+"""Runs several processes of tal_jax.main on this machine.
+
+When one is lost, all are started again from the last checkpoint.
 
     python launch/local.py --processes=2 -- --config=configs/sbhar.py
 
-Each line on the screen begins with its process, `[0] …`, or with `[launch]`. One Ctrl-C, or SIGTERM, lets all
-processes save and end; a second Ctrl-C kills them. On Linux no process outlives the launcher. docs/launch.md
-says more.
+Each line on the screen begins with its process, `[0] …`, or with `[launch]`. One Ctrl-C, or SIGTERM, lets
+all processes save and end; a second Ctrl-C kills them. On Linux no process outlives the launcher.
+docs/launch.md says more.
 """
 
 import argparse
@@ -18,9 +19,10 @@ import subprocess
 import sys
 import time
 
-FATAL_CODE = 1  # tal_jax.main has said in a sentence what the user must mend; starting again would not help
-# after one process is lost, for the others to end by themselves: one may have a sentence to say
-GRACE_SEC = 5
+FATAL_CODE = 1  # tal_jax.main has said in a sentence what the user must change; starting again would not help
+GRACE_SEC = (
+    5  # after one process is lost, for the others to end by themselves: one may have a sentence to say
+)
 SAVE_SEC = 120  # after Ctrl-C or SIGTERM, until processes that have not ended are killed
 LONG_TRY_SEC = 600  # a try that went well for so long: failures are counted afresh
 LONGEST_PAUSE_SEC = 60
@@ -60,15 +62,12 @@ class Process:
             start_new_session=True,  # else Ctrl-C would come twice: from the terminal and from the launcher
             preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
         )
-        self.pid, self.send_signal, self._output = (
-            self._popen.pid,
-            self._popen.send_signal,
-            self._popen.stdout,
-        )
+        self.pid, self.send_signal = self._popen.pid, self._popen.send_signal
+        self._output = self._popen.stdout
         os.set_blocking(self._output.fileno(), False)
 
     def exit_code(self):
-        """As shells count, 137 after SIGKILL; None while the process runs."""
+        """The exit code as shells count, 137 after SIGKILL; None while the process runs."""
         code = self._popen.poll()
         return 128 - code if code is not None and code < 0 else code
 
@@ -102,7 +101,10 @@ class Process:
 
 
 def _die_with(launcher):
-    """What a new process runs first: it asks Linux for a SIGKILL at the launcher's end, whatever ends that."""
+    """Function that asks Linux to kill the process that calls it when the launcher ends, whatever ends that.
+
+    launcher: process id.
+    """
     prctl = ctypes.CDLL(None).prctl
 
     def ask():
@@ -140,14 +142,12 @@ def run(program, processes, restarts=10, devices=0):
             return code
         failures = 1 if time.monotonic() - begin > LONG_TRY_SEC else failures + 1
         if failures > restarts:
-            _say(
-                f"Given up after {failures} failures in a row (--restarts={restarts}). The same command goes on."
-            )
+            given_up = f"Given up after {failures} failures in a row (--restarts={restarts})"
+            _say(f"{given_up}. The same command goes on.")
             return code
         pause_sec = min(2 ** (failures - 1), LONGEST_PAUSE_SEC)
-        _say(
-            f"Failure {failures}; all processes are started again in {pause_sec} s ({restarts - failures} more if that fails)."
-        )
+        left = f"{restarts - failures} more if that fails"
+        _say(f"Failure {failures}; all processes are started again in {pause_sec} s ({left}).")
         end = time.monotonic() + pause_sec
         while time.monotonic() < end:
             time.sleep(TICK_SEC)
@@ -156,8 +156,10 @@ def run(program, processes, restarts=10, devices=0):
 
 
 def _one_try(program, environments, stop):
-    """Starts all processes and waits for them. Returns 1 if that is the exit code of one, else the first that
-    is not 0.
+    """Starts all processes and waits for them.
+
+    Returns:
+      1 if that is the exit code of one, else the first that is not 0, or 0.
     """
     port = free_port()
     flags = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={len(environments)}"]
@@ -177,14 +179,12 @@ def _one_try(program, environments, stop):
                 codes.append(process.exit_code())
                 if codes[-1] and running and deadline is None:
                     deadline = time.monotonic() + GRACE_SEC
-                    _say(
-                        f"Process {process.number} ({process.pid}) ended with {codes[-1]}; the others have {GRACE_SEC} s."
-                    )
+                    ended = f"Process {process.number} ({process.pid}) ended with {codes[-1]}"
+                    _say(f"{ended}; the others have {GRACE_SEC} s.")
             if stop.received and not told:
                 told, deadline = True, time.monotonic() + SAVE_SEC
-                _say(
-                    "Stopping: all processes save and end, behind a step that is being compiled first. Ctrl-C kills them."
-                )
+                _say("Stopping: all processes save and end, after a step that is being compiled.")
+                _say("Ctrl-C kills them.")
                 for process in running:
                     process.send_signal(signal.SIGTERM)
             if stop.impatient or (deadline and time.monotonic() > deadline):
@@ -215,34 +215,22 @@ def environments(processes, devices, environment):
         return [shared] * processes
     share = len(gpus) // processes  # the same for all, as pmap needs it; a remainder stays unused
     if share == 0:
-        raise LaunchError(
-            f"There are {len(gpus)} GPU(s) for {processes} processes; start fewer, for each needs one, or "
-            f"set JAX_PLATFORMS=cpu."
-        )
-    return [
-        shared | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[i * share : (i + 1) * share])}
-        for i in range(processes)
-    ]
+        found = f"There are {len(gpus)} GPU(s) for {processes} processes"
+        raise LaunchError(f"{found}; start fewer, for each needs one, or set JAX_PLATFORMS=cpu.")
+    shares = [gpus[i * share : (i + 1) * share] for i in range(processes)]
+    return [shared | {"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in shares]
 
 
 def _gpus(environment):
-    """Names of the GPUs to use: those of CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists."""
+    """Names of the GPUs to use: of CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists."""
     if "CUDA_VISIBLE_DEVICES" in environment:
-        return [
-            name.strip()
-            for name in environment["CUDA_VISIBLE_DEVICES"].split(",")
-            if name.strip() not in ("", "-1")
-        ]
+        names = [name.strip() for name in environment["CUDA_VISIBLE_DEVICES"].split(",")]
+        return [name for name in names if name not in ("", "-1")]
     try:
-        listed = subprocess.run(
-            ["nvidia-smi", "-L"], env=environment, capture_output=True, text=True, check=False
-        ).stdout
+        listed = subprocess.run(["nvidia-smi", "-L"], env=environment, capture_output=True, text=True).stdout
     except OSError:  # not installed
         return []
-    return [
-        str(number)
-        for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))
-    ]
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
 
 
 def _say(text):
@@ -254,36 +242,28 @@ def main(arguments):
     own, passed = arguments, []
     if "--" in arguments:
         own, passed = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
-    parser = argparse.ArgumentParser(
-        usage="python launch/local.py --processes=N [--restarts=10] [--devices=0] -- arguments of tal_jax.main",
-        allow_abbrev=False,
-    )
+    usage = "python launch/local.py --processes=N [--restarts=10] [--devices=0] -- arguments of tal_jax.main"
+    parser = argparse.ArgumentParser(usage=usage, allow_abbrev=False)
     parser.add_argument("--processes", type=int, required=True, help="how many processes")
-    parser.add_argument(
-        "--restarts", type=int, default=10, help="failures in a row that are followed by a new try"
-    )
-    parser.add_argument(
-        "--devices", type=int, default=0, help="fake CPU devices of each process, to try things out"
-    )
+    restarts_help = "failures in a row that are followed by a new try"
+    parser.add_argument("--restarts", type=int, default=10, help=restarts_help)
+    devices_help = "fake CPU devices of each process, to try things out"
+    parser.add_argument("--devices", type=int, default=0, help=devices_help)
     options, unknown = parser.parse_known_args(own)
-    given = [
-        a for a in passed if a.split("=")[0].lstrip("-") in ("coordinator", "num_processes", "process_id")
-    ]
+    names = [argument.split("=")[0].lstrip("-") for argument in passed]
+    given = [a for a, name in zip(passed, names) if name in ("coordinator", "num_processes", "process_id")]
+    problem = None
+    if unknown:
+        problem = f"{unknown[0]} is not an option of the launcher; arguments of tal_jax.main come after a --."
+    elif given:
+        problem = f"{given[0]} is what the launcher gives to each process; leave it out."
+    elif options.processes < 1 or options.restarts < 0 or options.devices < 0:
+        problem = "--processes must be at least 1, --restarts and --devices at least 0."
     try:
-        if unknown:
-            raise LaunchError(
-                f"{unknown[0]} is not an option of the launcher; arguments of tal_jax.main come after a --."
-            )
-        if given:
-            raise LaunchError(f"{given[0]} is what the launcher gives to each process; leave it out.")
-        if options.processes < 1 or options.restarts < 0 or options.devices < 0:
-            raise LaunchError("--processes must be at least 1, --restarts and --devices at least 0.")
-        return run(
-            [sys.executable, "-m", "tal_jax.main", *passed],
-            options.processes,
-            options.restarts,
-            options.devices,
-        )
+        if problem:
+            raise LaunchError(problem)
+        program = [sys.executable, "-m", "tal_jax.main", *passed]
+        return run(program, options.processes, options.restarts, options.devices)
     except LaunchError as error:
         print(f"Error: {error}", file=sys.stderr)
         return FATAL_CODE

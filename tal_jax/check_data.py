@@ -12,169 +12,145 @@ import numpy as np
 from tal_jax import data, evaluate, train
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
+from tal_jax.data.dataset import common_frame_sec, file_notes
 from tal_jax.data.feature_files import SUFFIXES
-from tal_jax.data.features import common_frame_sec, file_notes
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.signals import constant_channels
 from tal_jax.errors import DataError
-from tal_jax.published import trees as published
+from tal_jax.propose import first_stage_of
+from tal_jax.published import i3d as published
 from tal_jax.runtime.files import list_files
 from tal_jax.systems import SYSTEMS, require_valid
 
 SHORTEST_FRAMES = 0.1  # of an action that its frames may show
-BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+ACTION = np.dtype([("subset", object), ("seconds", float), ("frames", float), ("label", int)])
+BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # spaces and such, not those of numbers
 
 
+@contextlib.contextmanager
+def _quiet():
+    """Keeps warnings off the terminal: they are among the problems."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@_quiet()
 def check_dataset(config):
     """Reads a whole data set, every feature file of it; says what training would refuse, and not learn.
 
     Returns:
-        (summary, problems): a text of a few lines and a table of the classes that says what there is; what
-        is wrong with it, one sentence each, of which those that begin with "Note:" do no harm. Missing
-        features of some recordings are problems whatever `config.data.allow_missing` says.
+        (summary, problems): a text that describes the data set in a few lines and a table of its classes; one
+        sentence for each fault, of which those that begin with "Note:" do no harm. Missing features of some
+        recordings are problems whatever `config.data.allow_missing` says.
 
     Raises:
         DataError: the data set as a whole cannot be read: no annotation file, an unknown label, no feature
             file at all.
     """
-    invalid = _config_problems(config)
+    invalid = _problem(_require_trainable, config)
     config = config.copy_and_resolve_references()
     config.data.allow_missing = True
     path = config.get("proposals")
     if path:
         config.proposals = ""  # they are read below
-    with _quiet():
-        dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
+    dataset, annotations = data.load_dataset(config), data.dataset_annotations(config)
+    classes = dataset.annotations.classes
     left_out = list_files(config.data.features, SUFFIXES)[1] if config.data.features else ""
-    problems = invalid + ([f"Note: {left_out}"] if left_out else [])
+    problems = [*invalid, *filter(None, [left_out and f"Note: {left_out}"])]
     problems += annotations.absent_ignored(config.data.ignored_labels)
-    problems += _subset_problems(config, dataset, annotations) + _class_problems(config, dataset)
-    with _quiet():
-        shapes, found = _read_all(config, dataset)
-    problems += found + [*filter(None, common_frame_sec(dataset, shapes)[1:])]
-    unit_problem = check.unit_problem(dataset, shapes)
-    problems += _short_problems(dataset, shapes)
-    summary = _summary(config, dataset, annotations, shapes)
-    if unit_problem:  # what would be learnt of such times is of no use
+    problems += _subset_problems(config, dataset, annotations)
+    problems += _class_problems(config, dataset.annotations)
+    shapes, of_recordings = _read_all(config, dataset)
+    problems += [*of_recordings, *filter(None, common_frame_sec(dataset, shapes)[1:])]
+    actions = _actions(dataset, shapes)
+    problems += _short_problems(classes, actions)
+    summary = _summary(config, dataset, annotations, shapes, actions)
+    if unit_problem := check.unit_problem(dataset, shapes):  # what would be learnt of such times is of no use
         return summary, [*problems, unit_problem]
-    readable = {name: dataset.annotations.recordings[name] for name in shapes}
-    readable = dataclasses.replace(dataset, annotations=Annotations(dataset.annotations.classes, readable))
+    readable = Annotations(classes, {name: dataset.annotations.recordings[name] for name in shapes})
+    readable = dataclasses.replace(dataset, annotations=readable)
     try:
         if path:
             proposals, report = read_proposals(path, dataset.annotations)
             summary += f"\n{path}: {report}"
-            scores = data.recording_scores(config, dataset.annotations.classes)
+            scores = data.recording_scores(config, classes)
             readable = dataclasses.replace(readable, proposals=proposals, recording_scores=scores)
-        problems += _scoring_problems(config, readable)
+        if _counts(readable.annotations, config.data.test_subset).any():  # else that is a problem already
+            names = evaluate.test_recordings(config, readable)
+            problems += _problem(evaluate.scored_annotations, config, readable, names)
         return summary, problems + ([] if invalid else _learning_problems(config, readable))
     except DataError as error:
         return summary, [*problems, str(error)]
 
 
-def _config_problems(config):
-    """What a training would refuse before it reads any data, in the config or in that of its first stage."""
-
-    def require_trainable():
-        require_valid(config, training=True)
-        for part in (config, config.get("first_stage")):
-            if part:
-                part = part.copy_and_resolve_references()
-                part.parallel.update(config.parallel)
-                train.devices_of(part)
-                published.require_backbone(part.train.get("backbone_weights", ""))
-
-    return _problem(require_trainable)
+def _require_trainable(config):
+    """Raises DataError for a config, or a first stage of it, that a training refuses before it reads data."""
+    require_valid(config, training=True)
+    for part in [config, first_stage_of(config)] if "first_stage" in config else [config]:
+        train.devices_of(part)
+        published.require_backbone(part.train.get("backbone_weights", ""))
 
 
-def _scoring_problems(config, dataset):
-    """What the evaluation at the end of a training would refuse, as said before its first step."""
-    if not _counts(dataset.annotations, config.data.test_subset).any():
-        return []  # which is told already
-    names = evaluate.test_recordings(config, dataset)
-    with _quiet():
-        return _problem(lambda: evaluate.scored_annotations(config, dataset, names))
-
-
-def _problem(require):
-    """The sentence of the DataError that a function raises, in a list; an empty list if it raises none."""
+def _problem(require, *arguments):
+    """[the sentence of the DataError that `require(*arguments)` raises], or [] where it raises none."""
     try:
-        require()
+        require(*arguments)
+        return []
     except DataError as error:
         return [str(error)]
-    return []
 
 
 def _subset_problems(config, dataset, annotations):
-    """Subsets that nothing can be learnt from, or scored against."""
-    recordings, settings = dataset.annotations.recordings, config.data
-    subsets = {recording.subset for recording in recordings.values()}
-    problems = [
-        f"No recording with features has the subset '{settings[field]}' of config.data.{field}; the "
-        "annotations have "
-        f"{annotations.subset_names()}."
-        for field in ("train_subset", "test_subset", "clips_subset")
-        if settings.get(field) and settings[field] not in subsets
-    ]
-    for subset, what in (
-        (settings.train_subset, "annotation to learn from"),
-        (settings.test_subset, "action to score against"),
-    ):
-        if subset in subsets and not _counts(dataset.annotations, subset).any():
-            ignored = sum(
-                len(recording.ignored_sec)
-                for recording in dataset.annotations.subset(subset).recordings.values()
-            )
-            why = (
-                f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels"
-                if ignored
-                else "; annotate them"
-            )
-            problems.append(f"No recording of the subset '{subset}' has an {what}{why}.")
-    return problems
+    """Yields sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
+    known, settings = dataset.annotations, config.data
+    subsets = {recording.subset for recording in known.recordings.values()}
+    for field in ("train_subset", "test_subset", "clips_subset"):
+        if settings.get(field) and settings[field] not in subsets:
+            of_config = f"'{settings[field]}' of config.data.{field}"
+            has = annotations.subset_names()
+            yield f"No recording with features has the subset {of_config}; the annotations have {has}."
+    for field, purpose in (("train", "annotation to learn from"), ("test", "action to score against")):
+        subset = settings[f"{field}_subset"]
+        if subset in subsets and not _counts(known, subset).any():
+            ignored = known.subset(subset).count_ignored()
+            of_ignored = f": all {ignored} have a label of config.data.ignored_labels; ignore fewer labels"
+            why = of_ignored if ignored else "; annotate them"
+            yield f"No recording of the subset '{subset}' has an {purpose}{why}."
 
 
-def _class_problems(config, dataset):
-    """Classes that are one under several names, and those that are not in the training subset."""
-    annotations, settings = dataset.annotations, config.data
+def _class_problems(config, annotations):
+    """Yields sentences on classes with several names, and on those that one of the subsets lacks."""
     alike = {}
     for name in annotations.classes:
-        alike.setdefault(_key(name), []).append(name)
-    problems = [
-        f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces, '_' and "
-        "'-'; if they are one, "
-        "call them alike in the annotations."
-        for names in alike.values()
-        if len(names) > 1
-    ]
-    train, test = (_counts(annotations, subset) for subset in (settings.train_subset, settings.test_subset))
+        alike.setdefault(BETWEEN_LETTERS.sub("", name.strip().casefold()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            which = (
+                f"The {len(names)} classes {', '.join(map(repr, names))} differ in nothing but case, spaces"
+            )
+            yield f"{which}, '_' and '-'; if they are one, call them alike in the annotations."
+    train_subset, test_subset = config.data.train_subset, config.data.test_subset
+    train, test = _counts(annotations, train_subset), _counts(annotations, test_subset)
     for name, in_train, in_test in zip(annotations.classes, train, test, strict=True):
         close = _close(name, annotations.classes)
         meant = f" '{close}' is a class too; if it is meant, correct the label." if close else ""
         if in_test and not in_train and train.any():
-            problems.append(
-                f"The class '{name}' has {in_test} annotation(s) in the subset '{settings.test_subset}' and "
-                "none in "
-                f"'{settings.train_subset}', so it is not learnt; annotate it there, or "
-                f"{check.ignoring(config, name)}.{meant}"
-            )
+            where = f"has {in_test} annotation(s) in the subset '{test_subset}' and none in '{train_subset}'"
+            what_to_do = f"annotate it there, or {check.ignoring(config, name)}"
+            yield f"The class '{name}' {where}, so it is not learnt; {what_to_do}.{meant}"
         elif close and in_train and not in_test:
-            problems.append(
-                f"Note: no annotation of the subset '{settings.test_subset}' has the class '{name}'.{meant}"
-            )
+            yield f"Note: no annotation of the subset '{test_subset}' has the class '{name}'.{meant}"
         elif not in_train and not in_test:
-            problems.append(f"Note: no annotation of the subsets used here has the class '{name}'.")
-    return problems
-
-
-def _key(label):
-    """A label without what tells two spellings of one class apart: case, spaces, '_' and '-'."""
-    return BETWEEN_LETTERS.sub("", label.strip().casefold())
+            yield f"Note: no annotation of the subsets used here has the class '{name}'."
 
 
 def _close(label, classes):
     """The class that a label may be a misspelling of, by its letters; "" if there is none."""
-    letters = {"".join(filter(str.isalpha, _key(name))): name for name in classes}
-    own = "".join(filter(str.isalpha, _key(label)))
+    letters = {"".join(filter(str.isalpha, name.casefold())): name for name in classes}
+    own = "".join(filter(str.isalpha, label.casefold()))
     found = difflib.get_close_matches(own, [other for other in letters if other != own], 1, cutoff=0.75)
     return letters[found[0]] if found else ""
 
@@ -186,26 +162,23 @@ def _counts(annotations, subset):
 
 
 def _read_all(config, dataset):
-    """The shape of each recording's features that can be read, and what is wrong with recordings."""
-    what = "feature file" if config.data.input == "features" else "frames"
+    """Reads all recordings: {name: shape of its features}, and sentences on those that are wrong."""
+    settings, classes = config.data, dataset.annotations.classes
+    of_features = settings.input == "features"
+    folding = settings.samples_per_frame, settings.statistics_samples
+    what = "feature file" if of_features else "frames"
     problems = [f"Recording '{name}' has no {what}." for name in dataset.missing]
     shapes, constant = {}, {}
     for name, recording in dataset.annotations.recordings.items():
         try:
             features, timeline = dataset.read(name), dataset.timeline(name)
             shapes[name] = features.shape
-            found = check.feature_problems(
-                features, recording, timeline, config.data.samples_per_frame, config.data.statistics_samples
-            )
-            if config.data.input == "features":
-                constant[name] = constant_channels(
-                    features, config.data.samples_per_frame, config.data.statistics_samples
-                )
-                found += check.num_frames_problems(recording, len(features), timeline, config.data)
-            duration_sec = dataset.duration_sec(name)
-            found += check.recording_problems(
-                recording, dataset.annotations.classes, 1 / timeline.fps, duration_sec
-            )
+            found = [*check.feature_problems(features, recording, timeline, *folding)]
+            if of_features:
+                constant[name] = constant_channels(features, *folding)
+                found += check.num_frames_problems(recording, len(features), timeline, settings)
+            slack_sec, duration_sec = 1 / timeline.fps, dataset.duration_sec(name)
+            found += check.recording_problems(recording, classes, slack_sec, duration_sec)
             problems += [f"Recording '{name}' {sentence}" for sentence in found]
         except DataError as error:
             problems.append(str(error) if f"'{name}'" in str(error) else f"Recording '{name}': {error}")
@@ -215,111 +188,93 @@ def _read_all(config, dataset):
     return shapes, problems + file_notes(dataset, constant)
 
 
-def _short_problems(dataset, names):
-    """Sentences on classes with actions so short that the frames of these recordings do not show them."""
-    seconds, frames, labels = _lengths(dataset, names)
-    problems = []
-    for k, name in enumerate(dataset.annotations.classes):
-        of_class = frames[(labels == k) & (seconds > 0)]
+def _actions(dataset, names):
+    """(N,) ACTION, those of the recordings `names`. Lengths are NaN where only the label is known."""
+    rows = []
+    for name in names:
+        recording = dataset.annotations.recordings[name]
+        subset, segments_sec = [recording.subset] * len(recording.labels), recording.segments_sec
+        seconds, frames = np.diff(segments_sec), np.diff(dataset.timeline(name).to_cells(segments_sec))
+        rows += zip(subset, seconds[:, 0], frames[:, 0], recording.labels, strict=True)
+    return np.array(rows, ACTION)
+
+
+def _short_problems(classes, actions):
+    """Yields sentences on classes with actions so short that the frames do not show them."""
+    for k, name in enumerate(classes):
+        of_class = actions["frames"][(actions["label"] == k) & (actions["seconds"] > 0)]
         short = of_class[of_class < SHORTEST_FRAMES]
         if len(short):
             note = "Note: " if len(short) < len(of_class) else ""
-            problems.append(
-                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a "
-                f"tenth of a frame, the shortest takes {short.min():.2g} frames; correct their times, or the "
-                f"rate "
-                "of the recordings."
+            which = (
+                f"{note}{len(short)} of the {len(of_class)} actions of the class '{name}' are shorter than a"
             )
-    return problems
+            least = f"tenth of a frame, the shortest takes {short.min():.2g} frames"
+            yield f"{which} {least}; correct their times, or the rate of the recordings."
 
 
 def _learning_problems(config, dataset):
-    """What the config's system, or its first stage without proposals, would not learn of the data set.
+    """Sentences on what the system, or its first stage where it has no proposals, would not learn.
 
-    Raises DataError for what would end its training.
+    Raises:
+        DataError: for what would end its training.
     """
-    with _quiet():
-        if dataset.proposals is None and "first_stage" in config:
-            config = config.first_stage.copy_and_resolve_references()
-            config.data.allow_missing = True
-            dataset = data.load_dataset(config)
-        if not _counts(dataset.annotations, config.data.train_subset).any():
-            return []  # which is told already
-        SYSTEMS[config.system].examples(config, dataset)
-        return SYSTEMS[config.system].problems(config, dataset)
+    if dataset.proposals is None and "first_stage" in config:
+        config = config.first_stage.copy_and_resolve_references()
+        config.data.allow_missing = True
+        dataset = data.load_dataset(config)
+    if not _counts(dataset.annotations, config.data.train_subset).any():
+        return []  # that is a problem already
+    SYSTEMS[config.system].examples(config, dataset)
+    return SYSTEMS[config.system].problems(config, dataset)
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Keeps warnings off the terminal that are among the problems."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
+def _summary(config, dataset, annotations, shapes, actions):
+    """The text that describes the recordings that could be read.
 
-
-def _summary(config, dataset, annotations, shapes):
-    """What there is in the recordings that could be read, of `shapes` (T, C) or (T, H, W, C)."""
+    Args:
+        config: the run's config.
+        dataset: Dataset.
+        annotations: as its file has them.
+        shapes: {recording: (T, C) or (T, H, W, C)} of those that could be read.
+        actions: (N,) ACTION, theirs.
+    """
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
-    subsets = collections.Counter(recordings[name].subset for name in shapes)
-    lines = [
-        f"{len(shapes)} recordings ({', '.join(f'{count} {subset}' for subset, count in subsets.items())})"
-    ]
+    subsets, window = collections.Counter(recordings[name].subset for name in shapes), config.window.frames
+    counted = ", ".join(f"{count} {subset}" for subset, count in subsets.items())
+    lines = [f"{len(shapes)} recordings ({counted})"]
     if shapes:
-        hours = (
-            sum(float(dataset.timeline(name).to_seconds(shape[0])) for name, shape in shapes.items()) / 3600
-        )
+        frames = {name: shape[0] for name, shape in shapes.items()}
+        hours = sum(float(dataset.timeline(name).to_seconds(count)) for name, count in frames.items()) / 3600
         size = " x ".join(map(str, next(iter(shapes.values()))[1:]))
-        lines[0] += (
-            f", {hours:.2f} hours; {sum(shape[0] for shape in shapes.values())} frames of {size} values"
-        )
+        lines[0] += f", {hours:.2f} hours; {sum(frames.values())} frames of {size} values"
     if annotations.unread:
         lines.append(f"Fields of the annotations that are not read: {', '.join(annotations.unread)}")
-    ignored = dataset.annotations.count_ignored()
-    if ignored:
+    if ignored := dataset.annotations.count_ignored():
         labels = ", ".join(config.data.ignored_labels)
         lines.append(f"{ignored} intervals with an ignored label (config.data.ignored_labels: {labels})")
-    lengths = {
-        subset: _lengths(dataset, [name for name in shapes if recordings[name].subset == subset])
-        for subset in subsets
-    }
-    seconds, frames = (np.concatenate([np.zeros(0), *(of[i] for of in lengths.values())]) for i in (0, 1))
-    timed = np.isfinite(seconds)
-    if not timed.all():
-        lines.append(f"{(~timed).sum()} labels without times")
-    if (seconds[timed] <= 0).any():
-        lines.append(f"{(seconds[timed] <= 0).sum()} actions without length, or that end before they begin")
-    window = f"has {config.window.frames}" if config.window.frames else "is the whole recording"
-    if timed.any():
-        lines.append(
-            f"{timed.sum()} actions of {seconds[timed].min():.2f} to {seconds[timed].max():.2f} s; the "
-            "longest takes "
-            f"{frames[timed].max():.0f} frames, a window {window}"
-        )
-    return "\n".join([*lines, f"{len(classes)} classes:", *_table(classes, lengths, config.window.frames)])
+    timed = actions[np.isfinite(actions["seconds"])]
+    seconds = timed["seconds"]
+    if len(timed) < len(actions):
+        lines.append(f"{len(actions) - len(timed)} labels without times")
+    if (seconds <= 0).any():
+        lines.append(f"{(seconds <= 0).sum()} actions without length, or that end before they begin")
+    if len(timed):
+        lengths = f"{len(timed)} actions of {seconds.min():.2f} to {seconds.max():.2f} s"
+        size = f"has {window}" if window else "is the whole recording"
+        lines.append(f"{lengths}; the longest takes {timed['frames'].max():.0f} frames, a window {size}")
+    return "\n".join([*lines, f"{len(classes)} classes:", *_table(classes, subsets, actions, window)])
 
 
-def _lengths(dataset, names):
-    """(seconds, frames, class) of each action of some recordings, (N,) each."""
-    recordings = dataset.annotations.recordings
-    seconds = [np.diff(recordings[name].segments_sec)[:, 0] for name in names]
-    frames = [np.diff(dataset.timeline(name).to_cells(recordings[name].segments_sec))[:, 0] for name in names]
-    labels = [recordings[name].labels for name in names]
-    return tuple(np.concatenate([np.zeros(0), *parts]) for parts in (seconds, frames, labels))
-
-
-def _table(classes, lengths, window):
-    """Lines, one a class: of each subset the actions, their lengths, and those beyond a window."""
-    rows = [["class"]]
-    for subset in lengths:
+def _table(classes, subsets, actions, window):
+    """Lines, one a class: how many actions each subset has, their lengths, how many exceed a window."""
+    rows = [["class"], *([name] for name in classes)]
+    for subset in subsets:
         rows[0] += [subset, "seconds", *(["> window"] if window else [])]
-    for k, name in enumerate(classes):
-        rows.append([name])
-        for seconds, frames, labels in lengths.values():
-            of_class = seconds[labels == k]
-            timed = of_class[np.isfinite(of_class)]
-            rows[-1] += [str(len(of_class)), f"{timed.min():.2f} to {timed.max():.2f}" if len(timed) else "-"]
-            rows[-1] += [str((frames[labels == k] > window).sum())] if window else []
+        for k, row in enumerate(rows[1:]):
+            own = actions[(actions["subset"] == subset) & (actions["label"] == k)]
+            seconds = own["seconds"][np.isfinite(own["seconds"])]
+            row += [str(len(own)), f"{seconds.min():.2f} to {seconds.max():.2f}" if len(seconds) else "-"]
+            row += [str((own["frames"] > window).sum())] if window else []
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

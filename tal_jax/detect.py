@@ -9,7 +9,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from tal_jax.data.features import OTHER_RATE, Dataset
+from tal_jax.data.dataset import OTHER_RATE, Dataset
 from tal_jax.data.loader import chunks, pad_batch, stack
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Decoded
@@ -43,13 +43,20 @@ class Detector:
     """The networks of one run, or of two that are fused, on all devices; compiled at the first call.
 
     Attributes:
-      config: of the first run. It says how (`window`, `decode`, `evaluate`).
+      config: of the first run; its `window`, `decode` and `evaluate` apply.
       batch_size: windows in a call.
     """
 
     def __init__(self, configs, num_classes, *, shared=False):
-        """configs: one of each run. shared: whether all processes run it over the same recordings together."""
+        """
+        Args:
+          configs: one of each run.
+          num_classes: K.
+          shared: whether all processes run it over the same recordings together.
+        """
         self.config, self._shared = configs[0], shared
+        self._index, self._count = (distributed.index(), distributed.count()) if shared else (0, 1)
+        self._gather = distributed.gather if shared else lambda own: [own]
         self._system = SYSTEMS[self.config.system]
         self._models = [SYSTEMS[config.system].build(config, num_classes) for config in configs]
         settings = self.config.parallel
@@ -59,13 +66,14 @@ class Detector:
         self.batch_size = -(-self.config.evaluate.batch_size // num_devices) * num_devices
 
     def _body(self, variables, batch):
-        """From the windows of one device, {"inputs_0": of the first stream, …}, to the arrays of
-        `System.decode`.
+        """The arrays of `System.decode` for the windows of one device.
+
+        Args:
+          variables: of the network of each stream.
+          batch: {"inputs_0": the windows as the first stream sees them, "inputs_1": …}.
         """
-        outputs = [
-            call(model.apply, of_stream, batch[f"inputs_{i}"])
-            for i, (model, of_stream) in enumerate(zip(self._models, variables, strict=True))
-        ]
+        networks = enumerate(zip(self._models, variables, strict=True))
+        outputs = [call(model.apply, own, batch[f"inputs_{i}"]) for i, (model, own) in networks]
         return self._system.decode(self.config, *outputs)
 
     def detect(self, streams, names):
@@ -83,18 +91,21 @@ class Detector:
         return {name: to_results(streams[0].dataset, name, kept[name]) for name in names}
 
     def candidates(self, streams, names):
-        """What `System.detections` finds, before suppression: dict name -> Detections. Args: as for `detect`."""
+        """Finds actions in whole recordings, which still overlap.
+
+        Args:
+          streams, names: as for `detect`.
+
+        Returns:
+          dict name -> Detections, before suppression.
+        """
         own, timeline = {}, streams[0].dataset.timeline
         windows = itertools.groupby(self.windows(streams, names), key=lambda pair: pair[0])
         for i, (name, pairs) in enumerate(windows):
-            of_one = (decoded for _, decoded in pairs)
-            if self._shared and i % distributed.count() != distributed.index():
-                for _ in of_one:  # all processes run the networks together, and each finishes some recordings
-                    pass
-                continue
-            own[name] = list(self._system.detections(self.config, of_one, timeline(name)))
-        parts = distributed.gather(own) if self._shared else [own]
-        found = {name: Detections(*arrays) for part in parts for name, arrays in part.items()}
+            if i % self._count == self._index:  # each process finishes some recordings
+                of_one = (decoded for _, decoded in pairs)
+                own[name] = list(self._system.detections(self.config, of_one, timeline(name)))
+        found = {name: Detections(*arrays) for part in self._gather(own) for name, arrays in part.items()}
         return {name: found.get(name, NOTHING) for name in names}
 
     def activation_sequences(self, stream, name):
@@ -123,27 +134,20 @@ class Detector:
         Of several processes that share the detector each runs every n-th batch, and all get all of it. A
         batch holds the same windows whatever their number, so that they find the same to the last bit.
 
-        Args: as for `detect`.
+        Args:
+          streams, names: as for `detect`.
 
         Yields:
           (name, windows.Decoded) of each window in order.
         """
         variables = self._parallel.replicate(tuple(stream.variables for stream in streams))
-        windows_of_all = zip(*(self._windows_of(stream, names) for stream in streams), strict=True)
-        index, count = (distributed.index(), distributed.count()) if self._shared else (0, 1)
+        windows = zip(*(_windows_of(stream, names) for stream in streams), strict=True)
         if self._shared:
             distributed.require_same("The list of recordings", dict.fromkeys(names, "there"))
-        for batches in chunks(chunks(windows_of_all, self.batch_size), count):
-            own = self._run_batch(variables, streams, batches[index]) if index < len(batches) else []
-            for decoded in distributed.gather(own) if self._shared else [own]:
+        for batches in chunks(chunks(windows, self.batch_size), self._count):
+            own = [self._run_batch(variables, streams, batch) for batch in batches[self._index :][:1]]
+            for decoded in itertools.chain.from_iterable(self._gather(own)):
                 yield from ((name, Decoded(*rest)) for name, *rest in decoded)
-
-    def _windows_of(self, stream, names):
-        """(name, function that makes its Window) of each window of the recordings, as one stream sees it."""
-        for name in names:
-            _require_frame_sec(stream, name)
-            for make in SYSTEMS[stream.config.system].windows(stream.config, stream.dataset, name):
-                yield name, make
 
     def _run_batch(self, variables, streams, batch):
         """[[name, *Decoded], …] of the windows of one batch, of which each stream has its own."""
@@ -153,33 +157,33 @@ class Detector:
         try:
             arrays = self._run(variables, pad_batch(inputs, self.batch_size))
         except (flax.errors.FlaxError, TypeError, ValueError) as error:
-            for i, stream in enumerate(streams):
-                init = functools.partial(call, self._models[i].init, jax.random.key(0))
-                _require_fitting(stream, jax.eval_shape(init, inputs[f"inputs_{i}"]), names[0], error)
+            for stream, model, of_stream in zip(streams, self._models, inputs.values(), strict=True):
+                init = functools.partial(call, model.init, jax.random.key(0))
+                _require_fitting(stream, jax.eval_shape(init, of_stream), names[0], error)
             raise
+        rows = [{key: array[i] for key, array in arrays.items()} for i in range(len(batch))]
         return [
-            [
-                name,
-                first.offset,
-                first.num_features,
-                {key: array[i] for key, array in arrays.items()} | first.info,
-            ]
-            for i, (name, (first, *_)) in enumerate(zip(names, made, strict=True))
+            [name, first.offset, first.num_features, row | first.info]
+            for name, (first, *_), row in zip(names, made, rows, strict=True)
         ]
 
 
-def _require_frame_sec(stream, name):
-    """Raises DataError for a recording that is sampled more than `OTHER_RATE` times slower or faster than in
-    training.
+def _windows_of(stream, names):
+    """(name, function that makes its Window) of each window of the recordings, as one stream sees it.
+
+    Raises:
+      DataError: a recording is sampled more than `OTHER_RATE` times slower or faster than in training.
     """
-    frame_sec, trained = stream.dataset.frame_sec and stream.dataset.frame_sec(name), stream.frame_sec
-    if frame_sec and trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
-        raise DataError(
-            f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the "
-            f"recordings that the "
-            f"run was trained on; resample it to {frame_sec / trained:.4g} times as many samples, or correct "
-            f"its rate."
-        )
+    for name in names:
+        frame_sec, trained = stream.dataset.frame_sec(name), stream.frame_sec
+        if frame_sec and trained and not 1 / OTHER_RATE < frame_sec / trained < OTHER_RATE:
+            raise DataError(
+                f"A frame of the recording '{name}' lasts {frame_sec:.4g} s, but {trained:.4g} s in the "
+                f"recordings that the run was trained on; resample it to {frame_sec / trained:.4g} times as "
+                "many samples, or correct its rate."
+            )
+        for make in SYSTEMS[stream.config.system].windows(stream.config, stream.dataset, name):
+            yield name, make
 
 
 def _require_fitting(stream, expected, name, error):
@@ -193,20 +197,17 @@ def _require_fitting(stream, expected, name, error):
       name: of the recording.
       error: why the network did not run.
     """
-    found = stream.variables
-    trained = trained_channels(found, expected)
-    if trained:
+    if trained := trained_channels(stream.variables, expected):
         channels = stream.dataset.read(name).shape[-1]
         raise DataError(
             f"Recording '{name}' has {channels} values a frame; the model was trained on {trained}."
         ) from error
-    if misfit(found, expected):
+    if difference := misfit(stream.variables, expected):
         classes = stream.dataset.annotations.classes
         raise DataError(
-            f"The checkpoint is not that of the network that config.json beside it tells of "
-            f"({stream.config.system}, "
-            f"{len(classes)} classes: {', '.join(classes)}): {misfit(found, expected)}. Put back the files "
-            f"of one run."
+            "The checkpoint is not that of the network that config.json beside it tells of "
+            f"({stream.config.system}, {len(classes)} classes: {', '.join(classes)}): {difference}. Put back "
+            "the files of one run."
         ) from error
 
 
@@ -214,15 +215,12 @@ def to_results(dataset, name, detections):
     """Detections of one recording as detections.json holds them: clipped to the recording, empty ones left
     out.
 
-    As published for ActivityNet; the published THUMOS code keeps all, and some end behind a short recording.
+    As published for ActivityNet; the published THUMOS code keeps all, and some end after a short recording.
     """
     segments_sec = np.clip(detections.segments_sec, 0, dataset.duration_sec(name))
+    classes = dataset.annotations.classes
     return [
-        {
-            "label": dataset.annotations.classes[k],
-            "segment": [float(start), float(end)],
-            "score": float(score),
-        }
+        {"label": classes[k], "segment": [float(start), float(end)], "score": float(score)}
         for (start, end), k, score in zip(segments_sec, detections.classes, detections.scores, strict=True)
         if end > start
     ]

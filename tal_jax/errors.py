@@ -1,8 +1,10 @@
-"""What main.py says in one sentence, without a traceback: the user can mend it."""
+"""Errors that the user can correct: main.py says them in one sentence, without a traceback."""
 
-import unicodedata
+import logging
+import re
 
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, what separates lines
+# control characters, what separates lines, halves of characters
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class DataError(ValueError):
@@ -16,20 +18,6 @@ class DataError(ValueError):
         super().__init__(plain(sentence))
 
 
-def plain(text):
-    """A text on one line, with control characters and halves of characters written out: "\\x1b" for an
-    escape.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in UNPRINTABLE
-        else character
-        for character in text.replace("\n", " ")
-    )
-
-
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and why."""
 
@@ -40,17 +28,31 @@ class ProcessLost(RuntimeError):
     """
 
 
+class PlainFormatter(logging.Formatter):
+    """Formats a logged message as `plain` does, whatever the files that it quotes hold."""
+
+    def formatMessage(self, record):
+        return plain(record.message)
+
+
+def plain(text):
+    """A text on one line, with control characters and halves of characters written out: "\\x1b" for an
+    escape.
+    """
+    text = text.replace("\n", " ")
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def sentence_of(error):
     """The text of an error on one line, as `plain` gives it.
 
-    Of a DataError in a config file, which comes with a traceback around it, the sentence alone; of an OSError
-    what the system says and the file, without the error's number; of a RecursionError, which arguments lead
-    the parser of flags to, what to do.
+    A DataError in a config file comes with a traceback around it; the sentence alone is taken. An OSError
+    gives what the system says and the file, without the error's number. A RecursionError, to which arguments
+    lead the parser of flags, gives what to do.
     """
     if isinstance(error, RecursionError):
         return "an argument is too long, or nested too deeply; shorten it."
     if isinstance(error, OSError) and error.strerror:
-        return plain(
-            f"Cannot use {error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-        )
+        where = f"Cannot use {error.filename}: " if error.filename else ""
+        return plain(f"{where}{error.strerror}.")
     return plain(" ".join(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].split()))

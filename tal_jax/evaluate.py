@@ -1,5 +1,6 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -13,7 +14,7 @@ from tal_jax.data.annotations import require_times
 from tal_jax.data.check import truth_problems
 from tal_jax.data.detections_file import read_detections_of, times_problem, write_detections
 from tal_jax.data.proposals import Proposals, proposals_of
-from tal_jax.data.recording_scores import best_classes, require_labels, require_positive, require_recordings
+from tal_jax.data.recording_scores import best_classes, label_recordings, require_labels
 from tal_jax.data.streams import aligned
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError
@@ -48,35 +49,24 @@ def evaluate(config, workdir, detections_path=""):
     """
     require_fields(config)
     require_inputs_stay(config, workdir, detections_path)
-    if not detections_path:
-        detector, streams = load_detector(config, workdir)
-        _warn_of_truths(config)
-        return evaluate_streams(workdir, detector, streams)
-    if (pathlib.Path(workdir) / "config.json").exists():
-        raise DataError(
-            f"{workdir} holds a trained run, whose scores would be lost; choose another --workdir."
-        )
-    annotations = scored_annotations(config)
-    results = read_detections_of(detections_path, annotations)
-    _warn_of_truths(config)
-    if problem := times_problem(results, annotations):
-        log.warning("%s: %s", detections_path, problem)
-    _write_detections(workdir, results)
-    return _score(config, workdir, annotations, results)
-
-
-def _warn_of_truths(config):
-    """Says the first problem of the times to score against, and how many there are."""
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
     if problems:
         more = "--mode=check_data lists such problems; here, in the test subset:"
         log.warning("%s %s %d.", problems[0], more, len(problems))
+    if not detections_path:
+        return evaluate_streams(workdir, *load_detector(config, workdir))
+    if (pathlib.Path(workdir) / "config.json").exists():
+        lost = "holds a trained run, whose scores would be lost"
+        raise DataError(f"{workdir} {lost}; choose another --workdir.")
+    annotations = scored_annotations(config)
+    results = read_detections_of(detections_path, annotations)
+    if problem := times_problem(results, annotations):
+        log.warning("%s: %s", detections_path, problem)
+    return _score(config, workdir, annotations, results)
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
-    """Raises DataError if what `evaluate` writes is a file that it reads: the detections, or one of
-    `files_read`.
-    """
+    """Raises DataError if a result of `evaluate` would overwrite a file that it reads."""
     targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 
@@ -91,8 +81,13 @@ def files_read(config):
 
 
 class Run(NamedTuple):
-    """A trained run: its folder, the config to use it with, its classes in index order, what a frame lasted
-    in training.
+    """A trained run.
+
+    Attributes:
+      workdir: its folder.
+      config: the config to use it with.
+      classes: names in index order.
+      frame_sec: seconds that a frame lasted in training, see `run_config.remember_run`.
     """
 
     workdir: str
@@ -102,105 +97,87 @@ class Run(NamedTuple):
 
 
 def find_runs(config, workdir):
-    """The Run in a workdir, and that in `config.evaluate.second_workdir`, if it is set, to be fused with it.
-    Raises DataError.
+    """The Run in a workdir, and the one in `config.evaluate.second_workdir`, if set, to be fused with it.
+
+    Raises:
+      DataError: a folder holds no run, or the two cannot be fused.
     """
     folders = filter(None, (workdir, config.evaluate.second_workdir))
-    runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
-    _require_fusable(runs)
+    first, *others = runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
+    for other in others:
+        _require_fusable(first, other)
     return runs
 
 
 def load_detector(config, workdir):
-    """(Detector, Streams) of `find_runs` on the config's data set, in the classes of the run, whatever others
-    are annotated.
-    """
+    """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run."""
     runs = find_runs(config, workdir)
     datasets = [load_dataset(run.config, run.classes) for run in runs]
-    streams = make_streams(runs, load_all_variables(runs), datasets)
+    variables = [load_variables(run.config, run.workdir) for run in runs]
+    streams = make_streams(runs, variables, datasets)
     return Detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
 
-def load_all_variables(runs):
-    """The variables of each Run, see `load_variables`."""
-    return [load_variables(run.config, run.workdir) for run in runs]
-
-
 def make_streams(runs, variables, datasets):
-    """A Stream of each Run, its variables and what it is to see; two are read to one length, see
-    `data.streams.aligned`.
-    """
+    """A Stream of each Run, its variables and its Dataset; `data.streams.aligned` gives two one length."""
     datasets = aligned(datasets, " and ".join(run.workdir for run in runs))
-    return [
-        Stream(run.config, *rest, run.frame_sec) for run, *rest in zip(runs, variables, datasets, strict=True)
-    ]
+    parts = zip(runs, variables, datasets, strict=True)
+    return [Stream(run.config, *rest, run.frame_sec) for run, *rest in parts]
 
 
-def _require_fusable(runs):
-    """Raises DataError for two runs whose systems are not fused, of one kind, of other classes, or that look
-    at other windows.
+def _require_fusable(first, second):
+    """Raises DataError for two Runs that cannot be fused.
+
+    They must be of one system, on two streams, with the same windows, curriculum and classes.
     """
-    first, *others = (run.config for run in runs)
-    for other in others:
-        if SYSTEMS[first.system].max_streams < len(runs) or other.system != first.system:
-            raise DataError(
-                f"A run of {first.system} and one of {other.system} cannot be fused; clear "
-                f"config.evaluate.second_workdir."
-            )
-        if (other.data.input, other.data.stream) == (first.data.input, first.data.stream):
-            stream = other.data.stream or other.data.input
-            raise DataError(
-                f"config.evaluate.second_workdir holds a run on {stream} too; name one on the other stream."
-            )
-        if (other.window.frames, other.get("curriculum")) != (first.window.frames, first.get("curriculum")):
-            raise DataError(
-                "config.evaluate.second_workdir holds a run of another window length or curriculum; train it "
-                "as the first."
-            )
-    for run in runs[1:]:
-        if run.classes != runs[0].classes:
-            raise DataError(
-                f"config.evaluate.second_workdir holds a run on the classes {', '.join(run.classes)}, and "
-                f"{runs[0].workdir} "
-                f"one on {', '.join(runs[0].classes)}; train both on the same annotations."
-            )
+    one, two = first.config, second.config
+    if SYSTEMS[one.system].max_streams < 2 or two.system != one.system:
+        rest = "cannot be fused; clear config.evaluate.second_workdir."
+        raise DataError(f"A run of {one.system} and one of {two.system} {rest}")
+    what = ""
+    if (two.data.input, two.data.stream) == (one.data.input, one.data.stream):
+        what = f"on {two.data.stream or two.data.input} too; name one on the other stream"
+    elif (two.window.frames, two.get("curriculum")) != (one.window.frames, one.get("curriculum")):
+        what = "of another window length or curriculum; train it as the first"
+    elif second.classes != first.classes:
+        classes = f"{', '.join(second.classes)}, and {first.workdir} one on {', '.join(first.classes)}"
+        what = f"on the classes {classes}; train both on the same annotations"
+    if what:
+        raise DataError(f"config.evaluate.second_workdir holds a run {what}.")
 
 
 def evaluate_streams(workdir, detector, streams):
-    """As `evaluate`, for a detector and its streams in hand; writes detections.json as well."""
+    """Detects in the test subset and scores what is found, see `evaluate`.
+
+    Args:
+      workdir: where detections.json and the scores go.
+      detector: a Detector.
+      streams: a Stream of each of its networks.
+
+    Returns, Raises: as `evaluate`.
+    """
     config, dataset = streams[0].config, streams[0].dataset
     missing = {name for stream in streams for name in stream.dataset.missing}
     names = [name for name in test_recordings(config, dataset) if name not in missing]
     if not names:
-        raise DataError(
-            f"None of the recordings of the subset '{config.data.test_subset}' has features; nothing can be "
-            f"evaluated."
-        )
+        of_subset = f"of the recordings of the subset '{config.data.test_subset}'"
+        raise DataError(f"None {of_subset} has features; nothing can be evaluated.")
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
-    results = labelling(config)(dataset, detector.detect(streams, names))
-    _write_detections(workdir, results)
-    proposals = None if dataset.proposals is None else score_proposals(config, dataset, results)
-    return _score(config, workdir, annotations, results, proposals)
-
-
-def _write_detections(workdir, results):
-    if distributed.is_first():
-        write_detections(pathlib.Path(workdir) / "detections.json", results)
+    results = detector.detect(streams, names)
+    if config.evaluate.recording_scores and dataset.recording_scores is None:
+        results = label_recordings(results, best_classes(config.evaluate.recording_scores))
+    return _score(config, workdir, annotations, results, dataset)
 
 
 def test_recordings(config, dataset):
     """The names of the recordings of the test subset that have features."""
-    return [
-        name
-        for name, recording in dataset.annotations.recordings.items()
-        if recording.subset == config.data.test_subset
-    ]
+    recordings = dataset.annotations.recordings
+    return [name for name in recordings if recordings[name].subset == config.data.test_subset]
 
 
 def scored_annotations(config, dataset=None, names=()):
-    """The annotations to score against: of one class where neither the detector nor anybody else tells
-    classes apart.
+    """The annotations to score against; of one class where nothing tells classes apart.
 
     Args:
       config: any config.
@@ -216,35 +193,31 @@ def scored_annotations(config, dataset=None, names=()):
     settings = scored_settings(config, annotations)
     require_times(annotations.subset(config.data.test_subset).recordings, "scoring")
     recordings, _ = scored_recordings(annotations, annotations.recordings, **settings)
-    require_actions(
-        np.concatenate([recording.labels for recording in recordings.values()]), config.data.test_subset
-    )
-    if dataset and config.evaluate.recording_scores and dataset.recording_scores is None:
-        require_labels(config.evaluate.recording_scores, names, annotations.classes)
+    labels = np.concatenate([recording.labels for recording in recordings.values()])
+    require_actions(labels, config.data.test_subset)
+    scores = config.evaluate.recording_scores
+    if dataset and scores and dataset.recording_scores is None:
+        require_labels(scores, names, annotations.classes)
     if config.data.class_agnostic:
-        return annotations if config.evaluate.recording_scores else annotations.class_agnostic()
+        return annotations if scores else annotations.class_agnostic()
     return in_classes(annotations, dataset.annotations.classes) if dataset else annotations
 
 
 def load_variables(config, workdir):
-    """Variables for inference from the workdir's checkpoint (`config.evaluate.checkpoint`: 'latest' or
-    'best').
+    """Variables for inference, from the checkpoint that `config.evaluate.checkpoint` names.
+
+    Raises:
+      DataError: there is no checkpoint, or a damaged one.
     """
     if not Checkpoints.exist(workdir):  # and none of its folders is made
-        raise DataError(
-            f"No checkpoint in {pathlib.Path(workdir) / 'checkpoints' / 'latest'}; train first with "
-            f"--mode=train."
-        )
-    checkpoints = Checkpoints(workdir)
-    try:
+        folder = pathlib.Path(workdir) / "checkpoints" / "latest"
+        raise DataError(f"No checkpoint in {folder}; train first with --mode=train.")
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
         return checkpoints.restore_variables(config.evaluate.checkpoint)
-    finally:
-        checkpoints.close()
 
 
 def score_proposals(config, dataset, results):
-    """How many actions are found by the proposals that a system started from, and by its detections, whatever
-    their class.
+    """Average recall of the proposals that a system started from, and of its detections as proposals.
 
     Args:
       config: the run's config.
@@ -255,101 +228,59 @@ def score_proposals(config, dataset, results):
       {"proposals", "detections": see `evaluate_proposals`}. Between the two is the system's suppression,
       which by itself raises the recall of few proposals.
     """
-    most = slice(config.decode.proposals)
-    proposals = {name: proposals_of(config, dataset, name).take(most) for name in results}
-    detections = {name: as_proposals(found) for name, found in results.items()}
-    annotations = scored_annotations(config)
-    return {
-        what: evaluate_proposals(annotations, found, **scored_settings(config, annotations))
-        for what, found in (("proposals", proposals), ("detections", detections))
+    most, annotations = slice(config.decode.proposals), scored_annotations(config)
+    found = {
+        "proposals": {name: proposals_of(config, dataset, name).take(most) for name in results},
+        "detections": {name: as_proposals(detections) for name, detections in results.items()},
     }
+    settings = scored_settings(config, annotations)
+    return {what: evaluate_proposals(annotations, of_all, **settings) for what, of_all in found.items()}
 
 
 def scored_settings(config, annotations):
-    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored.
-
-    The names in `config.data.left_out` may be of any subset, those in `config.evaluate.left_out` of the test
-    subset.
-    """
+    """Arguments of `evaluate_detections` and `evaluate_proposals` that say which recordings are scored."""
     recordings = annotations.subset(config.data.test_subset).recordings
-    left_out = {*config.evaluate.left_out, *(name for name in config.data.left_out if name in recordings)}
+    left_out = {name for name in config.data.left_out if name in recordings}
     return dict(subset=config.data.test_subset, left_out=left_out, missing=config.evaluate.missing)
 
 
 def as_proposals(detections):
-    """Detections of a recording as Proposals without labels; a segment of several classes is there once, with
-    the best score.
-    """
+    """Detections of a recording as Proposals without labels: each segment once, with its best score."""
     best = {}
     for detection in detections:
         segment = tuple(detection["segment"])
         best[segment] = max(detection["score"], best.get(segment, detection["score"]))
-    return Proposals(
-        np.array(list(best), np.float64).reshape(-1, 2), np.array(list(best.values()), np.float64)
-    )
+    segments_sec = np.array([*best], np.float64).reshape(-1, 2)
+    return Proposals(segments_sec, np.array([*best.values()], np.float64))
 
 
-def _score(config, workdir, annotations, results, proposals=None):
-    result = evaluate_detections(
-        annotations,
-        results,
-        tious=config.evaluate.tious,
-        protocol=config.evaluate.protocol,
-        other_recordings=config.evaluate.other_recordings,
-        devkit_keep=config.evaluate.devkit_keep,
-        **scored_settings(config, annotations),
-    )
-    if proposals:
-        result["proposals"] = proposals
+def _score(config, workdir, annotations, results, dataset=None):
+    """Writes detections.json and the scores of `results`; returns the scores, see `evaluate`.
+
+    dataset: that a system has detected in; None: the detections come from a file.
+    """
     if distributed.is_first():
-        with replacing(path_of(workdir, config.evaluate)) as temporary:
+        write_detections(pathlib.Path(workdir) / "detections.json", results)
+    settings, which = config.evaluate, scored_settings(config, annotations)
+    which["other_recordings"] = settings.other_recordings
+    how = dict(tious=settings.tious, protocol=settings.protocol, devkit_keep=settings.devkit_keep)
+    result = evaluate_detections(annotations, results, **which, **how)
+    if dataset and dataset.proposals is not None:
+        result["proposals"] = score_proposals(config, dataset, results)
+    if distributed.is_first():
+        with replacing(path_of(workdir, settings)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return result
 
 
 def path_of(workdir, settings):
-    """Where scores are: evaluation.json; by the devkit evaluation_thumos14.json, or
-    evaluation_thumos14_keep0.5.json.
+    """The file of scores, such as evaluation.json or evaluation_thumos14_keep0.5.json.
 
     Args:
       workdir: folder.
-      settings: `config.evaluate`, of which `protocol` and `devkit_keep` tell.
+      settings: `config.evaluate`, whose `protocol` and `devkit_keep` name the file.
     """
     suffix = "" if settings.protocol == "activitynet" else f"_{settings.protocol}"
     if suffix and settings.devkit_keep != 1:
         suffix += f"_keep{float(settings.devkit_keep)}"
     return pathlib.Path(workdir) / f"evaluation{suffix}.json"
-
-
-def labelling(config):
-    """Function (dataset, results of `Detector.detect`) -> results with the labels of
-    `config.evaluate.recording_scores`.
-
-    It labels as `label_recordings` does. It gives results as they are where no file is set, and where the
-    system has used the scores itself. It reads the file at once.
-    """
-    best = best_classes(config.evaluate.recording_scores) if config.evaluate.recording_scores else {}
-
-    def label(dataset, results):
-        if not config.evaluate.recording_scores or dataset.recording_scores is not None:
-            return results
-        return label_recordings(results, best)
-
-    return label
-
-
-def label_recordings(results, best):
-    """ActivityNet, as published: all detections of a recording get its best class, and that class's score as
-    a factor.
-
-    Args:
-      results: as `Detector.detect` returns them.
-      best: as `best_classes` returns them; a recording that is not there, or has a negative score, raises
-        DataError.
-    """
-    require_recordings(best, results)
-    require_positive({name: np.float64(best[name][1]) for name in results}, results)
-    return {
-        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
-        for name, detections in results.items()
-    }

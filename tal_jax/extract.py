@@ -1,10 +1,8 @@
 """--mode=extract: I3D features of videos, for every system that works on features."""
 
 import collections
-import dataclasses
 import functools
 import hashlib
-import itertools
 import logging
 import pathlib
 import threading
@@ -17,19 +15,19 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
-from tal_jax.data.made_of_videos import notes_of_made, require_same_settings, still_to_make
-from tal_jax.data.names import VIDEO_SUFFIXES
+from tal_jax.data.made_of_videos import require_same_settings
 from tal_jax.data.optical_flow import flows
+from tal_jax.data.video_jobs import find_videos, for_every_video
 from tal_jax.errors import DataError
-from tal_jax.published.trees import backbone_variables, recognise
+from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
 from tal_jax.runtime import distributed
-from tal_jax.runtime.beam import reason_of_failure, run_in_beam
-from tal_jax.runtime.files import list_files, replacing
+from tal_jax.runtime.beam import run_in_beam
+from tal_jax.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 
-# end point -> of a snippet: one step of Mixed_5c, and the two that Logits averages
+# end point -> frames of a snippet: one step of Mixed_5c, and the two that Logits averages
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}
 # What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut
 # out.
@@ -37,158 +35,155 @@ PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
-@dataclasses.dataclass(frozen=True)
-class Extraction:
-    """What a worker has to know to make the features of a video; the networks it builds itself."""
-
-    folder: str
-    weights: tuple  # of (stream, file)
-    end_point: str
-    snippet_frames: int
-    stride_frames: int
-    short_side_pixels: int
-    crop_pixels: int
-    batch_size: int
-
-
 def extract(config, workdir, source):
-    """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c, averaged over a
+    """Writes NAME.npy (T, 1024 a stream) float32 for each video, RGB first: Mixed_5c of I3D, averaged over a
     snippet's time and space.
 
     With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T,
     400 a stream) of Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate
-    and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside them say so, with the
-    video's rate, to whoever reads the features. They go to `config.data.features`, or to <workdir>/features
-    where that is not set. Files that are there stay; a folder of features that were made otherwise is
-    refused. One run at a time writes to a folder; its processes share the videos, or with
-    `config.extract.beam` the workers of an Apache Beam pipeline do.
+    and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside the features say so,
+    with the video's rate. Features go to `config.data.features`, or to <workdir>/features where that is not
+    set. Files that exist stay; a folder of features that were made otherwise is refused. One run at a time
+    writes to a folder. Its processes share the videos; with options of Apache Beam in `config.extract.beam`
+    the workers of its pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
-      workdir: see above.
+      workdir: the run's folder.
       source: a video or a folder of them.
 
     Raises:
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
-    if "extract" not in config:
-        raise DataError(
-            f"The config {config.name} is not of features that come from videos; extract with another one, "
-            f"for example "
-            "--config=configs/folder.py."
-        )
-    end_point = config.extract.end_point
-    if end_point not in FEWEST_FRAMES:
-        raise DataError(
-            f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}."
-        )
-    if config.extract.beam_options and not config.extract.beam:
-        raise DataError("config.extract.beam_options needs config.extract.beam=True.")
-    if config.extract.beam and distributed.count() > 1:
-        raise DataError("config.extract.beam spreads the videos by itself; start one process.")
-    paths = _videos(source)
-    if config.data.snippet_frames < FEWEST_FRAMES[end_point]:
-        raise DataError(
-            f"config.data.snippet_frames is {config.data.snippet_frames}; {end_point} of I3D needs at least "
-            f"{FEWEST_FRAMES[end_point]} "
-            "frames (the shared features have 16)."
-        )
-    if config.data.stride_frames < 1:
-        raise DataError(
-            f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets "
-            f"begin, for example 16."
-        )
-    weights = {
-        stream: config.extract[f"{stream}_weights"]
-        for stream in STREAMS
-        if config.extract[f"{stream}_weights"]
-    }
-    if not weights:
-        raise DataError(
-            "Say which weights: --config.extract.rgb_weights=FILE, --config.extract.flow_weights=FILE, or "
-            "both."
-        )
-    folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features")
-    timing = dict(stride_frames=config.data.stride_frames, snippet_frames=config.data.snippet_frames)
-    settings = Extraction(
-        folder=str(folder.absolute()),
-        weights=tuple((stream, str(pathlib.Path(path).absolute())) for stream, path in weights.items()),
-        end_point=end_point,
-        **timing,
-        **PICTURE,
-        batch_size=config.extract.batch_size,
-    )
-    _networks(settings)  # raises DataError now, not once a video
-    field = "--config.data.features"
+    _require_possible(config)
+    weights = _weights_of_streams(config.extract.weights)
+    path = pathlib.Path(source)
+    if not source or not (path.is_dir() or path.is_file()):
+        raise DataError(f"--input={source} is neither a video nor a folder of videos.")
+    paths, left_out = ([path], []) if path.is_file() else find_videos(path)
+    for sentence in left_out:
+        log.warning("%s", sentence)
+    _networks(weights, config.extract.end_point)  # raises DataError now, not once a video
+    folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features").absolute()
+    settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
+    settings["end_point"] = config.extract.end_point
+    make = functools.partial(_write_features, folder=folder, weights=weights, **settings)
+    make = functools.partial(make, picture=PICTURE, batch_size=config.evaluate.batch_size)
+    run, field = _run_in_share, "--config.data.features"
+    if config.extract.beam:
+        run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam)
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
         if distributed.is_first():
-            settings_of_folder = timing | {"end_point": end_point} | PICTURE
-            for stream, path in weights.items():
-                settings_of_folder |= {stream: pathlib.Path(path).name, f"{stream}_sha256": _sha256(path)}
-            require_same_settings(folder, settings_of_folder, "features", field)
+            settings |= PICTURE
+            for stream, file in weights.items():
+                settings |= {stream: pathlib.Path(file).name, f"{stream}_sha256": _sha256(file)}
+            require_same_settings(folder, settings, "features", field)
         distributed.wait()
-        reasons = _reasons(config, settings, paths)
-    failed = [reason for _, reason in sorted(reasons.items()) if reason]
-    for name, notes in notes_of_made(reasons, functools.partial(_info_file, settings)).items():
-        log.warning("%s: %s.", name, notes)
-    for reason in failed:
+        failed, notes = for_every_video(
+            paths, make, lambda path: [folder / f"{video.stored_name(path)}.npy"], folder, run, log.info
+        )
+    for name, said in notes.items():
+        log.warning("%s: %s.", name, said)
+    for reason in failed.values():
         log.error("%s", reason)
     log.info("Features are in %s.", folder)
     if failed:
         raise DataError(f"{len(failed)} of {len(paths)} videos could not be read, see above.")
 
 
-def _reasons(config, settings, paths):
-    """Makes the features that are not there yet: {video: why they could not be made, "" if they could}."""
-    job = functools.partial(_reason, settings=settings)
-    own = paths[distributed.index() :: distributed.count()]
-    waiting = still_to_make(own, lambda path: [_file(settings, path)])
-    if config.extract.beam:
-        log.info(
-            "%d of %d videos are there already; %d to do.", len(own) - len(waiting), len(own), len(waiting)
+def _require_possible(config):
+    """Raises DataError for a config that extracts nothing."""
+    if "extract" not in config:
+        raise DataError(
+            f"The config {config.name} is not of features that come from videos; extract with another one, "
+            "for example --config=configs/folder.py."
         )
-        return run_in_beam(job, waiting, pathlib.Path(settings.folder) / "beam", config.extract.beam_options)
-    progress = tqdm(
-        waiting,
-        total=len(own),
-        initial=len(own) - len(waiting),
-        unit="video",
-        disable=not distributed.is_first(),
-    )
-    parts = distributed.gather({str(path): job(path) for path in progress})
-    return dict(itertools.chain.from_iterable(part.items() for part in parts))
+    end_point, num_frames = config.extract.end_point, config.data.snippet_frames
+    if end_point not in FEWEST_FRAMES:
+        raise DataError(
+            f"config.extract.end_point is '{end_point}'; it must be one of {', '.join(FEWEST_FRAMES)}."
+        )
+    if config.extract.beam and distributed.count() > 1:
+        raise DataError("config.extract.beam spreads the videos by itself; start one process.")
+    if num_frames < FEWEST_FRAMES[end_point]:
+        raise DataError(
+            f"config.data.snippet_frames is {num_frames}; {end_point} of I3D needs at least "
+            f"{FEWEST_FRAMES[end_point]} frames (the shared features have 16)."
+        )
+    if config.data.stride_frames < 1:
+        raise DataError(
+            f"config.data.stride_frames is {config.data.stride_frames}; say how many frames apart snippets "
+            "begin, for example 16."
+        )
 
 
-def _reason(path, settings):
-    """Why a video's features could not be made, "" if they are there."""
-    return reason_of_failure(path, lambda: _write_features(path, settings))
+def _weights_of_streams(files):
+    """{stream: absolute path}, RGB first, of the files in `config.extract.weights`. Raises DataError for bad
+    ones.
+    """
+    found = {}
+    for file in files:
+        if not pathlib.Path(file).exists():
+            raise DataError(f"{_named(file)} does not exist; tal_jax.convert writes it (docs/data.md).")
+        stream = recognise(read_weights(file), file)[1]
+        if stream in found:
+            raise DataError(
+                f"config.extract.weights names {found[stream]} and {file}, both for {stream}; name one."
+            )
+        found[stream] = str(pathlib.Path(file).absolute())
+    if not found:
+        raise DataError("Say which weights: --config.extract.weights=FILE, or FILE,FILE for RGB and flow.")
+    return {stream: found[stream] for stream in STREAMS if stream in found}
 
 
-def _write_features(path, settings):
-    """Makes the files of a video, unless they are there."""
-    if _file(settings, path).exists():
+def _named(file):
+    return f"config.extract.weights names {file}, which"
+
+
+def _run_in_share(job, paths):
+    """{path: job(path)}. Several processes share the paths that the first one has."""
+    paths = distributed.gather([str(path) for path in paths])[0]
+    own = paths[distributed.index() :: distributed.count()]
+    progress = tqdm(own, unit="video", disable=not distributed.is_first())
+    parts = distributed.gather({path: job(path) for path in progress})
+    return {path: reason for part in parts for path, reason in part.items()}
+
+
+def _write_features(path, folder, weights, end_point, snippet_frames, stride_frames, picture, batch_size):
+    """Writes NAME.npy and info/NAME.json of a video, unless NAME.npy exists; see `extract`.
+
+    Args:
+      path: the video.
+      folder: the folder to write to.
+      weights: {stream: weight file}.
+      end_point: of I3D.
+      snippet_frames, stride_frames: frames of a snippet, and from one to the next.
+      picture: `PICTURE`.
+      batch_size: snippets at a time.
+    """
+    file = pathlib.Path(folder) / f"{video.stored_name(path)}.npy"
+    if file.exists():
         return
-    reading = video.Reading(path)
-    features = [_features(settings, reading, stream, run) for stream, run in _networks(settings).items()]
-    video.write_info(_info_file(settings, path), reading.info.fps, reading)
-    with replacing(_file(settings, path)) as temporary, temporary.open("wb") as out:
-        np.save(out, np.concatenate(features, axis=1))
+    reading, streams = video.Reading(path), []
+    crop = functools.partial(cropped, **picture)
+    for stream, run in _networks(weights, end_point).items():
+        frames = video.each_once(crop, (frame for _, frame in reading.frames(reading.info.fps)))
+        if stream == "flow":
+            frames = flows(frames)
+        rows = []
+        for batch in chunks(snippets(frames, snippet_frames, stride_frames), batch_size):
+            full = np.stack([*batch, *[batch[-1]] * (batch_size - len(batch))])  # one compiled size
+            rows.append(np.asarray(run(full))[: len(batch)])
+        streams.append(np.concatenate(rows))
+    video.write_info(file.parent / "info" / f"{file.stem}.json", reading.info.fps, reading)
+    with replacing(file) as temporary, temporary.open("wb") as out:
+        np.save(out, np.concatenate(streams, axis=1))
 
 
-def _file(settings, path):
-    """The feature file of a video. Raises DataError for a name that no recording can have."""
-    return pathlib.Path(settings.folder) / f"{video.stored_name(path)}.npy"
-
-
-def _info_file(settings, path):
-    """What `video.write_info` writes beside it."""
-    return pathlib.Path(settings.folder) / "info" / f"{video.stored_name(path)}.json"
-
-
-def _networks(settings):
-    """dict stream -> network, built once in a process."""
+def _networks(weights, end_point):
+    """{stream: network} of the weight files {stream: path}; each is built once in a process."""
     with _building:
-        return {stream: _network(file, stream, settings.end_point) for stream, file in settings.weights}
+        return {stream: _network(file, end_point) for stream, file in weights.items()}
 
 
 def _sha256(path):
@@ -197,33 +192,14 @@ def _sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _videos(source):
-    path = pathlib.Path(source)
-    if not source or not (path.is_dir() or path.is_file()):
-        raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    if path.is_file():
-        return [path]
-    if left_out := list_files(path, VIDEO_SUFFIXES)[1]:
-        log.warning("%s", left_out)
-    return video.find_videos(path)[0]
-
-
 @functools.cache
-def _network(path, stream, end_point):
+def _network(path, end_point):
     """Compiled function: snippets (B, T, H, W, C) uint8 -> (B, 1024), or (B, classes) for "Logits"."""
-    if not pathlib.Path(path).exists():
-        raise DataError(
-            f"config.extract.{stream}_weights names {path}, which does not exist; tal_jax.convert writes it "
-            f"(docs/data.md)."
-        )
     weights = read_weights(path)
-    found = recognise(weights, path)[1]
-    if found != stream:
-        raise DataError(f"config.extract.{stream}_weights names {path}, which is for {found}.")
     variables = jax.device_put(backbone_variables(weights, path))
     layer = variables["params"].get("logits")
     if end_point == "Logits" and layer is None:
-        raise DataError(f"config.extract.{stream}_weights names {path}, which has no classification layer.")
+        raise DataError(f"{_named(path)} has no classification layer.")
     model = I3D(outputs=(end_point,), num_classes=layer["bias"].size if end_point == "Logits" else 0)
 
     def run(variables, snippets):
@@ -231,22 +207,6 @@ def _network(path, stream, end_point):
         return jax.nn.softmax(out) if end_point == "Logits" else out.mean(axis=(1, 2, 3))
 
     return functools.partial(jax.jit(run), variables)
-
-
-def _features(settings, reading, stream, run):
-    """Features (T, 1024) of one stream of a video, read snippet by snippet."""
-    rows, size = [], settings.batch_size
-    crop = functools.partial(
-        cropped, short_side_pixels=settings.short_side_pixels, crop_pixels=settings.crop_pixels
-    )
-    frames = video.each_once(crop, (frame for _, frame in reading.frames(reading.info.fps)))
-    if stream == "flow":
-        frames = flows(frames)
-    for batch in chunks(snippets(frames, settings.snippet_frames, settings.stride_frames), size):
-        # one compiled size
-        full = itertools.islice(itertools.chain(batch, itertools.repeat(batch[-1])), size)
-        rows.append(np.asarray(run(np.stack(list(full))))[: len(batch)])
-    return np.concatenate(rows)
 
 
 def snippets(frames, snippet_frames, stride_frames):

@@ -1,4 +1,4 @@
-"""What a trained run is to detect in, files, an array or a recording of its data set, as Datasets."""
+"""The Datasets that a trained run detects in: of files, of an array, or of a recording of its data set."""
 
 import dataclasses
 import functools
@@ -22,12 +22,11 @@ from tal_jax.runtime.files import list_files, temporary_folder
 
 log = logging.getLogger(__name__)
 
-
-ARRAY = "array"  # what the recording of an array is called
+ARRAY = "array"  # the name of an array's recording
 
 
 class Timing(NamedTuple):
-    """What is said of the times of an input, before its annotation and the config: None is nothing.
+    """The times of an input that the caller gives, before its annotation and the config; None: not given.
 
     Attributes:
       fps: samples or feature vectors a second.
@@ -39,12 +38,10 @@ class Timing(NamedTuple):
 
 
 def input_datasets(config, source, classes, timing=Timing()):
-    """What `--input` or `TrainedRun.detect` names: dict recording name -> function that makes its Dataset.
+    """Finds what `--input` or `TrainedRun.detect` names: recording name -> function that makes its Dataset.
 
-    The Datasets have no proposals.
-
-    Recordings that the config's annotations know keep their names there, their durations and their ground
-    truth.
+    The Datasets have no proposals. Annotated recordings keep the names, durations and ground truth of their
+    annotations.
 
     Args:
       config: of a run.
@@ -59,42 +56,37 @@ def input_datasets(config, source, classes, timing=Timing()):
     if isinstance(source, np.ndarray):
         return {ARRAY: functools.partial(_array_dataset, config, source, classes, timing)}
     if not source:
-        raise DataError(
-            "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording of the data "
-            "set."
-        )
+        ways = "--input=FILE, --input=FOLDER or --input=NAME of a recording of the data set"
+        raise DataError(f"Say what to detect in: {ways}.")
     path = pathlib.Path(source)
     known = known_recordings(config, classes)
     if path.exists():
         files = _input_files(path, config.data.input)
-        named = {_recording_name(file, config.data, known): file for file in files}
-        if len(named) < len(files):
+        prefix, stems = config.data.file_prefix, [file.stem for file in files]
+        names = [stem if stem in known else stem.removeprefix(prefix) for stem in stems]
+        if len({*names}) < len(files):
             raise DataError(f"The folder {path} holds two files for one recording; keep one of them.")
         make = functools.partial(_file_dataset, config, classes=classes, known=known, timing=timing)
-        return {name: functools.partial(make, file, name) for name, file in named.items()}
+        return {name: functools.partial(make, file, name) for name, file in zip(names, files, strict=True)}
     if source not in known:
-        raise DataError(
-            f"--input={source} is neither a file, nor a folder, nor a recording of the config's data set."
-        )
+        kinds = "neither a file, nor a folder, nor a recording of the config's data set"
+        raise DataError(f"--input={source} is {kinds}.")
     if any(timing):
-        raise DataError(
-            f"The times of the recording '{source}' are those of its data set; leave out fps and "
-            "duration_sec."
-        )
+        times = f"The times of the recording '{source}' are those of its data set"
+        raise DataError(f"{times}; leave out fps and duration_sec.")
     alone = config.copy_and_resolve_references()
     if is_two_stage(alone):
         alone.proposals = ""
     dataset = load_dataset(alone)
     if source not in dataset.annotations.recordings:
         raise DataError(f"The recording '{source}' of the config's data set has no features.")
-    recordings = {source: in_classes(dataset.annotations, classes).recordings[source]}
-    return {source: lambda: dataclasses.replace(dataset, annotations=Annotations(classes, recordings))}
+    recording = in_classes(dataset.annotations, classes).recordings[source]
+    dataset = dataclasses.replace(dataset, annotations=Annotations(classes, {source: recording}))
+    return {source: lambda: dataset}
 
 
 def _input_files(path, stream):
-    """The file `path`, or the files of a folder.
-
-    Of a folder with rgb/ and flow/, the files in rgb/, or for a network of flow frames in flow/.
+    """The file `path`, or the files in the folder `path`; where it has rgb/ and flow/, those in one of these.
 
     Raises:
       DataError: it is a pipe or a device, or the folder has no file of the kind.
@@ -111,28 +103,22 @@ def _input_files(path, stream):
             log.warning("%s", left_out)
         if found:
             return found
-    raise DataError(
-        f"The folder {path} holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files."
-    )
+    lacking = f"holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files"
+    raise DataError(f"The folder {path} {lacking}.")
 
 
 def known_recordings(config, classes):
-    """The annotated recordings, name -> Recording in the run's classes; {} where nothing is annotated."""
+    """{name: Recording in the run's classes} of the annotated recordings; {} where nothing is annotated."""
     try:
         annotations = dataset_annotations(config)
     except DataError as error:
-        there_is_none = config.data.name not in ANNOTATIONS or isinstance(error.__cause__, FileNotFoundError)
-        if config.data.annotations or not there_is_none:
+        missing = config.data.name not in ANNOTATIONS or isinstance(error.__cause__, FileNotFoundError)
+        if config.data.annotations or not missing:
             raise
         return {}
-    return in_classes(
-        annotations.class_agnostic() if config.data.class_agnostic else annotations, classes
-    ).recordings
-
-
-def _recording_name(file, data, known):
-    """The name of a file's recording: the stem, without `data.file_prefix` unless annotated with it."""
-    return file.stem if file.stem in known else file.stem.removeprefix(data.file_prefix)
+    if config.data.class_agnostic:
+        annotations = annotations.class_agnostic()
+    return in_classes(annotations, classes).recordings
 
 
 def _file_dataset(config, file, name, classes, known, timing):
@@ -140,14 +126,11 @@ def _file_dataset(config, file, name, classes, known, timing):
     data = config.data
     recording = _recording(name, known.get(name), timing, data)
     if data.input == "features":
-        annotations, data = as_extracted(
-            Annotations(classes, {name: recording}), {name: file}, data, data.features
-        )
-        return _alone(annotations, read_features(file, data), data, file)
+        return _dataset(recording, file, lambda data: read_features(file, data), classes, data)
     if any(timing):
         raise DataError(f"{file} says itself how long it lasts; leave out fps and duration_sec.")
-    features, recording = _video_frames(file, data, recording)
-    return _alone(Annotations(classes, {name: recording}), FeatureFile(features), data, file)
+    frames, recording = _video_frames(file, data, recording)
+    return _dataset(recording, file, lambda _: FeatureFile(frames), classes, data)
 
 
 def _array_dataset(config, array, classes, timing):
@@ -158,52 +141,54 @@ def _array_dataset(config, array, classes, timing):
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
-        raise DataError(
-            f"The array has the shape {array.shape} and the type {array.dtype}; it must hold real numbers "
-            "(T, C), one row a sample or a feature vector, neither T nor C 0."
-        )
+        found = f"The array has the shape {array.shape} and the type {array.dtype}"
+        form = "real numbers (T, C), one row a sample or a feature vector, neither T nor C 0"
+        raise DataError(f"{found}; it must hold {form}.")
     if not (timing.duration_sec or (timing.fps or data.fps) and data.stride_frames):
         needed = "fps=25 (rows a second) or duration_sec=60" if data.stride_frames else "duration_sec=60"
         raise DataError(f"How long the array lasts is not known; say {needed}, for example.")
-    annotations = Annotations(classes, {ARRAY: _recording(ARRAY, None, timing, data)})
-    annotations, data = as_extracted(annotations, {ARRAY: None}, data, data.features)
-    return _alone(
-        annotations,
-        FeatureFile(array if array.dtype.kind == "f" else array.astype(np.float32)),
-        data,
-        "memory",
-    )
+    features = FeatureFile(array if array.dtype.kind == "f" else array.astype(np.float32))
+    return _dataset(_recording(ARRAY, None, timing, data), None, lambda _: features, classes, data)
 
 
 def _recording(name, known, timing, data):
-    """The Recording to detect in: of the test subset, as annotated (`known`, or None) but for the Timing."""
+    """The Recording to detect in, in the test subset: `known` (None: it is not annotated) with `timing`."""
     recording = known or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     said = {field: value for field, value in timing._asdict().items() if value}
     return dataclasses.replace(recording, subset=data.test_subset, **said)
 
 
-def _alone(annotations, features, data, source):
-    """The Dataset of the one recording of `annotations`, of its FeatureFile. source: for messages."""
-    (recording,) = annotations.recordings.values()
+def _dataset(recording, path, read, classes, data):
+    """The Dataset of one recording.
+
+    Args:
+      recording: Recording.
+      path: its file; None: an array in memory.
+      read: function `config.data` -> FeatureFile.
+      classes: of the run.
+      data: `config.data`.
+    """
+    annotations, place = Annotations(classes, {recording.name: recording}), path or "memory"
+    if data.input == "features":
+        annotations, data = as_extracted(annotations, {recording.name: path}, data, data.features)
+    features, recording = read(data), annotations.recordings[recording.name]
     timed = features.times_sec is not None or features.rate
     if not (timed or data.stride_frames or recording.duration_sec or recording.num_frames):
-        raise DataError(
-            f"How long {source} lasts is not known; say how many frames apart its features are, for example "
-            "--config.data.stride_frames=16 --config.data.snippet_frames=16."
-        )
-    return build_dataset(annotations, lambda _: features, {recording.name}, data, f"in {source}")
+        example = "--config.data.stride_frames=16 --config.data.snippet_frames=16"
+        what_to_do = f"say how many frames apart its features are, for example {example}"
+        raise DataError(f"How long {place} lasts is not known; {what_to_do}.")
+    return build_dataset(annotations, lambda _: features, {recording.name}, data, f"in {place}")
 
 
 def _video_frames(file, data, recording):
-    """Frames (T, H, W, C) as the network sees them, a memory map; their Recording, with its times."""
+    """(frames (T, H, W, C) as the network sees them, a memory map; the Recording, with the video's times)."""
     if file.suffix == ".npy" and file.parent.name in STREAMS:  # tal_jax.prepare has made them
         folder = file.parent.parent
-        return read_frames(folder, data, file.stem), as_stored(
-            recording, folder / "info" / f"{file.stem}.json"
-        )
+        recording = as_stored(recording, folder / "info" / f"{file.stem}.json")
+        return read_frames(folder, data, file.stem), recording
     with temporary_folder() as folder:
         store_video(file, folder, data.fps, data.frame_pixels, flow=data.input == "flow")
-        info_file = stored_files(folder, file, flow=False)[1]
+        info_file = stored_files(folder, file)[1]
         recording, notes = as_stored(recording, info_file), read_notes(info_file)
         if notes:
             log.warning("%s: %s.", file.name, notes)

@@ -27,7 +27,7 @@ LONGEST_FILE_BYTES = 255  # that file systems take for a name
 def predict(config, workdir, source, draw="detections"):
     """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
 
-    Several processes see one recording each, the first one writes.
+    Each of several processes sees every n-th recording; the first process writes.
 
     Args:
       config: the run's config.
@@ -40,8 +40,7 @@ def predict(config, workdir, source, draw="detections"):
 
     Raises:
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a
-      folder could not be
-        used.
+        folder could not be used.
     """
     require_fields(config)
     folder, failed = pathlib.Path(workdir) / "predictions", []
@@ -49,13 +48,12 @@ def predict(config, workdir, source, draw="detections"):
     run = TrainedRun(evaluate.find_runs(config, workdir))
     inputs = run.inputs(source)
     run.prepare()
-    with tqdm(
-        total=len(inputs), unit="recording", disable=len(inputs) == 1 or not distributed.is_first()
-    ) as progress:
+    hidden = len(inputs) == 1 or not distributed.is_first()
+    with tqdm(total=len(inputs), unit="recording", disable=hidden) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            all_found = distributed.gather(own and _find(run, *own, draw))
-            for (name, _), found in zip(turn, all_found):
+            of_all = distributed.gather(own and _find(run, *own, draw))
+            for (name, _), found in zip(turn, of_all):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
                 if "error" in found:
@@ -65,13 +63,12 @@ def predict(config, workdir, source, draw="detections"):
                     _write(run, folder, name, found)
                 progress.update()
     if failed:
-        raise DataError(
-            f"{len(failed)} of {len(inputs)} recordings could not be used, see above: {', '.join(failed)}."
-        )
+        count = f"{len(failed)} of {len(inputs)} recordings"
+        raise DataError(f"{count} could not be used, see above: {', '.join(failed)}.")
 
 
 def _find(run, name, make_datasets, draw):
-    """All that is to be written of one recording, or "error", the sentence why there is nothing.
+    """Everything to write of one recording, or {"error": the sentence why there is nothing}.
 
     A dict that `distributed.gather` takes.
     """
@@ -79,35 +76,32 @@ def _find(run, name, make_datasets, draw):
         _require_short(name, ".cas.npz" if draw == "cas" else ".json")
         streams = run.streams(make_datasets())
         dataset = streams[0].dataset
-        recording = dataset.annotations.recordings[name]
-        pictures = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
-        cas = list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None
+        duration_sec = dataset.duration_sec(name)
+        recording = dataclasses.replace(dataset.annotations.recordings[name], duration_sec=duration_sec)
+        frames = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
         return {
-            "recording": dataclasses.asdict(
-                dataclasses.replace(recording, duration_sec=dataset.duration_sec(name))
-            ),
+            "recording": dataclasses.asdict(recording),
+            "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
-            "cas": cas,
-            "key_frames": np.asarray(key_frames(pictures[0])) if pictures else None,
+            "key_frames": np.asarray(key_frames(frames[0])) if frames else None,
         }
     except DataError as error:
         return {"error": str(error)}
 
 
 def _require_short(name, suffix):
-    """Raises DataError for a recording's name that is too long for files. suffix: the longest of theirs."""
+    """Raises DataError for a recording's name that is too long for a file of it that ends in `suffix`."""
     size = len(os.fsencode(name))
-    most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # a file on its way is called so
+    most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # `files.replacing` writes to such a name first
     if size > most:
-        raise DataError(
-            f"The name of the recording {name} has {size} bytes; rename its file to at most {most} "
-            "before the ending."
-        )
+        problem = f"The name of the recording {name} has {size} bytes"
+        raise DataError(f"{problem}; rename its file to at most {most} before the ending.")
 
 
 def _write(run, folder, name, found):
-    """Writes and prints what `_find` has found."""
+    """Writes and prints what `_find` returns."""
     recording, detections, cas = Recording(**found["recording"]), found["detections"], found["cas"]
+    min_score = run.config.predict.min_score
     write_detections(folder / f"{name}.json", {name: detections})
     draw_timeline(
         folder / f"{name}.png",
@@ -116,17 +110,17 @@ def _write(run, folder, name, found):
         truths=recording if len(recording.labels) else None,
         duration_sec=recording.duration_sec,
         classes=run.classes,
-        min_score=run.config.predict.min_score,
+        min_score=min_score,
         key_frames=found["key_frames"],
         cas=cas,
     )
     if cas:
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
-    report.print_detections(name, detections, run.config.predict.min_score)
+    report.print_detections(name, detections, min_score)
     log.info("Written: %s.json, .png", folder / name)
 
 
-def key_frames(frames, count=12):
-    """`count` frames (count, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
-    return frames[[int((i + 0.5) * len(frames) / count) for i in range(count)]]
+def key_frames(frames):
+    """12 frames (12, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
+    return frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]]

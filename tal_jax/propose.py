@@ -1,6 +1,4 @@
-"""Proposals for two-stage systems: made by a trained run, or of actionness; and the first stage of a config
-that has none.
-"""
+"""Makes proposals for two-stage systems, of a trained run or of actionness, and trains first stages."""
 
 import json
 import logging
@@ -32,10 +30,10 @@ def propose(config, workdir, source=""):
 
     Args:
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
-      workdir: folder of a trained run, whose best candidates are the proposals: before suppression, but of
-        pgcn and tcanet, which suppress by themselves, the detections. With `config.evaluate.second_workdir`
-        those of two streams that are fused, with `config.propose.grouping` the groups of its class
-        activations.
+      workdir: folder of a trained run, whose best candidates before suppression are the proposals; P-GCN and
+        TCANet suppress by themselves, so theirs are the detections. `config.evaluate.second_workdir` adds a
+        second stream, whose outputs are fused with them. With `config.propose.grouping` the proposals are the
+        groups of the run's class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
         anyone's proposals, of which those that can be used are written. Then there need be no run.
 
@@ -47,27 +45,20 @@ def propose(config, workdir, source=""):
       DataError: a sentence for the user.
     """
     require_fields(config)
-    settings = config.propose
     sources = {"--input": source} | evaluate.files_read(config)
     require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
-        raise DataError(
-            f"--input={source} is not there; name a folder of actionness sequences, or proposals."
-        )
+        what_to_do = "name a folder of actionness sequences, or proposals"
+        raise DataError(f"--input={source} is not there; {what_to_do}.")
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)
         log.info("%s: %s", source, held)
         scored = {name: found[name] for name in found if name not in held.absent}
     else:
-        candidates, dataset = (
-            _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
-        )
-        annotations = dataset.annotations
-        found = proposals.from_candidates(
-            candidates, dataset.duration_sec, most=settings.most, nms_tiou=settings.nms_tiou
-        )
-        scored = found
+        made_of = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        scored = found = proposals_of_candidates(config, *made_of)
+        annotations = made_of[1].annotations
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
@@ -81,8 +72,20 @@ def propose(config, workdir, source=""):
         return None
 
 
+def proposals_of_candidates(config, candidates, dataset):
+    """{recording: Proposals}, as `config.propose` says, see `data.proposals.from_candidates`.
+
+    Args:
+      config: of the run that has found the candidates.
+      candidates: {recording: (segments_sec (M, 2), classes (M,) or None, scores (M,))}.
+      dataset: Dataset of the recordings.
+    """
+    settings = dict(most=config.propose.most, nms_tiou=config.propose.nms_tiou)
+    return proposals.from_candidates(candidates, dataset.duration_sec, **settings)
+
+
 def path_of(workdir):
-    """Where `propose` writes."""
+    """The file that `propose` writes."""
     return pathlib.Path(workdir) / "proposals.json"
 
 
@@ -91,18 +94,24 @@ def _settings_path(workdir):
 
 
 def first_stage_folder(workdir):
-    """Where the first stage of the run in a workdir is trained."""
+    """The folder of the first stage of the run in a workdir."""
     return pathlib.Path(workdir) / "first_stage"
 
 
+def first_stage_of(config):
+    """The config of the first stage, which computes on the devices of the second one."""
+    first = config.first_stage.copy_and_resolve_references()
+    first.parallel.update(config.parallel)
+    return first
+
+
 def with_first_stage(config, workdir, mode):
-    """Sets `config.proposals` to those of `config.first_stage`, where nothing else was said and they are
-    there.
+    """Sets `config.proposals` to those of `config.first_stage`, if they exist and no others are named.
 
     Args:
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
-      mode: 'train' trains the first stage, or goes on with it, where its proposals are not there yet; this,
+      mode: 'train' trains the first stage, or goes on with it, where it has made no proposals yet; this,
         'evaluate' and 'propose' make those anew that were made with other settings.
 
     Returns:
@@ -113,23 +122,23 @@ def with_first_stage(config, workdir, mode):
     """
     if config.get("proposals") != "" or "first_stage" not in config:
         return True
-    folder, first = first_stage_folder(workdir), config.first_stage.copy_and_resolve_references()
-    first.parallel.update(config.parallel)  # of the machine, not of the run
-    there = path_of(folder).exists()
-    if mode == "train" and there:
-        _, classes, frame_sec = trained_run(first, folder)
-        remember_run(first, classes, folder, frame_sec)
+    folder, first = first_stage_folder(workdir), first_stage_of(config)
+    path = path_of(folder)
+    if path.exists():
+        if mode == "train":
+            _, classes, frame_sec = trained_run(first, folder)
+            remember_run(first, classes, folder, frame_sec)
+        if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
+            log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
+            propose(first, folder)
     elif mode == "train":
         _require_second_stage(config)
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
         if train.train(first, folder) is None:
             return False
         propose(first, folder)
-    if there and mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
-        log.info("%s is of other settings than config.first_stage; making proposals anew.", path_of(folder))
-        propose(first, folder)
-    if path_of(folder).exists():
-        config.proposals = str(path_of(folder))
+    if path.exists():
+        config.proposals = str(path)
     return True
 
 
@@ -144,11 +153,11 @@ def _require_second_stage(config):
 
 def _made_with(config, workdir):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
-    path = _settings_path(workdir)
     try:
-        return path.exists() and read_json(path, "settings file") == proposal_settings(config) | {"input": ""}
-    except DataError:  # a damaged one does not say so
+        made_with = read_json(_settings_path(workdir), "settings file")
+    except DataError:  # the file is missing or damaged
         return False
+    return made_with == proposal_settings(config) | {"input": ""}
 
 
 def _candidates_of_run(config, workdir):
@@ -162,8 +171,7 @@ def _candidates_of_run(config, workdir):
 
 
 def candidates_of(detector, streams, names):
-    """What `from_candidates` makes proposals of, as `config.propose` says: candidates, or groups of class
-    activations.
+    """Candidates of recordings or, with `config.propose.grouping`, groups of their class activations.
 
     Args, Returns: as for `Detector.candidates`.
     """
@@ -174,8 +182,10 @@ def candidates_of(detector, streams, names):
 
 
 def _groups_of_activations(detector, stream, name):
-    """Groups of the largest class activation at each time; the class of one is that of the largest mean
-    activation in it.
+    """Groups of the largest class activation at each time; the class of a group has the largest mean in it.
+
+    Returns:
+      (segments_sec (M, 2), classes (M,), scores (M,)).
     """
     _, cas = detector.activation_sequences(stream, name)  # (T, K)
     segments, scores = temporal_actionness_grouping(actionness_of(cas))
@@ -184,8 +194,9 @@ def _groups_of_activations(detector, stream, name):
 
 
 def actionness_of(cas):
-    """The largest class activation at each time, (T, K) -> (T,) in [0, 1]: scaled over the recording if it
-    was not within.
+    """The largest class activation at each time, (T, K) -> (T,) in [0, 1].
+
+    It is scaled over the recording if a value lies outside.
     """
     highest = cas.max(axis=1).astype(np.float64)
     if highest.min() >= 0 and highest.max() <= 1:
@@ -194,23 +205,17 @@ def actionness_of(cas):
 
 
 def _groups_of_folder(config, folder):
-    """({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset) of sequences on the timeline of the
-    features.
+    """Groups of the sequences in a folder, each on the timeline of its recording's features.
+
+    Returns:
+      ({recording: (segments_sec (M, 2), None, scores (M,))}, Dataset).
     """
     data = config.data.copy_and_resolve_references()
-    # A value stands where a frame of the detector does, made of several samples or not, and is taken as it
-    # is.
+    # A value stands where a frame of the detector does, made of several samples or not, and is not changed.
     data.snippet_frames += (data.samples_per_frame - 1) * data.stride_frames
     data.stride_frames *= data.samples_per_frame
-    data.update(
-        input="features",
-        stream="",
-        num_channels=0,
-        samples_per_frame=1,
-        statistics_samples=0,
-        standardised=False,
-    )
-    data.allow_missing = True
+    data.update(input="features", stream="", num_channels=0, samples_per_frame=1)
+    data.update(statistics_samples=0, standardised=False, allow_missing=True)
     dataset = folder_dataset(dataset_annotations(config), folder, data)
     candidates = {}
     for name in dataset.annotations.recordings:
@@ -224,16 +229,11 @@ def _actionness(dataset, name, folder):
     sequence, where = dataset.read(name), f"{folder}: recording '{name}'"
     if sequence.shape[1] != 1:
         raise DataError(f"{where} has {sequence.shape[1]} channels; a sequence of actionness has one.")
-    problems = feature_problems(sequence, dataset.annotations.recordings[name], dataset.timeline(name))
-    if problems:
-        even = (
-            ""
-            if "NaN" in problems[0]
-            else " --config.data.stride_frames=0 spreads them evenly over the recording."
-        )
-        raise DataError(f"{where} {problems[0]}{even}")
-    if sequence.min() < 0 or sequence.max() > 1:
-        raise DataError(
-            f"{where} has actionness from {sequence.min():g} to {sequence.max():g}; it must be from 0 to 1."
-        )
+    recording, timeline = dataset.annotations.recordings[name], dataset.timeline(name)
+    for problem in feature_problems(sequence, recording, timeline):
+        hint = " --config.data.stride_frames=0 spreads them evenly over the recording."
+        raise DataError(f"{where} {problem}{'' if 'NaN' in problem else hint}")
+    low, high = sequence.min(), sequence.max()
+    if low < 0 or high > 1:
+        raise DataError(f"{where} has actionness from {low:g} to {high:g}; it must be from 0 to 1.")
     return sequence[:, 0]

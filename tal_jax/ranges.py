@@ -12,6 +12,7 @@ import re
 from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import OTHER_RECORDINGS, PROTOCOLS
 from tal_jax.evaluation.recordings import MISSING
+from tal_jax.readings import require_readings
 
 NAMES = "names"  # texts of any content, but not empty ones
 COLUMNS = "columns"  # such texts, or whole numbers from 1
@@ -26,6 +27,7 @@ NOT_EMPTY = (
 # The first pattern that fits counts. What one system alone restricts is in the CHOICES of its config.py.
 RANGES = {
     "seed": "[0, 2147483647]",
+    "readings": NAMES,
     "window.sampling": ("middle", "published", "linear"),
     "window.first_frame": (0, 1),
     "window.frames": "[0, 100000]",
@@ -54,13 +56,11 @@ RANGES = {
     "train.save_every_steps": "[1, 1000000000]",
     "train.evaluate_every_epochs": "[0, 1000000]",
     "stages.boundary_learning_rate": "(0, 1000]",
-    "stages.boundary_decay_steps": "[0, 1000000000]",
     "stages.*_epochs": "[0, 1000000]",
     "decode.*nms_tiou": "(0, 1]",
     "decode.nms_extra_sec": "[0, 1000000]",
     "decode.nms_sigma": "(0, 1000]",
     "decode.nms_floor": "[0, 1]",
-    "decode.nms_top_k": "[1, 10000000]",
     "decode.min_score": "[0, 1000000]",
     "decode.max_*": "[1, 10000000]",
     "decode.class_sharpness": "[0, 1000]",
@@ -76,8 +76,7 @@ RANGES = {
     "evaluate.batch_size": "[1, 100000]",
     "evaluate.tious": "(0, 1]",
     "evaluate.devkit_keep": "(0, 1]",
-    "evaluate.left_out": NAMES,
-    "extract.batch_size": "[1, 100000]",
+    "extract.weights": NAMES,
     "propose.most": "[1, 1000000]",
     "propose.nms_tiou": "(0, 1]",
     "predict.min_score": "[0, 1000000]",
@@ -94,9 +93,7 @@ RANGES = {
     "data.num_channels": "[0, 10000000]",
     "data.*_pixels": "[1, 10000]",
     "data.train_padding": "[0, 255]",
-    "curriculum.first_epoch": (0, 1),
     "curriculum.*alpha*": "[0, 1]",
-    "curriculum.auxiliary_weight": "[0, 1000000]",
     "loss.*_weight": "[0, 1000000]",
     "loss.focal_alpha": "[0, 1]",
     "loss.focal_gamma": "[0, 100]",
@@ -114,25 +111,28 @@ RANGES = {
     "pools.*": "[0, 100000]",
     "model.*dropout": "[0, 1)",
     "model.top_k_ratio": "(0, 1]",
+    "backbone.width": "(0, 100000]",
     "graph.contextual": "[0, 100000]",
     "graph.surrounding": "[0, 100000]",
     "model.erase_threshold": "[0, 1]",
     "model.anchors": "(0, 100000]",
     "model.distance_multipliers": "(0, 100000]",
-    "model.i3d_width": "(0, 100]",
     "model.encoders": "[0, 1000]",
     "model.local_heads": "[0, 100000]",
     "model.*": "[1, 100000]",
 }
 
 
-def require_fields(config, choices=None):
+def require_fields(config, choices=None, readings=None):
     """Raises DataError for the first field of a config whose value cannot be.
 
     Args:
       config: any config; its `first_stage` is a config of its own and is not looked at.
       choices: {field: its choices}, of one system; they go before RANGES.
+      readings: {name of an open point: its values}, of one system; None: they are not checked.
     """
+    if readings is not None:
+        require_readings(config, readings)
     for field, value in _leaves(config):
         allowed = (choices or {}).get(field) or allowed_of(field)
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:

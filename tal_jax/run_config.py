@@ -20,24 +20,29 @@ log = logging.getLogger(__name__)
 
 APPEAR_SEC = 10  # until a file of one process appears for all on a shared file system
 
-# Fields that a trained model cannot do without, and fields that may change while a run goes on.
-MODEL_FIELDS = (
-    "system", "window.frames", "window.normalise_by", "model", "graph", "curriculum.auxiliary", "curriculum.auxiliary_features",
-    "data.input", "data.frame_pixels", "data.crop_pixels",
-    "data.samples_per_frame", "data.statistics_samples", "data.standardised", "data.num_channels", "data.csv_columns",
-    "data.stream", "data.class_agnostic", "window.snippets", "window.sampling", "oic", "loss.iou_thresholds",
-)  # fmt: skip
-# those of the model that say how a file is read: what is asked for goes first
-FILE_FIELDS = ("data.csv_columns",)
+# Fields that are as the command says, whatever a run was trained with. All others come back with the run.
 FREE_FIELDS = (
-    "data.features", "data.frames", "decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "window.test_stride_frames",
-    "train.log_every_steps", "train.save_every_steps",
-)  # fmt: skip
-# Those of these on which the proposals of a run depend: of a first stage they are not free, its second stage
-# learns from them.
+    *("decode", "localize", "evaluate", "extract", "predict", "propose", "parallel"),
+    *("data.features", "data.frames", "window.test_stride_frames"),
+    *("train.log_every_steps", "train.save_every_steps"),
+)
+PATHS = ("data.annotations", "data.features", "data.frames")  # they come back where they still exist
+# Fields that say which recordings to read, each with the value that says nothing: those of training come
+# back.
+UNSET = {
+    **dict.fromkeys(PATHS, ""),
+    **{"data.file_prefix": "", "data.csv_columns": [], "data.csv_time_column": "", "data.csv_skip_lines": -1},
+    **{"data.fps": 0.0, "data.stride_frames": 1, "data.snippet_frames": 1},
+    **{"data.left_out": [], "data.allow_missing": False, "data.test_subset": "test"},
+}
+# Fields of a data set: on another one than that of training, they are as the command says.
+DATASET_FIELDS = ("data.name", "data.ignored_labels", "data.train_subset", "data.clips_subset", *UNSET)
+# Free fields on which the proposals of a run depend. A second stage learns from these; in its first stage
+# they stay.
 PROPOSAL_FIELDS = (
-    "decode", "localize", "propose", "window.test_stride_frames", "evaluate.checkpoint", "evaluate.second_workdir",
-)  # fmt: skip
+    *("decode", "localize", "propose", "window.test_stride_frames"),
+    *("evaluate.checkpoint", "evaluate.second_workdir"),
+)
 
 
 def remember_run(config, classes, workdir, frame_sec=None):
@@ -69,87 +74,104 @@ def remember_run(config, classes, workdir, frame_sec=None):
         time.sleep(1)
     raise DataError(
         f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be "
-        f"on a file system "
-        "that all processes share."
+        f"on a "
+        f"file system that all processes share."
     )
 
 
 def _write_run(path, new):
-    """Writes config.json. Raises DataError if it would be of another run than the checkpoints beside it, or
-    these are gone.
-    """
-    latest = path.parent / "checkpoints" / "latest"
+    """Writes config.json. Raises DataError if the checkpoints beside it are gone, or of another run."""
+    folder, latest = path.parent, path.parent / "checkpoints" / "latest"
     if path.exists() and not latest.exists():
         raise DataError(
-            f"{path.parent} holds a run, but its folder {latest.relative_to(path.parent)} is gone. Put it "
-            f"back to go on, or "
-            "choose another --workdir to begin again."
+            f"{folder} holds a run, but its folder {latest.relative_to(folder)} is gone. Put it back to go "
+            f"on, or "
+            f"choose another --workdir to begin again."
         )
-    if Checkpoints.exist(path.parent):
+    if Checkpoints.exist(folder):
         old = _read_run(path)
-        _require_same(path, "classes", old["classes"], new["classes"])
-        _require_same(path, "config", *(_lasting(run["config"]) for run in (old, new)))
+        if old["classes"] != new["classes"]:
+            found = f"the classes were {', '.join(old['classes'])}, are now {', '.join(new['classes'])}"
+            raise DataError(
+                f"{folder} holds a run with another config: {found:.1000}. Choose another --workdir."
+            )
+        _require_same(path, *(_lasting(run["config"]) for run in (old, new)))
     latest.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(new, indent=1))
 
 
+def _require_same(path, old, new):
+    """Raises DataError with what differs between the fields of the run in a workdir and those that are asked
+    for.
+    """
+    # Another system, or other inputs, have other fields in any version.
+    other = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]
+    other = [key for key in other if key == "system" or old.keys() != new.keys()]
+    if not other:
+        _require_same_version(path, old, new, "Go on with that version")
+    differing = other or [key for key in sorted(new) if old[key] != new[key]]
+    if differing:
+        found = "; ".join(f"config.{key} was {old.get(key)}, is now {new[key]}" for key in differing)
+        raise DataError(
+            f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir."
+        )
+
+
+def _require_same_version(path, old, new, what_to_do):
+    """Raises DataError if the config in a file has other fields than the one that is asked for."""
+    for verb, fields in (("has", old.keys() - new.keys()), ("lacks", new.keys() - old.keys())):
+        if fields:
+            raise DataError(
+                f"{path} is of another version of tal_jax: it {verb} config.{min(fields):.100}. "
+                f"{what_to_do}, or "
+                f"choose another --workdir."
+            )
+
+
 def proposal_settings(config):
     """{"propose.most": 300, …}: the fields of a config on which the proposals of its run depend."""
-    return _only(json.loads(config.to_json()), PROPOSAL_FIELDS)
+    return _only(_flat(json.loads(config.to_json())), PROPOSAL_FIELDS)
 
 
 def trained_run(config, workdir):
-    """The config to use the run in the workdir with, the run's class names in index order, and `frame_sec` of
-    `remember_run`.
+    """The config to use the run in a workdir with, its class names in index order, and its `frame_sec`.
 
-    The fields that make the model (MODEL_FIELDS) are those it was trained with, whatever `config` says, but
-    for FILE_FIELDS that `config` sets; the others are those of `config`.
+    Its fields are those of training. As `config` says are: FREE_FIELDS, the proposals and the first stage,
+    the recordings where `config` sets them (UNSET), and on another data set all DATASET_FIELDS.
 
     Raises:
-      DataError: there is no run.
+      DataError: there is no run, its config.json is damaged, or it is of another system, input or version.
     """
     path, run = pathlib.Path(workdir) / "config.json", _run_in(workdir)
     config = config.copy_and_resolve_references()
-    trained, asked = (_only(c, MODEL_FIELDS) for c in (run["config"], json.loads(config.to_json())))
-    trained |= {field: asked[field] for field in FILE_FIELDS if field in trained and asked.get(field)}
-    differing = [field for field in trained if trained[field] != asked.get(field)]
+    asked, trained = _flat(json.loads(config.to_json())), _flat(run["config"])
+    system, stream = trained["system"], trained.get("data.input", asked["data.input"])
+    hint = f"name it after the config file: --config=….py:{system:.60}"
+    if system != asked["system"]:
+        raise DataError(f"{workdir} holds a run of {system:.60}; {hint}.")
+    said = [field for field, unset in UNSET.items() if asked.get(field, unset) != unset]
+    said += [field for field in PATHS if not os.path.exists(trained.get(field, ""))]
+    if trained.get("data.name") != asked["data.name"]:
+        said = DATASET_FIELDS
+    free = [field for field in FREE_FIELDS if field not in UNSET]
+    old, new = (_without(fields, (*free, *said, "proposals", "first_stage")) for fields in (trained, asked))
+    if stream != asked["data.input"] and old.keys() != new.keys():
+        raise DataError(
+            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; "
+            f"{hint},input={stream!s:.60}."
+        )
+    _require_same_version(path, old, new, "Use the version that wrote it")
+    old["readings"] = _of_training(trained["readings"]) + _of_decoding(asked["readings"])
+    differing = {field: value for field, value in old.items() if value != new[field]}
     if differing:
-        log.info(
-            "As the run in %s was trained: %s.",
-            workdir,
-            ", ".join(f"config.{f}={trained[f]}" for f in differing),
-        )
-    systems = {"dw_afsd": "afsd", "pgcn_dw": "pgcn"}
-    if systems.get(trained["system"], trained["system"]) != systems.get(asked["system"], asked["system"]):
-        raise DataError(
-            f"{workdir} holds a run of {trained['system']:.60}; name it after the config file: "
-            f"--config=….py:{trained['system']:.60}."
-        )
-    stream = trained.get("data.input", asked["data.input"])
-    if stream != asked["data.input"] and trained.keys() != asked.keys():
-        raise DataError(
-            f"{workdir} holds a run that was trained with data.input={stream!s:.60}; name it after the "
-            f"config "
-            f"file: --config=….py:{trained['system']:.60},input={stream!s:.60}."
-        )
-    for verb, fields in (
-        ("it has", trained.keys() - asked.keys()),
-        ("it lacks", asked.keys() - trained.keys()),
-    ):
-        if fields:
-            raise DataError(
-                f"{path} is of another version of tal_jax: {verb} config.{min(fields):.100}. Use the version "
-                f"that "
-                "wrote it, or choose another --workdir."
-            )
+        changes = ", ".join(f"config.{field}={value}" for field, value in differing.items())
+        log.info("As the run in %s was trained: %s.", workdir, changes)
     try:
-        config.update_from_flattened_dict({field: trained[field] for field in differing})
+        config.update_from_flattened_dict(differing)
         require_fields(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another --workdir."
-        ) from error
+        raise _damaged(path, error) from error
     return config, tuple(run["classes"]), run["frame_sec"]
 
 
@@ -162,10 +184,13 @@ def stored_config(workdir):
     try:
         return ml_collections.ConfigDict(_with_tuples(_run_in(workdir)["config"]))
     except (TypeError, ValueError) as error:
-        path = pathlib.Path(workdir) / "config.json"
-        raise DataError(
-            f"{path} is damaged: {_first_line(error):.300} Put back the file, or choose another run."
-        ) from error
+        raise _damaged(pathlib.Path(workdir) / "config.json", error) from error
+
+
+def _damaged(path, error):
+    """The DataError for a config.json whose fields raise an error."""
+    line = str(error.args[0] if error.args else error).partition("\n")[0].removesuffix(".")
+    return DataError(f"{path} is damaged: {line:.300}. Put back the file, or choose another --workdir.")
 
 
 def _with_tuples(value):
@@ -176,7 +201,9 @@ def _with_tuples(value):
 
 
 def _run_in(workdir):
-    """What `_read_run` returns of a workdir. Raises DataError if it holds no run."""
+    """{"classes", "frame_sec", "config"} of the run in a workdir. Raises DataError if it holds none, or
+    damaged.
+    """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise DataError(
@@ -208,14 +235,8 @@ def _read_run(path):
     elif frame_sec is not None and not (isinstance(frame_sec, int | float) and 0 < frame_sec < math.inf):
         problem = f"its frame_sec must be a number of seconds, and is {frame_sec!r:.60}"
     if problem:
-        raise DataError(f"{path} is damaged: {problem}. Put back the file, or choose another --workdir.")
+        raise _damaged(path, ValueError(problem))
     return {"classes": classes, "frame_sec": frame_sec, "config": config}
-
-
-def _first_line(error):
-    """The first line of an error's text, as a sentence."""
-    line = str(error.args[0] if error.args else error).partition("\n")[0]
-    return line if line.endswith(".") else f"{line}."
 
 
 def _flat(config, prefix=""):
@@ -226,55 +247,39 @@ def _flat(config, prefix=""):
     return flat
 
 
-def _only(config, fields):
-    return {
-        key: value
-        for key, value in _flat(config).items()
-        if key.startswith(tuple(f"{f}." for f in fields)) or key in fields
-    }
+def _only(flat, fields):
+    """The part of a flat config that some fields, or sections, name."""
+    sections = tuple(f"{field}." for field in fields)
+    return {key: value for key, value in flat.items() if key in fields or key.startswith(sections)}
 
 
-def _without(config, fields):
-    chosen = _only(config, fields)
-    return {key: value for key, value in _flat(config).items() if key not in chosen}
+def _without(flat, fields):
+    """A flat config without some fields and sections."""
+    named = _only(flat, fields)
+    return {key: value for key, value in flat.items() if key not in named}
 
 
 def _lasting(config):
     """The fields that may not change while a run goes on: all but FREE_FIELDS, of its first stage too."""
-    first = config.get("first_stage", {})
+    first = _flat(config.get("first_stage", {}))
     below = _without(first, FREE_FIELDS) | _only(first, PROPOSAL_FIELDS)
-    return _without(config, (*FREE_FIELDS, "first_stage")) | {
-        f"first_stage.{key}": value for key, value in below.items()
-    }
+    lasting = _without(_flat(config), (*FREE_FIELDS, "first_stage"))
+    lasting["readings"] = _of_training(lasting.get("readings", []))
+    return lasting | {f"first_stage.{key}": value for key, value in below.items()}
+
+
+def _of_training(readings):
+    """The entries of `config.readings` that matter in training; the others are free."""
+    return [entry for entry in readings if entry not in _of_decoding(readings)]
+
+
+def _of_decoding(readings):
+    return [entry for entry in readings if entry.startswith("decode.")]
 
 
 def _from_workdir(workdir, path):
-    """A path within the workdir as seen from there, so that the workdir may be moved and spelt in any way;
-    others as they are.
+    """A path within the workdir as seen from there, so that the workdir may be moved; any other path as it
+    is.
     """
     absolute, folder = pathlib.Path(path).resolve(), pathlib.Path(workdir).resolve()
     return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else path
-
-
-def _require_same(path, what, old, new):
-    """Raises DataError with what differs between the run in a workdir and the one asked for."""
-    if old == new:
-        return
-    if isinstance(new, dict):
-        # Another system, or other inputs, have other fields in any version.
-        other = [key for key in ("system", "data.input") if old.get(key) != new.get(key)]
-        other = [key for key in other if key == "system" or old.keys() != new.keys()]
-        for verb, fields in (("it has", old.keys() - new.keys()), ("it lacks", new.keys() - old.keys())):
-            if fields and not other:
-                raise DataError(
-                    f"{path} is of another version of tal_jax: {verb} {what}.{min(fields):.100}. Go on with "
-                    f"that version, or choose "
-                    "another --workdir."
-                )
-        keys = other or [key for key in sorted(new) if old.get(key) != new[key]]
-        found = "; ".join(f"{what}.{key} was {old.get(key)}, is now {new[key]}" for key in keys)
-    else:
-        found = f"the {what} were {', '.join(old)}, are now {', '.join(new)}"
-    raise DataError(
-        f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir."
-    )

@@ -1,4 +1,4 @@
-"""A trained run that detects in recordings: what `tal_jax.load_run` gives, and what `--mode=predict` uses."""
+"""A trained run that detects in recordings, for `tal_jax.load_run` and `--mode=predict`."""
 
 import dataclasses
 import functools
@@ -11,10 +11,10 @@ import pathlib
 import numpy as np
 
 from tal_jax import evaluate, propose
-from tal_jax.config import is_two_stage
 from tal_jax.data import proposals, recording_scores
 from tal_jax.data.names import match_names
 from tal_jax.data.proposal_files import read_blocks
+from tal_jax.data.recording_scores import best_classes, label_recordings
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.inputs import Timing, input_datasets, known_recordings
@@ -30,11 +30,12 @@ class TrainedRun:
     Attributes:
       config: of the run (a ConfigDict); of two, of the first.
       classes: names in index order, a tuple.
+      detector: the Detector of the networks, compiled at its first call; None before `prepare`.
     """
 
     def __init__(self, runs):
-        """runs: see `evaluate.find_runs`. Nothing else is read before `prepare`, or before it is needed."""
-        self._runs = runs
+        """runs: see `evaluate.find_runs`. Nothing else is read before `prepare`."""
+        self._runs, self.detector = runs, None
         self.config, self.classes = runs[0].config, runs[0].classes
 
     @classmethod
@@ -42,19 +43,17 @@ class TrainedRun:
         """See `tal_jax.load_run`."""
         config = stored_config(folder)
         if config.system not in SYSTEMS:
-            raise DataError(
-                f"{folder} holds a run of the system '{config.system:.60}', not one of {', '.join(SYSTEMS)}."
-            )
+            known = ", ".join(SYSTEMS)
+            raise DataError(f"{folder} holds a run of the system '{config.system:.60}', not one of {known}.")
         try:
             require_valid(config, training=False)
             _find_files(config, folder)
             return cls(evaluate.find_runs(config, folder)).prepare()
         except (AttributeError, KeyError, TypeError) as error:  # the config lacks a field, or has a wrong one
             first_line = str(error).partition("\n")[0].strip("\"' .")
-            raise DataError(
-                f"{pathlib.Path(folder) / 'config.json'} is damaged, or of another version of tal_jax: "
-                f"{first_line:.300}. Put back the file, or use the version that wrote it."
-            ) from error
+            what = f"{pathlib.Path(folder) / 'config.json'} is damaged, or of another version of tal_jax"
+            what_to_do = "Put back the file, or use the version that wrote it"
+            raise DataError(f"{what}: {first_line:.300}. {what_to_do}.") from error
 
     def detect(self, source, *, fps=None, duration_sec=None):
         """Finds actions in one recording: what `--mode=predict` writes of it.
@@ -81,7 +80,11 @@ class TrainedRun:
             if value is not None and not (isinstance(value, numbers.Real) and 0 < value < math.inf):
                 raise DataError(f"{field} is {value}; it must be a number above 0.")
         if not isinstance(source, (str, os.PathLike)):
-            source = _as_array(source)
+            try:
+                source = np.asarray(source)
+            except (TypeError, ValueError) as error:  # nested lists of several lengths and the like
+                what = "The source is neither a path nor an array"
+                raise DataError(f"{what}; it must be real numbers (T, C).") from error
         elif pathlib.Path(source).is_dir():  # "" too
             raise DataError(f"'{source}' is a folder; name one file.")
         try:
@@ -91,29 +94,19 @@ class TrainedRun:
             raise DataError(str(error).removeprefix("--input=")) from error
 
     def prepare(self):
-        """Builds the networks and reads their checkpoints at once, not when they are needed. Returns itself.
+        """Builds the networks and reads their checkpoints and the file of class scores. Returns itself.
 
         Raises:
           DataError: a checkpoint is missing or damaged, or the file of class scores cannot be read.
         """
-        _ = self.detector, self._label, self._variables
+        self.detector = Detector([run.config for run in self._runs], len(self.classes))
+        scores = self.config.evaluate.recording_scores
+        self._best = best_classes(scores) if scores else None
+        self._variables = [evaluate.load_variables(run.config, run.workdir) for run in self._runs]
         return self
 
-    @functools.cached_property
-    def detector(self):
-        """The Detector of the networks, compiled at its first call."""
-        return Detector([run.config for run in self._runs], len(self.classes))
-
-    @functools.cached_property
-    def _label(self):
-        return evaluate.labelling(self.config)
-
-    @functools.cached_property
-    def _variables(self):
-        return evaluate.load_all_variables(self._runs)
-
     def inputs(self, source, timing=Timing()):
-        """What a source names: dict recording name -> function that makes a Dataset for each stream.
+        """Finds what a source names: dict recording name -> function that makes a Dataset for each stream.
 
         A system that starts from proposals gets those of its first stage, run on the same source, or of
         `config.proposals`.
@@ -123,115 +116,79 @@ class TrainedRun:
           timing: Timing of the source.
 
         Raises:
-          DataError: see `input_datasets`. The first stage cannot see the source, or the proposals or the
-          scores of recordings cannot
-            be read. The functions raise it for a recording that is not annotated and has no proposals.
+          DataError: see `input_datasets`; the first stage cannot see the source; the proposals or the class
+            scores cannot be read. The functions raise it for a recording without annotation and proposals.
         """
         of_runs = [input_datasets(run.config, source, run.classes, timing) for run in self._runs]
-        if not (
-            is_two_stage(self.config) and self.config.proposals
-        ):  # without any the system says what it needs
-            return {name: functools.partial(_make_all, of_runs, name) for name in of_runs[0]}
-        scores = recording_scores(self.config, self.classes)
-        find = self._of_first_stage(source, timing) if self._first_stage else self._of_file()
+        two_stage = self.config.get("proposals")  # a system that lacks its proposals says so
+        scores = recording_scores(self.config, self.classes) if two_stage else None
+        first = self._first_stage if two_stage else None
+        of_first = first.inputs(source, timing) if first else None
 
         def make(name):
-            datasets = _make_all(of_runs, name)
-            found = find(name, datasets[0].annotations)
-            return [
-                dataclasses.replace(dataset, proposals=found, recording_scores=scores) for dataset in datasets
-            ]
+            datasets = [inputs[name]() for inputs in of_runs]
+            if not two_stage:
+                return datasets
+            found = self._made(name, of_first[name]()) if first else self._read(name, datasets[0].annotations)
+            return [dataclasses.replace(data, proposals=found, recording_scores=scores) for data in datasets]
 
         return {name: functools.partial(make, name) for name in of_runs[0]}
 
     def streams(self, datasets):
-        """A `detect.Stream` of each network. datasets: one for each, as the functions of `inputs` give."""
+        """A `detect.Stream` of each network. datasets: what a function of `inputs` returns."""
         return evaluate.make_streams(self._runs, self._variables, datasets)
 
     def detections(self, streams, name):
         """The detections of the recording `name`, as `detect` returns them. streams: see `streams`."""
-        return self._label(streams[0].dataset, self.detector.detect(streams, [name]))[name]
+        results = self.detector.detect(streams, [name])
+        if self._best is not None and streams[0].dataset.recording_scores is None:
+            results = label_recordings(results, self._best)
+        return results[name]
 
     @functools.cached_property
     def _first_stage(self):
-        """The TrainedRun that makes the proposals; None if they are of a file."""
+        """The TrainedRun that makes the proposals; None if they are those of a file."""
         folder = propose.first_stage_folder(self._runs[0].workdir)
         if self.config.proposals != str(propose.path_of(folder)):
             return None
-        first = self.config.first_stage.copy_and_resolve_references()
-        first.parallel.update(self.config.parallel)
-        return TrainedRun(evaluate.find_runs(first, folder)).prepare()
+        return TrainedRun(evaluate.find_runs(propose.first_stage_of(self.config), folder)).prepare()
 
-    def _of_first_stage(self, source, timing):
-        """Function (recording name, annotations) -> {name: Proposals}, labels in the classes of this run."""
-        first, settings = self._first_stage, self.config.first_stage.propose
-        inputs = first.inputs(source, timing)
-        index = np.array(
-            [self.classes.index(name) if name in self.classes else -1 for name in first.classes], np.int32
-        )
+    def _made(self, name, datasets):
+        """{name: Proposals} of a recording by the first stage, labels in the classes of this run.
 
-        def find(name, _):
-            streams = first.streams(inputs[name]())
-            candidates, duration_sec = (
-                propose.candidates_of(first.detector, streams, [name]),
-                streams[0].dataset.duration_sec,
-            )
-            found = proposals.from_candidates(
-                candidates, duration_sec, most=settings.most, nms_tiou=settings.nms_tiou
-            )
-            return {name: dataclasses.replace(found[name], labels=index[found[name].labels])}
-
-        return find
+        datasets: of the first stage's streams.
+        """
+        first, streams = self._first_stage, self._first_stage.streams(datasets)
+        candidates = propose.candidates_of(first.detector, streams, [name])
+        found = propose.proposals_of_candidates(self.config.first_stage, candidates, streams[0].dataset)[name]
+        index = [self.classes.index(label) if label in self.classes else -1 for label in first.classes]
+        return {name: dataclasses.replace(found, labels=np.array(index, np.int32)[found.labels])}
 
     @functools.cached_property
     def _blocks(self):
         """(blocks, recordings by name) of the file `config.proposals` and of the annotations, read once."""
         return read_blocks(self.config.proposals), known_recordings(self.config, self.classes)
 
-    def _of_file(self):
-        """Function as `_of_first_stage`'s, for the file `config.proposals`.
-
-        As in an evaluation, an annotated recording may have none there.
-        """
+    def _read(self, name, annotations):
+        """{name: Proposals} of a recording, read from `config.proposals`, which may lack an annotated one."""
         blocks, known = self._blocks
-
-        def find(name, annotations):
-            called = match_names([block.name for block in blocks], known | annotations.recordings)
-            own = [block for block in blocks if called[block.name] == name]
-            if not own and name not in known:
-                raise DataError(f"{self.config.proposals} has no proposals of '{name}'.")
-            return proposals.match_blocks(self.config.proposals, own, annotations)[0]
-
-        return find
-
-
-def _make_all(of_runs, name):
-    """The Dataset of a recording for each run. of_runs: of each, as `input_datasets` returns them."""
-    return [inputs[name]() for inputs in of_runs]
-
-
-def _as_array(source):
-    """What is no path as an array. Raises DataError for nested lists of several lengths and the like."""
-    try:
-        return np.asarray(source)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            "The source is neither a path nor an array; it must be real numbers (T, C)."
-        ) from error
+        called = match_names([block.name for block in blocks], known | annotations.recordings)
+        own = [block for block in blocks if called[block.name] == name]
+        if not own and name not in known:
+            raise DataError(f"{self.config.proposals} has no proposals of '{name}'.")
+        return proposals.match_blocks(self.config.proposals, own, annotations)[0]
 
 
 def _find_files(config, folder):
-    """Sets the paths of files that a config names otherwise than where they are for this process.
+    """Sets the paths of files that a config names to where this process sees them.
 
-    Proposals in the run's folder are named as seen from there. Annotations are not needed to detect, and may
-    be left behind.
+    config.json names proposals in the run's folder as seen from there. Annotations may be gone: they are not
+    needed to detect.
     """
     if config.get("proposals") and (inside := pathlib.Path(folder) / config.proposals).exists():
         config.proposals = str(inside)
     for data in (part.data for part in (config, config.get("first_stage")) if part):
         if data.annotations and not pathlib.Path(data.annotations).exists():
-            log.warning(
-                "The annotations of the run, %s, are not there; no recording counts as annotated.",
-                data.annotations,
-            )
+            gone = "The annotations of the run, %s, are not there; no recording counts as annotated."
+            log.warning(gone, data.annotations)
             data.annotations = ""

@@ -509,11 +509,6 @@ def test_a_number_of_frames_that_the_features_contradict(check, database, stride
             "none.npz",
             "config.train.backbone_weights names none.npz, which does not exist",
         ),
-        (
-            "evaluate.left_out",
-            ("nobody",),
-            "left_out names 'nobody', which is not a recording of subset 'test'",
-        ),
         ("evaluate.recording_scores", "none.json", "Cannot read the recording scores file none.json"),
     ],
 )

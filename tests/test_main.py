@@ -406,7 +406,7 @@ def test_thumos_from_features_to_scores(tmp_path):
         "data.allow_missing": True,
         "train.epochs": 2,
     }
-    fields |= {"model.channels": 32, "model.groups": 4, "model.backbone_width": 8, "parallel.max_devices": 1}
+    fields |= {"model.channels": 32, "model.groups": 4, "backbone.width": 8, "parallel.max_devices": 1}
     arguments = ["--config=configs/thumos.py:afsd,input=features", f"--workdir={tmp_path / 'run'}"]
     arguments += [f"--config.{name}={value}" for name, value in fields.items()]
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 from tal_jax import evaluate, inputs, predict, report, train, trained_run
 from tal_jax.data import in_classes, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import common_frame_sec
+from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.sets import shapes
 from tal_jax.data.video import store_video
 from tal_jax.detect import Stream
@@ -24,11 +24,11 @@ from tests.data.test_video_time import FILES, found
 
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
-    """(config, workdir) of a trained toy, which knows its classes."""
+    """(config, workdir) of a trained toy, which knows its classes; its network is not the one of the config."""
     workdir = tmp_path_factory.mktemp("run")
-    config = tiny("toy", epochs=40)
-    config.predict.min_score = 0.5
-    assert train.train(config, workdir)["map"]["0.3"] > 50
+    config, trained = tiny("toy"), tiny("toy", epochs=40)
+    config.predict.min_score, trained.toy.channels = 0.5, 12
+    assert train.train(trained, workdir)["map"]["0.3"] > 50
     return config, workdir
 
 
@@ -141,7 +141,7 @@ def test_shorter_than_a_window(detections_of, tmp_path):
 
 def test_hours_are_read_window_by_window(run, tmp_path):
     config, workdir = run
-    config = config.copy_and_resolve_references()
+    config = evaluate.find_runs(config, workdir)[0].config
     config.window.test_stride_frames = 32
     config.decode.min_score = 0.5  # what is kept grows with the recording, so keep little
     hours = np.lib.format.open_memmap(tmp_path / "hours.npy", "w+", np.float32, (3 * 3600 * 10, 3))
@@ -193,18 +193,25 @@ def test_features_that_do_not_fit(run, tmp_path, num_channels, features, message
         predict.predict(config, tmp_path / "run", str(tmp_path / "new.npy"))
 
 
+def without_fps(run, workdir):
+    """Copies a run to a workdir, as if the annotations alone had said its rate. Returns its config."""
+    config, trained = run[0].copy_and_resolve_references(), run[1]
+    shutil.copytree(trained, workdir)
+    stored = json.loads((workdir / "config.json").read_text())
+    stored["config"]["data"]["fps"] = config.data.fps = 0.0
+    (workdir / "config.json").write_text(json.dumps(stored))
+    return config
+
+
 def test_a_recording_at_half_the_rate_is_refused(run, tmp_path):
     """The run has learnt from 10 frames a second; its training recordings may differ by a little."""
-    config, workdir = run
-    shutil.copytree(workdir, tmp_path / "run")
-    frame_sec = json.loads((workdir / "config.json").read_text())["frame_sec"]
+    config = without_fps(run, tmp_path / "run")
+    frame_sec = json.loads((tmp_path / "run" / "config.json").read_text())["frame_sec"]
     assert frame_sec == pytest.approx(0.1)
     features = signal(200, ACTIONS, seed=9)
     for name, step_sec in (("near", 0.11), ("slow", 0.2)):
         lines = [f"{i * step_sec:.4f},{','.join(map(str, row))}" for i, row in enumerate(features)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["time,x,y,z", *lines]))
-    config = config.copy_and_resolve_references()
-    config.data.fps = 0.0
     predict.predict(config, tmp_path / "run", str(tmp_path / "near.csv"))
     with pytest.raises(
         DataError, match="A frame of the recording 'slow' lasts 0.2 s, but 0.1 s .* resample it to 2 times"
@@ -228,10 +235,8 @@ def test_recordings_at_several_rates_have_no_common_one(tiny):
 
 
 def test_what_cannot_be_known(run, tiny_data, tmp_path):
-    config, workdir = run
-    config = config.copy_and_resolve_references()
+    config, workdir = without_fps(run, tmp_path / "run"), tmp_path / "run"
     np.save(tmp_path / "new.npy", np.ones((200, 3)))
-    config.data.fps = 0.0
     with pytest.raises(DataError, match="Recording 'new' has neither 'fps' nor 'duration'"):
         predict.predict(config, workdir, str(tmp_path / "new.npy"))
     config.data.update(fps=10.0, features=str(tmp_path), allow_missing=True)

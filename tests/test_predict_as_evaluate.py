@@ -97,7 +97,7 @@ def test_two_streams(folder, tmp_path, system, fusion, two_levels):
         config = config_of(folder, system, stream)
         saved_run(config, tmp_path / stream)
     if fusion:
-        config.decode.fusion = fusion
+        config.readings = (f"decode.fusion={fusion}",)
     alone = assert_found_as_evaluated(config, tmp_path / "flow", ())
     config.evaluate.second_workdir = str(tmp_path / "rgb")
     fused = assert_found_as_evaluated(config, tmp_path / "flow", ("sunday", folder / "rgb" / "v_sunday.npy"))

@@ -11,11 +11,11 @@ import pytest
 from tal_jax import evaluate, propose, report, train
 from tal_jax.data import load_dataset, proposals
 from tal_jax.data.annotations import load_annotations
-from tal_jax.data.features import Timeline
 from tal_jax.data.proposals import read_proposals
+from tal_jax.data.timeline import Timeline
 from tal_jax.detect import Detector
 from tal_jax.errors import DataError
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems import SYSTEMS
@@ -135,7 +135,7 @@ def test_the_proposals_of_afsd_are_read_as_they_were_made(tiny, tmp_path, monkey
     assert held.rows == held.kept and not held.without_proposals
     for found in read.values():
         assert 10 < len(found.scores) <= 50 and {*found.labels} <= {0, 1}
-        assert np.triu(tiou_matrix(found.segments_sec, found.segments_sec), 1).max() < 0.95
+        assert np.triu(tiou(found.segments_sec[:, None], found.segments_sec), 1).max() < 0.95
     report.print_proposals(scores, tmp_path / "proposals.json")
     table = capsys.readouterr().out
     assert "AR@" in table and f"Written: {tmp_path}" in table
@@ -282,7 +282,7 @@ def test_groups_of_actionness(tiny, tmp_path, fields, per_second, proposed, capl
     assert held.without_proposals == ("tuesday",)
     assert_same({name: found for name, found in read.items() if name != "tuesday"}, *proposed)
     truths = annotations.recordings["monday"].segments_sec
-    exact = tiou_matrix(truths, read["monday"].segments_sec).max(axis=1)
+    exact = tiou(truths[:, None], read["monday"].segments_sec).max(axis=1)
     assert (exact > 1 - 0.35 * 2 / per_second).all()  # a sequence knows its times to half a step on each side
     np.testing.assert_allclose(read["monday"].scores[0], 0.8, rtol=1e-6)
     # of what joins all actions
@@ -316,7 +316,7 @@ def test_test_recordings_without_proposals_are_missed_unless_they_are_left_out(t
     if form == "list":  # a recording with an empty list is not missing
         source.write_text(json.dumps({"results": {"monday": rows, "tuesday": []}}))
         assert propose.propose(config, tmp_path / "out", str(source))["recall"]["0.5"] == 50
-    config.evaluate.update(missing="missed", left_out=("tuesday",))
+    config.evaluate.missing, config.data.left_out = "missed", ("tuesday",)
     assert propose.propose(config, tmp_path / "out", str(source)) == scores
     config.evaluate.missing = "forgotten"
     with pytest.raises(

@@ -9,6 +9,7 @@ from configs.sbhar import get_config as sbhar_config
 from tal_jax.config import ListParser
 from tal_jax.errors import DataError
 from tal_jax.ranges import COLUMNS, NAMES, RANGES, _ends, _leaves, allowed_of, require_fields
+from tal_jax.readings import reading
 from tal_jax.systems import SYSTEMS, require_valid
 from tests.test_configs import VARIANTS, get_config
 
@@ -78,7 +79,7 @@ def test_every_interval_can_be_read():
             (12,),
             "config.data.left_out has 12; it must be names. Put those that look like numbers into quotes",
         ),
-        ("evaluate.left_out", ("",), "config.evaluate.left_out has ''; it must be names."),
+        ("data.left_out", ("",), "config.data.left_out has ''; it must be names."),
         ("evaluate.other_recordings", "kept", "is 'kept'; it must be one of ignored, false positives."),
         (
             "evaluate.tious",
@@ -150,3 +151,28 @@ def test_a_field_may_be_a_reference_to_another():
     config.seed = config.train.get_ref("epochs") * -1
     with pytest.raises(DataError, match="config.seed is -3"):
         require_fields(config)
+
+
+def test_open_points_are_read_by_name():
+    config, points = sbhar_config(), {"score": ("tiou", "quality"), "first": (0, 1), "detach": (True, False)}
+    assert [reading(config, points, name) for name in points] == ["tiou", 0, True]
+    config.readings = ("score=quality", "detach=False")
+    require_fields(config, readings=points)
+    assert [reading(config, points, name) for name in points] == ["quality", 0, False]
+
+
+@pytest.mark.parametrize(
+    "readings, sentence",
+    [
+        (("score=best",), "config.readings has 'score=best'; it may have score=tiou or score=quality."),
+        (("score",), "config.readings has 'score='; it may have score=tiou or score=quality."),
+        (("skore=tiou",), "config.readings has 'skore'; the open points of dw_afsd are score."),
+        (("score=tiou", "score=quality"), "config.readings says 'score' twice; say it once."),
+    ],
+)
+def test_a_reading_that_cannot_be_is_one_sentence(readings, sentence):
+    config = sbhar_config()
+    config.readings = readings
+    with pytest.raises(DataError) as error:
+        require_fields(config, readings={"score": ("tiou", "quality")})
+    assert str(error.value) == sentence

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import pathlib
@@ -234,7 +235,7 @@ def test_another_run_of_a_finished_one_only_evaluates(uninterrupted, tiny_data, 
 
 
 @pytest.mark.parametrize("reads", range(6))
-def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
+def test_a_signal_at_any_moment_saves_where_it_stops(tiny, tmp_path, monkeypatch, compiled_once, reads):
     class Stop:
         """As StopSignal; the signal comes after so many looks."""
 
@@ -245,24 +246,13 @@ def test_a_signal_at_any_moment_saves_where_it_stops(tiny, reads):
             self.looks += 1
             return self.looks > reads
 
-    class Batches:
-        batches_per_epoch = 4
+        def restore(self):
+            pass
 
-        def __next__(self):
-            return {"sample_mask": np.ones(1)}
-
-    def step(state, batch):
-        return state + 1, {"total": 0.0, "stop": batch["stop"].sum()}
-
-    saved = []
-    parallel = types.SimpleNamespace(shard=lambda batch: batch, unreplicate=lambda state: state)
-    checkpoints = types.SimpleNamespace(save=lambda step, state: saved.append((step, state)))
-    writer = types.SimpleNamespace(write=lambda step, values: None)
-    config = tiny("toy", log_every_steps=100, save_every_steps=100)
-    state, done = train._loop(
-        config, parallel, step, 0, Batches(), range(1, 51), checkpoints, writer, Stop(), None
-    )
-    assert saved == [(state, state)] and state < 50 and not done
+    monkeypatch.setattr(train, "StopSignal", Stop)
+    assert train.train(tiny("toy", log_every_steps=100, save_every_steps=100), tmp_path) is None
+    # The flag goes into the step after the looks, whose values are read after the next one.
+    assert saved_steps(tmp_path) == [reads + 2] == [last_state(tmp_path)["['step']"]]
 
 
 # A run that goes wrong
@@ -381,15 +371,30 @@ def test_the_best_of_several_evaluations_is_kept(tiny, tmp_path):
     assert json.loads((tmp_path / "evaluation.json").read_text())["map_avg"] == scores[5]
 
 
-def test_averages_are_over_the_steps_since_the_last_line():
-    average = train._Averages()
-    for number, value in enumerate((1.0, 2.0, 6.0)):
-        average.add({"total": value})
-        average.time(0.25, 1.0 + number)
-    assert average.compute_and_reset() == {"total": 3.0, "data_wait_share": 0.125, "seconds_per_step": 2.0}
-    average.add({"total": 8.0})
-    average.time(1.0, 4.0)
-    assert average.compute_and_reset() == {"total": 8.0, "data_wait_share": 0.25, "seconds_per_step": 4.0}
+def test_averages_are_over_the_steps_since_the_last_line(tiny, tmp_path, monkeypatch, caplog):
+    seconds = (1, 2, 3, 4, 4, 4, 9, 9)  # of each step, of which a quarter of one is spent waiting for data
+    clock = itertools.chain.from_iterable((0, 0.25, of_step) for of_step in seconds)
+    monkeypatch.setattr(train, "time", types.SimpleNamespace(perf_counter=clock.__next__))
+    values_of = {}
+    monkeypatch.setattr(train, "require_finite", values_of.__setitem__)
+    with caplog.at_level("INFO"):
+        train.train(tiny("toy", epochs=2, batch_size=2, log_every_steps=3), tmp_path)
+    *lines, _ = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6, 8] and list(values_of) == [*range(1, 9)]
+    assert [line["data_wait_share"] for line in lines] == [0.125, 0.0625, 0.5 / 18]
+    assert [line["seconds_per_step"] for line in lines] == [2, 4, 9]
+    for first, line in zip((1, 4, 7), lines):
+        for name in values_of[1]:
+            of_steps = [values_of[step][name] for step in range(first, line["step"] + 1)]
+            np.testing.assert_allclose(line[name], np.mean(of_steps), rtol=1e-6)
+
+    params = evaluate.load_variables(tiny("toy"), tmp_path)["params"]
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    assert (
+        f"The network has {sum(sizes):,} parameters in {len(sizes)} arrays: {tmp_path / 'parameters.txt'}."
+        in [record.getMessage() for record in caplog.records]
+    )
+    assert all(f"{name}/kernel" in (tmp_path / "parameters.txt").read_text() for name in params)
 
 
 # The real thing

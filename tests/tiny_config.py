@@ -5,6 +5,8 @@ python -m tal_jax.main --config=tests/tiny_config.py:toy --config.data.annotatio
 --config.data.features=FOLDER
 """
 
+import ml_collections
+
 from tal_jax.data.sets import sbhar
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import sequence_config
@@ -21,6 +23,8 @@ def get_config(system="afsd"):
         return two_stage_config(system)
     SYSTEMS.update(toy=TOY, toy_sgd=TOY_SGD)
     config = sequence_config(system)
+    if system in ("toy", "toy_sgd"):
+        config.toy = ml_collections.ConfigDict({"channels": 8})  # a section that nothing but the toy knows
     config.name = f"tiny_{system}"
     config.data = sbhar.data_config()
     config.data.update(name="folder", fps=10.0, samples_per_frame=1, num_channels=3)
@@ -31,12 +35,19 @@ def get_config(system="afsd"):
     config.augment.crop = 0.0
     config.model.channels = 32
     config.model.groups = 4
-    config.model.backbone_width = 8
+    config.backbone.width = 8
     config.train.batch_size = 2
     config.train.learning_rate = 3e-3
     config.train.warmup_steps = 10
     config.parallel.max_devices = 1
     return config
+
+
+def switch(section, config, **values):
+    """Sets fields of a section of a config; those that it lacks are readings."""
+    fields = {name: value for name, value in values.items() if name in config[section]}
+    config[section].update(fields)
+    config.readings += tuple(f"{name}={value}" for name, value in values.items() if name not in fields)
 
 
 def two_stage_config(system):

@@ -23,12 +23,13 @@ class Toy(nn.Module):
     """
 
     num_classes: int
+    channels: int
 
     @nn.compact
     def __call__(self, inputs, num_frames=None):
         if inputs.ndim == 5:
             inputs = scale_pixels(inputs).mean(axis=(2, 3))
-        logits = nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(8, (9,))(inputs)))
+        logits = nn.Conv(self.num_classes + 1, (3,))(nn.relu(nn.Conv(self.channels, (9,))(inputs)))
         if num_frames is None:
             return logits
         background = jnp.where(jnp.arange(self.num_classes + 1) == 0, 0.0, -jnp.inf)
@@ -67,7 +68,7 @@ def decode(config, *logits):
 
 
 TOY = System(
-    lambda config, num_classes: Toy(num_classes),
+    lambda config, num_classes: Toy(num_classes, **config.toy),
     labelled_windows.examples,
     loss,
     decode,

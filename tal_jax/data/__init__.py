@@ -16,14 +16,14 @@ from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
-DATASETS = {
+DATASETS = {  # name -> function of a config that makes the Dataset
     "activitynet": activitynet.load,
     "folder": folder.load,
     "sbhar": sbhar.load,
     "shapes": shapes.load,
     "thumos14": thumos14.load,
 }
-ANNOTATIONS = {
+ANNOTATIONS = {  # name -> function of a config that gives the Annotations that come with the data set
     "activitynet": activitynet.annotations,
     "sbhar": lambda config: sbhar.bundled_annotations(),
     "shapes": shapes.rendered_annotations,
@@ -46,36 +46,41 @@ def load_dataset(config, classes=None):
     if config.data.name not in DATASETS:
         raise DataError(f"config.data.name is '{config.data.name}'; the data sets are {', '.join(DATASETS)}.")
     dataset = DATASETS[config.data.name](config)
-    _require_ignored(config, dataset.annotations)
+    annotations = _require_ignored(config, dataset.annotations)
     if config.data.left_out:
         dataset_annotations(config)  # knows those that are left out, too
     if config.data.class_agnostic:
-        dataset = dataclasses.replace(dataset, annotations=dataset.annotations.class_agnostic())
+        annotations = annotations.class_agnostic()
     if classes is not None:
-        _require_known(dataset.annotations, classes, config.data.test_subset)
-        dataset = dataclasses.replace(dataset, annotations=in_classes(dataset.annotations, classes))
-    ignored = dataset.annotations.count_ignored()
-    if ignored:
+        _require_known(annotations, classes, config.data.test_subset)
+        annotations = in_classes(annotations, classes)
+    if ignored := annotations.count_ignored():
         labels = ", ".join(config.data.ignored_labels)
         log.info("Intervals with an ignored label (config.data.ignored_labels: %s): %d.", labels, ignored)
+    dataset = dataclasses.replace(dataset, annotations=annotations)
     if config.get("proposals"):
-        found, held = read_proposals(config.proposals, dataset.annotations)
-        log.info("%s: %s", config.proposals, held)
-        scores, recordings = (
-            recording_scores(config, dataset.annotations.classes),
-            dataset.annotations.recordings,
-        )
+        proposals, report = read_proposals(config.proposals, annotations)
+        log.info("%s: %s", config.proposals, report)
+        scores = recording_scores(config, annotations.classes)
         if scores is not None:
-            require_recordings(
-                scores, [name for name in recordings if recordings[name].subset == config.data.test_subset]
-            )
-        dataset = dataclasses.replace(dataset, proposals=found, recording_scores=scores)
+            subset, recordings = config.data.test_subset, annotations.recordings
+            require_recordings(scores, [name for name in recordings if recordings[name].subset == subset])
+        dataset = dataclasses.replace(dataset, proposals=proposals, recording_scores=scores)
     return dataset
 
 
 def recording_scores(config, classes):
-    """See `Dataset.recording_scores`; None without a file, and where all actions are of one class. Raises
-    DataError.
+    """The class scores of whole recordings in `config.evaluate.recording_scores`.
+
+    Args:
+      config: any config.
+      classes: K names.
+
+    Returns:
+      {recording: (K,) float64}; None without a file, and where all actions are of one class.
+
+    Raises:
+      DataError: as `read_recording_scores`.
     """
     if config.data.class_agnostic or not config.evaluate.recording_scores:
         return None
@@ -87,30 +92,23 @@ def dataset_annotations(config):
     if config.data.annotations:
         annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
     elif config.data.name in ANNOTATIONS:
-        annotations = ANNOTATIONS[config.data.name](config)
-        _require_ignored(config, annotations)
+        annotations = _require_ignored(config, ANNOTATIONS[config.data.name](config))
     else:
-        raise DataError(
-            f"The data set '{config.data.name}' has no annotations of its own; set "
-            f"--config.data.annotations=FILE."
-        )
-    unknown = [name for name in config.data.left_out if name not in annotations.recordings]
-    if unknown:
-        raise DataError(
-            f"config.data.left_out names '{unknown[0]}', which is no recording of the annotations; correct "
-            f"the name, or leave it "
-            "out of the list (--config.data.left_out= is none)."
-        )
+        what = f"The data set '{config.data.name}' has no annotations of its own"
+        raise DataError(f"{what}; set --config.data.annotations=FILE.")
+    for name in config.data.left_out:
+        if name not in annotations.recordings:
+            raise DataError(
+                f"config.data.left_out names '{name}', which is no recording of the annotations; correct the "
+                "name, or leave it out of the list (--config.data.left_out= is none)."
+            )
     return annotations
 
 
 def in_classes(annotations, classes):
-    """The Annotations in these classes, in this order, matched by name; actions of other classes are left
-    out.
-    """
-    index = np.array(
-        [classes.index(name) if name in classes else -1 for name in annotations.classes], np.int32
-    )
+    """The Annotations in these classes, in this order, matched by name, without actions of other classes."""
+    index = {name: k for k, name in enumerate(classes)}
+    index = np.array([index.get(name, -1) for name in annotations.classes], np.int32)
     recordings = {}
     for name, recording in annotations.recordings.items():
         labels = index[recording.labels]
@@ -128,20 +126,21 @@ def _require_known(annotations, classes, subset):
             if annotations.classes[label] not in classes:
                 raise DataError(
                     f"Recording '{name}' has the class '{annotations.classes[label]}', which the run was not "
-                    f"trained on; it knows "
-                    f"{', '.join(classes)}. Call the class as the run does, or leave its actions out of the "
-                    f"annotations."
+                    f"trained on; it knows {', '.join(classes)}. Call the class as the run does, or leave "
+                    "its actions out of the annotations."
                 )
 
 
 def _require_ignored(config, annotations):
-    """Raises DataError for an ignored label that is a class of bundled annotations, which are used as they
-    are.
+    """The given annotations, unless an ignored label is one of their classes, which raises DataError.
+
+    annotations: from a file, without ignored classes, or those that come with a data set, used as they are.
     """
     for label in config.data.ignored_labels:
         if label in annotations.classes:
             raise DataError(
                 f"config.data.ignored_labels has '{label}', a class of the annotations that come with "
-                f"'{config.data.name}'; "
-                "write an annotation file of your own and set --config.data.annotations=FILE."
+                f"'{config.data.name}'; write an annotation file of your own and set "
+                "--config.data.annotations=FILE."
             )
+    return annotations

@@ -2,15 +2,13 @@
 
 The file:
 
-    {"classes": ["walking", "sitting"],                      optional: fixes the class order; else labels are
-    sorted
+    {"classes": ["walking", "sitting"],           optional: fixes the class order; else labels are sorted
      "database": {
        "my_recording": {
          "subset": "train",
-         "duration": 411.96,                                 seconds, optional
-         "fps": 50, "num_frames": 20598,                     both optional; "num_samples" is read as
-         num_frames too "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}     segments in
-         seconds; may be strings
+         "duration": 411.96,                      seconds, optional
+         "fps": 50, "num_frames": 20598,          both optional; "num_samples" is read as "num_frames" too
+         "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}      seconds; may be strings
 
 An annotation without "segment" says that something happens but not when, enough to train a weakly supervised
 system on. An ignored label (`config.data.ignored_labels`) is no class. Its intervals are no actions to learn
@@ -31,11 +29,7 @@ from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 
-FIELDS = {  # that are read, by the objects that have them
-    "the file": ("database", "classes"),
-    "recordings": ("subset", "duration", "fps", "num_frames", "num_samples", "annotations"),
-    "annotations": ("label", "segment"),
-}
+RECORDING_FIELDS = ("duration", "fps", "num_frames", "num_samples", "annotations")  # besides the subset
 
 IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that may or may not be an action
 
@@ -84,38 +78,33 @@ class Annotations:
     all_labels: frozenset[str] = frozenset()
 
     def class_agnostic(self):
-        """The same with one class, "action"."""
-        one = {
-            name: dataclasses.replace(r, labels=np.zeros_like(r.labels))
-            for name, r in self.recordings.items()
-        }
-        return Annotations(("action",), one)
+        """The Annotations with "action" as the class of every action."""
+        recordings = {}
+        for name, recording in self.recordings.items():
+            recordings[name] = dataclasses.replace(recording, labels=np.zeros_like(recording.labels))
+        return Annotations(("action",), recordings)
 
     def count_ignored(self):
         """The number of intervals with an ignored label."""
         return sum(len(recording.ignored_sec) for recording in self.recordings.values())
 
     def absent_ignored(self, ignored_labels):
-        """Sentences on ignored labels that no annotation has, but for those of `IGNORED_LABELS`."""
-        there = sorted({*self.classes, *self.all_labels})
-        return [
-            f"config.data.ignored_labels has {label!r}, which no annotation has; the labels are "
-            f"{', '.join(map(repr, there)) or 'none'}."
-            for label in ignored_labels
-            if label not in (*IGNORED_LABELS, *there)
-        ]
+        """Sentences on ignored labels that no annotation has; `IGNORED_LABELS` may be absent."""
+        labels = sorted({*self.classes, *self.all_labels})
+        have = f"no annotation has; the labels are {', '.join(map(repr, labels)) or 'none'}."
+        absent = [label for label in ignored_labels if label not in (*IGNORED_LABELS, *labels)]
+        return [f"config.data.ignored_labels has {label!r}, which {have}" for label in absent]
 
     def subset_names(self):
-        """The subsets that there are, for messages: "'test', 'train'"."""
+        """The names of the subsets, for messages: "'test', 'train'"."""
         return ", ".join(sorted({repr(recording.subset) for recording in self.recordings.values()})) or "none"
 
     def subset(self, name):
-        """The recordings of one subset, same classes. Raises DataError if there is none."""
+        """The Annotations of one subset, with all classes. Raises DataError if no recording is in it."""
         chosen = {key: recording for key, recording in self.recordings.items() if recording.subset == name}
         if not chosen:
-            raise DataError(
-                f"No recording has the subset '{name}'; the annotations have {self.subset_names()}."
-            )
+            have = self.subset_names()
+            raise DataError(f"No recording has the subset '{name}'; the annotations have {have}.")
         return Annotations(self.classes, chosen)
 
 
@@ -137,108 +126,66 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
             recording as no file can be called, or uses a label that is not a class.
     """
     content = read_json(path, "annotation file", hint)
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: the file must hold a JSON object with the field 'database', not a list or a value."
-        )
-    unread = dict.fromkeys(_unread_fields(content, "the file", path))
-    database = content.get("database")
+    unread = {owner: set() for owner in ("the file", "recordings", "annotations")}
+    unread["the file"].update(require_object(content, ["database"], path, ["classes"]))
+    database = content["database"]
     if not isinstance(database, dict) or not database:
         raise DataError(f"{path}: field 'database' must be a non-empty object of recordings by name.")
+    rows = {}  # recording -> [(label, [start_sec, end_sec])]
     for name, entry in database.items():
+        where, rows[name] = f"{path}: recording '{name}'", []
         require_name(name, path)
-        _require_entry(entry, f"{path}: recording '{name}'")
-        unread |= dict.fromkeys(_unread_fields(entry, "recordings", f"{path}: recording '{name}'"))
-    all_rows = {name: _rows(path, name, entry, unread) for name, entry in database.items()}
-    rows = {name: [row for row in found if row[0] not in ignored_labels] for name, found in all_rows.items()}
-    # label -> its first recording
-    labels = {label: name for name in reversed(rows) for label, *_ in rows[name]}
-    classes = _class_order(path, classes or content.get("classes"), labels, ignored_labels)
+        unread["recordings"].update(require_object(entry, ["subset"], where, RECORDING_FIELDS))
+        _require_subset_and_list(entry, where)
+        for i, annotation in enumerate(entry.get("annotations", [])):
+            here = f"{where}, annotation {i}"
+            unread["annotations"].update(require_object(annotation, ["label"], here, ["segment"]))
+            segment_sec = segment_of(annotation, here) if "segment" in annotation else [math.nan] * 2
+            rows[name].append((label_of(annotation, here), segment_sec))
+
+    used = {label: name for name in reversed(rows) for label, _ in rows[name]}  # by its first recording
+    classes = _class_order(path, classes or content.get("classes"), used, ignored_labels)
     index = {label: i for i, label in enumerate(classes)}
     recordings = {}
     for name, entry in database.items():
         where = f"{path}: recording '{name}'"
-        ignored = [row[1:] for row in all_rows[name] if row[0] in ignored_labels and not math.isnan(row[1])]
-        num_frames = positive_or_none(entry, "num_frames", where) or positive_or_none(
-            entry, "num_samples", where
-        )
+        actions = [row for row in rows[name] if row[0] not in ignored_labels]
+        ignored = [sec for label, sec in rows[name] if label in ignored_labels and not math.isnan(sec[0])]
+        num_frames = positive_or_none(entry, "num_frames", where)
+        num_frames = num_frames or positive_or_none(entry, "num_samples", where)
         recordings[name] = Recording(
             name=name,
             subset=entry["subset"],
             duration_sec=positive_or_none(entry, "duration", where),
-            segments_sec=np.array([row[1:] for row in rows[name]], np.float64).reshape(-1, 2),
-            labels=np.array([index[row[0]] for row in rows[name]], np.int32),
+            segments_sec=np.array([segment_sec for _, segment_sec in actions], np.float64).reshape(-1, 2),
+            labels=np.array([index[label] for label, _ in actions], np.int32),
             fps=positive_or_none(entry, "fps", where),
-            num_frames=None if num_frames is None else int(num_frames),
+            num_frames=num_frames and int(num_frames),
             ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
         )
-    annotations = Annotations(
-        classes, recordings, tuple(unread), frozenset(row[0] for found in all_rows.values() for row in found)
-    )
+    unread = [f"{field!r:.60} of {owner}" for owner, fields in unread.items() for field in sorted(fields)]
+    annotations = Annotations(classes, recordings, tuple(unread), frozenset(used))
     for sentence in annotations.absent_ignored(ignored_labels):
         log.warning(sentence)
     return annotations
 
 
-def _unread_fields(entry, owner, where):
-    """The fields of an object that are not read, as "'url' of recordings". Raises DataError for one that is
-    but misspelt.
-    """
-    fields = sorted(entry.keys() - {*FIELDS[owner]})
-    for field in fields:
-        absent = [known for known in FIELDS[owner] if known not in entry]
-        meant = difflib.get_close_matches(field.casefold(), absent, 1, cutoff=0.85)
-        if meant:
-            raise DataError(
-                f"{where} has a field {field!r:.60}, which is not read; if '{meant[0]}' is meant, call it so."
-            )
-    return [f"{field!r:.60} of {owner}" for field in fields]
-
-
-def _require_entry(entry, where):
-    """Raises DataError unless the object of a recording has a subset and a list of annotations."""
-    if not isinstance(entry, dict):
-        raise DataError(
-            f"{where} must be an object with 'subset' and 'annotations', not a {type(entry).__name__}."
-        )
-    if not isinstance(entry.get("subset"), str):
-        raise DataError(
-            f"{where}: field 'subset' must be a text such as \"train\", found {entry.get('subset')!r:.60}."
-        )
-    if not is_printable(entry["subset"]):
-        raise DataError(
-            f"{where}: field 'subset' holds a control character, {entry['subset']!r:.60}; correct it."
-        )
+def _require_subset_and_list(entry, where):
+    """Raises DataError unless the object of a recording has a text as subset and a list of annotations."""
+    subset = entry["subset"]
+    if not isinstance(subset, str):
+        raise DataError(f"{where}: field 'subset' must be a text such as \"train\", found {subset!r:.60}.")
+    if not is_printable(subset):
+        raise DataError(f"{where}: field 'subset' holds a control character, {subset!r:.60}; correct it.")
     if not isinstance(entry.get("annotations", []), list):
         raise DataError(f"{where}: field 'annotations' must be a list, found {entry['annotations']!r:.60}.")
 
 
-def _rows(path, name, entry, unread):
-    """[(label, start_sec, end_sec), ...] of one recording; adds to the keys of `unread`."""
-    rows = []
-    for number, annotation in enumerate(entry.get("annotations", [])):
-        here = f"{path}: recording '{name}', annotation {number}"
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
-            raise DataError(f"{here}: field 'label' is missing or not a text in {annotation!r:.60}.")
-        require_label(annotation["label"], here)
-        unread |= dict.fromkeys(_unread_fields(annotation, "annotations", here))
-        segment = annotation.get("segment")
-        if "segment" not in annotation:
-            rows.append((annotation["label"], math.nan, math.nan))
-            continue
-        if not isinstance(segment, list) or len(segment) != 2:
-            raise DataError(
-                f"{here}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}."
-            )
-        start_sec, end_sec = (require_number(value, f"{here}: field 'segment'") for value in segment)
-        rows.append((annotation["label"], start_sec, end_sec))
-    return rows
-
-
-def _class_order(path, classes, labels, ignored_labels):
-    """The class names in index order; `labels` maps each used label to the first recording that has it."""
+def _class_order(path, classes, used, ignored_labels):
+    """The class names in index order; `used` maps each used label to the first recording that has it."""
+    labels = sorted({*used} - {*ignored_labels})
     if classes is None:
-        return tuple(sorted(labels))
+        return tuple(labels)
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{path}: field 'classes' must be a list of class names, found {classes!r:.60}.")
     for name in classes:
@@ -246,45 +193,74 @@ def _class_order(path, classes, labels, ignored_labels):
     if len(set(classes)) != len(classes):
         raise DataError(f"{path}: field 'classes' names a class twice.")
     classes = tuple(name for name in classes if name not in ignored_labels)
-    unknown = [
-        f"'{label:.60}' (recording '{labels[label]}')" for label in sorted(labels) if label not in classes
-    ]
+    unknown = [f"'{label:.60}' (recording '{used[label]}')" for label in labels if label not in classes]
     if unknown:
-        raise DataError(
-            f"{path}: not among the {len(classes)} classes: {', '.join(unknown)}; correct the label or add "
-            f"the class."
-        )
+        found = f"not among the {len(classes)} classes: {', '.join(unknown)}"
+        raise DataError(f"{path}: {found}; correct the label or add the class.")
     return classes
 
 
-def require_times(recordings, what_for):
-    """Raises DataError for the first recording with a label without times. recordings: of Annotations;
-    what_for: for the sentence.
+def require_object(entry, required, where, optional=()):
+    """The names of the fields of a JSON object that are not read, in alphabetical order.
+
+    Args:
+        entry: what a JSON file holds; `where` begins the sentence of an error.
+        required, optional: the names of the fields that are read.
+
+    Raises:
+        DataError: it is no object, a field is nearly called like one that is absent, or a required one is.
     """
-    for name, recording in recordings.items():
-        if np.isnan(recording.segments_sec).any():
-            raise DataError(
-                f"Recording '{name}' has a label without times (no field 'segment'); {what_for} needs times."
-            )
+    if not isinstance(entry, dict):
+        fields = ", ".join(map(repr, required))
+        raise DataError(f"{where} must be an object with the fields {fields}, found {entry!r:.60}.")
+    unread = sorted(entry.keys() - (*required, *optional))
+    absent = [field for field in (*required, *optional) if field not in entry]
+    for field in unread:
+        for meant in difflib.get_close_matches(field.casefold(), absent, 1, cutoff=0.85):
+            found = f"has a field {field!r:.60}, which is not read"
+            raise DataError(f"{where} {found}; if '{meant}' is meant, call it so.")
+    if absent and absent[0] in required:
+        raise DataError(f"{where}: field '{absent[0]}' is missing.")
+    return unread
 
 
-def require_number(value, where):
-    """The finite number that a JSON value or a text is; `where` begins the sentence of the DataError
-    otherwise.
+def label_of(entry, where):
+    """The label of an action, detection or proposal. Raises DataError; `where` begins its sentence."""
+    if not isinstance(entry["label"], str):
+        raise DataError(f"{where}: field 'label' must be the name of a class, found {entry['label']!r:.60}.")
+    require_label(entry["label"], where)
+    return entry["label"]
+
+
+def segment_of(entry, where, finite=True):
+    """[start_sec, end_sec] of an action, detection or proposal, see `require_number`."""
+    segment, where = entry["segment"], f"{where}: field 'segment'"
+    if not isinstance(segment, list) or len(segment) != 2:
+        raise DataError(f"{where} must be [start, end] in seconds, found {segment!r:.60}.")
+    return [require_number(value, where, finite) for value in segment]
+
+
+def require_number(value, where, finite=True):
+    """The number that a JSON value or a text is; unless `finite`, NaN and infinity are numbers too.
+
+    Raises DataError for what is none; `where` begins its sentence.
     """
     try:
-        wrong = isinstance(value, bool) or (isinstance(value, str) and "_" in value)  # float("1_0") is 10
-        number = math.nan if wrong else float(value)
+        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # float("1_0") is 10
+            raise ValueError
+        number = float(value)
+        if finite and not math.isfinite(number):
+            raise ValueError
     except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{where} must be a finite number, found {value!r:.60}.")
+        kind = "a finite number" if finite else "a number"
+        raise DataError(f"{where} must be {kind}, found {value!r:.60}.") from None
     return number
 
 
 def positive_or_none(entry, field, where):
-    """The positive number that a field of a dict holds, None where it is absent or null; `where` begins the
-    DataError.
+    """The positive number that a field of a dict holds, None where it is absent or null.
+
+    Raises DataError for anything else; `where` begins its sentence.
     """
     if entry.get(field) is None:
         return None
@@ -292,3 +268,16 @@ def positive_or_none(entry, field, where):
     if number <= 0:
         raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r:.60}.")
     return number
+
+
+def require_times(recordings, what_for):
+    """Raises DataError for the first recording with a label without times.
+
+    Args:
+        recordings: {name: Recording}.
+        what_for: what needs times, for the sentence.
+    """
+    for name, recording in recordings.items():
+        if np.isnan(recording.segments_sec).any():
+            found = "has a label without times (no field 'segment')"
+            raise DataError(f"Recording '{name}' {found}; {what_for} needs times.")

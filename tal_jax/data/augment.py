@@ -24,8 +24,8 @@ def augment_sequence(features, rng, *, scale=0.0, noise=0.0, rotation_deg=0.0):
     if rotation_deg:
         if features.shape[1] % 3:
             raise DataError(
-                f"config.augment.rotation_deg needs (x, y, z) triples; the features have {features.shape[1]} "
-                f"channels."
+                "config.augment.rotation_deg needs (x, y, z) triples; the features have "
+                f"{features.shape[1]} channels."
             )
         rotation = _rotation(rng.standard_normal(3), np.radians(rotation_deg) * rng.uniform(-1, 1))
         features = (features.reshape(-1, 3) @ rotation.astype(np.float32)).reshape(features.shape)

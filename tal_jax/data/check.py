@@ -1,9 +1,11 @@
-"""What is wrong with recordings, their annotations and features: sentences for check_data and training."""
+"""Faults of recordings, of their annotations and features, as sentences for check_data and training."""
+
+import collections
 
 import numpy as np
 
 from tal_jax.data.signals import finite_rows, place_of_first_bad
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
 NO_SECONDS = 5  # lengths of a recording; times of actions beyond are of another unit
 END_SLACK_SEC = 1.0  # by which an action may pass the end of a recording whose rate of frames is not known
@@ -11,31 +13,27 @@ SAME_TIME_TIOU = 0.95  # from which two actions leave a detector no time at whic
 
 
 def feature_problems(features, recording, timeline, samples_per_frame=1, span=0):
-    """Ends of sentences on features (T, C) that hold NaN, or whose T does not fit the duration.
+    """Yields ends of sentences on features that are not finite, or whose number does not fit the duration.
 
-    samples_per_frame, span: as of `signals.constant_channels`.
+    Args:
+        features: (T, C), or frames (T, H, W, C).
+        recording: Recording.
+        timeline: Timeline of the features.
+        samples_per_frame, span: see `signals.constant_channels`.
     """
-    problems = []
     bad = int((~finite_rows(features)).sum()) if features.dtype.kind == "f" else 0
     if bad:
         what = "rows" if samples_per_frame == 1 and not span else "frames"
-        problems.append(
-            f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is "
-            f"{place_of_first_bad(features, samples_per_frame, span)}."
-        )
-    if recording.duration_sec is not None:
-        covered_sec = float(timeline.to_seconds(len(features)))
-        slack_sec = (
-            0.02 * recording.duration_sec
-            + (2 * timeline.stride_frames + timeline.snippet_frames) / timeline.fps
-        )
-        if abs(covered_sec - recording.duration_sec) > slack_sec:
-            problems.append(
-                f"is {recording.duration_sec:.2f} s long as annotated, but its {len(features)} features at "
-                f"{timeline.fps:g} fps "
-                f"and stride {timeline.stride_frames:g} cover {covered_sec:.2f} s; one of the four is wrong."
-            )
-    return problems
+        first = place_of_first_bad(features, samples_per_frame, span)
+        yield f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is {first}."
+    if recording.duration_sec is None:
+        return
+    covered_sec, stride = float(timeline.to_seconds(len(features))), timeline.stride_frames
+    slack_sec = 0.02 * recording.duration_sec + (2 * stride + timeline.snippet_frames) / timeline.fps
+    if abs(covered_sec - recording.duration_sec) > slack_sec:
+        axis = f"its {len(features)} features at {timeline.fps:g} fps and stride {stride:g}"
+        covered = f"is {recording.duration_sec:.2f} s long as annotated, but {axis} cover {covered_sec:.2f} s"
+        yield f"{covered}; one of the four is wrong."
 
 
 def unit_problem(dataset, names):
@@ -47,15 +45,15 @@ def unit_problem(dataset, names):
             times.append(np.nanmax(segments_sec) / dataset.timeline(name).seen_sec(len(dataset.read(name))))
     if not times or np.median(times) < NO_SECONDS:
         return ""
-    return (
-        f"The last action of a recording ends at {np.median(times):.3g} times the recording's length, in the "
-        f"median; give "
-        "the times of the annotations in seconds, neither in milliseconds nor in frames."
-    )
+    ends = f"ends at {np.median(times):.3g} times the recording's length, in the median"
+    what_to_do = "give the times of the annotations in seconds, neither in milliseconds nor in frames"
+    return f"The last action of a recording {ends}; {what_to_do}."
 
 
 def num_frames_problems(recording, num_features, timeline, data):
-    """Ends of sentences on a `num_frames` that the features contradict; prepared frames are at another rate.
+    """Yields the end of a sentence on a `num_frames` that the features contradict.
+
+    It is not asked of prepared frames, which are at another rate.
 
     Args:
         recording: Recording.
@@ -64,7 +62,7 @@ def num_frames_problems(recording, num_features, timeline, data):
         data: the fields of `config.data`.
     """
     if recording.num_frames is None:
-        return []
+        return
     if data.stride_frames and (recording.fps or data.fps):
         covered = float(timeline.to_seconds(num_features)) * timeline.fps
         slack = 0.02 * recording.num_frames + 2 * timeline.stride_frames + timeline.snippet_frames
@@ -72,17 +70,14 @@ def num_frames_problems(recording, num_features, timeline, data):
     else:  # they are spread over the recording, but each is of a frame at least
         covered = num_features * data.samples_per_frame
         wrong = covered > 1.02 * recording.num_frames + data.samples_per_frame
-    if not wrong:
-        return []
-    return [
-        f"has {recording.num_frames} frames as annotated (num_frames), but its features are of "
-        f"{covered:.0f}; correct the number, or "
-        "config.data.stride_frames."
-    ]
+    if wrong:
+        annotated = f"has {recording.num_frames} frames as annotated (num_frames)"
+        what_to_do = "correct the number, or config.data.stride_frames"
+        yield f"{annotated}, but its features are of {covered:.0f}; {what_to_do}."
 
 
 def same_time_problems(config, annotations):
-    """Sentences on classes that a system of one class at a time does not learn where another one takes place.
+    """Sentences on classes that a system of one class at a time does not learn, for another goes before them.
 
     Of two actions of other classes at the same time (tIoU of 0.95 or more) the shorter one is learnt, of
     equal ones the first.
@@ -95,75 +90,74 @@ def same_time_problems(config, annotations):
         list of sentences, a class each; where only some of its actions are hidden the sentence begins with
         "Note:".
     """
-    hidden, by, total = {}, {}, np.zeros(len(annotations.classes), int)
+    hidden, by, total = collections.Counter(), {}, collections.Counter()
     for recording in annotations.recordings.values():
         segments, labels = recording.segments_sec, recording.labels
-        np.add.at(total, labels, 1)
+        total.update(labels)
         length, order = np.diff(segments)[:, 0], np.arange(len(labels))
         first = (length < length[:, None]) | ((length == length[:, None]) & (order < order[:, None]))
-        over = (tiou_matrix(segments, segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
+        over = (tiou(segments[:, None], segments) >= SAME_TIME_TIOU) & (labels != labels[:, None]) & first
         for i in np.flatnonzero(over.any(axis=1)):
-            hidden[labels[i]] = hidden.get(labels[i], 0) + 1
-            by[labels[i]] = annotations.classes[labels[over[i].argmax()]]
+            hidden[labels[i]] += 1
+            by[labels[i]] = labels[over[i].argmax()]
     problems = []
     for k, number in sorted(hidden.items()):
-        here = (
-            f"{number} of the {total[k]} training actions of the class '{annotations.classes[k]}' take place "
-            f"at the same time as one of another class, such as '{by[k]}', and {config.system} learns one "
-            "class at a time"
-        )
+        name, other = annotations.classes[k], annotations.classes[by[k]]
+        which = f"{number} of the {total[k]} training actions of the class '{name}'"
+        when = f"take place at the same time as one of another class, such as '{other}'"
+        why = f"{which} {when}, and {config.system} learns one class at a time"
         if number < total[k]:
-            problems.append(f"Note: {here}.")
+            problems.append(f"Note: {why}.")
         else:
-            problems.append(
-                f"{here}, so the class is not learnt; join the two classes, or "
-                f"{ignoring(config, annotations.classes[k])}."
-            )
+            what_to_do = f"join the two classes, or {ignoring(config, name)}"
+            problems.append(f"{why}, so the class is not learnt; {what_to_do}.")
     return problems
 
 
 def ignoring(config, *labels):
-    """The words that say how to leave labels out."""
+    """The words that say which field leaves labels out."""
     return f'set --config.data.ignored_labels="{(*config.data.ignored_labels, *labels)}"'
 
 
 def annotation_problems(dataset):
-    """The problems of the annotations alone, one sentence each.
+    """Sentences on the times of a data set that is to be learnt.
 
-    Reads no features where durations are annotated and hold the actions. Else the timeline is needed, which
-    some data sets make from the number of features (`timeline.make_timeline`).
+    No features are read where durations are annotated and hold the actions. Else the timeline is needed,
+    which some data sets make from the number of features (`timeline.make_timeline`).
 
     Raises:
         DataError: a recording has no timeline.
     """
-    problems = []
-    for name, recording in dataset.annotations.recordings.items():
+
+    def slack_sec(recording):
         times_sec = np.concatenate([recording.segments_sec, recording.ignored_sec])
         within = recording.duration_sec is not None and not (times_sec > recording.duration_sec).any()
-        timeline = None if within else dataset.timeline(name)
-        slack_sec = 1 / timeline.fps if timeline else 0.0
-        found = recording_problems(recording, dataset.annotations.classes, slack_sec, recording.duration_sec)
-        problems += [f"Recording '{name}' {sentence}" for sentence in found]
-    return problems
+        return 0.0 if within else 1 / dataset.timeline(recording.name).fps
+
+    return _problems(dataset.annotations, slack_sec)
 
 
 def truth_problems(annotations):
-    """The problems of the times of `Annotations` alone, one sentence each; nothing else is read.
+    """Sentences on the times of `Annotations` alone; nothing else is read.
 
     An end may pass the annotated duration by `END_SLACK_SEC`; where no duration is annotated it may be
     anywhere.
     """
+    return _problems(annotations, lambda recording: END_SLACK_SEC)
+
+
+def _problems(annotations, slack_sec):
+    """The `recording_problems` of all recordings. slack_sec: function of a Recording."""
+    classes = annotations.classes
     return [
         f"Recording '{name}' {sentence}"
         for name, recording in annotations.recordings.items()
-        for sentence in recording_problems(
-            recording, annotations.classes, END_SLACK_SEC, recording.duration_sec
-        )
+        for sentence in recording_problems(recording, classes, slack_sec(recording), recording.duration_sec)
     ]
 
 
 def recording_problems(recording, classes, slack_sec, duration_sec):
-    """Segments that are reversed, outside the recording, or there twice, as ends of sentences.
+    """Yields ends of sentences on segments that are reversed, outside the recording, or annotated twice.
 
     Args:
         recording: Recording.
@@ -171,7 +165,6 @@ def recording_problems(recording, classes, slack_sec, duration_sec):
         slack_sec: by which an end may pass the duration.
         duration_sec: None if ends are not to be checked.
     """
-    problems = []
     seen = set()
     actions = zip(recording.labels, recording.segments_sec, strict=True)
     rows = [(f"'{classes[label]}'", *segment) for label, segment in actions]
@@ -181,12 +174,11 @@ def recording_problems(recording, classes, slack_sec, duration_sec):
             continue  # a label alone
         here = f"has {label} from {start_sec:g} s to {end_sec:g} s"
         if end_sec <= start_sec:
-            problems.append(f"{here}: the end is not after the start.")
+            yield f"{here}: the end is not after the start."
         if start_sec < 0:
-            problems.append(f"{here}: it begins before the recording.")
+            yield f"{here}: it begins before the recording."
         if duration_sec is not None and end_sec > duration_sec + slack_sec:
-            problems.append(f"{here}: it ends after the recording, which lasts {duration_sec:.2f} s.")
+            yield f"{here}: it ends after the recording, which lasts {duration_sec:.2f} s."
         if (label, start_sec, end_sec) in seen:
-            problems.append(f"{here} more than once.")
+            yield f"{here} more than once."
         seen.add((label, start_sec, end_sec))
-    return problems

@@ -7,8 +7,8 @@
 import json
 import math
 
-from tal_jax.data.annotations import require_number
-from tal_jax.data.names import match_names_of_file, require_label, require_name
+from tal_jax.data.annotations import label_of, require_number, require_object, segment_of
+from tal_jax.data.names import match_names_of_file, require_name
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
@@ -27,8 +27,16 @@ def read_detections(path):
         DataError: the file is missing, is not JSON or has another shape; the sentence names recording and
             field.
     """
-    return {name: [_detection(d, f"{path}: recording '{name}', detection {i}") for i, d in enumerate(found)]
-            for name, found in read_results(path).items()}  # fmt: skip
+    detections = {}
+    for name, rows in read_results(path).items():
+        detections[name] = []
+        for i, row in enumerate(rows):
+            where = f"{path}: recording '{name}', detection {i}"
+            require_object(row, ("label", "segment", "score"), where)
+            label, segment_sec = label_of(row, where), segment_of(row, where)
+            score = require_number(row["score"], f"{where}: field 'score'")
+            detections[name].append({"label": label, "segment": segment_sec, "score": score})
+    return detections
 
 
 def read_detections_of(path, annotations):
@@ -39,30 +47,27 @@ def read_detections_of(path, annotations):
             keep theirs.
         annotations: `Annotations`.
 
-    Returns, Raises: as `read_detections`; DataError also if two names of the file are of one recording, and
-    if there are recordings
-        or labels but none that the annotations have.
+    Returns:
+        As `read_detections`.
+
+    Raises:
+        DataError: as `read_detections`; and if two names of the file are of one recording, or if the
+            annotations have none of its recordings or none of its labels.
     """
     detections = read_detections(path)
     known = match_names_of_file(path, detections, annotations.recordings)
-    if detections and not any(known.values()):
-        raise DataError(
-            f"{path}: none of its recordings is in the annotations. Its first is '{next(iter(detections))}', "
-            f"that of the annotations "
-            f"'{next(iter(annotations.recordings), '')}'; correct the names or choose other annotations."
-        )
     labels = {d["label"]: None for found in detections.values() for d in found}
-    if labels and not labels.keys() & set(annotations.classes):
+    if labels and not labels.keys() & {*annotations.classes}:
         raise DataError(
             f"{path}: none of its labels is a class of the annotations. Its first is '{next(iter(labels))}', "
-            f"their classes are "
-            f"{', '.join(annotations.classes)}; correct the labels or choose other annotations."
+            f"their classes are {', '.join(annotations.classes)}; correct the labels or choose other "
+            "annotations."
         )
     return {known[name] or name: found for name, found in detections.items()}
 
 
 def times_problem(detections, annotations):
-    """A sentence if detections can be of no action by their times, or if there is none at all; else "".
+    """A sentence if the times of detections can be of no action, or if no detection exists; else "".
 
     Args:
         detections: as `read_detections_of` returns them.
@@ -70,21 +75,19 @@ def times_problem(detections, annotations):
     """
     if not any(detections.values()):
         return "there is no detection in it."
-    durations = {name: recording.duration_sec for name, recording in annotations.recordings.items()}
-    known = [name for name in detections if durations.get(name)]
-    pairs = [(d["segment"], durations[name]) for name in known for d in detections[name]]
+    pairs = []  # (segment, duration)
+    for name, recording in annotations.recordings.items():
+        if recording.duration_sec:
+            pairs += [(d["segment"], recording.duration_sec) for d in detections.get(name, ())]
     wrong = sum(end <= start or end <= 0 or start >= duration for (start, end), duration in pairs)
-    if not wrong:
-        return ""
-    return (
-        f"{wrong} of {len(pairs)} detections lie outside their recording or end before they start; are the "
-        "times in seconds?"
-    )
+    found = f"{wrong} of {len(pairs)} detections lie outside their recording or end before they start"
+    return f"{found}; are the times in seconds?" if wrong else ""
 
 
 def read_results(path, what="detections"):
-    """The "results" of a file of detections or proposals: {recording: list}, what is in the lists unchecked.
-    Raises DataError.
+    """The "results" of a file of detections or proposals: {recording: list}, of anything. Raises DataError.
+
+    what: "detections" or "proposals", for the sentence.
     """
     content = read_json(path, f"{what} file")
     results = content.get("results") if isinstance(content, dict) else None
@@ -114,36 +117,10 @@ def write_detections(path, results):
     for name, found in results.items():
         for i, d in enumerate(found):
             if not all(math.isfinite(value) for value in (*d["segment"], d["score"])):
-                raise DataError(
-                    f"Cannot write {path}: recording '{name}', detection {i} holds a number that is not "
-                    f"finite: {d}."
-                )
-    # which the ActivityNet tools ask for
+                where = f"recording '{name}', detection {i}"
+                raise DataError(f"Cannot write {path}: {where} holds a number that is not finite: {d}.")
+    # The ActivityNet tools ask for all three fields.
     content = {"version": "tal_jax", "results": results, "external_data": {}}
+    text = json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist())
     with replacing(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, separators=(",", ":"), default=lambda array: array.tolist()), encoding="utf-8"
-        )
-
-
-def _detection(detection, where):
-    """One detection with its numbers as floats."""
-    if not isinstance(detection, dict):
-        raise DataError(
-            f"{where} must be an object with 'label', 'segment' and 'score', found {detection!r:.60}."
-        )
-    for field in ("label", "segment", "score"):
-        if field not in detection:
-            raise DataError(f"{where}: field '{field}' is missing.")
-    label, segment = detection["label"], detection["segment"]
-    if not isinstance(label, str):
-        raise DataError(f"{where}: field 'label' must be the name of a class, found {label!r:.60}.")
-    require_label(label, where)
-    if not isinstance(segment, list) or len(segment) != 2:
-        raise DataError(f"{where}: field 'segment' must be [start, end] in seconds, found {segment!r:.60}.")
-    segment_sec = [require_number(value, f"{where}: field 'segment'") for value in segment]
-    return {
-        "label": label,
-        "segment": segment_sec,
-        "score": require_number(detection["score"], f"{where}: field 'score'"),
-    }
+        temporary.write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Files of features and of sensor signals, one a recording, in all the forms that are read."""
 
 import dataclasses
+import importlib
 import logging
 import pathlib
 import zipfile
@@ -9,35 +10,14 @@ import numpy as np
 
 from tal_jax.data.csv_files import read_csv
 from tal_jax.data.streams import common_length, cut_note
-from tal_jax.data.tables import read_table
+from tal_jax.data.tables import FeatureFile, read_table
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import list_files
 
 log = logging.getLogger(__name__)
 
-NAMED_STREAMS = (("feat_spa", "feat_tem"), ("rgb", "flow"))  # of ECM's files, which are (C, T); and (T, C)
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureFile:
-    """What one file, or a pair of files of two streams, holds.
-
-    Attributes:
-        array: (T, C) float, T and C at least 1.
-        rows: T of the longer of two streams; 0: T of `array`.
-        widths: channels of each stream that the file names; empty for an array whose streams are not told.
-        times_sec: (T,) float64, increasing from 0, of rows that have time stamps.
-        rate: rows a second, of a file that says so without time stamps.
-        notes: what was left out, cut or found in it, by kind: ends of sentences that begin with the
-            recording.
-    """
-
-    array: np.ndarray
-    rows: int = 0
-    widths: tuple = ()
-    times_sec: np.ndarray | None = None
-    rate: float | None = None
-    notes: dict = dataclasses.field(default_factory=dict)
+ECM_STREAMS = ("feat_spa", "feat_tem")  # (C, T) each
+NAMES = (("features",), ECM_STREAMS, ("rgb", "flow"))  # of the array that is read, or of its two streams
 
 
 def read_features(path, data):
@@ -66,142 +46,107 @@ def read_features(path, data):
             not of one length.
     """
     path = pathlib.Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise DataError(
-            f"Feature file {path} has the suffix '{path.suffix}'; use one of {', '.join(SUFFIXES)}."
-        )
-    flow = _flow_beside(path)
-    if flow:
-        streams = [as_rows(_opened(file, _read_npy, data), file) for file in (path, flow)]
-        return _side_by_side(path, streams, path.parent)
-    found = _opened(path, READERS[suffix], data)
-    if isinstance(found, list):
-        return _side_by_side(path, [as_rows(array, path) for array in found], path)
-    if not isinstance(found, FeatureFile):
-        found = FeatureFile(found)
-    if suffix == ".npy" and path.parent.name == "rgb":
-        found = dataclasses.replace(found, widths=(found.array.shape[-1],) if found.array.ndim else ())
-    return dataclasses.replace(found, array=as_rows(found.array, path))
+    if path.suffix.lower() not in READERS:
+        suffixes = ", ".join(SUFFIXES)
+        raise DataError(f"Feature file {path} has the suffix '{path.suffix}'; use one of {suffixes}.")
+    paths, flow = [path], path.parent.parent / "flow" / path.name
+    is_stream = path.parent.name == "rgb" and path.suffix.lower() == ".npy"
+    if is_stream and flow.parent.is_dir():
+        if not flow.is_file():
+            how = f"make it, or remove the folder {flow.parent}"
+            raise DataError(f"{flow} is missing, the flow of {path}; {how}.")
+        paths.append(flow)
+    files = [file for part in paths for file in _streams_of(part, data)]
+    arrays = [file.array for file in files]
+    widths = tuple(array.shape[1] for array in arrays) if is_stream or len(arrays) == 2 else ()
+    if len(arrays) == 1:
+        return dataclasses.replace(files[0], widths=widths)
+    lengths = [len(array) for array in arrays]
+    length = common_length(lengths, path.stem, path.parent if is_stream else path)
+    notes = {"streams": cut_note(lengths)} if lengths[0] != lengths[1] else {}
+    joined = np.concatenate([array[:length] for array in arrays], axis=1)
+    return FeatureFile(joined, max(lengths), widths, notes=notes)
 
 
-def _opened(path, reader, data):
-    """What a reader gives of a file. Whatever it raises becomes one sentence that names the file."""
+def _streams_of(path, data):
+    """[FeatureFile] of one file, or two of the streams that it names.
+
+    Whatever a reader raises becomes one sentence that names the file, a DataError.
+    """
     try:
-        return reader(path, data)
+        found = READERS[path.suffix.lower()](path, data)
     except DataError:
         raise
     except Exception as error:  # the libraries that read damaged files raise almost anything
-        text = (
-            "there is no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        )
-        raise DataError(
-            f"Cannot read the feature file {path}: {text[:400].rstrip('.') or 'it is damaged'}."
-        ) from error
+        text = " ".join(str(error).split())[:400].rstrip(".") or "it is damaged"
+        text = "there is no such file" if isinstance(error, FileNotFoundError) else text
+        raise DataError(f"Cannot read the feature file {path}: {text}.") from error
+    files = [found] if isinstance(found, FeatureFile) else [FeatureFile(array) for array in found]
+    return [dataclasses.replace(file, array=_as_rows(file.array, path)) for file in files]
 
 
-def as_rows(array, path):
+def _as_rows(array, path):
     """An array as (T, C) floats. Raises DataError, which names the file, for one that is not."""
-    if not isinstance(array, np.ndarray):
-        raise DataError(
-            f"Feature file {path} holds no array, or one that is no .npy inside; write it with numpy.savez."
-        )
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"Feature file {path} holds values of type {array.dtype}; they must be real numbers.")
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim != 2 or not array.size:
-        raise DataError(
-            f"Feature file {path} holds an array of shape {array.shape}; it must be (T, C), neither of them "
-            f"0."
-        )
-    if array.dtype.kind not in "fiu":
-        raise DataError(f"Feature file {path} holds values of type {array.dtype}; they must be real numbers.")
+        found = f"an array of shape {array.shape}"
+        raise DataError(f"Feature file {path} holds {found}; it must be (T, C), neither of them 0.")
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
-def _side_by_side(path, streams, place):
-    """FeatureFile of two streams, (T, C) and (T', C'), cut to the shorter and joined: (T, C + C')."""
-    lengths = [len(stream) for stream in streams]
-    length = common_length(lengths, path.stem, place)
-    notes = {"streams": cut_note(lengths)} if lengths[0] != lengths[1] else {}
-    widths = tuple(stream.shape[1] for stream in streams)
-    return FeatureFile(
-        np.concatenate([stream[:length] for stream in streams], axis=1), max(lengths), widths, notes=notes
-    )
-
-
-def _flow_beside(path):
-    """The flow file that belongs to rgb/NAME.npy, None for another path. Raises DataError where it is
-    missing.
-    """
-    folder = path.parent.parent / "flow"
-    if path.suffix.lower() != ".npy" or path.parent.name != "rgb" or not folder.is_dir():
-        return None
-    if not (folder / path.name).is_file():
-        raise DataError(
-            f"{folder / path.name} is missing, the flow of {path}; make it, or remove the folder {folder}."
-        )
-    return folder / path.name
-
-
 def _read_npy(path, data):
-    return np.lib.format.open_memmap(path, mode="r")
+    """[array], mapped into memory, not read."""
+    return [np.lib.format.open_memmap(path, mode="r")]
 
 
 def _read_npz(path, data):
-    if not zipfile.is_zipfile(path):
-        path.stat()
-        raise ValueError("it is not a zip archive, or it is cut off")
-    with np.load(path, allow_pickle=False) as arrays:
-        return _array_among({name: None for name in arrays.files}, lambda name: arrays[name])
-
-
-def _array_among(names, read):
-    """The array of a file of several, or the list of its two streams, (T, C) each.
-
-    Args:
-        names: name -> number of axes of the array, None where it must be read to be known.
-        read: name -> array.
-
-    Raises:
-        ValueError: there is none, or it is not clear which one.
-    """
-    if "features" in names:
-        return read("features")
-    for pair in NAMED_STREAMS:
-        if {*pair} <= {*names}:
-            arrays = [read(name) for name in pair]
-            return [array.T for array in arrays] if pair[0] == "feat_spa" else arrays
-    if len(names) == 1:
-        return read(*names)
-    arrays = {name: read(name) for name, axes in names.items() if axes is None or axes >= 2}
-    arrays = [array for array in arrays.values() if not isinstance(array, np.ndarray) or array.ndim >= 2]
-    if len(arrays) == 1:
-        return arrays[0]
-    raise ValueError(
-        f"it holds {len(names)} arrays and none is named 'features'; keep one of two axes, (T, C), "
-        "or name it so"
-    )
+    """[array], or two streams, of a .npz file."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not a zip archive, or it is cut off")
+        return _chosen(np.load(file, allow_pickle=False))
 
 
 def _read_hdf5(path, data):
+    """[array], or two streams, of an HDF5 file."""
     h5py = _extra("h5py", path, "hdf5")
     with h5py.File(path, "r") as file:
-        found = {}
-
-        def keep(name, item):  # links to other files are not followed
-            if isinstance(item, h5py.Dataset):
-                found[name] = item
-
-        file.visititems(keep)
+        found = {}  # links to other files are not followed
+        file.visititems(lambda name, item: found.update({name: item}))
+        found = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
         if any(item.external or item.is_virtual for item in found.values()):
             raise ValueError("it takes values from other files; write them into this one")
-        numeric = {name: item.ndim for name, item in found.items() if item.dtype.kind in "fiu"}
+        numeric = {name: item for name, item in found.items() if item.dtype.kind in "fiu"}
         if not numeric:
             raise ValueError("it holds no array of numbers")
-        return _array_among(numeric, lambda name: np.asarray(found[name]))
+        return _chosen(numeric)
+
+
+def _chosen(arrays):
+    """[array] that is read of the arrays in a file, or the arrays of its two streams.
+
+    Args:
+        arrays: mapping of names to arrays or HDF5 data sets.
+
+    Raises:
+        ValueError: it is not clear which one.
+    """
+    names = next((names for names in NAMES if {*names} <= {*arrays}), None)
+    found = [arrays[name] for name in names or arrays]
+    if not names and len(found) != 1:
+        found = [array for array in found if getattr(array, "ndim", 2) >= 2]
+        if len(found) != 1:
+            what = f"{len(arrays)} arrays and none is named 'features'"
+            raise ValueError(f"it holds {what}; keep one of two axes, (T, C), or name it so")
+    found = [np.asarray(array) for array in found]
+    return [array.T for array in found] if names == ECM_STREAMS else found
 
 
 def _read_wav(path, data):
+    """FeatureFile of a sound file."""
     soundfile = _extra("soundfile", path, "sound")
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return FeatureFile(samples, rate=float(rate))
@@ -210,27 +155,18 @@ def _read_wav(path, data):
 def _extra(package, path, extra):
     """A package that only some files need. Raises DataError that says how to install it."""
     try:
-        return __import__(package)
+        return importlib.import_module(package)
     except ImportError as error:
-        raise DataError(
-            f"{path} is read with {package}; install it: pip install 'tal-jax[{extra}]'."
-        ) from error
+        install = f"install it: pip install 'tal-jax[{extra}]'"
+        raise DataError(f"{path} is read with {package}; {install}.") from error
 
 
-def _table(reader):
-    def read(path, data):
-        signal = reader(path, data)
-        return FeatureFile(signal.samples, times_sec=signal.times_sec, notes=signal.notes)
-
-    return read
-
-
-READERS = {
+READERS = {  # (path, fields of config.data) -> FeatureFile, or the array or the two streams in it as a list
     ".npy": _read_npy,
     ".npz": _read_npz,
-    ".csv": _table(read_csv),
-    ".parquet": _table(read_table),
-    ".feather": _table(read_table),
+    ".csv": read_csv,
+    ".parquet": read_table,
+    ".feather": read_table,
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".wav": _read_wav,
@@ -243,8 +179,8 @@ def find_features(folder):
 
     Of several files of one name the first of `SUFFIXES` is taken. The folder may also be laid out as
     published for weakly supervised systems: below it, or below its folders "train" and "test", one file a
-    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. What is called like a file but
-    is none is told in a warning.
+    recording, or rgb/NAME.npy and flow/NAME.npy, of which the first is taken. A folder or
+    a broken link with such a name is left out with a warning.
     """
     found = {}
     for part in ("", "train", "test"):

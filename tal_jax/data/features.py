@@ -1,70 +1,24 @@
-"""Feature files (or raw sensor signals) and the `Dataset` that every system trains on."""
+"""`config.data` of features or raw sensor signals, and the `Dataset` of a folder of them."""
 
-import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Callable
 
 import ml_collections
-import numpy as np
 
 from tal_jax.data import signals
 from tal_jax.data.annotations import IGNORED_LABELS, Annotations
-from tal_jax.data.feature_files import FeatureFile, find_features, read_features
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.feature_files import find_features, read_features
 from tal_jax.data.made_of_videos import as_extracted
 from tal_jax.data.streams import STREAMS, chosen_stream, told_once
-from tal_jax.data.timeline import Timeline, make_timeline, on_even_axis, said_rate
+from tal_jax.data.tables import FeatureFile
+from tal_jax.data.timeline import make_timeline, on_even_axis, said_rate
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
 KEPT_RECORDINGS = 256
-OTHER_RATE = 1.3  # from which two rates are not one; videos of 24 and of 30 frames a second are near enough
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Recordings, their annotations and their features.
-
-    Attributes:
-        annotations: the recordings of the training and test subsets whose features are there.
-        read: recording name -> (T, C) float array, or frames (T, H, W, C) uint8, perhaps a read-only memory
-            map; not to be changed, for the last `KEPT_RECORDINGS` are kept. Raises DataError for a bad file.
-        timeline: recording name -> Timeline of its T features. Raises DataError for one without a frame rate.
-        missing: names of the recordings whose features are not there (only under `allow_missing`).
-        proposals: recording name -> proposals.Proposals, for systems that start from these; else None.
-        seen_sec: recording name -> seconds that its file lasts, with the samples that folding drops and the
-            row that the longer of two streams has more; None: those of its T features.
-        frame_sec: recording name -> seconds from one of its features to the next, as its annotation, the
-            config or its file says; 0 for features that are spread evenly over a recording, and for frames,
-            which may be. None: 0 for all.
-        notes: recording name -> what was left out, resampled or found in its file, by kind (see
-            `FeatureFile`); None: nothing.
-        recording_scores: for these systems, recording name -> (K,) class scores of
-            `config.evaluate.recording_scores`; else None.
-    """
-
-    annotations: Annotations
-    read: Callable[[str], np.ndarray]
-    timeline: Callable[[str], Timeline]
-    missing: tuple[str, ...] = ()
-    proposals: dict | None = None
-    recording_scores: dict | None = None
-    seen_sec: Callable[[str], float] | None = None
-    frame_sec: Callable[[str], float] | None = None
-    notes: Callable[[str], dict] | None = None
-
-    def duration_sec(self, name):
-        """Length of a recording in seconds: as annotated, or else what its features have seen (which reads
-        them).
-        """
-        annotated = self.annotations.recordings[name].duration_sec
-        if annotated:
-            return annotated
-        return float(
-            self.seen_sec(name) if self.seen_sec else self.timeline(name).seen_sec(len(self.read(name)))
-        )
 
 
 def data_config(**fields):
@@ -73,8 +27,7 @@ def data_config(**fields):
     # of .csv, .parquet and .feather: names or numbers, from 1, of the columns to read; (): all
     data.csv_columns = ()
     # Of these: name or number of the column of times, perhaps with its unit: "time:ms" (s, ms, us, ns); "":
-    # the one that
-    # is called time, timestamp, …; "none": times are not used.
+    # the one that is called time, timestamp, …; "none": times are not used.
     data.csv_time_column = ""
     data.csv_skip_lines = -1  # of .csv: lines before the names or the first sample; -1: they are found
     data.update(fields)
@@ -135,9 +88,10 @@ def folder_dataset(annotations, folder, data, hint=""):
 
 
 def build_dataset(annotations, read_raw, available, data, place, hint=""):
-    """Dataset of a function that reads the features of a recording; puts samples that have times on an even
-    axis, folds them and checks channels on reading. What a file is like that others are not is logged, the
-    first of each kind.
+    """Dataset of a function that reads the features of a recording.
+
+    On reading, channels are checked, and samples that have times are put on an even axis and folded. Of the
+    notes on files the first of each kind is logged.
 
     Args:
         annotations: Annotations.
@@ -150,38 +104,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     Returns, Raises: as `folder_dataset`.
     """
     if data.stream and data.stream not in STREAMS:
-        raise DataError(
-            f"config.data.stream is '{data.stream}'; it must be one of {', '.join(STREAMS)}, or empty."
-        )
-    subsets = tuple(filter(None, (data.train_subset, data.test_subset, data.get("clips_subset"))))
-    wanted = {
-        name: recording
-        for name, recording in annotations.recordings.items()
-        if recording.subset in subsets and name not in data.left_out
-    }
-    missing = tuple(name for name in wanted if name not in available)
-    if missing:
-        what = "feature file" if data.input == "features" else "frames"
-        count = (
-            f"{len(missing)} of {len(wanted)} recordings have no {what} {place} (the first is '{missing[0]}')"
-        )
-        if not data.allow_missing or len(missing) == len(wanted):
-            rest = (
-                ""
-                if len(missing) == len(wanted)
-                else " Set config.data.allow_missing=True to go on with the others."
-            )
-            raise DataError(f"{count}.{hint and ' ' + hint}{rest}")
-        log.warning("%s; they are not used.", count)
-    recordings = {name: recording for name, recording in wanted.items() if name not in missing}
-    if not recordings:
-        names = ("train_subset", "test_subset", "clips_subset")
-        fields = {name: data[name] for name in names if data.get(name)}
-        asked = ", ".join(f"config.data.{name} ('{subset}')" for name, subset in fields.items())
-        raise DataError(
-            f"No recording has a subset of {asked}; the annotations have {annotations.subset_names()}."
-        )
-
+        choices = ", ".join(STREAMS)
+        raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {choices}, or empty.")
+    recordings, missing = _with_features(annotations, available, data, place, hint)
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
     axes, tell = {}, told_once()  # recording name -> Axis, of those that have been read
 
@@ -190,25 +115,17 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         nonlocal num_channels, expected_by
         file, where = read_raw(name), f"Recording '{name}' {place}"
         file = file if isinstance(file, FeatureFile) else FeatureFile(file)
+        channels = file.array.shape[-1]
         if not num_channels:  # all have as many as the first that is read
-            num_channels, expected_by = file.array.shape[-1], f"recording '{name}' has"
-        if file.array.shape[-1] != num_channels:
-            raise DataError(f"{where} has {file.array.shape[-1]} channels, but {expected_by} {num_channels}.")
+            num_channels, expected_by = channels, f"recording '{name}' has"
+        if channels != num_channels:
+            raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         for kind, note in axes[name].notes.items():
             tell(kind, f"{where} {note}.")
         if data.stream:
             signal = chosen_stream(signal, data.stream, file.widths, where)
-        if len(signal) < data.samples_per_frame:
-            raise DataError(
-                f"{where} has {len(signal)} samples, fewer than the {data.samples_per_frame} of one frame "
-                "(config.data.samples_per_frame)."
-            )
-        if data.statistics_samples:
-            signal = signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
-        elif data.samples_per_frame > 1:
-            signal = signals.fold_samples(signal, data.samples_per_frame)
-        return signals.standardise(signal) if data.standardised else signal
+        return _as_frames(signal, data, where)
 
     def axis(name):
         if name not in axes:
@@ -222,85 +139,54 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     def timeline(name):
         return unfolded_timeline(name).folded(data.samples_per_frame)
 
-    def seen_sec(name):
-        return unfolded_timeline(name).seen_sec(axis(name).rows)
-
     def frame_sec(name):
         if data.input != "features" or not (said_rate(recordings[name], data) or axis(name).rate):
             return 0.0
         return timeline(name).stride_frames / timeline(name).fps
 
+    def seen_sec(name):
+        return unfolded_timeline(name).seen_sec(axis(name).rows)
+
+    def notes(name):
+        return axis(name).notes
+
     kept = Annotations(annotations.classes, recordings)
-    return Dataset(
-        kept,
-        read,
-        timeline,
-        missing,
-        seen_sec=seen_sec,
-        frame_sec=frame_sec,
-        notes=lambda name: axis(name).notes,
-    )
+    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=notes)
 
 
-def common_frame_sec(dataset, names):
-    """(seconds, problem): how long a frame lasts in the recordings, see `Dataset.frame_sec`; a sentence if
-    they do not agree.
+def _with_features(annotations, available, data, place, hint):
+    """(recordings of the subsets of `config.data` that have features, names of those that have none).
 
-    Seconds are the median, or None where the recordings do not agree or nothing says. The sentence is ""
-    where they agree.
+    Raises DataError where some are missing, unless `data.allow_missing`, and where none is left.
     """
-    lasts = {name: dataset.frame_sec(name) for name in names} if dataset.frame_sec else {}
-    lasts = {name: frame_sec for name, frame_sec in lasts.items() if frame_sec}
-    if not lasts:
-        return None, ""
-    short, long = min(lasts, key=lasts.get), max(lasts, key=lasts.get)
-    if lasts[long] < OTHER_RATE * lasts[short]:
-        return float(np.median([*lasts.values()])), ""
-    return None, (
-        f"A frame lasts {lasts[short]:.4g} s in recording '{short}' and {lasts[long]:.4g} s in recording "
-        f"'{long}'; resample the "
-        "files to one rate, for a network counts frames."
-    )
+    fields = ("train_subset", "test_subset", "clips_subset")
+    subsets = {f"config.data.{field} ('{data[field]}')": data[field] for field in fields if data.get(field)}
+    recordings = annotations.recordings
+    wanted = [name for name in recordings if recordings[name].subset in subsets.values()]
+    wanted = [name for name in wanted if name not in data.left_out]
+    if not wanted:
+        found = f"a subset of {', '.join(subsets)}; the annotations have {annotations.subset_names()}"
+        raise DataError(f"No recording has {found}.")
+    missing = tuple(name for name in wanted if name not in available)
+    if missing:
+        what = "feature file" if data.input == "features" else "frames"
+        lack = f"{len(missing)} of {len(wanted)} recordings have no {what} {place}"
+        lack += f" (the first is '{missing[0]}')"
+        go_on = " Set config.data.allow_missing=True to go on with the others."
+        go_on = go_on if len(missing) < len(wanted) else ""
+        if not data.allow_missing or not go_on:
+            raise DataError(f"{lack}.{hint and ' ' + hint}{go_on}")
+        log.warning("%s; they are not used.", lack)
+    return {name: recordings[name] for name in wanted if name in available}, missing
 
 
-def file_notes(dataset, constant):
-    """Sentences about feature files, as `--mode=check_data` prints them: what was left out or resampled, what
-    never changes.
-
-    Args:
-        dataset: Dataset.
-        constant: name of each recording that can be read -> what `signals.constant_channels` says of its
-            features.
-
-    Returns:
-        list of sentences; those that do no harm begin with "Note:".
-    """
-    kinds = {}
-    for name in constant:
-        for kind, note in dataset.notes(name).items() if dataset.notes else ():
-            kinds.setdefault(kind, []).append((name, note))
-    sentences = [
-        f"Note: recording '{found[0][0]}' {found[0][1]}."
-        + (f" {len(found) - 1} more have such notes." if len(found) > 1 else "")
-        for found in kinds.values()
-    ]
-    still = [name for name, (channels, count) in constant.items() if len(channels) == count]
-    if still:
-        return [
-            *sentences,
-            f"{len(still)} recordings have no channel that ever changes; the first is '{still[0]}'.",
-        ]
-    everywhere = set.intersection(*({*channels} for channels, _ in constant.values())) if constant else set()
-    if everywhere:
-        listed = ", ".join(map(str, sorted(everywhere)))
-        sentences.append(f"Note: these channels, counted from 1, never change in any recording: {listed}.")
-    some = {name: [c for c in channels if c not in everywhere] for name, (channels, _) in constant.items()}
-    some = {name: channels for name, channels in some.items() if channels}
-    if some:
-        name, channels = next(iter(some.items()))
-        listed = ", ".join(map(str, channels))
-        sentences.append(
-            f"Note: {len(some)} recordings have channels that never change; the first is '{name}', channels "
-            f"{listed}."
-        )
-    return sentences
+def _as_frames(signal, data, where):
+    """The frames that a network sees: samples (T, C) folded or described, perhaps standardised."""
+    if len(signal) < data.samples_per_frame:
+        found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
+        raise DataError(f"{where} has {found} (config.data.samples_per_frame).")
+    if data.statistics_samples:
+        signal = signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
+    elif data.samples_per_frame > 1:
+        signal = signals.fold_samples(signal, data.samples_per_frame)
+    return signals.standardise(signal) if data.standardised else signal

@@ -23,7 +23,10 @@ GREY = 127.5  # the pixel value that the network sees as 0; float16 holds it exa
 
 
 def data_config(**fields):
-    """The section `config.data` for frames: that of features, these fields, and their values in `fields`."""
+    """The section `config.data` for frames: the fields that features have too, and those of frames.
+
+    fields: values other than the defaults.
+    """
     data = features.any_data_config()
     data.input = "rgb"  # or 'flow'
     data.frames = ""  # folder made by tal_jax.prepare
@@ -31,34 +34,39 @@ def data_config(**fields):
     data.frame_pixels = 112  # height and width of stored frames
     # height and width that the network sees: at random in training, the centre otherwise
     data.crop_pixels = 96
-    # pixel value behind the end of a recording that is shorter than a window; ActivityNet: 127.5
+    # pixel value after the end of a recording that is shorter than a window; ActivityNet: 127.5
     data.train_padding = 0.0
     data.update(fields)
     return data
 
 
 def load(config, annotations, hint=HOW_TO_GET):
-    """Dataset of the frames in `config.data.frames`: (T, H, W, C) uint8 a video, at the rate that its
-    info/NAME.json says.
+    """Dataset of the frames in `config.data.frames`: (T, H, W, C) uint8 a video, at the rate in its
+    info/NAME.json.
+
+    Args:
+      config: the run's config (`data`).
+      annotations: Annotations.
+      hint: how to get frames, for the sentence on missing ones.
+
+    Raises:
+      DataError: frames are missing (unless `data.allow_missing`), or an info file is damaged.
     """
     data = config.data
     if data.input not in STREAMS:
         raise DataError(f"config.data.input is '{data.input}'; it must be one of {', '.join(STREAMS)}.")
     folder = pathlib.Path(data.frames)
     files = {path.stem for path in (folder / data.input).glob("*.npy")}
-    stems = {
-        name: next((s for s in (f"{data.file_prefix}{name}", name) if s in files), None)
-        for name in annotations.recordings
-    }
-    there = {name for name, stem in stems.items() if stem}
-    recordings = {
-        name: as_stored(recording, folder / "info" / f"{stems[name]}.json") if name in there else recording
-        for name, recording in annotations.recordings.items()
-    }
+    recordings, stems = dict(annotations.recordings), {}
+    for name, recording in recordings.items():
+        stem = f"{data.file_prefix}{name}" if f"{data.file_prefix}{name}" in files else name
+        if stem in files:
+            stems[name] = stem
+            recordings[name] = as_stored(recording, folder / "info" / f"{stem}.json")
     place = f"in {folder / data.input}" + ("" if folder.is_dir() else ", a folder that does not exist")
     annotations = Annotations(annotations.classes, recordings)
     return features.build_dataset(
-        annotations, lambda name: read_frames(folder, data, stems[name]), there, data, place, hint
+        annotations, lambda name: read_frames(folder, data, stems[name]), set(stems), data, place, hint
     )
 
 
@@ -77,20 +85,12 @@ def read_frames(folder, data, stem):
     try:
         frames = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a damaged header leads NumPy to almost anything
-        raise DataError(
-            f"Cannot read the frames {path}: {str(error):.200}. Delete the file and run tal_jax.prepare "
-            f"again."
-        ) from error
-    if (
-        frames.dtype != np.uint8
-        or frames.ndim != 4
-        or frames.shape[1:] != (pixels, pixels, channels)
-        or not frames.size
-    ):
-        expected = f"(T, {pixels}, {pixels}, {channels})"
+        advice = "Delete the file and run tal_jax.prepare again."
+        raise DataError(f"Cannot read the frames {path}: {str(error):.200}. {advice}") from error
+    if frames.dtype != np.uint8 or frames.shape[1:] != (pixels, pixels, channels) or not frames.size:
         raise DataError(
             f"{path} holds {frames.dtype} of shape {frames.shape}; config.data.frame_pixels asks for uint8 "
-            f"of shape {expected}."
+            f"of shape (T, {pixels}, {pixels}, {channels})."
         )
     return frames
 

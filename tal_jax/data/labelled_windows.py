@@ -1,4 +1,4 @@
-"""Training windows of recordings whose actions have times: windows with a whole action, and some without any."""
+"""Training windows of recordings whose actions have times: some with a whole action, some without any."""
 
 import dataclasses
 import logging
@@ -44,19 +44,13 @@ class Labelled(NamedTuple):
     seen: set
 
 
-def examples(config, dataset):
-    """The training windows and the function that makes an example of one, for `System.examples`.
-
-    Args, Returns, Raises: see `find` and `make_examples`.
-    """
-    return make_examples(config, dataset, find(config, dataset))
-
-
 def problems(config, dataset):
-    """Sentences on the classes that training does not learn, for `System.problems`. Raises DataError as
-    `find`.
+    """Sentences on the classes that training does not learn, for `System.problems`.
+
+    Raises:
+        DataError: no window of the training subset holds a whole action.
     """
-    return _problems(config, dataset, find(config, dataset))
+    return class_problems(config, dataset, find(config, dataset))
 
 
 def find(config, dataset):
@@ -87,80 +81,69 @@ def find(config, dataset):
         for offset, _, labels in windows.training_windows(segments, recording.labels, num_frames, **grid):
             found.items.append(Item(name, offset, num_frames))
             found.seen.update(labels.tolist())
-        # An interval with an ignored label may hold an action, so it is no background that is far from
-        # actions.
+        # An interval with an ignored label may hold an action, so no background is taken from it.
         intervals = np.concatenate([segments, dataset.timeline(name).to_cells(recording.ignored_sec)])
         free = windows.background_offsets(intervals, num_frames, window=grid["window"], stride=grid["stride"])
         found.backgrounds.extend(Item(name, offset, num_frames) for offset in free)
     if not found.items:
-        raise DataError(no_window_sentence(config, dataset, _lengths(found)))
+        raise DataError(no_window_sentence(config, dataset, found.truths))
     return found
 
 
 def window_grid(config):
-    """What the functions of data.windows take of `config.window`."""
-    window = config.window
-    return dict(
-        window=window.frames, stride=window.train_stride_frames, first_frame=window.get("first_frame", 0)
-    )
+    """The keywords `window`, `stride` and `first_frame` of `windows.training_windows`, all in frames."""
+    window, first_frame = config.window, config.window.get("first_frame", 0)
+    return dict(window=window.frames, stride=window.train_stride_frames, first_frame=first_frame)
 
 
-def make_examples(config, dataset, found, more=None):
-    """What `System.examples` gives.
+def examples(config, dataset, found=None, more=None):
+    """The training windows and the function that makes an example of one, for `System.examples`.
 
     Args:
         config: the run's config (`data`, `window`, `augment`).
         dataset: data.features.Dataset.
-        found: Labelled.
+        found: Labelled; None: that of `find`.
         more: (recording name, segments (N, 2) float64 in frames of the window, how many frames it has of the
-            recording, np.random.Generator) -> dict of arrays that an example has beside; None: nothing.
+            recording, np.random.Generator) -> dict of further arrays of an example; None: no others.
 
     Returns:
         (items, make_example): a list of Item, those with a whole action first, then `BACKGROUND` so often
-        that it is the share `window.background` of all, but at most as often as there are windows without
-        action; and (Item, np.random.Generator) -> example, a dict of
+        that it is the share `window.background` of all, but at most as often as windows lack any action; and
+        (Item, np.random.Generator) -> example, a dict of
         inputs, num_frames: see `windows.window_inputs`;
         segments_frame (G, 2) float32 and labels (G,) int32 in 1..K, 0 for padding rows.
+
+    Raises:
+        DataError: no window of the training subset holds a whole action.
     """
+    found = found or find(config, dataset)
     size, truths, backgrounds = config.window.frames, found.truths, found.backgrounds
-    for sentence in _problems(config, dataset, found):
+    for sentence in class_problems(config, dataset, found):
         log.warning(sentence)
     share = config.window.background
     count = min(round(share / (1 - share) * len(found.items)), len(backgrounds))
     max_segments = max(len(labels) for _, labels in truths.values())
+    first_frame = config.window.get("first_frame", 0)
 
     def make_example(item, rng):
+        jitter = config.augment.jitter_frames
         if item == BACKGROUND:
             item, jitter = backgrounds[rng.integers(len(backgrounds))], 0
-        else:
-            jitter = config.augment.jitter_frames
-        offset = jittered_offset(item, jitter, size, rng)
+        offset = item.offset
+        if jitter:
+            moved = offset + rng.integers(-jitter, jitter + 1)
+            offset = int(np.clip(moved, 0, max(item.num_frames - size, 0)))
         num_frames = min(item.num_frames - offset, size)
         if config.augment.crop and rng.random() < config.augment.crop:
             offset, num_frames = random_crop(truths[item.name][0], offset, num_frames, rng)
-        segments, labels = windows.cut_window(
-            *truths[item.name], offset, num_frames, config.window.get("first_frame", 0)
-        )
+        segments, labels = windows.cut_window(*truths[item.name], offset, num_frames, first_frame)
         example = windows.window_inputs(config, dataset.read(item.name), offset, rng, num_frames)
-        example["segments_frame"] = np.zeros((max_segments, 2), np.float32)
-        example["segments_frame"][: len(segments)] = segments
-        example["labels"] = np.zeros(max_segments, np.int32)
-        example["labels"][: len(labels)] = labels
+        missing = max_segments - len(labels)
+        example["segments_frame"] = np.pad(segments.astype(np.float32), ((0, missing), (0, 0)))
+        example["labels"] = np.pad(labels.astype(np.int32), (0, missing))
         return example | (more(item.name, segments, num_frames, rng) if more else {})
 
     return found.items + [BACKGROUND] * count, make_example
-
-
-def _lengths(found):
-    """(N,) frames of all training actions."""
-    return np.concatenate([np.zeros(0), *(np.diff(segments)[:, 0] for segments, _ in found.truths.values())])
-
-
-def _problems(config, dataset, found):
-    labels = np.concatenate([labels for _, labels in found.truths.values()]) - 1
-    return class_problems(
-        config, dataset.annotations.subset(config.data.train_subset), _lengths(found), labels, found.seen
-    )
 
 
 def random_crop(segments_frame, offset, num_frames, rng):
@@ -170,11 +153,11 @@ def random_crop(segments_frame, offset, num_frames, rng):
 
     Args:
         segments_frame: (G, 2) float, actions in frames of the recording.
-      offset, num_frames: the window's first frame, and how many it has of the recording.
-      rng: np.random.Generator.
+        offset, num_frames: the window's first frame, and how many it has of the recording.
+        rng: np.random.Generator.
 
     Returns:
-      (offset, num_frames) of the part; those of the window where it holds no whole action.
+        (offset, num_frames) of the part; those of the window where it holds no whole action.
     """
     first, last = np.floor(segments_frame[:, 0]).astype(int), np.ceil(segments_frame[:, 1]).astype(int)
     whole = np.flatnonzero((first >= offset) & (last <= offset + num_frames) & (first < last))
@@ -182,14 +165,5 @@ def random_crop(segments_frame, offset, num_frames, rng):
         return offset, num_frames
     chosen = rng.choice(whole)
     length = int(rng.integers(last[chosen] - first[chosen], num_frames, endpoint=True))
-    start = rng.integers(
-        max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length), endpoint=True
-    )
-    return int(start), length
-
-
-def jittered_offset(item, jitter, size, rng):
-    """The window's offset moved by up to `jitter` frames either way, within the recording."""
-    if not jitter:
-        return item.offset
-    return int(np.clip(item.offset + rng.integers(-jitter, jitter + 1), 0, max(item.num_frames - size, 0)))
+    earliest, latest = max(offset, last[chosen] - length), min(first[chosen], offset + num_frames - length)
+    return int(rng.integers(earliest, latest, endpoint=True)), length

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 
-class TrainingBatches:
+def training_batches(items, make_example, *, batch_size, seed, threads=2, start=0, process=(0, 1)):
     """Endless iterator of batches, a pure function of (seed, number of batches drawn).
 
     An epoch visits every item once in a new order; its last batch, where short, is padded with repeated
@@ -19,46 +19,37 @@ class TrainingBatches:
 
     Of several processes each makes its own rows of every batch; together they are the rows that one process
     makes alone.
+
+    Args:
+      items: sequence of what `make_example` takes.
+      make_example: (item, np.random.Generator) -> dict of arrays, of the same shapes for all items.
+      batch_size: examples in a batch; dict entries get this leading dimension, `sample_mask` (batch_size,)
+        float32 is added. With N processes, of which it must be a multiple, batch_size / N.
+      seed: of order and augmentation.
+      threads: that make examples; 0 makes them in the caller.
+      start: batches to skip, for resuming.
+      process: (i, N), which of how many processes this is.
     """
+    index, count = process
+    rows = range(batch_size * index // count, batch_size * (index + 1) // count)
 
-    def __init__(self, items, make_example, *, batch_size, seed, threads=2, start=0, process=(0, 1)):
-        """
-        Args:
-          items: sequence of what `make_example` takes.
-          make_example: (item, np.random.Generator) -> dict of arrays, of the same shapes for all items.
-          batch_size: examples in a batch; dict entries get this leading dimension, `sample_mask`
-            (batch_size,) float32 is added. With N processes, of which it must be a multiple, batch_size / N.
-          seed: of order and augmentation.
-          threads: that make examples; 0 makes them in the caller.
-          start: batches to skip, for resuming.
-          process: (i, N), which of how many processes this is.
-        """
-        index, count = process
-        rows = range(batch_size * index // count, batch_size * (index + 1) // count)
+    def make_rows(drawn):
+        """This process's rows of a batch. One that has none takes the first row, which does not count."""
+        own = [make_example(*pair) for pair in drawn[rows.start : rows.stop] or drawn[:1]]
+        return pad_batch(stack(own), len(rows), max(0, len(drawn) - rows.start))
 
-        def make_rows(drawn):
-            """Of the batch only the rows of this process; where it has none, the first one stands for them."""
-            own = [make_example(*drawn[row]) for row in rows if row < len(drawn)] or [make_example(*drawn[0])]
-            return pad_batch(stack(own), len(rows), max(0, min(len(rows), len(drawn) - rows.start)))
-
-        batches = (
-            grain.MapDataset.source(items)
-            .seed(seed)
-            .shuffle()
-            .random_map(lambda item, rng: (item, copy.deepcopy(rng)))  # for grain uses the generator again
-            .batch(batch_size, drop_remainder=False, batch_fn=list)
-            .map(make_rows)
-        )
-        self.batches_per_epoch = len(batches)
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-        self._iterator = iter(batches.repeat().to_iter_dataset(options))
-        self._iterator.set_state({"next_index": start})
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return next(self._iterator)
+    batches = (
+        grain.MapDataset.source(items)
+        .seed(seed)
+        .shuffle()
+        .random_map(lambda item, rng: (item, copy.deepcopy(rng)))  # for grain uses the generator again
+        .batch(batch_size, drop_remainder=False, batch_fn=list)
+        .map(make_rows)
+    )
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = iter(batches.repeat().to_iter_dataset(options))
+    iterator.set_state({"next_index": start})
+    return iterator
 
 
 def chunks(items, size):

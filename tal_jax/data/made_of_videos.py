@@ -1,5 +1,6 @@
-"""What lies beside frames and features made of videos: settings.json of a folder, info/NAME.json of a video."""
+"""Words beside frames and features made of videos: settings.json of a folder, info/NAME.json of a video."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -14,13 +15,13 @@ SETTINGS = "settings.json"
 
 
 def require_same_settings(folder, settings, what, field, before=None):
-    """Writes settings.json into a folder, where it keeps what was made otherwise from being mixed.
+    """Writes settings.json into a folder, which keeps files of other settings out of it.
 
     Args:
         folder: the folder.
         settings: dict of JSON values.
         what: "frames" or "features", for the message.
-        field: what to choose another folder with.
+        field: the field or flag that chooses another folder.
         before: settings that an older settings.json lacks; dict.
 
     Raises:
@@ -29,14 +30,11 @@ def require_same_settings(folder, settings, what, field, before=None):
     found, folder = read_settings(folder), pathlib.Path(folder)
     files = sorted(file for part in (".", "rgb", "flow") for file in folder.glob(f"{part}/[!.]*.npy"))
     if files and not found:
-        raise DataError(
-            f"{folder} holds {what} such as {files[0].name} but no {SETTINGS}, so how they were made is not "
-            f"known; choose another {field}."
-        )
+        unknown = f"{what} such as {files[0].name} but no {SETTINGS}, so how they were made is not known"
+        raise DataError(f"{folder} holds {unknown}; choose another {field}.")
     if found and (before or {}) | found != settings:
-        raise DataError(
-            f"{folder} holds {what} of other settings, {found} instead of {settings}; choose another {field}."
-        )
+        other = f"{what} of other settings, {found} instead of {settings}"
+        raise DataError(f"{folder} holds {other}; choose another {field}.")
     if not found:
         with replacing(folder / SETTINGS) as temporary:
             temporary.write_text(json.dumps(settings))
@@ -47,23 +45,19 @@ def read_settings(folder):
 
     Raises DataError for a damaged one.
     """
-    file = pathlib.Path(folder) / SETTINGS
+    file, found = pathlib.Path(folder) / SETTINGS, None
     if not file.is_file():
         return {}
-    try:
+    with contextlib.suppress(DataError):
         found = read_json(file, "settings file")
-        if not isinstance(found, dict) or not found:
-            raise ValueError
-    except ValueError as error:
-        raise DataError(
-            f"{file} is damaged, so how the files beside it were made is not known; delete it if they may "
-            "stay, or else its folder."
-        ) from error
-    return found
+    if found and isinstance(found, dict):
+        return found
+    unknown = f"{file} is damaged, so how the files beside it were made is not known"
+    raise DataError(f"{unknown}; delete it if they may stay, or else its folder.")
 
 
 def read_notes(path):
-    """What was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
+    """Whatever was uncommon about a video, as a phrase; "" if nothing was. path: its info file."""
     try:
         return plain("; ".join(read_json(path, "info file").get("notes", ())))
     except (OSError, ValueError, AttributeError, TypeError):
@@ -75,8 +69,8 @@ def still_to_make(paths, files_of):
 
     Args:
         paths: of videos.
-        files_of: path -> the files that are made of it. One for which it raises DataError is among those that
-            are returned: why it cannot be made is said then.
+        files_of: path -> the files that are made of it. Where it raises DataError the video is returned too:
+            why it cannot be made is said then.
 
     Returns:
         list of paths.
@@ -92,10 +86,10 @@ def still_to_make(paths, files_of):
 
 
 def notes_of_made(reasons, info_of):
-    """{name of a video's file: what was uncommon about it}, without those of which nothing was.
+    """{name of a video's file: its notes, see `read_notes`}; videos without notes are left out.
 
     Args:
-        reasons: {path: why nothing was made of the video, or ""}.
+        reasons: {path of a video: why nothing was made of it, or ""}.
         info_of: path -> the info file of the video.
     """
     made = [path for path, reason in sorted(reasons.items()) if not reason]
@@ -106,7 +100,7 @@ def notes_of_made(reasons, info_of):
 def as_stored(recording, path):
     """A Recording with the rate of its stored frames and, where none is annotated, the length of its video.
 
-    path: its info file. Raises DataError for one that cannot be read.
+    path: the video's info file. Raises DataError for one that cannot be read.
     """
     try:
         info = read_json(path, "info file")
@@ -115,14 +109,12 @@ def as_stored(recording, path):
             raise ValueError
         return dataclasses.replace(recording, fps=fps, duration_sec=recording.duration_sec or duration_sec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is missing or damaged; delete what was made of this video and run the same command "
-            "again."
-        ) from error
+        again = "delete what was made of this video and run the same command again"
+        raise DataError(f"{path} is missing or damaged; {again}.") from error
 
 
 def as_extracted(annotations, paths, data, trained_on=""):
-    """Annotations and `config.data` of feature files, as `--mode=extract` left word beside them.
+    """Annotations and `config.data` of feature files, as the files of `--mode=extract` beside them say.
 
     `stride_frames` and `snippet_frames` are those of settings.json, rates and missing durations those of
     info/NAME.json. Nothing changes where neither is there. Where `stride_frames` is 0, features are spread
@@ -142,31 +134,30 @@ def as_extracted(annotations, paths, data, trained_on=""):
         DataError: `data` says other numbers than its 1 and 1, and others than the settings; or a file is
             damaged.
     """
-    recordings = dict(annotations.recordings)
-    timing = functools.cache(_timing)
-    asked, wanted = (data.stride_frames, data.snippet_frames), timing(trained_on) if trained_on else None
+    recordings, timing = dict(annotations.recordings), functools.cache(_timing)
+    wanted = timing(trained_on) if trained_on else None
     for name, path in paths.items():
         found = path and timing(path.parent)
-        if found and found != (wanted or found):
-            raise DataError(
-                f"The features in {path.parent} are {_said(found)}, but those they go with are "
-                f"{_said(wanted)}; extract all alike."
-            )
-        wanted = found or wanted
-        info = path and path.parent / "info" / f"{path.stem}.json"
-        if found and info.is_file():
+        if not found:
+            continue
+        wanted = wanted or found
+        if found != wanted:
+            other = f"are {_said(found)}, but those they go with are {_said(wanted)}"
+            raise DataError(f"The features in {path.parent} {other}; extract all alike.")
+        info = path.parent / "info" / f"{path.stem}.json"
+        if info.is_file():
             stored = as_stored(recordings[name], info)
-            is_spread = not data.stride_frames
-            recordings[name] = dataclasses.replace(stored, fps=recordings[name].fps) if is_spread else stored
-    if not wanted or not data.stride_frames or asked == wanted:
-        return Annotations(annotations.classes, recordings), data
-    if asked != (1, 1):
-        raise DataError(
-            f"The features are {_said(wanted)}, as their {SETTINGS} says; config.data.stride_frames is "
-            f"{asked[0]} and config.data.snippet_frames is {asked[1]}: leave them out."
-        )
-    data = data.copy_and_resolve_references()
-    data.update(stride_frames=wanted[0], snippet_frames=wanted[1])
+            fps = stored.fps if data.stride_frames else recordings[name].fps
+            recordings[name] = dataclasses.replace(stored, fps=fps)
+    asked = data.stride_frames, data.snippet_frames
+    if wanted and data.stride_frames and asked != wanted:
+        if asked != (1, 1):
+            raise DataError(
+                f"The features are {_said(wanted)}, as their {SETTINGS} says; config.data.stride_frames is "
+                f"{asked[0]} and config.data.snippet_frames is {asked[1]}: leave them out."
+            )
+        data = data.copy_and_resolve_references()
+        data.stride_frames, data.snippet_frames = wanted
     return Annotations(annotations.classes, recordings), data
 
 
@@ -178,4 +169,5 @@ def _timing(folder):
 
 
 def _said(timing):
+    """(stride_frames, snippet_frames) in words."""
     return f"{timing[0]} frames apart and of {timing[1]} frames each"

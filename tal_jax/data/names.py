@@ -2,14 +2,12 @@
 
 import functools
 import pathlib
-import unicodedata
 
 from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
 
 # Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that
-# of a
-# file on its way, ".NAME.cas.npz.1a2b3c4d".
+# of a file on its way, ".NAME.cas.npz.1a2b3c4d".
 MAX_BYTES = 237
 VIDEO_SUFFIXES = tuple(
     ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
@@ -28,17 +26,15 @@ def require_name(name, where):
     if not plain or len(name.encode()) > MAX_BYTES:
         raise DataError(
             f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, "
-            "so rename the recording: "
-            f"1 to {MAX_BYTES} bytes, without '/', '\\' and control characters, no dot in front."
+            f"so rename it: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in front."
         )
 
 
 def require_label(label, where):
     """Raises DataError for a label that is empty or has a control character; `where` begins the sentence."""
     if not label.strip() or not is_printable(label):
-        raise DataError(
-            f"{where}: the label {label!r:.60} is empty or holds a control character; correct the label."
-        )
+        found = f"the label {label!r:.60} is empty or holds a control character"
+        raise DataError(f"{where}: {found}; correct the label.")
 
 
 @functools.lru_cache(4096)
@@ -46,7 +42,7 @@ def is_printable(text):
     """Whether a text has no control character, no line separator and no half of a character: a terminal shows
     it as it is.
     """
-    return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
+    return not UNPRINTABLE.search(text)
 
 
 def match_names(names, known):
@@ -67,28 +63,31 @@ def match_names(names, known):
 
 
 def match_names_of_file(path, names, known):
-    """`match_names` of a file in which a recording has one name.
+    """`match_names` of a file in which a recording has one name, and one at least is known.
 
     Args:
         path: of the file.
         names, known: as for `match_names`.
 
     Raises:
-        DataError: two names of the file mean one recording.
+        DataError: two names of the file mean one recording, or there are names but none is known.
     """
     matched, first = match_names(names, known), {}
     for name, recording in matched.items():
         other = first.setdefault(recording, name)
         if recording is not None and other != name:
-            raise DataError(
-                f"{path}: '{other}' and '{name}' are both the recording '{recording}' of the annotations; "
-                "join them, or rename one."
-            )
+            found = f"'{other}' and '{name}' are both the recording '{recording}' of the annotations"
+            raise DataError(f"{path}: {found}; join them, or rename one.")
+    if {*first} == {None}:
+        raise DataError(
+            f"{path}: none of its recordings is in the annotations. Its first is '{first[None]}', that of "
+            f"the annotations '{next(iter(known), '')}'; correct the names or choose other annotations."
+        )
     return matched
 
 
 class ByName(dict):
-    """{name of a recording: value}, where a recording is also found by another name, as `match_names` says."""
+    """{name of a recording: value}; a recording is also found by another name, as `match_names` says."""
 
     def called(self, name):
         """The key that a name of a recording means, or None."""
@@ -114,11 +113,7 @@ class ByName(dict):
 
 
 def _key(name):
-    """What names of the same recording share."""
+    """A recording's name without "v_" in front, the suffix of a file and the case of its letters."""
     folded = name.casefold()
-    stem = (
-        folded.removesuffix(suffix)
-        if (suffix := pathlib.PurePath(folded).suffix) in FILE_SUFFIXES
-        else folded
-    )
-    return stem.removeprefix("v_")
+    suffix = pathlib.PurePath(folded).suffix
+    return folded.removesuffix(suffix if suffix in FILE_SUFFIXES else "").removeprefix("v_")

@@ -26,8 +26,7 @@ def optical_flow(previous, following):
     if not hasattr(cv2, "optflow"):
         raise DataError(
             "Optical flow needs OpenCV's contrib modules: pip uninstall opencv-python "
-            "opencv-python-headless, then "
-            "pip install --force-reinstall opencv-contrib-python-headless."
+            "opencv-python-headless, then pip install --force-reinstall opencv-contrib-python-headless."
         )
     previous, following = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, following))
     motion = cv2.optflow.DualTVL1OpticalFlow_create().calc(previous, following, None)  # (H, W, 2) float32
@@ -35,7 +34,7 @@ def optical_flow(previous, following):
 
 
 def flows(frames):
-    """Optical flow from each frame to the next, one behind.
+    """Optical flow from each frame to the next, one pair of frames at a time.
 
     Args:
         frames: iterable of T >= 1 frames (H, W, 3) uint8 RGB.

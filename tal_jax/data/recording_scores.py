@@ -1,10 +1,8 @@
-"""Class scores of whole recordings, by a classifier of others, for systems that say when something happens
-but not what.
+"""Class scores of whole recordings, for systems that say when something happens but not what.
 
-The file, as it is published for ActivityNet (CUHK's classifier):
+The file, as published for ActivityNet (CUHK's classifier), has a score of each class for each recording:
 
-    {"class": ["Archery", ...], "results": {"my_recording": [0.9, ...]}}     of each recording a score for
-    each class
+    {"class": ["Archery", ...], "results": {"my_recording": [0.9, ...]}}
 """
 
 import collections
@@ -20,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def read_recording_scores(path, classes):
-    """Scores of the given classes.
+    """Reads the scores of the given classes.
 
     Args:
-      path: the JSON file; of its classes and recordings it may have more.
+      path: the JSON file; it may have more classes and recordings.
       classes: K names.
 
     Returns:
-      {recording: (K,) float64}, in the order of `classes`; found by other names too, as `names.match_names`
-      says.
+      {recording: (K,) float64}, in the order of `classes`; other names that mean the recording, see
+      `names.match_names`, are keys too.
 
     Raises:
       DataError: the file is missing or of another form, or lacks a class.
@@ -36,17 +34,14 @@ def read_recording_scores(path, classes):
     names, rows = _read(path)
     absent = [name for name in classes if name not in names]
     if absent:
-        raise DataError(
-            f"{path} has no scores of {len(absent)} of the {len(classes)} classes; the first is "
-            f"'{absent[0]}'. Call them as the "
-            "annotations do."
-        )
+        lacking = f"{len(absent)} of the {len(classes)} classes; the first is '{absent[0]}'"
+        raise DataError(f"{path} has no scores of {lacking}. Call them as the annotations do.")
     columns = [names.index(name) for name in classes]
     return ByName({name: row[columns] for name, row in rows.items()})
 
 
 def best_classes(path):
-    """Of each recording (best class, its score); names and errors as of `read_recording_scores`."""
+    """{recording: (its best class, the score of it)}; names and errors as for `read_recording_scores`."""
     names, rows = _read(path)
     if not names:
         raise DataError(f'{path} names no class; "class" must have the name of each score.')
@@ -54,20 +49,15 @@ def best_classes(path):
 
 
 def require_recordings(scores, names):
-    """Raises DataError if scores of some recordings are not there. scores: {recording: …}, of either function
-    above.
-    """
+    """Raises DataError if recordings have no scores. scores: {recording: …}; names: of the recordings."""
     absent = [name for name in names if name not in scores]
     if absent:
-        raise DataError(
-            f"config.evaluate.recording_scores lacks {len(absent)} of {len(names)} recordings; the first is "
-            f"'{absent[0]}'."
-        )
+        lacking = f"{len(absent)} of {len(names)} recordings; the first is '{absent[0]}'"
+        raise DataError(f"config.evaluate.recording_scores lacks {lacking}.")
 
 
 def require_labels(path, names, classes):
-    """Raises DataError if `best_classes` cannot label detections: with the class, and with its score as a
-    factor.
+    """Raises DataError if `best_classes` cannot label detections, or its score cannot multiply theirs.
 
     Args:
       path: the JSON file.
@@ -78,44 +68,63 @@ def require_labels(path, names, classes):
     require_recordings(best, names)
     unknown = [name for name in names if best[name][0] not in classes]
     if unknown:
-        found = (
-            f"{path}: the annotations do not have the best class of {len(unknown)} of {len(names)} "
-            f"recordings, the first is "
-            f"'{best[unknown[0]][0]}' of '{unknown[0]}'"
-        )
+        first = f"the first is '{best[unknown[0]][0]}' of '{unknown[0]}'"
+        which = f"{len(unknown)} of {len(names)} recordings, {first}"
+        lacking = f"{path}: the annotations do not have the best class of {which}"
         if len(unknown) == len(names):
-            raise DataError(
-                f"{found}; they have {', '.join(classes)}. Call the classes as the annotations do."
-            )
-        log.warning("%s; detections there are of no class that is scored.", found)
-    require_positive({name: np.array([best[name][1]]) for name in names}, names)
+            known = ", ".join(classes)
+            raise DataError(f"{lacking}; they have {known}. Call the classes as the annotations do.")
+        log.warning("%s; detections there are of no class that is scored.", lacking)
+    require_positive({name: best[name][1] for name in names}, names)
+
+
+def label_recordings(results, best):
+    """Gives all detections of a recording its best class, and multiplies their scores by that class's score.
+
+    As published for ActivityNet.
+
+    Args:
+      results: as `Detector.detect` returns them.
+      best: as `best_classes` returns them.
+
+    Returns:
+      The labelled results.
+
+    Raises:
+      DataError: `best` lacks a recording, or has a negative score of it.
+    """
+    require_recordings(best, results)
+    require_positive({name: best[name][1] for name in results}, results)
+    return {
+        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
+        for name, detections in results.items()
+    }
 
 
 def require_positive(scores, names):
-    """Raises DataError for the first of some recordings with a negative score, where scores are factors of
-    others.
+    """Raises DataError for a negative score, since the scores of detections are multiplied by it.
+
+    Args:
+      scores: {recording: a score or (K,) scores}.
+      names: of the recordings that are looked at.
     """
     for name in names:
-        if scores[name].min() < 0:
-            raise DataError(
-                f"config.evaluate.recording_scores has a negative score, {scores[name].min():g}, of "
-                f"recording '{name}'; scores of "
-                "detections are multiplied by it, so write probabilities to the file, from 0 to 1."
-            )
+        lowest = np.min(scores[name])
+        if lowest < 0:
+            found = f"has a negative score, {lowest:g}, of recording '{name}'; scores of detections are"
+            what_to_do = "multiplied by it, so write probabilities to the file, from 0 to 1"
+            raise DataError(f"config.evaluate.recording_scores {found} {what_to_do}.")
 
 
 def _read(path):
-    """(names of the classes, {recording: (K,) float64})."""
+    """The names of the K classes in a file of scores, and {recording: (K,) float64}."""
     content = read_json(path, "recording scores file")
     try:
-        names, rows = (
-            list(content["class"]),
-            {name: np.array(row, np.float64) for name, row in content["results"].items()},
-        )
+        names = list(content["class"])
+        rows = {name: np.array(row, np.float64) for name, row in content["results"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f'{path} must hold {{"class": [name, ...], "results": {{recording: [score, ...]}}}}; {error!r:.200}.'
-        ) from error
+        form = '{"class": [name, ...], "results": {recording: [score, ...]}}'
+        raise DataError(f"{path} must hold {form}; {error!r:.200}.") from error
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong or isinstance(content["class"], (str, dict)):
         found = wrong[0] if wrong else content["class"]
@@ -123,11 +132,9 @@ def _read(path):
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{path} has the class '{twice[0]}' more than once; give each class one score.")
-    for name in rows:
+    for name, row in rows.items():
         require_name(name, path)
-    wrong = [name for name, row in rows.items() if row.shape != (len(names),) or not np.isfinite(row).all()]
-    if wrong:
-        raise DataError(
-            f"{path}: recording '{wrong[0]}' must have {len(names)} finite numbers, a score of each class."
-        )
+        if row.shape != (len(names),) or not np.isfinite(row).all():
+            must = f"must have {len(names)} finite numbers, a score of each class"
+            raise DataError(f"{path}: recording '{name}' {must}.")
     return names, rows

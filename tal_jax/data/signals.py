@@ -1,4 +1,4 @@
-"""What is made of the samples of a sensor before a network sees them: pure functions on (T, C) arrays."""
+"""Samples of a sensor as a network sees them, their faults and their times: pure functions on arrays."""
 
 import numpy as np
 
@@ -18,8 +18,7 @@ def fold_samples(signal, samples_per_frame):
 
 
 def sample_statistics(signal, samples_per_frame, span):
-    """Describes the samples around each frame by hand-made features, which unlike samples can be averaged
-    over time.
+    """Hand-made features of the samples around each frame, which unlike samples can be averaged over time.
 
     Args:
         signal: (T, C) sensor samples.
@@ -45,16 +44,15 @@ def sample_statistics(signal, samples_per_frame, span):
 
 
 def _band_edges(num_frequencies):
+    """Indices of the first frequency of each band, and one past the last."""
     return np.unique(np.round(np.geomspace(1, num_frequencies + 1, NUM_BANDS + 1)).astype(int)) - 1
 
 
 def standardise(features):
     """Each channel with mean 0 and deviation 1 over the recording; one that does not vary (by 1e-6) is 0.
 
-    Values that are not finite as float32 do not count and stay where they are.
-
     What is the same all over a recording is lost: a short one of a single activity looks unlike a long one
-    that holds it too.
+    that holds it too. Values that are not finite as float32 do not count and stay where they are.
 
     (T, C) -> (T, C) float32.
     """
@@ -67,7 +65,7 @@ def standardise(features):
 
 
 def finite_rows(features):
-    """(T,) bool: the rows of a (T, ...) array whose values are all finite as float32, as a network sees them."""
+    """(T,) bool: the rows of a (T, ...) array whose values are all finite as float32."""
     return _finite(features).reshape(len(features), -1).all(axis=1)
 
 
@@ -102,7 +100,7 @@ def constant_channels(features, samples_per_frame=1, span=0):
         span: the rows are the `sample_statistics` of so many samples instead, if not 0.
 
     Returns:
-        (list of channels, how many channels there are).
+        (list of channels, number of all channels).
     """
     rows, width = features.shape
     if span:  # of each channel the mean, the variance and the bands
@@ -120,8 +118,7 @@ def _still(samples):
 
 
 def measured_rate(times_sec):
-    """Samples a second of (T,) increasing times, T at least 2: by the median step, then by all steps that are
-    no gaps.
+    """Samples a second of (T,) increasing times, T at least 2: by all their steps that are no gaps.
 
     A step counts as so many samples as it holds median steps, so that lost samples, jitter and times that are
     rounded to milliseconds do not change the rate.
@@ -133,8 +130,9 @@ def measured_rate(times_sec):
 
 
 def gaps(times_sec):
-    """[(start, length)] in seconds, from the first of (T,) increasing times, of steps above LONGEST_STEP
-    median ones.
+    """[(start, length)] of the steps above LONGEST_STEP median ones of (T,) increasing times, in seconds.
+
+    A start is counted from the first time.
     """
     steps = np.diff(times_sec)
     places = np.flatnonzero(steps > LONGEST_STEP * np.median(steps))
@@ -157,7 +155,4 @@ def resample(signal, times_sec, rate):
     places = np.arange(round(times[-1] * rate) + 1) / rate
     if len(places) == len(times) and np.abs(times - places).max() * rate <= UNEVEN:
         return signal
-    even = np.empty((len(places), signal.shape[1]), np.float32)
-    for channel in range(signal.shape[1]):
-        even[:, channel] = np.interp(places, times, signal[:, channel])
-    return even
+    return np.stack([np.float32(np.interp(places, times, channel)) for channel in signal.T], axis=1)

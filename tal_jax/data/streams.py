@@ -64,7 +64,7 @@ def told_once():
 
 
 def cut_note(lengths):
-    """What is done with two streams that have so many rows: the end of a sentence about their recording."""
+    """The end of a sentence about a recording whose two streams have so many rows: how they are cut."""
     rows = f"{lengths[0]} and {lengths[1]} rows"
     return f"has two streams that differ in length, {rows}; both are cut to the shorter"
 
@@ -102,15 +102,13 @@ def chosen_stream(signal, stream, widths, where):
         DataError: the file holds one stream alone, or C is odd and the widths are not known.
     """
     if len(widths) == 1:
+        found = f"leave config.data.stream empty, it is '{stream}'"
+        raise DataError(f"{where} holds the stream rgb alone; {found}.")
+    first, odd = (widths[0], 0) if widths else divmod(signal.shape[-1], 2)
+    if odd:
         raise DataError(
-            f"{where} holds the stream rgb alone; leave config.data.stream empty, it is '{stream}'."
+            f"{where} has {signal.shape[-1]} channels, which are no two halves of one width; "
+            f"config.data.stream is '{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one "
+            ".npz as 'rgb' and 'flow'."
         )
-    channels = signal.shape[-1]
-    if not widths and channels % 2:
-        raise DataError(
-            f"{where} has {channels} channels, which are no two halves of one width; config.data.stream is "
-            f"'{stream}', keep the streams as rgb/NAME.npy and flow/NAME.npy or in one .npz as 'rgb' and "
-            f"'flow'."
-        )
-    first = widths[0] if widths else channels // 2
     return signal[..., :first] if stream == STREAMS[0] else signal[..., first:]

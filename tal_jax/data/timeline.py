@@ -32,30 +32,26 @@ class Timeline:
 
     def to_seconds(self, cells):
         """Seconds of positions on the feature axis, any shape."""
-        return (
-            (np.asarray(cells, np.float64) - 0.5) * self.stride_frames + self.snippet_frames / 2
-        ) / self.fps
+        frames = (np.asarray(cells, np.float64) - 0.5) * self.stride_frames + self.snippet_frames / 2
+        return frames / self.fps
 
     def to_cells(self, seconds):
         """Positions on the feature axis of times in seconds, any shape."""
-        return (
-            np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2
-        ) / self.stride_frames + 0.5
+        frames = np.asarray(seconds, np.float64) * self.fps - self.snippet_frames / 2
+        return frames / self.stride_frames + 0.5
 
     def folded(self, samples_per_frame):
-        """The Timeline of frames of so many features each, see `fold_samples`."""
+        """The Timeline of frames of so many features each, see `signals.fold_samples`."""
         snippet_frames = self.snippet_frames + (samples_per_frame - 1) * self.stride_frames
         return Timeline(self.fps, samples_per_frame * self.stride_frames, snippet_frames)
 
     def seen_sec(self, num_features):
-        """Seconds from the first frame that the first feature has seen to the last frame that the last one
-        has.
-        """
+        """Seconds from the first frame that the first feature has seen to the last that the last one has."""
         return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
 
 
 class Axis(NamedTuple):
-    """What is known of the feature axis of a recording once its file is read.
+    """The feature axis of a recording, as its file shows it.
 
     Attributes:
         rows: features before folding, and before the longer of two streams is cut: a row that is cut off
@@ -76,46 +72,44 @@ def said_rate(recording, data):
 
 
 def on_even_axis(file, said, where):
-    """(array (T, C), Axis) of a FeatureFile, resampled where its times ask for it. Raises DataError for two
-    rates.
+    """The array (T, C) of a FeatureFile, resampled where its times ask for it, and its Axis.
+
+    Args:
+        file: tables.FeatureFile.
+        said: features a second, see `said_rate`.
+        where: the recording, for messages.
+
+    Raises:
+        DataError: the file says another rate, or most of its time has no samples.
     """
-    notes, times = dict(file.notes), file.times_sec
+    times, array = file.times_sec, file.array
     if times is None and file.rate is None:
-        return file.array, Axis(max(file.rows, len(file.array)), 0.0, notes)
-    rate = measured = file.rate if times is None else signals.measured_rate(times)
-    if said and abs(measured / said - 1) > (SAME_RATE if times is not None else SAME_SOUND_RATE):
+        return array, Axis(max(file.rows, len(array)), 0.0, file.notes)
+    measured = file.rate if times is None else signals.measured_rate(times)
+    if said and abs(measured / said - 1) > (SAME_SOUND_RATE if times is None else SAME_RATE):
         raise DataError(
-            f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation "
-            "or config.data.fps and .stride_frames. If the latter are right, as those of the recordings that "
-            "a run "
-            "was trained on, resample the file; else correct them."
+            f"{where} has {measured:.6g} rows a second as its file says, but {said:.6g} by its annotation or "
+            "config.data.fps and .stride_frames. If the latter are right, as those of the recordings that a "
+            "run was trained on, resample the file; else correct them."
         )
-    array = file.array
-    if times is not None:
-        rate = said or measured
-        gaps = signals.gaps(times)
-        if sum(length for _, length in gaps) > times[-1] / 2:
-            start, length = max(gaps, key=lambda gap: gap[1])
-            raise DataError(
-                f"{where} has a gap of {length:.6g} s at {start:.6g} s, and less than half of its time has "
-                "samples; cut its file there."
-            )
-        array = signals.resample(array, times, rate)
-        if gaps:
-            listed = ", ".join(f"{length:.4g} s at {start:.4g} s" for start, length in gaps[:GAPS_TOLD])
-            more = f" and {len(gaps) - GAPS_TOLD} more" if len(gaps) > GAPS_TOLD else ""
-            notes[f"gaps {where}"] = (
-                f"has gaps between its times, of {listed}{more}; a straight line fills each"
-            )
-        if array is not file.array:
-            steps = np.diff(times)
-            notes["resampled"] = (
-                f"has times {steps.min():.4g} to {steps.max():.4g} s apart; its samples are interpolated at "
-                f"{rate:.6g} a second"
-            )
-        else:
-            notes["rate"] = f"has {rate:.6g} samples a second by its times"
-    return array, Axis(len(array), rate, notes)
+    if times is None:
+        return array, Axis(len(array), measured, file.notes)
+    gaps, rate, notes = signals.gaps(times), said or measured, dict(file.notes)
+    if sum(length for _, length in gaps) > times[-1] / 2:
+        start, length = max(gaps, key=lambda gap: gap[1])
+        found = f"a gap of {length:.6g} s at {start:.6g} s, and less than half of its time has samples"
+        raise DataError(f"{where} has {found}; cut its file there.")
+    if gaps:
+        listed = ", ".join(f"{length:.4g} s at {start:.4g} s" for start, length in gaps[:GAPS_TOLD])
+        listed += f" and {len(gaps) - GAPS_TOLD} more" if len(gaps) > GAPS_TOLD else ""
+        notes[f"gaps {where}"] = f"has gaps between its times, of {listed}; a straight line fills each"
+    even = signals.resample(array, times, rate)
+    if even is array:
+        notes["rate"] = f"has {rate:.6g} samples a second by its times"
+    else:
+        apart = f"{np.diff(times).min():.4g} to {np.diff(times).max():.4g} s apart"
+        notes["resampled"] = f"has times {apart}; its samples are interpolated at {rate:.6g} a second"
+    return even, Axis(len(even), rate, notes)
 
 
 def make_timeline(recording, data, axis):
@@ -134,22 +128,18 @@ def make_timeline(recording, data, axis):
     if fps and stride:
         return Timeline(fps, stride, snippet)
     rows, rate, _ = axis(recording.name)
-    if fps and rate:
-        return Timeline(fps, fps / rate, fps / rate)
     if fps:
         num_frames = recording.num_frames or round(fps * (recording.duration_sec or 0))
-        if not num_frames:
-            raise DataError(
-                f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its "
-                f"features "
-                "could be spread (config.data.stride_frames is 0); annotate one of them."
-            )
-        return Timeline(fps, num_frames / rows, num_frames / rows)
+        frames_apart = fps / rate if rate else num_frames / rows
+        if frames_apart:
+            return Timeline(fps, frames_apart, frames_apart)
+        raise DataError(
+            f"Recording '{recording.name}' has neither 'num_frames' nor 'duration', over which its features "
+            "could be spread (config.data.stride_frames is 0); annotate one of them."
+        )
     if rate:
         return Timeline(rate * stride, stride, snippet) if stride else Timeline(rate, 1, 1)
     if not recording.duration_sec:
-        raise DataError(
-            f"Recording '{recording.name}' has neither 'fps' nor 'duration'; annotate one of them or set "
-            f"config.data.fps."
-        )
+        lacks = f"Recording '{recording.name}' has neither 'fps' nor 'duration'"
+        raise DataError(f"{lacks}; annotate one of them or set config.data.fps.")
     return Timeline(rows / recording.duration_sec, 1, 1)

@@ -13,26 +13,18 @@ import av
 import numpy as np
 from PIL import Image
 
-from tal_jax.data import video_stream
-from tal_jax.data.names import VIDEO_SUFFIXES, require_name
+from tal_jax.data import video_stream, video_time
+from tal_jax.data.names import require_name
 from tal_jax.data.optical_flow import flows
-from tal_jax.data.video_time import (
-    LONGEST_CLOCK_GAP_SEC,
-    LONGEST_GAP_SEC,
-    TimeAxis,
-    on_screen,
-    time_axis,
-    undecoded_note,
-)
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing, write_rows
 
-SAMPLINGS = ("time", "count")
+MAX_FRAMES = 768  # of a video of ActivityNet
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What the packets of a video say, before anything is decoded.
+    """Rates, length and times of a video as its packets say, before anything is decoded.
 
     Attributes:
         fps: the commonest frame rate, 1/s; where the rate does not vary, that of the header.
@@ -46,31 +38,7 @@ class VideoInfo:
     num_frames: int
     duration_sec: float
     average_fps: float
-    axis: TimeAxis = dataclasses.field(compare=False, repr=False)
-
-
-def find_videos(folder):
-    """The video files of a folder, as sorted paths, and the names of its other files, without hidden ones.
-
-    Raises:
-        DataError: there is no folder or no video, or two videos have one stem.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"The folder of videos {folder} does not exist.")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not paths:
-        raise DataError(f"The folder {folder} holds no video ({', '.join(VIDEO_SUFFIXES)}).")
-    by_stem = {}
-    for path in paths:
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise DataError(
-                f"The folder {folder} holds {other.name} and {path.name}, two videos of one name; "
-                "keep one of them."
-            )
-    return paths, [path.name for path in files if path not in set(paths)]
+    axis: video_time.TimeAxis = dataclasses.field(compare=False, repr=False)
 
 
 def read_info(path):
@@ -91,13 +59,11 @@ def read_info(path):
         start_sec, unit_sec = (container.start_time or 0) / av.time_base, float(stream.time_base)
         is_clock = bool(container.format.flags & av.format.Flags.ts_discont.value)
         is_avi = container.format.name == "avi"
-        said_sec = float(
-            stream.duration * stream.time_base
-            if stream.duration
-            else (container.duration or 0) / av.time_base
-        )
+        said_sec = (container.duration or 0) / av.time_base
         if is_avi and in_header:  # whose duration FFmpeg guesses from the size of the file
             said_sec = stream.frames / in_header
+        elif stream.duration:
+            said_sec = float(stream.duration * stream.time_base)
         for packet in video_stream.packets(container, stream, *container.streams.audio):
             if (packet.stream is stream or not stream.duration) and packet.dts is not None:
                 stamps.append(float((packet.dts + (packet.duration or 0)) * packet.time_base))
@@ -111,10 +77,10 @@ def read_info(path):
     if is_avi and not np.isnan(show).all():
         # Its stamps number the chunks, empty ones too; FFmpeg adds the frames that a decoder holds back.
         show -= np.nanmin(show) - np.nanmin(decode)
-    longest_gap_sec = np.inf if is_avi else LONGEST_CLOCK_GAP_SEC if is_clock else LONGEST_GAP_SEC
-    sound_sec = np.array([sec for sec in sound_sec if sec is not None], float)
-    options = dict(longest_gap_sec=longest_gap_sec, has_zero=not is_clock, counted_fps=in_header or 25.0)
-    axis = time_axis(decode * unit_sec, show * unit_sec, sound_sec, start_sec, **options)
+    longest_sec = video_time.LONGEST_CLOCK_GAP_SEC if is_clock else video_time.LONGEST_GAP_SEC
+    options = dict(longest_gap_sec=np.inf if is_avi else longest_sec, counted_fps=in_header or 25.0)
+    stamps_sec = decode * unit_sec, show * unit_sec, np.array(sound_sec, float)
+    axis = video_time.time_axis(*stamps_sec, start_sec, has_zero=not is_clock, **options)
     duration_sec = axis.duration_sec(float(np.nan_to_num(durations[np.argmax(axis.times_sec)])) * unit_sec)
     if stamps and not is_clock and said_sec - (max(stamps) - min(stamps)) > max(1.0, 0.02 * said_sec):
         note = f"the file breaks off at {duration_sec:.1f} s of {said_sec:.1f} s"
@@ -129,21 +95,21 @@ def read_info(path):
 
 
 class Reading:
-    """One reading of a video; afterwards `notes` are what was uncommon, phrases for a person.
+    """One reading of a video, whose `notes` then tell a person what was uncommon about it.
 
     Attributes:
         info: VideoInfo.
     """
 
     def __init__(self, path):
-        """path: any file that FFmpeg reads. Raises DataError as `read_info`."""
+        """path: any file that FFmpeg reads. Raises DataError for one without two frames of video."""
         self.path, self.info, self._decoded_sec = path, read_info(path), []
 
     @property
     def notes(self):
-        """Tuple of phrases; what could not be decoded is among them once the frames were read to the end."""
+        """Phrases on what is uncommon. What could not be decoded is among them once all frames are read."""
         decoded_sec = np.array(self._decoded_sec)
-        lost = undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
+        lost = video_time.undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
         return self.info.axis.notes + lost
 
     def frames(self, fps):
@@ -163,16 +129,20 @@ class Reading:
         """
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
         rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
-        pictures = on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
+        pictures = video_time.on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
         yield from each_once(video_stream.to_upright(), pictures)
 
     def counted_frames(self, fps):
         """Frames by `sample_frames`, as published; of a video at an even rate they are nearly at even times.
 
-        Args, Yields: as `frames`.
+        Args:
+            fps: frames a second.
+
+        Yields:
+            (seconds, (H, W, 3) uint8 RGB) as `frames` does.
 
         Raises:
-            DataError: as `frames`; or none is kept.
+            DataError: fewer than two pictures can be decoded, or none is kept.
         """
         kept, upright = 0, video_stream.to_upright()
         for kept, picture in enumerate(sample_frames(self._pictures(), self.info.average_fps, fps), 1):
@@ -181,13 +151,12 @@ class Reading:
             raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
 
     def _pictures(self):
-        """(seconds, av.VideoFrame) of all that can be decoded, in order; damaged blocks are left out."""
+        """Yields (seconds, av.VideoFrame) of all that can be decoded, in order."""
         axis, self._decoded_sec = self.info.axis, []
         with video_stream.opened(self.path) as (container, stream):
             unit_sec = float(stream.time_base)
             stamps = np.rint(axis.times_sec / unit_sec).astype(np.int64).tolist()
-            packets = video_stream.stamped(video_stream.packets(container, stream), iter(stamps))
-            for picture in video_stream.decoded(stream.codec_context, packets):
+            for picture in video_stream.pictures(container, stream, stamps):
                 last_sec = self._decoded_sec[-1] if self._decoded_sec else -np.inf
                 if axis.is_counted or picture.pts is None:
                     now_sec = max(last_sec + axis.step_sec, 0.0)
@@ -201,7 +170,7 @@ class Reading:
 
 
 def read_frames(path, fps=None):
-    """The frames of a video at even times, see `Reading.frames`.
+    """The frames of a video at even times, see `Reading.frames`, without their seconds.
 
     Args:
         path: any file that FFmpeg reads.
@@ -211,7 +180,7 @@ def read_frames(path, fps=None):
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: as `Reading`.
+        DataError: the file cannot be read, or holds no video of two frames or more.
     """
     reading = Reading(path)
     for _, frame in reading.frames(fps or reading.info.fps):
@@ -219,7 +188,7 @@ def read_frames(path, fps=None):
 
 
 def each_once(function, items):
-    """function(item) of each item; an item that is the very object before is not computed again."""
+    """Yields function(item) of each item; for the same object twice running it is computed once."""
     last = value = None
     for item in items:
         if item is not last:
@@ -241,8 +210,7 @@ def sample_frames(frames, fps, target_fps):
     Yields:
         The frames kept.
     """
-    step = fps / target_fps
-    count = 0.0
+    count, step = 0.0, fps / target_fps
     for frame in frames:
         count += 1
         if count >= step:
@@ -250,13 +218,13 @@ def sample_frames(frames, fps, target_fps):
             yield frame
 
 
-def dynamic_fps(info, max_frames=768):
-    """AFSD, ActivityNet: the rate at which a whole video is at most `max_frames` frames.
+def dynamic_fps(info):
+    """AFSD, ActivityNet: the rate at which a whole video is at most `MAX_FRAMES` frames.
 
-    Sampled at it, a longer video gives `max_frames` frames; by count (`sample_frames`) one fewer, where the
+    Sampled at it, a longer video gives `MAX_FRAMES` frames; by count (`sample_frames`) one fewer, where the
     running count is rounded down.
     """
-    return min(info.fps, max_frames / info.duration_sec)
+    return min(info.fps, MAX_FRAMES / info.duration_sec)
 
 
 def resize(frame, height, width):
@@ -265,7 +233,9 @@ def resize(frame, height, width):
 
 
 def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
-    """Makes what lacks of the small frames of a video, without holding them: OUT/rgb, OUT/info and OUT/flow.
+    """Writes small frames of a video: OUT/rgb, OUT/info and perhaps OUT/flow. Files that exist stay.
+
+    One frame is held at a time.
 
     Args:
         path: the video.
@@ -279,15 +249,16 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
     Raises:
         DataError: the video cannot be decoded, or no recording can have its name.
     """
-    rgb_file, info_file, flow_file = stored_files(out, path, flow=True)
+    rgb_file, info_file, flow_file = stored_files(out, path)
     if not (rgb_file.exists() and info_file.exists()):
         flow_file.unlink(missing_ok=True)
         reading, times_sec = Reading(path), []
-        own_fps = reading.info.fps if sampling == "time" else reading.info.average_fps
+        by_count = sampling == "count"
+        own_fps = reading.info.average_fps if by_count else reading.info.fps
         fps = min(fps, own_fps) if fps else dynamic_fps(reading.info)
 
         def frames():
-            for seconds, frame in reading.frames(fps) if sampling == "time" else reading.counted_frames(fps):
+            for seconds, frame in reading.counted_frames(fps) if by_count else reading.frames(fps):
                 times_sec.append(round(seconds, 4))
                 yield frame
 
@@ -297,20 +268,19 @@ def store_video(path, out, fps, frame_pixels, flow, sampling="time"):
         write_rows(flow_file, flows(np.load(rgb_file, mmap_mode="r")))
 
 
-def stored_files(out, path, flow):
-    """The files that are made of the video `path`: frames, info and perhaps flow.
+def stored_files(out, path):
+    """The files in the folder `out` that are made of the video `path`: frames, info, flow.
 
-    Raises DataError as `stored_name`.
+    Raises DataError for a name that no recording can have.
     """
     out, name = pathlib.Path(out), stored_name(path)
-    files = [out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json"]
-    return [*files, out / "flow" / f"{name}.npy"] if flow else files
+    return out / "rgb" / f"{name}.npy", out / "info" / f"{name}.json", out / "flow" / f"{name}.npy"
 
 
 def stored_name(path):
-    """What files made of a video are called: the stem of its name.
+    """The name of the files that are made of a video, without a suffix: the stem of the video's own name.
 
-    Raises DataError for one that no recording can have.
+    Raises DataError for a name that no recording can have.
     """
     name = pathlib.Path(path).stem
     require_name(name, f"The video {path}")
@@ -318,7 +288,7 @@ def stored_name(path):
 
 
 def write_info(path, fps, reading, **more):
-    """Writes what is to be known of the frames or features of a video as JSON.
+    """Writes rate, length and notes of a video, whose frames or features lie beside, as JSON.
 
     Args:
         path: the file.
@@ -326,12 +296,7 @@ def write_info(path, fps, reading, **more):
         reading: Reading of the video, read to its end.
         more: other fields.
     """
-    content = dict(
-        fps=fps,
-        duration_sec=reading.info.duration_sec,
-        source_fps=reading.info.fps,
-        notes=reading.notes,
-        **more,
-    )
+    info = reading.info
+    content = dict(fps=fps, duration_sec=info.duration_sec, source_fps=info.fps, notes=reading.notes, **more)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content))

@@ -34,9 +34,7 @@ def opened(path):
     except av.FFmpegError as error:
         reason = error.strerror
         if error.errno == errno.EPERM:  # what FFmpeg calls by this number has nothing to do with permissions
-            reason = (
-                "FFmpeg cannot make anything of it; it is damaged, or of a kind that FFmpeg does not know"
-            )
+            reason = "FFmpeg cannot make anything of it; it is damaged, or of a kind that it does not know"
         raise DataError(f"Cannot read the video {path}: {reason}.") from error
 
 
@@ -46,26 +44,28 @@ def packets(container, *streams):
         yield from (packet for packet in container.demux(streams) if packet.size)
 
 
-def stamped(packets, stamps):
-    """The packets, those to be shown with the next of the stamps; decoders hand it on to the picture."""
-    for packet in packets:
-        if not packet.is_discard:
+def pictures(container, stream, stamps):
+    """The pictures (av.VideoFrame) of a video stream in order, without those that cannot be decoded.
+
+    Args:
+        container, stream: see `opened`.
+        stamps: list of int, the `pts` of the pictures, in the order of their packets in the file and in the
+            time base of the stream; a decoder hands it on from the packet to the picture.
+    """
+    stamps = iter(stamps)
+    # None asks for the pictures that the decoder holds back.
+    for packet in itertools.chain(packets(container, stream), [None]):
+        if packet is not None and not packet.is_discard:
             packet.pts, packet.dts = next(stamps, None), None
-        yield packet
-
-
-def decoded(decoder, packets):
-    """The pictures (av.VideoFrame) of packets, in order; at the end those that the decoder has kept back."""
-    for packet in itertools.chain(packets, [None]):
         with contextlib.suppress(av.FFmpegError):
-            yield from decoder.decode(packet)
+            yield from stream.codec_context.decode(packet)
 
 
 def to_upright():
-    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), turned as the file says it is to
-    be.
+    """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), upright where the file says how
+    the camera was held.
 
-    One serves a whole video: what it needs to convert colours is set up once.
+    One such function serves a whole video: the conversion of colours is set up once.
     """
     reformatter = VideoReformatter()
 

@@ -12,9 +12,8 @@ import numpy as np
 HELD_BACK = 16  # pictures that a decoder may put into another order
 ORDINARY_STEPS = 10  # a step of at most so many median ones is never asked about
 LONGEST_GAP_SEC = 600.0  # without a picture that is believed, where a file holds a time line
-LONGEST_CLOCK_GAP_SEC = (
-    10.0  # where it holds the sender's clock (TS, VOB): as ffmpeg, whose -dts_delta_threshold is 10
-)
+# where a file holds the sender's clock (TS, VOB): as ffmpeg, whose -dts_delta_threshold is 10
+LONGEST_CLOCK_GAP_SEC = 10.0
 TOLD_SEC = 0.25  # what is shorter is not worth a word
 
 
@@ -48,15 +47,9 @@ class TimeAxis:
 
 
 def time_axis(
-    decode_sec,
-    show_sec,
-    sound_sec,
-    start_sec,
-    longest_gap_sec=LONGEST_GAP_SEC,
-    has_zero=True,
-    counted_fps=25.0,
+    decode_sec, show_sec, sound_sec, start_sec, longest_gap_sec=LONGEST_GAP_SEC, has_zero=True, counted_fps=25
 ):
-    """Builds the axis.
+    """The TimeAxis of the pictures of a video, from the stamps of its packets.
 
     A step of at most `ORDINARY_STEPS` medians is believed. So is a longer one, in which the last picture
     stays, of up to `longest_gap_sec`, or of any length if there is sound in the middle of it. A still longer
@@ -66,9 +59,9 @@ def time_axis(
     Args:
         decode_sec: (N,) decoding stamps of the packets in file order, N > 0; NaN where there is none.
         show_sec: (N,) stamps of their pictures; NaN where there is none.
-        sound_sec: (M,) stamps of the packets of sound, in any order.
+        sound_sec: (M,) stamps of the packets of sound, in any order; NaN where there is none.
         start_sec: the earliest stamp in the container, as it says.
-        longest_gap_sec: see above.
+        longest_gap_sec: the longest step that is believed without sound.
         has_zero: whether the zero of the container means the beginning; a sender's clock has none, and
             `start_sec` is its zero.
         counted_fps: rate at which pictures are counted if they have no stamps.
@@ -83,13 +76,12 @@ def time_axis(
         return TimeAxis(np.arange(len(show_sec)) / counted_fps, 1 / counted_fps, (note,), is_counted=True)
     step = float(np.median(steps[steps > 0]))
     longest = max(ORDINARY_STEPS * step, longest_gap_sec)
-    sound_sec = np.sort(sound_sec)
 
     def is_jump(start, end):
         """Whether the clock jumped between two stamps."""
         length = end - start
-        in_the_middle = np.searchsorted(sound_sec, [start + length / 4, end - length / 4])
-        return length < -HELD_BACK * step or (length > longest and in_the_middle[0] == in_the_middle[1])
+        in_the_middle = (sound_sec >= start + length / 4) & (sound_sec < end - length / 4)
+        return length < -HELD_BACK * step or (length > longest and not in_the_middle.any())
 
     zero = start_sec if not has_zero or abs(start_sec) < HELD_BACK * step else 0.0
     back = np.flatnonzero(steps < -HELD_BACK * step)
@@ -118,7 +110,7 @@ def time_axis(
 
 
 def _filled(decode_sec, show_sec):
-    """Both stamps (N,) with NaN filled in, if half of the packets have one; and the median time between them."""
+    """Both stamps (N,), NaN filled in if half of the packets have one; and the median time between them."""
     decode_sec = np.where(np.isnan(decode_sec), show_sec, decode_sec)
     number, stamped = np.arange(len(decode_sec)), ~np.isnan(decode_sec)
     if stamped.mean() < 0.5:
@@ -137,39 +129,37 @@ def _is_ahead(show_sec, longest_sec):
 
 
 def _notes(times_sec, step_sec):
-    """What is uncommon about sorted times."""
+    """Phrases on what is uncommon about (N,) sorted times: a late start, a rate that varies, gaps."""
     notes, steps = (), np.diff(times_sec)
     if times_sec[0] > TOLD_SEC:
         notes += (f"pictures begin {times_sec[0]:.1f} s late, the first one stands in",)
     ordinary = steps <= ORDINARY_STEPS * step_sec
     gaps = steps[~ordinary & (steps > TOLD_SEC)]
-    second = np.floor(times_sec[:-1][ordinary]).astype(np.int64)
-    seconds, number = np.unique(second, return_inverse=True)
-    lasted = np.bincount(number, steps[ordinary], len(seconds))
-    if len(seconds) and (lasted > 0).all():
-        rates = np.bincount(number) / lasted
+    _, second = np.unique(np.floor(times_sec[:-1][ordinary]), return_inverse=True)
+    lasted = np.bincount(second, steps[ordinary])
+    if len(lasted) and (lasted > 0).all():
+        rates = np.bincount(second) / lasted
         if rates.max() > 1.25 * rates.min():
             notes += (f"rate varies {rates.min():.2g} to {rates.max():.2g} fps",)
     if len(gaps):
-        notes += (
-            f"{gaps.sum() - step_sec * len(gaps):.1f} s have no pictures, the last one before stands in",
-        )
+        without_sec = gaps.sum() - step_sec * len(gaps)
+        notes += (f"{without_sec:.1f} s have no pictures, the last one before stands in",)
     return notes
 
 
 def undecoded_note(axis, decoded_sec):
-    """What to say of the coded pictures of a TimeAxis that could not be decoded.
+    """Phrase on the time whose pictures could not be decoded.
 
     Args:
-        axis: TimeAxis.
-        decoded_sec: (M,) ascending times of those that were, M > 0.
+        axis: TimeAxis of the coded pictures.
+        decoded_sec: (M,) ascending times of the decoded ones, M > 0.
 
     Returns:
         Tuple of a phrase, or empty.
     """
     coded_sec = np.sort(axis.times_sec)
-    ends = [coded_sec[0] - axis.step_sec], [coded_sec[-1] + axis.step_sec]
-    before, after = np.concatenate([ends[0], decoded_sec]), np.concatenate([decoded_sec, ends[1]])
+    before = np.append(coded_sec[0] - axis.step_sec, decoded_sec)
+    after = np.append(decoded_sec, coded_sec[-1] + axis.step_sec)
     half = axis.step_sec / 2
     lost = np.searchsorted(coded_sec, after - half) - np.searchsorted(coded_sec, before + half)
     sec = np.sum((after - before - axis.step_sec)[lost > 2])
@@ -177,8 +167,8 @@ def undecoded_note(axis, decoded_sec):
 
 
 def on_screen(pictures, times_sec, early_sec):
-    """The picture on the screen at each wanted time: repeated where it stays, left out where it is gone.
-    Holds one at a time.
+    """The picture on the screen at each wanted time. One that stays is repeated, one that nobody sees is left
+    out. Two pictures are held at a time.
 
     Args:
         pictures: iterable of (time in seconds, picture), ascending.
@@ -190,13 +180,10 @@ def on_screen(pictures, times_sec, early_sec):
         pictures.
     """
     pictures = iter(pictures)
-    current = next(pictures, None)
-    if current is None:
-        return
-    following = next(pictures, None)
-    for wanted_sec in times_sec:
+    current = following = next(pictures, None)
+    for wanted_sec in times_sec if current else ():
         while following is not None and following[0] <= wanted_sec + early_sec:
             current, following = following, next(pictures, None)
         yield current
     for _ in pictures:
-        pass  # to the end, so that damage behind the last wanted time is met too
+        pass  # to the end, so that damage after the last wanted time is met too

@@ -17,13 +17,13 @@ from tal_jax.errors import DataError
 
 
 class Window(NamedTuple):
-    """What a network sees at once of one recording.
+    """The part of a recording that a network sees at once.
 
     Attributes:
         offset: first feature.
-        num_features: how many there are in it; the rest of a longer window is padding.
-        inputs: what the module takes: an array, or a dict of its arguments.
-        info: dict of arrays and numbers that the system needs again behind the network.
+        num_features: features in it; the rest of a longer window is padding.
+        inputs: an array for the module, or a dict of its arguments.
+        info: dict of arrays and numbers that the system needs again after the network.
     """
 
     offset: int
@@ -33,11 +33,11 @@ class Window(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What a network found in one window of a recording, on the host.
+    """The outputs of a network for one window of a recording, on the host.
 
     Attributes:
         offset, num_features: see `Window`.
-        arrays: what the system's `decode` gives of the window, without B, and the window's `info`.
+        arrays: those that the system's `decode` gives of the window, without B, and the window's `info`.
     """
 
     offset: int
@@ -60,12 +60,12 @@ def of_recording(config, dataset, name):
 
 
 def _window(config, dataset, name, offset):
+    """The test Window that begins at a frame. Raises DataError for features that are not finite."""
     made = window_inputs(config, dataset.read(name), offset)
     if not finite_rows(made["inputs"]).all():
         require_finite(config, dataset, name)
-    return Window(
-        offset, int(made["num_frames"]), made["inputs"] if config.window.get("snippets") else made, {}
-    )
+    inputs = made["inputs"] if config.window.get("snippets") else made
+    return Window(offset, int(made["num_frames"]), inputs, {})
 
 
 def require_finite(config, dataset, name):
@@ -73,22 +73,19 @@ def require_finite(config, dataset, name):
     features = dataset.read(name)
     if not finite_rows(features).all():
         place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
-        raise DataError(
-            f"Recording '{name}' has NaN or infinite features, the first in {place}; correct the file."
-        )
+        found = f"NaN or infinite features, the first in {place}"
+        raise DataError(f"Recording '{name}' has {found}; correct the file.")
 
 
 def window_offsets(num_frames, window, stride):
-    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end if the
-    grid misses it.
+    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end.
 
     A recording no longer than the window has one window at 0; a window of 0 frames is as long as the
     recording. Used for training and testing alike.
     """
     window = window or num_frames
     last = max(num_frames - window, 0)
-    offsets = list(range(0, last + 1, stride))
-    return offsets if offsets[-1] == last else offsets + [last]
+    return [*range(0, last, stride), last]
 
 
 def cut_window(segments_frame, labels, offset, window, first_frame=0):
@@ -114,7 +111,7 @@ def cover(segments_frame, num_frames):
     """Actions as features show them: those that they cover by at least half, clipped to them.
 
     Features whose snippet is longer than the stride do not reach to the ends of a recording. An action that
-    begins before the first or ends behind the last would be whole in no window.
+    begins before the first or ends after the last would be whole in no window.
 
     Args:
         segments_frame: (G, 2) float, frames of the recording.
@@ -129,8 +126,7 @@ def cover(segments_frame, num_frames):
 
 
 def training_windows(segments_frame, labels, num_frames, *, window, stride, first_frame=0):
-    """AFSD: the training windows of one recording: those of the grid with at least one annotation entirely
-    inside.
+    """AFSD: the training windows of one recording, those of the grid that hold a whole annotation.
 
     Args:
         segments_frame: (G, 2) float, frames of the recording.
@@ -154,7 +150,7 @@ def background_offsets(intervals_frame, num_frames, *, window, stride):
     """First frames of the windows of the grid that hold no part of any interval.
 
     Args:
-        intervals_frame: (N, 2) float, frames of the recording: its actions, and what is not known to be none.
+        intervals_frame: (N, 2) float, frames of the recording: its actions, and those that may be some.
         num_frames: length of the recording in frames.
         window: window length in frames.
         stride: step of the grid in frames.
@@ -168,10 +164,9 @@ def background_offsets(intervals_frame, num_frames, *, window, stride):
 
 
 def shortest_action(segments_frame, num_frames, *, window, stride, first_frame=0):
-    """AFSD: length in frames of the shortest clipped action over all windows of the grid, kept for training
-    or not.
+    """AFSD: length in frames of the shortest clipped action; `window` if there is none.
 
-    `window` if there is none.
+    All windows of the grid count, kept for training or not.
     """
     shortest = float(window)
     for offset in window_offsets(num_frames, window, stride):
@@ -203,7 +198,7 @@ def boundary_labels(segments, window):
 
 
 def window_inputs(config, recording, offset, rng=None, num_frames=None):
-    """What the network sees of one window.
+    """The inputs of the network for one window, of training or testing.
 
     Args:
         config: the run's config (`data`, `window`, `augment`). With `window.snippets`, T of them stand for
@@ -222,27 +217,20 @@ def window_inputs(config, recording, offset, rng=None, num_frames=None):
     num_frames = np.int32(min(len(recording) - offset, size) if num_frames is None else num_frames)
     recording = recording[: offset + num_frames]
     if data.input != "features":
-        crop = data.crop_pixels
-        if rng is None:
-            view, padding = frames.centre_view(recording.shape, crop), frames.GREY
-        else:
-            view, padding = (
-                frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng),
-                data.train_padding,
-            )
-        return dict(
-            inputs=frames.cut_clip(recording, offset, size, crop, view, padding), num_frames=num_frames
-        )
-    inputs = recording[offset : offset + size]
-    if config.window.get("snippets"):
-        inputs = window_snippets(config.window, inputs, rng)
+        crop, padding = data.crop_pixels, frames.GREY
+        view = frames.centre_view(recording.shape, crop)
+        if rng is not None:
+            view = frames.random_view(recording.shape, crop, config.augment.get("flip", 0.0), rng)
+            padding = data.train_padding
+        inputs = frames.cut_clip(recording, offset, size, crop, view, padding)
+        return dict(inputs=inputs, num_frames=num_frames)
+    inputs, snippets = recording[offset : offset + size], config.window.get("snippets")
+    inputs = window_snippets(config.window, inputs, rng) if snippets else np.asarray(inputs, np.float32)
     if rng is not None:
         a = config.augment
-        inputs = augment_sequence(
-            np.asarray(inputs, np.float32), rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg
-        )
-    if not config.window.get("snippets"):  # padding is zero, augmented or not
-        inputs = np.pad(np.asarray(inputs, np.float32), ((0, size - num_frames), (0, 0)))
+        inputs = augment_sequence(inputs, rng, scale=a.scale, noise=a.noise, rotation_deg=a.rotation_deg)
+    if not snippets:  # padding is zero, augmented or not
+        inputs = np.pad(inputs, ((0, size - num_frames), (0, 0)))
     return dict(inputs=inputs, num_frames=num_frames)
 
 

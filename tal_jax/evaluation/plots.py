@@ -11,17 +11,9 @@ from matplotlib.patches import Patch
 from tal_jax.runtime.files import replacing
 
 COLORS = (
-    "#4477aa",
-    "#ee7733",
-    "#228833",
-    "#cc3366",
-    "#8866bb",
-    "#00889f",
-    "#a5761b",
-    "#d4579e",
-    "#5f7d1f",
-    "#6b6b8d",
-)
+    "#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb",
+    "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d",
+)  # fmt: skip
 INK, GREY, BAND, GRID = "#22262e", "#7a808c", "#f4f5f7", "#dcdfe4"
 TICK_STEPS_SEC = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 SMALLEST_BAR = 1 / 500  # of the time axis: a few seconds stay visible in a day
@@ -49,58 +41,48 @@ def draw_timeline(
             its own scale.
     """
     shown = sorted((d for d in detections if d["score"] >= min_score), key=lambda d: d["score"])
-    truth_labels = [] if truths is None else [classes[label] for label in truths.labels]
-    truth_segments_sec = np.zeros((0, 2)) if truths is None else truths.segments_sec
-    occurring = {*truth_labels, *(d["label"] for d in shown)}
+    labelled = [] if truths is None else zip(truths.labels, truths.segments_sec, strict=True)
+    annotated = [(classes[label], segment_sec) for label, segment_sec in labelled]
+    occurring = {label for label, _ in annotated} | {d["label"] for d in shown}
     classes = [*classes, *sorted(occurring - {*classes})]
+    color_of = {label: COLORS[i % len(COLORS)] for i, label in enumerate(classes)}
     rows = [label for label in classes if label in occurring]
     if duration_sec is None:
-        duration_sec = max(
-            [d["segment"][1] for d in shown] + [end for _, end in truth_segments_sec], default=1.0
-        )
+        segments_sec = [d["segment"] for d in shown] + [segment_sec for _, segment_sec in annotated]
+        duration_sec = max((end for _, end in segments_sec), default=1.0)
 
-    rows_inch, strip_inch = 0.4 * max(len(rows), 1), 0.0 if key_frames is None else 0.9
-    figure = Figure(
-        figsize=(12, 1.4 + rows_inch + strip_inch), dpi=150, layout="constrained", facecolor="white"
-    )
+    inches = [*([] if key_frames is None else [0.9]), 0.4 * max(len(rows), 1)]
+    size = dict(figsize=(12, 1.4 + sum(inches)), dpi=150)
+    figure = Figure(**size, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    if key_frames is None:
-        top = axes = figure.add_subplot()
-    else:
-        top, axes = figure.subplots(2, 1, height_ratios=[strip_inch, rows_inch])
+    top, *_, axes = figure.subplots(len(inches), 1, height_ratios=inches, squeeze=False)[[0, -1], 0]
+    if key_frames is not None:
         _draw_strip(top, key_frames, duration_sec)
     _draw_frame(axes, rows, duration_sec)
     best_score = shown[-1]["score"] if shown else 1.0
     for row, label in enumerate(rows):
-        of_row = [d for d in shown if d["label"] == label]
-        strengths = np.array([strength(d["score"], best_score) for d in of_row])
-        colors = [on_white(COLORS[classes.index(label) % len(COLORS)], opacity) for opacity in strengths]
-        _draw_bars(
-            axes, row - 0.08, [d["segment"] for d in of_row], 0.46 * strengths**0.7, colors, duration_sec
-        )
-        of_row = [
-            segment_sec
-            for segment_sec, other in zip(truth_segments_sec, truth_labels, strict=True)
-            if other == label
-        ]
-        _draw_bars(axes, row + 0.29, of_row, 0.13, INK, duration_sec)
+        found = [d for d in shown if d["label"] == label]
+        strengths = np.array([strength(d["score"], best_score) for d in found])
+        colors, heights = [on_white(color_of[label], opacity) for opacity in strengths], 0.46 * strengths**0.7
+        _draw_bars(axes, row - 0.08, [d["segment"] for d in found], heights, colors, duration_sec)
+        segments_sec = [segment_sec for other, segment_sec in annotated if other == label]
+        _draw_bars(axes, row + 0.29, segments_sec, 0.13, INK, duration_sec)
         if cas is not None:
             times_sec, values = cas[0], cas[1][:, classes.index(label)]
             heights = (values - values.min()) / max(np.ptp(values), 1e-9)
             axes.plot(times_sec, row + 0.4 - 0.8 * heights, color=INK, linewidth=0.7, zorder=4)
     _draw_head(top, name, _summary(len(shown), min_score, truths, duration_sec))
-    color = COLORS[classes.index(rows[0]) % len(COLORS)] if rows else GREY
-    _draw_legend(top, [d["score"] for d in shown], color, truths is not None)
+    _draw_legend(top, [d["score"] for d in shown], color_of[rows[0]] if rows else GREY, truths is not None)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
 def drawable(text):
-    """A text as it can be drawn: its characters, or where no installed font has them all, their codes:
-    "\\u8df3".
+    """Finds how a text can be drawn.
 
     Returns:
-        (text, names of the fonts to draw it with).
+        (text, names of the fonts to draw it with, or None for the usual one). Where no installed font has all
+        characters, the text has codes in their place: "\\u8df3".
     """
     usual = font_manager.fontManager.findfont(font_manager.FontProperties())
     needed = {ord(character) for character in text if not character.isspace()}
@@ -108,15 +90,15 @@ def drawable(text):
     if not lacking:
         return text, None
     for font in font_manager.fontManager.ttflist:
-        # which draws boxes
-        if not font.name.startswith("Last Resort") and lacking <= _characters(font.fname):
+        draws_boxes = font.name.startswith("Last Resort")
+        if not draws_boxes and lacking <= _characters(font.fname):
             return text, [font_manager.get_font(usual).family_name, font.name]
     return text.encode("ascii", "backslashreplace").decode(), None
 
 
 @functools.lru_cache(1024)
 def _characters(path):
-    """The code points of a font that can be drawn at any size; none of one that cannot be read."""
+    """The code points that a font file can draw at any size; none where it cannot be read."""
     try:
         font = font_manager.get_font(path)
         return frozenset(font.get_charmap()) if font.scalable else frozenset()
@@ -125,9 +107,9 @@ def _characters(path):
 
 
 def _written(text):
-    """The arguments with which a text of the user's is drawn, in which "$" begins no formula."""
+    """A text of the user as it can be drawn, and the properties to draw it with: "$" begins no formula."""
     text, fonts = drawable(text)
-    return text, dict(parse_math=False, fontfamily=fonts) if fonts else dict(parse_math=False)
+    return text, dict(parse_math=False, fontfamily=fonts)
 
 
 def strength(score, best_score):
@@ -136,48 +118,38 @@ def strength(score, best_score):
 
 
 def on_white(color, opacity):
-    """(3,) RGB in [0, 1] that `color` has on white paper; bars over each other then do not mix."""
+    """(3,) RGB in [0, 1] of a colour on white paper, so that bars over each other do not mix."""
     return 1 - opacity * (1 - np.array(matplotlib.colors.to_rgb(color)))
 
 
-def tick_step_sec(duration_sec, most_ticks=13):
-    """The smallest round step (a day, if none is) that gives at most `most_ticks` ticks."""
-    return next((step for step in TICK_STEPS_SEC if duration_sec / step < most_ticks), TICK_STEPS_SEC[-1])
+def tick_step_sec(duration_sec):
+    """The smallest round step (a day, if none is) that gives at most 13 ticks."""
+    return next((step for step in TICK_STEPS_SEC if duration_sec / step < 13), TICK_STEPS_SEC[-1])
 
 
 def clock(time_sec, duration_sec):
-    """A time in a recording of that length: "95" up to three minutes, "1:35" up to an hour, from then on
-    "0:01:35".
-    """
+    """A time as text: "95" in a recording of up to three minutes, "1:35" below an hour, else "0:01:35"."""
     if duration_sec <= 180:
         return f"{round(time_sec, 1):g}"
     minutes, seconds = divmod(round(time_sec), 60)
-    if duration_sec < 3600:
-        return f"{minutes}:{seconds:02d}"
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    hours = f"{minutes // 60}:{minutes % 60:02d}"
+    return f"{minutes if duration_sec < 3600 else hours}:{seconds:02d}"
 
 
 def _draw_bars(axes, middle, segments_sec, heights, colors, duration_sec):
+    """Bars of (N, 2) segments around the height `middle` of the axes. heights, colors: of all, or of each."""
     if not len(segments_sec):
         return
     starts, ends = np.array(segments_sec, np.float64).T
     widths = np.maximum(ends - starts, SMALLEST_BAR * duration_sec)
     edges = np.where(widths > 3 * SMALLEST_BAR * duration_sec, 0.7, 0.0)  # white, to tell neighbours apart
     lefts = (starts + ends - widths) / 2
-    axes.barh(
-        [middle] * len(widths),
-        widths,
-        heights,
-        lefts,
-        color=colors,
-        edgecolor="white",
-        linewidth=edges,
-        zorder=3,
-    )
+    look = dict(color=colors, edgecolor="white", linewidth=edges, zorder=3)
+    axes.barh([middle] * len(widths), widths, heights, lefts, **look)
 
 
 def _draw_frame(axes, rows, duration_sec):
-    """Row labels and bands, time axis and grid."""
+    """Draws the row labels and bands, the time axis and the grid."""
     axes.set(xlim=(0, duration_sec), ylim=(max(len(rows), 1) - 0.5, -0.5))
     for row in range(0, len(rows), 2):
         axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
@@ -187,11 +159,8 @@ def _draw_frame(axes, rows, duration_sec):
         label.update(look)
     ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec))
     axes.set_xticks(ticks_sec, [clock(tick, duration_sec) for tick in ticks_sec], fontsize=9, color=GREY)
-    axes.set_xlabel(
-        "seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s",
-        fontsize=9,
-        color=GREY,
-    )
+    unit = "seconds" if duration_sec <= 180 else "min:s" if duration_sec < 3600 else "h:min:s"
+    axes.set_xlabel(unit, fontsize=9, color=GREY)
     axes.grid(axis="x", color=GRID, linewidth=0.6, zorder=1)
     axes.tick_params(length=0, pad=6)
     axes.spines[:].set_visible(False)
@@ -200,7 +169,7 @@ def _draw_frame(axes, rows, duration_sec):
 
 
 def _draw_strip(axes, key_frames, duration_sec):
-    """The key frames side by side, each over the part of the time axis that it is the middle of."""
+    """Draws the key frames side by side, each over the part of the time axis whose middle it shows."""
     part_sec = duration_sec / len(key_frames)
     for i, picture in enumerate(key_frames):
         axes.imshow(picture, extent=(i * part_sec, (i + 1) * part_sec, 0, 1), aspect="auto")
@@ -209,6 +178,7 @@ def _draw_strip(axes, key_frames, duration_sec):
 
 
 def _draw_head(axes, name, summary):
+    """Writes the recording's name, and the summary under it, above the axes."""
     above = dict(xy=(0, 1), xycoords="axes fraction", textcoords="offset points", va="bottom")
     name, look = _written(name)
     axes.annotate(name, xytext=(0, 25), fontsize=13, fontweight="bold", color=INK, **above, **look)
@@ -216,31 +186,25 @@ def _draw_head(axes, name, summary):
 
 
 def _draw_legend(axes, scores, color, with_truths):
-    """The colours of the lowest, middle and highest score and the ground truth's, above the right end of the
-    rows.
-    """
+    """Draws what the colours mean, lowest, middle and highest score and ground truth, above the right end."""
     handles = []
-    if scores:
-        steps = np.unique(np.round(np.linspace(scores[0], scores[-1], 3), 2))
-        handles = [
-            Patch(color=on_white(color, strength(step, scores[-1])), label=f"{step:.2f}") for step in steps
-        ]
-        handles[0].set_label(f"score {steps[0]:.2f}")
+    for step in np.unique(np.round(np.linspace(scores[0], scores[-1], 3), 2)) if scores else ():
+        label = f"{step:.2f}" if handles else f"score {step:.2f}"
+        handles.append(Patch(color=on_white(color, strength(step, scores[-1])), label=label))
     if with_truths:
         handles.append(Patch(color=INK, label="ground truth"))
     if handles:
         axes.legend(
-            handles=handles, ncols=len(handles), loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=9,
-            labelcolor=GREY, handlelength=1.4, handleheight=0.6, columnspacing=1.2, borderpad=0.6, borderaxespad=0,
+            handles=handles, ncols=len(handles), loc="lower right", bbox_to_anchor=(1, 1), frameon=False,
+            fontsize=9, labelcolor=GREY, handlelength=1.4, handleheight=0.6, columnspacing=1.2, borderpad=0.6,
+            borderaxespad=0,
         )  # fmt: skip
 
 
 def _summary(num_detections, min_score, truths, duration_sec):
-    """For example: 9 detections with score 0.3 or more, 7 annotated, 149 s."""
-    parts = [
-        f"{num_detections} detection{'s' * (num_detections != 1)}"
-        + f" with score {min_score:g} or more" * (min_score > 0)
-    ]
-    if truths is not None:
-        parts.append(f"{len(truths.labels)} annotated")
-    return "  ·  ".join([*parts, clock(duration_sec, duration_sec) + " s" * (duration_sec <= 180)])
+    """The line under the name, such as "9 detections with score 0.3 or more, 7 annotated, 149 s"."""
+    count = f"{num_detections} detection{'s' * (num_detections != 1)}"
+    least = f" with score {min_score:g} or more" if min_score > 0 else ""
+    annotated = [] if truths is None else [f"{len(truths.labels)} annotated"]
+    length = clock(duration_sec, duration_sec) + " s" * (duration_sec <= 180)
+    return "  ·  ".join([count + least, *annotated, length])

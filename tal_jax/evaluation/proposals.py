@@ -1,5 +1,4 @@
-"""How many of the annotated actions proposals find: the ActivityNet evaluator's AR@AN and its AUC, and recall
-at each tIoU.
+"""Recall of proposals: the ActivityNet evaluator's AR@AN and its AUC, and recall at each tIoU.
 
 An action is found if one of the proposals that count overlaps it by at least the tIoU; classes do not matter,
 and two actions may be found by one proposal. Details of `eval_proposal.py` that decide the numbers:
@@ -20,23 +19,13 @@ import numpy as np
 
 from tal_jax.data.annotations import require_times
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 
-AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))
+AR_TIOUS = tuple(np.linspace(0.5, 0.95, 10))  # over which recall is averaged
 RECALL_TIOUS = tuple(np.arange(1, 10) / 10)
 
 
-def evaluate_proposals(
-    annotations,
-    proposals,
-    *,
-    subset,
-    left_out=(),
-    missing="missed",
-    most=100,
-    ar_tious=AR_TIOUS,
-    recall_tious=RECALL_TIOUS,
-):
+def evaluate_proposals(annotations, proposals, *, subset, left_out=(), missing="missed", most=100):
     """Scores proposals against the ground truth of one subset.
 
     Args:
@@ -44,11 +33,9 @@ def evaluate_proposals(
         proposals: {recording: `tal_jax.data.proposals.Proposals`}.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `proposals` has no key for: "missed", their actions
-            count as not found; or "left out".
+        missing: how recordings of the subset count for which `proposals` has no key: "missed", none of their
+            actions is found; or "left out".
         most: the largest average number of proposals.
-        ar_tious: thresholds over which recall is averaged.
-        recall_tious: thresholds of the recall of all proposals.
 
     Returns:
         Numbers in percent, ready for JSON: `ar` {AN: average recall} at 100 steps up to `most`, `auc` (area
@@ -61,30 +48,25 @@ def evaluate_proposals(
             recording that the subset lacks, or all recordings are left out.
         ValueError: `missing` is none of its values.
     """
-    chosen = dict(subset=subset, left_out=left_out, missing=missing)
-    recordings, _ = scored_recordings(annotations, proposals, **chosen)
+    recordings, _ = scored_recordings(
+        annotations, proposals, subset=subset, left_out=left_out, missing=missing
+    )
     require_times(recordings, "the recall of proposals")
     truths = {name: recording.segments_sec for name, recording in recordings.items() if len(recording.labels)}
     require_actions(truths, subset)
     found = {name: _best_so_far(truths[name], proposals.get(name)) for name in truths}  # (G, N) each
     scored = sum(best.shape[1] for best in found.values())
-    others = sum(
-        len(proposals[name].scores) for name in recordings if name in proposals and name not in truths
-    )
+    others = sum(len(proposals[name].scores) for name in recordings.keys() & proposals.keys() - truths.keys())
     # (100,), (G of all, 100)
-    average_numbers, reached = _reached(list(found.values()), scored + others, most)
-    average_recall = 100 * np.mean([(reached >= tiou).mean(axis=0) for tiou in ar_tious], axis=0)
-    steps = np.diff(average_numbers)
-    area = np.sum((average_recall[1:] + average_recall[:-1]) / 2 * steps)
+    average_numbers, reached = _reached([*found.values()], scored + others, most)
+    average_recall = 100 * np.mean([(reached >= least).mean(axis=0) for least in AR_TIOUS], axis=0)
+    area = np.trapezoid(average_recall, average_numbers)
     best_of_all = np.concatenate([best.max(axis=1, initial=0) for best in found.values()])
     return {
-        "ar": {
-            f"{number:.6g}": float(value)
-            for number, value in zip(average_numbers, average_recall, strict=True)
-        },
+        "ar": {f"{n:.6g}": float(value) for n, value in zip(average_numbers, average_recall, strict=True)},
         "auc": float(area / average_numbers[-1]),
-        "recall": {f"{tiou:g}": float(100 * np.mean(best_of_all >= tiou)) for tiou in recall_tious},
-        "ar_tious": [float(tiou) for tiou in ar_tious],
+        "recall": {f"{least:g}": float(100 * np.mean(best_of_all >= least)) for least in RECALL_TIOUS},
+        "ar_tious": [float(least) for least in AR_TIOUS],
         "counts": {
             "recordings": len(truths),
             "recordings_without_proposals": sum(not best.shape[1] for best in found.values()),
@@ -97,13 +79,11 @@ def evaluate_proposals(
 
 
 def _best_so_far(truths_sec, proposals):
-    """(G, N): the largest tIoU of each action with the first proposal, the first two, and so on, by falling
-    score.
-    """
+    """(G, N): the largest tIoU of each of G actions with the best proposal, the best two, … the best N."""
     if proposals is None or not len(proposals.scores):
         return np.zeros((len(truths_sec), 0))
     order = np.argsort(-proposals.scores, kind="stable")
-    return np.maximum.accumulate(tiou_matrix(truths_sec, proposals.segments_sec[order]), axis=1)
+    return np.maximum.accumulate(tiou(truths_sec[:, None], proposals.segments_sec[order]), axis=1)
 
 
 def _reached(found, num_proposals, most):

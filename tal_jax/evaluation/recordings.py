@@ -1,4 +1,4 @@
-"""Which recordings of a subset a score is of."""
+"""Chooses the recordings of a subset that are scored."""
 
 from tal_jax.errors import DataError
 
@@ -6,15 +6,15 @@ MISSING = ("missed", "left out")
 
 
 def scored_recordings(annotations, found, *, subset, left_out=(), missing="missed"):
-    """The recordings that are scored, and those for which there is nothing to score.
+    """Chooses the recordings of a subset that are scored, and finds those that were not searched for actions.
 
     Args:
         annotations: `tal_jax.data.annotations.Annotations`.
         found: dict whose keys are the recordings that were searched for actions; a value may be empty.
         subset: the recordings to score, for example "test".
         left_out: recordings of the subset that are not scored.
-        missing: what recordings of the subset are that `found` has no key for: "missed", their actions count
-            as not found, as by the official evaluators; or "left out".
+        missing: how recordings of the subset count for which `found` has no key: "missed", none of their
+            actions is found, as by the official evaluators; or "left out".
 
     Returns:
         (recordings, absent): {name: Recording} of the scored ones in file order, and the sorted names of the
@@ -32,17 +32,16 @@ def scored_recordings(annotations, found, *, subset, left_out=(), missing="misse
             problem = f"left_out names '{name}', which is not a recording of subset '{subset}'"
             raise DataError(f"{problem}; correct the name.")
     asked = {name: recording for name, recording in of_subset.items() if name not in left_out}
-    absent = sorted(name for name in asked if name not in found)
-    scored = asked if missing == "missed" else {name: asked[name] for name in asked if name in found}
     if not asked:
         raise DataError(f"left_out names all {len(of_subset)} recordings of subset '{subset}'; name fewer.")
-    if not scored:
-        raise DataError(
-            f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}', and "
-            f"missing "
-            "ones are left out; correct the names, or count them as missed."
-        )
-    return scored, absent
+    absent = sorted(asked.keys() - found.keys())
+    if missing == "missed":
+        return asked, absent
+    if len(absent) == len(asked):
+        problem = f"All {len(asked)} recordings of subset '{subset}' are missing, the first is '{absent[0]}'"
+        what_to_do = "correct the names, or count them as missed"
+        raise DataError(f"{problem}, and missing ones are left out; {what_to_do}.")
+    return {name: asked[name] for name in asked if name in found}, absent
 
 
 def require_actions(truths, subset):

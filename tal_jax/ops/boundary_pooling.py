@@ -3,10 +3,8 @@
 Every region has two intervals of cells, one around the start of a segment and one around its end. The first
 half of the channels is pooled over the first interval, the second half over the second.
 
-Three methods give the same values and the same gradient:
+Two methods give the same values and the same gradient:
 
-* `segment_max`: the definition, with one row a region and cell. Memory grows with K * T * C; for checking the
-  others.
 * `sparse_table`: maxima of all windows of 1, 2, 4, ... cells, then two lookups a region. Few large steps: for
   GPU, TPU.
 * `scan`: one pass over the cells. T small steps that leave the cells outside a region alone: for CPUs.
@@ -31,7 +29,7 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
       features: (B, T, C), floating, C even.
       regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
         interval.
-      method: "segment_max", "sparse_table", "scan", or "auto": "scan" on a CPU, "sparse_table" elsewhere.
+      method: "sparse_table", "scan", or "auto": "scan" on a CPU, "sparse_table" elsewhere.
       grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the
         published CUDA code does, which differs unless K = T (see `_as_misread`). Regions get no gradient.
 
@@ -43,17 +41,15 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
     """
     batch, _, channels = features.shape
     if channels % 2:
-        raise ValueError(
-            f"features need an even number of channels, one half for each boundary: got C={channels}."
-        )
+        raise ValueError(f"features need an even number of channels, half for each end: got C={channels}.")
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
-        raise ValueError(
-            f"regions must have shape (B, K, 4) with B={batch} as in features: got {regions.shape}."
-        )
-    if method not in _METHODS and method != "auto":
-        raise ValueError(f"method must be 'auto' or one of {sorted(_METHODS)}: got {method!r}.")
-    if grad not in ("exact", "reference"):
-        raise ValueError(f"grad must be 'exact' or 'reference': got {grad!r}.")
+        raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
+    for name, value, choices in (
+        ("method", method, ("auto", *_METHODS)),
+        ("grad", grad, ("exact", "reference")),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {choices}: got {value!r}.")
     if method == "auto":
         method = "scan" if jax.default_backend() == "cpu" else "sparse_table"
 
@@ -71,8 +67,7 @@ def _pool_halves(features, regions, method):
     bounds = jnp.clip(lax.stop_gradient(regions).astype(jnp.float32), 0, cells - 1).astype(jnp.int32)
     left, right = jnp.moveaxis(bounds.reshape(batch, -1, 2, 2), -1, 0)  # (B, K, 2) each
     right = jnp.maximum(left, right)
-    one_half = functools.partial(_pool, method)
-    one_clip = jax.vmap(one_half, in_axes=1, out_axes=1)
+    one_clip = jax.vmap(functools.partial(_pool, method), in_axes=1, out_axes=1)
     return jax.vmap(one_clip)(halves, left, right).reshape(batch, -1, channels)
 
 
@@ -117,21 +112,6 @@ def _pool_backward(method, residuals, grad_pooled):
 
 
 _pool.defvjp(_pool_forward, _pool_backward)
-
-
-def _by_segment_max(features, left, right):
-    """The maxima (K, D) and the first cell (K, D) that holds each, by the definition.
-
-    It takes a segment for each region and a row for each of its cells.
-    """
-    (cells, _), regions = features.shape, left.shape[0]
-    cell = jnp.tile(jnp.arange(cells), regions)  # (K*T,)
-    region = jnp.repeat(jnp.arange(regions), cells)  # (K*T,)
-    inside = (left[region] <= cell) & (cell <= right[region])
-    segment = jnp.where(inside, region, regions)  # segment K does not exist: its rows are dropped
-    maximum = jax.ops.segment_max(features[cell], segment, regions)
-    holds_it = features[cell] == maximum[region]
-    return maximum, jax.ops.segment_min(jnp.where(holds_it, cell[:, None], cells), segment, regions)
 
 
 def _by_sparse_table(features, left, right):
@@ -181,4 +161,4 @@ def _by_scan(features, left, right):
     return maximum, first_cell
 
 
-_METHODS = {"segment_max": _by_segment_max, "sparse_table": _by_sparse_table, "scan": _by_scan}
+_METHODS = {"sparse_table": _by_sparse_table, "scan": _by_scan}

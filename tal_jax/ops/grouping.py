@@ -1,4 +1,4 @@
-"""Proposals from an actionness sequence: temporal actionness grouping (TAG) of SSN (Zhao et al., ICCV 2017)."""
+"""Proposals from an actionness sequence: temporal actionness grouping (TAG, Zhao et al., ICCV 2017)."""
 
 import numpy as np
 
@@ -49,8 +49,9 @@ def temporal_actionness_grouping(actionness, thresholds=STEPS, tolerances=STEPS,
 
 
 def _grown_to_the_end(above, tolerances):
-    """Groups that absorb the basins after their seed: above (T,) bool, tolerances (A,) -> (A * basins, 2)
-    int64.
+    """Groups that absorb the basins after their seed.
+
+    above (T,) bool, tolerances (A,) -> (A * basins, 2) int64.
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[0], above.astype(np.int64), [0]])))
     starts, ends = edges[::2], edges[1::2]  # (R,) of the basins
@@ -58,8 +59,7 @@ def _grown_to_the_end(above, tolerances):
         return np.zeros((0, 2), np.int64)
     outside = np.concatenate([[0], np.cumsum(~above)])
     # A group from s to e is tolerated if outside[e] - outside[s] <= tolerance * (e - s), that is, if its room
-    # does not shrink.
-    # (A, R)
+    # does not shrink; (A, R) each.
     room_at_start, room_at_end = (tolerances[:, None] * cells - outside[cells] for cells in (starts, ends))
     # the last basin of each group, first the seed
     last = np.tile(np.arange(len(starts)), (len(tolerances), 1))

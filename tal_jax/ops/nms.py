@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tal_jax.ops.segments import overlap_and_union, tiou
+
 _CANDIDATES_A_ROUND = 16  # more make rounds fewer but longer; on a CPU 8 to 32 are about equally fast
 _MIN_PICKED_WIDTH = 1e-5  # in the unit of the segments
-_SMALLEST_UNION = np.finfo(np.float64).tiny  # two segments without length have none to divide by
 
 
 @functools.partial(jax.jit, static_argnames=("top_k", "keep_last"))
@@ -43,33 +44,27 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
     one_problem = functools.partial(
         _pick_all, sigma=sigma, score_floor=score_floor, top_k=top_k, keep_last=keep_last
     )
-    picked_scores = jnp.vectorize(one_problem, signature="(m,2),(m)->(m)")(
+    return jnp.vectorize(one_problem, signature="(m,2),(m)->(m)")(
         segments.astype(jnp.float32), scores.astype(jnp.float32)
     )
-    # picks are made in order of falling score, so the first picks are the highest ones
-    if top_k < scores.shape[-1]:
-        keep_first_picks = functools.partial(_keep_highest, count=top_k)
-        picked_scores = jnp.vectorize(keep_first_picks, signature="(m)->(m)")(picked_scores)
-    return picked_scores
 
 
 def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
-    """Soft-NMS of one problem: segments (M, 2), scores (M,), giving (M,). The `top_k` best of the picks are
-    final.
-    """
-    start, end = segments[:, 0], segments[:, 1]
+    """Soft-NMS of one problem: segments (M, 2), scores (M,) -> decayed scores (M,) of the picks, else 0."""
     size = min(_CANDIDATES_A_ROUND, scores.shape[0])
 
     def pick_some(state):
         scores, picked_scores, _ = state
         # on a CPU, a slice of these would turn it into a far slower sort
         top_scores, top = lax.top_k(scores, size)
-        picked = _free_of_better(start[top], end[top]) & (top_scores > 0)
+        best = segments[top]
+        shared, _ = overlap_and_union(best[:, None], best)  # (size, size)
+        free_of_better = ~jnp.tril(shared > 0, -1).any(axis=1)
+        picked = free_of_better & (top_scores > 0)
         if not keep_last:
             picked &= _leaves_another(picked, top_scores > 0)
 
-        overlap = _overlap_with_picked(start, end, jnp.where(picked, start[top], jnp.inf), end[top])
-        decayed = scores * jnp.exp(-overlap / sigma)
+        decayed = scores * jnp.exp(-_squared_tiou_with_picks(segments, best, picked) / sigma)
         picked_scores = picked_scores.at[top].add(jnp.where(picked, top_scores, 0))
         scores = jnp.where((picked_scores == 0) & (decayed >= score_floor), decayed, 0)
         return scores, picked_scores, picked.any()
@@ -84,13 +79,12 @@ def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
         # no later pick can score more than what is left
         return any_left & ((picked_scores >= scores.max()).sum() < top_k)
 
-    return lax.while_loop(not_done, pick_some, state)[1]
-
-
-def _free_of_better(start, end):
-    """Which of (P,) segments, highest score first, overlap none that comes before them."""
-    overlaps = jnp.minimum(end[:, None], end) > jnp.maximum(start[:, None], start)  # (P, P)
-    return ~jnp.tril(overlaps, -1).any(axis=1)
+    picked_scores = lax.while_loop(not_done, pick_some, state)[1]
+    if top_k >= scores.size:
+        return picked_scores
+    # picks are made in order of falling score, so the first picks are the highest ones
+    highest, index = lax.top_k(picked_scores, top_k)
+    return jnp.zeros_like(picked_scores).at[index].set(highest)
 
 
 def _leaves_another(picked, present):
@@ -103,29 +97,31 @@ def _leaves_another(picked, present):
     return another_pick_follows | first_of_several
 
 
-def _overlap_with_picked(start, end, picked_start, picked_end):
-    """Sum over P picks of the squared tIoU with each of M segments, giving (M,).
+def _squared_tiou_with_picks(segments, best, picked):
+    """Squared tIoU of each of M segments with the picks, summed over these: (M,).
 
     As published, the width of a pick is at least 1e-5 and other widths are taken as they are; segments of
     zero or negative width overlap nothing.
+
+    Args:
+      segments: (M, 2); best: (P, 2); picked: (P,) bool, which of the best are picks.
     """
-    picked_start, picked_end = picked_start[:, None], picked_end[:, None]  # (P, 1)
-    picked_width = jnp.maximum(picked_end - picked_start, _MIN_PICKED_WIDTH)
-    intersection = jnp.minimum(end, picked_end) - jnp.maximum(start, picked_start)  # (P, M)
-    union = picked_width + (end - start) - intersection
-    tiou = jnp.where(intersection > 0, intersection / union, 0)
-    return (tiou**2).sum(axis=0)
+    shared, union = overlap_and_union(best[:, None], segments)  # (P, M)
+    union += jnp.maximum(_MIN_PICKED_WIDTH - (best[:, 1:] - best[:, :1]), 0)
+    tiou_of_picks = jnp.where(picked[:, None] & (shared > 0), shared / union, 0)
+    return (tiou_of_picks**2).sum(axis=0)
 
 
-def _keep_highest(scores, count):
-    """The `count` highest of (M,) scores, 0 elsewhere."""
-    highest, index = lax.top_k(scores, count)
-    return jnp.zeros_like(scores).at[index].set(highest)
+def rows_of_each(groups):
+    """The rows of each distinct value of (M,) groups: list of (N,) int, by rising value, each ascending."""
+    groups = np.asarray(groups)
+    order = np.argsort(groups, kind="stable")
+    changes = np.flatnonzero(np.diff(groups[order])) + 1
+    return np.split(order, changes) if len(order) else []
 
 
-def hard_nms(segments, scores, threshold, extra_length=0.0):
-    """Greedy NMS of one class: the best segment is kept, what overlaps it too much is dropped, and so on. On
-    the host.
+def hard_nms(segments, scores, threshold, extra_length=0.0, groups=None):
+    """Greedy NMS: the best segment is kept, what overlaps it too much is dropped, and so on. On the host.
 
     Args:
       segments: (M, 2), start and end in any unit.
@@ -134,15 +130,24 @@ def hard_nms(segments, scores, threshold, extra_length=0.0):
       extra_length: added to every length and overlap before tIoU is taken, in the unit of the segments. The
         published code of ECM adds 1 second, so that short neighbours suppress each other, even some that do
         not touch.
+      groups: (M,) numbers, such as classes; segments suppress those of their own group. None: they are one.
 
     Returns:
-      (N,) int64, rows of the segments that are kept, best first. Among equal scores the first in input order
-      comes first. Segments without length overlap nothing.
+      (N,) int64, rows of the segments that are kept: group by group, best first. Among equal scores the first
+      in input order comes first. Segments without length overlap nothing.
     """
     segments, scores = np.asarray(segments, np.float64), np.asarray(scores)
+    kept = [np.zeros(0, np.int64)]
+    for rows in rows_of_each(np.zeros(len(scores)) if groups is None else groups):
+        kept.append(rows[_kept_of_group(segments[rows], scores[rows], threshold, extra_length)])
+    return np.concatenate(kept)
+
+
+def _kept_of_group(segments, scores, threshold, extra_length):
+    """`hard_nms` of one group: segments (M, 2) float64, scores (M,) -> rows (N,) int64."""
     by_start = np.argsort(segments[:, 0], kind="stable")
-    start, end = segments[by_start].T
-    length = end - start + extra_length
+    segments = segments[by_start]
+    start, length = segments[:, 0], segments[:, 1] - segments[:, 0] + extra_length
     # A tIoU of the threshold needs a start at most `length` later, or at most the longest possible partner's
     # length earlier.
     first_near = np.searchsorted(start, start - length / threshold, "left").tolist()
@@ -150,12 +155,8 @@ def hard_nms(segments, scores, threshold, extra_length=0.0):
     place = np.argsort(by_start)  # (M,) where each segment is in the order of start
     dropped, kept = np.zeros(len(start), bool), []
     for best in place[np.argsort(-scores, kind="stable")].tolist():
-        if dropped[best]:
-            continue
-        kept.append(best)
-        near = slice(first_near[best], end_near[best])
-        overlap = np.minimum(end[near], end[best]) - np.maximum(start[near], start[best]) + extra_length
-        overlap = np.maximum(overlap, 0)
-        union = length[near] + length[best] - overlap
-        dropped[near] |= overlap / np.maximum(union, _SMALLEST_UNION) >= threshold
+        if not dropped[best]:
+            kept.append(best)
+            near = slice(first_near[best], end_near[best])
+            dropped[near] |= tiou(segments[near], segments[best], extra_length) >= threshold
     return by_start[np.array(kept, np.int64)]

@@ -1,1 +1,1 @@
-"""What any JAX project needs: checkpoints, many devices and processes, files, Apache Beam."""
+"""Checkpoints, many devices and processes, files, Apache Beam: for any JAX project."""

@@ -1,7 +1,7 @@
 """A job for every file of a list as an Apache Beam pipeline, on this machine or on the machines of any
 runner.
 
-What is done may be done again (a runner repeats what failed), so a job must leave what is there as it is. The
+A runner repeats what failed, so a job may be done twice and must leave a finished result as it is. The
 workers must see the same file system and have tal_jax; a job, pickled, goes to each of them (docs/scale.md).
 """
 
@@ -53,10 +53,8 @@ def run_in_beam(job, paths, folder, options=""):
         import apache_beam as beam
     except ImportError as error:
         raise DataError("Apache Beam is not installed: pip install -r requirements-prep.txt.") from error
-    folder, absolute = (
-        pathlib.Path(folder).absolute(),
-        {str(pathlib.Path(path).absolute()): str(path) for path in paths},
-    )
+    folder = pathlib.Path(folder).absolute()
+    absolute = {str(pathlib.Path(path).absolute()): str(path) for path in paths}
     pipeline = _pipeline(beam, options)
     (
         pipeline
@@ -68,10 +66,9 @@ def run_in_beam(job, paths, folder, options=""):
     try:
         pipeline.run().wait_until_finish()
         reasons = dict(json.loads(line) for line in (folder / "reasons").read_text().splitlines())
-    except Exception as error:  # whatever the runner makes of it
-        raise DataError(
-            f"The Beam pipeline with the options '{options}' failed: {_last_line(error)}"
-        ) from error
+    except Exception as error:  # whatever the runner makes of it, at times with the traceback of a worker
+        *_, reason = type(error).__name__, *filter(None, map(str.strip, str(error).splitlines()))
+        raise DataError(f"The Beam pipeline with the options '{options}' failed: {reason}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {absolute[path]: reason for path, reason in reasons.items()}
@@ -85,27 +82,17 @@ def _pipeline(beam, options):
         settings = beam.options.pipeline_options.PipelineOptions([f"--runner={LOCAL_RUNNER}", *words])
         with contextlib.redirect_stderr(said):  # argparse says what is wrong there
             given = settings.get_all_options(retain_unknown_options=True)
-            known = settings.get_all_options()
-        unknown = sorted(given.keys() - known.keys())
-        # a word without "-" is the value of an option before it that has none
-        pairs = zip(["", *words], words)
-        stray = [
-            word for last, word in pairs if not word.startswith("-") and (last[:1] != "-" or "=" in last)
-        ]
-        if stray:
-            raise ValueError(f"'{stray[0]}' is no option.")
+            unknown = sorted(given.keys() - settings.get_all_options().keys())
+        for last, word in zip(["", *words], words):
+            # a word without "-" is the value of an option before it that has none
+            if not word.startswith("-") and ("=" in last or not last.startswith("-")):
+                raise ValueError(f"'{word}' is no option.")
         # the servers of other runners have options of their own
         if unknown and given["runner"] == LOCAL_RUNNER:
             raise ValueError(f"there is no option {', '.join(f'--{name}' for name in unknown)}.")
         return beam.Pipeline(options=settings)
     except SystemExit as error:
-        reason = said.getvalue().strip().rpartition(" error: ")[2]
-        raise DataError(f"The Beam options '{options}' cannot be: {reason}.") from error
+        cause, reason = error, said.getvalue().strip().rpartition(" error: ")[2] + "."
     except Exception as error:
-        raise DataError(f"The Beam options '{options}' cannot be: {' '.join(str(error).split())}") from error
-
-
-def _last_line(error):
-    """What went wrong, of a message that may hold the traceback of a worker."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        cause, reason = error, " ".join(str(error).split())
+    raise DataError(f"The Beam options '{options}' cannot be: {reason}") from cause

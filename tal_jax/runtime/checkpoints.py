@@ -22,9 +22,9 @@ _WHAT_TO_DO = (
 
 # Files that are gone, or are something else.
 _ERRORS_OF_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
-_ERRORS_IN_WORDS = tuple(
+_ERRORS_IN_WORDS = [
     os.strerror(getattr(errno, name)) for name in "EACCES EPERM EMFILE ENFILE ENOMEM EIO ESTALE".split()
-)
+]
 
 
 class Checkpoints:
@@ -36,15 +36,18 @@ class Checkpoints:
     """
 
     def __init__(self, workdir, keep=2):
-        """workdir: the run's folder; keep: how many of the latest checkpoints stay. Raises DataError for a
-        damaged folder.
+        """
+        Args:
+          workdir: the run's folder.
+          keep: how many of the latest checkpoints stay.
+
+        Raises:
+          DataError: the folder is damaged.
         """
         folder = pathlib.Path(workdir).resolve() / "checkpoints"
-        handler = ocp.StandardCheckpointHandler
-        latest = ocp.CheckpointManagerOptions(max_to_keep=keep)
-        best = ocp.CheckpointManagerOptions(
-            max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max"
-        )
+        handler, options = ocp.StandardCheckpointHandler, ocp.CheckpointManagerOptions
+        latest = options(max_to_keep=keep)
+        best = options(max_to_keep=1, best_fn=lambda metrics: metrics["map_avg"], best_mode="max")
         with _whole(folder):
             self._latest = ocp.CheckpointManager(folder / "latest", item_handlers=handler(), options=latest)
             self._best = ocp.CheckpointManager(folder / "best", item_handlers=handler(), options=best)
@@ -55,17 +58,12 @@ class Checkpoints:
         folder = pathlib.Path(workdir) / "checkpoints" / "latest"
         return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
 
-    def latest_step(self):
-        """Step of the latest checkpoint, None if there is none."""
-        return self._latest.latest_step()
-
     def save(self, step, state):
-        """Saves the state (a pytree without device axis) as the latest; a step that is there already stays as
-        it is.
+        """Saves the state (a pytree without device axis) as the latest; a checkpoint of that step stays as it
+        is.
         """
         if self._latest.latest_step() != step:
-            self._latest.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
-            self._latest.wait_until_finished()
+            _save(self._latest, step, state)
 
     def save_if_best(self, step, state, map_avg):
         """Keeps the state as the best one if its average mAP is higher than that of the best so far."""
@@ -73,10 +71,7 @@ class Checkpoints:
             best = self._best.best_step()
             better = best is None or map_avg > self._best.metrics(best)["map_avg"]
         if distributed.gather(better)[0]:
-            self._best.save(
-                step, args=ocp.args.StandardSave(jax.device_get(state)), metrics={"map_avg": map_avg}
-            )
-            self._best.wait_until_finished()
+            _save(self._best, step, state, metrics={"map_avg": map_avg})
 
     def restore(self, like):
         """The latest state, in the structure, shapes and dtypes of `like`, as NumPy arrays; None if there is
@@ -85,19 +80,7 @@ class Checkpoints:
         Raises:
           DataError: the checkpoint is damaged, or that of another network.
         """
-        step = _same_step(self._latest)
-        if step is None:
-            return None
-        folder = self._latest.directory / str(step)
-        with _whole(folder):
-            differing = misfit(_stored(self._latest, step)["params"], like.params)
-        if differing:
-            raise DataError(
-                f"The checkpoint {folder} is of another network than its run: {differing}. {_WHAT_TO_DO}"
-            )
-        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        with _whole(folder):
-            return self._latest.restore(step, args=ocp.args.StandardRestore(like))
+        return _read(self._latest, like)
 
     def restore_variables(self, which):
         """The variables to predict with, of the 'latest' or the 'best' checkpoint, as NumPy arrays.
@@ -106,17 +89,11 @@ class Checkpoints:
           DataError: there is none, or it is damaged.
         """
         manager = {"latest": self._latest, "best": self._best}[which]
-        step = _same_step(manager)
-        if step is None:
+        state = _read(manager)
+        if state is None:
             raise DataError(f"No checkpoint in {manager.directory}; train first with --mode=train.")
-        log.info("The checkpoint is %s.", manager.directory / str(step))
-        # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has
-        # trained.
-        with _whole(manager.directory / str(step)):
-            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), _stored(manager, step))
-            state = manager.restore(step, args=ocp.args.StandardRestore(like))
-            params = state["params"] if state.get("ema") is None else state["ema"]
-            return {"params": params, **(state.get("model_state") or {})}
+        params = state["params"] if state.get("ema") is None else state["ema"]
+        return {"params": params, **(state.get("model_state") or {})}
 
     def close(self):
         """Waits for writes to end."""
@@ -124,11 +101,45 @@ class Checkpoints:
         self._best.close()
 
 
+def _save(manager, step, state, **options):
+    """Writes a checkpoint and waits until it is whole. options: of `CheckpointManager.save`."""
+    manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)), **options)
+    manager.wait_until_finished()
+
+
+def _read(manager, like=None):
+    """The last state that all processes find, as NumPy arrays; None if there is none.
+
+    Args:
+      manager: of the latest or the best checkpoints.
+      like: a pytree of the same structure, shapes and dtypes; None: nested dicts, as they were saved.
+
+    Raises:
+      DataError: the processes find different ones; the checkpoint is damaged, or that of another network.
+    """
+    step = manager.latest_step()
+    distributed.require_same(f"The last checkpoint in {manager.directory}", "none" if step is None else step)
+    if step is None:
+        return None
+    folder = manager.directory / str(step)
+    log.info("The checkpoint is %s.", folder)
+    with _whole(folder):
+        stored = getattr(manager.item_metadata(step), "tree", None)
+        if not isinstance(stored, dict) or not stored.get("params"):
+            raise ValueError("its metadata name no parameters")
+        if like is not None and (differing := misfit(stored["params"], like.params)):
+            what = f"is of another network than its run: {differing}"
+            raise DataError(f"The checkpoint {folder} {what}. {_WHAT_TO_DO}")
+        # Asking for NumPy arrays leaves the devices out that they were saved from: a CPU reads what a GPU has
+        # trained.
+        like = stored if like is None else like
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+        return manager.restore(step, args=ocp.args.StandardRestore(like))
+
+
 @contextlib.contextmanager
 def _whole(folder):
-    """Turns what Orbax raises of a damaged folder, which may be anything, into a DataError that names the
-    folder.
-    """
+    """Turns any error that Orbax raises for a damaged folder into a DataError that names the folder."""
     try:
         yield
     except DataError:
@@ -136,33 +147,32 @@ def _whole(folder):
     except Exception as error:
         if distributed.count() > 1 and distributed.is_loss(error) or devices.why_full(error):
             raise
-        system = _error_of_the_system(error) or _unreadable(folder)
-        if system:
+        if system := _error_of_the_system(error) or _unreadable(folder):
             what_to_do = "It may be whole: see to this first, and delete nothing."
             raise DataError(f"{folder} cannot be read: {system}. {what_to_do}") from error
-        raise DataError(
-            f"{folder} is damaged ({distributed.first_line(error):.200}). {_WHAT_TO_DO}"
-        ) from error
+        what = f"{distributed.first_line(error):.200}"
+        raise DataError(f"{folder} is damaged ({what}). {_WHAT_TO_DO}") from error
 
 
 def _error_of_the_system(error):
-    """What the system says of a file that it does not give, though it may be whole, or "".
+    """The words of the system for a file that it does not open, though the file may be whole, or "".
 
-    TensorStore's errors have it in their text alone, and Orbax wraps some.
+    TensorStore's errors hold them in their text alone, and Orbax wraps some errors.
     """
     while error:
         if isinstance(error, OSError) and error.errno and error.errno not in _ERRORS_OF_DAMAGE:
             return sentence_of(error).removesuffix(".")
-        text = next((text for text in _ERRORS_IN_WORDS if text in str(error)), "")
-        if text:
-            return text
+        for text in _ERRORS_IN_WORDS:
+            if text in str(error):
+                return text
         error = error.__cause__ or error.__context__
     return ""
 
 
 def _unreadable(folder):
-    """What is said of the first path in a folder that this user may not read, or "". Orbax takes it for one
-    that is gone.
+    """The words of the system for the first path in a folder that this user may not read, or "".
+
+    Orbax takes such a path for one that is gone.
     """
     for path in (pathlib.Path(folder), *sorted(pathlib.Path(folder).rglob("*"))):
         if path.exists() and not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
@@ -170,56 +180,41 @@ def _unreadable(folder):
     return ""
 
 
-def _stored(manager, step):
-    """The tree of a checkpoint, of arrays that are not read yet."""
-    tree = getattr(manager.item_metadata(step), "tree", None)
-    if not isinstance(tree, dict) or not tree.get("params"):
-        raise ValueError("its metadata name no parameters")
-    return tree
-
-
 def misfit(found, expected):
     """How two trees of arrays differ: the end of a sentence that names the first array; "" where they do not.
 
     Args:
-      found: of a checkpoint.
-      expected: of the network.
+      found: tree of a checkpoint.
+      expected: tree of the network.
     """
-    found, expected = (_shapes(tree) for tree in (found, expected))
+    found, expected = _shapes(found), _shapes(expected)
     for verb, names in (("has", found.keys() - expected.keys()), ("lacks", expected.keys() - found.keys())):
         if names:
             return f"it {verb} {min(names)}"
-    differing = [name for name in expected if found[name] != expected[name]]
-    return (
-        differing
-        and f"its {differing[0]} has the shape {found[differing[0]]}, not {expected[differing[0]]}"
-        or ""
-    )
+    for name, shape in expected.items():
+        if found[name] != shape:
+            return f"its {name} has the shape {found[name]}, not {shape}"
+    return ""
 
 
 def trained_channels(found, expected):
     """How many channels the network of a checkpoint takes, where it differs from another in nothing else; or
     None.
 
-    Args: as for `misfit`.
+    Args:
+      found: tree of the checkpoint.
+      expected: tree of the other network.
     """
-    found, expected = (_shapes(tree) for tree in (found, expected))
-    outer = lambda shape: (len(shape), shape[:-2], shape[-1:])
-    if found.keys() != expected.keys() or any(outer(found[name]) != outer(expected[name]) for name in found):
+    found, expected = _shapes(found), _shapes(expected)
+    outer = lambda shapes: {name: (len(s), s[:-2], s[-1:]) for name, s in shapes.items()}
+    if outer(found) != outer(expected):
         return None
     return next((found[name][-2] for name in found if found[name] != expected[name]), None)
 
 
 def _shapes(tree):
-    """{"layer/kernel": (3, 8, 4), …}"""
+    """The shapes of a tree of arrays by name: {"layer/kernel": (3, 8, 4), …}."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree.leaves_with_path(tree)
     }
-
-
-def _same_step(manager):
-    """The last step that all processes find, or None. Raises DataError if they find different ones."""
-    step = manager.latest_step()
-    distributed.require_same(f"The last checkpoint in {manager.directory}", "none" if step is None else step)
-    return step

@@ -1,6 +1,4 @@
-"""What a program computes on: which devices there are, what they have compiled before, and how it ends when
-their memory is full.
-"""
+"""The devices of a program, its cache of compiled programs, and the sentences for a full disk or memory."""
 
 import errno
 import os
@@ -18,11 +16,11 @@ _SIGNS_OF_FULL = ("No space left", "quota exceeded")
 def describe_devices():
     """The devices in words: "1 device: cpu (x86_64, 2 cores)", "8 devices: NVIDIA H100 80GB HBM3 (gpu)"."""
     devices = jax.devices()
-    kind = devices[0].device_kind
-    if devices[0].platform == "cpu":
+    backend, kind = devices[0].platform, devices[0].device_kind
+    if backend == "cpu":
         kind = f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
-    elif devices[0].platform not in kind.lower():
-        kind = f"{kind} ({devices[0].platform})"
+    elif backend not in kind.lower():
+        kind = f"{kind} ({backend})"
     return f"{len(devices)} device{'s' * (len(devices) > 1)}: {kind}"
 
 
@@ -41,8 +39,7 @@ def unused_accelerator(root="/dev"):
         if path.exists():
             return (
                 f"{what} is here ({path}), but JAX computes on the CPU: pip install "
-                f"'jax[{extra}]=={jax.__version__}'. "
-                "JAX_PLATFORMS=cpu says that this is meant to be."
+                f"'jax[{extra}]=={jax.__version__}'. JAX_PLATFORMS=cpu says that this is meant to be."
             )
     return ""
 
@@ -67,14 +64,14 @@ def why_full(error, then=""):
 
     Args:
       error: any exception.
-      then: what the same command does once there is room on the disk, an end of a sentence: ": it begins
-        again".
+      then: what the same command does once the disk has room, an end of a sentence: ": it begins again".
     """
     text, file = str(error), getattr(error, "filename", None)
+    number = error.errno if isinstance(error, OSError) else None
     where = f", writing {file}" if file else ""
-    if isinstance(error, OSError) and error.errno in _FULL or any(sign in text for sign in _SIGNS_OF_FULL):
+    if number in _FULL or any(sign in text for sign in _SIGNS_OF_FULL):
         return f"The disk or the quota is full{where}. Make room, then give the same command{then}."
-    if isinstance(error, OSError) and error.errno == errno.EFBIG or "File too large" in text:
+    if number == errno.EFBIG or "File too large" in text:
         limit = "A file is too large for its file system, or for a limit of this user (ulimit -f)"
         return f"{limit}{where}. Raise the limit, then give the same command{then}."
     if isinstance(error, MemoryError):
@@ -82,16 +79,16 @@ def why_full(error, then=""):
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text:
         return (
             "The memory of the device is full. Lower config.train.batch_size (and raise "
-            "config.train.accumulate_steps as much, "
-            "which makes the same updates), or, outside of training, config.evaluate.batch_size."
+            "config.train.accumulate_steps as much, which makes the same updates), or, outside of training, "
+            "config.evaluate.batch_size."
         )
     return ""
 
 
 def require_local(flag, path):
-    """Raises DataError for an address such as gs://bucket, where a folder or file of this machine is needed."""
+    """Raises DataError for an address such as gs://bucket, where a path of this machine is needed."""
     if "://" in str(path):
         raise DataError(
             f"{flag}={path} is an address, not a folder of this machine; mount it, for example with gcsfuse, "
-            f"or copy it."
+            "or copy it."
         )

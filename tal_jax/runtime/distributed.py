@@ -3,10 +3,12 @@ never kept waiting.
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -26,9 +28,11 @@ HEARTBEAT_TIMEOUT_SEC = 30  # after which a process that is not heard of counts 
 FAREWELL_SEC = 2
 LATE_SEC = 5  # for which a process that comes late still hears what is wrong
 LOST = 70  # exit code where another process was lost, or this one crashed: all are worth starting again
-_SIGNS_OF_LOSS = (
-    "Gloo", "NCCL", "Connection", "heartbeat", "coordination service", "Barrier", "UNAVAILABLE", "DEADLINE_EXCEEDED",
-)  # fmt: skip
+_SIGNS_OF_LOSS = "Gloo|NCCL|Connection|heartbeat|coordination service|Barrier|UNAVAILABLE|DEADLINE_EXCEEDED"
+_MALFORMED = (OSError, ValueError, KeyError, TypeError)  # what a line that is no message of ours raises
+
+count = jax.process_count  # () -> how many processes there are
+index = jax.process_index  # () -> which of them this is, from 0
 
 
 def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
@@ -46,27 +50,32 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
       DataError: their numbers do not go together, or this one has no device.
     """
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
-    waiting = dict(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
+    waits = dict(initialization_timeout=timeout_sec, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SEC)
+    initialize = functools.partial(jax.distributed.initialize, **waits)
+    numbered = num_processes > 0 or process_id >= 0
+    if numbered and not coordinator:
+        raise DataError(
+            "--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0."
+        )
+    if coordinator and not numbered:
+        raise DataError("--coordinator also needs --num_processes=N and --process_id=I.")
+    if coordinator and not 0 <= process_id < num_processes:
+        raise DataError(
+            f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N processes has "
+            "those from 0 to N - 1."
+        )
     try:
         if coordinator:
-            if num_processes < 1 and process_id < 0:
-                raise DataError("--coordinator also needs --num_processes=N and --process_id=I.")
-            if not 0 <= process_id < num_processes:
-                raise DataError(
-                    f"--num_processes is {num_processes} and --process_id is {process_id}; a run of N "
-                    f"processes has those from 0 "
-                    "to N - 1."
-                )
             meet(coordinator, num_processes, process_id, timeout_sec)
-            jax.distributed.initialize(
-                coordinator, num_processes, process_id, cluster_detection_method="deactivate", **waiting
-            )
-        elif num_processes > 0 or process_id >= 0:
-            raise DataError(
-                "--num_processes and --process_id need --coordinator=HOST:PORT, the address of process 0."
-            )
+            initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
         elif surroundings := _surroundings():
-            _join_what_is_there(surroundings, waiting)
+            try:
+                initialize(cluster_detection_method=surroundings)
+            except OSError as error:  # of the server that tells every host of a TPU pod which one it is
+                log.warning("No other processes: %s", error)
+            except ValueError as error:
+                if "defined" not in str(error):  # what JAX says if there are no such surroundings, after all
+                    raise
         wait()  # until all have found their devices
     except ProcessLost:
         raise
@@ -77,7 +86,7 @@ def join(coordinator="", num_processes=0, process_id=-1, timeout_sec=50):
 
 
 def _surroundings():
-    """The name that JAX has for what says of several processes which one this is; "" where there is but one."""
+    """JAX's name for the launcher that numbers the processes of this run; "" if there is but one process."""
     if os.environ.get("SLURM_NTASKS", "1") != "1":
         return "slurm"
     if "OMPI_MCA_orte_hnp_uri" in os.environ:
@@ -87,147 +96,123 @@ def _surroundings():
     return "gketpu" if {"TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES"} & os.environ.keys() else "gcetpu"
 
 
-def _join_what_is_there(surroundings, waiting):
-    try:
-        jax.distributed.initialize(cluster_detection_method=surroundings, **waiting)
-    except OSError as error:  # of the server that tells every host of a TPU pod which one it is
-        log.warning("No other processes: %s", error)
-    except ValueError as error:
-        if "defined" not in str(error):  # what JAX says if there are no such surroundings, after all
-            raise
-
-
 def meet(coordinator, num_processes, process_id, timeout_sec):
     """Returns when all processes have called it. JAX, which meets them next, would abort without a sentence
     if one is missing.
 
     Process 0 listens at the coordinator's address for the time being, the others and itself call there.
 
-    Args, Raises: as for `join`; the same in all processes that were heard of.
+    Args:
+      coordinator, num_processes, process_id, timeout_sec: as for `join`.
+
+    Raises:
+      ProcessLost, DataError: as for `join`, the same in all processes that were heard of.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise DataError(f"--coordinator is '{coordinator}'; it must be HOST:PORT, for example 10.0.0.1:1234.")
     deadline = time.monotonic() + timeout_sec
     if process_id == 0:
-        family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
         try:
-            server = socket.create_server(
-                ("", int(port)), family=family, dualstack_ipv6=family == socket.AF_INET6
-            )
+            server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=dual)
         except OSError as error:
             raise ProcessLost(
                 f"Process 0 cannot listen on port {port} of this machine ({error.strerror}); is there "
-                f"another with "
-                "--process_id=0, or another run? If not, choose another port, in all processes."
+                "another with --process_id=0, or another run? If not, choose another port, in all processes."
             ) from error
-        listener = threading.Thread(target=_receive_all, args=(server, num_processes, deadline), daemon=True)
+        arguments = server, num_processes, deadline
+        listener = threading.Thread(target=_receive_all, args=arguments, daemon=True)
         listener.start()
-    verdict = _call(
-        host.strip("[]"), int(port), {"process_id": process_id, "num_processes": num_processes}, deadline
-    )
+    sentence, lost = _call(host.strip("[]"), int(port), process_id, num_processes, deadline)
     if process_id == 0:
         listener.join()
-    if verdict["sentence"]:
-        raise (ProcessLost if verdict["lost"] else DataError)(verdict["sentence"])
+    if sentence:
+        raise (ProcessLost if lost else DataError)(sentence)
 
 
 def _receive_all(server, num_processes, deadline):
-    """Process 0: hears of the processes until all are there or something is wrong, and tells all of them
-    which.
+    """Process 0 answers the calls of all processes, once all have called or something is wrong.
+
+    Args:
+      server: the listening socket.
+      num_processes: how many must call.
+      deadline: time.monotonic() after which those that have not called are missing.
     """
-    calls, verdict = {}, {"lost": False, "sentence": ""}  # process -> its connection
+    calls, wrong = {}, ""  # process -> its connection; the sentence that all get to hear
     with server, contextlib.ExitStack() as stack:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and len(calls) < num_processes:
             server.settimeout(max(deadline - time.monotonic(), 0.01))
             try:
                 call = stack.enter_context(server.accept()[0])
                 call.settimeout(5)
                 said = json.loads(call.makefile().readline())
-                number, count = said["process_id"], said["num_processes"]
+                number, number_of_all = int(said["process_id"]), int(said["num_processes"])
                 call.setblocking(False)
-            except (OSError, ValueError, KeyError, TypeError):
+            except _MALFORMED:
                 continue  # nobody, or somebody else, who only looks whether the port is open
-            if verdict["sentence"]:  # for this one, too
-                _tell([call], verdict)
-                continue
-            calls = {other: connection for other, connection in calls.items() if not _has_hung_up(connection)}
+            calls = {other: line for other, line in calls.items() if not _has_hung_up(line)}
             if number in calls:
-                verdict["sentence"] = (
-                    f"Two processes say that they are process {number}; give each its own --process_id."
+                wrong = f"Two processes say that they are process {number}; give each its own --process_id."
+            elif number_of_all != num_processes and not wrong:
+                wrong = (
+                    f"Process {number} says --num_processes={number_of_all}, process 0 says {num_processes}; "
+                    "they must say the same."
                 )
-            elif count != num_processes:
-                verdict["sentence"] = (
-                    f"Process {number} says --num_processes={count}, process 0 says {num_processes}; they "
-                    f"must say the same."
-                )
-            if verdict["sentence"]:
-                _tell([call, *calls.values()], verdict)
-                deadline = min(deadline, time.monotonic() + LATE_SEC)
+            if not wrong:
+                calls[number] = call
                 continue
-            calls[number] = call
-            if len(calls) == num_processes:
-                _tell(calls.values(), verdict)
-                return
-        if not verdict["sentence"]:
-            missing = ", ".join(str(i) for i in range(num_processes) if i not in calls)
-            sentence = (
+            _tell([call, *calls.values()], wrong)
+            calls, deadline = {}, min(deadline, time.monotonic() + LATE_SEC)
+        missing = ", ".join(str(i) for i in range(num_processes) if i not in calls)
+        if missing and not wrong:
+            wrong = (
                 f"Of {num_processes} processes there is no sign of process {missing}; start it too, or see "
-                f"why it ended."
+                "why it ended."
             )
-            _tell(calls.values(), {"lost": True, "sentence": sentence})
+        _tell(calls.values(), wrong, lost=bool(missing))
 
 
 def _has_hung_up(connection):
     """Whether the process at the other end is gone."""
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
 
 
-def _tell(connections, verdict):
+def _tell(connections, sentence, lost=False):
+    """Sends a sentence, and whether a process is lost, to the processes at the other ends."""
     for connection in connections:
         with contextlib.suppress(OSError):
-            connection.sendall(json.dumps(verdict).encode() + b"\n")
+            connection.sendall(json.dumps([sentence, lost]).encode() + b"\n")
 
 
-def _call(host, port, said, deadline):
-    """Tells process 0 who this is and returns what it says then: "sentence", empty if all is well, and
-    whether one is "lost".
+def _call(host, port, process_id, num_processes, deadline):
+    """Tells process 0 who this is.
+
+    Returns:
+      (sentence, lost), the answer: a sentence, empty if all is well, and whether a process is lost.
     """
+    message = json.dumps({"process_id": process_id, "num_processes": num_processes}).encode() + b"\n"
     reason = "no answer"
-    while time.monotonic() < deadline:
+    while (seconds := deadline - time.monotonic()) > 0:
         try:
-            with socket.create_connection(
-                (host, port), timeout=max(deadline - time.monotonic(), 0.1)
-            ) as call:
-                call.sendall(json.dumps(said).encode() + b"\n")
+            with socket.create_connection((host, port), timeout=max(seconds, 0.1)) as call:
+                call.sendall(message)
                 # process 0 waits as long, and then says so
                 call.settimeout(max(deadline - time.monotonic(), 0) + 5)
-                verdict = json.loads(call.makefile().readline())
-                return {"lost": bool(verdict["lost"]), "sentence": verdict["sentence"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                sentence, lost = json.loads(call.makefile().readline())
+                return sentence, lost
+        except _MALFORMED as error:
             reason = getattr(error, "strerror", None) or str(error) or reason
             time.sleep(0.2)
     sentence = (
-        f"Process {said['process_id']} does not reach process 0 at {host}:{port} ({reason}). Is it running, "
-        f"is --coordinator its "
-        f"address, is the port open, and is there no other process {said['process_id']}?"
+        f"Process {process_id} does not reach process 0 at {host}:{port} ({reason}). Is it running, is "
+        f"--coordinator its address, is the port open, and is there no other process {process_id}?"
     )
-    return {"lost": True, "sentence": sentence}
-
-
-def count():
-    """How many processes there are."""
-    return jax.process_count()
-
-
-def index():
-    """Which of them this is."""
-    return jax.process_index()
+    return sentence, True
 
 
 def is_first():
@@ -236,7 +221,7 @@ def is_first():
 
 
 def gather(value):
-    """What every process has given, in their order; all must call it.
+    """The values of all processes, in the order of the processes; all must call it.
 
     Args:
       value: dicts with str keys, lists, str, numbers, NumPy arrays. Less than 2 GB.
@@ -271,8 +256,7 @@ def only_run(folder, what, **options):
                 stack.enter_context(files.only_run(folder, what, **options))
             except (DataError, OSError) as error:
                 problem = devices.why_full(error) or sentence_of(error)
-        problem = gather(problem)[0]
-        if problem:
+        if problem := gather(problem)[0]:
             raise DataError(problem)
         yield
 
@@ -288,15 +272,13 @@ def require_same(what, value):
         if isinstance(first, dict):
             key = min(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))
             what, first, other = f"{what}'s {key}", first.get(key), other.get(key)
-        raise DataError(
-            f"{what} must be the same in all processes; in process 0 it is {first}, in process {number} "
-            f"{other}."
-        )
+        found = f"in process 0 it is {first}, in process {number} {other}"
+        raise DataError(f"{what} must be the same in all processes; {found}.")
 
 
 def is_loss(error):
     """Whether an error of JAX or Orbax says that another process was lost."""
-    return any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+    return re.search(_SIGNS_OF_LOSS, str(error)) is not None
 
 
 def first_line(error):
@@ -309,7 +291,7 @@ def leave(code, sentence):
 
     Python would first take JAX apart, which crashes where XLA still computes. Of several processes JAX would
     also wait for the others, which wait for this one. The first one waits a moment, as JAX aborts the others
-    behind it, and they may have the same sentence to say.
+    after it, and they may have the same sentence to say.
     """
     with contextlib.suppress(OSError, RuntimeError):  # in the middle of another print, too
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one, and keeping two runs out of one folder."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -23,23 +24,32 @@ _unfinished = set()  # paths that are gone when this process ends
 
 
 @contextlib.contextmanager
+def _until_done(path):
+    """Counts a path as unfinished during the block."""
+    _unfinished.add(path)
+    try:
+        yield
+    finally:
+        _unfinished.discard(path)
+
+
+@contextlib.contextmanager
 def replacing(path):
     """Gives a temporary path beside `path`, which takes its place if the block ends without an error."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # no two workers, on any machine, have the same
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    _unfinished.add(temporary)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno and not error.filename:
-            error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-        _unfinished.discard(temporary)
+    with _until_done(temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno and not error.filename:
+                error.filename = str(path)
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def require_apart(targets, sources):
@@ -52,25 +62,19 @@ def require_apart(targets, sources):
     Raises:
       DataError: a source is one of the targets, or lies in a folder that is one.
     """
-    for said, source in ((said, pathlib.Path(source)) for said, source in sources.items() if source):
-        for target in map(pathlib.Path, targets):
-            read = source.parent if target.is_dir() and source.is_file() else source
-            if source.exists() and target.exists() and os.path.samefile(read, target):
-                raise DataError(
-                    f"{said}={source} would be overwritten, for results go to {target}; choose another "
-                    f"--workdir."
-                )
+    for (said, source), target in itertools.product(sources.items(), map(pathlib.Path, targets)):
+        read = os.path.dirname(source) if target.is_dir() and os.path.isfile(source) else source
+        if os.path.exists(source) and target.exists() and os.path.samefile(read or ".", target):
+            raise DataError(
+                f"{said}={source} would be overwritten, for results go to {target}; choose another --workdir."
+            )
 
 
 @contextlib.contextmanager
 def temporary_folder():
-    """Gives a new folder, which is gone behind the block."""
-    with tempfile.TemporaryDirectory() as folder:
-        _unfinished.add(folder)
-        try:
-            yield folder
-        finally:
-            _unfinished.discard(folder)
+    """Gives a new folder, which is gone after the block."""
+    with tempfile.TemporaryDirectory() as folder, _until_done(folder):
+        yield folder
 
 
 def remove_unfinished():
@@ -103,11 +107,12 @@ def only_run(workdir, what, below=("first_stage",), choose="--workdir"):
     workdir = pathlib.Path(workdir)
     made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     workdir.mkdir(parents=True, exist_ok=True)
-    path = workdir / ".lock"
     try:
-        with _locked(path, f"process {os.getpid()} on {socket.gethostname()} ({what})", choose):
+        with _locked(workdir / ".lock", f"process {os.getpid()} on {socket.gethostname()} ({what})", choose):
             for folder in (workdir, *(workdir / name for name in below)):
-                _remove_leftovers(folder)
+                for path in folder.glob(".*"):
+                    if _LEFTOVER.fullmatch(path.name) and path.is_file():
+                        path.unlink(missing_ok=True)
             yield
     finally:
         with contextlib.suppress(OSError):  # one that is not empty
@@ -117,42 +122,34 @@ def only_run(workdir, what, below=("first_stage",), choose="--workdir"):
 
 @contextlib.contextmanager
 def _locked(path, who, choose):
-    """Holds the lock of a file, which says who has it, and removes the file behind the block; see `only_run`."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            other = os.read(file, 1000).decode(errors="replace") or "another process"
-            os.close(file)
-            raise DataError(
-                f"{path.parent} is in use by {other}; wait until it ends, or choose another {choose}."
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        if path.exists() and os.path.samestat(os.fstat(file), os.stat(path)):
-            break
-        os.close(file)  # the one who had it before has just removed it
-    _unfinished.add(path)
-    try:
-        os.ftruncate(file, 0)
-        os.write(file, who.encode())
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        _unfinished.discard(path)
-        os.close(file)
-
-
-def _remove_leftovers(folder):
-    """Removes what a killed run has left half-written in a folder: the temporary files of `replacing`, and
-    nothing else.
+    """Holds the lock of a file for the block, see `only_run`. The file says who has it, and is removed after
+    the block.
     """
-    for path in pathlib.Path(folder).glob(".*"):
-        if _LEFTOVER.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+    while True:
+        with open(path, "a+", errors="replace") as file:
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                other = f"in use by {file.read(1000) or 'another process'}"
+                raise DataError(
+                    f"{path.parent} is {other}; wait until it ends, or choose another {choose}."
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+            if not path.exists() or not os.path.samefile(path, file.fileno()):
+                continue  # the run that had the lock before has just removed the file
+            try:
+                with _until_done(path):
+                    file.truncate(0)
+                    file.write(who)
+                    file.flush()
+                    yield
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            return
 
 
 def list_files(folder, suffixes):
@@ -171,18 +168,11 @@ def list_files(folder, suffixes):
     for entry in os.scandir(folder) if folder.is_dir() else ():
         path = folder / entry.name
         if path.suffix.lower() in suffixes and not entry.name.startswith("."):
-            (paths if _is_file(entry) else others).append(path)
+            (paths if os.path.isfile(path) else others).append(path)
     if not others:
         return sorted(paths), ""
     what = f"{len(others)} left out of {folder}: called like files, but links to nothing or folders"
     return sorted(paths), f"{what}; the first is {min(others).name}."
-
-
-def _is_file(entry):
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def write_rows(path, rows):
@@ -195,17 +185,14 @@ def write_rows(path, rows):
     Returns:
         T.
     """
+    header = dict(descr="|u1", fortran_order=False)
     num_rows = 0
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for num_rows, row in enumerate(rows, 1):
             if num_rows == 1:
-                _write_header(file, (0, *row.shape))
+                np.lib.format.write_array_header_1_0(file, header | {"shape": (0, *row.shape)})
             file.write(row.data)
         file.seek(0)
         # as long as the first: NumPy leaves room for the length to grow
-        _write_header(file, (num_rows, *row.shape))
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (num_rows, *row.shape)})
     return num_rows
-
-
-def _write_header(file, shape):
-    np.lib.format.write_array_header_1_0(file, dict(descr="|u1", fortran_order=False, shape=shape))

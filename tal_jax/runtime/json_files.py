@@ -29,49 +29,38 @@ def read_json(path, what, hint=""):
     try:
         raw = pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise DataError(
-            f"Cannot read the {what} {path}: {error.strerror or error}.{hint and ' ' + hint}"
-        ) from error
-    try:
-        text = raw.decode(json.detect_encoding(raw)).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not a text file in UTF-8, so not a {what} in JSON; save it as JSON in UTF-8."
-        ) from error
-    if not text.strip():
-        raise DataError(f"{path}: the {what} is empty.")
+        reason = f"{error.strerror or error}.{hint and ' ' + hint}"
+        raise DataError(f"Cannot read the {what} {path}: {reason}") from error
 
     def whole_number(digits):
         if len(digits) > MAX_DIGITS:
-            raise DataError(
-                f"{path}: holds a whole number of {len(digits)} digits, {digits:.20}…; correct the number."
-            )
+            number = f"{len(digits)} digits, {digits:.20}…"
+            raise DataError(f"{path}: holds a whole number of {number}; correct the number.")
         return int(digits)
 
     def unique(pairs):
         found = dict(pairs)
         if len(found) < len(pairs):
             ((twice, _),) = collections.Counter(key for key, _ in pairs).most_common(1)
-            raise DataError(
-                f"{path}: an object has the key {twice!r:.200} twice; keep one of the two, or rename one."
-            )
+            key = f"{twice!r:.200}"
+            raise DataError(f"{path}: an object has the key {key} twice; keep one of the two, or rename one.")
         return found
 
     try:
+        text = raw.decode(json.detect_encoding(raw)).removeprefix("\ufeff")
+        if not text.strip():
+            raise DataError(f"{path}: the {what} is empty.")
         content = json.loads(text, parse_int=whole_number, object_pairs_hook=unique)
         if re.search(r"\\u[dD][89a-fA-F]", text):  # perhaps half of a character that takes two of them
             json.dumps(content, ensure_ascii=False).encode()
+        return content
+    except UnicodeDecodeError as error:
+        cause, wrong = error, f"not a text file in UTF-8, so not a {what} in JSON; save it as JSON in UTF-8"
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}."
-        ) from error
+        cause, wrong = error, f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
     except RecursionError as error:
-        raise DataError(
-            f"{path}: lists and objects are nested too deeply for a {what}; flatten them."
-        ) from error
+        cause, wrong = error, f"lists and objects are nested too deeply for a {what}; flatten them"
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise DataError(
-            f"{path}: a text holds half of a character, {half!r}; write the character whole."
-        ) from error
-    return content
+        cause, wrong = error, f"a text holds half of a character, {half!r}; write the character whole"
+    raise DataError(f"{path}: {wrong}.") from cause

@@ -7,8 +7,7 @@ of a batch the rows of this process: all, unless there are several processes, wh
 in their order.
 """
 
-import dataclasses
-from typing import Callable
+import functools
 
 import jax
 import numpy as np
@@ -17,30 +16,93 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tal_jax.errors import DataError
 
 AXIS = "data"
+_EVERYWHERE, _SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
-@dataclasses.dataclass(frozen=True)
 class Parallel:
-    """How to run step bodies on several devices.
+    """Runs step bodies on several devices, through `jax.shard_map`.
 
     Attributes:
       num_devices: how many share a batch, those of all processes; its size must be a multiple of it.
-      replicate: host pytree -> the form in which compiled steps take state.
-      unreplicate: back to arrays without a device axis, as checkpoints hold them.
-      shard: batch pytree of (B, ...), the rows of this process -> the form in which compiled steps take
-        batches.
-      compile: (body(state, batch) -> (state, metrics)) -> compiled step; the given state's buffers are
-        reused.
-      compile_map: (body(params, batch) -> outputs (B, ...)) -> compiled function whose outputs are NumPy
-        arrays (B, ...).
     """
 
-    num_devices: int
-    replicate: Callable
-    unreplicate: Callable
-    shard: Callable
-    compile: Callable
-    compile_map: Callable
+    def __init__(self, devices):
+        """devices: those of all processes, in the order of the processes."""
+        self.num_devices = len(devices)
+        self._mesh = jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
+
+    def replicate(self, tree):
+        """A host pytree -> the form in which compiled steps take state."""
+        return self._spread(jax.device_get(tree), _EVERYWHERE)
+
+    def unreplicate(self, tree):
+        """State of a compiled step -> arrays without a device axis, as checkpoints hold them."""
+        return jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+
+    def shard(self, batch):
+        """A batch, a pytree of (B, ...) with the rows of this process -> the form in which compiled steps
+        take batches.
+        """
+        return self._spread(batch, _SPLIT)
+
+    def compile(self, body):
+        """(body(state, batch) -> (state, metrics)) -> compiled step; the buffers of its state are reused."""
+        return jax.jit(self._mapped(body, (_EVERYWHERE, _EVERYWHERE)), donate_argnums=0)
+
+    def compile_map(self, body):
+        """(body(params, batch) -> outputs (B, ...)) -> compiled function, which takes a batch that is not
+        sharded and gives NumPy arrays (B, ...).
+        """
+        mapped = jax.jit(self._mapped(body, _SPLIT))
+        return lambda params, batch: jax.tree.map(np.asarray, mapped(params, self.shard(batch)))
+
+    def _mapped(self, body, out_specs):
+        # check_vma=False: the body itself sums gradients over devices, as a pmap body does.
+        specs = dict(in_specs=(_EVERYWHERE, _SPLIT), out_specs=out_specs)
+        return jax.shard_map(body, mesh=self._mesh, check_vma=False, **specs)
+
+    def _spread(self, tree, spec):
+        sharding = NamedSharding(self._mesh, spec)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
+
+
+class PmapParallel(Parallel):
+    """Runs step bodies on several devices, through `jax.pmap`. State has a leading device axis inside."""
+
+    def __init__(self, devices):
+        self.num_devices = len(devices)
+        self._num_local = sum(device.process_index == jax.process_index() for device in devices)
+        self._pmap = functools.partial(jax.pmap, axis_name=AXIS, devices=devices)
+
+    def replicate(self, tree):
+        # Arrays that already live on one device are refused by JAX 0.9, so they come from the host.
+        spread = self._pmap(lambda _, x: x, in_axes=(0, None))
+        return spread(np.zeros(self._num_local), jax.device_get(tree))
+
+    def unreplicate(self, tree):
+        return jax.tree.map(lambda x: x.addressable_shards[0].data[0], tree)
+
+    def shard(self, batch):
+        return jax.tree.map(
+            lambda x: x.reshape(self._num_local, len(x) // self._num_local, *x.shape[1:]), batch
+        )
+
+    def compile(self, body):
+        step = self._pmap(body, donate_argnums=0)
+
+        def run(state, batch):
+            state, metrics = step(state, batch)
+            return state, self.unreplicate(metrics)
+
+        return run
+
+    def compile_map(self, body):
+        mapped = self._pmap(body)
+        merge = lambda x: np.asarray(x).reshape(-1, *x.shape[2:])
+        return lambda params, batch: jax.tree.map(merge, mapped(params, self.shard(batch)))
+
+
+_CLASSES = {"pmap": PmapParallel, "shard_map": Parallel}
 
 
 def make_parallel(impl="pmap", max_devices=0, *, alone=False):
@@ -48,89 +110,20 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
 
     Args:
       impl: 'pmap' or 'shard_map'.
-      max_devices: see above.
+      max_devices: how many devices of each process take part; 0 = all.
       alone: True: over those of this process alone, which then waits for no other.
 
     Raises:
       DataError: `impl` is neither; the processes have different numbers of devices.
     """
-    local = jax.local_devices()[: max_devices or None]
+    if impl not in _CLASSES:
+        raise DataError(f"config.parallel.impl is '{impl}'; it must be 'pmap' or 'shard_map'.")
     processes = [jax.process_index()] if alone else range(jax.process_count())
-    devices = [
-        device for process in processes for device in jax.local_devices(process)[: max_devices or None]
-    ]
-    if len(devices) != len(local) * len(processes):
+    devices = [jax.local_devices(process)[: max_devices or None] for process in processes]
+    counts = {len(of_one) for of_one in devices}
+    if len(counts) > 1:
         raise DataError(
-            f"This process has {len(local)} devices, {len(processes)} processes have {len(devices)}; give "
-            f"each the same number, or "
-            "set config.parallel.max_devices."
+            f"The processes have {min(counts)} to {max(counts)} devices; give each the same number, or set "
+            "config.parallel.max_devices."
         )
-    if impl == "pmap":
-        return _pmap(devices, len(local))
-    if impl == "shard_map":
-        return _shard_map(devices)
-    raise DataError(f"config.parallel.impl is '{impl}'; it must be 'pmap' or 'shard_map'.")
-
-
-def _pmap(devices, num_local):
-    def replicate(tree):
-        # Arrays that already live on one device are refused by JAX 0.9, so they come from the host.
-        return jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)(
-            np.zeros(num_local), jax.device_get(tree)
-        )
-
-    def first(x):
-        return x.addressable_shards[0].data[0]
-
-    def shard(batch):
-        return jax.tree.map(lambda x: x.reshape(num_local, x.shape[0] // num_local, *x.shape[1:]), batch)
-
-    def compile_step(body):
-        step = jax.pmap(body, axis_name=AXIS, donate_argnums=0, devices=devices)
-
-        def run(state, batch):
-            state, metrics = step(state, batch)
-            return state, jax.tree.map(first, metrics)
-
-        return run
-
-    def compile_map(body):
-        mapped = jax.pmap(body, axis_name=AXIS, devices=devices)
-        return lambda params, batch: jax.tree.map(
-            lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(params, shard(batch))
-        )
-
-    return Parallel(
-        len(devices), replicate, lambda tree: jax.tree.map(first, tree), shard, compile_step, compile_map
-    )
-
-
-def _shard_map(devices):
-    mesh = jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
-    everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
-
-    def wrap(body, out_specs):
-        # check_vma=False: the body itself sums gradients over devices, as a pmap body does.
-        return jax.shard_map(
-            body, mesh=mesh, in_specs=(everywhere, split), out_specs=out_specs, check_vma=False
-        )
-
-    def compile_map(body):
-        mapped = jax.jit(wrap(body, split))
-        return lambda params, batch: jax.tree.map(np.asarray, mapped(params, shard(batch)))
-
-    def spread(tree, spec):
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
-
-    def shard(batch):
-        return spread(batch, split)
-
-    return Parallel(
-        num_devices=len(devices),
-        replicate=lambda tree: spread(jax.device_get(tree), everywhere),
-        unreplicate=lambda tree: jax.tree.map(lambda x: x.addressable_shards[0].data, tree),
-        shard=shard,
-        compile=lambda body: jax.jit(wrap(body, (everywhere, everywhere)), donate_argnums=0),
-        compile_map=compile_map,
-    )
+    return _CLASSES[impl]([device for of_one in devices for device in of_one])

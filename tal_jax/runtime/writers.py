@@ -2,6 +2,7 @@
 
 import json
 import logging
+import operator
 import pathlib
 
 from tal_jax.errors import DataError
@@ -22,10 +23,15 @@ class MetricWriter:
         self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
         if not distributed.is_first():
             return
-        self._kept = [line for line in _lines(self._path) if _step_of(line, self._path) <= start_step]
+        self._kept = _lines_until(self._path, start_step)
         with replacing(self._path) as temporary:
             temporary.write_text("".join(self._kept))
-        self._tensorboard = _tensorboard_writer(workdir)
+        try:
+            from clu import metric_writers  # it imports TensorFlow, which takes seconds
+
+            self._tensorboard = metric_writers.SummaryWriter(str(workdir))
+        except ImportError:
+            log.info("TensorBoard files are off: install requirements-tf.txt to have them.")
 
     def write(self, step, values):
         """Writes scalars (name -> float) of one step."""
@@ -45,37 +51,18 @@ class MetricWriter:
             self._tensorboard.close()
 
 
-def _lines(path):
-    """Whole lines of the file; one cut short by a kill is left out."""
-    if not path.exists():
-        return []
-    try:
-        return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: it is no text in UTF-8; remove the file.") from error
+def _lines_until(path, last_step):
+    """The whole lines of the file up to a step; one cut short by a kill is left out.
 
-
-def _step_of(line, path):
-    """The "step" of a line. Raises DataError, which names the file, for one that has none."""
+    Raises:
+      DataError: the file is no text, or a line of it has no step.
+    """
+    kept, line = [], "a text that is not UTF-8"
     try:
-        step = json.loads(line)["step"]
-        if not isinstance(step, int):
-            raise ValueError
+        for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+            if line.endswith("\n") and operator.index(json.loads(line)["step"]) <= last_step:
+                kept.append(line)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{path} is damaged: {line.strip():.60} is no line of it; remove the line, or the file."
-        ) from error
-    return step
-
-
-def _tensorboard_writer(workdir):
-    """clu's writer, which needs TensorFlow and tensorboard (requirements-tf.txt); None without them."""
-    try:
-        from clu import metric_writers
-    except ImportError:
-        log.info(
-            "TensorBoard files are off: install requirements-tf.txt to have them. metrics.jsonl is always "
-            "written."
-        )
-        return None
-    return metric_writers.SummaryWriter(str(workdir))
+        what = f"{line.strip():.60} is no line of it; remove the line, or the file"
+        raise DataError(f"{path} is damaged: {what}.") from error
+    return kept

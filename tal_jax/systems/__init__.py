@@ -8,6 +8,7 @@ from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
 from tal_jax.systems.afsd import losses as afsd_losses
+from tal_jax.systems.afsd import published as afsd_published
 from tal_jax.systems.ecm import config as ecm_config
 from tal_jax.systems.ecm import decode as ecm_decode
 from tal_jax.systems.ecm import examples as ecm_examples
@@ -23,11 +24,13 @@ from tal_jax.systems.pgcn import decode as pgcn_decode
 from tal_jax.systems.pgcn import examples as pgcn_examples
 from tal_jax.systems.pgcn import losses as pgcn_losses
 from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
+from tal_jax.systems.pgcn import published as pgcn_published
 from tal_jax.systems.tcanet import config as tcanet_config
 from tal_jax.systems.tcanet import decode as tcanet_decode
 from tal_jax.systems.tcanet import examples as tcanet_examples
 from tal_jax.systems.tcanet import losses as tcanet_losses
 from tal_jax.systems.tcanet import optimizer as tcanet_optimizer
+from tal_jax.systems.tcanet import published as tcanet_published
 
 AFSD = System(
     afsd.build,
@@ -38,6 +41,7 @@ AFSD = System(
     max_streams=2,
     require_valid=afsd_config.require_valid,
     problems=labelled_windows.problems,
+    published=afsd_published.afsd_detector,
 )
 ECM = System(
     ecm.build,
@@ -45,7 +49,7 @@ ECM = System(
     ecm_losses.loss,
     ecm_decode.decode,
     ecm_decode.detections,
-    suppress=candidates.suppress_hard,
+    suppress=ecm_decode.suppress,
     require_valid=ecm_config.require_valid,
     problems=weak.problems,
 )
@@ -72,6 +76,7 @@ PGCN = System(
     max_streams=2,
     require_valid=pgcn_config.require_valid,
     problems=pgcn_examples.problems,
+    published=pgcn_published.pgcn_detector,
 )
 TCANET = System(
     tcanet.build,
@@ -83,6 +88,7 @@ TCANET = System(
     suppress=candidates.keep_all,
     optimizer=tcanet_optimizer.make_optimizer,
     require_valid=tcanet_config.require_valid,
+    published=tcanet_published.tcanet_detector,
 )
 
 SYSTEMS = {

@@ -1,6 +1,4 @@
-"""What several systems do behind the network: the best candidates of a window, those of a recording,
-suppression.
-"""
+"""From a network's outputs to detections: best candidates of a window and of a recording, suppression."""
 
 from typing import NamedTuple
 
@@ -9,10 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.data.loader import chunks
-from tal_jax.ops.nms import hard_nms, soft_nms
+from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms
+from tal_jax.readings import reading
 
 NMS_ROWS = 1 << 16  # candidates suppressed in one call
 NMS_PICKS = 5000  # that soft-NMS keeps of a class, at most: AFSD's published code
+
+# Open points of suppression that several systems share.
+READINGS = {
+    "decode.keep_last": (True, False),  # False, published code: the last candidate of a class is lost
+}
 
 
 class Detections(NamedTuple):
@@ -21,6 +25,10 @@ class Detections(NamedTuple):
     segments_sec: np.ndarray  # (M, 2)
     classes: np.ndarray  # (M,) int, 0-based
     scores: np.ndarray  # (M,)
+
+    def take(self, rows):
+        """The Detections in these rows: indices or a mask."""
+        return Detections(*(array[rows] for array in self))
 
 
 NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
@@ -47,31 +55,31 @@ def best_of_window(config, segments, scores):
     return {"segments": segments, "classes": best % num_classes, "scores": scores}
 
 
-def of_windows(windows, timeline, found):
+def of_windows(windows, timeline, find):
     """Detections of a recording from those of its windows.
 
     Args:
       windows: iterable of data.windows.Decoded.
       timeline: Timeline of the recording.
-      found: (Decoded) -> segments (M, 2) in features of the window, classes (M,), scores (M,).
+      find: (Decoded) -> segments (M, 2) in features of the window, classes (M,), scores (M,).
     """
     parts = [NOTHING]
     for window in windows:
-        segments, classes, scores = found(window)
+        segments, classes, scores = find(window)
         if len(scores):  # hours without a candidate take no memory
             parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
-    return Detections(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return Detections(*map(np.concatenate, zip(*parts)))
 
 
 def detections(config, windows, timeline):
     """Detections of a recording from what `best_of_window` gives of each window; see interface.System."""
     del config
 
-    def found(window):
+    def find(window):
         kept = window.arrays["scores"] > 0
         return [window.arrays[key][kept] for key in ("segments", "classes", "scores")]
 
-    return of_windows(windows, timeline, found)
+    return of_windows(windows, timeline, find)
 
 
 def keep_all(config, candidates):
@@ -91,59 +99,49 @@ def suppress_soft(config, candidates):
       dict recording name -> Detections, class by class and in input order within a class, with decayed
       scores; suppressed rows left out.
     """
-    groups = {}  # number of rows, rounded up to a power of two -> [(name, class, rows)]
-    for name, (_, classes, _) in candidates.items():
-        for k in np.unique(classes):
-            rows = np.flatnonzero(classes == k)
-            groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, k, rows))
-    decayed = {name: np.zeros(len(scores)) for name, (_, _, scores) in candidates.items()}
-    decode = config.decode
+    decode, decayed = config.decode, {name: np.zeros(len(found.scores)) for name, found in candidates.items()}
+    groups = {}  # number of rows, rounded up to a power of two -> [(name, rows of a class)]
+    for name, found in candidates.items():
+        for rows in rows_of_each(found.classes):
+            groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, rows))
     for size, members in groups.items():
         for part in chunks(members, max(1, NMS_ROWS // size)):
             count = 1 << (len(part) - 1).bit_length()
             segments, scores = np.zeros((count, size, 2), np.float32), np.zeros((count, size), np.float32)
-            for i, (name, _, rows) in enumerate(part):
-                segments[i, : len(rows)], scores[i, : len(rows)] = (
-                    candidates[name][0][rows],
-                    candidates[name][2][rows],
-                )
+            for i, (name, rows) in enumerate(part):
+                segments[i, : len(rows)] = candidates[name].segments_sec[rows]
+                scores[i, : len(rows)] = candidates[name].scores[rows]
             new = soft_nms(
                 segments,
                 scores,
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=NMS_PICKS,
-                keep_last=decode.keep_last,
+                keep_last=reading(config, READINGS, "decode.keep_last"),
             )
-            for (name, _, rows), row in zip(part, np.asarray(new)):
+            for (name, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]
     result = {}
-    for name, (segments_sec, classes, _) in candidates.items():
-        order = np.argsort(classes, kind="stable")
+    for name, found in candidates.items():
+        order = np.argsort(found.classes, kind="stable")
         order = order[decayed[name][order] > 0]
-        result[name] = Detections(segments_sec[order], classes[order], decayed[name][order])
+        result[name] = found._replace(scores=decayed[name]).take(order)
     return result
 
 
-def suppress_hard(config, candidates):
+def suppress_hard(config, candidates, extra_sec=0.0):
     """Greedy NMS over each recording and class: what overlaps a better candidate is left out.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      extra_sec: added to lengths and overlaps.
 
     Returns:
       dict recording name -> Detections, class by class and by falling score within a class.
     """
-    result = {}
-    for name, (segments_sec, classes, scores) in candidates.items():
-        order = []
-        for k in np.unique(classes):
-            rows = np.flatnonzero(classes == k)
-            kept = hard_nms(
-                segments_sec[rows], scores[rows], config.decode.nms_tiou, config.decode.nms_extra_sec
-            )
-            order.extend(rows[kept])
-        order = np.array(order, int)
-        result[name] = Detections(segments_sec[order], classes[order], scores[order])
-    return result
+    limits = config.decode.nms_tiou, extra_sec
+    return {
+        name: found.take(hard_nms(found.segments_sec, found.scores, *limits, groups=found.classes))
+        for name, found in candidates.items()
+    }

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import jax
 
 from tal_jax.data import windows
+from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
 from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
 
 class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count taken over all devices and accumulated batches."""
+    """One loss: weight * sum / max(count, 1), sum and count over all devices and accumulated batches."""
 
     weight: float
     sum: jax.Array
@@ -27,13 +28,21 @@ def call(function, first, inputs):
     return function(first, **inputs) if isinstance(inputs, dict) else function(first, inputs)
 
 
+def published_nowhere(source, config):
+    """Raises the DataError of a system of which no published weights are known."""
+    raise DataError(
+        f"{source} cannot be converted: no published weights of the system '{config.system}' are known; "
+        f"docs/data.md lists the systems that have them."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """A system as plain functions. `config` is always the config of the run.
 
     Attributes:
       build: (config, K classes) -> Flax module; `module.apply(variables, inputs)` gives its named outputs.
-      examples: (config, dataset) -> (items, make_example): the batch layout, see data.loader.TrainingBatches.
+      examples: (config, dataset) -> (items, make_example), see data.loader.training_batches.
       loss: (config, module, variables, batch, epoch, rng) -> (dict name -> Term, the module's collections
         beside "params", as this batch leaves them, the same on all devices). rng: key for what is random in
         the network.
@@ -50,6 +59,8 @@ class System:
       require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
       problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those
         that do no harm begin with "Note:". Raises DataError where `examples` does.
+      published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
+        holds no published weights of the system, or none are known.
     """
 
     build: Callable
@@ -63,3 +74,4 @@ class System:
     max_streams: int = 1
     require_valid: Callable = require_fields
     problems: Callable = lambda config, dataset: []
+    published: Callable = published_nowhere

@@ -1,13 +1,11 @@
-"""What PyTorch does by default, and so the published code of several systems: initial weights, the smooth L1
-loss.
-"""
+"""Defaults of PyTorch, which the published code of several systems uses: initial weights, smooth L1 loss."""
 
 import jax
 import jax.numpy as jnp
 
 
 def uniform_by_fan_in(fan_in):
-    """Initialiser: uniform in +-1 / sqrt(fan_in), PyTorch's default for weights and biases of convolutions."""
+    """Initialiser: uniform in +-1 / sqrt(fan_in), PyTorch's default for convolutions and their biases."""
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -1.0, 1.0) / fan_in**0.5

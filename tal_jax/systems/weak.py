@@ -1,6 +1,4 @@
-"""What weakly supervised systems train on: windows of recordings with the classes that occur in them, not
-when they do.
-"""
+"""What weakly supervised systems train on: windows of recordings and the classes that occur in them."""
 
 import dataclasses
 import logging
@@ -9,6 +7,7 @@ import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.errors import DataError
+from tal_jax.ops.segments import overlap_and_union
 
 log = logging.getLogger(__name__)
 
@@ -37,51 +36,42 @@ def weak_windows(config, dataset):
     Raises:
       DataError: a recording to be cut has labels without times; no window has a label.
     """
-    found, size = [], config.window.frames
-    for name, recording in dataset.annotations.subset(config.data.train_subset).recordings.items():
+    items, size, subset = [], config.window.frames, config.data.train_subset
+    for name, recording in dataset.annotations.subset(subset).recordings.items():
         if not len(recording.labels):
-            log.warning(
-                "Recording '%s' of the subset '%s' has no label; it is left out.",
-                name,
-                config.data.train_subset,
-            )
+            log.warning("Recording '%s' of the subset '%s' has no label; it is left out.", name, subset)
             continue
-        offsets, whole = [0], True
-        if size:  # else a window is a recording of any length, and none is read before training
-            num_features = len(dataset.read(name))
-            offsets, whole = (
-                windows.window_offsets(num_features, size, config.window.train_stride_frames),
-                num_features <= size,
-            )
+        # Of size 0 a window is a recording of any length, and none is read before training.
+        num_features = len(dataset.read(name)) if size else 0
+        whole = num_features <= size
         if not whole and np.isnan(recording.segments_sec).any():
             raise DataError(
                 f"Recording '{name}' has labels without times and {num_features} features, more than a "
-                f"window; set "
-                "config.window.frames to 0, so that windows are whole recordings."
+                "window; set config.window.frames to 0, so that windows are whole recordings."
             )
-        for offset in offsets:
-            inside = np.ones(len(recording.labels), bool)
+        for offset in windows.window_offsets(num_features, size, config.window.train_stride_frames):
+            labels = recording.labels
             if not whole:
                 window_sec = dataset.timeline(name).to_seconds([offset, offset + size])
-                starts, ends = recording.segments_sec.T
-                shared = np.minimum(ends, window_sec[1]) - np.maximum(starts, window_sec[0])
-                inside = (shared >= np.minimum(ends - starts, config.window.min_label_sec)) & (shared > 0)
-            if inside.any():
-                found.append(WeakWindow(name, offset, tuple(np.unique(recording.labels[inside]).tolist())))
-    if not found:
+                shared_sec, _ = overlap_and_union(recording.segments_sec, window_sec)
+                least_sec = np.minimum(np.diff(recording.segments_sec)[:, 0], config.window.min_label_sec)
+                labels = labels[(shared_sec >= least_sec) & (shared_sec > 0)]
+            if len(labels):
+                items.append(WeakWindow(name, offset, tuple(np.unique(labels).tolist())))
+    if not items:
         raise DataError(
-            f"No window of the subset '{config.data.train_subset}' has a label; annotate its recordings, or, "
-            f"where they are cut into "
-            "windows, lower config.window.min_label_sec."
+            f"No window of the subset '{subset}' has a label; annotate its recordings, or, where they are "
+            "cut into windows, lower config.window.min_label_sec."
         )
-    for sentence in label_problems(found, dataset.annotations.classes):
+    for sentence in label_problems(items, dataset.annotations.classes):
         log.warning(sentence)
-    return found
+    return items
 
 
 def problems(config, dataset):
-    """Sentences on the classes that labels do not tell apart, see `System.problems`. Raises DataError as
-    `weak_windows`.
+    """Sentences on the classes that labels do not tell apart, see `System.problems`.
+
+    Raises DataError as `weak_windows`.
     """
     return label_problems(weak_windows(config, dataset), dataset.annotations.classes)
 
@@ -97,32 +87,32 @@ def label_problems(items, classes):
       list of sentences: one if all windows have the same labels, else one for each group of classes that
       always occur together.
     """
+    what_to_do = (
+        "add recordings {}, or, where labels have times, cut recordings into windows with "
+        "--config.window.frames."
+    )
     if len({item.classes for item in items}) == 1:
-        return [
-            f"All {len(items)} training windows have the same labels "
-            f"({', '.join(classes[k] for k in items[0].classes)}), so "
-            "nothing can be learnt from them; add recordings without some of these, or, where labels have "
-            "times, cut recordings "
-            "into windows with --config.window.frames."
-        ]
+        same = ", ".join(classes[k] for k in items[0].classes)
+        sentence = (
+            f"All {len(items)} training windows have the same labels ({same}), so nothing can be learnt"
+        )
+        return [f"{sentence} from them; {what_to_do.format('without some of these')}"]
     together = {}
     for k, name in enumerate(classes):
         where = tuple(i for i, item in enumerate(items) if k in item.classes)
-        if where:
-            together.setdefault(where, []).append(name)
+        together.setdefault(where, []).append(name)
     return [
         f"The classes {', '.join(names)} occur in the same {len(where)} training windows, so they are not "
-        f"told apart; add recordings "
-        "with some of these alone, or, where labels have times, cut recordings into windows with "
-        "--config.window.frames."
+        f"told apart; {what_to_do.format('with some of these alone')}"
         for where, names in together.items()
-        if len(names) > 1
+        if where and len(names) > 1
     ]
 
 
 def weak_example(config, dataset, item, rng):
-    """The example of a WeakWindow: `inputs` (T, C) float32, see `windows.window_inputs`; `labels` (K,)
-    float32 multi-hot.
+    """The example of a WeakWindow, a dict.
+
+    It has `inputs` (T, C) float32, see `windows.window_inputs`, and `labels` (K,) float32, multi-hot.
     """
     inputs = windows.window_inputs(config, dataset.read(item.name), item.offset, rng)["inputs"]
     return dict(inputs=inputs, labels=multi_hot(item.classes, len(dataset.annotations.classes)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, conv3d, scale_pixels
-from tal_jax.published.trees import i3d_from_state_dict
+from tal_jax.published.i3d import i3d_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 

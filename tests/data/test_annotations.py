@@ -68,7 +68,7 @@ def test_subset(tmp_path):
         (None, "Cannot read the annotation file .*No such file"),
         ("", "is empty"),
         ("{", "not valid JSON at line 1"),
-        ("[]", "must hold a JSON object"),
+        ("[]", "must be an object with the fields 'database'"),
         ("{}", "field 'database'"),
         ('{"database": {"rec": {"subset": "a"}, "rec": {"subset": "b"}}}', "the key 'rec' twice"),
         ('{"database": {}}', "field 'database'"),

@@ -4,25 +4,25 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data import features, load_dataset
+from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Recording
 from tal_jax.data.sets import sbhar
-from tal_jax.data.timeline import Axis
+from tal_jax.data.timeline import Axis, Timeline, make_timeline
 from tal_jax.errors import DataError
 
 
 @pytest.mark.parametrize("fps, stride_frames, snippet_frames", [(30, 4, 16), (50, 10, 10), (29.97, 8, 8)])
 def test_timeline_there_and_back(fps, stride_frames, snippet_frames):
-    timeline = features.Timeline(fps, stride_frames, snippet_frames)
+    timeline = Timeline(fps, stride_frames, snippet_frames)
     cells = np.linspace(-1, 100, 7)
     np.testing.assert_allclose(timeline.to_cells(timeline.to_seconds(cells)), cells, atol=1e-9)
 
 
 def test_timeline_by_hand():
-    timeline = features.Timeline(fps=30, stride_frames=4, snippet_frames=16)
+    timeline = Timeline(fps=30, stride_frames=4, snippet_frames=16)
     # centres of frames 0-15, 4-19
     np.testing.assert_allclose(timeline.to_seconds([[0.5], [1.5]]), [[8 / 30], [12 / 30]])
-    timeline = features.Timeline(fps=50, stride_frames=10, snippet_frames=10)
+    timeline = Timeline(fps=50, stride_frames=10, snippet_frames=10)
     np.testing.assert_allclose(timeline.to_seconds([0, 1]), [0, 0.2])  # cells touch
 
 
@@ -51,8 +51,8 @@ def test_folder(config):
     # "c" is in neither subset: its features are not asked for
     assert list(dataset.annotations.recordings) == ["a", "b"]
     assert dataset.read("a").shape == dataset.read("b").shape == (4, 3)
-    assert dataset.timeline("a") == features.Timeline(20, 2, 6)  # its own rate
-    assert dataset.timeline("b") == features.Timeline(10, 2, 6)
+    assert dataset.timeline("a") == Timeline(20, 2, 6)  # its own rate
+    assert dataset.timeline("b") == Timeline(10, 2, 6)
 
 
 def test_a_data_set_may_be_standardised(config, tmp_path):
@@ -103,9 +103,7 @@ def test_folder_errors(config):
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():
     data = ml_collections.ConfigDict(dict(fps=0.0, stride_frames=4, snippet_frames=16, samples_per_frame=2))
     recording = Recording("a", "train", 40.0, np.zeros((0, 2)), np.zeros(0, np.int32))
-    timeline = features.make_timeline(recording, data, lambda name: Axis(80, 0.0, {})).folded(
-        data.samples_per_frame
-    )
+    timeline = make_timeline(recording, data, lambda name: Axis(80, 0.0, {})).folded(data.samples_per_frame)
     # 40 frames of two features each
     np.testing.assert_allclose(timeline.to_seconds([0, 20, 40]), [0, 20, 40])
 

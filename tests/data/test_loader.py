@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tal_jax.data.loader import TrainingBatches, chunks, pad_batch, stack
+from tal_jax.data.loader import chunks, pad_batch, stack, training_batches
 from tal_jax.errors import DataError
 
 
@@ -10,7 +10,7 @@ def make_example(item, rng):
 
 
 def draw(count, **options):
-    batches = TrainingBatches(range(5), make_example, **dict(batch_size=2, seed=0) | options)
+    batches = training_batches(range(5), make_example, **dict(batch_size=2, seed=0) | options)
     return [next(batches) for _ in range(count)]
 
 
@@ -44,10 +44,9 @@ def test_the_last_batch_of_an_epoch_is_padded():
 
 def test_batches_per_epoch():
     for batch_size, expected in ((1, 5), (2, 3), (5, 1), (8, 1)):
-        assert (
-            TrainingBatches(range(5), make_example, batch_size=batch_size, seed=0).batches_per_epoch
-            == expected
-        )
+        batches = draw(2 * expected, batch_size=batch_size)
+        for epoch in (batches[:expected], batches[expected:]):
+            assert sorted(items_of(epoch)) == [0, 1, 2, 3, 4] and all(items_of([one]) for one in epoch)
 
 
 def test_a_seed_is_a_sequence():
@@ -76,7 +75,7 @@ def test_an_error_in_an_example_reaches_the_caller_as_it_is():
         raise DataError(f"Recording {item} is damaged.")
 
     with pytest.raises(DataError, match="Recording . is damaged"):
-        next(TrainingBatches(range(5), fail, batch_size=2, seed=0))
+        next(training_batches(range(5), fail, batch_size=2, seed=0))
 
 
 def test_chunks():
@@ -114,7 +113,7 @@ def test_examples_of_several_inputs():
     np.testing.assert_array_equal(padded["inputs"]["a"], [[0, 0], [1, 1], [2, 2], [0, 0]])
     np.testing.assert_array_equal(padded["sample_mask"], [1, 1, 1, 0])
     np.testing.assert_array_equal(stack([np.zeros(2), np.ones(2)]), [[0, 0], [1, 1]])
-    drawn = next(TrainingBatches(range(3), lambda item, rng: examples[item], batch_size=2, seed=0))
+    drawn = next(training_batches(range(3), lambda item, rng: examples[item], batch_size=2, seed=0))
     assert drawn["inputs"]["a"].shape == (2, 2) and drawn["inputs"]["b"].shape == (2,)
 
 
@@ -125,8 +124,8 @@ def test_examples_of_several_inputs():
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_every_item_once_an_epoch_for_any_number_of_processes(count, num_items):
     def draw_from(process):
-        batches = TrainingBatches(range(num_items), make_example, batch_size=12, seed=3, process=process)
-        return [next(batches) for _ in range(3 * batches.batches_per_epoch)]
+        batches = training_batches(range(num_items), make_example, batch_size=12, seed=3, process=process)
+        return [next(batches) for _ in range(3 * -(-num_items // 12))]
 
     alone, parts = draw_from((0, 1)), [draw_from((i, count)) for i in range(count)]
     for number, whole in enumerate(alone):
@@ -150,5 +149,5 @@ def test_a_process_makes_only_its_own_rows():
         made.append(item)
         return make_example(item, rng)
 
-    next(TrainingBatches(range(8), remember, batch_size=8, seed=0, threads=0, process=(1, 4)))
+    next(training_batches(range(8), remember, batch_size=8, seed=0, threads=0, process=(1, 4)))
     assert len(made) == 2

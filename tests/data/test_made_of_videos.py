@@ -22,7 +22,7 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.rgb_weights = "rgb.npz"
+    config.extract.weights = ("rgb.npz",)
     monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(
         annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"), test_subset="train"

@@ -9,8 +9,9 @@ import pytest
 from tal_jax.data import features, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.feature_files import read_features
-from tal_jax.data.features import Timeline, build_dataset, data_config
+from tal_jax.data.features import build_dataset, data_config
 from tal_jax.data.streams import aligned, common_length
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tests import tiny_config
 
@@ -131,7 +132,7 @@ def test_a_recording_without_annotated_duration_is_as_long_as_its_features_see(t
     dataset = load_dataset(config)
     (tmp_path / "a.npy").unlink()  # an annotated duration reads nothing
     assert dataset.duration_sec("a") == 7.5
-    assert features.Timeline(10.0, 1, 1).seen_sec(90) == 9
+    assert Timeline(10.0, 1, 1).seen_sec(90) == 9
 
 
 def test_the_longer_stream_and_the_samples_that_folding_drops_count_in_the_duration(tmp_path):

@@ -9,8 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.dataset import file_notes
 from tal_jax.data.feature_files import read_features
-from tal_jax.data.features import data_config, file_notes, folder_dataset
+from tal_jax.data.features import data_config, folder_dataset
 from tal_jax.data.table_columns import is_label_name, is_time_name
 from tal_jax.errors import DataError
 

@@ -10,6 +10,7 @@ import pytest
 
 from tal_jax.data import video
 from tal_jax.data.sets import thumos14
+from tal_jax.data.video_jobs import find_videos
 from tal_jax.errors import DataError
 
 CODINGS = {  # file -> codec, pixel format
@@ -219,7 +220,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     with pytest.raises(DataError, match="a.mp4 is a pipe or a device; name the file of a video"):
         video.read_info(tmp_path / "a.mp4")
     with pytest.raises(DataError, match="holds no video"):
-        video.find_videos(tmp_path)
+        find_videos(tmp_path)
 
 
 def test_what_ffmpeg_calls_not_permitted_is_said_otherwise(tmp_path, monkeypatch):
@@ -237,7 +238,7 @@ def test_endings_of_camcorders_are_videos(tmp_path):
     endings = ".mts .M2TS .vob .mxf .asf .ts .3gp .wmv".split()
     for number, ending in enumerate(endings):
         (tmp_path / f"{number}{ending}").touch()
-    assert len(video.find_videos(tmp_path)[0]) == len(endings)
+    assert len(find_videos(tmp_path)[0]) == len(endings)
 
 
 BAD = {  # file -> what writes it, and what the sentence says of it

@@ -208,7 +208,7 @@ def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
     monkeypatch.setattr(extract, "_network", brightness)
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.rgb_weights = "rgb.npz"
+    config.extract.weights = ("rgb.npz",)
     monkeypatch.setattr(extract, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     config.data.update(features=str(tmp_path), snippet_frames=8, stride_frames=1)
     extract.extract(config, tmp_path, str(file_of(name)))

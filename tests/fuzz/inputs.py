@@ -35,8 +35,8 @@ from tal_jax.ranges import _leaves
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.writers import MetricWriter
+from tal_jax.step import TrainState
 from tal_jax.systems import require_valid
-from tal_jax.train import TrainState
 from tests import tiny_config
 from tests.data.test_video import CODINGS, numbered, write_video
 from tests.fuzz import damage, damage_arrays

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from benchmarks import soft_nms as problems
-from tal_jax.ops.nms import hard_nms, soft_nms
+from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms
 from tests.golden_case import GoldenCase
 
 GOLDEN = GoldenCase.load("afsd/soft_nms")
@@ -236,3 +236,12 @@ def test_hard_nms_of_many_segments():
     segments = np.stack([start, start + 5], -1)
     kept = hard_nms(segments, np.linspace(1, 0, 50_000), 0.6)
     np.testing.assert_array_equal(kept, np.arange(0, 50_000, 2))
+
+
+def test_segments_suppress_those_of_their_own_group_alone():
+    segments, scores = np.tile([[1.0, 3.0]], (5, 1)), np.array([0.5, 0.9, 0.7, 0.9, 0.1])
+    groups = np.array([7, 2, 7, 2, 3])
+    assert hard_nms(segments, scores, 0.5, groups=groups).tolist() == [1, 4, 2]  # by rising group
+    assert hard_nms(segments, scores, 0.5).tolist() == [1]
+    assert [rows.tolist() for rows in rows_of_each(groups)] == [[1, 3], [4], [0, 2]]
+    assert rows_of_each([]) == []

@@ -524,6 +524,10 @@ def doubled(once, twice):
     )
 
 
+FLOAT = Global("torch", "FloatStorage")
+ENDLESS = doubled(b")", b"t")  # a tuple
+
+
 def of_array(shape):
     data_type = Call(Global("numpy", "dtype"), ("f4", False, True), (3, "<", None, None, None, -1, -1, 0))
     empty, raw = (Global("numpy", "ndarray"), (0,), "b"), Call(Global("_codecs", "encode"), ("raw", "latin1"))
@@ -537,7 +541,7 @@ def of_array(shape):
     [
         asking(b"}", doubled(b")", b"t"), opcodes(1), b"s"),  # a key that takes for ever to hash
         # no kind of storage
-        asking(b"(", doubled(b"]", b"l"), opcodes(Global("torch", "FloatStorage")), 3 * opcodes("0"), b"tQ"),
+        asking(b"(", doubled(b"]", b"l"), opcodes(FLOAT), 3 * opcodes("0"), b"tQ"),
         of_array(("text", 10**7)),
         asking(b"}r\xff\xff\xff\x00"),  # the place of an object in the memory of a pickle
         asking(b"}p9000000\n"),
@@ -548,6 +552,17 @@ def of_array(shape):
         asking(b"\x96" + struct.pack("<Q", 2**30)),
         asking(b"\x95" + struct.pack("<Q", 2**40)),
         many_copies(),
+        # One long name in many dicts.
+        asking(
+            b"}", opcodes("x" * 10**5), b"q\x010", *(opcodes(f"{i}") + b"}h\x01K\x01ss" for i in range(2000))
+        ),
+        # What takes for ever to hash or to multiply, wherever a file may have it.
+        asking(b"(", ENDLESS, opcodes(1), b"d"),
+        asking(opcodes(Global("collections", "OrderedDict")), b"(((", ENDLESS, opcodes(1), b"tttR"),
+        asking(opcodes(Global("_codecs", "encode")), b"(", ENDLESS, opcodes("latin1"), b"tR"),
+        asking(ENDLESS, opcodes("name"), b"\x93"),
+        asking(b"(", *map(opcodes, ("storage", FLOAT)), ENDLESS, *map(opcodes, ("cpu", 1)), b"tQ"),
+        pickled({"a": tensor("0", "Float", 12, (2**62,) * 10**5, (1,) * 10**5)}),
     ],
 )
 def test_a_pickle_takes_no_more_memory_than_a_file_of_its_size_needs(tmp_path, content):

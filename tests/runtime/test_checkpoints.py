@@ -9,10 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.fields import fields_of
 from tal_jax import evaluate, train
 from tal_jax.errors import DataError
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
+from tal_jax.step import TrainState
+from tests import tiny_config
 from tests.test_configs import get_config
 from tests.test_train import saved_steps
 
@@ -21,12 +24,12 @@ def make_state(value, ema=None):
     params = {"layer": {"kernel": jnp.full((2, 3), value), "bias": jnp.full(3, value)}}
     average = None if ema is None else jax.tree.map(lambda leaf: jnp.full_like(leaf, ema), params)
     statistics = {"batch_stats": {"mean": jnp.full(3, value)}}
-    return train.TrainState(jnp.int32(value), params, statistics, average, optax.adam(0.1).init(params))
+    return TrainState(jnp.int32(value), params, statistics, average, optax.adam(0.1).init(params))
 
 
 def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
-    assert checkpoints.latest_step() is None
+    assert checkpoints.restore(make_state(0)) is None
     for step in (1, 2, 3, 4):
         checkpoints.save(step, make_state(step))
     checkpoints.save(4, make_state(40))  # is there already
@@ -36,7 +39,6 @@ def test_the_latest_and_the_best_checkpoint_stay(tmp_path):
     assert saved_steps(tmp_path) == [3, 4] and saved_steps(tmp_path, "best") == [3]
 
     checkpoints = Checkpoints(tmp_path, keep=2)  # of the next process
-    assert checkpoints.latest_step() == 4
     checkpoints.save_if_best(5, make_state(5), 29.0)
     assert checkpoints.restore_variables("best")["params"]["layer"]["bias"].tolist() == [3, 3, 3]
     assert checkpoints.restore_variables("latest")["params"]["layer"]["kernel"].tolist() == [
@@ -144,9 +146,44 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     with caplog.at_level("INFO"):
         config, classes, _ = trained_run(asked, tmp_path)
     assert classes == ("fast", "slow")
-    assert config.model == trained.model and config.train.learning_rate == 2e-3
-    assert "was trained: config.model.channels=32, config.model.distance_multipliers=[" in caplog.text
+    assert config.model == trained.model and config.train == trained.train
+    assert (
+        "was trained: config.train.learning_rate=0.001, config.model.channels=32, config.model.dist"
+        in caplog.text
+    )
     assert asked.model.channels == 64
+
+
+def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path):
+    config = tiny("toy")
+    mine = str(tmp_path)  # exists
+    config.data.update(annotations=mine, features=mine, test_subset="validation", stride_frames=4)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    asked = tiny_config.get_config("toy")
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.annotations, data.features, data.test_subset) == (mine, mine, "validation")
+    asked.data.features = "theirs"
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.annotations, data.features, data.stride_frames) == (mine, "theirs", 4)
+    config.data.annotations = "gone.json"  # which is not needed to detect
+    remember_run(config, ("fast", "slow"), tmp_path)
+    assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    asked.data.name = "sbhar"  # another data set has its own recordings
+    data = trained_run(asked, tmp_path)[0].data
+    assert (data.name, data.annotations, data.test_subset, data.stride_frames) == ("sbhar", "", "test", 1)
+
+
+def test_readings_of_decoding_are_as_asked_and_the_others_as_trained(tiny, tmp_path):
+    config = tiny("dw_afsd")
+    config.readings = ("loc_score=quality", "decode.refined=False")
+    begin(config, tmp_path)
+    asked = tiny("dw_afsd")
+    asked.readings = ("detach=False", "decode.keep_last=False")
+    assert trained_run(asked, tmp_path)[0].readings == ("loc_score=quality", "decode.keep_last=False")
+    config.readings = ("loc_score=quality",)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    with pytest.raises(DataError, match="config.readings was .*loc_score=quality.*, is now .*detach=False"):
+        remember_run(asked, ("fast", "slow"), tmp_path)
 
 
 def test_columns_that_are_asked_for_go_before_those_of_training(tiny, tmp_path):
@@ -171,10 +208,10 @@ def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):
         trained_run(trained, tmp_path)
     run["config"]["model"].pop("layers")
     # a network that was trained before there was a choice is another one
-    run["config"]["model"].pop("masked")
+    run["config"]["model"].pop("groups")
     (tmp_path / "config.json").write_text(json.dumps(run))
     with pytest.raises(
-        DataError, match="config.json is of another version of tal_jax: it lacks config.model.masked"
+        DataError, match="config.json is of another version of tal_jax: it lacks config.model.groups"
     ):
         trained_run(trained, tmp_path)
 
@@ -244,10 +281,11 @@ def test_what_may_change_of_a_first_stage(tiny, tmp_path, field, value, free):
 @pytest.mark.parametrize(
     "system, field, value",
     [
+        ("toy", "toy.channels", 5),
         ("tcanet", "loss.iou_thresholds", (0.5, 0.6)),  # a stage of refinement for each threshold
         ("pgcn", "window.snippets", 100),  # how the features were pooled that it has learned from
-        ("pgcn_dw", "curriculum.auxiliary_features", "cls"),  # what the auxiliary head reads
-        ("dw_afsd", "curriculum.auxiliary_features", "towers"),
+        ("pgcn_dw", "readings", ("auxiliary_features=cls",)),  # what the auxiliary head reads
+        ("dw_afsd", "readings", ("auxiliary_features=towers",)),
     ],
 )
 def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field, value):
@@ -255,8 +293,7 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)
     found, *_ = trained_run(tiny(system), tmp_path)
-    section, name = field.split(".")
-    assert found[section][name] == value
+    assert fields_of(found)[field] == value
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):
@@ -433,14 +470,6 @@ def test_a_checkpoint_of_another_network_finds_nothing(trained, tmp_path):
     with pytest.raises(DataError, match=sentence):
         evaluate.evaluate(trained, tmp_path)
     assert not (tmp_path / "detections.json").exists()
-
-
-def test_parameters_are_told_in_one_line(tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        train._resumed(Checkpoints(tmp_path), make_state(1), 10, tmp_path)
-    said = [record.getMessage() for record in caplog.records if record.name.startswith("tal_jax")]
-    assert said == [f"The network has 9 parameters in 2 arrays: {tmp_path / 'parameters.txt'}."]
-    assert "layer/kernel" in (tmp_path / "parameters.txt").read_text()
 
 
 def test_what_does_not_fit_is_named():

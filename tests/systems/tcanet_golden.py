@@ -8,7 +8,8 @@ import re
 import jax
 import numpy as np
 
-from tal_jax.systems.tcanet.published import our_path, tcanet_from_state_dict
+from tal_jax.published.trees import our_path
+from tal_jax.systems.tcanet.published import MODULES, tcanet_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 
@@ -43,7 +44,9 @@ def parameters(case, prefix=""):
 
 def to_published(tree, name, shape):
     """The leaf of ours that PyTorch calls `name`, in its layout."""
-    value = np.asarray(functools.reduce(lambda t, key: t[key], our_path(name).split("/"), tree), np.float64)
+    value = np.asarray(
+        functools.reduce(lambda t, key: t[key], our_path(name, MODULES).split("/"), tree), np.float64
+    )
     if value.ndim == 2:
         value = value.T
     if value.ndim == 4:

@@ -7,8 +7,10 @@ import pytest
 
 from configs import folder, sbhar, shapes, thumos
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline, data_config
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.features import data_config
 from tal_jax.data.labelled_windows import BACKGROUND
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems.afsd.config import require_valid, sequence_config
 from tal_jax.systems.afsd.examples import training_examples

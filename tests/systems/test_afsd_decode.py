@@ -3,20 +3,23 @@ ones, and by hand.
 """
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax import detect, evaluate
+from tal_jax import detect
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline, data_config
-from tal_jax.data.recording_scores import best_classes
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.features import data_config
+from tal_jax.data.recording_scores import best_classes, label_recordings
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.afsd.config import CHOICES, afsd_config
+from tal_jax.systems.afsd.config import CHOICES, READINGS, afsd_config, reading
 from tal_jax.systems.afsd.decode import fuse_streams, of_locations, of_two_streams
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.candidates import Detections, best_of_window
@@ -51,7 +54,7 @@ def make_outputs(window, cells, values, auxiliary_logits=None):
 def thumos_config():
     config = afsd_config("afsd")
     config.data = data_config()
-    config.decode.keep_last = False
+    config.readings = ("decode.keep_last=False",)
     config.evaluate.batch_size = 2
     return config, [64, 32, 16, 8, 4, 2]
 
@@ -182,7 +185,7 @@ def decode_one(config, streams):
 
 
 def decode_both(config, streams):
-    if config.decode.fusion == "segments":
+    if reading(config, "decode.fusion") == "segments":
         return of_two_streams(config, streams["rgb"], streams["flow"])
     return of_locations(config, fuse_streams(streams["rgb"], streams["flow"]))
 
@@ -221,7 +224,7 @@ def test_thumos_detections_are_the_published_ones(name, decode_streams, monkeypa
 def test_activitynet_detections_are_the_published_ones(name, decode_streams, settings, monkeypatch):
     case = GoldenCase.load(f"afsd/{name}")
     config, cells = activitynet_config(**settings)
-    config.decode.fusion = "segments"
+    config.readings = ("decode.fusion=segments",)
     _, candidates, kept = detect_golden(case, config, cells, decode_streams, monkeypatch)
     assert_same_nms_rows(case, candidates, "in")
     assert_same_nms_rows(case, kept, "out")
@@ -240,7 +243,7 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
         )
         probabilities = case.info["video_level_scores"][key]
         best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
-        assert_same_detections(case, evaluate.label_recordings({key: detections}, best)[key], golden[key])
+        assert_same_detections(case, label_recordings({key: detections}, best)[key], golden[key])
 
 
 def by_hand_outputs(auxiliary=True):
@@ -270,20 +273,30 @@ def test_final_scores_by_hand(auxiliary, final_score, scores):
     config = afsd_config()
     config.window.frames = 8
     config.curriculum.auxiliary = auxiliary
-    config.decode.final_score = final_score
+    config.readings = (f"decode.final_score={final_score}",)
     candidates = of_locations(config, by_hand_outputs(auxiliary == "branch"))
     np.testing.assert_allclose(candidates.scores, [[scores]], rtol=1e-5)
     # Half the coarse width is 2: distances (3 + 2, 1 - 0.5), of which the first leaves the window.
     np.testing.assert_allclose(candidates.segments, [[[0.0, 4.5]]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("field", sorted(CHOICES.keys() - {"curriculum.weighted"}))
+@pytest.mark.parametrize("field", sorted(CHOICES))
 def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(field):
     config = afsd_config("dw_afsd")
-    section, name = field.split(".")
-    config[section][name] = "both ways"
+    config.update_from_flattened_dict({field: "both ways"})
     with pytest.raises(
         DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"
+    ):
+        SYSTEMS["dw_afsd"].build(config, 20)
+
+
+@pytest.mark.parametrize("point", sorted(READINGS))
+def test_an_unknown_reading_is_an_error_that_names_the_known_ones(point):
+    config = afsd_config("dw_afsd")
+    config.readings = (f"{point}=both ways",)
+    known = " or ".join(f"{point}={value}" for value in READINGS[point])
+    with pytest.raises(
+        DataError, match=re.escape(f"config.readings has '{point}=both ways'; it may have {known}.")
     ):
         SYSTEMS["dw_afsd"].build(config, 20)
 
@@ -317,7 +330,7 @@ def test_geometric_mean_of_two_streams_by_hand():
 def test_coarse_heads_alone():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
-    config.decode.refined = False
+    config.readings = ("decode.refined=False",)
     candidates = of_locations(config, by_hand_outputs())
     np.testing.assert_allclose(candidates.segments[0], [[1, 5]])
     np.testing.assert_allclose(candidates.scores[0], [[0.5, 0.3]], rtol=1e-6)
@@ -327,11 +340,11 @@ def test_every_detection_gets_the_recordings_first_class(tmp_path):
     path = tmp_path / "scores.json"
     path.write_text('{"class": ["a", "b", "c"], "results": {"v": [0.2, 0.7, 0.1]}}')
     results = {"v": [{"label": "action", "segment": [1.0, 2.0], "score": score} for score in (0.5, 0.1)]}
-    found = evaluate.label_recordings(results, best_classes(path))["v"]
+    found = label_recordings(results, best_classes(path))["v"]
     assert [d["label"] for d in found] == ["b", "b"]
     np.testing.assert_allclose([d["score"] for d in found], [0.35, 0.07])
     with pytest.raises(DataError, match="recording_scores lacks 1 of 1 recordings; the first is 'w'"):
-        evaluate.label_recordings({"w": []}, {})
+        label_recordings({"w": []}, {})
     path.write_text('{"results": {"v": []}}')
     with pytest.raises(DataError, match="scores.json must hold"):
         best_classes(path)

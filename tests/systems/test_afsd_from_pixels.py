@@ -10,10 +10,11 @@ import pytest
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.optimizer import make_optimizer
-from tal_jax.published.trees import afsd_from_state_dict, i3d_from_state_dict
+from tal_jax.published.i3d import i3d_from_state_dict
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd.config import afsd_config
 from tal_jax.systems.afsd.model import AFSD
+from tal_jax.systems.afsd.published import afsd_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 from tests.systems.test_afsd_model import THUMOS, assert_published_outputs
@@ -70,7 +71,7 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
     case = GoldenCase.load("afsd/train_step")
     tolerances, state_dict = case.info["tolerances"], case.parameters()
     config = afsd_config("afsd", of_frames=True)
-    config.model.update(boundary_pool_grad=boundary_pool_grad, remat=True)
+    config.backbone.remat, config.readings = True, (f"boundary_pool_grad={boundary_pool_grad}",)
     system = SYSTEMS["afsd"]
     model = system.build(config, 20)
     variables = jax.tree.map(jnp.asarray, detector_variables(state_dict))

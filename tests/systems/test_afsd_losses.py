@@ -39,9 +39,10 @@ def thumos_config():
 def activitynet_config():
     config = afsd_config("afsd")
     config.loss.update(
-        loc_weight=1.0, refined_iou=0.6, relative_refined_iou=True, smooth_l1=True, per_recording=True,
+        loc_weight=1.0,
         level_bounds=((0, 30), (15, 60), (30, 120), (60, 240), (96, 768), (256, 768)),
     )  # fmt: skip
+    config.recipe = "activitynet"
     return config, 768, [96, 48, 24, 12, 6, 3]
 
 

@@ -11,8 +11,10 @@ from tal_jax import detect
 from tal_jax.backbones.sequence import SequenceBackbone
 from tal_jax.data import windows
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Dataset, Timeline, data_config
+from tal_jax.data.dataset import Dataset
+from tal_jax.data.features import data_config
 from tal_jax.data.labelled_windows import random_crop
+from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, afsd
 from tal_jax.systems.afsd import decode as afsd_decode
@@ -26,7 +28,8 @@ def small_config(system="dw_afsd", window=128, masked=True):
     config = sequence_config(system)
     config.data = data_config(fps=10.0)
     config.window.update(frames=window, train_stride_frames=window // 2, test_stride_frames=window // 2)
-    config.model.update(channels=8, groups=2, backbone_width=4, masked=masked)
+    config.model.update(channels=8, groups=2)
+    config.backbone.width, config.readings = 4, (f"masked={masked}",)
     config.decode.min_score = 0.0
     config.evaluate.batch_size = 1
     config.parallel.max_devices = 1
@@ -176,7 +179,7 @@ def test_a_masked_network_is_rearranged_within_the_recording():
     config.loss.contrastive_weight = 0.1
     dataset = one_recording(np.ones((90, 3), np.float32), ((1.0, 6.0), (6.5, 7.0)))
     for masked, reach in ((True, 90), (False, 128)):
-        config.model.masked, seen = masked, set()
+        config.readings, seen = (f"masked={masked}",), set()
         config.augment.crop = 0.0
         items, make_example = training_examples(config, dataset)
         for seed in range(30):
@@ -221,7 +224,7 @@ def test_a_masked_network_has_no_boundary_labels_in_the_padding():
     config.augment.crop = 0.0
     dataset = one_recording(np.ones((60, 3), np.float32), ((1.0, 6.0),))
     for masked, ends in ((True, [58, 59]), (False, [58, 59, 60, 61, 62])):
-        config.model.masked = masked
+        config.readings = (f"masked={masked}",)
         items, make_example = training_examples(config, dataset)
         example = make_example(items[0], np.random.default_rng(0))
         np.testing.assert_array_equal(np.flatnonzero(example["boundary_labels"][1]), ends)
@@ -246,6 +249,6 @@ def test_actions_beyond_what_features_cover_are_whole():
 
 def test_i3d_cannot_be_masked():
     config = afsd_config(of_frames=True)
-    config.model.masked = True
-    with pytest.raises(DataError, match="config.model.masked is True"):
+    config.readings = ("masked=True",)
+    with pytest.raises(DataError, match="config.readings has 'masked=True'"):
         afsd.build(config, 2)

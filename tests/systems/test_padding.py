@@ -62,7 +62,7 @@ def test_kt_mgfn(kernel):
     config = kt_mgfn_config()
     config.model.update(width=4, predictor_width=4, anchors=(2.0, 4.0), dilations=(1,), cascade=False)
     config.stages.update(source_epochs=1, target_epochs=1, boundary_epochs=1)
-    config.loss.mmd_kernel = kernel
+    config.readings = (f"mmd_kernel={kernel}",)
     batch = three_recordings()
     # On one device: on several, the discrepancy is the mean of each device's own.
     assert_padding_changes_nothing(config, batch, num_devices=1, steps=3)

@@ -1,5 +1,7 @@
 """From the outputs of P-GCN to detections: the golden case and its mAP, and each step by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,9 @@ from tal_jax.data.windows import Decoded
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.systems.pgcn import decode
 from tal_jax.systems.pgcn.config import pgcn_config
-from tal_jax.systems.pgcn.decode import ProposalScores
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.systems.pgcn_case import golden_videos
+from tests.systems.pgcn_case import detect, golden_videos, scores_of
 
 TIOUS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 CLASSES = tuple(f"class {k}" for k in range(20))
@@ -27,7 +28,12 @@ def golden_scores(stream, bias, i, labels_and_tious):
         if label > 0:
             activity[j, int(label)] += bias * 4 * tiou
             completeness[j, int(label) - 1] += 1.5 * tiou
-    return ProposalScores(activity, completeness, 0.15 * recipe.array(f"{stream}_reg{i}", [n, 20, 2], 0))
+    return scores_of(activity, completeness, 0.15 * recipe.array(f"{stream}_reg{i}", [n, 20, 2], 0))
+
+
+def fuse(first, second, weights):
+    """The scores of two streams as one."""
+    return {name: decode.fuse([first[name], second[name]], weights) for name in first}
 
 
 @pytest.mark.parametrize("kind", ["fused", "single"])
@@ -43,16 +49,16 @@ def test_golden_detections_and_map(kind):
         scores, num_streams = flow, 1
         if kind == "fused":
             rgb = golden_scores("rgb", 0.7, i, arrays[f"prop_v{i}"])
-            scores, num_streams = decode.fuse([rgb, flow], config.decode.fusion_weights), 2
+            scores, num_streams = fuse(rgb, flow, config.decode.fusion_weights), 2
         if i == 0:
             np.testing.assert_allclose(decode.class_scores(scores), arrays[f"{kind}_combined_v0"], rtol=1e-5)
-        found = decode.localize(config, scores, segments, num_streams)
+        found = detect(config, scores, segments, num_streams)
         rows.append(
-            np.column_stack([np.full(len(found.classes), i), found.classes, found.segments, found.scores])
+            np.column_stack([np.full(len(found.classes), i), found.classes, found.segments_sec, found.scores])
         )
         detections[f"video {i}"] = [
             {"label": CLASSES[k], "segment": list(segment), "score": score}
-            for segment, k, score in zip(found.segments, found.classes, found.scores, strict=True)
+            for segment, k, score in zip(found.segments_sec, found.classes, found.scores, strict=True)
         ]
     rows = np.concatenate(rows)
     np.testing.assert_allclose(rows, arrays[f"{kind}_detections"], rtol=0, atol=1e-5)
@@ -83,7 +89,7 @@ def golden_annotations(truths):
 
 def some_scores(count=3, classes=2, seed=0):
     rng = np.random.default_rng(seed)
-    return ProposalScores(
+    return scores_of(
         rng.standard_normal((count, classes + 1)),
         rng.standard_normal((count, classes)),
         np.zeros((count, classes, 2)),
@@ -91,11 +97,11 @@ def some_scores(count=3, classes=2, seed=0):
 
 
 def test_scores_by_hand():
-    scores = ProposalScores(np.log([[2.0, 1, 1]]), np.log([[3.0, 0.5]]), np.zeros((1, 2, 2)))
+    scores = scores_of(np.log([[2.0, 1, 1]]), np.log([[3.0, 0.5]]), np.zeros((1, 2, 2)))
     np.testing.assert_allclose(decode.class_scores(scores), [[0.75, 0.125]])
     # c = 0.2
-    helped = ProposalScores(
-        scores.activity_logits, scores.completeness_logits, scores.offsets, np.log([0.25])
+    helped = scores_of(
+        scores["activity_logits"], scores["completeness_logits"], scores["offsets"], np.log([0.25])
     )
     np.testing.assert_allclose(decode.class_scores(helped), [[0.15, 0.025]])
     np.testing.assert_allclose(decode.class_scores(helped, "replace_completeness"), [[0.05, 0.05]])
@@ -104,45 +110,44 @@ def test_scores_by_hand():
 
 def test_fusion_is_of_logits_by_weight():
     first, second = some_scores(seed=0), some_scores(seed=1)
-    fused = decode.fuse([first, second], (2, 3))
+    fused = fuse(first, second, (2, 3))
     np.testing.assert_allclose(
-        fused.activity_logits, 0.4 * first.activity_logits + 0.6 * second.activity_logits
+        fused["activity_logits"], 0.4 * first["activity_logits"] + 0.6 * second["activity_logits"]
     )
     np.testing.assert_allclose(
-        fused.completeness_logits, 0.4 * first.completeness_logits + 0.6 * second.completeness_logits
+        fused["completeness_logits"], 0.4 * first["completeness_logits"] + 0.6 * second["completeness_logits"]
     )
-    assert fused.auxiliary_logits is None
-    with_auxiliary = [
-        ProposalScores(*(first.activity_logits,) * 3, np.full(3, value)) for value in (1.0, 2.0)
-    ]
-    np.testing.assert_allclose(decode.fuse(with_auxiliary, (1, 3)).auxiliary_logits, 1.75)
+    assert "auxiliary_logits" not in fused
+    with_auxiliary = [scores_of(*(first["activity_logits"],) * 3, np.full(3, value)) for value in (1.0, 2.0)]
+    np.testing.assert_allclose(fuse(*with_auxiliary, (1, 3))["auxiliary_logits"], 1.75)
 
 
 def test_best_pairs_by_hand():
-    proposals, classes = decode.best_pairs(np.array([[0.1, 0.9], [0.5, 0.2], [0.9, 0.3]]), 3)
-    np.testing.assert_array_equal(np.stack([proposals, classes], 1), [[0, 1], [2, 0], [1, 0]])
-    assert len(decode.best_pairs(np.zeros((0, 2)), 3)[0]) == 0
+    values = np.array([[0.1, 0.9], [0.5, 0.2], [0.9, 0.3]])
+    for count, pairs in ((1, [[0, 1]]), (2, [[0, 1], [2, 0]]), (3, [[0, 1], [1, 0], [2, 0]])):
+        np.testing.assert_array_equal(np.argwhere(decode.best_pairs(values, count)), pairs)
+    assert decode.best_pairs(np.zeros((0, 2)), 3).shape == (0, 2)
 
 
 def test_the_auxiliary_score_alone_goes_to_the_most_probable_class():
     logits = np.array([[9.0, 1, 2, 0], [0, 3, 1, 2], [0, 1, 0, 4]])
     auxiliary = np.log([0.25, 1.0, 4.0])  # c = 0.2, 0.5, 0.8
-    scores = ProposalScores(logits, np.array([[5.0, -5, 5]] * 3), np.zeros((3, 3, 2)), auxiliary)
+    scores = scores_of(logits, np.array([[5.0, -5, 5]] * 3), np.zeros((3, 3, 2)), auxiliary)
     segments, config = np.array([[0.0, 0.1], [0.2, 0.3], [0.4, 0.5]]), pgcn_config("pgcn_dw")
-    config.decode.final_score = "aux_only"
-    found = decode.localize(config, scores, segments)
+    config.readings = ("decode.final_score=aux_only",)
+    found = detect(config, scores, segments)
     np.testing.assert_array_equal(found.classes, [0, 1, 2])
     np.testing.assert_allclose(found.scores, [0.5, 0.2, 0.8])
-    np.testing.assert_allclose(found.segments, segments[[1, 0, 2]], atol=1e-12)
+    np.testing.assert_allclose(found.segments_sec, segments[[1, 0, 2]], atol=1e-12)
     config.decode.max_per_window = 1
-    assert decode.localize(config, scores, segments).classes.tolist() == [2]
+    assert detect(config, scores, segments).classes.tolist() == [2]
     # With classes of the whole video c is the score of each of them.
     config.decode.recording_probability = True
-    found = decode.localize(config, scores, segments, recording_probabilities=np.array([0.6, 0.1, 0.3]))
+    found = detect(config, scores, segments, recording_scores=np.array([0.6, 0.1, 0.3]))
     np.testing.assert_array_equal(found.classes, [0, 0, 0, 2, 2, 2])
     np.testing.assert_allclose(found.scores, np.outer([0.6, 0.3], [0.8, 0.5, 0.2]).ravel())
-    without_head = ProposalScores(logits, scores.completeness_logits, scores.offsets)
-    assert len(decode.localize(pgcn_config(), without_head, segments).scores) == 9
+    without_head = scores_of(logits, scores["completeness_logits"], scores["offsets"])
+    assert len(detect(pgcn_config(), without_head, segments).scores) == 9
 
 
 def test_regression_by_hand():
@@ -154,13 +159,13 @@ def test_regression_by_hand():
 
 
 def fixed(scores_of_class_0, offsets=None):
-    """ProposalScores whose scores for class 0 are these, and 0 for class 1; the softmax is 1/2 each of class
+    """Scores whose scores for class 0 are these, and 0 for class 1; the softmax is 1/2 each of class
     0 and background.
     """
     count = len(scores_of_class_0)
     logits = np.tile([0.0, 0.0, -1e9], (count, 1))
     completeness = np.stack([np.log(2 * np.array(scores_of_class_0)), np.zeros(count)], axis=1)
-    return ProposalScores(logits, completeness, np.zeros((count, 2, 2)) if offsets is None else offsets)
+    return scores_of(logits, completeness, np.zeros((count, 2, 2)) if offsets is None else offsets)
 
 
 def test_suppression_comes_before_regression():
@@ -169,8 +174,8 @@ def test_suppression_comes_before_regression():
     offsets = np.zeros((3, 2, 2))
     offsets[2] = [-1.0, 0]  # moves the third segment onto the first
     segments = np.array([[0.1, 0.2], [0.11, 0.21], [0.2, 0.3]])
-    found = decode.localize(config, fixed([0.9, 0.8, 0.7], offsets), segments)
-    np.testing.assert_allclose(found.segments, [[0.1, 0.2], [0.1, 0.2]], atol=1e-12)
+    found = detect(config, fixed([0.9, 0.8, 0.7], offsets), segments)
+    np.testing.assert_allclose(found.segments_sec, [[0.1, 0.2], [0.1, 0.2]], atol=1e-12)
     np.testing.assert_allclose(found.scores, [0.9, 0.7])
     np.testing.assert_array_equal(found.classes, [0, 0])
 
@@ -179,8 +184,8 @@ def test_a_segment_at_the_threshold_stays():
     config = pgcn_config()
     config.decode.update(max_per_window=2, nms_tiou=0.5, fused_nms_tiou=0.25)
     segments = np.array([[0.0, 0.5], [0.25, 0.5]])  # tIoU 0.5 exactly
-    assert len(decode.localize(config, fixed([0.9, 0.8]), segments).scores) == 2
-    assert len(decode.localize(config, fixed([0.9, 0.8]), segments, num_streams=2).scores) == 1
+    assert len(detect(config, fixed([0.9, 0.8]), segments).scores) == 2
+    assert len(detect(config, fixed([0.9, 0.8]), segments, num_streams=2).scores) == 1
 
 
 def test_classes_of_the_recording():
@@ -188,22 +193,19 @@ def test_classes_of_the_recording():
     config.decode.max_per_window = 1  # does not count here
     segments = np.array([[0.0, 0.1], [0.2, 0.3], [0.4, 0.5], [0.6, 0.7]])
     values = decode.class_scores(scores)
-    found = decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4]))
+    found = detect(config, scores, segments, recording_scores=np.array([0.1, 0.5, 0.4]))
     np.testing.assert_array_equal(found.classes, [1, 1, 1, 1, 2, 2, 2, 2])
     np.testing.assert_allclose(found.scores[:4], np.sort(values[:, 1])[::-1])
     config.decode.recording_probability = True
-    scaled = decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4]))
+    scaled = detect(config, scores, segments, recording_scores=np.array([0.1, 0.5, 0.4]))
     np.testing.assert_allclose(scaled.scores[4:], 0.4 * found.scores[4:])
     config.decode.recording_classes = 1
-    assert set(
-        decode.localize(config, scores, segments, recording_probabilities=np.array([0.1, 0.5, 0.4])).classes
-    ) == {1}
+    assert set(detect(config, scores, segments, recording_scores=np.array([0.1, 0.5, 0.4])).classes) == {1}
 
 
 def test_the_class_scores_of_the_recording_are_used():
     config, scores = pgcn_config(), some_scores(2, 3)
-    arrays = {name: getattr(scores, name) for name in ("activity_logits", "completeness_logits", "offsets")}
-    arrays |= {"shares": np.array([[0.0, 0.1], [0.2, 0.3]]), "duration_sec": 50.0, "num_streams": 1}
+    arrays = scores | {"shares": np.array([[0.0, 0.1], [0.2, 0.3]]), "duration_sec": 50.0, "num_streams": 1}
     assert len(decode.detections(config, [Decoded(0, 1, arrays)], None)[1]) == 6
     segments_sec, classes, _ = decode.detections(
         config, [Decoded(0, 1, arrays | {"recording_scores": np.array([0.1, 0.5, 0.4])})], None
@@ -217,24 +219,23 @@ def test_rgb_and_flow_keep_their_weights_in_any_order(stream, shares):
     config = pgcn_config()
     config.data = data_config(stream=stream)
     first, second = some_scores(seed=0), some_scores(seed=1)
-    fused = decode.decode(config, first, second)
-    np.testing.assert_allclose(fused["offsets"], shares[0] * first.offsets + shares[1] * second.offsets)
+    outputs = [SimpleNamespace(**dict.fromkeys(decode.SCORES) | scores) for scores in (first, second)]
+    fused = decode.decode(config, *outputs)
+    np.testing.assert_allclose(fused["offsets"], shares[0] * first["offsets"] + shares[1] * second["offsets"])
     np.testing.assert_allclose(
-        fused["activity_logits"], shares[0] * first.activity_logits + shares[1] * second.activity_logits
+        fused["activity_logits"], shares[0] * first["activity_logits"] + shares[1] * second["activity_logits"]
     )
-    assert decode.decode(config, first)["activity_logits"] is first.activity_logits
+    assert decode.decode(config, outputs[0])["activity_logits"] is first["activity_logits"]
 
 
 def test_a_permutation_of_proposals_changes_nothing():
     rng, scores = np.random.default_rng(0), some_scores(20, 3)
     segments = np.sort(rng.random((20, 2)), axis=1)
     order = rng.permutation(20)
-    permuted = ProposalScores(
-        *(getattr(scores, name)[order] for name in ("activity_logits", "completeness_logits", "offsets"))
-    )
+    permuted = {name: array[order] for name, array in scores.items()}
     for first, second in zip(
-        decode.localize(pgcn_config(), scores, segments),
-        decode.localize(pgcn_config(), permuted, segments[order]),
+        detect(pgcn_config(), scores, segments),
+        detect(pgcn_config(), permuted, segments[order]),
         strict=True,
     ):
         np.testing.assert_allclose(first, second)
@@ -242,5 +243,8 @@ def test_a_permutation_of_proposals_changes_nothing():
 
 def test_no_proposal_and_one():
     for count in (0, 1):
-        found = decode.localize(pgcn_config(), some_scores(count), np.tile([0.2, 0.4], (count, 1)))
-        assert found.segments.shape == (2 * count, 2) and len(found.scores) == len(found.classes) == 2 * count
+        found = detect(pgcn_config(), some_scores(count), np.tile([0.2, 0.4], (count, 1)))
+        assert (
+            found.segments_sec.shape == (2 * count, 2)
+            and len(found.scores) == len(found.classes) == 2 * count
+        )

@@ -40,7 +40,8 @@ def test_actions_that_cannot_be_are_left_out():
     """
     rows = [[30, 40], [20, 21], [-5, -1], [9, 4], [7, 7.2], [-1, 3], [16, 40]]
     config, dataset = small(monday=rows, tuesday=rows[:5], wednesday=[])
-    video = examples._labelled_video(dataset, "monday", dataset.proposals["monday"])
+    monday = dataset.annotations.recordings["monday"]
+    video = examples._labelled_video(dataset, "monday", monday, dataset.proposals["monday"])
     np.testing.assert_array_equal(video.truth_segments, [[0, 3], [16, 20]])
     items, make_example = examples.training_examples(config, dataset)
     assert {*items} == {"monday"}  # the others have no action left

@@ -1,4 +1,4 @@
-"""P-GCN before the network: labels, pools, trees and pooled features, against the published code and by hand."""
+"""P-GCN before the network: labels, pools, trees and pooled features, as published and by hand."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tal_jax.systems.pgcn import features, graph, pools
 from tal_jax.systems.pgcn.config import pgcn_config
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.systems.pgcn_case import golden_videos
+from tests.systems.pgcn_case import golden_videos, labelled_video
 
 SETTINGS = pgcn_config().pools
 
@@ -48,41 +48,33 @@ def test_golden_pools_and_targets():
 
 
 def test_labels_are_what_the_golden_file_says():
-    for video, _ in golden_videos():
-        labels, tious, overlap = pools.label_proposals(
-            video.segments, video.truth_segments, video.truth_labels
-        )
-        np.testing.assert_array_equal(labels, video.labels)
-        np.testing.assert_allclose(tious, video.best_tiou, atol=5.1e-5)
-        np.testing.assert_allclose(overlap, video.overlap_self, atol=5.1e-5)
+    for video, num_frames in golden_videos():
+        found = pools.label_video(video.segments, video.truth_segments, video.truth_labels, num_frames)
+        np.testing.assert_array_equal(found.labels, video.labels)
+        np.testing.assert_allclose(found.best_tiou, video.best_tiou, atol=5.1e-5)
+        np.testing.assert_allclose(found.overlap_self, video.overlap_self, atol=5.1e-5)
 
 
 def test_labels_by_hand():
     segments = [[0, 10], [5, 15], [20, 30], [40, 50]]
-    labels, tious, overlap = pools.label_proposals(segments, [[0, 10], [22, 24]], [3, 7])
-    np.testing.assert_array_equal(labels, [3, 3, 7, 0])
-    np.testing.assert_allclose(tious, [1, 5 / 15, 2 / 10, 0])
-    np.testing.assert_allclose(overlap, [1, 0.5, 0.2, 0])
+    video = pools.label_video(segments, [[0, 10], [22, 24]], [3, 7], 100)
+    np.testing.assert_array_equal(video.labels, [3, 3, 7, 0])
+    np.testing.assert_allclose(video.best_tiou, [1, 5 / 15, 2 / 10, 0])
+    np.testing.assert_allclose(video.overlap_self, [1, 0.5, 0.2, 0])
+    np.testing.assert_allclose(video.coverage, 0.1)
+    np.testing.assert_array_equal(video.truth_labels, [3, 7])
     for rows, truths in ((segments, np.zeros((0, 2), int)), (np.zeros((0, 2), int), [[0, 10]])):
-        labels, tious, overlap = pools.label_proposals(rows, truths, [3][: len(truths)])
-        assert len(labels) == len(tious) == len(overlap) == len(rows) and not labels.any()
-
-
-def test_reading_rules():
-    rows = [[10, 10], [5, 120], [100, 130], [-3, 4]]
-    video = pools.labelled_video(rows, [1, 2, 3, 4], np.ones(4), np.ones(4), [[0, 300], [7, 6]], [5, 6], 100)
-    np.testing.assert_array_equal(video.segments, [[5, 100], [-3, 4]])
-    np.testing.assert_array_equal(video.labels, [2, 4])
-    np.testing.assert_allclose(video.coverage, [1.15, 0.07])  # before the end was clipped
-    np.testing.assert_array_equal(video.truth_segments, [[0, 100]])
-    np.testing.assert_array_equal(video.truth_labels, [5])
+        video = pools.label_video(rows, truths, [3][: len(truths)], 100)
+        assert {len(rows)} == {len(array) for array in video[:5]} and not video.labels.any()
+        assert len(video.truth_segments) == len(video.truth_labels) == len(truths)
 
 
 def test_pools_by_hand():
     best_tiou = [0.7, 0.71, 0.29, 0.3, 0.2, 0.0, 0.0]
     overlap_self = [1.0, 1.0, 0.02, 1.0, 0.01, 0.0, 0.0]
     segments = np.array([[0, 9], [0, 10], [1, 50], [2, 30], [3, 90], [60, 63], [60, 62]])
-    video = pools.labelled_video(segments, np.arange(7), best_tiou, overlap_self, [[0, 11]], [9], 100)
+    rows = np.column_stack([np.arange(7), best_tiou, overlap_self, segments])
+    video = labelled_video(rows, [[9, 0, 11]], 100)
     pool = pools.make_pools(SETTINGS, video)
     # 0.7 is not above 0.7; 0.3 not below 0.3; an overlap of 0.01 not above it; 2 frames of 100 not above
     # 0.02.
@@ -132,11 +124,11 @@ def test_golden_draws_of_training(case):
         sums = graph.relevance(pool.segments[:, None], pool.segments).sum(1)
         np.testing.assert_allclose(sums, case[f"train{i}_pool_iou_sum"], rtol=0, atol=1e-9)
         draw = pools.draw_trees(SETTINGS, pool, graph.candidates(pool.segments), 4, statistics, rng)
-        np.testing.assert_array_equal(draw.nodes, case[f"train{i}_pool_index"])
-        np.testing.assert_array_equal(draw.types, case[f"train{i}_type"][:, 0])
-        np.testing.assert_array_equal(draw.labels, case[f"train{i}_label"][:, 0])
+        np.testing.assert_array_equal(draw["nodes"], case[f"train{i}_pool_index"])
+        np.testing.assert_array_equal(draw["types"], case[f"train{i}_type"][:, 0])
+        np.testing.assert_array_equal(draw["labels"], case[f"train{i}_label"][:, 0])
         np.testing.assert_allclose(
-            draw.targets, np.float32(case[f"train{i}_reg_target"][:, 0]), rtol=0, atol=1e-9
+            draw["targets"], np.float32(case[f"train{i}_reg_target"][:, 0]), rtol=0, atol=1e-9
         )
 
 
@@ -211,15 +203,15 @@ def test_trees_hold_sampled_neighbours_of_neighbours():
 
 
 def test_an_empty_pool_is_stood_in_for_by_foreground():
-    video = pools.labelled_video([[0, 10]], [2], [0.9], [1.0], [[0, 11]], [2], 100)
+    video = labelled_video([[2, 0.9, 1.0, 0, 10]], [[2, 0, 11]], 100)
     pool = pools.make_pools(SETTINGS, video)
     assert pool.sizes == (2, 0, 0)
     neighbours = graph.candidates(pool.segments)
     draw = pools.draw_trees(
         SETTINGS, pool, neighbours, 4, (np.zeros(2), np.ones(2)), np.random.default_rng(0)
     )
-    assert not draw.types.any() and (draw.labels == 2).all() and draw.nodes.shape == (8, 21)
-    np.testing.assert_allclose(draw.targets, pool.targets[draw.nodes[:, 0]].astype(np.float32))
+    assert not draw["types"].any() and (draw["labels"] == 2).all() and draw["nodes"].shape == (8, 21)
+    np.testing.assert_allclose(draw["targets"], pool.targets[draw["nodes"][:, 0]].astype(np.float32))
 
 
 def test_types_labels_and_targets_of_a_draw():
@@ -227,13 +219,13 @@ def test_types_labels_and_targets_of_a_draw():
     draw = pools.draw_trees(
         SETTINGS, pool, graph.candidates(pool.segments), 4, statistics, np.random.default_rng(0)
     )
-    np.testing.assert_array_equal(draw.types, [0, 1, 1, 1, 1, 1, 1, 2])
-    centres = draw.nodes[:, 0]
-    np.testing.assert_array_equal(draw.labels, [*pool.labels[centres[:7]], 0])
+    np.testing.assert_array_equal(draw["types"], [0, 1, 1, 1, 1, 1, 1, 2])
+    centres = draw["nodes"][:, 0]
+    np.testing.assert_array_equal(draw["labels"], [*pool.labels[centres[:7]], 0])
     np.testing.assert_allclose(
-        draw.targets[0], (pool.targets[centres[0]] - statistics[0]) / statistics[1], rtol=1e-6
+        draw["targets"][0], (pool.targets[centres[0]] - statistics[0]) / statistics[1], rtol=1e-6
     )
-    assert not draw.targets[1:].any()
+    assert not draw["targets"][1:].any()
 
 
 # --- features ---

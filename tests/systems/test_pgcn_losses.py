@@ -10,16 +10,17 @@ import numpy as np
 import optax
 import pytest
 
-from tal_jax.ops.segments import tiou_matrix
+from tal_jax.ops.segments import tiou
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
-from tal_jax.systems.pgcn.decode import ProposalScores, localize, regress
+from tal_jax.systems.pgcn.decode import regress
 from tal_jax.systems.pgcn.optimizer import make_optimizer
 from tal_jax.systems.pgcn.published import NAMES
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
-from tests.systems.pgcn_case import golden_variables
+from tests.systems.pgcn_case import detect, golden_variables, scores_of
+from tests.tiny_config import switch
 
 CLASSES, CHANNELS = 3, 4
 
@@ -63,7 +64,7 @@ def total(terms):
 
 
 def test_golden_training_steps():
-    """Losses before three SGD updates without dropout, the first gradient, and the change of every parameter."""
+    """Losses before three SGD updates without dropout, the first gradient, the change of every parameter."""
     case = GoldenCase.load("pgcn/train_step")
     arrays, seed, config = case.arrays, case.info["seed"], pgcn_config()
     config.train.batch_size = 4
@@ -179,7 +180,7 @@ def test_tiou_after_regression_by_hand():
 def small_config(**curriculum_fields):
     config = pgcn_config("pgcn_dw" if curriculum_fields else "pgcn")
     config.model.hidden = 16
-    config.curriculum.update(curriculum_fields)
+    switch("curriculum", config, **curriculum_fields)
     config.train.batch_size = 2
     return config
 
@@ -299,7 +300,7 @@ def test_switches_of_the_curriculum():
     )
     everything = run(weights=True)
     for name in ("completeness", "regression"):
-        one = run(weights=True, weighted=(name,))
+        one = run(weights=True, weighted=name)
         np.testing.assert_array_equal(one[name], everything[name])
         assert one[name] != off[name] and all(one[other] == off[other] for other in off if other != name)
     constant = [run(epoch, weights=True, schedule=False)["regression"] for epoch in (0, 60)]
@@ -341,7 +342,7 @@ def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
 
 
 def one_video():
-    """(variables, batch) of one video: a foreground proposal of class 2, and seven others; large parameters."""
+    """(variables, batch) of one video: a foreground proposal of class 2, seven others; large parameters."""
     rng = np.random.default_rng(0)
     batch = dict(
         inputs=rng.standard_normal((1, 8, 21, 3 * CHANNELS)).astype(np.float32),
@@ -438,11 +439,13 @@ ACTIONS = [(40, 70), (50, 80)]  # of class 0 in the first video, of class 1 in t
 
 
 def telling_features(segments, k):
-    """(N, 12) features of proposals of video k that tell all there is to know: class and tIoU, shift, size."""
+    """(N, 12) features of proposals of video k that tell all about them: class and tIoU, shift, size."""
     truth = np.array([ACTIONS[k]])
-    tiou = tiou_matrix(segments, truth)[:, 0]
+    overlap = tiou(segments, truth)
     shift, size = (segments.mean(1) - truth.mean()) / 30, np.diff(segments)[:, 0] / 30
-    return np.tile(np.stack([tiou * (k == 0), tiou * (k == 1), shift, size], axis=1), 3).astype(np.float32)
+    return np.tile(np.stack([overlap * (k == 0), overlap * (k == 1), shift, size], axis=1), 3).astype(
+        np.float32
+    )
 
 
 def two_videos(config):
@@ -451,19 +454,18 @@ def two_videos(config):
     segments = np.concatenate([np.stack([starts, starts + length], axis=1) for length in (8, 24, 34)])
     videos = []
     for k, action in enumerate(ACTIONS):
-        labelled = pools.label_proposals(segments, [action], [k + 1])
-        videos.append(pools.labelled_video(segments, *labelled, [action], [k + 1], FRAMES))
+        videos.append(pools.label_video(segments, [action], [k + 1], FRAMES))
     collected, rng = [pools.make_pools(config.pools, video) for video in videos], np.random.default_rng(0)
     mean, std = statistics = pools.target_statistics(collected)
     examples = []
     for k, pool in enumerate(collected):
         neighbours = graph.candidates(pool.segments)
         draw = pools.draw_trees(config.pools, pool, neighbours, config.model.sampled, statistics, rng)
-        inputs = telling_features(pool.segments, k)[draw.nodes]
+        inputs = telling_features(pool.segments, k)[draw.pop("nodes")]
         given = dict(
             inputs=inputs, target_mean=np.float32(mean), target_std=np.float32(std), sample_mask=np.float32(1)
         )
-        examples.append(given | dict(types=draw.types, labels=draw.labels, targets=draw.targets))
+        examples.append(given | draw)
     return [video.segments for video in videos], jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
 
 
@@ -512,8 +514,8 @@ def test_two_videos_are_learned_by_heart(variant):
             outputs.offsets,
             outputs.auxiliary_logits,
         )
-        found = localize(config, ProposalScores(*fields), rows / FRAMES)
+        found = detect(config, scores_of(*fields), rows / FRAMES)
         assert found.classes[found.scores.argmax()] == k
-        before = tiou_matrix(rows, [ACTIONS[k]])[:, 0]
-        after = tiou_matrix(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), [ACTIONS[k]])[:, 0]
+        before = tiou(rows, np.asarray(ACTIONS[k]))
+        after = tiou(FRAMES * regress(rows / FRAMES, outputs.offsets[:, k]), np.asarray(ACTIONS[k]))
         assert before[before > 0.7].mean() < 0.85 and after[before > 0.7].mean() > 0.9

@@ -325,7 +325,7 @@ def test_videos_of_a_batch_do_not_meet():
 def test_what_the_auxiliary_head_reads(features, channels, read):
     config, trees = pgcn_config("pgcn_dw"), features_of(1, 2, 21)
     config.model.hidden = 8
-    config.curriculum.auxiliary_features = features
+    config.readings = (f"auxiliary_features={features}",)
     module = pgcn.build(config, CLASSES)
     variables = jax.jit(module.init)(jax.random.key(0), trees)
     assert variables["params"]["auxiliary_hidden"]["kernel"].shape == (channels * CHANNELS, 512)
@@ -426,11 +426,19 @@ def test_every_row_is_valid(variant):
         ("pools.foreground", 0, "config.pools.foreground is 0; it must be at least 1"),
         ("pools.repeats", 0, "config.pools.repeats is 0"),
         ("loss.hard_negative_share", 2.0, "config.loss.hard_negative_share is 2.0"),
-        ("curriculum.weighted", ("foo",), "config.curriculum.weighted names 'foo'"),
-        ("curriculum.first_epoch", 3, "config.curriculum.first_epoch is 3; it must be 0 or 1"),
-        ("curriculum.auxiliary_features", "towers", "is 'towers'; it must be one of both, cls, loc"),
-        ("curriculum.auxiliary_normaliser", "none", "is 'none'; it must be one of positives, all"),
-        ("decode.final_score", "best", "one of times_completeness, replace_completeness, aux_only"),
+        ("readings", ("weighted=foo",), "it may have weighted=activity.completeness.regression or"),
+        ("readings", ("first_epoch=3",), "config.readings has 'first_epoch=3'; it may have first_epoch=0 or"),
+        (
+            "readings",
+            ("auxiliary_features=towers",),
+            "may have auxiliary_features=both or auxiliary_features=cls or",
+        ),
+        ("readings", ("auxiliary_normaliser=none",), "=positives or auxiliary_normaliser=all"),
+        (
+            "readings",
+            ("decode.final_score=best",),
+            "final_score=times_completeness or decode.final_score=replace",
+        ),
     ],
 )
 def test_a_bad_field_is_named(field, value, sentence):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.data.features import Timeline, build_dataset, data_config
+from tal_jax.data.features import build_dataset, data_config
 from tal_jax.data.proposals import Proposals
+from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
 from tal_jax.systems import tcanet
@@ -47,9 +48,9 @@ def test_suppression_by_hand():
     fallen = 0.8 * np.exp(-(0.5**2.5) / 0.4)
     np.testing.assert_allclose(decayed, [0.9, 0.7, 0.6, fallen])  # the last one is lost
     np.testing.assert_array_equal(kept, [[0, 10], [20, 30], [40, 45], [5, 10]])
-    config.decode.keep_last = True
+    config.readings = ("decode.keep_last=True",)
     assert suppress(config, segments, scores, 45.0)[1][-1] == 0.1
-    config.decode.update(nms_top_k=2, keep=2)
+    config.decode.keep = 2
     np.testing.assert_array_equal(suppress(config, segments, scores, 45.0)[1], [0.9, 0.7])
 
 
@@ -71,7 +72,7 @@ def test_without_proposals_there_are_no_detections():
 @pytest.mark.parametrize("classes", [{"class_scores": np.zeros(1)}, {"labels": np.zeros(3, int)}])
 def test_a_proposal_of_score_0_is_the_last_one(classes):
     config = tcanet_config()
-    config.decode.keep_last = True
+    config.readings = ("decode.keep_last=True",)
     segments, scores = np.array([[0, 1], [2, 3], [4, 5.0]]), np.array([0.0, 0.9, 0.8])
     found, _, found_scores = of_recording(config, segments, scores, 9.0, **classes)
     np.testing.assert_array_equal(found, segments[[1, 2, 0]])
@@ -80,7 +81,7 @@ def test_a_proposal_of_score_0_is_the_last_one(classes):
 
 def test_a_hard_decay_picks_every_proposal_once():
     config = tcanet_config()
-    config.decode.update(nms_sigma=1e-9, keep_last=True)
+    config.decode.nms_sigma, config.readings = 1e-9, ("decode.keep_last=True",)
     segments = np.array([[0, 10], [0, 9], [0, 8], [20, 30.0]])
     kept, scores = suppress(config, segments, np.array([0.9, 0.8, 0.7, 0.6]), 50.0)
     np.testing.assert_array_equal(kept, segments[[0, 3, 1, 2]])
@@ -127,13 +128,13 @@ def window(start_sec, segments, confidence, **known):
     """Arrays of a window as `detections` gets them, with a row of padding."""
     count = len(segments)
     rows = {"segments_sec": np.array([*segments, [0, 0]], float), "confidence": np.array([*confidence, 0.7])}
-    rows["mask"] = np.arange(count + 1) < count
-    return rows | {"start_sec": start_sec, "proposal_scores": np.ones(count), "duration_sec": 50.0} | known
+    rows |= {"start_sec": start_sec, "proposal_scores": np.ones(count), "labels": np.zeros(count, int)}
+    return rows | {"duration_sec": 50.0} | known
 
 
 def test_the_windows_of_a_recording_come_together():
     config = tcanet_config()
-    config.decode.keep_last = True
+    config.readings = ("decode.keep_last=True",)
     labelled = [
         window(0.0, [[1, 2], [4, 5]], [0.9, 0.3], labels=np.array([1, 0])),
         window(20.0, [[1, 2]], [0.5], labels=np.array([1])),
@@ -256,7 +257,11 @@ def test_negative_scores_and_labels_without_times_are_refused():
 def test_proposals_beside_the_features_are_seen(snippets):
     """A feature sees 5 s and stands for its middle, so that 16 of them go from 2 s to 18 s of 20 s."""
     config, dataset = tcanet_config(), dataset_of([0, 1])
-    config.data, config.decode.classes, config.decode.refined = data_config(), "proposals", False
+    config.data, config.decode.classes, config.readings = (
+        data_config(),
+        "proposals",
+        ("decode.refined=False",),
+    )
     config.window.update(snippets=snippets, train_stride_frames=6, test_stride_frames=6, proposals=4)
     segments_sec = np.array([[0.0, 0.25], [0.0, 1.5], [8.0, 9.0], [18.5, 20.0]])
     found = Proposals(segments_sec, np.ones(4), np.arange(4))
@@ -284,7 +289,7 @@ def test_proposals_beside_the_features_are_seen(snippets):
         arrays = decode(config, module.apply(random_variables(module, **batch), **batch))
         arrays = {name: array[0] for name, array in arrays.items()} | window.info
         seen.append(Decoded(window.offset, window.num_features, arrays))
-    config.decode.update(keep_last=True)
+    config.readings = ("decode.keep_last=True",)
     np.testing.assert_allclose(np.unique(detections(config, seen, None)[0], axis=0), segments_sec, atol=1e-5)
 
 
@@ -298,10 +303,9 @@ def test_the_confidence_is_that_of_the_asked_stage():
     found = decode(config, outputs)
     np.testing.assert_array_equal(found["segments_sec"], 3.0)
     np.testing.assert_allclose(found["confidence"], [[0.2, 0.2]])
-    np.testing.assert_array_equal(found["mask"], [[True, False]])  # the second is padding
     config.decode.confidence_stage = 3
     np.testing.assert_allclose(decode(config, outputs)["confidence"], [[0.3, 0.3]])
-    config.decode.refined = False
+    config.readings = ("decode.refined=False",)
     found = decode(config, outputs)
     np.testing.assert_array_equal(found["segments_sec"], 1.0)
     np.testing.assert_array_equal(found["confidence"], 1.0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax.losses import huber_loss
 
 from tal_jax.systems import tcanet
 from tal_jax.systems.tcanet import losses
@@ -14,7 +15,6 @@ from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.model import Outputs
 from tal_jax.systems.tcanet.optimizer import make_optimizer, make_schedule
 from tal_jax.systems.tcanet.tbr import Stage
-from tal_jax.systems.torch_defaults import smooth_l1
 from tests.golden import recipe
 from tests.systems.tcanet_golden import (
     assert_norms_and_projections,
@@ -64,7 +64,7 @@ def test_the_confidence_loss_is_the_published_one(tenths):
 
     def confidence_loss(predicted, iou):
         chosen = losses.confidence_sample(iou, np.ones(240, bool), uniforms, threshold)
-        return jnp.where(chosen, smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1), chosen
+        return jnp.where(chosen, huber_loss(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1), chosen
 
     (found, chosen), gradients = jax.jit(jax.value_and_grad(confidence_loss, (0, 1), has_aux=True))(
         predicted, iou
@@ -85,7 +85,7 @@ def test_the_confidence_loss_of_few_proposals():
     @jax.jit
     def confidence_loss(iou, threshold):
         chosen = losses.confidence_sample(iou, np.ones(10, bool), uniforms, threshold)
-        return jnp.where(chosen, smooth_l1(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1)
+        return jnp.where(chosen, huber_loss(predicted, iou), 0).sum() / jnp.maximum(chosen.sum(), 1)
 
     close = functools.partial(np.testing.assert_allclose, **tolerance(case, "losses"))
     for tenths in (5, 6, 7):
@@ -240,16 +240,16 @@ def test_curriculum_weights_the_regression_of_positives():
     tiou, confidence = np.array([1.0, 0.5]), 0.25
     alpha = 0.6 * np.exp(-3 / np.sqrt(9)) + 0.4
     np.testing.assert_allclose(weights(3.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
-    config.curriculum.first_epoch = 1
+    config.readings = ("first_epoch=1",)
     np.testing.assert_allclose(weights(2.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
-    config.curriculum.schedule = False
+    config.curriculum.update(schedule=False, alpha=0.5)
     np.testing.assert_allclose(weights(3.0), 0.5 * tiou + 0.5 * confidence, rtol=1e-5)
 
     def through_weights(refined):
         return losses.curriculum_weights(config, stage.replace(refined_sec=refined), truths, 0.0).sum()
 
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() == 0
-    config.curriculum.detach = False
+    config.readings += ("detach=False",)
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() > 0
 
 

@@ -33,10 +33,10 @@ def weak_config(system, folder, **window):
     )
     config.window.update(frames=32, snippets=32, train_stride_frames=4, test_stride_frames=16, **window)
     config.evaluate.tious = (0.3, 0.5)
-    config.decode.nms_extra_sec = 0.0
     config.train.update(batch_size=8, learning_rate=3e-3)
     config.parallel.max_devices = 1
     if system == "ecm":
+        config.decode.nms_extra_sec = 0.0
         config.model.hidden = 16
         config.train.epochs = 6
         return config

@@ -7,11 +7,10 @@ from tal_jax.data.annotations import load_annotations
 
 ANNOTATIONS = "data/activitynet/activity_net.v1-3.min.json"
 HOW_TO_GET = (
-    "Get the videos of ActivityNet 1.3 and activity_net.v1-3.min.json from its organisers, then run: python "
-    "-m tal_jax.prepare "
-    f"--dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER --out=data/activitynet/frames, and "
-    f"point at other places with "
-    "--config.data.annotations=FILE and --config.data.frames=FOLDER."
+    "Get the videos of ActivityNet 1.3 and activity_net.v1-3.min.json from its organisers, then run: "
+    f"python -m tal_jax.prepare --dataset=activitynet --annotations={ANNOTATIONS} --videos=FOLDER "
+    "--out=data/activitynet/frames, and point at other places with --config.data.annotations=FILE and "
+    "--config.data.frames=FOLDER."
 )
 ANNOTATIONS_HINT = (
     "Get this file from the organisers of ActivityNet, or point at another place with "
@@ -19,10 +18,9 @@ ANNOTATIONS_HINT = (
 )
 FEATURES_HINT = (
     "Put one file a video ID into that folder: v_ID.npz with feat_spa and feat_tem (C, T), as published for "
-    "ECM, or v_ID.npy (T, C), "
-    "or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract --config.data.stride_frames=16 "
-    "--config.data.snippet_frames=16 writes I3D's "
-    "of videos. Point at another folder with --config.data.features=FOLDER."
+    "ECM, or v_ID.npy (T, C), or rgb/v_ID.npy and flow/v_ID.npy. --mode=extract "
+    "--config.data.stride_frames=16 --config.data.snippet_frames=16 writes I3D's of videos. Point at another "
+    "folder with --config.data.features=FOLDER."
 )
 
 
@@ -38,16 +36,12 @@ def data_config(input="rgb", version="1.3"):
         data = features.data_config(name="activitynet", stride_frames=0, features="data/activitynet/features")
         data.fps = 30.0  # the annotations have none; sets how finely segments are found, not where
         data.annotations = f"data/activitynet/activity_net.v{version.replace('.', '-')}.min.json"
-        data.file_prefix, data.allow_missing = "v_", True
-        data.train_subset, data.test_subset = "training", "validation"
-        return data
-    data = frames.data_config(name="activitynet", input=input, frames="data/activitynet/frames")
-    data.fps = 0.0
+    else:
+        data = frames.data_config(name="activitynet", input=input, frames="data/activitynet/frames")
+        data.update(fps=0.0, train_padding=frames.GREY, class_agnostic=True)
     data.file_prefix = "v_"  # video v_ID.mp4 is recording ID
     data.train_subset, data.test_subset = "training", "validation"
-    data.train_padding = frames.GREY
-    data.class_agnostic = True
-    data.allow_missing = True  # some videos are no longer to be had
+    data.allow_missing = True  # some videos can no longer be downloaded
     return data
 
 

@@ -17,13 +17,10 @@ def load(config):
     `config.data.frames`.
     """
     data = config.data
-    where = "features" if data.input == "features" else "frames"
-    for field in ("annotations", where):
+    for field in ("annotations", "features" if data.input == "features" else "frames"):
         if not data[field]:
             raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")
     annotations = load_annotations(data.annotations, data.ignored_labels)
-    return (
-        features.folder_dataset(annotations, data.features, data)
-        if where == "features"
-        else frames.load(config, annotations)
-    )
+    if data.input == "features":
+        return features.folder_dataset(annotations, data.features, data)
+    return frames.load(config, annotations)

@@ -22,8 +22,8 @@ def data_config():
 
 
 def load(config):
-    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording; acceleration x, y, z in g, angular rate
-    in rad/s.
+    """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording, x, y, z of acceleration in g, then of
+    angular rate in rad/s.
 
     `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
     """
@@ -45,13 +45,9 @@ def bundled_annotations():
 
 
 def read_signal(name):
-    """One bundled recording, (T, 6) float32 in g and rad/s; takes about 10 ms."""
-    return read_units(name).astype(np.float32) * UNITS
+    """One bundled recording, (T, 6) float32 in g and rad/s; takes about 10 ms.
 
-
-def read_units(name):
-    """One bundled recording as the sensors gave it, (T, 6) int32. The file holds the differences in time, (6,
-    T).
+    The file holds the differences in time of what the sensors gave, (6, T) integers.
     """
     with np.load(FILES / "signals.npz") as signals:
-        return np.cumsum(signals[name], axis=1, dtype=np.int32).T
+        return np.cumsum(signals[name], axis=1, dtype=np.int32).T.astype(np.float32) * UNITS

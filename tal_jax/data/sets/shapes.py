@@ -1,5 +1,5 @@
 """Shapes: untrimmed videos of moving textured shapes, rendered from a seed; a data set of moving pictures
-that anyone can have.
+that needs no download.
 
 A large bright shape, the actor, wanders over a moving dark background with small shapes in it that wander
 too, while the camera shakes. Now and then the actor does something: it shakes, spins, pulses or flickers. The
@@ -16,7 +16,7 @@ import numpy as np
 
 from tal_jax.data import frames
 from tal_jax.data.annotations import load_annotations
-from tal_jax.runtime.files import replacing
+from tal_jax.runtime.files import replacing, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -65,21 +65,13 @@ def render_all(folder, seed=0, subsets=SUBSETS, num_frames=NUM_FRAMES):
             name = f"{subset}_{number:03d}"
             video = render(np.random.default_rng([seed, zlib.crc32(name.encode())]), num_frames)
             for stream in ("rgb", "flow"):
-                with replacing(folder / stream / f"{name}.npy") as path, open(path, "wb") as file:
-                    np.save(file, video[stream])
-            info = {"fps": FPS, "num_frames": num_frames, "duration_sec": num_frames / FPS, "source_fps": FPS}
+                write_rows(folder / stream / f"{name}.npy", video[stream])
+            info = dict(fps=FPS, num_frames=num_frames, duration_sec=num_frames / FPS, source_fps=FPS)
             with replacing(folder / "info" / f"{name}.json") as path:
                 path.write_text(json.dumps(info))
-            annotations = [
-                {"label": CLASSES[k], "segment": [start / FPS, end / FPS]}
-                for k, start, end in video["actions"]
-            ]
-            database[name] = {
-                "subset": subset,
-                "duration": num_frames / FPS,
-                "fps": FPS,
-                "annotations": annotations,
-            }
+            actions = [(CLASSES[k], [start / FPS, end / FPS]) for k, start, end in video["actions"]]
+            actions = [dict(label=label, segment=segment) for label, segment in actions]
+            database[name] = dict(subset=subset, duration=num_frames / FPS, fps=FPS, annotations=actions)
     with replacing(folder / "annotations.json") as path:
         path.write_text(json.dumps({"classes": CLASSES, "database": database}, indent=1))
 
@@ -93,20 +85,15 @@ def render(rng, num_frames=NUM_FRAMES):
 
     Returns:
       dict: `rgb` (T, H, W, 3) uint8; `flow` (T, H, W, 2) uint8, (x, y) motion to the next frame, of which 0
-        to 255 mean -20 to 20
-      pixels; `actions` [(class index, first frame, frame after the last)].
+        to 255 mean -20 to 20 pixels; `actions` [(class index, first frame, frame after the last)].
     """
     camera = wandering(rng, num_frames) + rng.normal(0, 0.1, (num_frames, 2))  # (T, 2) x, y
     actions = schedule(rng, num_frames)
     y, x = np.mgrid[:PIXELS, :PIXELS].astype(np.float32)
-    # (T, H, W, 2) in the scene
-    pixels = np.stack([x, y], axis=-1)[None] + camera[:, None, None].astype(np.float32)
+    pixels = np.stack([x, y], axis=-1) + of_frame(camera)  # (T, H, W, 2) in the scene
     drift = rng.uniform(-0.3, 0.3, 2) * np.arange(num_frames)[:, None]
-    # darker than the shapes
-    image = 0.35 * texture(rng, pixels - drift[:, None, None].astype(np.float32), scale=0.15) + 0.05
-    motion = np.broadcast_to(
-        np.diff(drift - camera, axis=0, append=(drift - camera)[-1:])[:, None, None], pixels.shape
-    ).astype(np.float32)
+    image = 0.35 * texture(rng, pixels - of_frame(drift), scale=0.15) + 0.05  # darker than the shapes
+    motion = np.broadcast_to(of_frame(travel(drift - camera)), pixels.shape)
     for is_actor in [False] * NUM_DISTRACTORS + [True]:
         pose = actor_pose(rng, num_frames, actions) if is_actor else distractor_pose(rng, num_frames)
         colour, opacity, moved = draw(rng, pixels, pose, camera)
@@ -120,8 +107,18 @@ def render(rng, num_frames=NUM_FRAMES):
     }
 
 
+def of_frame(values):
+    """(T, ...) values a frame -> (T, 1, 1, ...) float32, which broadcast to all pixels of a frame."""
+    return values.astype(np.float32)[:, None, None]
+
+
+def travel(place):
+    """(T, 2) places -> (T, 2) steps from each frame to the next; the last one stays where it is."""
+    return np.diff(place, axis=0, append=place[-1:])
+
+
 def schedule(rng, num_frames):
-    """What happens when: [(class, first frame, frame after the last)], one after the other."""
+    """The actions of a video, one after the other: [(class index, first frame, frame after the last)]."""
     actions, frame = [], int(rng.integers(5, 40))
     while True:
         length = int(rng.integers(16, 64))
@@ -138,8 +135,8 @@ def wandering(rng, num_frames):
 
 
 def distractor_pose(rng, num_frames):
-    """Where a small shape is at each frame: `place` (T, 2), `angle`, `size`, `opacity` (T,), pixels and
-    radians.
+    """Pose of a small shape in each frame: `place` (T, 2) and `size` (T,) in pixels, `angle` (T,) in radians,
+    `opacity` (T,) in [0, 1].
     """
     return dict(
         place=rng.uniform(0.15, 0.85, 2) * PIXELS + wandering(rng, num_frames),
@@ -150,7 +147,14 @@ def distractor_pose(rng, num_frames):
 
 
 def actor_pose(rng, num_frames, actions):
-    """As `distractor_pose`, of the large shape, whose actions come on top of its wandering."""
+    """Pose of the large shape in each frame, whose actions come on top of its wandering.
+
+    Args:
+      actions: [(class index, first frame, frame after the last)].
+
+    Returns:
+      dict: `place` (T, 2) and `size` (T,) in pixels, `angle` (T,) in radians, `opacity` (T,) in [0, 1].
+    """
     place = rng.uniform(0.4, 0.6, 2) * PIXELS + wandering(rng, num_frames)
     angle = rng.uniform(0, 2 * np.pi) + 0.01 * rng.normal() * np.arange(num_frames)
     size, opacity = np.full(num_frames, rng.uniform(7.5, 10)), np.ones(num_frames)
@@ -175,40 +179,28 @@ def draw(rng, pixels, pose, camera):
     """A textured shape in every frame: colour (T, H, W, 3), opacity (T, H, W), and the motion of its points
     (T, H, W, 2).
     """
-    place, angle, size = (pose[key].astype(np.float32) for key in ("place", "angle", "size"))
-    away = pixels - place[:, None, None]
-    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
-    own = (
-        np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1)
-        / size[:, None, None, None]
-    )
+    angle, size = (pose[key].astype(np.float32) for key in ("angle", "size"))
+    away = pixels - of_frame(pose["place"])
+    cos, sin = of_frame(np.cos(angle)), of_frame(np.sin(angle))
+    turned_back = [cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]]
+    own = np.stack(turned_back, axis=-1) / of_frame(size)[..., None]
     corners, depth = int(rng.integers(2, 5)), rng.uniform(0.3, 0.45)
     radius = np.hypot(own[..., 0], own[..., 1])
     edge = 1 - depth + depth * np.cos(corners * np.arctan2(own[..., 1], own[..., 0]))
-    opacity = (
-        np.clip((edge - radius) * size[:, None, None] + 0.5, 0, 1)
-        * pose["opacity"].astype(np.float32)[:, None, None]
-    )
-    turn, growth = angle[1:] - angle[:-1], size[1:] / size[:-1]
-    turn, growth = (
-        np.append(value, rest).astype(np.float32)[:, None, None, None]
-        for value, rest in ((turn, 0.0), (growth, 1.0))
-    )
-    travel = np.diff(pose["place"] - camera, axis=0, append=(pose["place"] - camera)[-1:])[
-        :, None, None
-    ].astype(np.float32)
+    opacity = np.clip((edge - radius) * of_frame(size) + 0.5, 0, 1) * of_frame(pose["opacity"])
+    turn = of_frame(np.append(angle[1:] - angle[:-1], 0.0))[..., None]
+    growth = of_frame(np.append(size[1:] / size[:-1], 1.0))[..., None]
     turned = np.stack([-away[..., 1], away[..., 0]], axis=-1)
-    motion = travel + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away
+    moved = of_frame(travel(pose["place"] - camera))
+    motion = moved + growth * (np.cos(turn) * away + np.sin(turn) * turned) - away
     return 0.6 * texture(rng, own, scale=1.2) + 0.4, opacity, motion
 
 
 def texture(rng, position, scale):
     """A random coloured pattern, (T, H, W, 2) -> (T, H, W, 3) in [0, 1]: waves in random directions."""
-    colour = np.zeros((*position.shape[:-1], 3), np.float32)
-    colour += rng.uniform(0.25, 0.75, 3).astype(np.float32)
+    colour = np.zeros((*position.shape[:-1], 3), np.float32) + rng.uniform(0.25, 0.75, 3).astype(np.float32)
     for _ in range(3):
         direction, phase = rng.normal(0, 2 * scale, 2).astype(np.float32), np.float32(rng.uniform(0, 6.28))
-        colour += np.sin(position @ direction + phase)[..., None] * rng.uniform(-0.2, 0.2, 3).astype(
-            np.float32
-        )
+        wave = np.sin(position @ direction + phase)[..., None]
+        colour += wave * rng.uniform(-0.2, 0.2, 3).astype(np.float32)
     return colour

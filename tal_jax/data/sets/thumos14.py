@@ -17,28 +17,25 @@ ANNOTATIONS = FILES / "thumos_gt.json"
 FEATURES = "data/thumos14/i3d"
 CLIP_FRAMES = 64  # that a feature of P-GCN has seen
 FRAMES_FPS = 10.0  # of the frames that tal_jax.prepare stores
-HOW_TO_GET = {}
-HOW_TO_GET["frames"] = (
-    "Get the videos of THUMOS14 from its organisers, then run: python -m tal_jax.prepare --dataset=thumos14 "
-    "--videos=FOLDER "
-    "--out=data/thumos14/frames, and point at another folder with --config.data.frames=FOLDER. Or train from "
-    "features, with "
-    "--config=configs/thumos.py:dw_afsd,input=features."
-)
-HOW_TO_GET["features"] = (
-    "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 "
-    "channels, RGB first; "
-    "the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) for each video into one "
-    "folder, and point "
-    "at it with --config.data.features=FOLDER."
-)
-HOW_TO_GET["clips"] = (
-    "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy of "
-    "shape (T, 1024) for each "
-    "video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as --mode=extract --input=VIDEOS "
-    "with the same config writes it, "
-    "and point at it with --config.data.features=FOLDER."
-)
+HOW_TO_GET = {
+    "frames": (
+        "Get the videos of THUMOS14 from its organisers, then run: python -m tal_jax.prepare "
+        "--dataset=thumos14 --videos=FOLDER --out=data/thumos14/frames, and point at another folder with "
+        "--config.data.frames=FOLDER. Or train from features, with "
+        "--config=configs/thumos.py:dw_afsd,input=features."
+    ),
+    "features": (
+        "Get the widely shared I3D features of THUMOS14 (two-stream, 16-frame snippets at stride 4, 2048 "
+        "channels, RGB first; the ActionFormer repository links them), put one VIDEO.npy of shape (T, 2048) "
+        "for each video into one folder, and point at it with --config.data.features=FOLDER."
+    ),
+    "clips": (
+        "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy "
+        "of shape (T, 1024) for each video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as "
+        "--mode=extract --input=VIDEOS with the same config writes it, and point at it with "
+        "--config.data.features=FOLDER."
+    ),
+}
 
 
 def data_config(input="rgb"):
@@ -48,22 +45,18 @@ def data_config(input="rgb"):
       input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', those of
         P-GCN.
     """
+    if input not in ("features", "clips"):
+        return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")
+    data = features.data_config(name="thumos14", fps=30.0, num_channels=2048)
+    data.update(stride_frames=4, snippet_frames=16)
     if input == "clips":
-        data = features.data_config(
-            name="thumos14", fps=30.0, stride_frames=8, snippet_frames=CLIP_FRAMES, num_channels=2048
-        )
-        data.features = "data/thumos14/i3d_clips"
-        return data
-    if input == "features":
-        return features.data_config(
-            name="thumos14", fps=30.0, stride_frames=4, snippet_frames=16, num_channels=2048
-        )
-    return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")
+        data.update(stride_frames=8, snippet_frames=CLIP_FRAMES, features="data/thumos14/i3d_clips")
+    return data
 
 
 def load(config):
-    """Dataset of THUMOS14: subsets "train" (200 videos) and "test" (210), (T, 2048) features or (T, 112, 112,
-    C) frames a video.
+    """Dataset of THUMOS14: (T, 2048) features or (T, 112, 112, C) frames a video; subsets "train" (200
+    videos) and "test" (210).
 
     `config.data.annotations`, `.features` and `.frames` replace the bundled annotations and the folders.
     Frames come with the training annotations that the published loader uses.
@@ -72,11 +65,9 @@ def load(config):
     if data.annotations:
         annotations = load_annotations(data.annotations, data.ignored_labels)
     else:
-        annotations = (
-            bundled_annotations()
-            if data.input == "features"
-            else _with_published_frames(bundled_annotations())
-        )
+        annotations = bundled_annotations()
+        if data.input != "features":
+            annotations = _with_published_frames(annotations)
     if data.input == "features":
         hint = HOW_TO_GET["clips" if data.snippet_frames == CLIP_FRAMES else "features"]
         return features.folder_dataset(annotations, data.features or FEATURES, data, hint)
@@ -89,12 +80,9 @@ def _with_published_frames(annotations):
     """
     recordings = dict(annotations.recordings)
     for name, row in frame_annotations_10fps().items():
-        recordings[name] = dataclasses.replace(
-            recordings[name],
-            segments_sec=row["segments_frame"] / FRAMES_FPS,
-            labels=row["labels"],
-            duration_sec=row["num_frames"] / FRAMES_FPS,
-        )
+        segments_sec, duration_sec = row["segments_frame"] / FRAMES_FPS, row["num_frames"] / FRAMES_FPS
+        changed = dict(segments_sec=segments_sec, duration_sec=duration_sec, labels=row["labels"])
+        recordings[name] = dataclasses.replace(recordings[name], **changed)
     return Annotations(annotations.classes, recordings)
 
 
@@ -105,20 +93,13 @@ def bundled_annotations():
     one wins, and the annotation table that the published AFSD trains on lists CliffDiving first; the ground
     truth file does not.
     """
-    annotations = load_annotations(ANNOTATIONS, classes=_classes())
-    videos = _video_info()
-    recordings = {}
+    annotations, videos, recordings = load_annotations(ANNOTATIONS, classes=_classes()), _video_info(), {}
     for name, recording in annotations.recordings.items():
         fps, num_frames = float(videos[name]["fps"]), int(float(videos[name]["count"]))
+        length = dict(fps=fps, num_frames=num_frames, duration_sec=num_frames / fps)
         order = np.argsort(recording.labels, kind="stable")
-        recordings[name] = dataclasses.replace(
-            recording,
-            duration_sec=num_frames / fps,
-            segments_sec=recording.segments_sec[order],
-            labels=recording.labels[order],
-            fps=fps,
-            num_frames=num_frames,
-        )
+        actions = dict(segments_sec=recording.segments_sec[order], labels=recording.labels[order])
+        recordings[name] = dataclasses.replace(recording, **length, **actions)
     return Annotations(annotations.classes, recordings)
 
 
@@ -130,9 +111,7 @@ def frame_annotations_10fps():
         dict video -> dict(segments_frame=(G, 2) float64, labels=(G,) int32 0-based, num_frames=int), in file
         order.
     """
-    index = {label: i for i, label in enumerate(_classes())}
-    videos = _video_info()
-    rows = {}
+    classes, videos, rows = _classes(), _video_info(), {}
     for row in _read_csv("val_Annotation_ours.csv"):
         rows.setdefault(row["video"], []).append(row)
     table = {}
@@ -141,15 +120,14 @@ def frame_annotations_10fps():
         segments = [(float(row["startFrame"]), float(row["endFrame"])) for row in annotations]
         table[name] = dict(
             segments_frame=np.array(segments) * frames_per_frame,
-            labels=np.array([index[row["type"]] for row in annotations], np.int32),
+            labels=np.array([classes.index(row["type"]) for row in annotations], np.int32),
             num_frames=int(videos[name]["sample_count"]),
         )
     return table
 
 
 def _classes():
-    lines = (FILES / "class_index.txt").read_text().splitlines()
-    return tuple(line.split()[1] for line in lines)
+    return tuple((FILES / "class_index.txt").read_text().split()[1::2])
 
 
 def _video_info():

@@ -2,45 +2,101 @@
 (docs/afsd.md).
 """
 
+import itertools
+
 import ml_collections
 
+from tal_jax import curriculum, readings
 from tal_jax.config import base_config, detector_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
+from tal_jax.systems import candidates
 
 WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
-CHOICES = {
-    "model.boundary_pool_grad": ("exact", "reference"),
-    "model.backbone": ("sequence", "i3d"),
-    "loss.contrastive_rule": ("thumos14", "activitynet"),
-    "curriculum.auxiliary": ("branch", "classification", "none"),
-    "curriculum.loc_score": ("tiou", "quality"),
-    "curriculum.stage_weights": ("own", "shared"),
-    "curriculum.auxiliary_features": ("both", "cls", "loc", "towers"),
-    "curriculum.auxiliary_positives": ("refined", "coarse"),
-    "curriculum.auxiliary_normaliser": ("positives", "all"),
-    "curriculum.weighted": WEIGHTED,
-    "decode.fusion": ("outputs", "segments"),
+
+# Open points (tal_jax/readings.py), the default first. docs/afsd.md has the reasons and what a change costs.
+READINGS = {
+    **curriculum.READINGS,
+    **candidates.READINGS,
+    # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or the predicted quality
+    "loc_score": ("tiou", "quality"),
+    # w of a stage: of its own scores, or the target of the auxiliary score for both stages
+    "stage_weights": ("own", "shared"),
+    # which losses are weighted; without refined_loc, DW-AFSD Eq. 7 is on the coarse distances alone
+    "weighted": tuple("+".join(names) for n in (4, 3, 2, 1) for names in itertools.combinations(WEIGHTED, n)),
+    "detach": (True, False),  # no gradient through the weights
+    # what the auxiliary branch reads: both refined features, one of them, or both towers
+    "auxiliary_features": ("both", "cls", "loc", "towers"),
+    "auxiliary_positives": ("refined", "coarse"),  # the positives of DW-AFSD Eq. 10
+    "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: its positives, or all locations
+    # the score that joins the class scores: the auxiliary one for the quality, times the quality, or alone
     "decode.final_score": ("replace_quality", "times_quality", "aux_only"),
+    # False: detections of the coarse heads alone, to see what refinement adds
+    "decode.refined": (True, False),
+    "boundary_pool_grad": ("exact", "reference"),  # reference: what the published CUDA code computes
+    "masked": (False, True),  # the network sees nothing of the padding after a short recording
+    # gradient flows through the tIoU that the quality should predict
+    "quality_target_gradient": (True, False),
+    "top_down": (True, False),  # the pyramid has a top-down path
+    "normal_heads": (False, True),  # the heads start from N(0, 0.01^2)
+    "refined_iou": (0.5, 0.6),  # coarse tIoU from which a location is refined
+    # that tIoU is at most the best coarse one of the recording
+    "relative_refined_iou": (False, True),
+    "smooth_l1": (False, True),  # of the refined offsets
+    "per_recording": (False, True),  # each recording's losses are divided by its own counts
+    "contrastive_rule": ("thumos14", "activitynet"),  # which actions are long enough to be split
+    "decode.fusion": ("outputs", "segments"),  # what of two streams is averaged
 }
+# config.recipe: the readings in which a way of training differs from the published one on THUMOS14
+RECIPES = {
+    "thumos14": {},
+    "activitynet": {
+        "top_down": False,
+        "normal_heads": True,
+        "refined_iou": 0.6,
+        "relative_refined_iou": True,
+        "smooth_l1": True,
+        "per_recording": True,
+        "contrastive_rule": "activitynet",
+        "decode.fusion": "segments",
+    },
+    # With gradient through the target of the quality, segments can shrink to nothing, whose tIoU is easy to
+    # predict.
+    "sequence": {"masked": True, "quality_target_gradient": False},
+    "frames": {"quality_target_gradient": False},  # I3D sees padding like a recording
+}
+CHOICES = {
+    "recipe": tuple(RECIPES),
+    "curriculum.auxiliary": ("branch", "classification", "none"),
+}
+
+
+def reading(config, name):
+    """The value of an open point of READINGS: what `config.readings` says, else `config.recipe`, else the
+    default.
+    """
+    first = RECIPES[config.recipe].get(name, READINGS[name][0])
+    return readings.reading(config, {name: (first, *READINGS[name])}, name)
 
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES)
-    for field in ("channels", "backbone_width"):
-        if config.model.get(field, 0) % config.model.groups:
-            raise DataError(
-                f"config.model.{field} is {config.model[field]}; it must be a multiple of "
-                f"config.model.groups."
-            )
+    require_fields(config, CHOICES, READINGS)
+    widths = {"model.channels": config.model.channels}
+    if config.data.input == "features":
+        widths["backbone.width"] = config.backbone.width
+    for field, width in widths.items():
+        if width % config.model.groups:
+            raise DataError(f"config.{field} is {width}; it must be a multiple of config.model.groups.")
     if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
         raise DataError(
             "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of "
             "the 6 levels."
         )
-    if config.model.masked and config.model.backbone == "i3d":
-        raise DataError("config.model.masked is True; I3D sees padding as it was published, set it to False.")
+    if reading(config, "masked") and config.data.input != "features":
+        raise DataError(
+            "config.readings has 'masked=True'; I3D sees padding as it was published, leave it out."
+        )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
             f"config.window.frames is {config.window.frames}; it must be a multiple of 128, the stride of "
@@ -56,7 +112,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
       of_frames: whether I3D reads frames; else the network reads features or signals.
     """
     config = base_config(system)
-
+    config.recipe = "thumos14"  # the readings of a published config, see RECIPES
     detector_fields(config, of_frames)
     config.window.frames = 256
 
@@ -64,16 +120,13 @@ def afsd_config(system="dw_afsd", of_frames=False):
     model.channels = 512
     model.groups = 32
     model.distance_multipliers = (1.0,) * 6  # ActivityNet: 4, 8, 16, 32, 64, 128
-    model.top_down = True  # ActivityNet: False
-    model.normal_heads = False  # ActivityNet: True
-    model.boundary_pool_grad = "exact"  # 'reference': the gradient that the published CUDA code computes
-    # as published; True: the network sees nothing of the padding behind a short recording
-    model.masked = False
-    model.backbone = "i3d" if of_frames else "sequence"
+
+    config.backbone = backbone = ml_collections.ConfigDict()
     if of_frames:
-        model.i3d_width = 1.0  # factor on the channels of I3D
-        model.frozen_norm = True  # as published: the BatchNorms of I3D are constants
-        model.remat = False  # recompute I3D's blocks in the backward pass: a third more time, far less memory
+        backbone.width = 1.0  # of frames: factor on the channels of I3D
+        backbone.frozen_norm = True  # as published: the BatchNorms of I3D are constants
+        # recompute I3D's blocks in the backward pass: a third more time, far less memory
+        backbone.remat = False
         # What the first frame of a window is called in its labels; the published loader says 1.
         config.window.first_frame = 0
         config.augment.flip = 0.0  # probability of a mirrored clip
@@ -82,45 +135,24 @@ def afsd_config(system="dw_afsd", of_frames=False):
         # The backbone learns with so many times the learning rate; ActivityNet: 0.1.
         config.train.backbone_learning_rate_factor = 1.0
     else:
-        model.backbone_width = 256  # of SequenceBackbone; its maps have 2 and 4 times as many channels
+        backbone.width = (
+            256  # of features: channels of SequenceBackbone, whose maps have 2 and 4 times as many
+        )
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1
     loss.focal_alpha = 0.25  # weight of background; actions have 1 - focal_alpha (DW-AFSD Table 3)
     loss.focal_gamma = 2.0  # DW-AFSD Table 2
-    loss.refined_iou = 0.5  # coarse tIoU from which a location is refined; ActivityNet: 0.6
-    loss.relative_refined_iou = False  # ActivityNet: True, at most the best tIoU of the recording
     loss.level_bounds = ()  # ActivityNet: (low, high) frames of the longer side, for each level
-    loss.smooth_l1 = False  # ActivityNet: True
-    loss.per_recording = False  # ActivityNet: True, normalise each recording by its own counts
-    # as published: gradient flows through the tIoU that the quality should predict
-    loss.quality_target_gradient = True
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
-    loss.contrastive_rule = "thumos14"  # which actions are long enough to be split; or 'activitynet'
 
     config.curriculum = c = ml_collections.ConfigDict()
     on = system == "dw_afsd"
     c.weights = on  # dynamic weights (Eq. 6-8)
-    c.schedule = on  # curriculum (Eq. 9); without it alpha = constant_alpha
+    c.schedule = on  # curriculum (Eq. 9): alpha falls from 1 towards config.curriculum.alpha; else it is that
     # Eq. 10; 'classification': on the refined class scores instead (Table 6)
     c.auxiliary = "branch" if on else "none"
-    c.alpha_0 = 0.4  # Table 1
-    c.constant_alpha = 0.5  # the paper is silent
-    # The paper is silent on all that follows; docs/afsd.md has the reasons and what a change costs.
-    c.first_epoch = 0  # t of Eq. 9 in the first epoch: 0 or 1
-    # s of Eq. 8: 'tiou' of the prediction with its truth, or 'quality', the predicted one
-    c.loc_score = "tiou"
-    c.stage_weights = "own"  # w of a stage is of its 'own' scores; 'shared': it is the auxiliary target
-    c.weighted = WEIGHTED  # which losses are weighted; 'refined_loc': Eq. 7 on the refined offsets too
-    c.detach = True  # no gradient through the weights
-    c.auxiliary_features = "both"  # the branch reads both refined features, 'cls', 'loc', or both 'towers'
-    c.auxiliary_positives = "refined"  # positives of Eq. 10: 'refined' or 'coarse'
-    c.auxiliary_normaliser = "positives"  # N of Eq. 10: number of its positives, or of 'all' locations
-    c.auxiliary_weight = 1.0
-
-    config.decode.refined = True  # False: of the coarse heads alone, to see what refinement adds
-    config.decode.fusion = "outputs"  # of two streams; ActivityNet: 'segments'
-    config.decode.final_score = "replace_quality"  # with the auxiliary branch: or 'times_quality', 'aux_only'
+    c.alpha = 0.4  # alpha_0 of Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
     return config
 
 
@@ -132,11 +164,9 @@ def sequence_config(system="dw_afsd", of_frames=False):
     """
     config = afsd_config(system, of_frames)
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # the levels' strides, in frames
-    config.model.masked = not of_frames  # I3D sees padding like a recording
+    config.recipe = "frames" if of_frames else "sequence"
     config.window.background = 0.1
     config.augment.crop = 0.1
-    # with it, segments can shrink to nothing: an easy tIoU to predict
-    config.loss.quality_target_gradient = False
     config.loss.contrastive_weight = 0.0  # costs a second forward pass
     config.train.epochs = 48
     config.train.batch_size = 8

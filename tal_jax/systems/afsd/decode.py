@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tal_jax.ops.segments import anchors_to_segments
+from tal_jax.systems.afsd.config import reading
 from tal_jax.systems.afsd.losses import refine_distances
 from tal_jax.systems.candidates import best_of_window
 
@@ -21,13 +22,13 @@ def decode(config, *outputs):
     """The best candidates of each window, as a dict of arrays: see `candidates.best_of_window`.
 
     Args:
-      config: the run's config. Its `decode.fusion` says how two streams are fused: 'outputs' (THUMOS14, as
-        published) or 'segments' (ActivityNet).
+      config: the run's config. Its reading `decode.fusion` says how two streams are fused: 'outputs'
+        (THUMOS14, as published) or 'segments' (ActivityNet).
       outputs: model.Outputs of each network.
     """
     if len(outputs) == 1:
         candidates = of_locations(config, *outputs)
-    elif config.decode.fusion == "segments":
+    elif reading(config, "decode.fusion") == "segments":
         candidates = of_two_streams(config, *outputs)
     else:
         candidates = of_locations(config, fuse_streams(*outputs))
@@ -39,19 +40,19 @@ def of_locations(config, outputs):
 
     Score of class k = 0.5 * (coarse + refined softmax)_k * sigmoid(quality); with the auxiliary branch, its
     score takes the place of the quality (`final_score='replace_quality'`), multiplies it (`'times_quality'`),
-    or is the score of the most probable class by itself (`'aux_only'`). Without `decode.refined` candidates
-    are of the coarse heads alone: coarse segments, coarse softmax. A location after the end of the recording
-    has score 0, and no segment reaches beyond that end.
+    or is the score of the most probable class by itself (`'aux_only'`). With the reading decode.refined=False
+    candidates are of the coarse heads alone: coarse segments, coarse softmax. A location after the end of the
+    recording has score 0, and no segment reaches beyond that end.
 
     Args:
-      config: the run's config (`decode.final_score`, `curriculum.auxiliary`, `window.frames`).
+      config: the run's config (`curriculum.auxiliary`, `window.frames`, `readings`).
       outputs: Outputs.
 
     Returns:
       Locations.
     """
     distances = outputs.coarse_distances
-    if config.decode.refined:
+    if reading(config, "decode.refined"):
         distances = refine_distances(distances, outputs.refined_offsets)
     segments, scores = anchors_to_segments(outputs.anchors, distances), _scores(config, outputs)
     if outputs.num_frames is None:
@@ -64,7 +65,7 @@ def of_locations(config, outputs):
 
 def _scores(config, outputs):
     """Scores (B, N, K) of every location for each class, see `of_locations`."""
-    if not config.decode.refined:
+    if not reading(config, "decode.refined"):
         return jax.nn.softmax(outputs.coarse_logits)[..., 1:]
     classes = 0.5 * (jax.nn.softmax(outputs.coarse_logits) + jax.nn.softmax(outputs.refined_logits))[..., 1:]
     quality = jax.nn.sigmoid(outputs.quality_logits)[..., None]
@@ -75,7 +76,7 @@ def _scores(config, outputs):
         "replace_quality": classes * auxiliary,
         "times_quality": classes * auxiliary * quality,
         "aux_only": jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0),
-    }[config.decode.final_score]
+    }[reading(config, "decode.final_score")]
 
 
 def fuse_streams(first, second):

@@ -13,6 +13,7 @@ from optax.losses import huber_loss, sigmoid_binary_cross_entropy
 from tal_jax import curriculum
 from tal_jax.ops.boundary_pooling import boundary_max_pool
 from tal_jax.ops.segments import distance_iou
+from tal_jax.systems.afsd.config import reading
 from tal_jax.systems.afsd.model import boundary_regions
 from tal_jax.systems.afsd.targets import assign
 from tal_jax.systems.interface import Term
@@ -145,7 +146,7 @@ def curriculum_weights(config, outputs, targets, epoch):
 
     The coarse and the refined w have the tIoU and the probability of their own heads. The auxiliary target
     has the refined tIoU and the mean of both probabilities, what inference ranks by. With
-    `curriculum.stage_weights` 'shared' it is every w.
+    the reading stage_weights=shared it is every w.
 
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
@@ -155,19 +156,19 @@ def curriculum_weights(config, outputs, targets, epoch):
     Returns:
       (coarse, refined, auxiliary), each (B, N); meaningful at positives.
     """
-    c, alpha = config.curriculum, curriculum.share_of_epoch(config, epoch)
+    alpha = curriculum.share_of_epoch(config, epoch)
     coarse_iou = distance_iou(outputs.coarse_distances, targets.distances)
     refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
     refined_iou = distance_iou(refined, targets.distances)
-    if c.loc_score == "quality":
+    if reading(config, "loc_score") == "quality":
         coarse_iou = refined_iou = jax.nn.sigmoid(outputs.quality_logits)
     coarse_p = probability_of(targets.coarse_labels, outputs.coarse_logits)
     refined_p = probability_of(targets.coarse_labels, outputs.refined_logits)
     scores = (coarse_iou, coarse_p), (refined_iou, refined_p), (refined_iou, 0.5 * (coarse_p + refined_p))
     weights = [curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha) for iou, p in scores]
-    if c.stage_weights == "shared":
+    if reading(config, "stage_weights") == "shared":
         weights = [weights[-1]] * 3
-    return jax.lax.stop_gradient(weights) if c.detach else weights
+    return jax.lax.stop_gradient(weights) if reading(config, "detach") else weights
 
 
 def detection_terms(config, outputs, targets, batch, epoch):
@@ -185,7 +186,7 @@ def detection_terms(config, outputs, targets, batch, epoch):
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
     coarse_w, refined_w, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
-    loc, refined_loc = localisation_losses(outputs, targets, loss.smooth_l1)
+    loc, refined_loc = localisation_losses(outputs, targets, reading(config, "smooth_l1"))
     focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
     cls = focal(outputs.coarse_logits, targets.coarse_labels)
     refined_cls = focal(outputs.refined_logits, targets.refined_labels)
@@ -197,11 +198,11 @@ def detection_terms(config, outputs, targets, batch, epoch):
             refined_loc=curriculum.weighted_localisation(refined_loc, refined_w),
             refined_cls=curriculum.weighted_classification(refined_cls, refined_positive, refined_w),
         )
-        losses |= {name: weighted[name] for name in c.weighted}
+        losses |= {name: weighted[name] for name in reading(config, "weighted").split("+")}
 
     refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
     refined_iou = distance_iou(refined, targets.distances)
-    quality = quality_loss(outputs.quality_logits, refined_iou, loss.quality_target_gradient)
+    quality = quality_loss(outputs.quality_logits, refined_iou, reading(config, "quality_target_gradient"))
 
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
         loc=(loss.loc_weight, losses["loc"], positive, positive),
@@ -215,15 +216,15 @@ def detection_terms(config, outputs, targets, batch, epoch):
         if c.auxiliary == "classification":  # the foreground probability of the refined head (Table 6)
             background, actions = outputs.refined_logits[..., 0], outputs.refined_logits[..., 1:]
             logits = jax.nn.logsumexp(actions, axis=-1) - background
-        good = refined_positive if c.auxiliary_positives == "refined" else positive
+        good = refined_positive if reading(config, "auxiliary_positives") == "refined" else positive
         auxiliary = curriculum.auxiliary_loss(logits, auxiliary_target, good)
-        counted = good if c.auxiliary_normaliser == "positives" else targets.valid
-        rows["auxiliary"] = (c.auxiliary_weight, auxiliary, targets.valid, counted)
+        counted = good if reading(config, "auxiliary_normaliser") == "positives" else targets.valid
+        rows["auxiliary"] = (1.0, auxiliary, targets.valid, counted)
 
     terms = {}
     for name, (weight, values, where, divide_by) in rows.items():
         sums, counts = jnp.where(where, values, 0.0).sum(1), divide_by.sum(1).astype(jnp.float32)  # (B,)
-        if loss.per_recording:  # ActivityNet: normalised recording by recording, then averaged
+        if reading(config, "per_recording"):  # ActivityNet: normalised recording by recording, then averaged
             sums = sums / jnp.maximum(counts, 1.0) * batch["sample_mask"]
             counts = batch["sample_mask"]
         terms[name] = Term(weight, sums.sum(), counts.sum())
@@ -271,7 +272,7 @@ def consistency_terms(config, outputs, batch, detect):
     terms = activation_terms(outputs, batch)
     if config.loss.contrastive_weight:
         rearranged = jax.vmap(lambda frames, order: frames[order])(batch["inputs"], batch["frame_map"])
-        proposals, pool_grad = batch["proposals_frame"], config.model.boundary_pool_grad
+        proposals, pool_grad = batch["proposals_frame"], reading(config, "boundary_pool_grad")
         triples = contrastive_features(detect(rearranged), proposals, pool_grad)
         margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
         usable = batch["rearranged"] * batch["sample_mask"]
@@ -297,5 +298,5 @@ def loss(config, model, variables, batch, epoch, rng):
     padding = {name: batch[name] for name in ("num_frames", "sample_mask")}
     apply = functools.partial(model.apply, variables, **padding, mutable=others)
     outputs, model_state = apply(batch["inputs"])
-    terms = detection_terms(config, outputs, assign(config.loss, outputs, batch), batch, epoch)
+    terms = detection_terms(config, outputs, assign(config, outputs, batch), batch, epoch)
     return terms | consistency_terms(config, outputs, batch, lambda inputs: apply(inputs)[0]), model_state

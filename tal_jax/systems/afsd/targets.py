@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.ops.segments import distance_iou
+from tal_jax.systems.afsd.config import reading
 
 
 @flax.struct.dataclass
@@ -53,7 +54,7 @@ def assign(config, outputs, batch):
     """Coarse and refined targets (AFSD section 3.4).
 
     Args:
-      config: `config.loss` with `refined_iou`, `relative_refined_iou`, `level_bounds`.
+      config: the run's config (`loss.level_bounds`).
       outputs: the detector's Outputs; the coarse distances are treated as constants.
       batch: dict with `segments_frame` (B, G, 2), `labels` (B, G), `num_frames` (B,), `sample_mask` (B,).
 
@@ -61,9 +62,9 @@ def assign(config, outputs, batch):
       Targets.
     """
     bounds = None
-    if config.level_bounds:
+    if config.loss.level_bounds:
         cells = [level.shape[1] for level in outputs.pyramid]
-        bounds = np.repeat(np.float32(config.level_bounds), cells, axis=0)  # (N, 2)
+        bounds = np.repeat(np.float32(config.loss.level_bounds), cells, axis=0)  # (N, 2)
     valid = (outputs.anchors[None] < batch["num_frames"][:, None]) & (batch["sample_mask"] > 0)[:, None]
     labels, distances = assign_coarse(outputs.anchors, batch["segments_frame"], batch["labels"], bounds)
     labels = jnp.where(valid, labels, 0)
@@ -71,8 +72,10 @@ def assign(config, outputs, batch):
 
     predicted = jax.lax.stop_gradient(outputs.coarse_distances)
     iou = jnp.where(positive, distance_iou(predicted, distances), 0.0)
-    threshold = config.refined_iou
-    if config.relative_refined_iou:  # ActivityNet: at least the best location of each recording is refined
+    threshold = reading(config, "refined_iou")
+    if reading(
+        config, "relative_refined_iou"
+    ):  # ActivityNet: at least the best location of each recording is refined
         threshold = jnp.minimum(threshold, iou.max(axis=1, keepdims=True))
     half_width = 0.5 * predicted.sum(-1, keepdims=True)
     return Targets(

@@ -3,15 +3,20 @@
 import ml_collections
 import numpy as np
 
+from tal_jax import readings
 from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
+# Open points (tal_jax/readings.py), the default first.
+READINGS = {
+    "background_weights": ("w*(1-w)", "1-w"),  # the published code, or ECM Eq. 2
+    # "score" of ECM Eq. 4: over action and background, published code; of each
+    "a2c_score": ("softmax", "sigmoid"),
+    "decode.activations": ("logits", "softmax"),  # of a snippet; softmax: its classes exclude each other
+}
 CHOICES = {
     "model.streams": ("both", "pre", "post"),
-    "model.background_weights": ("w*(1-w)", "1-w"),
-    "loss.a2c_score": ("softmax", "sigmoid"),
-    "localize.activations": ("logits", "softmax"),
     "window.snippets": "[1, 100000]",
 }
 
@@ -28,9 +33,14 @@ TABLE_4 = {
 }
 
 
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
+
+
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     model = config.model
     if not model.shared_classifier and model.streams != "both":
         raise DataError(
@@ -59,7 +69,7 @@ def require_valid(config):
 
 
 def ecm_config(row="full"):
-    """A config of ECM but for its `name` and `data`: THUMOS14, recordings of 750 snippets. row: of `TABLE_4`."""
+    """A config of ECM but for its `name` and `data`: THUMOS14, 750 snippets each. row: of `TABLE_4`."""
     if row not in TABLE_4:
         raise DataError(f"ecm has no row '{row}'; its rows are {', '.join(TABLE_4)}.")
     config = base_config("ecm")
@@ -76,18 +86,14 @@ def ecm_config(row="full"):
     model.streams = "both"  # 'pre' or 'post': one stream alone
     model.shared_classifier = True  # False: the post stream has a classifier of its own
     model.class_specific_weights = True  # False: one weight a snippet for all classes
-    model.background_weights = "w*(1-w)"  # the published code; '1-w': the paper (Eq. 2)
     # do the first convolution again in the backward pass: an eighth more time, less memory
     model.remat = True
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.c2c_weight = 0.05  # alpha: both streams give the same scores; 0 = off
     loss.a2c_weight = 5.0  # beta: action and background apart; ActivityNet: 1, the paper 5; 0 = off
-    # "score" of Eq. 4: over all of action and background (published code); or 'sigmoid' of each
-    loss.a2c_score = "softmax"
 
     config.localize = localize = ml_collections.ConfigDict()
-    localize.activations = "logits"  # of a snippet; 'softmax': its classes exclude each other
     localize.min_probability = 0.25  # tau; ActivityNet 1.2: 0.12; 1.3: 0.05
     # 0.01 to 0.185; ActivityNet: arange(0, 0.175, 0.025)
     localize.thresholds = tuple(np.arange(0.01, 0.2, 0.025).tolist())

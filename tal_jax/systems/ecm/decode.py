@@ -2,21 +2,22 @@
 
 import jax
 
-from tal_jax.systems import activations
+from tal_jax.systems import activations, candidates
+from tal_jax.systems.ecm.config import reading
 
 
 def decode(config, outputs):
     """The arrays that `localize` reads of each window, on the device.
 
     Args:
-      config: the run's config (`localize.activations`).
+      config: the run's config.
       outputs: model.Outputs of B windows.
 
     Returns:
-      dict of `cas` (B, T, K), logits, or with `localize.activations` = 'softmax' probabilities; and
+      dict of `cas` (B, T, K), logits, or with the reading decode.activations=softmax probabilities; and
       `probabilities` (B, K).
     """
-    cas = outputs.cas if config.localize.activations == "logits" else jax.nn.softmax(outputs.cas)
+    cas = outputs.cas if reading(config, "decode.activations") == "logits" else jax.nn.softmax(outputs.cas)
     return {"cas": cas, "probabilities": jax.nn.softmax(outputs.recording_logits)}
 
 
@@ -35,3 +36,8 @@ def localize(config, arrays, num_frames):
     """
     settings, probabilities = config.localize, arrays["probabilities"]
     return activations.find_runs(settings, settings.min_probability, arrays["cas"], probabilities, num_frames)
+
+
+def suppress(config, found):
+    """`candidates.suppress_hard` as published: `decode.nms_extra_sec` is added to lengths and overlaps."""
+    return candidates.suppress_hard(config, found, config.decode.nms_extra_sec)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from optax.losses import softmax_cross_entropy
 
+from tal_jax.systems.ecm.config import reading
 from tal_jax.systems.interface import Term
 
 LABEL_EPS = 1e-10
@@ -93,7 +94,7 @@ def loss(config, model, variables, batch, epoch, rng):
     if config.loss.c2c_weight:
         rows["c2c"] = config.loss.c2c_weight, agreement_loss(pre, post)
     if config.loss.a2c_weight:
-        background, score = outputs.background_logits, config.loss.a2c_score
+        background, score = outputs.background_logits, reading(config, "a2c_score")
         probabilities = action_background_probabilities(post, background, score)
         rows["a2c"] = config.loss.a2c_weight, separation_loss(probabilities, labels)
     mask = batch["sample_mask"]

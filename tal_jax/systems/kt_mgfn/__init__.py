@@ -4,7 +4,7 @@ Challenge 2021).
 
 import jax.numpy as jnp
 
-from tal_jax.systems.kt_mgfn.config import require_model
+from tal_jax.systems.kt_mgfn.config import reading, require_model
 from tal_jax.systems.kt_mgfn.model import KTMGFN
 
 
@@ -17,4 +17,5 @@ def build(config, num_classes):
     model = config.model.to_dict()
     parts = {"has_source": model.pop("transfer"), "has_boundary": model.pop("boundary")}
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
+    parts["normalised_fusion"] = reading(config, "normalised_fusion")
     return KTMGFN(num_classes, dtype=dtype, **parts, **model)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tal_jax.ops.segments import overlap_and_union
+from tal_jax.systems.kt_mgfn.config import reading
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
 
 # AutoLoc's code has these numbers, where the report is silent; but for OUTER_MIN, which is 1 there.
@@ -91,12 +93,12 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
 
 
 def contrast_activations(config, cas):
-    """The activations that OIC is computed of: the CAS, or with `scaled` each class scaled to [0, 1] over
+    """The activations that OIC is computed of: the CAS, or by the reading `scaled` each class in [0, 1] over
     time.
 
-    config: `config.oic`; cas: (B, T, K) -> (B, T, K).
+    config: the run's config; cas: (B, T, K) -> (B, T, K).
     """
-    return normalise_over_time(cas) if config.scaled else cas
+    return normalise_over_time(cas) if reading(config, "scaled") else cas
 
 
 def best_segments(activation, segments):
@@ -142,9 +144,7 @@ def keep_best(segments, scores, candidate, max_tiou):
       (N,) bool.
     """
     order = jnp.argsort(-jnp.where(candidate, scores, -jnp.inf))  # stable: the first of equals comes first
-    start, end = segments[order, 0], segments[order, 1]
-    shared = jnp.maximum(jnp.minimum(end[:, None], end) - jnp.maximum(start[:, None], start), 0.0)
-    union = (end - start)[:, None] + (end - start) - shared
+    shared, union = overlap_and_union(segments[order, None], segments[order])
     # (N, N): the second comes later, and overlaps the first.
     overlaps = jnp.triu((shared > 0) & (shared >= max_tiou * union), k=1)
 

@@ -6,6 +6,7 @@ silent and the number is ours. What has no mark is in the report.
 
 import ml_collections
 
+from tal_jax import readings
 from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
@@ -18,8 +19,15 @@ ABLATION = {
     "transfer": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=False),
     "boundary": dict(dilations=(1, 2, 3, 5), cascade=True, transfer=True, boundary=True),
 }
+# Open points (tal_jax/readings.py), the default first.
+READINGS = {
+    "mmd_kernel": ("gaussians", "gaussian", "linear"),  # of the discrepancy of clips and recordings
+    # each stage's activations are scaled to [0, 1] before their maximum, ACoL's code; False: raw
+    "normalised_fusion": (True, False),
+    # OIC is of activations scaled to [0, 1] over time, for where normalised_fusion is False
+    "scaled": (False, True),
+}
 CHOICES = {
-    "loss.mmd_kernel": ("gaussians", "gaussian", "linear"),
     "train.schedule": ("constant", "cosine"),
     "window.snippets": "[1, 100000]",
 }
@@ -49,10 +57,15 @@ def set_epochs(config):
     return config
 
 
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
+
+
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
     model = config.model
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     if model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
         raise DataError(
             f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger "
@@ -96,20 +109,12 @@ def kt_mgfn_config(row="boundary"):
     model.width = 256  # channels of base and branches [none]
     # of the normalised activation, from which a snippet is hidden from the second stage [E]
     model.erase_threshold = 0.6
-    # each stage's activations scaled to [0, 1] before their maximum [E]; False: raw
-    model.normalised_fusion = True
     model.predictor_width = 128
     # snippets, for T = 100 [none]; THUMOS: 1, 2, 4, 8, 16, 32 [A]
     model.anchors = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-    config.oic = oic = ml_collections.ConfigDict()  # outer-inner contrast of predicted segments
-    # True: of activations scaled to [0, 1] over time, for where normalised_fusion is False [none]
-    oic.scaled = False
-
-    config.loss = loss = ml_collections.ConfigDict()
-    loss.second_weight = 1.0  # of the second stage's classification [E]
-    loss.transfer_weight = 1.0  # lambda [none]
-    loss.mmd_kernel = "gaussians"  # [none]: or 'gaussian', 'linear'
+    config.loss = ml_collections.ConfigDict()
+    config.loss.transfer_weight = 1.0  # lambda [none]
 
     config.stages = stages = ml_collections.ConfigDict()
     stages.source_epochs = 30  # classification of trimmed clips, with transfer [none]
@@ -117,10 +122,9 @@ def kt_mgfn_config(row="boundary"):
     # in batches of 16 as many steps as AutoLoc's, one pass of single recordings [A]
     stages.boundary_epochs = 16
     stages.boundary_learning_rate = 1e-3  # SGD without momentum [A]
-    # the rate falls after each so many steps, 0: never [A]; AutoLoc on ActivityNet: 500
-    stages.boundary_decay_steps = 0
 
     train = config.train
+    del train.decay_epochs  # of the schedule 'steps', which stages do not have
     train.batch_size = 16  # [none]
     train.learning_rate = 1e-4  # of classification, by Adam [none]
     train.weight_decay = 5e-4  # of classification [none]
@@ -132,7 +136,7 @@ def kt_mgfn_config(row="boundary"):
     localize.outer_ratio = 0.5
     localize.probability_weight = 0.45
 
-    config.decode.nms_tiou = 0.4  # as `oic.nms_tiou`
+    config.decode.nms_tiou = 0.4
 
     config.evaluate.tious = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     return set_epochs(config)

@@ -7,7 +7,6 @@ import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.systems import activations
-from tal_jax.systems.activations import find_runs
 from tal_jax.systems.kt_mgfn import boundary
 
 
@@ -15,7 +14,7 @@ def decode(config, outputs):
     """The arrays that `localize` reads of each window, on the device.
 
     Args:
-      config: the run's config (`model.boundary`, `oic`).
+      config: the run's config (`model.boundary`).
       outputs: Outputs of B windows.
 
     Returns:
@@ -26,7 +25,7 @@ def decode(config, outputs):
     """
     arrays = {"cas": outputs.fused_cas, "probabilities": outputs.probabilities}
     if config.model.boundary:
-        arrays["cas"] = boundary.contrast_activations(config.oic, outputs.fused_cas)
+        arrays["cas"] = boundary.contrast_activations(config, outputs.fused_cas)
         of_class = jax.vmap(boundary.best_segments, in_axes=(1, None))
         arrays["segments"], arrays["contrast"] = jax.vmap(of_class)(arrays["cas"], outputs.segments)
     return arrays
@@ -53,24 +52,17 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        return find_runs(config.localize, min_probability, arrays["cas"], probabilities, num_frames)
-    likely = np.flatnonzero(probabilities >= min_probability)
-    rows = [_kept_of_class(arrays, k) for k in likely]
-    # (M, 2) snippets
-    segments = np.concatenate([arrays["segments"][k, kept] for k, kept in zip(likely, rows)])
-    contrast = np.concatenate([arrays["contrast"][k, kept] for k, kept in zip(likely, rows)])
-    classes = np.repeat(likely, [len(kept) for kept in rows])
+        return activations.find_runs(
+            config.localize, min_probability, arrays["cas"], probabilities, num_frames
+        )
+    # The rule of `boundary.select`.
+    candidate = (arrays["cas"].T > boundary.MIN_ACTIVATION) & (arrays["contrast"] < boundary.MAX_CONTRAST)
+    classes, places = np.nonzero(candidate & (probabilities >= min_probability)[:, None])
+    segments, contrast = arrays["segments"][classes, places], arrays["contrast"][classes, places]
+    kept = hard_nms(segments, -contrast, boundary.MAX_TIOU, groups=classes)
+    segments, contrast, classes = segments[kept], contrast[kept], classes[kept]  # (M, 2) snippets, (M,), (M,)
     snippets = len(arrays["cas"])
     segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
     inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
     scores = probabilities[classes] * (1 - contrast) / 2
     return segments_frame[inside], classes[inside], scores[inside]
-
-
-def _kept_of_class(arrays, k):
-    """Snippets whose best segments of class k are kept, best first: the rule of `boundary.select`."""
-    segments, contrast = arrays["segments"][k], arrays["contrast"][k]
-    candidates = np.flatnonzero(
-        (arrays["cas"][:, k] > boundary.MIN_ACTIVATION) & (contrast < boundary.MAX_CONTRAST)
-    )
-    return candidates[hard_nms(segments[candidates], -contrast[candidates], boundary.MAX_TIOU)]

@@ -13,7 +13,7 @@ from optax.losses import sigmoid_binary_cross_entropy
 
 from tal_jax.systems.interface import Term
 from tal_jax.systems.kt_mgfn.boundary import contrast_activations, select
-from tal_jax.systems.kt_mgfn.config import training_stages
+from tal_jax.systems.kt_mgfn.config import reading, training_stages
 from tal_jax.systems.kt_mgfn.transfer import mean_discrepancy
 
 MAX_LABELS = 8  # of a recording that train the regressor: ours, sets memory and not results, if it is enough
@@ -27,19 +27,19 @@ def classification_loss(logits, labels):
     return sigmoid_binary_cross_entropy(logits, labels[:, None]).mean(axis=-1).sum(axis=-1)
 
 
-def transfer_loss(config, source, target, mask):
+def transfer_loss(kernel, source, target, mask):
     """kt_mgfn report, section 3.2: MMD^2 between the pooled features of clips and recordings, the mean over
     all branches.
 
     Args:
-      config: `config.loss`.
+      kernel: of `transfer.mean_discrepancy`.
       source: (B, N, D) of clips, a constant; target: (B, N, D) of recordings; N branches of all stages.
       mask: (B,) 1 = the example counts, its clip and its recording.
 
     Returns:
       Scalar.
     """
-    discrepancy = functools.partial(mean_discrepancy, config, source_mask=mask, target_mask=mask)
+    discrepancy = functools.partial(mean_discrepancy, kernel, source_mask=mask, target_mask=mask)
     return jax.vmap(discrepancy, in_axes=1)(jax.lax.stop_gradient(source), target).mean()
 
 
@@ -78,13 +78,13 @@ def loss(config, module, variables, batch, epoch, rng):
       dict of Terms: target_first, and as far as the config has them target_second, source_first,
       source_second, transfer, contrast; and no statistics ({}).
     """
-    model, loss = config.model, config.loss
+    model = config.model
     terms = {  # name -> weight, whether the config has it
         "source_first": (1.0, model.transfer),
-        "source_second": (loss.second_weight, model.transfer and model.cascade),
+        "source_second": (1.0, model.transfer and model.cascade),
         "target_first": (1.0, True),
-        "target_second": (loss.second_weight, model.cascade),
-        "transfer": (loss.transfer_weight, model.transfer),
+        "target_second": (1.0, model.cascade),
+        "transfer": (config.loss.transfer_weight, model.transfer),
         "contrast": (1.0, model.boundary),
     }
     weights = {name: weight for name, (weight, present) in terms.items() if present}
@@ -120,13 +120,13 @@ def part_sums(config, apply, part, batch):
     outputs = apply(inputs, labels, method=method)
     if part == "boundary":
         segments = apply(inputs, method="regress")["segments"]
-        contrasts = contrast_loss(contrast_activations(config.oic, outputs.fused_cas), segments, labels)
+        contrasts = contrast_loss(contrast_activations(config, outputs.fused_cas), segments, labels)
         return {"contrast": ((contrasts * mask).sum(), mask.sum())}
     for name, stage in {"first": outputs.first, "second": outputs.second}.items():
         if stage is not None:
             sums[f"{part}_{name}"] = (classification_loss(stage.logits, labels) * mask).sum(), mask.sum()
     if part == "target" and config.model.transfer:
         clips = apply(batch["clip_inputs"], batch["clip_labels"], method="classify_clips")
-        distance = transfer_loss(config.loss, clips.pooled, outputs.pooled, mask)
+        distance = transfer_loss(reading(config, "mmd_kernel"), clips.pooled, outputs.pooled, mask)
         sums["transfer"] = distance * mask.sum(), mask.sum()
     return sums

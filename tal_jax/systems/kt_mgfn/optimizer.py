@@ -11,7 +11,6 @@ from tal_jax.systems.kt_mgfn.config import training_stages
 
 # AutoLoc's code; the report is silent.
 BOUNDARY_WEIGHT_DECAY = 5e-4
-BOUNDARY_DECAY_FACTOR = 0.1  # of the rate, after each `stages.boundary_decay_steps`
 
 
 def make_optimizer(config, total_steps):
@@ -44,9 +43,7 @@ def make_optimizer(config, total_steps):
 
 
 def boundary_optimizer(config):
-    """SGD without momentum, whose rate falls in stairs where `stages.boundary_decay_steps` says so."""
-    rate, steps = config.stages.boundary_learning_rate, config.stages.boundary_decay_steps
-    if steps:
-        rate = optax.exponential_decay(rate, steps, BOUNDARY_DECAY_FACTOR, staircase=True)
+    """SGD without momentum, at a constant rate."""
+    rate = config.stages.boundary_learning_rate
     decay = optax.add_decayed_weights(BOUNDARY_WEIGHT_DECAY)
     return shared.clipped(config, decay, optax.scale_by_learning_rate(rate))

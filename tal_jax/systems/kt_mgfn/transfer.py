@@ -33,11 +33,11 @@ def bandwidths(distances, mask):
     return mean / MULTIPLIER ** (NUM_GAUSSIANS // 2) * powers
 
 
-def mean_discrepancy(config, source, target, source_mask, target_mask):
+def mean_discrepancy(kernel, source, target, source_mask, target_mask):
     """MMD^2 of two batches of vectors.
 
     Args:
-      config: `config.loss`: mmd_kernel 'gaussians' k = sum_i exp(-d / b_i) with the `bandwidths` b_i,
+      kernel: 'gaussians' k = sum_i exp(-d / b_i) with the `bandwidths` b_i,
         'gaussian' k = exp(-d / (2 * VARIANCE)), or 'linear', the squared distance of the two means; d is a
         squared distance.
       source: (N, D); target: (M, D).
@@ -49,13 +49,13 @@ def mean_discrepancy(config, source, target, source_mask, target_mask):
     masks = source_mask, target_mask
     source_weights, target_weights = (mask / jnp.maximum(mask.sum(), 1.0) for mask in masks)
     both_count = (source_mask.sum() > 0) & (target_mask.sum() > 0)
-    if config.mmd_kernel == "linear":
+    if kernel == "linear":
         return jnp.square(source_weights @ source - target_weights @ target).sum() * both_count
     vectors = jnp.concatenate([source, target])
     distances = jnp.square(vectors[:, None] - vectors).sum(-1)  # (N + M, N + M)
     widths = jnp.asarray([2.0 * VARIANCE], distances.dtype)
-    if config.mmd_kernel == "gaussians":
+    if kernel == "gaussians":
         widths = bandwidths(distances, jnp.concatenate(masks))
-    kernel = jnp.exp(-distances[..., None] / widths).sum(-1)
+    similarities = jnp.exp(-distances[..., None] / widths).sum(-1)
     signs = jnp.concatenate([source_weights, -target_weights])
-    return (signs[:, None] * kernel * signs).sum() * both_count
+    return (signs[:, None] * similarities * signs).sum() * both_count

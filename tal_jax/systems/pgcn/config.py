@@ -2,8 +2,11 @@
 (docs/pgcn.md).
 """
 
+import itertools
+
 import ml_collections
 
+from tal_jax import curriculum, readings
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
@@ -11,29 +14,42 @@ from tal_jax.ranges import require_fields
 BRANCHES = ("gcn", "mlp", "mean")
 WEIGHTED = ("activity", "completeness", "regression")
 MOST_NEIGHBOURS = 255  # of a proposal, see `graph.neighbour_counts`
-CHOICES = {
-    "model.action_branch": BRANCHES,
-    "model.completeness_branch": BRANCHES,
-    "model.edge": ("cos", "embedded_cos"),
-    "curriculum.auxiliary": ("branch", "none"),
-    "curriculum.auxiliary_features": ("both", "cls", "loc"),
-    "curriculum.auxiliary_normaliser": ("positives", "all"),
-    "curriculum.weighted": WEIGHTED,
+# Open points (tal_jax/readings.py); the default first.
+READINGS = {
+    **curriculum.READINGS,
+    # kind of a branch; mlp: no neighbours; mean: an MLP, then the mean over the neighbours
+    "action_branch": BRANCHES,
+    "completeness_branch": BRANCHES,
+    "self_term": (True, False),  # P-GCN Eq. 10 adds the proposal itself
+    "edge": ("cos", "embedded_cos"),  # similarity of features, or of their learned projections
+    # model.sampled neighbours at test too, as the published script; the paper takes all
+    "decode.sampled": (False, True),
+    # class scores of whole recordings are a factor of the scores
+    "decode.recording_probability": (False, True),
+    # which losses are weighted; this and what follows is ours (docs/pgcn.md)
+    "weighted": tuple("+".join(names) for n in (3, 2, 1) for names in itertools.combinations(WEIGHTED, n)),
+    # what the auxiliary head reads: both branches, the action branch, or the completeness branch
+    "auxiliary_features": ("both", "cls", "loc"),
+    "auxiliary_normaliser": ("positives", "all"),  # N of DW-AFSD Eq. 10: foreground proposals, or all centres
+    # with the auxiliary head: the score times completeness, without completeness, or the head's alone
     "decode.final_score": ("times_completeness", "replace_completeness", "aux_only"),
+}
+CHOICES = {
+    "curriculum.auxiliary": ("branch", "none"),
 }
 
 # P-GCN Tables 3-7: row -> the fields that differ from `pgcn_config`. With the published mAP at tIoU 0.5 on
 # THUMOS14, RGB / flow.
 ROWS = {
     "full": {},  # 37.27 / 46.53
-    "mlp_mlp": {"model.action_branch": "mlp", "model.completeness_branch": "mlp"},  # 34.75 / 43.68
-    "mlp_gcn": {"model.action_branch": "mlp"},  # 35.94 / 44.59
-    "gcn_mlp": {"model.completeness_branch": "mlp"},  # 35.82 / 45.26
-    "mean_mean": {"model.action_branch": "mean", "model.completeness_branch": "mean"},  # 35.32 / 43.97
-    "mean_gcn": {"model.action_branch": "mean"},  # 36.50 / 45.78
-    "gcn_mean": {"model.completeness_branch": "mean"},  # 36.22 / 44.42
-    "no_self_term": {"model.self_term": False},  # 35.55 / 44.83
-    "embedded_cos": {"model.edge": "embedded_cos"},  # 36.81 / 46.89
+    "mlp_mlp": {"readings": ("action_branch=mlp", "completeness_branch=mlp")},  # 34.75 / 43.68
+    "mlp_gcn": {"readings": ("action_branch=mlp",)},  # 35.94 / 44.59
+    "gcn_mlp": {"readings": ("completeness_branch=mlp",)},  # 35.82 / 45.26
+    "mean_mean": {"readings": ("action_branch=mean", "completeness_branch=mean")},  # 35.32 / 43.97
+    "mean_gcn": {"readings": ("action_branch=mean",)},  # 36.50 / 45.78
+    "gcn_mean": {"readings": ("completeness_branch=mean",)},  # 36.22 / 44.42
+    "no_self_term": {"readings": ("self_term=False",)},  # 35.55 / 44.83
+    "embedded_cos": {"readings": ("edge=embedded_cos",)},  # 36.81 / 46.89
     "no_surrounding": {"graph.contextual": 10, "graph.surrounding": 0},  # 35.84 / 45.89
     "no_contextual": {"graph.contextual": 0, "graph.surrounding": 10},  # 36.81 / 45.57
     "sampled_1": {"model.sampled": 1},  # 36.0 / 46.15
@@ -44,9 +60,14 @@ ROWS = {
 }
 
 
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
+
+
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     model, graph = config.model, config.graph
     if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(
@@ -88,8 +109,7 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.seed = 777
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
     # Rows of a video's features: 0, features of overlapping clips; ActivityNet: 100, rescaled features, which
-    # share
-    # the video among them.
+    # share the video among them.
     config.window.snippets = 0
 
     config.pools = pools = ml_collections.ConfigDict()
@@ -105,10 +125,6 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
 
     config.model = model = ml_collections.ConfigDict()
     model.hidden = 512
-    model.action_branch = "gcn"  # 'mlp': no neighbours; 'mean': an MLP, then the mean over the neighbours
-    model.completeness_branch = "gcn"
-    model.self_term = True  # Eq. 10 adds the proposal itself
-    model.edge = "cos"  # or 'embedded_cos', of learned projections
     model.sampled = 4  # N_s: so many neighbours, drawn at random, in training
     model.dropout = 0.8  # before the activity head
     model.branch_dropout = 0.7  # between the two layers of a branch; the paper does not mention it
@@ -123,29 +139,18 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.curriculum = c = ml_collections.ConfigDict()
     on = variant == "pgcn_dw"
     c.weights = on  # dynamic weights (DW-AFSD Eq. 6-8)
-    c.schedule = on  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
+    c.schedule = on  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
     c.auxiliary = "branch" if on else "none"  # DW-AFSD Eq. 10
-    c.alpha_0 = 0.4  # DW-AFSD Table 1
-    c.constant_alpha = 0.5  # the paper is silent
-    # The paper gives P-GCN one line of a table; all that follows is ours, the reasons are in docs/pgcn.md.
-    c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
-    c.weighted = WEIGHTED  # which losses are weighted
-    c.auxiliary_features = "both"  # the head reads both branches, action ('cls') or completeness ('loc')
-    c.auxiliary_normaliser = "positives"  # N of DW-AFSD Eq. 10: foreground proposals, or 'all' centres
-    c.auxiliary_weight = 1.0
+    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
+    c.alpha = 0.4
 
-    # True: model.sampled neighbours at test too, as the published script; the paper takes all
-    config.decode.sampled = False
     config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
     config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100
     config.decode.nms_tiou = 0.35  # of one stream; ActivityNet: 0.4
     config.decode.fused_nms_tiou = 0.32  # of two streams; ActivityNet: 0.4
     config.decode.fusion_weights = (2.0, 3.0)  # of RGB and flow: the paper; the published script: (1.0, 1.2)
-    # With the auxiliary head; 'replace_completeness': without that of completeness; 'aux_only': by itself.
-    config.decode.final_score = "times_completeness"
     # with class scores of whole recordings: all proposals get so many of the best classes
     config.decode.recording_classes = 2
-    config.decode.recording_probability = False  # True: these scores are a factor
 
     config.train.epochs = 70
     config.train.batch_size = 32  # videos

@@ -1,4 +1,4 @@
-"""What P-GCN trains and is tested on: the proposals of recordings, with the features of what they cover."""
+"""Examples for P-GCN: the proposals of recordings, with the features of what they cover."""
 
 import functools
 import logging
@@ -6,53 +6,38 @@ import zlib
 
 import numpy as np
 
-from tal_jax.data.annotations import require_times
 from tal_jax.data.check import same_time_problems
-from tal_jax.data.proposals import proposals_of
-from tal_jax.data.recording_scores import require_positive, require_recordings
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
-from tal_jax.systems.pgcn import graph, pools
-from tal_jax.systems.pgcn.config import require_valid
-from tal_jax.systems.pgcn.features import (
-    clip_rows,
-    proposal_features,
-    rescaled_rows,
-    test_extents,
-    three_parts,
-    training_extents,
-)
+from tal_jax.systems import two_stage
+from tal_jax.systems.pgcn import features, graph, pools
+from tal_jax.systems.pgcn.config import reading
 
 log = logging.getLogger(__name__)
 
 
 def training_examples(config, dataset):
-    """The training recordings, each as often as an epoch has it, and the function that draws an example of
-    one.
+    """Training examples: trees of proposals, drawn anew each time a recording is used.
 
     Args:
-      config: the run's config (`data`, `pools`, `window`, `model`, `graph`).
+      config: the run's config (`data`, `decode`, `pools`, `window`, `model`, `graph`).
       dataset: data.features.Dataset with proposals; its training subset is used, but for recordings that hold
         no action.
 
     Returns:
-      (items, make_example): names, and (name, np.random.Generator) -> example, a dict of inputs (Q, n, 3C)
-      float32, features of the trees of Q proposals; types, labels (Q,) and targets (Q, 2), see `pools.Draw`;
-      target_mean, target_std (2,) float32.
+      (items, make_example): names of recordings, each `pools.repeats` times; and (name, np.random.Generator)
+      -> example, a dict of inputs (Q, n, 3C) float32, features of the trees of Q proposals; types, labels
+      (Q,) and targets (Q, 2), see `pools.draw_trees`; target_mean, target_std (2,) float32.
 
     Raises:
-      DataError: a bad config; there are no proposals, or no actions; a label has no times; class scores of a
-        test recording are absent, or negative where they are factors.
+      DataError: there are no proposals, or no actions; a label has no times; class scores of a test recording
+        are absent, or negative where they are factors.
     """
-    require_valid(config)
-    for name, recording in dataset.annotations.recordings.items():
-        if recording.subset == config.data.test_subset:
-            _recording_scores(config, dataset, name)
-    recordings = dataset.annotations.subset(config.data.train_subset).recordings
-    proposals = {name: proposals_of(config, dataset, name) for name in recordings}
-    require_times(recordings, f"training {config.system}")
-    labelled = {name: _labelled_video(dataset, name, proposals[name]) for name in recordings}
+    probabilities = reading(config, "decode.recording_probability")
+    require_testable = functools.partial(two_stage.recording_scores, dataset, probabilities=probabilities)
+    recordings = two_stage.training_recordings(config, dataset, require_testable)
+    labelled = {name: _labelled_video(dataset, name, *pair) for name, pair in recordings.items()}
     videos = {
         name: pools.make_pools(config.pools, video)
         for name, video in labelled.items()
@@ -61,18 +46,12 @@ def training_examples(config, dataset):
     if not videos:
         raise DataError(
             f"No recording of the subset '{config.data.train_subset}' holds an action; check the annotations "
-            f"with "
-            "--mode=check_data."
+            f"with --mode=check_data."
         )
-    if not any(len(proposals[name].scores) for name in videos):
-        raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' has actions and proposals; check "
-            f"config.proposals."
-        )
+    two_stage.require_proposals_of_actions(config, any(len(labelled[name].segments) for name in videos))
     statistics = pools.target_statistics(videos.values())
     log.info(
-        "Offsets of foreground proposals: mean %s, deviation %s.",
-        *(np.round(values, 3) for values in statistics),
+        "Offsets of foreground proposals: mean %s, deviation %s.", *(np.round(part, 3) for part in statistics)
     )
 
     @functools.cache
@@ -84,18 +63,12 @@ def training_examples(config, dataset):
         draw = pools.draw_trees(
             config.pools, video, neighbours_of(name), config.model.sampled, statistics, rng
         )
-        nodes, places = np.unique(draw.nodes, return_inverse=True)
-        extents = training_extents(video.segments[nodes], _num_frames(dataset, name))
-        features = _features(config, dataset, name, extents)[places.reshape(draw.nodes.shape)]
-        mean, std = (np.asarray(values, np.float32) for values in statistics)
-        return dict(
-            inputs=features,
-            types=draw.types,
-            labels=draw.labels,
-            targets=draw.targets,
-            target_mean=mean,
-            target_std=std,
-        )
+        trees = draw.pop("nodes")
+        nodes, places = np.unique(trees, return_inverse=True)
+        extents = features.training_extents(video.segments[nodes], _num_frames(dataset, name))
+        inputs = _features(config, dataset, name, extents)[places.reshape(trees.shape)]
+        mean, std = np.float32(statistics)
+        return dict(inputs=inputs, **draw, target_mean=mean, target_std=std)
 
     return list(videos) * config.pools.repeats, make_example
 
@@ -106,56 +79,48 @@ def problems(config, dataset):
 
 
 def test_windows(config, dataset, name):
-    """A function that makes the one "window" of a recording, its best proposals; none where there are no
-    proposals.
+    """The one test window of a recording, which holds its best proposals; no window without proposals.
 
-    See interface.System. The window's info is shares (N, 2) of the proposals, duration_sec, and
-    recording_scores (K,) where there are any.
+    Args:
+      config: the run's config (`decode`, `graph`, `model`, `window`, `seed`).
+      dataset: data.features.Dataset with proposals.
+      name: of the recording.
+
+    Yields:
+      A function that makes a data.windows.Window. Its inputs are features (P, 3C) float32 of `inputs` and the
+      graph (P, P) uint8 of `neighbours`, 0 after the N proposals. Its info is shares (N, 2), the proposals as
+      shares of the recording, duration_sec, and recording_scores (K,) if the dataset has them.
+
+    Raises:
+      DataError: a feature is not finite; class scores are absent, or negative where they are factors.
     """
     require_finite(config, dataset, name)
-    proposals = proposals_of(config, dataset, name).take(slice(config.decode.proposals))
+    proposals = two_stage.test_proposals(config, dataset, name)
     count, size = len(proposals.scores), config.decode.proposals
     if not count:
         return
     num_frames = _num_frames(dataset, name)
-    segments = _frames(dataset, name, proposals.segments_sec)
+    segments = _frames(dataset, name, proposals.segments_sec, 1)
     neighbours = graph.candidates(segments, **config.graph)
-    if config.decode.sampled:
+    if reading(config, "decode.sampled"):
         rng = np.random.default_rng((config.seed, zlib.crc32(name.encode())))
         neighbours = rng.permuted(neighbours, axis=1)[:, : config.model.sampled]
-    found = _features(config, dataset, name, test_extents(segments, num_frames))
-    features = np.zeros((size, found.shape[1]), np.float32)
-    features[:count] = found
-    inputs = {"inputs": features, "neighbours": graph.neighbour_counts(neighbours, size)}
-    known = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
-    known |= _recording_scores(config, dataset, name)
-    yield functools.partial(Window, 0, len(dataset.read(name)), inputs, known)
+    pooled = _features(config, dataset, name, features.test_extents(segments, num_frames))
+    inputs = {
+        "inputs": np.pad(pooled, ((0, size - count), (0, 0))),
+        "neighbours": graph.neighbour_counts(neighbours, size),
+    }
+    info = {"shares": segments / num_frames, "duration_sec": num_frames / dataset.timeline(name).fps}
+    info |= two_stage.recording_scores(dataset, name, reading(config, "decode.recording_probability"))
+    yield functools.partial(Window, 0, len(dataset.read(name)), inputs, info)
 
 
-def _recording_scores(config, dataset, name):
-    """{"recording_scores": (K,) class scores of a recording}, {} without a file. Raises DataError for what
-    they cannot be.
-    """
-    if dataset.recording_scores is None:
-        return {}
-    require_recordings(dataset.recording_scores, [name])
-    if config.decode.recording_probability:
-        require_positive(dataset.recording_scores, [name])
-    return {"recording_scores": dataset.recording_scores[name]}
-
-
-def _labelled_video(dataset, name, proposals):
-    """The LabelledVideo of a recording."""
-    recording, num_frames = dataset.annotations.recordings[name], _num_frames(dataset, name)
-    # Reversed actions stay so, those outside of the recording have no length then: `labelled_video` drops
-    # both.
-    truths, labels = (
-        np.clip(_whole_frames(dataset, name, recording.segments_sec), 0, num_frames),
-        recording.labels + 1,
-    )
-    segments = _frames(dataset, name, proposals.segments_sec)
-    labelled = pools.label_proposals(segments, truths, labels)
-    return pools.labelled_video(segments, *labelled, truths, labels, num_frames)
+def _labelled_video(dataset, name, recording, proposals):
+    """The LabelledVideo of a recording. Actions without length within it are left out."""
+    truths = _frames(dataset, name, recording.segments_sec, 0)
+    real = truths[:, 1] > truths[:, 0]
+    segments = _frames(dataset, name, proposals.segments_sec, 1)
+    return pools.label_video(segments, truths[real], recording.labels[real] + 1, _num_frames(dataset, name))
 
 
 def _num_frames(dataset, name):
@@ -163,24 +128,23 @@ def _num_frames(dataset, name):
     return max(round(dataset.duration_sec(name) * dataset.timeline(name).fps), 1)
 
 
-def _whole_frames(dataset, name, segments_sec):
-    """(N, 2) seconds -> (N, 2) int64 frames, the nearest ones."""
-    return np.round(np.asarray(segments_sec).reshape(-1, 2) * dataset.timeline(name).fps).astype(np.int64)
+def _frames(dataset, name, segments_sec, shortest):
+    """The nearest frames within a recording, ends at least `shortest` after starts.
 
-
-def _frames(dataset, name, segments_sec):
-    """(N, 2) seconds of proposals -> (N, 2) int64 frames within the recording, each at least one frame long."""
-    num_frames, frames = _num_frames(dataset, name), _whole_frames(dataset, name, segments_sec)
-    start = np.clip(frames[:, 0], 0, num_frames - 1)
-    return np.stack([start, np.clip(frames[:, 1], start + 1, num_frames)], axis=1)
+    (N, 2) seconds -> (N, 2) int64 frames.
+    """
+    num_frames, fps = _num_frames(dataset, name), dataset.timeline(name).fps
+    start, end = np.round(np.asarray(segments_sec).reshape(-1, 2) * fps).astype(np.int64).T
+    start = np.clip(start, 0, num_frames - shortest)
+    return np.stack([start, np.clip(end, start + shortest, num_frames)], axis=1)
 
 
 def _features(config, dataset, name, extents):
-    """(N, 4) frames -> (N, 3C) float32."""
-    features, timeline, parts = dataset.read(name), dataset.timeline(name), three_parts(extents)
+    """Extended features of stretches of a recording. (N, 4) frames -> (N, 3C) float32."""
+    array, timeline, parts = dataset.read(name), dataset.timeline(name), features.three_parts(extents)
     if config.window.snippets:
-        features = resize_linear(features, config.window.snippets)
-        rows = rescaled_rows(parts, len(features), _num_frames(dataset, name))
+        array = resize_linear(array, config.window.snippets)
+        rows = features.rescaled_rows(parts, len(array), _num_frames(dataset, name))
     else:
-        rows = clip_rows(parts, len(features), timeline.stride_frames, timeline.snippet_frames)
-    return np.asarray(proposal_features(np.asarray(features), rows), np.float32)
+        rows = features.clip_rows(parts, len(array), timeline.stride_frames, timeline.snippet_frames)
+    return np.asarray(features.proposal_features(np.asarray(array), rows), np.float32)

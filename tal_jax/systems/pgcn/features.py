@@ -1,4 +1,4 @@
-"""From features of a video to those of its proposals, on the host: the largest values over three stretches.
+"""Features of proposals from those of their video, on the host: the largest values over three stretches.
 
 The rounding of frames to whole numbers is that of the published code.
 """
@@ -40,22 +40,20 @@ def test_extents(segments, num_frames):
 
 
 def clip_rows(frames, num_rows, stride_frames=8, clip_frames=64):
-    """Rows of a feature matrix for stretches of frames, where row i is of a clip of frames.
-
-    That clip is `clip_frames` long and begins at frame i * stride_frames.
+    """Rows of a feature matrix for stretches of frames, where each row is the feature of a clip.
 
     Args:
       frames: (..., 2) int, first and last frame.
       num_rows: T.
+      stride_frames: the clip of row i begins at frame i * stride_frames.
+      clip_frames: length of a clip.
 
     Returns:
       (..., 2) int64 first and last row, both counted, within the matrix. A stretch shorter than a clip has
       one row.
     """
-    frames = np.asarray(frames, np.int64)
-    first = np.minimum(frames[..., 0] // stride_frames, num_rows - 1)
-    last = np.minimum(-((clip_frames - frames[..., 1]) // stride_frames), num_rows - 2)
-    return np.stack([first, np.maximum(first, last)], axis=-1).astype(np.int64)  # strides need not be whole
+    first, last = np.moveaxis(np.asarray(frames, np.int64), -1, 0)
+    return _rows(first // stride_frames, -((clip_frames - last) // stride_frames), num_rows)
 
 
 def rescaled_rows(frames, num_rows, num_frames):
@@ -68,25 +66,31 @@ def rescaled_rows(frames, num_rows, num_frames):
     Returns:
       (..., 2) int64 first and last row, both counted, within the matrix.
     """
-    frames = np.asarray(frames, np.int64)
-    first = np.minimum(frames[..., 0] * num_rows // num_frames, num_rows - 1)
-    last = np.minimum(-(-(frames[..., 1] + 1) * num_rows // num_frames), num_rows - 2)
-    return np.stack([first, np.maximum(first, last)], axis=-1)
+    first, last = np.moveaxis(np.asarray(frames, np.int64), -1, 0)
+    return _rows(first * num_rows // num_frames, -(-(last + 1) * num_rows // num_frames), num_rows)
+
+
+def _rows(first, last, num_rows):
+    """Rows within a matrix: as published, only a stretch that begins at the last row ends there.
+
+    first, last (...) -> (..., 2) int64.
+    """
+    first, last = np.minimum(first, num_rows - 1), np.minimum(last, num_rows - 2)
+    return np.stack([first, np.maximum(first, last)], axis=-1).astype(np.int64)  # strides need not be whole
 
 
 def three_parts(extents):
-    """The stretch before a proposal, itself, the stretch behind it, in frames.
+    """The stretch before a proposal, itself, and the stretch after it, in frames.
 
     extents (N, 4): start, end, extended start, extended end -> (N, 3, 2).
     """
-    start, end, extended_start, extended_end = np.asarray(extents).reshape(-1, 4).T
-    return np.stack([extended_start, start, start, end, end, extended_end], axis=1).reshape(-1, 3, 2)
+    return np.asarray(extents)[:, [2, 0, 0, 1, 1, 3]].reshape(-1, 3, 2)
 
 
 def interval_max(features, rows):
     """The largest value of each channel over intervals of rows.
 
-    The table of level k holds the largest values of each 2^k rows in a row; two of its entries cover any
+    The table of level k holds the largest values of every 2^k successive rows; two of its entries cover any
     interval between 2^k and 2^(k+1) rows long. One level is kept at a time.
 
     Args:
@@ -98,19 +102,19 @@ def interval_max(features, rows):
     """
     features, (first, last) = np.asarray(features), np.asarray(rows).reshape(-1, 2).T
     levels = np.frexp(last - first + 1)[1] - 1  # the largest k with 2^k <= length
-    found = np.empty((len(first), features.shape[1]), features.dtype)
+    largest = np.empty((len(first), features.shape[1]), features.dtype)
     table, width = features, 1
     for level in range(levels.max(initial=-1) + 1):
         if level:
             table, width = np.maximum(table[:-width], table[width:]), 2 * width
         here = np.flatnonzero(levels == level)
         left = table[first[here]]
-        found[here] = np.maximum(left, table[last[here] - width + 1], out=left) if level else left
-    return found
+        largest[here] = np.maximum(left, table[last[here] - width + 1], out=left) if level else left
+    return largest
 
 
 def proposal_features(features, part_rows):
-    """Extended features of proposals: those of the three parts, one behind the other.
+    """Extended features of proposals: the largest values over each of their three parts.
 
     Args:
       features: (T, C) float.

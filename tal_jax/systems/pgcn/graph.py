@@ -1,9 +1,11 @@
-"""The graph over the proposals of a video, on the host: who is whose neighbour, trees of sampled neighbours.
+"""The graph over the proposals of a video, on the host: neighbours of proposals, trees of sampled neighbours.
 
-Frames of a segment are counted here with both ends: its length is end - start + 1 (the published code).
+The length of a segment counts both ends: end - start + 1 (the published code).
 """
 
 import numpy as np
+
+from tal_jax.ops.segments import tiou
 
 ROWS_AT_ONCE = 256  # of a matrix between all proposals, so that it need not be in memory as a whole
 
@@ -17,11 +19,7 @@ def relevance(first, second):
     Returns:
       (...) float64 in [0, 1].
     """
-    first, second = np.asarray(first), np.asarray(second)
-    overlap = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0]) + 1
-    overlap = np.maximum(overlap, 0)
-    lengths = (first[..., 1] - first[..., 0] + 1) + (second[..., 1] - second[..., 0] + 1)
-    return overlap / (lengths - overlap)
+    return tiou(np.asarray(first), np.asarray(second), extra_length=1)
 
 
 def distance(first, second):
@@ -39,9 +37,10 @@ def distance(first, second):
 
 
 def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
-    """The neighbours of every proposal, of both kinds of edges, in the numbers of the published code.
+    """The neighbours of every proposal, by both kinds of edges.
 
-    Too few of a kind are repeated in turn; where there is none, the proposal is its own neighbour.
+    As published, each proposal has the same number of a kind: too few are repeated in turn, and a proposal
+    without any is its own neighbour.
 
     Args:
       segments: (N, 2) int frames.
@@ -56,7 +55,7 @@ def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
       order.
     """
     segments = np.asarray(segments).reshape(-1, 2)
-    found = [np.zeros((0, contextual + surrounding), np.int64)]
+    blocks = [np.zeros((0, contextual + surrounding), np.int64)]
     for first in range(0, len(segments), ROWS_AT_ONCE):
         own = np.arange(first, min(first + ROWS_AT_ONCE, len(segments)))
         tious = relevance(segments[own, None], segments)  # (rows, N)
@@ -64,15 +63,14 @@ def candidates(segments, contextual=8, surrounding=2, contextual_tiou=0.7):
         apart[(tious > 0) | (apart <= 0)] = np.inf
         tious[tious <= contextual_tiou] = -np.inf
         tious[np.arange(len(own)), own] = -np.inf
-        kinds = _smallest(-tious, contextual, own), _smallest(apart, surrounding, own)
-        found.append(np.concatenate(kinds, axis=1))
-    return np.concatenate(found)
+        blocks.append(np.hstack([_smallest(-tious, contextual, own), _smallest(apart, surrounding, own)]))
+    return np.concatenate(blocks)
 
 
 def _smallest(costs, count, own):
     """Columns of the `count` smallest finite costs of each row, ascending.
 
-    They are repeated in turn where there are fewer; where there is none, it is `own`.
+    Fewer columns are repeated in turn; a row without any gets its `own`.
 
     Args:
       costs: (R, N) float64, changed; own: (R,) int.
@@ -80,15 +78,13 @@ def _smallest(costs, count, own):
     Returns:
       (R, count) int64.
     """
-    rows, columns = np.arange(len(costs)), []
+    rows, columns = np.arange(len(costs)), np.zeros((count, len(costs)), np.int64)
     available = np.minimum(np.isfinite(costs).sum(1), count)
-    for _ in range(count):
-        columns.append(costs.argmin(1))
-        costs[rows, columns[-1]] = np.inf
-    if not columns:
-        return np.zeros((len(costs), 0), np.int64)
+    for i in range(count):
+        columns[i] = costs.argmin(1)
+        costs[rows, columns[i]] = np.inf
     turn = np.arange(count) % np.maximum(available, 1)[:, None]
-    chosen = np.take_along_axis(np.stack(columns, axis=1), turn, axis=1)
+    chosen = np.take_along_axis(columns.T, turn, axis=1)
     return np.where(available[:, None] > 0, chosen, own[:, None])
 
 
@@ -115,7 +111,7 @@ def sample_tree(centre, neighbours, sampled, rng):
 
 
 def neighbour_counts(neighbours, size):
-    """How many times each proposal is a neighbour of each, of all neighbours at once (at test).
+    """The graph of a video at test, as a matrix: how many times column j is a neighbour of row i.
 
     Args:
       neighbours: (N, M) int, see `candidates`; M below 256.

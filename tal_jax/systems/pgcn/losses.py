@@ -6,11 +6,13 @@ devices by the count over all devices, so a batch means the same however many de
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from tal_jax import curriculum
+from tal_jax.ops.segments import tiou
 from tal_jax.systems.interface import Term
+from tal_jax.systems.pgcn.config import reading
 from tal_jax.systems.pgcn.pools import BACKGROUND, FOREGROUND
-from tal_jax.systems.torch_defaults import smooth_l1
 
 # The weights of both losses in the published code.
 COMPLETENESS_WEIGHT = 0.5
@@ -19,7 +21,7 @@ REGRESSION_WEIGHT = 0.5
 
 def activity_loss(logits, labels):
     """Cross-entropy of the class, background is class 0. (..., K + 1), (...) int -> (...)."""
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def completeness_hinges(logits, labels, num_foreground):
@@ -36,8 +38,9 @@ def completeness_hinges(logits, labels, num_foreground):
       (..., M).
     """
     of_class = jnp.take_along_axis(logits, (labels[..., None] - 1) % logits.shape[-1], axis=-1)[..., 0]
-    sign = jnp.where(jnp.arange(logits.shape[-2]) < num_foreground, -1.0, 1.0)
-    return jnp.maximum(0.0, 1.0 + sign * of_class)
+    return optax.losses.hinge_loss(
+        of_class, jnp.where(jnp.arange(logits.shape[-2]) < num_foreground, 1.0, -1.0)
+    )
 
 
 def hardest(hinges, share):
@@ -45,9 +48,8 @@ def hardest(hinges, share):
 
     (..., M) -> (..., k), k = int(M * share), at least one.
     """
-    if not hinges.shape[-1]:
-        return hinges
-    return jax.lax.top_k(hinges, max(int(hinges.shape[-1] * share), 1))[0]
+    count = hinges.shape[-1]
+    return jax.lax.top_k(hinges, min(max(int(count * share), 1), count))[0]
 
 
 def completeness_count(videos, batch_size, places, num_foreground, share):
@@ -62,7 +64,8 @@ def completeness_count(videos, batch_size, places, num_foreground, share):
       batch_size: videos of an update, over all devices and accumulated batches.
       places: foreground and incomplete places of a video; num_foreground: of them.
     """
-    kept = max(int((places - num_foreground) * batch_size * share), 1) if places > num_foreground else 0
+    incomplete = (places - num_foreground) * batch_size
+    kept = min(max(int(incomplete * share), 1), incomplete)
     return videos * (num_foreground + kept / batch_size)
 
 
@@ -71,7 +74,7 @@ def regression_loss(regression, labels, targets):
 
     regression (..., K, 2), labels (...) from 1, targets (..., 2) -> (...).
     """
-    return smooth_l1(of_label(regression, labels), targets).sum(-1)
+    return optax.losses.huber_loss(of_label(regression, labels), targets).sum(-1)
 
 
 def of_label(values, labels):
@@ -85,13 +88,11 @@ def offset_tiou(offsets, target_offsets):
     Both are (shift of the centre in lengths, log ratio of sizes), (..., 2) -> (...) in [0, 1].
     """
 
-    def ends(pair):
+    def moved(pair):
         half = 0.5 * jnp.exp(pair[..., 1])  # the proposal goes from -0.5 to 0.5
-        return pair[..., 0] - half, pair[..., 0] + half
+        return jnp.stack([pair[..., 0] - half, pair[..., 0] + half], axis=-1)
 
-    (start, end), (target_start, target_end) = ends(offsets), ends(target_offsets)
-    overlap = jnp.minimum(end, target_end) - jnp.maximum(start, target_start)
-    return jnp.maximum(overlap, 0.0) / (jnp.maximum(end, target_end) - jnp.minimum(start, target_start))
+    return tiou(moved(offsets), moved(target_offsets))
 
 
 def curriculum_weights(config, outputs, batch, epoch):
@@ -110,8 +111,8 @@ def curriculum_weights(config, outputs, batch, epoch):
     alpha = curriculum.share_of_epoch(config, epoch)
     probability = jnp.exp(-activity_loss(outputs.activity_logits, batch["labels"]))
     targets = batch["targets"] * batch["target_std"][:, None] + batch["target_mean"][:, None]
-    tiou = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
-    return jax.lax.stop_gradient(curriculum.sample_weight(tiou, probability, alpha))
+    overlap = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)
+    return jax.lax.stop_gradient(curriculum.sample_weight(overlap, probability, alpha))
 
 
 def terms_of(config, outputs, batch, dynamic_weights=None):
@@ -125,38 +126,35 @@ def terms_of(config, outputs, batch, dynamic_weights=None):
     Returns:
       dict name -> Term.
     """
-    loss, c, pools = config.loss, config.curriculum, config.pools
+    c, first = config.curriculum, config.pools.foreground
+    places, share = first + config.pools.incomplete, config.loss.hard_negative_share
     types, labels, mask = batch["types"], batch["labels"], batch["sample_mask"]
     foreground = types == FOREGROUND
-    weights = {name: jnp.ones(types.shape) for name in ("activity", "completeness", "regression")}
-    if c.weights:
-        weights |= {name: jnp.where(foreground, dynamic_weights, 1.0) for name in c.weighted}
 
-    places = pools.foreground + pools.incomplete
-    logits, first = outputs.completeness_logits[:, :places], pools.foreground
-    hinges = completeness_hinges(logits, labels[:, :places], first)
-    positive = curriculum.weighted_localisation(hinges[:, :first], weights["completeness"][:, :first])
-    negative = hardest(hinges[:, first:], loss.hard_negative_share)
+    def weights(name):
+        weighted = c.weights and name in reading(config, "weighted").split("+")
+        return jnp.where(foreground, dynamic_weights, 1.0) if weighted else jnp.ones(types.shape)
+
+    hinges = completeness_hinges(outputs.completeness_logits[:, :places], labels[:, :places], first)
+    positive = curriculum.weighted_localisation(hinges[:, :first], weights("completeness")[:, :first])
+    of_video = positive.sum(1) + hardest(hinges[:, first:], share).sum(1)
     batch_size = config.train.batch_size * config.train.accumulate_steps
+    count = completeness_count(mask.sum(), batch_size, places, first, share)
 
     scored = (foreground | (types == BACKGROUND)) * mask[:, None]
-    activity = weights["activity"] * activity_loss(outputs.activity_logits, labels)
+    activity = weights("activity") * activity_loss(outputs.activity_logits, labels)
     regressed = foreground * mask[:, None]
-    regression = weights["regression"] * regression_loss(outputs.regression, labels, batch["targets"])
+    regression = weights("regression") * regression_loss(outputs.regression, labels, batch["targets"])
     terms = {
         "activity": Term(1.0, (activity * scored).sum(), scored.sum()),
-        "completeness": Term(
-            COMPLETENESS_WEIGHT,
-            ((positive.sum(1) + negative.sum(1)) * mask).sum(),
-            completeness_count(mask.sum(), batch_size, places, first, loss.hard_negative_share),
-        ),
+        "completeness": Term(COMPLETENESS_WEIGHT, (of_video * mask).sum(), count),
         "regression": Term(REGRESSION_WEIGHT, (regression * regressed).sum(), regressed.sum()),
     }
     if c.auxiliary == "branch":
         values = curriculum.auxiliary_loss(outputs.auxiliary_logits, dynamic_weights, foreground)
         every = jnp.broadcast_to(mask[:, None], types.shape)
-        counted = regressed if c.auxiliary_normaliser == "positives" else every
-        terms["auxiliary"] = Term(c.auxiliary_weight, (values * every).sum(), counted.sum())
+        counted = regressed if reading(config, "auxiliary_normaliser") == "positives" else every
+        terms["auxiliary"] = Term(1.0, (values * every).sum(), counted.sum())
     return terms
 
 

@@ -25,7 +25,7 @@ AUXILIARY_HIDDEN = 512
 
 @flax.struct.dataclass
 class Outputs:
-    """What the network computes of proposals.
+    """Everything the network computes for proposals.
 
     K classes, C channels of a feature, P rows and n columns of a graph. The leading dimensions are (B,
     centres) for trees, (N,) or (B, N) for all proposals of a video.
@@ -72,7 +72,7 @@ def uniform_by_fan_out(key, shape, dtype=jnp.float32):
 
 
 class Branch(nn.Module):
-    """Two layers over a graph: channels -> hidden -> channels, as published without a ReLU behind the second.
+    """Two layers over a graph: channels -> hidden -> channels, as published without a ReLU after the second.
 
     Attributes:
       hidden: channels between the layers.
@@ -93,7 +93,7 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, features, neighbours, centres, train):
-        """What a branch makes of the features of the first `centres` nodes.
+        """Features of the first `centres` nodes, mixed with those of their neighbours twice.
 
         Args:
           features: (..., n, C).
@@ -105,38 +105,31 @@ class Branch(nn.Module):
           (..., Q, C), and the adjacency matrix (..., P, n), None without one.
         """
         channels = features.shape[-1]
-        features = features.astype(self.dtype)
-        sizes = {"layer_1": (channels, self.hidden), "layer_2": (self.hidden, channels)}
-        layers = {
-            name: (
-                self.param(f"{name}_kernel", uniform_by_fan_out, shape).astype(self.dtype),
-                self.param(f"{name}_bias", uniform_by_fan_out, shape[1:]).astype(self.dtype),
-            )
-            for name, shape in sizes.items()
-        }
-        first = second = adjacency = None
+        features, layers = features.astype(self.dtype), []
+        for i, shape in ((1, (channels, self.hidden)), (2, (self.hidden, channels))):
+            kernel = self.param(f"layer_{i}_kernel", uniform_by_fan_out, shape)
+            bias = self.param(f"layer_{i}_bias", uniform_by_fan_out, shape[1:])
+            layers.append((kernel.astype(self.dtype), bias.astype(self.dtype)))
+        first = second = None
         if self.kind == "gcn":
-            adjacency = self._edges(features, neighbours)
-            first = second = adjacency
+            first = second = self._edges(features, neighbours)
         elif self.kind == "mean":
-            second = adjacency = self._means(neighbours)
-
-        ancestors = centres if self.kind == "mlp" else neighbours.shape[-2]
-        hidden = nn.relu(graph_layer(first, features, ancestors, *layers["layer_1"]))
+            second = self._means(neighbours)
+        ancestors = centres if second is None else neighbours.shape[-2]
+        hidden = nn.relu(graph_layer(first, features, ancestors, *layers[0]))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        return graph_layer(second, hidden, centres, *layers["layer_2"]), adjacency
+        return graph_layer(second, hidden, centres, *layers[1]), second
 
     def _edges(self, features, neighbours):
         """P-GCN Eq. 10: what a node sums, of each neighbour relu(cos) / N_s, of itself 1, as a matrix.
 
         features (..., n, C), neighbours (..., P, n) -> adjacency (..., P, n).
         """
-        rows = neighbours.shape[-2]
         if self.edge == "embedded_cos":
             features = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype, name="embedding")(features)
         shares = neighbours / jnp.maximum(neighbours.sum(-1, keepdims=True), 1)
         # The published code lets negative cosines be 0, the paper keeps them.
-        edges = nn.relu(cosines(features, rows)) * shares
+        edges = nn.relu(cosines(features, neighbours.shape[-2])) * shares
         return edges + jnp.eye(*neighbours.shape[-2:]) if self.self_term else edges
 
     def _means(self, neighbours):
@@ -163,14 +156,15 @@ def graph_layer(adjacency, features, rows, kernel, bias):
     if adjacency is None:
         return features[..., :rows, :] @ kernel + bias
     adjacency = adjacency[..., :rows, :nodes].astype(features.dtype)
-    fewer_rows, fewer_channels = rows < nodes, features.shape[-1] <= kernel.shape[-1]
-    if fewer_rows or fewer_channels:  # (A X) W or A (X W): whichever is less to compute
+    if (
+        rows < nodes or features.shape[-1] <= kernel.shape[-1]
+    ):  # (A X) W or A (X W), whichever is less to compute
         return (adjacency @ features) @ kernel + bias
     return adjacency @ (features @ kernel) + bias
 
 
 def join_input(features, inputs):
-    """P-GCN Eq. 5: X^(K) || X^(0), features of the last layer beside those the first has seen.
+    """P-GCN Eq. 5: X^(K) || X^(0), the features after the last layer and those before the first.
 
     features (..., Q, C) float32, inputs (..., n, C) of the same nodes first -> (..., Q, 2C) float32.
     """
@@ -230,22 +224,18 @@ class PGCN(nn.Module):
         Returns:
           Outputs, for trees those of their centres.
         """
-        trees = neighbours is None
-        if trees:
-            neighbours, centres = jnp.asarray(tree_neighbours(self.sampled)), 1
-        else:
-            neighbours, centres = neighbours.astype(jnp.float32), inputs.shape[-2]
-        channels = inputs.shape[-1] // 3
-        inner = inputs[..., channels : 2 * channels]
+        centres, rows, channels = inputs.shape[-2], slice(None), inputs.shape[-1] // 3
+        if neighbours is None:
+            neighbours, centres, rows = tree_neighbours(self.sampled), 1, 0
+        neighbours = jnp.asarray(neighbours, jnp.float32)
 
         def run(name, kind, features):
             settings = self.hidden, kind, self.self_term, self.edge, self.branch_dropout, self.dtype
-            branch = Branch(*settings, name=name)
-            mixed, adjacency = branch(features, neighbours, centres, train)
+            mixed, adjacency = Branch(*settings, name=name)(features, neighbours, centres, train)
             mixed = mixed.astype(jnp.float32)
-            joined = join_input(mixed, features)
-            return (joined[..., 0, :], mixed[..., 0, :], adjacency) if trees else (joined, mixed, adjacency)
+            return join_input(mixed, features)[..., rows, :], mixed[..., rows, :], adjacency
 
+        inner = inputs[..., channels : 2 * channels]
         action, action_features, action_adjacency = run("action_branch", self.action_branch, inner)
         completeness, completeness_features, completeness_adjacency = run(
             "completeness_branch", self.completeness_branch, inputs
@@ -255,10 +245,9 @@ class PGCN(nn.Module):
         std = self.variable("target_statistics", "std", jnp.ones, (2,))
         auxiliary_logits = None
         if self.auxiliary:
-            init = nn.initializers.lecun_normal()
             choices = {"both": [action, completeness], "cls": [action], "loc": [completeness]}
             read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
-            hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, kernel_init=init, name="auxiliary_hidden")(read))
+            hidden = nn.relu(nn.Dense(AUXILIARY_HIDDEN, name="auxiliary_hidden")(read))
             auxiliary_logits = head(1, "auxiliary_head", hidden)[..., 0]
         return Outputs(
             activity_logits=self._activity(action, train),

@@ -1,5 +1,7 @@
 """The optimizer of P-GCN: SGD with momentum, biases twice as fast and without decay."""
 
+import functools
+
 import jax
 import optax
 
@@ -19,18 +21,15 @@ def make_optimizer(config, total_steps):
     Returns:
       An optax transformation.
     """
-    train = config.train
     return clipped(
         config,
-        optax.add_decayed_weights(
-            train.weight_decay, mask=lambda params: jax.tree.map(lambda bias: not bias, _is_bias(params))
-        ),
+        optax.add_decayed_weights(config.train.weight_decay, mask=functools.partial(_select, biases=False)),
         optax.trace(MOMENTUM),
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),
-        optax.masked(optax.scale(BIAS_FACTOR), _is_bias),
+        optax.masked(optax.scale(BIAS_FACTOR), functools.partial(_select, biases=True)),
     )
 
 
-def _is_bias(params):
-    """A tree of bool: which parameters are biases, by their last name."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith("bias"), params)
+def _select(params, biases):
+    """A tree of bool: which parameters are biases by their last name, or those that are not."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith("bias") == biases, params)

@@ -2,14 +2,28 @@
 
 import ml_collections
 
+from tal_jax import curriculum, readings
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 
+# Open points (tal_jax/readings.py); the default first.
+READINGS = {
+    **curriculum.READINGS,
+    # attention scores are divided by the root of the channels of a head, published code; of all, report Eq.
+    # 2, 5
+    "attention_scale": ("head", "channels"),
+    # norm(input + attention), published code; norm(attention) + attention, report Eq. 8
+    "residual": ("input", "output"),
+    "padding_mask": (False, True),  # no attention to padding; False, published code
+    "stage_detach": (False, True),  # no gradient from a stage to those before it; False, published code
+    "normalise_by": ("padding", "duration"),  # duration: features were rescaled to cover the recording
+    "detach": (True, False),  # no gradient through dynamic weights
+    "decode.refined": (True, False),  # False: the proposals as they were given, to compare with
+    # False, published code: the last box left is lost, unless there is no other
+    "decode.keep_last": (False, True),
+}
 CHOICES = {
-    "model.attention_scale": ("head", "channels"),
-    "model.residual": ("input", "output"),
-    "window.normalise_by": ("padding", "duration"),
     "decode.classes": ("recording", "proposals"),
     "window.snippets": "[1, 100000]",
 }
@@ -22,9 +36,14 @@ NO_CLASSES = (
 )
 
 
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
+
+
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_fields(config, CHOICES)
+    require_fields(config, CHOICES, READINGS)
     model = config.model
     for name in ("groups", "heads"):
         if model.channels % (4 * model[name] if name == "groups" else model[name]):
@@ -70,7 +89,7 @@ def require_valid(config):
 
 
 def tcanet_config():
-    """A config of TCANet but for its `name` and `data`: HACS, 1000 features of a recording, one every 8/15 s."""
+    """A config of TCANet but for its `name` and `data`: HACS, 1000 features a recording, 8/15 s apart."""
     config = base_config("tcanet")
     config.seed = 0
 
@@ -79,8 +98,6 @@ def tcanet_config():
     config.window.train_stride_frames = 500
     config.window.test_stride_frames = 500
     config.window.proposals = 64  # of a training window, the best ones
-    # The features cover T steps; 'duration': they were rescaled to cover the recording.
-    config.window.normalise_by = "padding"
     config.window.min_action_sec = 1.0  # in training, shorter actions and those of so much are left out
     config.proposals = ""  # file with the proposals of all recordings, see docs/data.md
 
@@ -93,13 +110,7 @@ def tcanet_config():
     model.window_size = 9  # w of the report
     model.hidden = 256  # of the feed-forward network in an encoder
     model.dropout = 0.1  # in the encoders
-    # scores / sqrt(channels of a head), published code; 'channels': of all (report Eq. 2, 5)
-    model.attention_scale = "head"
-    # norm(input + attention), published code; 'output': norm(attention) + attention (report Eq. 8)
-    model.residual = "input"
-    model.padding_mask = False  # published code; True: no attention to padding
     model.samples = (32, 64, 32)  # of the context before, inside, after
-    model.detach = False  # published code: gradients pass from a stage to those before; True: they do not
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.iou_thresholds = (0.5, 0.6, 0.7)  # of each stage: from which IoU a proposal is positive
@@ -107,24 +118,18 @@ def tcanet_config():
     config.curriculum = c = ml_collections.ConfigDict()
     # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
     c.weights = False
-    c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha = constant_alpha
-    c.alpha_0 = 0.4
-    c.constant_alpha = 0.5
-    c.first_epoch = 0  # t of DW-AFSD Eq. 9 in the first epoch: 0 or 1
-    c.detach = True  # no gradient through the weights
+    c.schedule = True  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
+    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
+    c.alpha = 0.4
 
-    config.decode.refined = True  # False: the proposals as they were given, to compare with
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
     config.decode.proposals = 100  # of a recording, the best ones
     # 'recording': its top_classes by config.evaluate.recording_scores; 'proposals': each keeps its own. Not
-    # read with
-    # data.class_agnostic.
+    # read with data.class_agnostic.
     config.decode.classes = "recording"
     config.decode.nms_sigma = 0.4  # of the decay exp(-IoU^2.5 / 0.4)
-    config.decode.nms_top_k = 101  # picks
-    config.decode.keep_last = False  # published code: the last box left is lost, unless there is no other
-    config.decode.keep = 100  # of these picks
+    config.decode.keep = 100  # detections of a recording after soft-NMS
     # softmax(2 * logits) of the classifier; 0: its file holds probabilities, not logits
     config.decode.class_sharpness = 2.0
     config.decode.top_classes = 3

@@ -1,7 +1,7 @@
-"""Convolutions over time in groups, as products of matrices: XLA's grouped convolutions and their gradients
-are slow on a CPU.
+"""Convolutions over time in groups, as products of matrices.
 
-Inside the network the groups come first: (G, ..., C / G), so that a convolution is one product for each tap.
+XLA's grouped convolutions and their gradients are slow on a CPU. Inside the network the groups come first:
+(G, ..., C / G), so that a convolution is one product for each tap.
 """
 
 import flax.linen as nn
@@ -26,9 +26,8 @@ class ConvParameters(nn.Module):
     def __call__(self, channels):
         init = uniform_by_fan_in(self.taps * channels // self.groups)
         shape = (self.groups, self.taps, channels // self.groups, self.features // self.groups)
-        return self.param("kernel", init, shape).astype(self.dtype), self.param(
-            "bias", init, (self.features,)
-        ).astype(self.dtype)
+        kernel, bias = self.param("kernel", init, shape), self.param("bias", init, (self.features,))
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
 def split_groups(x, groups):
@@ -44,11 +43,8 @@ def join_groups(x):
 
 def each_tap(x, kernel):
     """x times each tap of a kernel: (G, ..., I) and (G, taps, I, O) -> [(G, ..., O)]."""
-    rows = x.reshape(len(x), -1, x.shape[-1])
-    return [
-        jnp.einsum("gni,gio->gno", rows, kernel[:, tap]).reshape(*x.shape[:-1], -1)
-        for tap in range(kernel.shape[1])
-    ]
+    rows, taps = x.reshape(len(x), -1, x.shape[-1]), range(kernel.shape[1])
+    return [jnp.einsum("gni,gio->gno", rows, kernel[:, i]).reshape(*x.shape[:-1], -1) for i in taps]
 
 
 def add_bias(x, bias):
@@ -57,9 +53,10 @@ def add_bias(x, bias):
 
 
 def convolve(x, kernel, bias):
-    """Kernel 3, zero padding 1. (G, B, T, I) -> (G, B, T, O)."""
+    """Convolution over time, kernel 3, zero padding 1. (G, B, T, I) -> (G, B, T, O)."""
     before, here, after = each_tap(x, kernel)
-    return add_bias(here + _later(before) + jnp.pad(after[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0))), bias)
+    earlier = jnp.pad(after[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
+    return add_bias(here + _later(before) + earlier, bias)
 
 
 def _later(x):
@@ -68,8 +65,7 @@ def _later(x):
 
 
 def convolve_samples(maps, positions, kernel, bias):
-    """Kernel 3, stride 2, zero padding 1, over samples of a feature map: those at the even steps and those at
-    the odd ones.
+    """Convolution over samples of a feature map, kernel 3, stride 2, zero padding 1.
 
     Sampling and convolution are both linear, so the map passes the taps before it is sampled. A map has far
     fewer rows than all proposals have samples.
@@ -80,7 +76,7 @@ def convolve_samples(maps, positions, kernel, bias):
       kernel, bias: (G, 3, I, O), (G * O,).
 
     Returns:
-      (even, odd): (G, B, P, S / 4, O) each, float32.
+      (even, odd) steps of the result: (G, B, P, S / 4, O) each, float32.
     """
     groups, batch = maps.shape[:2]
     even, odd = positions[..., 0::2], positions[..., 1::2]  # (B, P, S / 2)
@@ -95,7 +91,7 @@ def convolve_samples(maps, positions, kernel, bias):
 
 
 def convolve_halves(even, odd, kernel, bias):
-    """Kernel 3, stride 2, zero padding 1, of a sequence given by its even and its odd steps.
+    """Convolution of a sequence given by its even and its odd steps, kernel 3, stride 2, zero padding 1.
 
     (G, N, t, I) twice -> (G, N, t, O).
     """
@@ -104,13 +100,13 @@ def convolve_halves(even, odd, kernel, bias):
 
 
 def summarise(x, kernel, bias):
-    """A convolution whose kernel is as long as the sequence. (G, N, t, I) -> (G', N, O), G' groups of the
-    kernel, 1 or G.
+    """A convolution whose kernel is as long as the sequence.
+
+    (G, N, t, I) -> (G', N, O), G' groups of the kernel, 1 or G.
     """
     groups, taps, _, features = kernel.shape
     if groups == 1:
         kernel = kernel.reshape(taps, len(x), -1, features)
         return (jnp.einsum("gnti,tgio->no", x, kernel) + bias)[None]
-    return add_bias(
-        jnp.einsum("gnk,gko->gno", x.reshape(*x.shape[:2], -1), kernel.reshape(groups, -1, features)), bias
-    )
+    x, kernel = x.reshape(*x.shape[:2], -1), kernel.reshape(groups, -1, features)
+    return add_bias(jnp.einsum("gnk,gko->gno", x, kernel), bias)

@@ -1,152 +1,133 @@
-"""From refined proposals to detections, as the published post-processing has it. All but `decode` on the
-host, in float64.
+"""From regressed proposals to detections: the published post-processing.
 
-`ops.nms.soft_nms` does not serve here: it works in float32 and makes its picks in rounds, for thousands of
-candidates. These are a hundred, few enough for the definition itself.
+`decode` runs on the device, the rest on the host, in float64. `ops.nms.soft_nms` does not serve here: it
+works in float32 and makes its picks in rounds, for thousands of candidates. These are a hundred, few enough
+for the definition itself.
 """
 
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.systems.candidates import Detections
+from tal_jax.ops.segments import tiou
+from tal_jax.systems.candidates import NOTHING, Detections
+from tal_jax.systems.tcanet.config import reading
+from tal_jax.systems.two_stage import best_classes
 
 DECAY_POWER = 2.5  # of the IoU in the decay exp(-IoU^2.5 / nms_sigma): published code
 
 
 def decode(config, outputs):
-    """What the host needs of each recording, on the device.
+    """The regressed proposals and their confidence, on the device.
+
+    Args:
+      config: the run's config (`decode`).
+      outputs: model.Outputs.
 
     Returns:
-      dict: `segments_sec` (B, P, 2) of the last stage; `confidence` (B, P) of stage
-        `decode.confidence_stage`; `mask` (B, P) bool,
-      False for padding. Without `decode.refined` the proposals as they were given, with confidence 1.
+      dict: segments_sec (B, P, 2) of the last stage; confidence (B, P) of stage `decode.confidence_stage`.
+      With the reading decode.refined=False the proposals as they were given, with confidence 1.
     """
-    if not config.decode.refined:
-        segments_sec = outputs.stages[0].entering_sec
-        return {
-            "segments_sec": segments_sec,
-            "confidence": jnp.ones(outputs.mask.shape),
-            "mask": outputs.mask,
-        }
+    if not reading(config, "decode.refined"):
+        return {"segments_sec": outputs.stages[0].entering_sec, "confidence": jnp.ones(outputs.mask.shape)}
     # The published code ranks by stage 2, though it refines in three; the report suggests the last one.
     confidence = outputs.stages[config.decode.confidence_stage - 1].confidence
-    return {"segments_sec": outputs.stages[-1].refined_sec, "confidence": confidence, "mask": outputs.mask}
+    return {"segments_sec": outputs.stages[-1].refined_sec, "confidence": confidence}
 
 
 def detections(config, windows, timeline):
     """Detections of a recording, suppressed; see interface.System.
 
     Args:
-      config: the run's config.
-      windows: iterable of Decoded: its arrays are those of `decode` and what `examples.test_windows` adds.
+      config: the run's config (`decode`).
+      windows: iterable of Decoded with the arrays that `decode` gives, padded after the N proposals of the
+        window, and the info of `examples.test_windows`.
       timeline: not used.
 
     Returns:
       Detections.
     """
     del timeline
-    arrays = [window.arrays for window in windows]
-    present = [(window, np.flatnonzero(window["mask"])) for window in arrays]
-    segments_sec = np.concatenate(
-        [window["segments_sec"][rows] + window["start_sec"] for window, rows in present]
-    )
-    scores = np.concatenate(
-        [window["confidence"][rows] * window["proposal_scores"][rows] for window, rows in present]
-    )
-    class_scores = arrays[0].get("recording_scores")
-    labels = (
-        np.concatenate([window["labels"][rows] for window, rows in present]) if class_scores is None else None
-    )
-    found = of_recording(
-        config, segments_sec, scores, arrays[0]["duration_sec"], class_scores=class_scores, labels=labels
-    )
-    return Detections(*found)
+    parts = []
+    for _, _, arrays in windows:
+        rows = slice(len(arrays["proposal_scores"]))
+        segments_sec = arrays["segments_sec"][rows] + arrays["start_sec"]
+        parts.append((segments_sec, arrays["confidence"][rows] * arrays["proposal_scores"], arrays["labels"]))
+    segments_sec, scores, labels = map(np.concatenate, zip(*parts))
+    duration_sec, class_scores = arrays["duration_sec"], arrays.get("recording_scores")
+    return of_recording(config, segments_sec, scores, duration_sec, labels=labels, class_scores=class_scores)
 
 
-def of_recording(config, segments_sec, scores, duration_sec, *, class_scores=None, labels=None):
+def of_recording(config, segments_sec, scores, duration_sec, *, labels=None, class_scores=None):
     """Detections of one recording: suppression, then classes.
 
     Args:
       config: the run's config (`decode`).
-      segments_sec: (P, 2) refined proposals, of `decode`.
+      segments_sec: (P, 2) regressed proposals.
       scores: (P,) score of the incoming proposal times the confidence, not negative.
       duration_sec: of the recording, to which segments are clipped.
-      class_scores: (K,) of the recording, see `of_recording_classes`; or else
-      labels: (P,) int class of each incoming proposal. Then those of each class are suppressed by themselves.
+      labels: (P,) int class of each incoming proposal; each class is suppressed by itself. Not used with
+        class_scores.
+      class_scores: (K,) of the recording: every proposal is in each of the `likely_classes`, its score times
+        their probability.
 
     Returns:
-      (segments_sec (M, 2), classes (M,) int, scores (M,)), best first, M at most `decode.max_detections`.
+      Detections, best first, at most `decode.max_detections`.
     """
     segments_sec, scores = np.asarray(segments_sec, np.float64), np.asarray(scores, np.float64)
-    if class_scores is not None:
-        return of_recording_classes(
-            config, *suppress(config, segments_sec, scores, duration_sec), class_scores
-        )
-    found, labels = [], np.asarray(labels)
-    for k in np.unique(labels):
-        rows = labels == k
-        kept, kept_scores = suppress(config, segments_sec[rows], scores[rows], duration_sec)
-        found.append((kept, np.full(len(kept), k, np.int64), kept_scores))
-    nothing = (np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
-    return _best(config, *(np.concatenate(parts) for parts in zip(nothing, *found)))
+    if class_scores is None:
+        groups = [(np.equal(labels, k), [(k, 1.0)]) for k in np.unique(labels)]
+    else:
+        groups = [(slice(None), zip(*likely_classes(config, class_scores)))]
+    parts = [NOTHING]
+    for rows, classes in groups:
+        kept_sec, kept_scores = suppress(config, segments_sec[rows], scores[rows], duration_sec)
+        parts += [(kept_sec, np.full(len(kept_sec), k), share * kept_scores) for k, share in classes]
+    segments_sec, classes, scores = map(np.concatenate, zip(*parts))
+    order = np.argsort(-scores, kind="stable")[: config.decode.max_detections]
+    return Detections(segments_sec[order], classes[order], scores[order])
 
 
 def suppress(config, segments_sec, scores, duration_sec):
-    """Soft-NMS of the proposals of one recording, whatever their class, the best of them clipped to the
-    recording.
+    """Soft-NMS of the proposals of one recording, whatever their class; it clips those it keeps.
 
     The highest score is picked; every other that overlaps it falls by exp(-IoU^2.5 / 0.4); again. As
-    published there are at most 101 picks, the last proposal left is not picked, but a lone one is.
+    published the last proposal left is not picked, but a lone one is.
 
     Args:
       config: the run's config (`decode`).
       segments_sec: (P, 2) float64; scores: (P,) float64, not negative.
+      duration_sec: of the recording.
 
     Returns:
-      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`.
+      (segments_sec (M, 2), scores (M,)), best first, M at most `decode.keep`; the published code
+      picks one more, which it does not keep.
     """
-    settings = config.decode
-    least_left = 0 if settings.keep_last or len(scores) == 1 else 1
-    picks, decayed = min(settings.nms_top_k, len(scores) - least_left), np.full(len(scores), -np.inf)
-    left = scores.copy()
-    for _ in range(max(picks, 0)):
+    settings, left, decayed = config.decode, scores.copy(), np.full(len(scores), -np.inf)
+    least_left = 0 if reading(config, "decode.keep_last") or len(scores) == 1 else 1
+    picks = max(min(settings.keep, len(scores) - least_left), 0)
+    for _ in range(picks):
         best = int(np.where(decayed == -np.inf, left, -np.inf).argmax())  # of what was not picked yet
         decayed[best] = left[best]
-        left *= np.exp(-(_tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
-    order = np.argsort(-decayed, kind="stable")[: min(settings.keep, max(picks, 0))]
+        left *= np.exp(-(tiou(segments_sec, segments_sec[best]) ** DECAY_POWER) / settings.nms_sigma)
+    order = np.argsort(-decayed, kind="stable")[:picks]
     return np.clip(segments_sec[order], 0, duration_sec), decayed[order]
 
 
-def _tiou(segments, one):
-    """(P, 2) with (2,) -> (P,), 0 for those without overlap."""
-    shared = np.maximum(np.minimum(segments[:, 1], one[1]) - np.maximum(segments[:, 0], one[0]), 0)
-    union = (segments[:, 1] - segments[:, 0]) + (one[1] - one[0]) - shared
-    return np.divide(shared, union, out=np.zeros(len(shared)), where=shared > 0)
-
-
-def of_recording_classes(config, segments_sec, scores, class_scores):
-    """Every proposal in each of the likeliest classes of the recording; score: probability of the class times
-    its own.
+def likely_classes(config, class_scores):
+    """The likeliest classes of a recording.
 
     Args:
       config: the run's config (`decode`).
-      segments_sec: (P, 2); scores: (P,).
       class_scores: (K,) logits, probabilities are softmax(2 * logits); with `decode.class_sharpness` 0 they
         are the probabilities.
 
     Returns:
-      As `of_recording`.
+      (classes, probabilities) of the best `decode.top_classes`.
     """
     probabilities = np.asarray(class_scores, np.float64)
     if config.decode.class_sharpness:
         logits = config.decode.class_sharpness * probabilities
         probabilities = np.exp(logits - logits.max())
         probabilities /= probabilities.sum()
-    classes = np.argsort(-probabilities, kind="stable")[: config.decode.top_classes]
-    combined = np.outer(probabilities[classes], scores).ravel()
-    return _best(config, np.tile(segments_sec, (len(classes), 1)), np.repeat(classes, len(scores)), combined)
-
-
-def _best(config, segments_sec, classes, scores):
-    order = np.argsort(-scores, kind="stable")[: config.decode.max_detections]
-    return segments_sec[order], classes[order], scores[order]
+    classes = best_classes(probabilities, config.decode.top_classes)
+    return classes, probabilities[classes]

@@ -119,14 +119,22 @@ class Encoder(nn.Module):
         norm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
         # Xavier's bound sqrt(6 / (C + 3 C)) of the stacked projection, as published.
         stacked = self._dense(3 * channels, "query_key_value", uniform_by_fan_in(2 * channels / 3))(x)
-        parts = (part.reshape(*x.shape[:2], self.heads, -1) for part in jnp.split(stacked, 3, axis=-1))
-        local, everywhere = jnp.split(jnp.stack([*parts]), [self.local_heads], axis=3)
-        divided_by = channels // self.heads if self.attention_scale == "head" else channels
-        weigh, heads = functools.partial(attention_weights, channels=divided_by), []
+        parts = [part.reshape(*x.shape[:2], self.heads, -1) for part in jnp.split(stacked, 3, axis=-1)]
+        local, everywhere = jnp.split(jnp.stack(parts), [self.local_heads], axis=3)
+        divided_by, heads = channels // self.heads if self.attention_scale == "head" else channels, []
         if self.local_heads:
-            heads.append(self._attend_locally(*local, key_mask, weigh, drop))
+            query, key, value = local
+            score = functools.partial(local_scores, window_size=self.window_size)
+            allowed = in_window(key_mask, self.window_size)[:, :, None]
+            weights = attention_weights(score, query, key, allowed, divided_by)  # (B, T, H, w)
+            self.sow("intermediates", "local_weights", weights)
+            heads.append(local_sums(drop(weights).astype(self.dtype), value))
         if self.local_heads < self.heads:
-            heads.append(self._attend_everywhere(*everywhere, key_mask, weigh, drop))
+            query, key, value = everywhere
+            allowed = key_mask[:, None, None]
+            weights = attention_weights(global_scores, query, key, allowed, divided_by)  # (B, H, T, T)
+            self.sow("intermediates", "global_weights", weights)
+            heads.append(global_sums(drop(weights).astype(self.dtype), value))
         attention = self._join_heads(heads)
         self.sow("intermediates", "attention", attention)
         x = add_residual(x, drop(attention), norm(name="norm_1"), self.residual)
@@ -135,20 +143,6 @@ class Encoder(nn.Module):
     def _dense(self, features, name, init, bias_init=nn.initializers.zeros_init()):
         """A linear layer in the dtype of the computation, named so in the tree of parameters."""
         return nn.Dense(features, dtype=self.dtype, kernel_init=init, bias_init=bias_init, name=name)
-
-    def _attend_locally(self, query, key, value, key_mask, weigh, drop):
-        """Local heads: each step attends to its window. (B, T, H, D) three times -> (B, T, H, D)."""
-        score = functools.partial(local_scores, window_size=self.window_size)
-        allowed = in_window(key_mask, self.window_size)[:, :, None]
-        weights = weigh(score, query, key, allowed)  # (B, T, H, w)
-        self.sow("intermediates", "local_weights", weights)
-        return local_sums(drop(weights).astype(self.dtype), value)
-
-    def _attend_everywhere(self, query, key, value, key_mask, weigh, drop):
-        """Global heads: each step attends to all. (B, T, H, D) three times -> (B, T, H, D)."""
-        weights = weigh(global_scores, query, key, key_mask[:, None, None])  # (B, H, T, T)
-        self.sow("intermediates", "global_weights", weights)
-        return global_sums(drop(weights).astype(self.dtype), value)
 
     def _join_heads(self, heads):
         """TCANet Eq. 7: f^a = [f^l_1 ... f^g_N] W_o.

@@ -8,11 +8,12 @@ accumulated. (The published code divides by the counts of each device and takes 
 
 import jax
 import jax.numpy as jnp
+from optax.losses import huber_loss
 
 from tal_jax import curriculum
+from tal_jax.ops.segments import overlap_and_union
 from tal_jax.systems.interface import Term
-from tal_jax.systems.tcanet.config import LOW_IOU
-from tal_jax.systems.torch_defaults import smooth_l1
+from tal_jax.systems.tcanet.config import LOW_IOU, reading
 
 UNION_EPS = 1e-5
 MIN_WIDTH_SEC = 1e-5
@@ -20,44 +21,42 @@ MIN_WIDTH_SEC = 1e-5
 
 def tiou(first, second):
     """Overlap of segments, (..., 2) twice -> (...): intersection / (union + 1e-5), as published."""
-    shared = jnp.minimum(first[..., 1], second[..., 1]) - jnp.maximum(first[..., 0], second[..., 0])
-    shared = jnp.where(shared < 0, 0.0, shared)
-    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - shared
-    return shared / (union + UNION_EPS)
+    shared, union = overlap_and_union(first, second)
+    return jnp.where(shared < 0, 0.0, shared) / (union + UNION_EPS)
 
 
 def boundary_targets(segments, truths):
-    """What the frame level should say: (gs - s) / w, (ge - e) / w. (..., 2) twice -> (..., 2)."""
+    """Targets of the frame level: (gs - s) / w, (ge - e) / w. (..., 2) twice -> (..., 2)."""
     return (truths - segments) / _width(segments)
 
 
 def segment_targets(segments, truths):
-    """What the segment level should say: (gc - c) / w, ln(gw / w). (..., 2) twice -> (..., 2)."""
+    """Targets of the segment level: (gc - c) / w, ln(gw / w). (..., 2) twice -> (..., 2)."""
     width = _width(segments)
     shift = (truths.mean(axis=-1, keepdims=True) - segments.mean(axis=-1, keepdims=True)) / width
     return jnp.concatenate([shift, jnp.log(_width(truths) / width)], axis=-1)
 
 
 def _width(segments):
-    """(..., 1), at least 1e-5."""
+    """Lengths of segments, at least 1e-5. (..., 2) -> (..., 1)."""
     return jnp.maximum(segments[..., 1:] - segments[..., :1], MIN_WIDTH_SEC)
 
 
-def confidence_sample(iou, mask, uniforms, threshold, low_iou=LOW_IOU):
+def confidence_sample(iou, mask, uniforms, threshold):
     """Which proposals the confidence loss counts: all good ones, of the other bands about as many each.
 
-    Bands by IoU: high above the threshold, low up to `low_iou`, middle in between. Of the middle and of the
+    Bands by IoU: high above the threshold, low up to `LOW_IOU`, middle in between. Of the middle and of the
     low one each proposal is taken with probability min(1, high ones / those of its band), so none where there
     is no high one.
 
     Args:
-      iou: (...); mask: (...) bool, proposals that are there.
+      iou: (...); mask: (...) bool, False for padding.
       uniforms: (2, ...) in [0, 1), for the middle band and for the low one.
 
     Returns:
       (...) bool.
     """
-    high, low = (iou > threshold) & mask, (iou <= low_iou) & mask
+    high, low = (iou > threshold) & mask, (iou <= LOW_IOU) & mask
     chosen = high
     for band, uniform in zip((mask & ~high & ~low, low), uniforms):
         share = jnp.minimum(1.0, high.sum() / jnp.maximum(band.sum(), 1))
@@ -81,7 +80,7 @@ def curriculum_weights(config, stage, truths, epoch):
     """
     alpha = curriculum.share_of_epoch(config, epoch)
     weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
-    return jax.lax.stop_gradient(weights) if config.curriculum.detach else weights
+    return jax.lax.stop_gradient(weights) if reading(config, "detach") else weights
 
 
 def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
@@ -99,19 +98,16 @@ def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
     # As published, targets and IoU pass gradients to the stages before.
     iou = tiou(entering, truths)
     positive = (iou >= threshold) & mask
-    regression = smooth_l1(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
-    regression += smooth_l1(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
+    regression = huber_loss(stage.boundary_offsets, boundary_targets(entering, truths)).sum(-1)
+    regression += huber_loss(stage.segment_offsets, segment_targets(entering, truths)).sum(-1)
     if dynamic_weights is not None:
         regression = curriculum.weighted_localisation(regression, dynamic_weights)
-    chosen = confidence_sample(iou, mask, uniforms, threshold, LOW_IOU)
-    confidence = smooth_l1(stage.confidence, iou)
-    return tuple(
-        Term(weight, jnp.where(counted, values, 0.0).sum(), counted.sum().astype(jnp.float32))
-        for weight, values, counted in (
-            (1.0, regression, positive),
-            (1.0, confidence, chosen),
-        )
-    )
+    chosen = confidence_sample(iou, mask, uniforms, threshold)
+    pairs = (regression, positive), (huber_loss(stage.confidence, iou), chosen)
+    return [
+        Term(1.0, jnp.where(mask, losses, 0.0).sum(), mask.sum().astype(jnp.float32))
+        for losses, mask in pairs
+    ]
 
 
 def loss(config, model, variables, batch, epoch, rng):
@@ -138,18 +134,17 @@ def loss(config, model, variables, batch, epoch, rng):
     uniforms = jax.random.uniform(band_rng, (len(outputs.stages), 2, *outputs.mask.shape))
     truths, dynamic_weights = batch["truths_sec"], None
     if config.curriculum.weights:
-        without_dropout = outputs
+        stages = outputs.stages
         if model.dropout and model.encoders:
-            given = jax.lax.stop_gradient(variables) if config.curriculum.detach else variables
+            given = jax.lax.stop_gradient(variables) if reading(config, "detach") else variables
             # train=True: with the offsets times `g_train`, as in the pass that learns.
-            without_dropout = model.clone(dropout=0.0).apply(given, **inputs, train=True)
-        stages = without_dropout.stages
+            stages = model.clone(dropout=0.0).apply(given, **inputs, train=True).stages
         dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]
     return all_terms(config, outputs, truths, uniforms, dynamic_weights), {}
 
 
 def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
-    """The Terms of all stages.
+    """The losses of all stages.
 
     Args:
       config: the run's config (`loss`).
@@ -163,8 +158,7 @@ def all_terms(config, outputs, truths, uniforms, dynamic_weights=None):
     """
     terms = {}
     for i, stage in enumerate(outputs.stages):
-        threshold = config.loss.iou_thresholds[i]
-        weights = None if dynamic_weights is None else dynamic_weights[i]
+        threshold, weights = config.loss.iou_thresholds[i], dynamic_weights and dynamic_weights[i]
         pair = stage_terms(stage, truths, outputs.mask, threshold, uniforms[i], weights)
-        terms |= {f"regression_{i + 1}": pair[0], f"confidence_{i + 1}": pair[1]}
+        terms[f"regression_{i + 1}"], terms[f"confidence_{i + 1}"] = pair
     return terms

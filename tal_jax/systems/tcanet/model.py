@@ -1,5 +1,4 @@
-"""The network of TCANet: it moves the boundaries of given proposals, stage after stage, and says how good
-they are.
+"""The network of TCANet: it moves the boundaries of proposals, stage after stage, and says how good they are.
 
 features (B, T, C_in) -> two convolutions -> LGTE layers -> features (B, T, C), which all stages read:
 
@@ -26,7 +25,7 @@ class Outputs:
 
     base: jax.Array  # (B, T, C) after the convolutions
     encoded: jax.Array  # (B, T, C) after the encoders
-    mask: jax.Array  # (B, P) bool, proposals that are there; what is computed of the others means nothing
+    mask: jax.Array  # (B, P) bool, False for padding, whose other values mean nothing
     stages: tuple[Stage, ...]
 
 
@@ -68,8 +67,7 @@ class TCANet(nn.Module):
         earliest_sec=0.0,
         train=False,
     ):
-        """Refines proposals; those of a recording do not meet, so they may come in any order, or in several
-        calls.
+        """Moves and scores proposals, each by itself: they may come in any order, or in several calls.
 
         Args:
           features: (B, T, C_in) float32, C_in a multiple of the groups.
@@ -93,37 +91,23 @@ class TCANet(nn.Module):
                 f"The features have {features.shape[-1]} channels; they must be a multiple of "
                 f"config.model.groups, {self.groups}."
             )
-        base, encoded = self._encode(features, num_features, train)
-        mask = proposal_mask > 0
-        found, segments = [], proposals_sec
-        for i in range(self.stages):
-            if self.detach:  # the published code does not: there a stage learns through those that follow
-                segments = jax.lax.stop_gradient(segments)
-            regressor = BoundaryRegressor(self.groups, self.samples, self.dtype, name=f"stage_{i + 1}")
-            found.append(
-                regressor(
-                    encoded, segments, covered_sec, self.g_train if train else self.g_test, earliest_sec
-                )
-            )
-            segments = found[-1].refined_sec
-        return Outputs(base, encoded, mask, tuple(found))
-
-    def _encode(self, features, num_features, train):
-        """(B, T, C_in) -> (base, encoded), (B, T, C) float32 each."""
-        x, channels = split_groups(features.astype(self.dtype), self.groups), features.shape[-1]
-        for name in ("base_1", "base_2"):
-            x = nn.relu(
-                convolve(x, *ConvParameters(self.channels, 3, self.groups, self.dtype, name=name)(channels))
-            )
-            channels = self.channels
+        x = split_groups(features.astype(self.dtype), self.groups)
+        for name, channels in (("base_1", features.shape[-1]), ("base_2", self.channels)):
+            parameters = ConvParameters(self.channels, 3, self.groups, self.dtype, name=name)(channels)
+            x = nn.relu(convolve(x, *parameters))
         base = encoded = join_groups(x).astype(jnp.float32)
         key_mask = jnp.ones(features.shape[:2], bool)
         if self.padding_mask:  # the published code has such a mask and does not use it
             key_mask = jnp.arange(features.shape[1]) < num_features[:, None]
+        heads = self.heads, self.local_heads, self.window_size
+        settings = *heads, self.hidden, self.dropout, self.attention_scale, self.residual, self.dtype
         for i in range(self.encoders):
-            encoder = Encoder(
-                self.heads, self.local_heads, self.window_size, self.hidden, self.dropout, self.attention_scale, self.residual,
-                self.dtype, name=f"encoder_{i + 1}",
-            )  # fmt: skip
-            encoded = encoder(encoded, key_mask, train)
-        return base, encoded
+            encoded = Encoder(*settings, name=f"encoder_{i + 1}")(encoded, key_mask, train)
+        stages, segments, g = [], proposals_sec, self.g_train if train else self.g_test
+        for i in range(self.stages):
+            if self.detach:  # the published code does not: there a stage learns through those that follow
+                segments = jax.lax.stop_gradient(segments)
+            regressor = BoundaryRegressor(self.groups, self.samples, self.dtype, name=f"stage_{i + 1}")
+            stages.append(regressor(encoded, segments, covered_sec, g, earliest_sec))
+            segments = stages[-1].refined_sec
+        return Outputs(base, encoded, proposal_mask > 0, tuple(stages))

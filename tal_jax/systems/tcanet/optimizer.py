@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 import optax
 
-from tal_jax import optimizer as shared
-from tal_jax.optimizer import clipped, scale_by_adam
+from tal_jax import optimizer
 
 RISE_EPS = 1e-6  # of the published warm-up
 
@@ -17,10 +16,10 @@ def make_schedule(config, total_steps):
     good at what it had then reached. Here the warm-up is finished.
     """
     train = config.train
-    after = shared.make_schedule(config, total_steps)
+    after = optimizer.make_schedule(config, total_steps)
 
     def schedule(step):
-        share = jnp.minimum((step + 1) / max(train.warmup_steps, 1), 1.0)
+        share = (step + 1) / max(train.warmup_steps, 1)
         # 1 - cos(x) = 2 sin^2(x / 2), which keeps its digits in float32 when x is small.
         rising = train.learning_rate * (RISE_EPS / 2 + jnp.sin(jnp.pi / 2 * share) ** 2)
         return jnp.where(step < train.warmup_steps, rising, after(step))
@@ -30,10 +29,9 @@ def make_schedule(config, total_steps):
 
 def make_optimizer(config, total_steps):
     """AdamW: the decay is not part of the gradient. total_steps: updates of the whole run."""
-    train = config.train
-    return clipped(
+    return optimizer.clipped(
         config,
-        scale_by_adam(),
-        optax.add_decayed_weights(train.weight_decay),
+        optimizer.scale_by_adam(),
+        optax.add_decayed_weights(config.train.weight_decay),
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),
     )

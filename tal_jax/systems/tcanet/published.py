@@ -1,33 +1,36 @@
-"""Published weights of TCANet, by the names they have there, as the tree of our module."""
+"""The published checkpoints of TCANet, by the names they have there, as a tree for `model.TCANet`."""
 
-import re
-
-import flax.traverse_util
 import jax
 import numpy as np
 
-from tal_jax.errors import DataError
-from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape
+from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape, renamed
 from tal_jax.published.weight_files import read_weights
 
-_ENCODER = {
-    "self_atten.scale_attention.in_proj_": "query_key_value",
-    "self_atten.scale_attention.out_proj.": "output",
-    "linear1.": "expand",
-    "linear2.": "contract",
-    "norm1.": "norm_1",
-    "norm2.": "norm_2",
-}
-_LEVELS = {
-    "reg1se.start_reg_conv": "start",
-    "reg1se.end_reg_conv": "end",
-    "reg1xw.reg_1d_b": "segment",
-    "reg1xw.reg_1d_o": "segment",
-}
-GROUPS = 4
+# Published name -> our path, up to "weight" or "bias".
+MODULES = [
+    (r"x_1d_b_f\.0\.", "base_1/"),
+    (r"x_1d_b_f\.2\.", "base_2/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.0\.", r"stage_\1/\2/conv_1/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.2\.", r"stage_\1/\2/conv_2/"),
+    (r"tbr(\d)\.reg1se\.(start|end)_reg_conv\.4\.", r"stage_\1/\2/conv_3/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_b\.0\.", r"stage_\1/segment/conv_1/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_b\.2\.", r"stage_\1/segment/conv_2/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_o\.0\.", r"stage_\1/segment/conv_3/"),
+    (r"tbr(\d)\.reg1xw\.reg_1d_o\.2\.", r"stage_\1/segment/conv_4/"),
+]
+_ENCODER = [
+    (r"self_atten\.scale_attention\.in_proj_", "query_key_value/"),
+    (r"self_atten\.scale_attention\.out_proj\.", "output/"),
+    (r"linear1\.", "expand/"),
+    (r"linear2\.", "contract/"),
+    (r"norm([12])\.", r"norm_\1/"),
+]
+MODULES += [
+    (rf"lgtes\.{i}\.{theirs}", f"encoder_{i + 1}/{ours}") for i in range(10) for theirs, ours in _ENCODER
+]
 
 
-def tcanet_from_state_dict(state_dict, groups=GROUPS):
+def tcanet_from_state_dict(state_dict, groups=4):
     """Parameters of a published checkpoint for `model.TCANet`.
 
     Args:
@@ -40,55 +43,22 @@ def tcanet_from_state_dict(state_dict, groups=GROUPS):
       Nested dict of NumPy arrays.
 
     Raises:
-      DataError: a name is not known.
+      DataError: a name is unknown.
     """
-    flat, unknown = {}, []
-    for name, value in state_dict.items():
-        name = name.removeprefix("module.")
-        if name.endswith("self_atten.mask_matrix"):
-            continue
-        if path := our_path(name):
-            flat[path] = to_ours(path, np.asarray(value), groups)
-        else:
-            unknown.append(name)
-    if unknown:
-        raise DataError(f"These names are not of a published TCANet checkpoint: {', '.join(unknown)}.")
-    return flax.traverse_util.unflatten_dict(flat, sep="/")
 
+    def to_ours(path, value):
+        if value.ndim == 2:
+            return value.T
+        # The last convolution of each level has no groups.
+        ungrouped = path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel"))
+        num_groups = 1 if ungrouped else groups
+        if value.ndim != 3 or len(value) % num_groups:
+            return value
+        return value.reshape(num_groups, -1, *value.shape[1:]).transpose(0, 3, 2, 1)
 
-def our_path(name):
-    """Our path of one of their parameters, such as "stage_1/start/conv_1/kernel"; None if it is not known."""
-    if match := re.fullmatch(r"x_1d_b_f\.([02])\.(weight|bias)", name):
-        return f"base_{int(match[1]) // 2 + 1}/{_leaf(match[2])}"
-    if match := re.fullmatch(r"tbr(\d)\.(reg1\w+\.\w+?)\.([024])\.(weight|bias)", name):
-        number = int(match[3]) // 2 + (3 if match[2].endswith("_o") else 1)
-        return (
-            f"stage_{match[1]}/{_LEVELS[match[2]]}/conv_{number}/{_leaf(match[4])}"
-            if match[2] in _LEVELS
-            else None
-        )
-    if match := re.fullmatch(r"lgtes\.(\d)\.(.+[._])(weight|bias)", name):
-        module = _ENCODER.get(match[2])
-        leaf = "scale" if match[3] == "weight" and module in ("norm_1", "norm_2") else _leaf(match[3])
-        return f"encoder_{int(match[1]) + 1}/{module}/{leaf}" if module else None
-    return None
-
-
-def _leaf(theirs):
-    return "kernel" if theirs == "weight" else "bias"
-
-
-def to_ours(path, value, groups=GROUPS):
-    """(out, in) -> (in, out); (out, in / groups, taps) -> (groups, taps, in / groups, out / groups); other
-    shapes stay.
-    """
-    if value.ndim == 2:
-        return value.T
-    if path.endswith(("start/conv_3/kernel", "end/conv_3/kernel", "conv_4/kernel")):
-        groups = 1  # the last convolution of each level has none
-    if value.ndim != 3 or len(value) % groups:
-        return value
-    return value.reshape(groups, -1, *value.shape[1:]).transpose(0, 3, 2, 1)
+    weights = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    weights = {name: value for name, value in weights.items() if not name.endswith("self_atten.mask_matrix")}
+    return renamed(weights, MODULES, to_ours, "TCANet")
 
 
 def tcanet_detector(source, config):

@@ -1,4 +1,4 @@
-"""Features at any place of a sequence: linear interpolation of the two rows beside it.
+"""Features at any place of a sequence: linear interpolation between the rows before and after it.
 
 A *position* counts rows of a feature map: row i is at position i, the map ends at -0.5 and T - 0.5, and rows
 outside are 0.
@@ -37,7 +37,7 @@ def _clamp(value, highest):
     return jnp.where(value < 0, 0.0, jnp.where(value > highest, highest, value))
 
 
-def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32), context_ratio=0.5):
+def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32)):
     """TCANet Eq. 11: F_a = [F_s, F_c, F_e], where the three parts of a proposal are sampled.
 
     Of a proposal [s, e] of width w they are [s - w/2, s], [s, e] and [e, e + w/2].
@@ -47,13 +47,12 @@ def context_positions(segments_sec, covered_sec, num_rows, samples=(32, 64, 32),
       covered_sec: (...), what the map covers.
       num_rows: T of the map.
       samples: how many before, inside, after.
-      context_ratio: 0.5, length of the context on a side, of the proposal's.
 
     Returns:
       (..., sum of samples) positions.
     """
     start, end = segments_sec[..., 0], segments_sec[..., 1]
-    reach = context_ratio * (end - start)
+    reach = 0.5 * (end - start)
     bounds = ((start - reach, start), (start, end), (end, end + reach))
     parts = [segment_positions(*pair, covered_sec, num_rows, count) for pair, count in zip(bounds, samples)]
     return jnp.concatenate(parts, axis=-1)
@@ -86,12 +85,12 @@ def _neighbours(shape, positions):
     first_rows = (jnp.arange(math.prod(leading)) * num_rows).reshape(*leading, 1)
     before = jnp.floor(positions)
     share = positions - before
-    found = []
+    neighbours = []
     for row, weight, slope in ((before, 1.0 - share, -1.0), (before + 1, share, 1.0)):
         inside = (row >= 0) & (row < num_rows)
         row = jnp.clip(row, 0, num_rows - 1).astype(jnp.int32)
-        found.append((row + first_rows, jnp.where(inside, weight, 0.0), jnp.where(inside, slope, 0.0)))
-    return found
+        neighbours.append((row + first_rows, jnp.where(inside, weight, 0.0), jnp.where(inside, slope, 0.0)))
+    return neighbours
 
 
 def _take(flat, rows):
@@ -110,9 +109,8 @@ def _interpolate_backward(saved, gradient):
     on_positions = (gradient * slope) @ jnp.ones(maps.shape[-1])
     on_positions = on_positions.sum(axis=range(on_positions.ndim - positions.ndim))
     if maps.shape[-2] <= PRODUCT_MAX_ROWS:
-        weights = jnp.maximum(
-            1.0 - jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2])), 0.0
-        )  # (*L, S, T)
+        apart = jnp.abs(positions[..., None] - jnp.arange(maps.shape[-2]))
+        weights = jnp.maximum(1.0 - apart, 0.0)  # (*L, S, T)
         on_maps = jnp.einsum("...st,...sc->...tc", weights, gradient)
     else:
         on_maps = jnp.zeros(flat.shape, jnp.float32)

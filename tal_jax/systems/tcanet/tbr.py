@@ -5,13 +5,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tal_jax.systems.tcanet.convolution import (
-    ConvParameters,
-    convolve_halves,
-    convolve_samples,
-    split_groups,
-    summarise,
-)
+from tal_jax.systems.tcanet import convolution
+from tal_jax.systems.tcanet.convolution import ConvParameters
 from tal_jax.systems.tcanet.sampling import context_positions
 
 # Published code. The report has no steps.
@@ -22,7 +17,7 @@ FRAME_SHARE = 0.5  # tau of Eq. 16, share of the frame level
 
 @flax.struct.dataclass
 class Stage:
-    """What one stage makes of B recordings with P proposals each."""
+    """Outputs of one stage for B recordings with P proposals each."""
 
     entering_sec: jax.Array  # (B, P, 2) the proposals it is given
     boundary_offsets: jax.Array  # (B, P, 2) frame level: ds, de
@@ -64,17 +59,12 @@ def fuse(by_boundaries, by_centre, share, earliest=0.0):
 class FrameLevel(nn.Module):
     """TCANet Eq. 10: the offset of one boundary from its context. (G, B, T, I), (B, P, S) -> (B, P)."""
 
-    dtype: jnp.dtype
-
     @nn.compact
     def __call__(self, maps, positions):
-        groups, channels = len(maps), len(maps) * maps.shape[-1]
-        hidden = channels // 4
-        conv_1 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_1")(channels)
-        conv_2 = ConvParameters(hidden, 3, groups, self.dtype, name="conv_2")(hidden)
-        conv_3 = ConvParameters(1, positions.shape[-1] // 4, 1, self.dtype, name="conv_3")(hidden)
-        hidden = _two_convolutions(maps, positions, conv_1, conv_2)
-        return summarise(hidden, *conv_3)[0].reshape(positions.shape[:2])
+        hidden = len(maps) * maps.shape[-1] // 4
+        conv_3 = ConvParameters(1, positions.shape[-1] // 4, 1, maps.dtype, name="conv_3")(hidden)
+        hidden = _two_convolutions(maps, positions, hidden)
+        return convolution.summarise(hidden, *conv_3)[0].reshape(positions.shape[:2])
 
 
 class SegmentLevel(nn.Module):
@@ -83,35 +73,33 @@ class SegmentLevel(nn.Module):
     maps (G, B, T, I), positions (B, P, S) -> (B, P, 3).
     """
 
-    dtype: jnp.dtype
-
     @nn.compact
     def __call__(self, maps, positions):
-        groups, channels = len(maps), len(maps) * maps.shape[-1]
-        conv_1, conv_2, conv_3 = (
-            ConvParameters(channels, taps, groups, self.dtype, name=f"conv_{i + 1}")(channels)
-            for i, taps in enumerate((3, 3, positions.shape[-1] // 4))
-        )
-        conv_4 = ConvParameters(3, 1, 1, self.dtype, name="conv_4")(channels)
-        hidden = _two_convolutions(maps, positions, conv_1, conv_2)
-        hidden = nn.relu(summarise(hidden, *conv_3))  # (G, B * P, I)
-        return summarise(hidden[:, :, None], *conv_4)[0].reshape(*positions.shape[:2], 3)
+        groups, channels, taps = len(maps), len(maps) * maps.shape[-1], positions.shape[-1] // 4
+        conv_3 = ConvParameters(channels, taps, groups, maps.dtype, name="conv_3")(channels)
+        conv_4 = ConvParameters(3, 1, 1, maps.dtype, name="conv_4")(channels)
+        hidden = _two_convolutions(maps, positions, channels)
+        hidden = nn.relu(convolution.summarise(hidden, *conv_3))  # (G, B * P, I)
+        return convolution.summarise(hidden[:, :, None], *conv_4)[0].reshape(*positions.shape[:2], 3)
 
 
-def _two_convolutions(maps, positions, conv_1, conv_2):
-    """Two convolutions of stride 2 over samples of maps, with ReLUs.
+def _two_convolutions(maps, positions, features):
+    """Two convolutions of stride 2 over samples of maps, with ReLUs, in the module that calls this.
 
-    maps (G, B, T, I), positions (B, P, S) -> (G, B * P, S / 4, I).
+    maps (G, B, T, I), positions (B, P, S) -> (G, B * P, S / 4, features / G).
     """
-    even, odd = (
-        nn.relu(half).astype(maps.dtype).reshape(len(maps), -1, *half.shape[-2:])
-        for half in convolve_samples(maps, positions, *conv_1)
-    )
-    return nn.relu(convolve_halves(even, odd, *conv_2))
+    groups = len(maps)
+    conv_1 = ConvParameters(features, 3, groups, maps.dtype, name="conv_1")(groups * maps.shape[-1])
+    conv_2 = ConvParameters(features, 3, groups, maps.dtype, name="conv_2")(features)
+    halves = [
+        nn.relu(half).astype(maps.dtype) for half in convolution.convolve_samples(maps, positions, *conv_1)
+    ]
+    even, odd = (half.reshape(groups, -1, *half.shape[-2:]) for half in halves)
+    return nn.relu(convolution.convolve_halves(even, odd, *conv_2))
 
 
 class BoundaryRegressor(nn.Module):
-    """One stage: both levels, and the proposals that they make of those given.
+    """One stage: both levels, and the proposals moved by their offsets.
 
     Attributes:
       groups: of the convolutions.
@@ -125,7 +113,7 @@ class BoundaryRegressor(nn.Module):
 
     @nn.compact
     def __call__(self, features, segments_sec, covered_sec, g, earliest_sec=0.0):
-        """The stage of B recordings.
+        """Moves and scores the proposals of B recordings.
 
         Args:
           features: (B, T, C).
@@ -138,12 +126,12 @@ class BoundaryRegressor(nn.Module):
           Stage, all float32.
         """
         positions = context_positions(segments_sec, covered_sec[:, None], features.shape[1], self.samples)
-        maps = split_groups(features.astype(self.dtype), self.groups)
+        maps = convolution.split_groups(features.astype(self.dtype), self.groups)
         before, _, after = self.samples
-        start = FrameLevel(self.dtype, name="start")(maps, positions[..., :before])
-        end = FrameLevel(self.dtype, name="end")(maps, positions[..., -after:])
+        start = FrameLevel(name="start")(maps, positions[..., :before])
+        end = FrameLevel(name="end")(maps, positions[..., -after:])
         boundary_offsets = jnp.stack([start, end], axis=-1).astype(jnp.float32)
-        segment = SegmentLevel(self.dtype, name="segment")(maps, positions).astype(jnp.float32)
+        segment = SegmentLevel(name="segment")(maps, positions).astype(jnp.float32)
         by_boundaries = move_boundaries(segments_sec, boundary_offsets, g)
         by_centre = move_centre_and_width(segments_sec, segment[..., :2], CENTRE_STEP, WIDTH_STEP)
         refined = fuse(by_boundaries, by_centre, FRAME_SHARE, jnp.reshape(earliest_sec, (-1, 1, 1)))

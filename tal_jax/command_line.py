@@ -1,0 +1,101 @@
+"""The command line of main.py: flags and config, and one sentence for what is wrong with them."""
+
+import re
+import sys
+import traceback
+
+from absl import app, flags
+
+from tal_jax.config import flag_problem, known_configs
+from tal_jax.errors import plain
+from tal_jax.systems import SYSTEMS
+
+FLAGS = flags.FLAGS
+MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}
+PROBLEMS = (
+    AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def parse(argv):
+    """Parses the flags, and loads the config that they name.
+
+    Args:
+      argv: the words of the command line, the program first.
+
+    Returns:
+      The words that are no flags: the program alone.
+
+    A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
+    """
+    try:
+        rest = FLAGS(argv)
+        _require_usable(rest, argv)
+        return rest
+    except SystemExit as error:
+        sys.exit(_why_exit(error))
+    except PROBLEMS as error:
+        sys.exit(f"Error: {_why_refused(error, argv)}")
+
+
+def _require_usable(rest, argv):
+    """Raises flags.Error for flags that are parsed but cannot be used. rest: the words that are no flags."""
+    if FLAGS.config is None:
+        raise flags.Error("say which config, for example --config=sbhar.")
+    if len(rest) > 1:
+        raise flags.Error(f"unknown argument '{rest[1]}'.")
+    for name in ("workdir", *MODES_OF):
+        if FLAGS[name].value and not FLAGS[name].value.strip():
+            raise flags.Error(f"--{name} is '{FLAGS[name].value}', a name that nobody sees; name another.")
+    for name, modes in MODES_OF.items():
+        if FLAGS[name].value != FLAGS[name].default and FLAGS.mode not in modes:
+            add = "add one of them" if modes[1:] else "add it"
+            what_to_do = "leave it out, or choose another mode" if FLAGS["mode"].present else add
+            raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
+    system = FLAGS.config.system  # a config file that could not be loaded says so here
+    if system not in SYSTEMS:
+        file = _config_file(argv)
+        where = f"the head of {known_configs().get(file, file)} lists its variants"
+        raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; {where}.")
+
+
+def _why_refused(error, argv):
+    """The sentence for an error that the flags, or the config file that they name, have raised."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        of_config = error.flagname.startswith("config.")
+        return f"{error}{'. Say first which config, for example --config=sbhar.' if of_config else ''}"
+    unknown = _unknown_field(error, argv) if isinstance(error, (AttributeError, KeyError)) else ""
+    return unknown or flag_problem(error, _config_file(argv))
+
+
+def _why_exit(error):
+    """0 where --help or its kin ends the parser, else a sentence: the config file ends the program."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] == app.__name__:
+        return 0
+    said = error.code
+    if not isinstance(said, str):
+        said = f"it calls sys.exit({'' if said is None else said})"
+    return f"Error: the config file ends the program: {plain(said)}"
+
+
+def _config_file(argv):
+    """The config, a file or a name, that the command line names last, without its variant."""
+    named = re.findall("^--?config[=\n](.*)", "\n".join(argv), re.MULTILINE)
+    return named[-1].split(":")[0] if named else ""
+
+
+def _unknown_field(error, argv):
+    """The sentence for --config.train.epoch=3. error: it names the last part of the field, and at times a
+    better one.
+    """
+    text = str(error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0])
+    key = text.split("\n")[0].strip("'")
+    for argument in argv:
+        path = argument.split("=")[0].lstrip("-")
+        if path.startswith("config.") and key in path.split("."):
+            better = re.search('Did you mean "(.+)" instead', text)
+            parts = [better[1] if better and part == key else part for part in path.split(".")]
+            hint = f" Did you mean {'.'.join(parts)}?" if better else ""
+            return f"{path} is not a field of the config.{hint}"
+    return "" if "get_config" in text else f"bad config: {text}"
