@@ -80,5 +80,6 @@ def test_the_stages_of_kt_mgfn_mean_the_same_on_two_devices(impl):
     state, values = run_kt_mgfn(impl, devices(2))
     assert_close((state, values), kt_mgfn_on_one_device())
     assert values["contrast"] != 0 and state.step == 6
-    assert set(state.optimizer) == {"source", "target", "boundary"}
-    assert all(part.step == 6 for part in state.optimizer.values())
+    parts = state.optimizer.inner_states
+    assert set(parts) == {"source", "target", "boundary"}
+    assert all(part.inner_state.step == 6 for part in parts.values())

@@ -141,7 +141,7 @@ def contrastive_features(outputs, proposals, grad="exact"):
     return triples
 
 
-def curriculum_weights(config, outputs, targets, refined_iou, epoch):
+def curriculum_weights(config, outputs, targets, epoch):
     """Dynamic weights w of the coarse and of the refined losses, and the auxiliary target.
 
     The coarse and the refined w have the tIoU and the probability of their own heads. The auxiliary target
@@ -151,7 +151,6 @@ def curriculum_weights(config, outputs, targets, refined_iou, epoch):
     Args:
       config: the whole config: `curriculum` and `train.epochs`.
       outputs: model.Outputs; targets: targets.Targets.
-      refined_iou: (B, N) tIoU of the refined segments.
       epoch: scalar, epochs done so far.
 
     Returns:
@@ -159,6 +158,8 @@ def curriculum_weights(config, outputs, targets, refined_iou, epoch):
     """
     alpha = curriculum.share_of_epoch(config, epoch)
     coarse_iou = distance_iou(outputs.coarse_distances, targets.distances)
+    refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    refined_iou = distance_iou(refined, targets.distances)
     if reading(config, "loc_score") == "quality":
         coarse_iou = refined_iou = jax.nn.sigmoid(outputs.quality_logits)
     coarse_p = probability_of(targets.coarse_labels, outputs.coarse_logits)
@@ -183,10 +184,7 @@ def detection_terms(config, outputs, targets, batch, epoch):
     """
     loss, c = config.loss, config.curriculum
     positive, refined_positive = targets.coarse_labels > 0, targets.refined_labels > 0
-    refined_distances = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
-    refined_iou = distance_iou(refined_distances, targets.distances)
-    weights = curriculum_weights(config, outputs, targets, refined_iou, epoch)
-    coarse_w, refined_w, auxiliary_target = weights
+    coarse_w, refined_w, auxiliary_target = curriculum_weights(config, outputs, targets, epoch)
 
     loc, refined_loc = localisation_losses(outputs, targets, reading(config, "smooth_l1"))
     focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
@@ -203,7 +201,10 @@ def detection_terms(config, outputs, targets, batch, epoch):
         chosen = reading(config, "weighted").split("+")
         losses |= {name: weighted[name] for name in weighted if name in chosen}
 
+    refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    refined_iou = distance_iou(refined, targets.distances)
     quality = quality_loss(outputs.quality_logits, refined_iou, reading(config, "quality_target_gradient"))
+
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
         loc=(loss.loc_weight, losses["loc"], positive, positive),
         cls=(1.0, losses["cls"], targets.valid, positive),
