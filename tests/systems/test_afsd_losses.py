@@ -86,7 +86,7 @@ def test_detection_losses_and_gradients_are_the_published_ones(name, make_config
     config, window, cells = make_config()
     outputs, batch = golden_problem(case, sub_case, window, cells)
 
-    targets = assign(config.loss, outputs, batch)
+    targets = assign(config, outputs, batch)
     np.testing.assert_array_equal(targets.coarse_labels, case.arrays[f"{sub_case}_conf_t"])
     np.testing.assert_array_equal(targets.refined_labels, case.arrays[f"{sub_case}_prop_conf_t"])
     if f"{sub_case}_loc_t" in case.arrays:
@@ -154,7 +154,7 @@ def test_all_terms_together_are_what_the_published_training_step_sees():
         cls_sides=jnp.concatenate([features["start_conf_prop"], features["end_conf_prop"]], -1),
     )
     batch["boundary_labels"] = jnp.asarray(case.input("activation_scores"))
-    terms = losses.detection_terms(config, outputs, assign(config.loss, outputs, batch), batch, 0.0)
+    terms = losses.detection_terms(config, outputs, assign(config, outputs, batch), batch, 0.0)
     terms |= losses.activation_terms(outputs, batch)
     values = [terms[name].sum / jnp.maximum(terms[name].count, 1) for name in (*TERMS, "start", "end")]
     np.testing.assert_allclose(values, case.arrays["combined_terms"], rtol=1e-4, atol=1e-5)
