@@ -26,7 +26,7 @@ def require_name(name, where):
     if not plain or len(name.encode()) > MAX_BYTES:
         raise DataError(
             f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, "
-            f"so rename it: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in front."
+            f"so rename the recording: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in front."
         )
 
 
