@@ -31,6 +31,7 @@ def parse(argv):
     try:
         rest = FLAGS(argv)
         _require_usable(rest, argv)
+        _keep_readings(argv)
         return rest
     except SystemExit as error:
         sys.exit(_why_exit(error))
@@ -59,6 +60,14 @@ def _require_usable(rest, argv):
         raise flags.Error(f"the system '{system}' is not one of {', '.join(SYSTEMS)}; {where}.")
 
 
+def _keep_readings(argv):
+    """Keeps the readings of the config itself that --config.readings says nothing about."""
+    if said := FLAGS.config.get("readings"):
+        points = [entry.partition("=")[0] for entry in said]
+        own = FLAGS["config"].parser.parse(_config_spec(argv)).readings
+        FLAGS.config.readings = (*(entry for entry in own if entry.partition("=")[0] not in points), *said)
+
+
 def _why_refused(error, argv):
     """The sentence for an error that the flags, or the config file that they name, have raised."""
     if isinstance(error, flags.UnrecognizedFlagError):
@@ -79,10 +88,14 @@ def _why_exit(error):
     return f"Error: the config file ends the program: {plain(said)}"
 
 
+def _config_spec(argv):
+    """The config that the command line names last, a file or a name, with its variant."""
+    return [*re.findall("^--?config[=\n](.*)", "\n".join(argv), re.MULTILINE), ""][-2:][0]
+
+
 def _config_file(argv):
-    """The config, a file or a name, that the command line names last, without its variant."""
-    named = re.findall("^--?config[=\n](.*)", "\n".join(argv), re.MULTILINE)
-    return named[-1].split(":")[0] if named else ""
+    """The config that the command line names last, a file or a name, without its variant."""
+    return _config_spec(argv).split(":")[0]
 
 
 def _unknown_field(error, argv):

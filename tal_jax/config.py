@@ -30,7 +30,7 @@ def base_config(system):
     train.batch_size = 1  # over all devices; of accumulate_steps such batches one update is made
     train.learning_rate = 1e-5
     train.schedule = "constant"  # or 'cosine', 'steps': a tenth after each of decay_epochs
-    train.decay_epochs = ()  # above 0; one behind the end of the run has no effect
+    train.decay_epochs = ()  # above 0; one after the end of the run has no effect
     train.warmup_steps = 0  # updates; a run of fewer ones never has the full rate
     train.weight_decay = 1e-3  # L2, added to the gradient
     train.gradient_clip = 0.0  # largest global norm; 0 = off
@@ -91,7 +91,7 @@ def known_configs():
 
 
 def define_config(flag_values, help_string):
-    """Defines the flag --config=NAME, --config=FILE, and either with a variant behind a colon. Returns its
+    """Defines the flag --config=NAME, --config=FILE, and either with a variant after a colon. Returns its
     holder.
 
     Args:
@@ -182,7 +182,7 @@ def extract_config():
 
 
 def config_of(variant, table):
-    """The config that the text behind the colon of --config=configs/thumos.py:dw_afsd,input=rgb asks for.
+    """The config that the text after the colon of --config=configs/thumos.py:dw_afsd,input=rgb asks for.
 
     Args:
       variant: 'SYSTEM,OPTION=VALUE,…'.
@@ -215,7 +215,7 @@ def is_two_stage(config):
 
 
 class ListParser(tuple_parser.TupleParser):
-    """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing behind the = is no
+    """Reads a tuple field on the command line: a,b or 0.3,0.5 or "('a', 'b')"; nothing after the = is no
     entry.
     """
 

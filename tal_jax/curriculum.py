@@ -12,6 +12,7 @@ from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
 from tal_jax.readings import reading
 
+CONSTANT_ALPHA = 0.5  # alpha without the curriculum, where the paper is silent
 # Open points of the paper that every system with a curriculum shares.
 READINGS = {
     "first_epoch": (0, 1),  # t of Eq. 9 in the first epoch
@@ -35,9 +36,9 @@ def share_of_epoch(config, epoch):
     """
     c = config.curriculum
     if not c.schedule:
-        return c.alpha
+        return CONSTANT_ALPHA
     first_epoch = reading(config, READINGS, "first_epoch")
-    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha)
+    return classification_share(epoch + first_epoch, config.train.epochs, c.alpha_0)
 
 
 def sample_weight(loc_score, cls_score, alpha):

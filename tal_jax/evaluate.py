@@ -137,13 +137,19 @@ def _require_fusable(first, second):
     what = ""
     if (two.data.input, two.data.stream) == (one.data.input, one.data.stream):
         what = f"on {two.data.stream or two.data.input} too; name one on the other stream"
-    elif (two.window.frames, two.get("curriculum")) != (one.window.frames, one.get("curriculum")):
-        what = "of another window length or curriculum; train it as the first"
+    elif _trained_as(one) != _trained_as(two):
+        what = "of another window length, curriculum or reading; train it as the first"
     elif second.classes != first.classes:
         classes = f"{', '.join(second.classes)}, and {first.workdir} one on {', '.join(first.classes)}"
         what = f"on the classes {classes}; train both on the same annotations"
     if what:
         raise DataError(f"config.evaluate.second_workdir holds a run {what}.")
+
+
+def _trained_as(config):
+    """What two runs must share to be fused."""
+    readings = [entry for entry in config.readings if not entry.startswith("decode.")]
+    return config.window.frames, config.get("curriculum"), config.get("recipe"), readings
 
 
 def evaluate_streams(workdir, detector, streams):

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}
 # What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut
 # out.
+SNIPPETS_AT_ONCE = 4  # in one call of I3D
 PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
@@ -68,7 +69,7 @@ def extract(config, workdir, source):
     settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
     settings["end_point"] = config.extract.end_point
     make = functools.partial(_write_features, folder=folder, weights=weights, **settings)
-    make = functools.partial(make, picture=PICTURE, batch_size=config.evaluate.batch_size)
+    make = functools.partial(make, picture=PICTURE, batch_size=SNIPPETS_AT_ONCE)
     run, field = _run_in_share, "--config.data.features"
     if config.extract.beam:
         run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam)

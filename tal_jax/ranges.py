@@ -131,8 +131,6 @@ def require_fields(config, choices=None, readings=None):
       choices: {field: its choices}, of one system; they go before RANGES.
       readings: {name of an open point: its values}, of one system; None: they are not checked.
     """
-    if readings is not None:
-        require_readings(config, readings)
     for field, value in _leaves(config):
         allowed = (choices or {}).get(field) or allowed_of(field)
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:
@@ -143,6 +141,8 @@ def require_fields(config, choices=None, readings=None):
         for entry in _entries(value):
             if not _is_allowed(entry, allowed):
                 raise DataError(_sentence(field, value, entry, allowed))
+    if readings is not None:
+        require_readings(config, readings)
 
 
 def allowed_of(field):

@@ -31,10 +31,11 @@ PATHS = ("data.annotations", "data.features", "data.frames")  # they come back w
 # back.
 UNSET = {
     **dict.fromkeys(PATHS, ""),
-    **{"data.file_prefix": "", "data.csv_columns": [], "data.csv_time_column": "", "data.csv_skip_lines": -1},
+    **{"data.file_prefix": "", "data.csv_columns": [], "data.csv_time_column": ""},
     **{"data.fps": 0.0, "data.stride_frames": 1, "data.snippet_frames": 1},
-    **{"data.left_out": [], "data.allow_missing": False, "data.test_subset": "test"},
+    "data.test_subset": "test",
 }
+AS_ASKED = ("data.left_out", "data.allow_missing", "data.csv_skip_lines")  # these never come back
 # Fields of a data set: on another one than that of training, they are as the command says.
 DATASET_FIELDS = ("data.name", "data.ignored_labels", "data.train_subset", "data.clips_subset", *UNSET)
 # Free fields on which the proposals of a run depend. A second stage learns from these; in its first stage
@@ -131,7 +132,8 @@ def _require_same_version(path, old, new, what_to_do):
 
 def proposal_settings(config):
     """{"propose.most": 300, …}: the fields of a config on which the proposals of its run depend."""
-    return _only(_flat(json.loads(config.to_json())), PROPOSAL_FIELDS)
+    of_decoding = {"readings": _of_decoding(config.readings)}
+    return _only(_flat(json.loads(config.to_json())), PROPOSAL_FIELDS) | of_decoding
 
 
 def trained_run(config, workdir):
@@ -151,10 +153,10 @@ def trained_run(config, workdir):
     if system != asked["system"]:
         raise DataError(f"{workdir} holds a run of {system:.60}; {hint}.")
     said = [field for field, unset in UNSET.items() if asked.get(field, unset) != unset]
-    said += [field for field in PATHS if not os.path.exists(trained.get(field, ""))]
+    said += [field for field in PATHS if not os.path.exists(str(trained.get(field, "")))]
     if trained.get("data.name") != asked["data.name"]:
         said = DATASET_FIELDS
-    free = [field for field in FREE_FIELDS if field not in UNSET]
+    free = [field for field in FREE_FIELDS if field not in UNSET] + [*AS_ASKED]
     old, new = (_without(fields, (*free, *said, "proposals", "first_stage")) for fields in (trained, asked))
     if stream != asked["data.input"] and old.keys() != new.keys():
         raise DataError(
@@ -226,6 +228,8 @@ def _read_run(path):
     problem = ""
     if not isinstance(config, dict) or not isinstance(config.get("system"), str):
         problem = "its config names no system"
+    elif not all(isinstance(entry, str) for entry in _entries(config.get("readings", []))):
+        problem = "its readings are no list of texts"
     elif not isinstance(config.get("first_stage", {}), dict):
         problem = "its first_stage is no config"
     elif not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
@@ -237,6 +241,11 @@ def _read_run(path):
     if problem:
         raise _damaged(path, ValueError(problem))
     return {"classes": classes, "frame_sec": frame_sec, "config": config}
+
+
+def _entries(value):
+    """A list's entries; [None] for anything else."""
+    return value if isinstance(value, list) else [None]
 
 
 def _flat(config, prefix=""):

@@ -162,8 +162,6 @@ def terms_of(config, epoch=4, outputs=None):
 def dw_afsd(**switches):
     config = afsd_config("dw_afsd")
     config.train.epochs = 16
-    if switches.get("schedule") is False:
-        switches = {"alpha": 0.5} | switches
     switch("curriculum", config, **switches)
     return config
 
@@ -219,7 +217,7 @@ def test_all_switches_off_is_plain_afsd():
 @pytest.mark.parametrize(
     "unused",
     [
-        dict(alpha=0.9), dict(first_epoch=1), dict(weighted="loc"),
+        dict(alpha_0=0.9), dict(first_epoch=1), dict(weighted="loc"),
         dict(detach=False), dict(stage_weights="shared"), dict(auxiliary_normaliser="all"),
     ],
 )  # fmt: skip
@@ -254,7 +252,7 @@ def test_alpha_0_of_table_1(alpha_0, epoch):
     alpha = alpha_0 + (1 - alpha_0) * np.exp(-epoch / 4)
     expected = expected_terms(mix(COARSE_S, COARSE_P, alpha), mix(REFINED_S, REFINED_P, alpha))
     expected["auxiliary"] = expected_auxiliary(AUXILIARY, mix(REFINED_S, MEAN_P, alpha), positives=1)
-    assert_terms(terms_of(dw_afsd(alpha=alpha_0), epoch), expected)
+    assert_terms(terms_of(dw_afsd(alpha_0=alpha_0), epoch), expected)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +265,9 @@ def test_focal_settings_of_tables_2_and_3(focal):
 
 
 @pytest.mark.parametrize("constant_alpha", [0.0, 0.3, 1.0])
-def test_without_schedule_alpha_is_constant(constant_alpha):
-    config = dw_afsd(schedule=False, alpha=constant_alpha, auxiliary="none")
+def test_without_schedule_alpha_is_constant(constant_alpha, monkeypatch):
+    monkeypatch.setattr(curriculum, "CONSTANT_ALPHA", constant_alpha)
+    config = dw_afsd(schedule=False, auxiliary="none")
     expected = expected_terms(
         mix(COARSE_S, COARSE_P, constant_alpha), mix(REFINED_S, REFINED_P, constant_alpha)
     )
@@ -326,8 +325,8 @@ def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
 @pytest.mark.parametrize(
     "field, value, sentence",
     [
-        ("alpha", 1.5, "config.curriculum.alpha is 1.5; it must be from 0 to 1."),
-        ("alpha", -0.5, "config.curriculum.alpha is -0.5; it must be from 0 to 1."),
+        ("alpha_0", 1.5, "config.curriculum.alpha_0 is 1.5; it must be from 0 to 1."),
+        ("alpha_0", -0.5, "config.curriculum.alpha_0 is -0.5; it must be from 0 to 1."),
         (
             "first_epoch",
             2,
@@ -353,10 +352,11 @@ def test_localisation_score(loc_score):
     assert_terms(terms_of(dw_afsd(schedule=False, loc_score=loc_score)), expected)
 
 
-def test_a_prediction_that_misses_its_anchor_has_no_negative_weight():
+def test_a_prediction_that_misses_its_anchor_has_no_negative_weight(monkeypatch):
+    monkeypatch.setattr(curriculum, "CONSTANT_ALPHA", 0.0)
     outputs, _, _ = problem()
     outside = outputs.replace(refined_offsets=outputs.refined_offsets.at[0, 0].set(jnp.array([-3.0, -3.0])))
-    terms = terms_of(dw_afsd(schedule=False, alpha=0.0, auxiliary="none"), outputs=outside)
+    terms = terms_of(dw_afsd(schedule=False, auxiliary="none"), outputs=outside)
     assert terms["refined_loc"] == 0
 
 

@@ -450,7 +450,6 @@ def test_class_scores_are_read_before_training_and_before_detecting(one_missing,
 @pytest.mark.parametrize(
     "field, value, sentence",
     [
-        ("left_out", ("nobody",), "left_out names 'nobody', which is not a recording of subset 'test'"),
         (
             "protocol",
             "thumos",

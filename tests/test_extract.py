@@ -44,6 +44,7 @@ PICTURE = {"short_side_pixels": 32, "crop_pixels": 32}
 def small_pictures(monkeypatch):
     """Clips of 32 x 32 pixels."""
     monkeypatch.setattr("tal_jax.extract.PICTURE", PICTURE)
+    monkeypatch.setattr("tal_jax.extract.SNIPPETS_AT_ONCE", 2)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def config(tmp_path_factory):
     write_backbone(variables, folder / "rgb.npz")
     config = tiny_config.get_config("toy")
     config.extract = extract_config()
-    config.extract.weights, config.evaluate.batch_size = (str(folder / "rgb.npz"),), 2
+    config.extract.weights = (str(folder / "rgb.npz"),)
     config.data.update(snippet_frames=8, stride_frames=6)
     return config
 

@@ -435,3 +435,20 @@ def test_thumos_from_features_to_scores(tmp_path):
         for n in detections
         for d in detections[n]
     )
+
+
+@pytest.mark.parametrize(
+    "given, readings",
+    [
+        ((), ("normalised_fusion=False", "scaled=True")),
+        (("mmd_kernel=linear",), ("normalised_fusion=False", "scaled=True", "mmd_kernel=linear")),
+        (("scaled=False",), ("normalised_fusion=False", "scaled=False")),
+    ],
+)
+def test_readings_of_the_config_stay_where_the_flag_says_others(given, readings):
+    code = "from tal_jax import main; main.parse(['x', *{argv!r}]); print(main.FLAGS.config.readings)"
+    argv = ["--config=sbhar:kt_mgfn", *(f"--config.readings={reading}" for reading in given)]
+    found = subprocess.run(
+        [sys.executable, "-c", code.format(argv=argv)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert found.stdout.strip() == str(readings), found.stderr

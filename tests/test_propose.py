@@ -234,8 +234,11 @@ def test_other_settings_make_proposals_anew_without_training(tiny, tmp_path, no_
     changed.proposals, changed.first_stage.decode.min_score = "", 0.9
     assert propose.with_first_stage(changed, tmp_path, "evaluate") and len(proposed) == 3
     assert not any(len(found.scores) for found in proposed[2].values())
+    again = tiny("pgcn")
+    again.first_stage.readings = ("decode.keep_last=False",)
+    assert propose.with_first_stage(again, tmp_path, "train") and len(proposed) == 4
     assert propose.with_first_stage(tiny("pgcn"), tmp_path, "train")
-    assert_same(proposed[3], proposed[0])
+    assert_same(proposed[4], proposed[0])
 
 
 def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog):

@@ -156,6 +156,19 @@ def test_open_points_are_read_by_name():
     assert [reading(config, points, name) for name in points] == ["quality", 0, False]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_reading_is_checked_in_every_mode(training):
+    config = sbhar_config("tcanet")
+    config.readings = ("refined=False",)
+    with pytest.raises(
+        DataError, match="config.readings has 'refined'; the open points of tcanet are .*decode.refined"
+    ):
+        require_valid(config, training)
+    config.readings = (5,)
+    with pytest.raises(DataError, match="config.readings has 5; it must be names"):
+        require_valid(config, training)
+
+
 @pytest.mark.parametrize(
     "readings, sentence",
     [

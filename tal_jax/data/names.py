@@ -25,8 +25,9 @@ def require_name(name, where):
     plain = name and not name.startswith(".") and not {*"/\\"} & {*name} and is_printable(name)
     if not plain or len(name.encode()) > MAX_BYTES:
         raise DataError(
-            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, so "
-            f"rename the recording: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in front."
+            f"{where}: the recording's name {name!r:.60} is no plain file name; files are called after it, "
+            f"so rename the recording: 1 to {MAX_BYTES} bytes, no '/', '\\' or control character, no dot in "
+            "front."
         )
 
 

@@ -3,6 +3,7 @@
 from tal_jax.data import labelled_windows
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
+from tal_jax.readings import require_readings
 from tal_jax.systems import afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
 from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
@@ -40,6 +41,7 @@ AFSD = System(
     candidates.detections,
     max_streams=2,
     require_valid=afsd_config.require_valid,
+    readings=afsd_config.READINGS,
     problems=labelled_windows.problems,
     published=afsd_published.afsd_detector,
 )
@@ -51,6 +53,7 @@ ECM = System(
     ecm_decode.detections,
     suppress=ecm_decode.suppress,
     require_valid=ecm_config.require_valid,
+    readings=ecm_config.READINGS,
     problems=weak.problems,
 )
 KT_MGFN = System(
@@ -62,6 +65,7 @@ KT_MGFN = System(
     suppress=candidates.suppress_hard,
     optimizer=kt_mgfn_optimizer.make_optimizer,
     require_valid=kt_mgfn_config.require_valid,
+    readings=kt_mgfn_config.READINGS,
     problems=weak.problems,
 )
 PGCN = System(
@@ -75,6 +79,7 @@ PGCN = System(
     optimizer=pgcn_optimizer.make_optimizer,
     max_streams=2,
     require_valid=pgcn_config.require_valid,
+    readings=pgcn_config.READINGS,
     problems=pgcn_examples.problems,
     published=pgcn_published.pgcn_detector,
 )
@@ -88,6 +93,7 @@ TCANET = System(
     suppress=candidates.keep_all,
     optimizer=tcanet_optimizer.make_optimizer,
     require_valid=tcanet_config.require_valid,
+    readings=tcanet_config.READINGS,
     published=tcanet_published.tcanet_detector,
 )
 
@@ -111,6 +117,8 @@ def require_valid(config, training):
         if part is None:
             continue
         try:
-            (SYSTEMS[part.system].require_valid if training else require_fields)(part)
+            system = SYSTEMS[part.system]
+            (system.require_valid if training else require_fields)(part)
+            require_readings(part, system.readings)
         except DataError as error:
             raise DataError(str(error).replace("config.", prefix)) from error

@@ -1,7 +1,7 @@
 """What a system is to the rest of the project: plain functions, and what they give and take."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -57,6 +57,7 @@ class System:
       optimizer: (config, total steps) -> optax transformation.
       max_streams: how many networks `decode` fuses.
       require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
+      readings: {open point: its values, the default first}, which `config.readings` may say, see readings.py.
       problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those
         that do no harm begin with "Note:". Raises DataError where `examples` does.
       published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
@@ -73,5 +74,6 @@ class System:
     optimizer: Callable = make_optimizer
     max_streams: int = 1
     require_valid: Callable = require_fields
+    readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere

@@ -28,7 +28,7 @@ def test_flags_of_the_launchers_are_flags_of_the_program():
         path.read_text() for path in (ROOT / "launch").rglob("*") if path.is_file() and path.suffix != ".pyc"
     ]
     assert flags == {flag for flag in flags for text in texts if f"--{flag}=" in text}
-    program = (ROOT / "tal_jax" / "main.py").read_text()
+    program = "".join((ROOT / "tal_jax" / name).read_text() for name in ("main.py", "config.py"))
     assert not [flag for flag in flags if f'"{flag}"' not in program]
 
 

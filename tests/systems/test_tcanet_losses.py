@@ -242,7 +242,7 @@ def test_curriculum_weights_the_regression_of_positives():
     np.testing.assert_allclose(weights(3.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
     config.readings = ("first_epoch=1",)
     np.testing.assert_allclose(weights(2.0), (1 - alpha) * tiou + alpha * confidence, rtol=1e-5)
-    config.curriculum.update(schedule=False, alpha=0.5)
+    config.curriculum.schedule = False
     np.testing.assert_allclose(weights(3.0), 0.5 * tiou + 0.5 * confidence, rtol=1e-5)
 
     def through_weights(refined):

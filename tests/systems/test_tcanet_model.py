@@ -404,7 +404,7 @@ def test_unknown_names_and_masks_of_a_checkpoint():
         ("decode.confidence_stage", 4, "from 1 to 3"),
         ("decode.nms_sigma", 0.0, "config.decode.nms_sigma is 0.0; it must be above 0"),
         ("loss.iou_thresholds", (0.2, 0.5), "above 0.3, the end of the low band"),
-        ("curriculum.alpha", 2.0, "from 0 to 1"),
+        ("curriculum.alpha_0", 2.0, "from 0 to 1"),
         ("readings", ("first_epoch=2",), "config.readings has 'first_epoch=2'; it may have first_epoch=0 or"),
         ("window.proposals", 0, "at least 1"),
     ],

@@ -110,7 +110,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
       of_frames: whether I3D reads frames; else the network reads features or signals.
     """
     config = base_config(system)
-    config.recipe = "thumos14"  # the readings of a published config, see RECIPES
+    config.recipe = "thumos14"  # the readings of a way of training, see RECIPES
     detector_fields(config, of_frames)
     config.window.frames = 256
 
@@ -147,10 +147,10 @@ def afsd_config(system="dw_afsd", of_frames=False):
     config.curriculum = c = ml_collections.ConfigDict()
     on = system == "dw_afsd"
     c.weights = on  # dynamic weights (Eq. 6-8)
-    c.schedule = on  # curriculum (Eq. 9): alpha falls from 1 towards config.curriculum.alpha; else it is that
+    c.schedule = on  # curriculum (Eq. 9); without it alpha is curriculum.CONSTANT_ALPHA
     # Eq. 10; 'classification': on the refined class scores instead (Table 6)
     c.auxiliary = "branch" if on else "none"
-    c.alpha = 0.4  # alpha_0 of Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
+    c.alpha_0 = 0.4  # Table 1
     return config
 
 

@@ -137,10 +137,9 @@ def pgcn_config(variant="pgcn", row="full", stream=""):
     config.curriculum = c = ml_collections.ConfigDict()
     on = variant == "pgcn_dw"
     c.weights = on  # dynamic weights (DW-AFSD Eq. 6-8)
-    c.schedule = on  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
+    c.schedule = on  # curriculum (DW-AFSD Eq. 9); without it alpha is curriculum.CONSTANT_ALPHA
     c.auxiliary = "branch" if on else "none"  # DW-AFSD Eq. 10
-    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
-    c.alpha = 0.4
+    c.alpha_0 = 0.4  # DW-AFSD Table 1
 
     config.decode.proposals = 600  # of a video at test, the first of its list; ActivityNet: 100
     config.decode.max_per_window = 2000  # (proposal, class) pairs of a recording; ActivityNet: 100

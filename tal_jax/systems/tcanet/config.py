@@ -118,9 +118,8 @@ def tcanet_config():
     config.curriculum = c = ml_collections.ConfigDict()
     # dynamic weights (DW-AFSD Eq. 7-9) on the regression of positives: ours, see losses.curriculum_weights
     c.weights = False
-    c.schedule = True  # curriculum (DW-AFSD Eq. 9): alpha falls from 1 towards config.curriculum.alpha
-    # alpha_0 of DW-AFSD Eq. 9 (Table 1); without the curriculum alpha, where the paper is silent: 0.5
-    c.alpha = 0.4
+    c.schedule = True  # curriculum (DW-AFSD Eq. 9); without it alpha is curriculum.CONSTANT_ALPHA
+    c.alpha_0 = 0.4  # DW-AFSD Table 1
 
     # Whose confidence ranks: 2 in the published code; 3, the last, is what the report suggests.
     config.decode.confidence_stage = 2
