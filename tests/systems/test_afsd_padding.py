@@ -9,7 +9,7 @@ import pytest
 
 from tal_jax import detect
 from tal_jax.backbones.sequence import SequenceBackbone
-from tal_jax.data import windows
+from tal_jax.data import frames, windows
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.dataset import Dataset
 from tal_jax.data.features import data_config
@@ -249,6 +249,7 @@ def test_actions_beyond_what_features_cover_are_whole():
 
 def test_i3d_cannot_be_masked():
     config = afsd_config(of_frames=True)
+    config.data = frames.data_config()
     config.readings = ("masked=True",)
     with pytest.raises(DataError, match="config.readings has 'masked=True'"):
         afsd.build(config, 2)

@@ -142,7 +142,7 @@ def test_the_auxiliary_score_alone_goes_to_the_most_probable_class():
     config.decode.max_per_window = 1
     assert detect(config, scores, segments).classes.tolist() == [2]
     # With classes of the whole video c is the score of each of them.
-    config.decode.recording_probability = True
+    config.readings += ("decode.recording_probability=True",)
     found = detect(config, scores, segments, recording_scores=np.array([0.6, 0.1, 0.3]))
     np.testing.assert_array_equal(found.classes, [0, 0, 0, 2, 2, 2])
     np.testing.assert_allclose(found.scores, np.outer([0.6, 0.3], [0.8, 0.5, 0.2]).ravel())
@@ -196,7 +196,7 @@ def test_classes_of_the_recording():
     found = detect(config, scores, segments, recording_scores=np.array([0.1, 0.5, 0.4]))
     np.testing.assert_array_equal(found.classes, [1, 1, 1, 1, 2, 2, 2, 2])
     np.testing.assert_allclose(found.scores[:4], np.sort(values[:, 1])[::-1])
-    config.decode.recording_probability = True
+    config.readings = ("decode.recording_probability=True",)
     scaled = detect(config, scores, segments, recording_scores=np.array([0.1, 0.5, 0.4]))
     np.testing.assert_allclose(scaled.scores[4:], 0.4 * found.scores[4:])
     config.decode.recording_classes = 1
