@@ -37,7 +37,7 @@ def test_a_config_lacks_what_its_system_or_its_input_does_not_read():
     assert has("dw_afsd", *of_frames, *of_features) == [*of_frames]
     assert has("dw_afsd,input=features", *of_frames, *of_features) == [*of_features]
     assert (
-        has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "curriculum.auxiliary")
+        has("pgcn", "augment.scale", "window.train_stride_frames", "decode.min_score", "decode.nms_sigma")
         == []
     )
     assert has("tcanet", "augment.noise", "decode.nms_tiou", "propose.grouping", "window.background") == []

@@ -446,9 +446,8 @@ def test_thumos_from_features_to_scores(tmp_path):
     ],
 )
 def test_readings_of_the_config_stay_where_the_flag_says_others(given, readings):
-    code = "from tal_jax import main; main.parse(['x', *{argv!r}]); print(main.FLAGS.config.readings)"
+    code = "import sys; from tal_jax import main; main.parse(sys.argv); print(main.FLAGS.config.readings)"
     argv = ["--config=sbhar:kt_mgfn", *(f"--config.readings={reading}" for reading in given)]
-    found = subprocess.run(
-        [sys.executable, "-c", code.format(argv=argv)], capture_output=True, text=True, cwd=ROOT
-    )
+    command = [sys.executable, "-c", code, *argv]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert found.stdout.strip() == str(readings), found.stderr
