@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tal_jax.backbones.i3d import Unit, scale_pixels
+from tal_jax.data import frames
 from tal_jax.data.loader import pad_batch
 from tal_jax.runtime.parallel import AXIS, make_parallel
 from tal_jax.systems import afsd
@@ -107,6 +108,7 @@ def test_afsd_with_statistics_of_the_batch(monkeypatch):
     monkeypatch.setattr(afsd_model, "NUM_LEVELS", 2)  # which compiles in a third of the time of 6
     monkeypatch.setattr(afsd, "I3D", lambda **settings: TwoUnits())
     config = sequence_config("afsd", of_frames=True)
+    config.data = frames.data_config()
     config.window.frames = 128
     config.model.update(channels=8, groups=2)
     config.loss.contrastive_weight = 0.1

@@ -72,7 +72,7 @@ def test_sampled_neighbours_at_test():
     _, _, inputs, known = make()
     assert inputs["neighbours"].shape == (600, 600) and len(known["shares"]) == 12
     np.testing.assert_array_equal(inputs["neighbours"].sum(axis=1)[:12], 10)
-    config.decode.sampled = True
+    config.readings = ("decode.sampled=True",)
     (make,) = examples.test_windows(config, dataset, "monday")
     sampled = make().inputs
     np.testing.assert_array_equal(sampled["neighbours"].sum(axis=1)[:12], 4)

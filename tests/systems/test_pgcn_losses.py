@@ -10,13 +10,15 @@ import numpy as np
 import optax
 import pytest
 
+from tal_jax import curriculum
 from tal_jax.ops.segments import tiou
+from tal_jax.published.trees import our_path
 from tal_jax.systems import pgcn
 from tal_jax.systems.pgcn import graph, losses, pools
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.pgcn.decode import regress
 from tal_jax.systems.pgcn.optimizer import make_optimizer
-from tal_jax.systems.pgcn.published import NAMES
+from tal_jax.systems.pgcn.published import MODULES
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
 from tests.systems.pgcn_case import detect, golden_variables, scores_of
@@ -123,7 +125,8 @@ def test_golden_training_steps():
 def assert_published(tree, case, name, norm, projection):
     """Norm of every leaf to a share of itself, its projection to a share of the norm."""
     for i, theirs in enumerate(case.info["param_order"]):
-        path, transposed = NAMES[theirs]
+        path = our_path(theirs, MODULES)
+        transposed = path.endswith("head/kernel")
         value = np.asarray(
             functools.reduce(lambda branch, key: branch[key], path.split("/"), tree), np.float64
         )
@@ -311,10 +314,11 @@ def test_switches_of_the_curriculum():
 
 
 @pytest.mark.parametrize("alpha, scores", [(1.0, "activity_logits"), (0.0, "offsets")])
-def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores):
+def test_dynamic_weights_are_of_a_pass_without_dropout(alpha, scores, monkeypatch):
     """One foreground proposal: the regression loss and its gradient are w times the plain ones."""
+    monkeypatch.setattr(curriculum, "CONSTANT_ALPHA", alpha)
     variables, batch = one_video()
-    fields = dict(schedule=False, constant_alpha=alpha, auxiliary="none")
+    fields = dict(schedule=False, auxiliary="none")
 
     def regression(weights):
         config = small_config(weights=weights, **fields)

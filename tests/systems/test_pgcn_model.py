@@ -416,7 +416,7 @@ def test_every_row_is_valid(variant):
             "config.decode.fused_nms_tiou is 0.0; it must be above 0 and at most 1",
         ),
         ("curriculum.alpha_0", -0.1, "config.curriculum.alpha_0 is -0.1; it must be from 0 to 1"),
-        ("curriculum.constant_alpha", 2.0, "config.curriculum.constant_alpha is 2.0; it must be from 0 to 1"),
+        ("curriculum.alpha_0", 2.0, "config.curriculum.alpha_0 is 2.0; it must be from 0 to 1"),
         ("model.dropout", 1.0, "config.model.dropout is 1.0; it must be at least 0 and below 1"),
         (
             "decode.fusion_weights",
