@@ -109,7 +109,7 @@ class Detector:
         return {name: found.get(name, NOTHING) for name in names}
 
     def activation_sequences(self, stream, name):
-        """The class activation sequence of a whole recording; where windows overlap, the mean of theirs.
+        """The class activation sequence of a whole recording, the mean over windows where they overlap.
 
         Returns:
           (times_sec, cas): (T,) float64, the middle of each feature of the recording; (T, K) float32, as the

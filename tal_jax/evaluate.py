@@ -147,7 +147,7 @@ def _require_fusable(first, second):
 
 
 def _trained_as(config):
-    """What two runs must share to be fused."""
+    """(window length, curriculum, recipe, readings) of a run: two runs that are fused have the same."""
     readings = [entry for entry in config.readings if not entry.startswith("decode.")]
     return config.window.frames, config.get("curriculum"), config.get("recipe"), readings
 

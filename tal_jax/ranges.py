@@ -196,7 +196,7 @@ def _ends(interval):
 
 
 def _sentence(field, value, entry, allowed):
-    """What is wrong with an entry of the value of a field, and what it may be."""
+    """The sentence that refuses an entry of a field's value, and says what it may be."""
     several = isinstance(value, (tuple, list))
     shown = f"'{value:.200}'" if isinstance(value, str) else f"{tuple(value) if several else value!s:.200}"
     if allowed == NAMES:
@@ -216,7 +216,7 @@ def _sentence(field, value, entry, allowed):
 
 
 def _words(value, interval):
-    """What an interval says: "(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the
+    """An interval in words: "(0, 1]" -> "above 0 and at most 1". A large upper end is said only where the
     value is beyond it.
     """
     (low, above), (high, below) = _ends(interval)

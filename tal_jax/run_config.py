@@ -27,8 +27,8 @@ FREE_FIELDS = (
     *("train.log_every_steps", "train.save_every_steps"),
 )
 PATHS = ("data.annotations", "data.features", "data.frames")  # they come back where they still exist
-# Fields that say which recordings to read, each with the value that says nothing: those of training come
-# back.
+# Fields that say which recordings to read. With these values a command says nothing of them, and the values
+# of training come back.
 UNSET = {
     **dict.fromkeys(PATHS, ""),
     **{"data.file_prefix": "", "data.csv_columns": [], "data.csv_time_column": ""},
@@ -75,8 +75,7 @@ def remember_run(config, classes, workdir, frame_sec=None):
         time.sleep(1)
     raise DataError(
         f"Process {distributed.index()} does not see {path}, which process 0 has written; --workdir must be "
-        f"on a "
-        f"file system that all processes share."
+        "on a file system that all processes share."
     )
 
 
@@ -86,8 +85,7 @@ def _write_run(path, new):
     if path.exists() and not latest.exists():
         raise DataError(
             f"{folder} holds a run, but its folder {latest.relative_to(folder)} is gone. Put it back to go "
-            f"on, or "
-            f"choose another --workdir to begin again."
+            "on, or choose another --workdir to begin again."
         )
     if Checkpoints.exist(folder):
         old = _read_run(path)
@@ -125,8 +123,7 @@ def _require_same_version(path, old, new, what_to_do):
         if fields:
             raise DataError(
                 f"{path} is of another version of tal_jax: it {verb} config.{min(fields):.100}. "
-                f"{what_to_do}, or "
-                f"choose another --workdir."
+                f"{what_to_do}, or choose another --workdir."
             )
 
 

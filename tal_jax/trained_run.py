@@ -40,7 +40,7 @@ class TrainedRun:
 
     @classmethod
     def load(cls, folder):
-        """See `tal_jax.load_run`."""
+        """The TrainedRun of a run's folder; `tal_jax.load_run` gives it to users."""
         config = stored_config(folder)
         if config.system not in SYSTEMS:
             known = ", ".join(SYSTEMS)

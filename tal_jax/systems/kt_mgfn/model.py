@@ -21,7 +21,7 @@ from tal_jax.systems.kt_mgfn.erasing import erase, erasing_mask, fuse_stages, li
 
 @flax.struct.dataclass
 class Stage:
-    """What one classification stage computes. B recordings, T snippets, N branches, K classes, D channels."""
+    """The outputs of one stage. B recordings, T snippets, N branches, K classes, D channels."""
 
     logits: jax.Array  # (B, N, K) of each branch
     pooled: jax.Array  # (B, N, D) mean over time of each branch's features
@@ -31,7 +31,7 @@ class Stage:
 
 @flax.struct.dataclass
 class Outputs:
-    """What a classification network of one or two stages computes, and the boundary predictor beside it.
+    """The outputs of a classification network of one or two stages, and of the boundary predictor.
 
     B recordings, T snippets, N branches, K classes, D channels, M anchors.
     """

@@ -70,14 +70,13 @@ def require_valid(config):
     if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(
             f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is "
-            f"{graph.surrounding}; together they "
-            f"must be at least config.model.sampled, which is {model.sampled}."
+            f"{graph.surrounding}; together they must be at least config.model.sampled, which is "
+            f"{model.sampled}."
         )
     if graph.contextual + graph.surrounding > MOST_NEIGHBOURS:
         raise DataError(
             f"config.graph.contextual is {graph.contextual} and config.graph.surrounding is "
-            f"{graph.surrounding}; together they "
-            f"may be at most {MOST_NEIGHBOURS}."
+            f"{graph.surrounding}; together they may be at most {MOST_NEIGHBOURS}."
         )
     weights = config.decode.fusion_weights
     if len(weights) != 2 or sum(weights) <= 0:

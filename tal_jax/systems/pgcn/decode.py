@@ -33,7 +33,7 @@ def fuse(streams, weights):
 
 
 def decode(config, *outputs):
-    """What the host needs of a recording, on the device: the `SCORES` of the network, or of two fused.
+    """The `SCORES` of a recording, on the device: those of one network, or of two that are fused.
 
     Args:
       config: the run's config (`data`, `decode`).

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def training_extents(segments, num_frames):
-    """What a proposal sees in training: itself, and half of its length on both sides.
+    """The frames that a proposal sees in training: its own, and half of its length on both sides.
 
     Args:
       segments: (N, 2) int frames; num_frames: of the video.
@@ -22,7 +22,7 @@ def training_extents(segments, num_frames):
 
 
 def test_extents(segments, num_frames):
-    """What a proposal sees at test: itself, and half of its length on both sides.
+    """The frames that a proposal sees at test: its own, and half of its length on both sides.
 
     Times are shares of the video until they are cut down to whole frames, as published. Binary fractions can
     lose a frame: 29 frames of 100 may come back as 28.

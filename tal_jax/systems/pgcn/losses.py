@@ -53,7 +53,7 @@ def hardest(hinges, share):
 
 
 def completeness_count(videos, batch_size, places, num_foreground, share):
-    """What the completeness loss is divided by: foreground places and kept incomplete ones of some videos.
+    """The divisor of the completeness loss: foreground places and kept incomplete ones of some videos.
 
     The published code keeps int(6 * share) places of a video but divides by int(6 * videos * share), rounded
     down once for the whole batch. The rounding here is that of a full batch, a share of which each device

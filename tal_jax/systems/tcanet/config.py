@@ -30,9 +30,8 @@ CHOICES = {
 
 LOW_IOU = 0.3  # below it is the low band of the confidence loss: published code
 NO_CLASSES = (
-    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of whole "
-    "recordings, or "
-    "--config.decode.classes=proposals, or --config.data.class_agnostic=True."
+    "tcanet finds no classes: set --config.evaluate.recording_scores=FILE to a classifier's scores of "
+    "whole recordings, or --config.decode.classes=proposals, or --config.data.class_agnostic=True."
 )
 
 
@@ -67,8 +66,7 @@ def require_model(config):
     if not 1 <= config.decode.confidence_stage <= stages:
         raise DataError(
             f"config.decode.confidence_stage is {config.decode.confidence_stage}; it must be from 1 to "
-            f"{stages}, the number of "
-            "config.loss.iou_thresholds."
+            f"{stages}, the number of config.loss.iou_thresholds."
         )
 
 
@@ -83,8 +81,7 @@ def require_valid(config):
         if not LOW_IOU < threshold < 1:
             raise DataError(
                 f"config.loss.iou_thresholds has {threshold}; each must be above {LOW_IOU}, the end of the "
-                f"low band of the "
-                "confidence loss, and below 1."
+                "low band of the confidence loss, and below 1."
             )
 
 

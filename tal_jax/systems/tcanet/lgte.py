@@ -104,7 +104,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, key_mask, train=False):
-        """What a step becomes by what it attends to.
+        """Encodes each step by the steps that it attends to.
 
         Args:
           x: (B, T, C) float32.
