@@ -95,6 +95,7 @@ RANGES = {
     "data.statistics_samples": "[0, 1000000]",
     "data.num_channels": "[0, 10000000]",
     "data.*_pixels": "[1, 10000]",
+    "data.task": ("verb", "noun"),
     "data.train_padding": "[0, 255]",
     "curriculum.*alpha*": "[0, 1]",
     "loss.*_weight": "[0, 1000000]",

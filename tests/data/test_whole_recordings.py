@@ -19,7 +19,6 @@ from tal_jax.detect import Detector, Stream, to_results
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.systems import SYSTEMS, candidates
-from tests import tiny_config
 from tests.golden_case import GoldenCase
 from tests.toy_system import TOY
 
