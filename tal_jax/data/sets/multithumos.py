@@ -9,7 +9,6 @@ import pathlib
 
 from tal_jax.data import features
 from tal_jax.data.annotations import parse_annotations, require_number, require_object
-from tal_jax.data.names import require_name
 from tal_jax.data.sets import thumos14
 from tal_jax.data.sets.epic import require_order
 from tal_jax.errors import DataError
@@ -117,7 +116,10 @@ def _classes(folder):
     for where, (number, name) in _lines(path, "number name"):
         if not number.isascii() or not number.isdigit() or int(number) in classes:
             raise DataError(f"{where}: each class must have a whole number of its own, found '{number:.60}'.")
-        require_name(name, where)
+        if pathlib.PurePath(name).name != name:
+            raise DataError(
+                f"{where}: the class '{name:.60}' has a file of another folder; correct its name."
+            )
         classes[int(number)] = name
     return dict(sorted(classes.items()))
 

@@ -65,7 +65,7 @@ def test_a_file_of_the_schema_of_activitynet_is_read_too(config):
 @pytest.mark.parametrize("name, text, sentence", [
     ("class_list.txt", "1 Diving\n1 Jump\n", "class_list.txt, line 2: each class must have a whole number of its own"),
     ("class_list.txt", "1 Diving\ntwo\n", "class_list.txt, line 2 must be 'number name', found 'two'"),
-    ("class_list.txt", "1 ../Diving\n", "Diving"),
+    ("class_list.txt", "1 ../Diving\n", "line 1: the class '../Diving' has a file of another folder"),
     ("class_list.txt", "1 Diving\n2 Run\n", "Run.txt: No such file or directory. Get MultiTHUMOS from"),
     ("annotations/Jump.txt", f"{KNOWN} 5.0\n", f"Jump.txt, line 1 must be 'video start end', found '{KNOWN} 5.0'"),
     ("annotations/Jump.txt", f"{KNOWN} 5.0 x\n", "Jump.txt, line 1: a time must be a finite number, found 'x'"),
