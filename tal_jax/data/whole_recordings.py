@@ -9,7 +9,7 @@ import numpy as np
 
 from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
-from tal_jax.data.learnable import BEYOND, MOST_LONGER
+from tal_jax.data.learnable import BEYOND, MOST_LONGER, no_action_sentence
 from tal_jax.data.signals import finite_rows
 from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
@@ -59,7 +59,9 @@ def examples(config, dataset):
         return example
 
     def number_of(name):
-        return config.window.draws or math.ceil(len(seen_features(config, dataset, name)[0]) / size)
+        if config.window.draws or config.window.resized:
+            return config.window.draws or 1
+        return math.ceil(len(dataset.read(name)) / size)
 
     max_segments = max(len(recording.labels) for recording in recordings.values())
     return [name for name in recordings for _ in range(number_of(name))], make_example
@@ -166,19 +168,11 @@ def seen_features(config, dataset, name):
 
 def _training_recordings(config, dataset):
     """{name: Recording} of the training subset. Raises DataError as `examples` does."""
-    subset = config.data.train_subset
-    annotations = dataset.annotations.subset(subset)
-    recordings = annotations.recordings
+    recordings = dataset.annotations.subset(config.data.train_subset).recordings
     require_times(recordings, f"training {config.system}")
     if any(len(recording.labels) for recording in recordings.values()):
         return recordings
-    if not (ignored := annotations.count_ignored()):
-        raise DataError(f"No recording of the subset '{subset}' has an action to learn from; annotate them.")
-    labels = ", ".join(config.data.ignored_labels)
-    raise DataError(
-        f"All {ignored} annotations of the subset '{subset}' have a label that is ignored "
-        f"(config.data.ignored_labels: {labels}); ignore fewer labels."
-    )
+    raise DataError(no_action_sentence(config, dataset))
 
 
 def _actions(config, recording, timeline):
