@@ -11,23 +11,29 @@ import numpy as np
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.recording_scores import read_recording_scores, require_recordings
-from tal_jax.data.sets import activitynet, folder, sbhar, shapes, thumos14
+from tal_jax.data.sets import activitynet, ego4d, epic, folder, multithumos, sbhar, shapes, thumos14
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
 DATASETS = {  # name -> function of a config that makes the Dataset
     "activitynet": activitynet.load,
+    "ego4d": ego4d.load,
+    "epic": epic.load,
     "folder": folder.load,
+    "multithumos": multithumos.load,
     "sbhar": sbhar.load,
     "shapes": shapes.load,
     "thumos14": thumos14.load,
 }
-ANNOTATIONS = {  # name -> function of a config that gives the Annotations that come with the data set
+ANNOTATIONS = {  # name -> function of a config that gives its Annotations, or those of the data set itself
     "activitynet": activitynet.annotations,
-    "sbhar": lambda config: sbhar.bundled_annotations(),
+    "ego4d": ego4d.annotations,
+    "epic": epic.annotations,
+    "multithumos": multithumos.annotations,
+    "sbhar": sbhar.annotations,
     "shapes": shapes.rendered_annotations,
-    "thumos14": lambda config: thumos14.bundled_annotations(),
+    "thumos14": thumos14.annotations,
 }
 
 
@@ -89,10 +95,10 @@ def recording_scores(config, classes):
 
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
-    if config.data.annotations:
-        annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
-    elif config.data.name in ANNOTATIONS:
+    if config.data.name in ANNOTATIONS:
         annotations = _require_ignored(config, ANNOTATIONS[config.data.name](config))
+    elif config.data.annotations:
+        annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
     else:
         what = f"The data set '{config.data.name}' has no annotations of its own"
         raise DataError(f"{what}; set --config.data.annotations=FILE.")

@@ -125,7 +125,19 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
         DataError: the file is missing, is no good JSON (see `read_json`), has another shape, names a
             recording as no file can be called, or uses a label that is not a class.
     """
-    content = read_json(path, "annotation file", hint)
+    return parse_annotations(read_json(path, "annotation file", hint), path, ignored_labels, classes)
+
+
+def parse_annotations(content, path, ignored_labels=IGNORED_LABELS, classes=()):
+    """The Annotations in the content of a file of the schema above, or of another one that was put into it.
+
+    Args:
+        content: what the JSON file holds.
+        path, ignored_labels, classes: see `load_annotations`; the path is for messages.
+
+    Raises:
+        DataError: as `load_annotations`, but for what cannot be read.
+    """
     unread = {owner: set() for owner in ("the file", "recordings", "annotations")}
     unread["the file"].update(require_object(content, ["database"], path, ["classes"]))
     database = content["database"]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.data.loader import chunks
+from tal_jax.data.timeline import Timeline
 from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms
 from tal_jax.readings import reading
 
@@ -59,7 +60,8 @@ def of_windows(windows, timeline, find):
     """Detections of a recording from those of its windows.
 
     Args:
-      windows: iterable of data.windows.Decoded.
+      windows: iterable of data.windows.Decoded. The array "timeline" of one whose features were resized, the
+        three fields of a Timeline, says where they lie.
       timeline: Timeline of the recording.
       find: (Decoded) -> segments (M, 2) in features of the window, classes (M,), scores (M,).
     """
@@ -67,7 +69,9 @@ def of_windows(windows, timeline, find):
     for window in windows:
         segments, classes, scores = find(window)
         if len(scores):  # hours without a candidate take no memory
-            parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
+            resized = window.arrays.get("timeline")
+            own = timeline if resized is None else Timeline(*resized)
+            parts.append(Detections(own.to_seconds(segments + window.offset), classes, scores))
     return Detections(*map(np.concatenate, zip(*parts)))
 
 
