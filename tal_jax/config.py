@@ -61,6 +61,10 @@ def base_config(system):
     config.evaluate.second_workdir = ""
     # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
     config.evaluate.recording_scores = ""
+    # Of class-agnostic data: each detection is of so many of the best classes of its recording, with the
+    # score (class score x its own)^power.
+    config.evaluate.recording_classes = 1
+    config.evaluate.recording_score_power = 1.0
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     # or 'false positives': detections where no recording is scored
     config.evaluate.other_recordings = "ignored"

@@ -171,8 +171,10 @@ def evaluate_streams(workdir, detector, streams):
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
     results = detector.detect(streams, names)
-    if config.evaluate.recording_scores and dataset.recording_scores is None:
-        results = label_recordings(results, best_classes(config.evaluate.recording_scores))
+    settings = config.evaluate
+    if settings.recording_scores and dataset.recording_scores is None:
+        best = best_classes(settings.recording_scores, settings.recording_classes)
+        results = label_recordings(results, best, settings.recording_score_power)
     return _score(config, workdir, annotations, results, dataset)
 
 
@@ -203,7 +205,7 @@ def scored_annotations(config, dataset=None, names=()):
     require_actions(labels, config.data.test_subset)
     scores = config.evaluate.recording_scores
     if dataset and scores and dataset.recording_scores is None:
-        require_labels(scores, names, annotations.classes)
+        require_labels(scores, names, annotations.classes, config.evaluate.recording_classes)
     if config.data.class_agnostic:
         return annotations if scores else annotations.class_agnostic()
     return in_classes(annotations, dataset.annotations.classes) if dataset else annotations
