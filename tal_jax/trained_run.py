@@ -101,7 +101,7 @@ class TrainedRun:
         """
         self.detector = Detector([run.config for run in self._runs], len(self.classes))
         settings = self.config.evaluate
-        scores, count = settings.recording_scores, settings.recording_classes
+        scores, count = settings.recording_scores, settings.classes_per_recording
         self._best = best_classes(scores, count) if scores else None
         self._variables = [evaluate.load_variables(run.config, run.workdir) for run in self._runs]
         return self
