@@ -55,6 +55,7 @@ def load_dataset(config, classes=None):
     annotations = _require_ignored(config, dataset.annotations)
     if config.data.left_out:
         dataset_annotations(config)  # knows those that are left out, too
+    annotations = annotations.without_duplicates(config.data.duplicate_sec)
     if config.data.class_agnostic:
         annotations = annotations.class_agnostic()
     if classes is not None:
@@ -108,7 +109,7 @@ def dataset_annotations(config):
                 f"config.data.left_out names '{name}', which is no recording of the annotations; correct the "
                 "name, or leave it out of the list (--config.data.left_out= is none)."
             )
-    return annotations
+    return annotations.without_duplicates(config.data.duplicate_sec)
 
 
 def in_classes(annotations, classes):

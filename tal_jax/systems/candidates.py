@@ -35,20 +35,21 @@ class Detections(NamedTuple):
 NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
 
 
-def best_of_window(config, segments, scores):
+def best_of_window(config, segments, scores, most=None):
     """The best candidates of each window, on the device.
 
     Args:
-      config: the run's config: P = `decode.max_per_window` at most; scores up to `decode.min_score` become 0.
+      config: the run's config; scores up to `decode.min_score` become 0.
       segments: (B, N, 2) in frames of the window.
       scores: (B, N, K), background left out; 0 where there is no candidate.
+      most: P at most; None: `decode.max_per_window`.
 
     Returns:
       dict of arrays in the order of N: segments (B, P, 2), classes (B, P) int, scores (B, P).
     """
     size, _, num_classes = scores.shape
-    flat = scores.reshape(size, -1)
-    _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
+    flat, most = scores.reshape(size, -1), most or config.decode.max_per_window
+    _, best = jax.lax.top_k(flat, min(most, flat.shape[1]))
     best = jnp.sort(best, axis=1)
     scores = jnp.take_along_axis(flat, best, axis=1)
     segments = jnp.take_along_axis(segments, (best // num_classes)[..., None], axis=1)
@@ -92,12 +93,14 @@ def keep_all(config, candidates):
     return candidates
 
 
-def suppress_soft(config, candidates):
+def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_best=False):
     """Soft-NMS over each recording and class, many of them in one compiled call.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      together: whether all classes of a recording suppress each other.
+      top_k, keep_best: as for `ops.nms.soft_nms`.
 
     Returns:
       dict recording name -> Detections, class by class and in input order within a class, with decayed
@@ -106,7 +109,7 @@ def suppress_soft(config, candidates):
     decode, decayed = config.decode, {name: np.zeros(len(found.scores)) for name, found in candidates.items()}
     groups = {}  # number of rows, rounded up to a power of two -> [(name, rows of a class)]
     for name, found in candidates.items():
-        for rows in rows_of_each(found.classes):
+        for rows in rows_of_each(0 * found.classes if together else found.classes):
             groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, rows))
     for size, members in groups.items():
         for part in chunks(members, max(1, NMS_ROWS // size)):
@@ -120,8 +123,9 @@ def suppress_soft(config, candidates):
                 scores,
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
-                top_k=NMS_PICKS,
+                top_k=top_k,
                 keep_last=reading(config, READINGS, "decode.keep_last"),
+                keep_best=keep_best,
             )
             for (name, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from tal_jax.data import whole_recordings
 from tal_jax.systems.actionformer.config import reading, require_valid
 from tal_jax.systems.actionformer.model import ActionFormer, Backbone
 
@@ -19,3 +20,8 @@ def build(config, num_classes):
         auxiliary=config.curriculum.auxiliary == "branch",
         masked=reading(config, "masked"),
     )
+
+
+def test_windows(config, dataset, name):
+    """The one test window of a recording, for `System.windows`: see `whole_recordings.test_windows`."""
+    return whole_recordings.test_windows(config, dataset, name, 2**config.backbone.branch_blocks)

@@ -8,10 +8,12 @@ from tal_jax import curriculum, readings
 from tal_jax.config import base_config, sequence_augmentation
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
+from tal_jax.systems import candidates
 
 # Open points (tal_jax/readings.py), the default first. docs/actionformer.md has the reasons.
 READINGS = {
     **curriculum.READINGS,
+    **candidates.READINGS,
     # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or 1 - the centre loss
     "loc_score": ("tiou", "centre"),
     # p of DW-AFSD Eq. 8 in the classification loss: of the entry's own class, or of the point's best label
@@ -25,6 +27,7 @@ READINGS = {
 }
 CHOICES = {
     "backbone.mixer": ("attention", "max", "conv"),
+    "curriculum.weight_norm": curriculum.WEIGHT_NORMS,
     "curriculum.auxiliary": ("branch", "classification", "none"),
 }
 # Cells of the longer distance at each level: published for THUMOS14 and ActivityNet.

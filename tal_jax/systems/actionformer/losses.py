@@ -148,11 +148,15 @@ def loss_terms(config, outputs, batch, normalisers, epoch):
     truth = batch["segments_frame"], batch["labels"], outputs.logits.shape[-1]
     targets = assign(outputs.points, outputs.strides, bounds, *truth, config.loss.centre_radius)
     valid = outputs.mask & (batch["sample_mask"] > 0)[:, None]
+    return terms_of_targets(config, outputs, targets, valid, normalisers, epoch)
+
+
+def terms_of_targets(config, outputs, targets, valid, normalisers, epoch):
+    """dict name -> Term. valid: (B, N) bool, points that count; the others as for `loss_terms`."""
     positive = valid & (targets.classes.sum(-1) > 0)
     count = positive.sum().astype(jnp.float32)
     losses = point_losses(config, outputs, targets, positive, epoch)
     where = {"cls": valid, "loc": positive, "auxiliary": valid}
     sums = {name: jnp.where(where[name], values, 0.0).sum() for name, values in losses.items()}
-    weights = dict.fromkeys(sums, 1.0)
-    weights["loc"] = loc_weight(config, sums, count, normalisers)
-    return {name: Term(weights[name], sums[name], count) for name in sums}
+    weights = {"loc": loc_weight(config, sums, count, normalisers)}
+    return {name: Term(weights.get(name, 1.0), sums[name], count) for name in sums}
