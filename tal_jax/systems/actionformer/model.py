@@ -264,20 +264,21 @@ class ActionFormer(nn.Module):
     masked: bool = False
 
     @nn.compact
-    def __call__(self, inputs, num_frames, train=False):
+    def __call__(self, inputs, num_frames=None, train=False):
         """Runs the detector.
 
         Args:
           inputs: (B, T, C) features, zeros after the end of a recording. T is a multiple of the coarsest
             stride. More padding changes nothing.
-          num_frames: (B,) int, positions of each recording.
+          num_frames: (B,) int, positions of each recording; None: all.
           train: whether dropout and stochastic depth act; needs the rng "dropout".
 
         Returns:
           Outputs.
         """
-        for name, first in self.normalisers:
+        for name, first in self.normalisers if self.is_initializing() else ():
             self.variable("normaliser", name, jnp.float32, first)
+        num_frames = jnp.full(len(inputs), inputs.shape[1]) if num_frames is None else num_frames
         backbone, levels = self.backbone, self.backbone.branch_blocks + 1
         width, dtype = backbone.width, backbone.dtype
         grid = self._grid(inputs.shape[1], num_frames[:, None])

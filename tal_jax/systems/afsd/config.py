@@ -65,6 +65,7 @@ RECIPES = {
 }
 CHOICES = {
     "recipe": tuple(RECIPES),
+    "curriculum.weight_norm": curriculum.WEIGHT_NORMS,
     "curriculum.auxiliary": ("branch", "classification", "none"),
 }
 
@@ -151,6 +152,8 @@ def afsd_config(system="dw_afsd", of_frames=False):
     # Eq. 10; 'classification': on the refined class scores instead (Table 6)
     c.auxiliary = "branch" if on else "none"
     c.alpha_0 = 0.4  # Table 1
+    # the weights of positives as they are; 'mean': divided by their mean; 'floor': at least 0.1
+    c.weight_norm = "none"
     return config
 
 

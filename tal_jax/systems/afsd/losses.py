@@ -192,6 +192,8 @@ def detection_terms(config, outputs, targets, batch, epoch):
     refined_cls = focal(outputs.refined_logits, targets.refined_labels)
     losses = dict(loc=loc, cls=cls, refined_loc=refined_loc, refined_cls=refined_cls)
     if c.weights:
+        coarse_w = curriculum.normalised(coarse_w, positive, c.weight_norm)
+        refined_w = curriculum.normalised(refined_w, refined_positive, c.weight_norm)
         weighted = dict(
             loc=curriculum.weighted_localisation(loc, coarse_w),
             cls=curriculum.weighted_classification(cls, positive, coarse_w),
