@@ -25,7 +25,7 @@ def afsd(system):
     config.data = shapes.data_config()
     config.window.update(frames=128, train_stride_frames=64, test_stride_frames=64, background=0.0)
     config.augment.update(jitter_frames=32, crop=0.0)
-    config.backbone.update(width=0.25, frozen_norm=False)
+    config.backbone.update(channel_factor=0.25, frozen_norm=False)
     config.model.channels = 128
     config.loss.loc_weight = 1.0  # with 10, classes are learnt late
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))

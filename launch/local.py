@@ -20,9 +20,8 @@ import sys
 import time
 
 FATAL_CODE = 1  # tal_jax.main has said in a sentence what the user must change; starting again would not help
-GRACE_SEC = (
-    5  # after one process is lost, for the others to end by themselves: one may have a sentence to say
-)
+# after one process is lost, for the others to end by themselves: one may have a sentence to say
+GRACE_SEC = 5
 SAVE_SEC = 120  # after Ctrl-C or SIGTERM, until processes that have not ended are killed
 LONG_TRY_SEC = 600  # a try that went well for so long: failures are counted afresh
 LONGEST_PAUSE_SEC = 60

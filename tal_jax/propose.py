@@ -15,7 +15,6 @@ from tal_jax.data.recording_scores import require_recordings
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.ops.grouping import temporal_actionness_grouping
-from tal_jax.ranges import require_fields
 from tal_jax.run_config import proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
@@ -44,7 +43,6 @@ def propose(config, workdir, source=""):
     Raises:
       DataError: a sentence for the user.
     """
-    require_fields(config)
     sources = {"--input": source} | evaluate.files_read(config)
     require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):

@@ -3,7 +3,6 @@
 from tal_jax.data import labelled_windows
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.readings import require_readings
 from tal_jax.systems import afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
 from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
@@ -40,6 +39,7 @@ AFSD = System(
     afsd_decode.decode,
     candidates.detections,
     max_streams=2,
+    choices=afsd_config.CHOICES,
     require_valid=afsd_config.require_valid,
     readings=afsd_config.READINGS,
     problems=labelled_windows.problems,
@@ -52,6 +52,7 @@ ECM = System(
     ecm_decode.decode,
     ecm_decode.detections,
     suppress=ecm_decode.suppress,
+    choices=ecm_config.CHOICES,
     require_valid=ecm_config.require_valid,
     readings=ecm_config.READINGS,
     problems=weak.problems,
@@ -64,6 +65,7 @@ KT_MGFN = System(
     kt_mgfn_decode.detections,
     suppress=candidates.suppress_hard,
     optimizer=kt_mgfn_optimizer.make_optimizer,
+    choices=kt_mgfn_config.CHOICES,
     require_valid=kt_mgfn_config.require_valid,
     readings=kt_mgfn_config.READINGS,
     problems=weak.problems,
@@ -78,6 +80,7 @@ PGCN = System(
     suppress=candidates.keep_all,
     optimizer=pgcn_optimizer.make_optimizer,
     max_streams=2,
+    choices=pgcn_config.CHOICES,
     require_valid=pgcn_config.require_valid,
     readings=pgcn_config.READINGS,
     problems=pgcn_examples.problems,
@@ -92,6 +95,7 @@ TCANET = System(
     windows=tcanet_examples.test_windows,
     suppress=candidates.keep_all,
     optimizer=tcanet_optimizer.make_optimizer,
+    choices=tcanet_config.CHOICES,
     require_valid=tcanet_config.require_valid,
     readings=tcanet_config.READINGS,
     published=tcanet_published.tcanet_detector,
@@ -118,7 +122,8 @@ def require_valid(config, training):
             continue
         try:
             system = SYSTEMS[part.system]
-            (system.require_valid if training else require_fields)(part)
-            require_readings(part, system.readings)
+            require_fields(part, system.choices, system.readings)
+            if training:
+                system.require_valid(part)
         except DataError as error:
             raise DataError(str(error).replace("config.", prefix)) from error

@@ -117,7 +117,7 @@ def suppress_soft(config, candidates):
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=NMS_PICKS,
-                keep_last=reading(config, READINGS, "decode.keep_last"),
+                keep_last=reading(config, "decode.keep_last", READINGS),
             )
             for (name, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

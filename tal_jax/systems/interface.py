@@ -9,7 +9,6 @@ import jax
 from tal_jax.data import windows
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
-from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
 
@@ -56,7 +55,8 @@ class System:
         ones.
       optimizer: (config, total steps) -> optax transformation.
       max_streams: how many networks `decode` fuses.
-      require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
+      choices: {field: what it may be}, where that is less than ranges.py says.
+      require_valid: (config) -> None; raises DataError for the first fields that do not go together.
       readings: {open point: its values, the default first}, which `config.readings` may say, see readings.py.
       problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those
         that do no harm begin with "Note:". Raises DataError where `examples` does.
@@ -73,7 +73,8 @@ class System:
     suppress: Callable = candidates.suppress_soft
     optimizer: Callable = make_optimizer
     max_streams: int = 1
-    require_valid: Callable = require_fields
+    choices: Mapping = dataclasses.field(default_factory=dict)
+    require_valid: Callable = lambda config: None
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere

@@ -178,11 +178,13 @@ def test_readings_of_decoding_are_as_asked_and_the_others_as_trained(tiny, tmp_p
     config.readings = ("loc_score=quality", "decode.refined=False")
     begin(config, tmp_path)
     asked = tiny("dw_afsd")
-    asked.readings = ("detach=False", "decode.keep_last=False")
+    asked.readings = ("detach_weights=False", "decode.keep_last=False")
     assert trained_run(asked, tmp_path)[0].readings == ("loc_score=quality", "decode.keep_last=False")
     config.readings = ("loc_score=quality",)
     remember_run(config, ("fast", "slow"), tmp_path)
-    with pytest.raises(DataError, match="config.readings was .*loc_score=quality.*, is now .*detach=False"):
+    with pytest.raises(
+        DataError, match="config.readings was .*loc_score=quality.*, is now .*detach_weights=False"
+    ):
         remember_run(asked, ("fast", "slow"), tmp_path)
 
 
