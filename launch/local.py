@@ -204,7 +204,7 @@ def free_port():
 
 def environments(processes, devices, environment):
     """The environment variables of each process: its own GPUs, or its fake CPU devices."""
-    columns = shutil.get_terminal_size().columns - len("[0] ")  # tables are as wide as fits behind the prefix
+    columns = shutil.get_terminal_size().columns - len("[0] ")  # tables are as wide as fits after the prefix
     shared = {**environment, "PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)}
     if devices:
         flag = f"--xla_force_host_platform_device_count={devices}"

@@ -29,9 +29,9 @@ def propose(config, workdir, source=""):
 
     Args:
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
-      workdir: folder of a trained run, whose best candidates before suppression are the proposals; P-GCN and
-        TCANet suppress by themselves, so theirs are the detections. `config.evaluate.second_workdir` adds a
-        second stream, whose outputs are fused with them. With `config.propose.grouping` the proposals are the
+      workdir: folder of a trained run, whose best candidates before suppression are the proposals; systems
+        whose `suppress` keeps all give their detections. `config.evaluate.second_workdir` adds a second
+        stream, whose outputs are fused with them. With `config.propose.grouping` the proposals are the
         groups of the run's class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
         anyone's proposals, of which those that can be used are written. Then there need be no run.
@@ -110,7 +110,7 @@ def with_first_stage(config, workdir, mode):
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
       mode: 'train' trains the first stage, or goes on with it, where it has made no proposals yet; this,
-        'evaluate' and 'propose' make those anew that were made with other settings.
+        'evaluate' and 'propose' make them again if they were made with other settings.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -127,7 +127,7 @@ def with_first_stage(config, workdir, mode):
             _, classes, frame_sec = trained_run(first, folder)
             remember_run(first, classes, folder, frame_sec)
         if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
-            log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
+            log.info("%s is of other settings than config.first_stage; making proposals again.", path)
             propose(first, folder)
     elif mode == "train":
         _require_second_stage(config)

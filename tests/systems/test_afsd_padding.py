@@ -1,4 +1,4 @@
-"""What stands behind the end of a recording that is shorter than a window: nothing of it may reach a
+"""What comes after the end of a recording that is shorter than a window: nothing of it may reach a
 detection or a loss.
 """
 
@@ -129,7 +129,7 @@ def test_padding_reaches_no_loss_and_no_gradient():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_location_behind_the_end_gives_no_candidate():
+def test_a_location_after_the_end_gives_no_candidate():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
     values = {
@@ -231,7 +231,7 @@ def test_a_masked_network_has_no_boundary_labels_in_the_padding():
 
 
 def test_actions_beyond_what_features_cover_are_whole():
-    """Features of 16 frames, 4 apart: the first one's time is 8 frames behind the start of the video."""
+    """Features of 16 frames, 4 apart: the first one's time is 8 frames after the start of the video."""
     config = small_config()
     config.data.update(fps=30.0, stride_frames=4, snippet_frames=16)
     segments = np.array([[0.0, 3.0], [38.0, 41.0]])

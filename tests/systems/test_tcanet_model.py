@@ -269,7 +269,7 @@ def test_a_feature_scale_is_a_scale():
 
 
 def test_odd_proposals_make_no_nan():
-    """Of no width, empty, behind the end, longer than the recording, reversed, padding: outputs and
+    """Of no width, empty, after the end, longer than the recording, reversed, padding: outputs and
     gradients.
     """
     features, _, mask, covered = small_problem()

@@ -152,7 +152,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
 
 
 def sequence_config(system="dw_afsd", of_frames=False):
-    """A config for networks that start from nothing, on features or sensor signals: what served SBHAR well.
+    """A config for networks with random weights at the start, on features or sensor signals: chosen on SBHAR.
 
     The published schedule fine-tunes a video network, with batches of one. The fields are those of
     `afsd_config`.
