@@ -4,8 +4,8 @@
     python -m tal_jax.main --config=configs/shapes.py:afsd     AFSD, the baseline
 
 The videos are rendered into data/shapes (about a minute, 410 MB) when they are not there. A small I3D starts
-from random weights, with batch statistics in its BatchNorms. Errors are mostly in the class, seldom in the time
-(docs/results.md).
+from random weights, with batch statistics in its BatchNorms. Errors are mostly in the class, seldom in the
+time (docs/results.md).
 """
 
 from tal_jax.config import config_of
