@@ -11,7 +11,7 @@ import re
 import tokenize
 
 from benchmarks.field_readers import readers
-from tal_jax.ranges import allowed_of
+from tal_jax.ranges import allowed_of, leaves
 
 ROOT = pathlib.Path(__file__).parent.parent
 OUT = ROOT / "docs" / "fields.md"
@@ -53,17 +53,6 @@ that read the field: those of its system come first, and … stands for more tha
 | config | fields, its first stage not counted |
 |---|---|
 """
-
-
-def fields_of(config, prefix=""):
-    """{"section.field": value} of a config, without its first stage."""
-    found = {}
-    for name, value in config.items():
-        if hasattr(value, "items"):
-            found |= fields_of(value, f"{prefix}{name}.") if name != "first_stage" else {}
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def declared(path):
@@ -146,7 +135,7 @@ def text():
     for name, variants in CONFIGS.items():
         for variant in variants:
             config = importlib.import_module(f"configs.{name}").get_config(variant)
-            lines.append(f"| `configs/{name}.py:{variant}` | {len(fields_of(config))} |")
+            lines.append(f"| `configs/{name}.py:{variant}` | {len([*leaves(config)])} |")
     fields = all_fields()
     read_by = readers([name for of_heading in fields.values() for name in of_heading])
     for heading, (path, system) in SOURCES.items():

@@ -132,7 +132,7 @@ def require_fields(config, choices=None, readings=None):
       choices: {field: its choices}, of one system; they go before RANGES.
       readings: {name of an open point: its values}, of one system; None: they are not checked.
     """
-    for field, value in _leaves(config):
+    for field, value in leaves(config):
         allowed = (choices or {}).get(field) or allowed_of(field)
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:
             raise DataError(f"config.{field} is empty; it must have at least one entry.")
@@ -158,14 +158,14 @@ def largest(field):
     return _ends(allowed_of(field))[1][0]
 
 
-def _leaves(config, prefix=""):
-    """("section.field", value) of all fields but those of a first stage."""
+def leaves(config, prefix=""):
+    """Yields ("section.field", value) of all fields of a config but those of a first stage."""
     for name in sorted(config):
         value = config[name]
         if name == "first_stage":
             continue
         if hasattr(value, "items"):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

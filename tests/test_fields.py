@@ -4,6 +4,7 @@ import importlib
 
 from benchmarks import fields
 from benchmarks.field_readers import readers
+from tal_jax.ranges import leaves
 
 
 def test_the_page_is_up_to_date():
@@ -20,7 +21,7 @@ def test_every_field_is_listed_and_read_somewhere():
     for name, variants in fields.CONFIGS.items():
         for variant in variants:
             config = importlib.import_module(f"configs.{name}").get_config(variant)
-            assert not fields.fields_of(config).keys() - listed
+            assert not dict(leaves(config)).keys() - listed
     assert [row[0] for row in rows if not row[-1].strip("| ")] == []
 
 
@@ -45,7 +46,7 @@ def test_readers_of_a_field_are_found_whatever_the_code_calls_its_section():
 def test_a_config_lacks_what_its_system_or_its_input_does_not_read():
     def has(variant, *names):
         config = importlib.import_module("configs.thumos").get_config(variant)
-        return [name for name in names if name in fields.fields_of(config)]
+        return [name for name in names if name in dict(leaves(config))]
 
     of_frames = ("augment.flip", "backbone.remat", "train.backbone_weights", "window.first_frame")
     of_features = ("augment.scale", "augment.noise", "data.csv_columns", "extract.weights")

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.fields import fields_of
 from tal_jax import evaluate, train
 from tal_jax.errors import DataError
+from tal_jax.ranges import leaves
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
 from tal_jax.step import TrainState
@@ -295,7 +295,7 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)
     found, *_ = trained_run(tiny(system), tmp_path)
-    assert fields_of(found)[field] == value
+    assert dict(leaves(found))[field] == value
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):
