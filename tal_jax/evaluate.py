@@ -53,6 +53,7 @@ def evaluate(config, workdir, detections_path=""):
         log.warning("%s %s %d.", problems[0], more, len(problems))
     if not detections_path:
         return evaluate_streams(workdir, *load_detector(config, workdir))
+    require_valid(config, training=False)
     if (pathlib.Path(workdir) / "config.json").exists():
         lost = "holds a trained run, whose scores would be lost"
         raise DataError(f"{workdir} {lost}; choose another --workdir.")
@@ -100,9 +101,10 @@ def find_runs(config, workdir):
     Raises:
       DataError: a folder holds no run, or one of a field that cannot be; or the two cannot be fused.
     """
+    require_valid(config, training=False)
     folders = filter(None, (workdir, config.evaluate.second_workdir))
     first, *others = runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
-    for run in runs:  # the fields that come back with a run are not those of the command
+    for run in runs:  # whose config has the fields of training
         require_valid(run.config, training=False)
     for other in others:
         _require_fusable(first, other)

@@ -1,4 +1,4 @@
-"""From one's own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
+"""From your own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
 
 import dataclasses
 import logging

@@ -19,6 +19,7 @@ from tal_jax.run_config import proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.runtime.json_files import read_json
+from tal_jax.systems import require_valid
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ def propose(config, workdir, source=""):
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         what_to_do = "name a folder of actionness sequences, or proposals"
         raise DataError(f"--input={source} is not there; {what_to_do}.")
+    if source:  # else `evaluate.find_runs` does so
+        require_valid(config, training=False)
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)

@@ -51,8 +51,8 @@ class System:
       detections: (config, list of windows.Decoded, all of one recording, its Timeline) ->
         candidates.Detections, on the host.
       windows: (config, dataset, recording name) -> iterator of functions that make a windows.Window.
-      suppress: (config, dict recording name -> Detections) -> the same without those that overlap better
-        ones.
+      suppress: (config, dict recording name -> Detections) -> these, without detections that overlap
+        better ones.
       optimizer: (config, total steps) -> optax transformation.
       max_streams: how many networks `decode` fuses.
       choices: {field: what it may be}, where that is less than ranges.py says.
