@@ -71,10 +71,8 @@ def main():
     lines = [f"| {columns} |", "|---" * 4 + "|"]
     for share in options.shares.split(","):
         rows = []
-        for seed in options.seeds:
-            workdir = out / f"share_{share}_seed_{seed}"
-            fields = [f"seed={seed}", f"window.background={float(share)}", f"data.annotations={file}"]
-            training.train("demo", [*fields, *WINDOWS, *options.fields], workdir)
+        fields = [f"window.background={float(share)}", *WINDOWS]
+        for workdir, _ in training.demos(options, out / f"share_{share}_seed", file, fields):
             score = json.loads((workdir / "evaluation.json").read_text())["map_avg"]
             detections = read_detections(workdir / "detections.json")
             rows.append((score, *false_alarms_per_hour(annotations, detections)))

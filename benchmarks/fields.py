@@ -4,14 +4,14 @@ python -m benchmarks.fields
 """
 
 import ast
-import functools
 import importlib
 import io
 import pathlib
 import re
 import tokenize
 
-from tal_jax.ranges import allowed_of
+from benchmarks.field_readers import readers
+from tal_jax.ranges import allowed_of, leaves
 
 ROOT = pathlib.Path(__file__).parent.parent
 OUT = ROOT / "docs" / "fields.md"
@@ -24,6 +24,14 @@ SOURCES = {  # heading -> file, and the system whose choices go before those of 
     "KT-MGFN": ("tal_jax/systems/kt_mgfn/config.py", "kt_mgfn"),
     "P-GCN": ("tal_jax/systems/pgcn/config.py", "pgcn"),
     "TCANet": ("tal_jax/systems/tcanet/config.py", "tcanet"),
+}
+IN_CONFIGS = {  # heading -> {field: (default, meaning)} of those that the files in configs/ add
+    "Every system": {
+        "name": ('"sbhar_dw_afsd"', "of the run, which is kept in runs/NAME; each variant has its own")
+    },
+    "KT-MGFN": {
+        "data.clips_subset": ('""', 'subset of the trimmed clips; "": the training actions, cut out')
+    },
 }
 CONFIGS = {  # config file -> the variants whose fields are counted, one for each set of fields
     "sbhar": ("dw_afsd", "ecm", "kt_mgfn", "pgcn", "tcanet"),
@@ -39,23 +47,12 @@ shared ones. Any field can be set on the command line: `--config.train.epochs=3`
 what suits a data set.
 
 A default is as the source has it. *May be* is checked before anything is read (`tal_jax/ranges.py` and the
-`CHOICES` of a system); an empty cell: anything of the default's type. *Read by* names the first modules in
-`tal_jax/` that read the field.
+`CHOICES` of a system); an empty cell: anything of the default's type. *Read by* names modules in `tal_jax/`
+that read the field: those of its system come first, and … stands for more than four.
 
 | config | fields, its first stage not counted |
 |---|---|
 """
-
-
-def fields_of(config, prefix=""):
-    """{"section.field": value} of a config, without its first stage."""
-    found = {}
-    for name, value in config.items():
-        if hasattr(value, "items"):
-            found |= fields_of(value, f"{prefix}{name}.") if name != "first_stage" else {}
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def declared(path):
@@ -84,34 +81,20 @@ def declared(path):
     return found
 
 
-@functools.cache
-def modules():
-    """[(module, its source)] of all of tal_jax."""
-    paths = sorted((ROOT / "tal_jax").rglob("*.py"))
-    names = [".".join(path.relative_to(ROOT / "tal_jax").with_suffix("").parts) for path in paths]
-    return [(name.removesuffix(".__init__"), path.read_text()) for name, path in zip(names, paths)]
+def all_fields():
+    """{heading: {field: (default, meaning)}} of SOURCES and IN_CONFIGS."""
+    found = {heading: declared(path) for heading, (path, _) in SOURCES.items()}
+    for heading, fields in IN_CONFIGS.items():
+        found[heading] |= fields
+    return found
 
 
-def readers(field, system=None):
-    """The modules that read a field, those of its system first."""
-    section, _, name = field.rpartition(".")
-    # The fields of these sections are arguments of a module or function.
-    given = section in ("model", "backbone", "graph", "extract", "augment")
-    found = []
-    for module, source in modules():
-        parts = module.split(".")
-        own = parts[0] == "systems" and len(parts) > 1 and parts[1] == system
-        of_another = system and parts[0] == "systems" and len(parts) > 2 and not own
-        if name not in source or module in ("config", "ranges") or of_another:
-            continue
-        owners = [section or "config", "settings", *(["config", "self", "stages"] if own else [])]
-        owners += {"curriculum": ["c"], "augment": ["a"]}.get(section, [])
-        reads = rf"\b(?:{'|'.join(owners)})\.{name}\b(?!\s*=[^=])|\b{section or 'config'}\.get\(\"{name}\""
-        reads += rf"|\"{name}\"|\b{name}(?:=|: )" if given and (own or section in module) else ""
-        if re.search(reads, source):
-            found.append(module)
-    own_prefix = f"systems.{system}"
-    return sorted(found, key=lambda module: (not module.startswith(own_prefix), module.count("."), module))
+def own_readers(modules, system):
+    """The modules that are not of another system, in the order of the page: the system's own come first."""
+    systems = {f"systems.{name}" for _, name in SOURCES.values() if name}
+    folder = {module: ".".join(module.split(".")[:2]) for module in modules}
+    kept = [m for m in modules if not system or folder[m] not in systems - {f"systems.{system}"}]
+    return sorted(kept, key=lambda m: (folder[m] != f"systems.{system}", m.count("."), m))
 
 
 def points(system):
@@ -152,12 +135,14 @@ def text():
     for name, variants in CONFIGS.items():
         for variant in variants:
             config = importlib.import_module(f"configs.{name}").get_config(variant)
-            lines.append(f"| `configs/{name}.py:{variant}` | {len(fields_of(config))} |")
+            lines.append(f"| `configs/{name}.py:{variant}` | {len([*leaves(config)])} |")
+    fields = all_fields()
+    read_by = readers([name for of_heading in fields.values() for name in of_heading])
     for heading, (path, system) in SOURCES.items():
         lines += ["", f"## {heading}", "", f"`{path}`", ""]
         lines += ["| field | default | meaning | may be | read by |", "|---|---|---|---|---|"]
-        for field, (default, meaning) in declared(path).items():
-            found = readers(field, system)
+        for field, (default, meaning) in fields[heading].items():
+            found = own_readers(read_by[field], system)
             more = ", …" if len(found) > MOST_READERS else ""
             shown = ", ".join(f"`{module}`" for module in found[:MOST_READERS]) + more
             cells = (f"`{field}`", f"`{default}`", meaning, allowed(field, default, system), shown)

@@ -1,4 +1,4 @@
-"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `masked`, against the
+"""What a network that sees no padding costs: DW-AFSD on SBHAR with the reading `padding_mask`, against the
 published form.
 
     python -m benchmarks.masked [--repeats=20]
@@ -27,7 +27,7 @@ from tal_jax.systems import SYSTEMS
 def prepared(masked):
     """(step, search): functions without arguments that train on one batch, and search all test recordings."""
     config = sbhar.get_config("dw_afsd")
-    config.readings = (f"masked={masked}",)
+    config.readings = (f"padding_mask={masked}",)
     dataset, system, parallel = load_dataset(config), SYSTEMS[config.system], make_parallel()
     items, make_example = system.examples(config, dataset)
     size, num_classes = config.train.batch_size, len(dataset.annotations.classes)

@@ -61,8 +61,30 @@ def make_video(proposals):
     return random.random((proposals, 3 * CHANNELS), np.float32), counts
 
 
-def here(task, size):
-    """(function to time, function that gives the value to compare) of the network here."""
+def here_test(size):
+    """(function to time, function that gives the sum of class scores) of a test of `size` proposals."""
+    import jax
+
+    from tal_jax.systems.pgcn import build
+    from tal_jax.systems.pgcn.config import pgcn_config
+    from tal_jax.systems.pgcn.published import pgcn_from_state_dict
+
+    model, variables = build(pgcn_config(), CLASSES), pgcn_from_state_dict(make_parameters())
+    features, counts = make_video(size)
+
+    @jax.jit
+    def test(variables, features, counts):
+        outputs = model.apply(variables, features, counts)
+        return outputs.activity_logits, outputs.completeness_logits, outputs.offsets
+
+    def run():
+        return jax.block_until_ready(test(variables, features, counts))
+
+    return run, lambda: float(run()[0].sum())
+
+
+def here_train(size):
+    """(function to time, function that gives the loss without dropout) of a step on `size` videos."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -72,21 +94,7 @@ def here(task, size):
     from tal_jax.systems.pgcn.optimizer import make_optimizer
     from tal_jax.systems.pgcn.published import pgcn_from_state_dict
 
-    config = pgcn_config()
-    model, variables = build(config, CLASSES), pgcn_from_state_dict(make_parameters())
-    if task == "test":
-        features, counts = make_video(size)
-
-        @jax.jit
-        def test(variables, features, counts):
-            outputs = model.apply(variables, features, counts)
-            return outputs.activity_logits, outputs.completeness_logits, outputs.offsets
-
-        def run():
-            return jax.block_until_ready(test(variables, features, counts))
-
-        return run, lambda: float(run()[0].sum())
-
+    config, params = pgcn_config(), pgcn_from_state_dict(make_parameters())["params"]
     config.train.batch_size = size
     optimizer = make_optimizer(config, 1000)
     batch = make_batch(size)
@@ -94,6 +102,7 @@ def here(task, size):
     batch = jax.tree.map(jnp.asarray, batch | dict(sample_mask=np.ones(size, np.float32)))
 
     def total(params, batch, key):
+        model = build(config, CLASSES)
         terms, _ = losses.loss(config, model, {"params": params}, batch, 0, key)
         return sum(term.weight * term.sum / term.count for term in terms.values())
 
@@ -102,93 +111,25 @@ def here(task, size):
         updates, state = optimizer.update(jax.grad(total)(params, batch, key), state, params)
         return optax.apply_updates(params, updates), state
 
-    carry = [variables["params"], optimizer.init(variables["params"])]
+    carry = [params, optimizer.init(params)]
 
     def step():
         carry[:] = jax.block_until_ready(update(*carry, batch, jax.random.key(0)))
 
     def check():
-        nonlocal model
         config.model.update(dropout=0.0, branch_dropout=0.0)
-        model = build(config, CLASSES)
-        return float(jax.jit(total)(variables["params"], batch, jax.random.key(0)))
+        return float(jax.jit(total)(params, batch, jax.random.key(0)))
 
     return step, check
 
 
-def pytorch(task, size):
-    """(function to time, function that gives the value to compare) of a plain PyTorch network."""
-    import torch
-    import torch.nn.functional as F
+def network(name, task):
+    """The function of a size that makes what is timed. name: of `measure.NETWORKS`; task: train or test."""
+    if name == "here":
+        return {"train": here_train, "test": here_test}[task]
+    from benchmarks import torch_pgcn
 
-    torch.set_num_threads(2)
-    p = {name: torch.tensor(value).requires_grad_() for name, value in make_parameters().items()}
-    children = torch.zeros(NODES, NODES)
-    for node in range(1 + SAMPLED):
-        children[node, node] = 1
-        children[node, 1 + SAMPLED * node : 1 + SAMPLED * (node + 1)] = 1 / SAMPLED
-
-    def branch(x, mask, name, dropout):  # (..., nodes, channels), (nodes, nodes)
-        unit = x / x.norm(dim=-1, keepdim=True)
-        adjacency = F.relu(unit @ unit.mT) * mask
-        h = F.relu(adjacency @ (x @ p[f"{name}.gc1.weight"]) + p[f"{name}.gc1.bias"])
-        h = F.dropout(h, dropout)
-        return torch.cat([adjacency @ (h @ p[f"{name}.gc2.weight"]) + p[f"{name}.gc2.bias"], x], dim=-1)
-
-    def forward(x, mask, dropouts, centres):
-        action = branch(x[..., CHANNELS : 2 * CHANNELS], mask, "Act_GCN", dropouts[1])
-        completeness = branch(x, mask, "Comp_GCN", dropouts[1])
-        if centres:
-            action, completeness = action[..., 0, :], completeness[..., 0, :]
-        action = F.dropout(action, dropouts[0])
-        return (
-            F.linear(action, p["activity_fc.weight"], p["activity_fc.bias"]),
-            F.linear(completeness, p["completeness_fc.weight"], p["completeness_fc.bias"]),
-            F.linear(completeness, p["regressor_fc.weight"], p["regressor_fc.bias"]).unflatten(
-                -1, (CLASSES, 2)
-            ),
-        )
-
-    if task == "test":
-        features, counts = make_video(size)
-        mask = torch.tensor(counts.astype(np.float32)) / 10 + torch.eye(size)
-        features = torch.tensor(features)
-
-        def test():
-            with torch.no_grad():
-                return forward(features, mask, (0.0, 0.0), False)
-
-        return test, lambda: float(test()[0].sum())
-
-    batch = {name: torch.tensor(value) for name, value in make_batch(size).items()}
-    inputs, types, labels, targets = (batch[name] for name in ("inputs", "types", "labels", "targets"))
-    labels = labels.long()
-    weights = [value for name, value in p.items() if name.endswith("weight")]
-    biases = [value for name, value in p.items() if name.endswith("bias")]
-    groups = [dict(params=weights, weight_decay=5e-4), dict(params=biases, lr=0.02)]
-    optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
-
-    def total(dropouts):
-        activity, completeness, regression = forward(inputs, children, dropouts, True)
-        scored, foreground = types != 1, types == 0
-        entropy = F.cross_entropy(activity[scored], labels[scored])
-        own = completeness.gather(-1, (labels[..., None] - 1) % CLASSES)[..., 0]
-        positive, negative = F.relu(1 - own[:, 0]), F.relu(1 + own[:, 1:7]).max(dim=1)[0]
-        hinge = (positive.sum() + negative.sum()) / (size + max(int(6 * size * 0.17), 1))
-        of_class = regression[foreground][torch.arange(int(foreground.sum())), labels[foreground] - 1]
-        return entropy + 0.5 * hinge + 0.5 * 2 * F.smooth_l1_loss(of_class, targets[foreground])
-
-    def step():
-        optimizer.zero_grad()
-        total((0.8, 0.7)).backward()
-        optimizer.step()
-
-    def check():
-        p.update({name: torch.tensor(value) for name, value in make_parameters().items()})
-        with torch.no_grad():
-            return float(total((0.0, 0.0)))
-
-    return step, check
+    return {"train": torch_pgcn.train, "test": torch_pgcn.test}[task]
 
 
 def main():
@@ -202,7 +143,7 @@ def main():
     options = parser.parse_args()
     sizes = {"train": options.videos, "test": options.proposals}
     if options.only:
-        step, check = {"here": here, "torch": pytorch}[options.only](options.task, sizes[options.task])
+        step, check = network(options.only, options.task)(sizes[options.task])
         print(json.dumps(measure.figures(step, options.repeats) | dict(checked=check())))
         return
     print(f"| task | {measure.COLUMNS} |\n{'|---' * 9}|")

@@ -87,10 +87,7 @@ def main():
     annotations = sbhar.load_annotations(file)
     pieces = {seconds: write_pieces(annotations, seconds, folder) for seconds in SECONDS}
     rows = []
-    for seed in options.seeds:
-        workdir = out / f"demo_{seed}"
-        fields = [f"seed={seed}", f"data.annotations={file}", *options.fields]
-        training.train("demo", fields, workdir)
+    for workdir, fields in training.demos(options, out / "demo", file):
         training.run("demo", fields, workdir, "--mode=predict", f"--input={folder}")
         row = []
         for of_length in pieces.values():
@@ -99,7 +96,7 @@ def main():
                 found |= read_detections(workdir / "predictions" / f"{name}.json")
             row.append(score(of_length, found))
         rows.append([*row, score(annotations, read_detections(workdir / "detections.json"))])
-        print(seed, np.round(rows[-1], 2), flush=True)
+        print(workdir.name, np.round(rows[-1], 2), flush=True)
     print(f"| {' | '.join(f'{seconds} s' for seconds in SECONDS)} | whole recordings |")
     print(f"{'|---' * (len(SECONDS) + 1)}|\n| {training.spread(rows)} |")
 

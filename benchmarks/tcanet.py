@@ -81,79 +81,9 @@ def jax_forward(steps, proposals):
 
 def torch_forward(steps, proposals):
     """Function that gives the refined proposals of the last stage, (P, 2), of a plain PyTorch network."""
-    import torch
-    import torch.nn.functional as F
+    from benchmarks import torch_tcanet
 
-    torch.set_num_threads(2)
-    features, segments = (torch.from_numpy(array) for array in make_problem(steps, proposals))
-    p = {name: torch.from_numpy(value) for name, value in make_parameters().items()}
-    apart = (torch.arange(steps)[:, None] - torch.arange(steps)).abs() > WINDOW // 2
-    hidden_keys = torch.stack([apart] * (HEADS // 2) + [torch.zeros_like(apart)] * (HEADS // 2))  # (H, T, T)
-
-    def conv(x, name, **fields):
-        weight = p[f"{name}.weight"]
-        return F.conv1d(x, weight, p[f"{name}.bias"], groups=x.shape[1] // weight.shape[1], **fields)
-
-    def linear(x, name, joint="."):
-        return F.linear(x, p[f"{name}{joint}weight"], p[f"{name}{joint}bias"])
-
-    def norm(x, name):
-        return F.layer_norm(x, (512,), p[f"{name}.weight"], p[f"{name}.bias"])
-
-    def encode(x, name):  # (T, 512)
-        attention = f"{name}.self_atten.scale_attention."
-        q, k, v = (
-            part.reshape(steps, HEADS, -1).transpose(0, 1)
-            for part in linear(x, attention + "in_proj", "_").chunk(3, dim=1)
-        )
-        scores = (q @ k.transpose(1, 2) * 64**-0.5).masked_fill(hidden_keys, -torch.inf)
-        mixed = (scores.softmax(dim=2) @ v).transpose(0, 1).reshape(steps, 512)
-        x = norm(x + linear(mixed, attention + "out_proj"), f"{name}.norm1")
-        return norm(x + linear(linear(x, f"{name}.linear1").relu(), f"{name}.linear2"), f"{name}.norm2")
-
-    def sample(x, start, end, count):  # (T, 512), (P,), (P,) -> (P, 512, count)
-        low, high = ((bound / (steps * STEP_SEC)).clamp(0, 1)[:, None] for bound in (start, end))
-        places = (low + (high - low) * (torch.arange(count) + 0.5) / count) * steps - 0.5
-        before = places.floor()
-        share, rows = (places - before)[..., None], before.long() + 1
-        padded = F.pad(x, (0, 0, 1, 1))
-        return torch.lerp(padded[rows], padded[rows + 1], share).transpose(1, 2)
-
-    def refine(x, boxes, name):
-        start, end = boxes.unbind(1)
-        width = end - start
-        parts = [
-            sample(x, start - width / 2, start, 32),
-            sample(x, start, end, 64),
-            sample(x, end, end + width / 2, 32),
-        ]
-
-        def level(x, name):
-            x = conv(x, f"{name}.0", stride=2, padding=1).relu()
-            return conv(x, f"{name}.2", stride=2, padding=1).relu()
-
-        offsets = [
-            conv(level(part, f"{name}.reg1se.{side}_reg_conv"), f"{name}.reg1se.{side}_reg_conv.4").flatten()
-            for part, side in ((parts[0], "start"), (parts[2], "end"))
-        ]
-        hidden = level(torch.cat(parts, dim=2), f"{name}.reg1xw.reg_1d_b")
-        hidden = conv(hidden, f"{name}.reg1xw.reg_1d_o.0").relu()
-        shift, stretch, _ = conv(hidden, f"{name}.reg1xw.reg_1d_o.2")[..., 0].unbind(1)
-        first = torch.stack([start + 0.2 * offsets[0] * width, end + 0.2 * offsets[1] * width], dim=1)
-        centre, half = (start + end) / 2 + 0.1 * shift * width, width * (0.2 * stretch).exp() / 2
-        return ((first + torch.stack([centre - half, centre + half], dim=1)) / 2).clamp(min=0)
-
-    @torch.inference_mode()
-    def forward():
-        x = conv(conv(features, "x_1d_b_f.0", padding=1).relu(), "x_1d_b_f.2", padding=1).relu()[0].T
-        for i in range(2):
-            x = encode(x, f"lgtes.{i}")
-        boxes = segments[0]
-        for i in range(STAGES):
-            boxes = refine(x, boxes, f"tbr{i + 1}")
-        return boxes.numpy()
-
-    return forward
+    return torch_tcanet.make_forward(steps, proposals)
 
 
 def main():

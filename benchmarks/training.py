@@ -40,6 +40,25 @@ def train(variant, fields, workdir):
         run(variant, fields, workdir)
 
 
+def demos(options, prefix, annotations, fields=()):
+    """Trains the detector of `make demo` with each seed, where it is not trained yet.
+
+    Args:
+      options: of `parser` and `add_fields`.
+      prefix: of the folders of the runs, which end in the seeds.
+      annotations: file.
+      fields: list of FIELD=VALUE; those of the options go before them.
+
+    Yields:
+      (folder of the run, its list of FIELD=VALUE) of each seed.
+    """
+    for seed in options.seeds:
+        workdir = pathlib.Path(f"{prefix}_{seed}")
+        of_run = [f"seed={seed}", f"data.annotations={annotations}", *fields, *options.fields]
+        train("demo", of_run, workdir)
+        yield workdir, of_run
+
+
 def spread(rows):
     """Cells of a table, "mean ± standard deviation" over the rows of numbers, of which one has none."""
     deviations = np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(rows[0]))

@@ -55,7 +55,7 @@ def afsd(system, input="rgb"):
     config.model.distance_multipliers = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
     config.recipe = "activitynet"
     if input == "features":
-        config.readings = ("masked=True", "quality_target_gradient=False")
+        config.readings = ("padding_mask=True", "quality_target_gradient=False")
     config.loss.loc_weight = 1.0
     config.loss.level_bounds = ((0, 30), (15, 60), (30, 120), (60, 240), (96, 768), (256, 768))
     config.train.update(learning_rate=1e-4, backbone_learning_rate_factor=0.1, weight_decay=1e-4)

@@ -38,7 +38,7 @@ def afsd(system, input="features"):
     config.augment.jitter_frames = 64
     if input == "features":
         config.extract = extract_config()
-        config.model.channels, config.backbone.width = 256, 128
+        config.model.channels, config.backbone.channels = 256, 128
     return config
 
 

@@ -41,7 +41,7 @@ def afsd(system):
     config.data = sbhar.data_config()  # a frame is 0.2 s
     config.window.update(frames=512, train_stride_frames=256, test_stride_frames=256, background=0.0)
     config.augment.update(jitter_frames=128, scale=0.05, noise=0.02, rotation_deg=15.0)
-    config.model.channels, config.backbone.width = 128, 64
+    config.model.channels, config.backbone.channels = 128, 64
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
     if system == "demo":
         config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time
@@ -54,10 +54,10 @@ def actionformer(system, mixer="attention"):
     config = actionformer_config(system)
     config.name = f"sbhar_{system}_{mixer}"
     config.data = sbhar.data_config()
-    config.readings = ("masked=True", "average=young")
+    config.readings = ("padding_mask=True", "average=young")
     config.window.update(frames=512, crop=(), draws=0)
     config.augment.update(scale=0.05, noise=0.02, rotation_deg=15.0)
-    config.backbone.update(mixer=mixer, width=128, heads=4, stem_blocks=1, branch_blocks=5, windows=(9,))
+    config.backbone.update(mixer=mixer, channels=128, heads=4, stem_blocks=1, branch_blocks=5, windows=(9,))
     config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)
     config.evaluate.tious = TIOUS
     return config
@@ -97,7 +97,7 @@ def kt_mgfn(system, row="boundary"):
     config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
     config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
     # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
-    config.readings = ("normalised_fusion=False", "scaled=True")
+    config.readings = ("normalised_fusion=False", "oic_scaled=True")
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.predict.min_score = 0.4 if config.model.boundary else 0.8  # of at most 1, of at most 2
     config.localize.min_probability = 0.1

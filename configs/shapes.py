@@ -3,9 +3,9 @@
     python -m tal_jax.main --config=configs/shapes.py          DW-AFSD: mAP about 84 in 10 minutes on 2 cores
     python -m tal_jax.main --config=configs/shapes.py:afsd     AFSD, the baseline
 
-The videos are rendered into data/shapes (about a minute, 410 MB) when they are not there. A small I3D learns
-from nothing, with batch statistics in its BatchNorms. Where a result falls short it is the class that is
-wrong, seldom the time (docs/results.md).
+The videos are rendered into data/shapes (about a minute, 410 MB) when they are not there. A small I3D starts
+from random weights, with batch statistics in its BatchNorms. Errors are mostly in the class, seldom in the
+time (docs/results.md).
 """
 
 from tal_jax.config import config_of
@@ -25,7 +25,7 @@ def afsd(system):
     config.data = shapes.data_config()
     config.window.update(frames=128, train_stride_frames=64, test_stride_frames=64, background=0.0)
     config.augment.update(jitter_frames=32, crop=0.0)
-    config.backbone.update(width=0.25, frozen_norm=False)
+    config.backbone.update(channel_factor=0.25, frozen_norm=False)
     config.model.channels = 128
     config.loss.loc_weight = 1.0  # with 10, classes are learnt late
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))

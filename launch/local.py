@@ -20,9 +20,8 @@ import sys
 import time
 
 FATAL_CODE = 1  # tal_jax.main has said in a sentence what the user must change; starting again would not help
-GRACE_SEC = (
-    5  # after one process is lost, for the others to end by themselves: one may have a sentence to say
-)
+# after one process is lost, for the others to end by themselves: one may have a sentence to say
+GRACE_SEC = 5
 SAVE_SEC = 120  # after Ctrl-C or SIGTERM, until processes that have not ended are killed
 LONG_TRY_SEC = 600  # a try that went well for so long: failures are counted afresh
 LONGEST_PAUSE_SEC = 60
@@ -205,7 +204,7 @@ def free_port():
 
 def environments(processes, devices, environment):
     """The environment variables of each process: its own GPUs, or its fake CPU devices."""
-    columns = shutil.get_terminal_size().columns - len("[0] ")  # tables are as wide as fits behind the prefix
+    columns = shutil.get_terminal_size().columns - len("[0] ")  # tables are as wide as fits after the prefix
     shared = {**environment, "PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)}
     if devices:
         flag = f"--xla_force_host_platform_device_count={devices}"

@@ -3,7 +3,7 @@
 #
 # tal_jax.main saves at SIGTERM and exits with 0. A cluster would take that 0 for the end of the training and not start it
 # again on other machines. So the launchers run the program through this script: 0 means finished, 143 means go on later.
-# With MEND_CODE=CODE that takes the place of 1, of which tal_jax.main has said in a sentence what to mend.
+# With MEND_CODE=CODE that takes the place of 1, of which tal_jax.main has said in a sentence what to correct.
 set -uo pipefail
 
 if (($# == 0)); then

@@ -4,7 +4,7 @@
 #   tpu_host.sh install       makes .venv with all that is needed to train on a TPU
 #   tpu_host.sh start ARG…    starts `tpu_host.sh run ARG…` in the background, unless it runs already
 #   tpu_host.sh run ARG…      runs tal_jax.main with these arguments until it is finished, again whenever it was lost
-#   tpu_host.sh status        prints running; how the program ended, 0 finished, 1 a sentence in run.log says what to mend,
+#   tpu_host.sh status        prints running; how the program ended, 0 finished, 1 a sentence in run.log says what to correct,
 #                             143 stopped; lost, if the host went down while it ran; or none, if it never ran
 #   tpu_host.sh logs          follows run.log
 #   tpu_host.sh stop          lets the program save and end

@@ -123,7 +123,7 @@ watch_hosts() { # looks once at the hosts of a pod that is ready; ends the scrip
       ;;
     *" 1 "*)
       on_all_hosts "$HOST stop" || true # the others
-      fail "a process ended with a sentence that says what to mend; launch/tpu_pod.sh logs shows it."
+      fail "a process ended with a sentence that says what to correct; launch/tpu_pod.sh logs shows it."
       ;;
     *" running "*) ;;
     *" 143 "*)

@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load_run(folder):
-    """A trained run, ready to detect in recordings of one's own.
+    """A trained run, ready to detect actions in new recordings.
 
         run = tal_jax.load_run("runs/demo")
         run.classes            # names in index order

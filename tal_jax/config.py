@@ -62,7 +62,8 @@ def base_config(system):
     # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read
     # it.
     config.evaluate.second_workdir = ""
-    # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
+    # File with class scores of whole recordings, for class-agnostic data and two-stage systems; predict reads
+    # it too.
     config.evaluate.recording_scores = ""
     # Of class-agnostic data: each detection is of so many of the best classes of its recording.
     config.evaluate.classes_per_recording = 1
@@ -126,8 +127,7 @@ class _ConfigParser(flags.ArgumentParser):
 
 
 def detector_fields(config, of_frames=False):
-    """The fields of systems that learn from windows with actions and decode candidates: AFSD, and who borrows
-    of it.
+    """The fields of systems that learn from windows with actions and decode candidates.
 
     Args:
       config: of `base_config`; it is changed.
@@ -149,9 +149,7 @@ def detector_fields(config, of_frames=False):
 
 
 def weak_fields(config):
-    """The fields that systems share which learn from labels of whole windows: ECM and KT-MGFN. Returns
-    nothing.
-    """
+    """The fields of systems that learn from labels of whole windows. Returns nothing."""
     config.window.train_stride_frames = 30  # of windows of `frames`
     config.window.test_stride_frames = 128
     config.window.snippets = 100  # T: so many snippets stand for the features of a window
@@ -189,7 +187,7 @@ def extract_config():
 
 
 def config_of(variant, table):
-    """The config that the text after the colon of --config=configs/thumos.py:dw_afsd,input=rgb asks for.
+    """The config that the text after the colon of --config=FILE.py:SYSTEM,OPTION=VALUE asks for.
 
     Args:
       variant: 'SYSTEM,OPTION=VALUE,…'.

@@ -31,7 +31,7 @@ from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
 from tal_jax.step import TrainState
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 from tal_jax.systems.interface import call
 
 _COUNTED = {
@@ -98,6 +98,7 @@ def convert_detector(source, config, workdir):
     detector = system.published(source, config)
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(detector.fields)
+    require_valid(config, training=False)
     agnostic = config.data.class_agnostic
     annotations = Annotations((), {}).class_agnostic() if agnostic else dataset_annotations(config)
     classes = annotations.classes

@@ -41,7 +41,7 @@ def share_of_epoch(config, epoch):
     c = config.curriculum
     if not c.schedule:
         return CONSTANT_ALPHA
-    first_epoch = reading(config, READINGS, "first_epoch")
+    first_epoch = reading(config, "first_epoch", READINGS)
     return classification_share(epoch + first_epoch, config.train.epochs, c.alpha_0)
 
 

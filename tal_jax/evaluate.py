@@ -21,12 +21,11 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.ranges import require_fields
 from tal_jax.run_config import trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing, require_apart
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ def evaluate(config, workdir, detections_path=""):
     Raises:
       DataError: a sentence for the user.
     """
-    require_fields(config)
     require_inputs_stay(config, workdir, detections_path)
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
     if problems:
@@ -55,6 +53,7 @@ def evaluate(config, workdir, detections_path=""):
         log.warning("%s %s %d.", problems[0], more, len(problems))
     if not detections_path:
         return evaluate_streams(workdir, *load_detector(config, workdir))
+    require_valid(config, training=False)
     if (pathlib.Path(workdir) / "config.json").exists():
         lost = "holds a trained run, whose scores would be lost"
         raise DataError(f"{workdir} {lost}; choose another --workdir.")
@@ -100,10 +99,13 @@ def find_runs(config, workdir):
     """The Run in a workdir, and the one in `config.evaluate.second_workdir`, if set, to be fused with it.
 
     Raises:
-      DataError: a folder holds no run, or the two cannot be fused.
+      DataError: a folder holds no run, or one of a field that cannot be; or the two cannot be fused.
     """
+    require_valid(config, training=False)
     folders = filter(None, (workdir, config.evaluate.second_workdir))
     first, *others = runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
+    for run in runs:  # whose config has the fields of training
+        require_valid(run.config, training=False)
     for other in others:
         _require_fusable(first, other)
     return runs

@@ -1,4 +1,4 @@
-"""From one's own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
+"""From your own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
 
 import dataclasses
 import logging
@@ -14,7 +14,6 @@ from tal_jax.data.detections_file import write_detections
 from tal_jax.data.loader import chunks
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.ranges import require_fields
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.trained_run import TrainedRun
@@ -42,7 +41,6 @@ def predict(config, workdir, source, draw="detections"):
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a
         folder could not be used.
     """
-    require_fields(config)
     folder, failed = pathlib.Path(workdir) / "predictions", []
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
     run = TrainedRun(evaluate.find_runs(config, workdir))

@@ -195,7 +195,7 @@ def _parse(argv):
         if len(rest) > 1:
             raise flags.Error(f"unknown argument '{rest[1]}'.")
         return rest
-    except SystemExit:  # behind --help and its kin, for which absl has 1
+    except SystemExit:  # after --help and the like, for which absl has 1
         sys.exit(0)
     except flags.Error as error:
         sys.exit(f"Error: {sentence_of(error)}")

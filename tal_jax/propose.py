@@ -15,11 +15,11 @@ from tal_jax.data.recording_scores import require_recordings
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.ops.grouping import temporal_actionness_grouping
-from tal_jax.ranges import require_fields
 from tal_jax.run_config import proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.runtime.json_files import read_json
+from tal_jax.systems import require_valid
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,9 @@ def propose(config, workdir, source=""):
 
     Args:
       config: `propose` says how many; and the config of the run or, with a source, of the data set alone.
-      workdir: folder of a trained run, whose best candidates before suppression are the proposals; P-GCN and
-        TCANet suppress by themselves, so theirs are the detections. `config.evaluate.second_workdir` adds a
-        second stream, whose outputs are fused with them. With `config.propose.grouping` the proposals are the
+      workdir: folder of a trained run, whose best candidates before suppression are the proposals; systems
+        whose `suppress` keeps all give their detections. `config.evaluate.second_workdir` adds a second
+        stream, whose outputs are fused with them. With `config.propose.grouping` the proposals are the
         groups of the run's class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
         anyone's proposals, of which those that can be used are written. Then there need be no run.
@@ -44,12 +44,13 @@ def propose(config, workdir, source=""):
     Raises:
       DataError: a sentence for the user.
     """
-    require_fields(config)
     sources = {"--input": source} | evaluate.files_read(config)
     require_apart([path_of(workdir), _settings_path(workdir)], sources)
     if source and not (pathlib.Path(source).is_dir() or pathlib.Path(source).is_file()):
         what_to_do = "name a folder of actionness sequences, or proposals"
         raise DataError(f"--input={source} is not there; {what_to_do}.")
+    if source:  # else `evaluate.find_runs` does so
+        require_valid(config, training=False)
     if source and holds_proposals(source):
         annotations = dataset_annotations(config)
         found, held = proposals.read_proposals(source, annotations)
@@ -112,7 +113,7 @@ def with_first_stage(config, workdir, mode):
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
       mode: 'train' trains the first stage, or goes on with it, where it has made no proposals yet; this,
-        'evaluate' and 'propose' make those anew that were made with other settings.
+        'evaluate' and 'propose' make them again if they were made with other settings.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -129,7 +130,7 @@ def with_first_stage(config, workdir, mode):
             _, classes, frame_sec = trained_run(first, folder)
             remember_run(first, classes, folder, frame_sec)
         if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
-            log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
+            log.info("%s is of other settings than config.first_stage; making proposals again.", path)
             propose(first, folder)
     elif mode == "train":
         _require_second_stage(config)

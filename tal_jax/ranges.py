@@ -134,7 +134,8 @@ RANGES = {
     "backbone.heads": "[1, 10000]",
     "model.empty_classes": "[0, 100000]",
     "model.top_k_ratio": "(0, 1]",
-    "backbone.width": "(0, 100000]",
+    "backbone.channels": "[1, 100000]",
+    "backbone.channel_factor": "(0, 100000]",
     "graph.contextual": "[0, 100000]",
     "graph.surrounding": "[0, 100000]",
     "model.erase_threshold": "[0, 1]",
@@ -154,7 +155,7 @@ def require_fields(config, choices=None, readings=None):
       choices: {field: its choices}, of one system; they go before RANGES.
       readings: {name of an open point: its values}, of one system; None: they are not checked.
     """
-    for field, value in _leaves(config):
+    for field, value in leaves(config):
         allowed = (choices or {}).get(field) or allowed_of(field)
         if isinstance(value, tuple) and not value and field in NOT_EMPTY:
             raise DataError(f"config.{field} is empty; it must have at least one entry.")
@@ -180,14 +181,14 @@ def largest(field):
     return _ends(allowed_of(field))[1][0]
 
 
-def _leaves(config, prefix=""):
-    """("section.field", value) of all fields but those of a first stage."""
+def leaves(config, prefix=""):
+    """Yields ("section.field", value) of all fields of a config but those of a first stage."""
     for name in sorted(config):
         value = config[name]
         if name == "first_stage":
             continue
         if hasattr(value, "items"):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

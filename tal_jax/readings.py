@@ -12,13 +12,13 @@ import itertools
 from tal_jax.errors import DataError
 
 
-def reading(config, points, name):
+def reading(config, name, points):
     """The value of an open point: what `config.readings` says, or else the default.
 
     Args:
       config: any config.
+      name: of an open point.
       points: {name: its values, the default first}.
-      name: one of these names.
 
     Raises:
       DataError: `config.readings` says a value that the point does not have.
@@ -46,7 +46,7 @@ def require_readings(config, points):
             )
         if names.count(name) > 1:
             raise DataError(f"config.readings says '{name:.60}' twice; say it once.")
-        reading(config, points, name)
+        reading(config, name, points)
 
 
 def subsets(names):

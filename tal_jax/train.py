@@ -25,7 +25,7 @@ from tal_jax.runtime.files import replacing
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.runtime.writers import MetricWriter
 from tal_jax.step import init_state, make_step
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def train(config, workdir):
     # ------------------------------------------------------------------------------------------------- data
     # What would stop the run later is refused here, before the workdir is made.
     system, workdir = SYSTEMS[config.system], pathlib.Path(workdir)
-    system.require_valid(config)
+    require_valid(config, training=True)
     evaluate.require_inputs_stay(config, workdir)
     dataset = load_dataset(config)
     parallel = devices_of(config)
@@ -80,11 +80,7 @@ def train(config, workdir):
     if resumes:
         log.info("Resuming from step %d of %d.", state.step, total_steps)
     elif distributed.is_first():
-        overview, path = parameter_overview, workdir / "parameters.txt"
-        with replacing(path) as temporary:
-            temporary.write_text(overview.get_parameter_overview(state.params, include_stats=False) + "\n")
-        sizes = f"{overview.count_parameters(state.params):,}", len(jax.tree.leaves(state.params))
-        log.info("The network has %s parameters in %d arrays: %s.", *sizes, path)
+        _write_parameters(workdir / "parameters.txt", state.params)
     # 4. Batches and metrics.jsonl go on from the step of the state.
     start, process = int(state.step), (distributed.index(), distributed.count())
     batches = training_batches(
@@ -138,8 +134,7 @@ def train(config, workdir):
                 progress.update()
                 # -------------------------------------------------------------------------------------- log
                 if log_now or stopped:
-                    mean = {name: float(sum(v[name] for v in recent) / len(recent)) for name in recent[0]}
-                    mean["data_wait_share"], mean["seconds_per_step"] = seconds / (seconds[1], len(recent))
+                    mean = _mean(recent, *seconds)
                     writer.write(step, mean | {"epoch": step / batches_per_epoch})
                     waiting = f"{mean['data_wait_share']:.1%}"
                     progress.set_postfix(loss=f"{mean['total']:.3f}", waiting=waiting)
@@ -161,6 +156,26 @@ def train(config, workdir):
         stop.restore()
         writer.close()
         checkpoints.close()
+
+
+def _write_parameters(path, params):
+    """Writes a table of the network's parameters, and says how many there are."""
+    with replacing(path) as temporary:
+        table = parameter_overview.get_parameter_overview(params, include_stats=False)
+        temporary.write_text(f"{table}\n")
+    sizes = f"{parameter_overview.count_parameters(params):,}", len(jax.tree.leaves(params))
+    log.info("The network has %s parameters in %d arrays: %s.", *sizes, path)
+
+
+def _mean(recent, waited_sec, total_sec):
+    """The mean of the values of several steps, the share of time spent waiting for data, the time of a step.
+
+    Args:
+      recent: list of {name: value of a step}.
+      waited_sec, total_sec: of these steps together.
+    """
+    mean = {name: float(sum(values[name] for values in recent) / len(recent)) for name in recent[0]}
+    return mean | {"data_wait_share": waited_sec / total_sec, "seconds_per_step": total_sec / len(recent)}
 
 
 def require_finite(step, values):

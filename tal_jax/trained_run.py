@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from tal_jax import evaluate, propose
+from tal_jax.config import is_two_stage
 from tal_jax.data import proposals, recording_scores
 from tal_jax.data.names import match_names
 from tal_jax.data.proposal_files import read_blocks
@@ -19,7 +20,7 @@ from tal_jax.detect import Detector
 from tal_jax.errors import DataError
 from tal_jax.inputs import Timing, input_datasets, known_recordings
 from tal_jax.run_config import stored_config
-from tal_jax.systems import SYSTEMS, require_valid
+from tal_jax.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,6 @@ class TrainedRun:
             known = ", ".join(SYSTEMS)
             raise DataError(f"{folder} holds a run of the system '{config.system:.60}', not one of {known}.")
         try:
-            require_valid(config, training=False)
             _find_files(config, folder)
             return cls(evaluate.find_runs(config, folder)).prepare()
         except (AttributeError, KeyError, TypeError) as error:  # the config lacks a field, or has a wrong one
@@ -121,14 +121,15 @@ class TrainedRun:
             scores cannot be read. The functions raise it for a recording without annotation and proposals.
         """
         of_runs = [input_datasets(run.config, source, run.classes, timing) for run in self._runs]
-        two_stage = self.config.get("proposals")  # a system that lacks its proposals says so
-        scores = recording_scores(self.config, self.classes) if two_stage else None
-        first = self._first_stage if two_stage else None
+        # Without proposals a two-stage system says itself that it lacks them.
+        proposed = is_two_stage(self.config) and self.config.proposals
+        scores = recording_scores(self.config, self.classes) if proposed else None
+        first = self._first_stage if proposed else None
         of_first = first.inputs(source, timing) if first else None
 
         def make(name):
             datasets = [inputs[name]() for inputs in of_runs]
-            if not two_stage:
+            if not proposed:
                 return datasets
             found = self._made(name, of_first[name]()) if first else self._read(name, datasets[0].annotations)
             return [dataclasses.replace(data, proposals=found, recording_scores=scores) for data in datasets]

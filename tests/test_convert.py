@@ -354,7 +354,7 @@ def small_detector(case="pyramid_and_heads"):
     config = afsd_config("afsd", of_frames=True)
     config.name, config.data = "small", frames.data_config(name="thumos14", crop_pixels=32)
     config.model.update(channels=32, groups=4)
-    config.backbone.width = 0.125
+    config.backbone.channel_factor = 0.125
     config.window.frames = 128
     narrower = {512: 32, 1024: 64, 2048: 128}
     shapes = torch_shapes("backbone._model.", in_channels=2, width=0.125)

@@ -11,7 +11,8 @@ import pytest
 
 from tal_jax import curriculum
 from tal_jax.errors import DataError
-from tal_jax.systems.afsd.config import WEIGHTED, afsd_config, require_valid
+from tal_jax.systems import require_valid
+from tal_jax.systems.afsd.config import WEIGHTED, afsd_config
 from tal_jax.systems.afsd.losses import detection_terms
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.afsd.targets import Targets
@@ -218,7 +219,7 @@ def test_all_switches_off_is_plain_afsd():
     "unused",
     [
         dict(alpha_0=0.9), dict(first_epoch=1), dict(weighted="loc"),
-        dict(detach=False), dict(stage_weights="shared"), dict(auxiliary_normaliser="all"),
+        dict(detach_weights=False), dict(stage_weights="shared"), dict(auxiliary_normaliser="all"),
     ],
 )  # fmt: skip
 def test_all_switches_off_the_other_fields_do_nothing(unused):
@@ -341,7 +342,7 @@ def test_the_auxiliary_loss_divided_by_all_locations_of_each_recording():
 )
 def test_a_bad_field_is_named(field, value, sentence):
     with pytest.raises(DataError, match=sentence):
-        require_valid(dw_afsd(**{field: value}))
+        require_valid(dw_afsd(**{field: value}), training=True)
 
 
 @pytest.mark.parametrize("loc_score", ["tiou", "quality"])
@@ -417,7 +418,7 @@ OWN = {  # what each term of plain AFSD is a function of
 
 @pytest.mark.parametrize("loc_score", ["tiou", "quality"])
 def test_detached_weights_pass_no_gradient(loc_score):
-    gradients = gradients_of(dw_afsd(detach=True, schedule=False, loc_score=loc_score))
+    gradients = gradients_of(dw_afsd(detach_weights=True, schedule=False, loc_score=loc_score))
     assert reached(gradients) == OWN | {("auxiliary", "auxiliary_logits")}
     plain = gradients_of(dw_afsd(**SWITCHES_OFF))
     assert reached(plain) == OWN
@@ -437,7 +438,7 @@ def test_weights_that_are_not_detached_pass_gradient_to_both_scores():
     refined_inputs = ("coarse_distances", "refined_offsets", "refined_logits")
     through_refined = {(term, name) for term in ("refined_loc", "refined_cls") for name in refined_inputs}
     through_target = {("auxiliary", name) for name in PREDICTIONS if name != "quality_logits"}
-    found = reached(gradients_of(dw_afsd(detach=False, schedule=False)))
+    found = reached(gradients_of(dw_afsd(detach_weights=False, schedule=False)))
     assert found == OWN | through_coarse | through_refined | through_target
 
 

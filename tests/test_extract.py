@@ -114,7 +114,7 @@ def test_features_made_otherwise_do_not_mix(config, tmp_path, monkeypatch):
         with pytest.raises(DataError, match="holds features of other settings"):
             extract(config, tmp_path, source)
     monkeypatch.setattr("tal_jax.extract.PICTURE", PICTURE)
-    weights.write_bytes(content + b"0")  # which a zip archive may have behind it
+    weights.write_bytes(content + b"0")  # which a zip archive may have after it
     with pytest.raises(DataError, match="holds features of other settings"):
         extract(changed, tmp_path, source)
     (folder / "settings.json").unlink()

@@ -406,7 +406,7 @@ def test_thumos_from_features_to_scores(tmp_path):
         "data.allow_missing": True,
         "train.epochs": 2,
     }
-    fields |= {"model.channels": 32, "model.groups": 4, "backbone.width": 8, "parallel.max_devices": 1}
+    fields |= {"model.channels": 32, "model.groups": 4, "backbone.channels": 8, "parallel.max_devices": 1}
     arguments = ["--config=configs/thumos.py:afsd,input=features", f"--workdir={tmp_path / 'run'}"]
     arguments += [f"--config.{name}={value}" for name, value in fields.items()]
     done = subprocess.run(
@@ -440,9 +440,9 @@ def test_thumos_from_features_to_scores(tmp_path):
 @pytest.mark.parametrize(
     "given, readings",
     [
-        ((), ("normalised_fusion=False", "scaled=True")),
-        (("mmd_kernel=linear",), ("normalised_fusion=False", "scaled=True", "mmd_kernel=linear")),
-        (("scaled=False",), ("normalised_fusion=False", "scaled=False")),
+        ((), ("normalised_fusion=False", "oic_scaled=True")),
+        (("mmd_kernel=linear",), ("normalised_fusion=False", "oic_scaled=True", "mmd_kernel=linear")),
+        (("oic_scaled=False",), ("normalised_fusion=False", "oic_scaled=False")),
     ],
 )
 def test_readings_of_the_config_stay_where_the_flag_says_others(given, readings):

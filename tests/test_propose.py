@@ -35,7 +35,7 @@ def stop_at(monkeypatch, step):
         @property
         def received(self):
             self.looks += 1
-            return self.looks >= step - 1  # it goes into that step, whose values are read behind the next one
+            return self.looks >= step - 1  # it goes into that step, whose values are read after the next one
 
         def restore(self):
             monkeypatch.setattr(train, "StopSignal", original)

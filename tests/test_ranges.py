@@ -8,9 +8,11 @@ import pytest
 from configs.sbhar import get_config as sbhar_config
 from tal_jax.config import ListParser
 from tal_jax.errors import DataError
-from tal_jax.ranges import COLUMNS, NAMES, RANGES, _ends, _leaves, allowed_of, require_fields
+from tal_jax.evaluate import find_runs
+from tal_jax.ranges import COLUMNS, NAMES, RANGES, _ends, allowed_of, leaves, require_fields
 from tal_jax.readings import reading
-from tal_jax.systems import SYSTEMS, require_valid
+from tal_jax.run_config import remember_run
+from tal_jax.systems import require_valid
 from tests.test_configs import VARIANTS, get_config
 
 
@@ -20,7 +22,7 @@ def test_every_number_of_every_config_has_a_range_and_is_in_it(name):
         config = get_config(name, variant)
         # the others need a file of class scores
         require_valid(config, training=variant != "tcanet" or name == "sbhar")
-        for field, value in _leaves(config):
+        for field, value in leaves(config):
             numbers = [value] if not isinstance(value, tuple) else list(value)
             if (
                 any(isinstance(entry, (int, float)) and not isinstance(entry, bool) for entry in numbers)
@@ -93,7 +95,7 @@ def test_a_value_that_cannot_be_is_one_sentence(field, value, sentence):
     config = sbhar_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError) as error:
-        SYSTEMS[config.system].require_valid(config)
+        require_valid(config, training=True)
     assert sentence in str(error.value)
     with pytest.raises(DataError):
         require_fields(config)  # without the network, too
@@ -113,6 +115,16 @@ def test_both_stages_are_checked_before_the_first_is_trained():
     config.first_stage.train.epochs = 0
     with pytest.raises(DataError, match="^config.first_stage.train.epochs is 0; it must be at least 1.$"):
         require_valid(config, training=True)
+
+
+def test_a_choice_that_comes_back_with_a_run_is_checked(tmp_path):
+    config = sbhar_config("ecm")
+    config.model.streams = "fore"
+    with pytest.raises(DataError, match="config.model.streams is 'fore'; it must be one of both, pre, post"):
+        require_valid(config, training=False)
+    remember_run(config, ("walk",), tmp_path)
+    with pytest.raises(DataError, match="config.model.streams is 'fore'; it must be one of both, pre, post"):
+        find_runs(sbhar_config("ecm"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +162,10 @@ def test_a_field_may_be_a_reference_to_another():
 
 def test_open_points_are_read_by_name():
     config, points = sbhar_config(), {"score": ("tiou", "quality"), "first": (0, 1), "detach": (True, False)}
-    assert [reading(config, points, name) for name in points] == ["tiou", 0, True]
+    assert [reading(config, name, points) for name in points] == ["tiou", 0, True]
     config.readings = ("score=quality", "detach=False")
     require_fields(config, readings=points)
-    assert [reading(config, points, name) for name in points] == ["quality", 0, False]
+    assert [reading(config, name, points) for name in points] == ["quality", 0, False]
 
 
 @pytest.mark.parametrize("training", [True, False])

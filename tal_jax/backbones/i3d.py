@@ -47,7 +47,7 @@ class I3D(nn.Module):
     Attributes:
       outputs: names of LAYERS; (B, T', H', W', channels) each, at strides of 4 and 8 frames for the two by
         default. With `num_classes` also "Logits" (B, num_classes).
-      width: factor on all numbers of channels.
+      channel_factor: on all numbers of channels.
       num_classes: of the classification layer, 0 for none.
       frozen_norm: BatchNorms are constants (collection "batch_stats"), as AFSD trains. False: scale and bias
         are trained; statistics are those of the batch over all devices wherever "batch_stats" is mutable,
@@ -58,7 +58,7 @@ class I3D(nn.Module):
     """
 
     outputs: tuple = ("Mixed_4f", "Mixed_5c")
-    width: float = 1.0
+    channel_factor: float = 1.0
     num_classes: int = 0
     frozen_norm: bool = True
     remat: bool = False
@@ -104,7 +104,7 @@ class I3D(nn.Module):
         return tuple(end_points[name] for name in self.outputs)
 
     def _scaled(self, channels):
-        return max(1, round(self.width * channels))
+        return max(1, round(self.channel_factor * channels))
 
 
 class Unit(nn.Module):

@@ -23,7 +23,7 @@ class Item:
     num_frames: int  # of the recording
 
 
-BACKGROUND = Item("", 0, 0)  # stands for a window without action, which is drawn anew for each example
+BACKGROUND = Item("", 0, 0)  # stands for a window without action, which is drawn again for each example
 
 
 class Labelled(NamedTuple):

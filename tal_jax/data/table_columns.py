@@ -26,7 +26,7 @@ NUMBER_WORDS = {"id", "ids", "index", "idx", "no", "nr", "num", "number", "code"
 INDEX_WORDS = {"index", "idx", "id", "row", "rownames", "frame", "sample", "packet", "record", "line"}
 INDEX_WORDS |= {"level", "unnamed", "counter", "seq", "sequence", "number", "num", "no", "nr"}
 ROWS_TO_TELL = 10, 50  # from which on a column is known as row numbers, or to grow all along
-MOST_ONES = 0.9  # of the steps of an index: the others are rows that are lost, or a counter that begins anew
+MOST_ONES = 0.9  # of the steps of an index: the others are rows that are lost, or a counter that begins again
 LEAST_STEPS = 3  # of a column that grows all along; fewer may be events
 PARTS, MOST_PARTS = 10, 0.8  # of so many parts of a recording it grows in most
 

@@ -53,8 +53,8 @@ def time_axis(
 
     A step of at most `ORDINARY_STEPS` medians is believed. So is a longer one, in which the last picture
     stays, of up to `longest_gap_sec`, or of any length if there is sound in the middle of it. A still longer
-    one, and one back in time, is a jump of the clock: it counts as one median step. A lost picture that left
-    its packet behind is no gap here, as its packet has a stamp.
+    one, and one back in time, is a jump of the clock: it counts as one median step. A lost picture whose
+    packet is still in the file is no gap, as the packet has a stamp.
 
     Args:
         decode_sec: (N,) decoding stamps of the packets in file order, N > 0; NaN where there is none.

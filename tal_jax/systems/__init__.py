@@ -3,7 +3,6 @@
 from tal_jax.data import labelled_windows, whole_recordings
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.readings import require_readings
 from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
 from tal_jax.systems.actionformer import config as actionformer_config
 from tal_jax.systems.actionformer import decode as actionformer_decode
@@ -45,6 +44,7 @@ AFSD = System(
     afsd_decode.decode,
     candidates.detections,
     max_streams=2,
+    choices=afsd_config.CHOICES,
     require_valid=afsd_config.require_valid,
     readings=afsd_config.READINGS,
     problems=labelled_windows.problems,
@@ -57,6 +57,7 @@ ECM = System(
     ecm_decode.decode,
     ecm_decode.detections,
     suppress=ecm_decode.suppress,
+    choices=ecm_config.CHOICES,
     require_valid=ecm_config.require_valid,
     readings=ecm_config.READINGS,
     problems=weak.problems,
@@ -69,6 +70,7 @@ KT_MGFN = System(
     kt_mgfn_decode.detections,
     suppress=candidates.suppress_hard,
     optimizer=kt_mgfn_optimizer.make_optimizer,
+    choices=kt_mgfn_config.CHOICES,
     require_valid=kt_mgfn_config.require_valid,
     readings=kt_mgfn_config.READINGS,
     problems=weak.problems,
@@ -83,6 +85,7 @@ PGCN = System(
     suppress=candidates.keep_all,
     optimizer=pgcn_optimizer.make_optimizer,
     max_streams=2,
+    choices=pgcn_config.CHOICES,
     require_valid=pgcn_config.require_valid,
     readings=pgcn_config.READINGS,
     problems=pgcn_examples.problems,
@@ -97,6 +100,7 @@ TCANET = System(
     windows=tcanet_examples.test_windows,
     suppress=candidates.keep_all,
     optimizer=tcanet_optimizer.make_optimizer,
+    choices=tcanet_config.CHOICES,
     require_valid=tcanet_config.require_valid,
     readings=tcanet_config.READINGS,
     published=tcanet_published.tcanet_detector,
@@ -111,6 +115,7 @@ ACTIONFORMER = System(
     suppress=actionformer_decode.suppress,
     optimizer=actionformer_optimizer.make_optimizer,
     average_decay=actionformer_optimizer.average_decay,
+    choices=actionformer_config.CHOICES,
     require_valid=actionformer_config.require_valid,
     readings=actionformer_config.READINGS,
     problems=whole_recordings.problems,
@@ -140,7 +145,8 @@ def require_valid(config, training):
             continue
         try:
             system = SYSTEMS[part.system]
-            (system.require_valid if training else require_fields)(part)
-            require_readings(part, system.readings)
+            require_fields(part, system.choices, system.readings)
+            if training:
+                system.require_valid(part)
         except DataError as error:
             raise DataError(str(error).replace("config.", prefix)) from error

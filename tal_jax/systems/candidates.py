@@ -124,7 +124,7 @@ def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_b
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=top_k,
-                keep_last=reading(config, READINGS, "decode.keep_last"),
+                keep_last=reading(config, "decode.keep_last", READINGS),
                 keep_best=keep_best,
             )
             for (name, rows), row in zip(part, np.asarray(new)):

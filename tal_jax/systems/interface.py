@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from tal_jax.data import windows
 from tal_jax.errors import DataError
 from tal_jax.optimizer import average_decay, make_optimizer
-from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
 NORMALISER_MOMENTUM = 0.9
@@ -67,12 +66,13 @@ class System:
       detections: (config, list of windows.Decoded, all of one recording, its Timeline) ->
         candidates.Detections, on the host.
       windows: (config, dataset, recording name) -> iterator of functions that make a windows.Window.
-      suppress: (config, dict recording name -> Detections) -> the same without those that overlap better
-        ones.
+      suppress: (config, dict recording name -> Detections) -> these, without detections that overlap
+        better ones.
       optimizer: (config, total steps) -> optax transformation.
       average_decay: (config, update, from 0) -> decay of the running mean of parameters.
       max_streams: how many networks `decode` fuses.
-      require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
+      choices: {field: what it may be}, where that is less than ranges.py says.
+      require_valid: (config) -> None; raises DataError for the first fields that do not go together.
       readings: {open point: its values, the default first}, which `config.readings` may say, see readings.py.
       problems: (config, dataset) -> sentences on what training would not learn, for --mode=check_data; those
         that do no harm begin with "Note:". Raises DataError where `examples` does.
@@ -90,7 +90,8 @@ class System:
     optimizer: Callable = make_optimizer
     average_decay: Callable = average_decay
     max_streams: int = 1
-    require_valid: Callable = require_fields
+    choices: Mapping = dataclasses.field(default_factory=dict)
+    require_valid: Callable = lambda config: None
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere

@@ -77,7 +77,7 @@ def stem():
     clips = np.random.default_rng(0).integers(0, 256, (2, 8, 16, 16, 3)).astype(np.uint8)
 
     def make(**settings):
-        model = I3D(width=1 / 32, outputs=("Mixed_3b",), **settings)
+        model = I3D(channel_factor=1 / 32, outputs=("Mixed_3b",), **settings)
         return model, jax.jit(model.init)(jax.random.key(0), clips), clips
 
     return make

@@ -218,7 +218,7 @@ def test_what_a_sensor_measures_is_a_channel(tmp_path, values):
 @pytest.mark.parametrize(
     "name, values, lost",
     [
-        ("Unnamed: 0", ROWS + 10 * (ROWS > 90), 10),  # pandas' index, behind dropna
+        ("Unnamed: 0", ROWS + 10 * (ROWS > 90), 10),  # pandas' index, after dropna
         ("index", 300 + ROWS, 0),
         ("frame_number", 300 + ROWS + (ROWS > 7), 1),
         ("PacketCounter", (ROWS + 30) % 64, 0),
@@ -288,7 +288,7 @@ def test_jitter_lost_samples_and_rounded_times_are_put_on_an_even_axis(tmp_path)
     assert dataset.timeline("a").fps == pytest.approx(128, rel=1e-4)
 
 
-def test_a_gap_is_told_and_keeps_the_times_behind_it(tmp_path, caplog):
+def test_a_gap_is_told_and_keeps_the_times_after_it(tmp_path, caplog):
     times = np.concatenate([np.arange(100), np.arange(150, 250)]) / RATE
     write_csv(tmp_path, "time", times, np.arange(200) % 3 + (times > 3.5))
     dataset = dataset_of(tmp_path)

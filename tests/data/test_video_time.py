@@ -215,7 +215,7 @@ def test_features_are_at_their_times(file_of, tmp_path, monkeypatch, name):
     stem = name.split(".")[0]
     features = np.load(tmp_path / f"{stem}.npy")
     info = json.loads((tmp_path / "info" / f"{stem}.json").read_text())
-    # Row i is the mean of frames i to i + 7, so it passes the middle 4 frames behind an edge.
+    # Row i is the mean of frames i to i + 7, so it passes the middle 4 frames after an edge.
     np.testing.assert_allclose((found(features) + 3.5) / info["fps"], FILES[name][1], atol=0.1)
     assert info["fps"] == (30 if "varying" in name else pytest.approx(25, abs=1e-6))
 

@@ -31,7 +31,7 @@ from tal_jax.data.recording_scores import best_classes, read_recording_scores
 from tal_jax.data.timeline import on_even_axis
 from tal_jax.data.video import store_video
 from tal_jax.published.weight_files import read_weights
-from tal_jax.ranges import _leaves
+from tal_jax.ranges import leaves
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.writers import MetricWriter
@@ -205,7 +205,7 @@ def overrides():
     return {
         f"{system}/config.{field}": f"--config.{field}={value}".encode()
         for system in ("dw_afsd", "ecm", "kt_mgfn", "pgcn", "tcanet")
-        for field, value in _leaves(sbhar_config(system))
+        for field, value in leaves(sbhar_config(system))
     }
 
 

@@ -33,10 +33,10 @@ if what == "bar":
     print("\\r100%\\nwithout an end", end="")
 elif what == "crash":
     os.abort() if number == "1" else time.sleep(60)
-elif what == "mend":
+elif what == "correct":
     if number == "1":
         time.sleep(0.2)
-        sys.exit("Error: mend me.")
+        sys.exit("Error: correct me.")
     os.abort()
 elif what in ("train", "deaf"):
     if what == "deaf" or len(tries.read_text()) == 1:
@@ -149,10 +149,10 @@ def test_failures_are_counted_afresh_after_a_long_try(launch):
 
 def test_what_the_user_must_mend_is_not_started_again(launch):
     # process 0 crashes first: what process 1 has to say is still waited for
-    code, text = launch("mend").wait()
+    code, text = launch("correct").wait()
     assert code == 1
     assert (
-        "[1] Error: mend me.\n" in text
+        "[1] Error: correct me.\n" in text
         and "Nothing is started again." in text
         and text.count("[0] try ") == 1
     )

@@ -229,7 +229,7 @@ def test_what_the_user_must_mend_ends_it_and_stops_the_others(pod):
     pod.what("1", ".host1")
     process = pod.tpu(*TRAIN)
     code, output = end(process)
-    assert code == 1 and "a process ended with a sentence that says what to mend" in output
+    assert code == 1 and "a process ended with a sentence that says what to correct" in output
     wait_until(lambda: read(pod.folder / "host0" / "tal_jax" / "run.code") == "143\n")
     assert "saved" in read(pod.folder / "host0" / "tal_jax" / "run.log")
     for host in ("", ".host1"):  # mended

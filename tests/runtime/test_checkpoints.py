@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.fields import fields_of
 from tal_jax import evaluate, train
 from tal_jax.errors import DataError
+from tal_jax.ranges import leaves
 from tal_jax.run_config import remember_run, trained_run
 from tal_jax.runtime.checkpoints import Checkpoints, misfit, trained_channels
 from tal_jax.step import TrainState
@@ -178,11 +178,13 @@ def test_readings_of_decoding_are_as_asked_and_the_others_as_trained(tiny, tmp_p
     config.readings = ("loc_score=quality", "decode.refined=False")
     begin(config, tmp_path)
     asked = tiny("dw_afsd")
-    asked.readings = ("detach=False", "decode.keep_last=False")
+    asked.readings = ("detach_weights=False", "decode.keep_last=False")
     assert trained_run(asked, tmp_path)[0].readings == ("loc_score=quality", "decode.keep_last=False")
     config.readings = ("loc_score=quality",)
     remember_run(config, ("fast", "slow"), tmp_path)
-    with pytest.raises(DataError, match="config.readings was .*loc_score=quality.*, is now .*detach=False"):
+    with pytest.raises(
+        DataError, match="config.readings was .*loc_score=quality.*, is now .*detach_weights=False"
+    ):
         remember_run(asked, ("fast", "slow"), tmp_path)
 
 
@@ -293,7 +295,7 @@ def test_fields_of_the_model_are_as_it_was_trained(tiny, tmp_path, system, field
     config.update_from_flattened_dict({field: value})
     remember_run(config, ("fast", "slow"), tmp_path)
     found, *_ = trained_run(tiny(system), tmp_path)
-    assert fields_of(found)[field] == value
+    assert dict(leaves(found))[field] == value
 
 
 def test_other_classes_need_another_workdir(trained, tmp_path):

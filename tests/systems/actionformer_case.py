@@ -47,7 +47,7 @@ def small_config(case):
     embed, stem, branch = model["backbone_arch"]
     config.backbone.update(embed_layers=embed, stem_blocks=stem, branch_blocks=branch)
     windows = model["n_mha_win_size"]
-    config.backbone.update(width=model["embd_dim"], heads=model["n_head"])
+    config.backbone.update(channels=model["embd_dim"], heads=model["n_head"])
     config.backbone.windows = tuple(windows) if isinstance(windows, list) else (windows,)
     config.backbone.absolute_positions = model["use_abs_pe"]
     config.backbone.relative_positions = model["use_rel_pe"]

@@ -34,7 +34,10 @@ def assigned(segments, labels, sub, hyper):
     points, strides = points_of_levels(hyper["level_lengths"][0], len(hyper["strides"]))
     bounds = bounds_of_points(strides, hyper["regression_range"])
     radius = sub["radius"] if sub["center_sample"] == "radius" else 0.0
-    segments, labels = np.pad(segments + np.float32(0.5), ((0, 1), (0, 0))), np.pad(labels + 1, (0, 1))  # padding
+    segments, labels = (
+        np.pad(segments + np.float32(0.5), ((0, 1), (0, 0))),
+        np.pad(labels + 1, (0, 1)),
+    )  # padding
     arrays = jnp.asarray(segments)[None], jnp.asarray(labels, jnp.int32)[None]
     return assign(points, strides, bounds, *arrays, hyper["num_classes"], radius)
 

@@ -116,7 +116,7 @@ def pyramid_case():
     hyper = case.info["hyper"]
     given, (embed, stem, branch) = hyper["backbone"], hyper["backbone"]["arch"]
     settings = dict(
-        max_length=hyper["max_len"], width=given["n_embd"], heads=given["n_head"], embed_layers=embed,
+        max_length=hyper["max_len"], channels=given["n_embd"], heads=given["n_head"], embed_layers=embed,
         stem_blocks=stem, branch_blocks=branch, windows=tuple(given["mha_win_size"]),
         absolute_positions=given["use_abs_pe"], drop_path=given["path_pdrop"],
     )  # fmt: skip
@@ -149,7 +149,7 @@ def test_backbones_are_the_published_ones():
 
 def test_positions_are_the_published_ones():
     case, settings, _, _ = pyramid_case()
-    table = layers.position_embedding(settings["max_length"], settings["width"])
+    table = layers.position_embedding(settings["max_length"], settings["channels"])
     np.testing.assert_allclose(
         table.T, case.arrays["position_embedding"], **tolerance(case, "position_embedding")
     )
@@ -277,9 +277,9 @@ def short_video(case):
 
 @pytest.mark.parametrize("mixer", ["attention", "max", "conv"])
 def test_padding_is_harmless(mixer):
-    """With the reading masked=True, a network sees a recording alike, padded or not."""
+    """With the reading padding_mask=True, a network sees a recording alike, padded or not."""
     case, module, variables, _ = small_network()
-    module = module.clone(masked=True, backbone=module.backbone.clone(mixer=mixer))
+    module = module.clone(padding_mask=True, backbone=module.backbone.clone(mixer=mixer))
     videos = [case.input("video_long")[:, :64], case.input("video1")]
     variables = jax.jit(module.init)(jax.random.key(0), *padded(videos, 64))
     run = jax.jit(module.apply)

@@ -12,7 +12,8 @@ from tal_jax.data.features import data_config
 from tal_jax.data.labelled_windows import BACKGROUND
 from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
-from tal_jax.systems.afsd.config import require_valid, sequence_config
+from tal_jax.systems import require_valid
+from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.afsd.examples import training_examples
 
 
@@ -86,4 +87,4 @@ def test_sequences_have_background_and_published_recipes_have_none():
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(DataError, match="config.window.background is"):
-        require_valid(small_config(share))
+        require_valid(small_config(share), training=True)

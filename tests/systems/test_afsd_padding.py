@@ -1,4 +1,4 @@
-"""What stands behind the end of a recording that is shorter than a window: nothing of it may reach a
+"""What comes after the end of a recording that is shorter than a window: nothing of it may reach a
 detection or a loss.
 """
 
@@ -24,12 +24,12 @@ from tal_jax.systems.afsd.model import Block, real_cells
 from tests.systems.test_afsd_decode import by_hand_outputs, make_outputs
 
 
-def small_config(system="dw_afsd", window=128, masked=True):
+def small_config(system="dw_afsd", window=128, padding_mask=True):
     config = sequence_config(system)
     config.data = data_config(fps=10.0)
     config.window.update(frames=window, train_stride_frames=window // 2, test_stride_frames=window // 2)
     config.model.update(channels=8, groups=2)
-    config.backbone.width, config.readings = 4, (f"masked={masked}",)
+    config.backbone.channels, config.readings = 4, (f"padding_mask={padding_mask}",)
     config.decode.min_score = 0.0
     config.evaluate.batch_size = 1
     config.parallel.max_devices = 1
@@ -129,7 +129,7 @@ def test_padding_reaches_no_loss_and_no_gradient():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_location_behind_the_end_gives_no_candidate():
+def test_a_location_after_the_end_gives_no_candidate():
     config = afsd_config("dw_afsd")
     config.window.frames = 8
     values = {
@@ -149,12 +149,12 @@ def test_a_location_behind_the_end_gives_no_candidate():
 OUTPUTS = ("coarse_distances", "coarse_logits", "refined_offsets", "refined_logits", "quality_logits")
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_all_candidates_of_a_short_recording_are_of_its_own_locations(masked):
+@pytest.mark.parametrize("padding_mask", [False, True])
+def test_all_candidates_of_a_short_recording_are_of_its_own_locations(padding_mask):
     """As published, the network sees padding as background; whatever it says there, a short recording has few
     locations.
     """
-    config = small_config(masked=masked)
+    config = small_config(padding_mask=padding_mask)
     features = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     module = afsd.build(config, 2)
     variables = module.init(jax.random.key(1), np.zeros((1, 128, 3), np.float32))
@@ -178,15 +178,15 @@ def test_a_masked_network_is_rearranged_within_the_recording():
     config = small_config()
     config.loss.contrastive_weight = 0.1
     dataset = one_recording(np.ones((90, 3), np.float32), ((1.0, 6.0), (6.5, 7.0)))
-    for masked, reach in ((True, 90), (False, 128)):
-        config.readings, seen = (f"masked={masked}",), set()
+    for padding_mask, reach in ((True, 90), (False, 128)):
+        config.readings, seen = (f"padding_mask={padding_mask}",), set()
         config.augment.crop = 0.0
         items, make_example = training_examples(config, dataset)
         for seed in range(30):
             example = make_example(items[0], np.random.default_rng(seed))
             assert example["frame_map"].shape == (128,)
             seen |= set(np.flatnonzero(example["frame_map"] != np.arange(128)).tolist())
-        assert (max(seen) < 90) == masked and max(seen) < reach
+        assert (max(seen) < 90) == padding_mask and max(seen) < reach
 
 
 def test_a_crop_holds_a_whole_action_and_stays_in_the_window():
@@ -223,15 +223,15 @@ def test_a_masked_network_has_no_boundary_labels_in_the_padding():
     config = small_config()
     config.augment.crop = 0.0
     dataset = one_recording(np.ones((60, 3), np.float32), ((1.0, 6.0),))
-    for masked, ends in ((True, [58, 59]), (False, [58, 59, 60, 61, 62])):
-        config.readings = (f"masked={masked}",)
+    for padding_mask, ends in ((True, [58, 59]), (False, [58, 59, 60, 61, 62])):
+        config.readings = (f"padding_mask={padding_mask}",)
         items, make_example = training_examples(config, dataset)
         example = make_example(items[0], np.random.default_rng(0))
         np.testing.assert_array_equal(np.flatnonzero(example["boundary_labels"][1]), ends)
 
 
 def test_actions_beyond_what_features_cover_are_whole():
-    """Features of 16 frames, 4 apart: the first one's time is 8 frames behind the start of the video."""
+    """Features of 16 frames, 4 apart: the first one's time is 8 frames after the start of the video."""
     config = small_config()
     config.data.update(fps=30.0, stride_frames=4, snippet_frames=16)
     segments = np.array([[0.0, 3.0], [38.0, 41.0]])
@@ -250,6 +250,6 @@ def test_actions_beyond_what_features_cover_are_whole():
 def test_i3d_cannot_be_masked():
     config = afsd_config(of_frames=True)
     config.data = frames.data_config()
-    config.readings = ("masked=True",)
-    with pytest.raises(DataError, match="config.readings has 'masked=True'"):
+    config.readings = ("padding_mask=True",)
+    with pytest.raises(DataError, match="config.readings has 'padding_mask=True'"):
         afsd.build(config, 2)

@@ -13,9 +13,10 @@ import pytest
 
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
+from tal_jax.systems import require_valid
 from tal_jax.systems.ecm import build, losses
 from tal_jax.systems.ecm import model as ecm_model
-from tal_jax.systems.ecm.config import TABLE_4, ecm_config, require_valid
+from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 from tal_jax.systems.ecm.model import ECM, aggregate, collect_background, conv_over_time, top_k_mean
 
 TERMS = ("pre", "post", "c2c", "a2c")
@@ -361,17 +362,17 @@ def test_a_bad_config_is_refused_in_a_sentence(field, value, message):
     config = ecm_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError, match=message):
-        require_valid(config)
+        require_valid(config, training=True)
 
 
 def test_streams_that_a_loss_needs():
     config = ecm_config()
     config.model.streams, config.loss.c2c_weight = "pre", 0.0
     with pytest.raises(DataError, match="no background scores"):
-        require_valid(config)
+        require_valid(config, training=True)
     config.loss.a2c_weight, config.model.shared_classifier = 0.0, False
     with pytest.raises(DataError, match="a classifier of its own"):
-        require_valid(config)
+        require_valid(config, training=True)
 
 
 def test_config_has_the_published_thresholds():

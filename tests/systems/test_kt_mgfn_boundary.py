@@ -167,7 +167,7 @@ def test_nothing_is_divided_by_zero():
 def test_the_contrast_may_be_of_scaled_activations():
     config, cas = kt_mgfn_config(), jnp.array([[[-2.0, 5.0], [2.0, 5.0], [0.0, 5.0]]])  # (B, T, K)
     np.testing.assert_array_equal(boundary.contrast_activations(config, cas), cas)
-    config.readings = ("scaled=True",)
+    config.readings = ("oic_scaled=True",)
     np.testing.assert_allclose(
         boundary.contrast_activations(config, cas), [[[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]]
     )

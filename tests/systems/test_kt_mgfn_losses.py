@@ -116,7 +116,7 @@ def evaluated():
 def test_the_contrast_is_of_scaled_activations_in_training_and_at_test():
     config, module, variables, batch = problem()
     scaled = config.copy_and_resolve_references()
-    scaled.readings = ("scaled=True",)
+    scaled.readings = ("oic_scaled=True",)
     outputs = module.apply(variables, batch["inputs"])
     expected = decode(config, outputs.replace(fused_cas=normalise_over_time(outputs.fused_cas)))
     found = decode(scaled, outputs)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.systems import kt_mgfn
+from tal_jax.systems import kt_mgfn, require_valid
 from tal_jax.systems.kt_mgfn import erasing, model
-from tal_jax.systems.kt_mgfn.config import ABLATION, kt_mgfn_config, require_valid
+from tal_jax.systems.kt_mgfn.config import ABLATION, kt_mgfn_config
 from tal_jax.systems.kt_mgfn.decode import decode, localize
 from tal_jax.systems.kt_mgfn.losses import classification_loss
 from tests.golden import recipe
@@ -259,10 +259,10 @@ def test_half_precision_gives_nearly_the_same():
 )  # fmt: skip
 def test_a_bad_config_is_named(field, value, sentence):
     config = kt_mgfn_config()
-    require_valid(config)
+    require_valid(config, training=True)
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError, match=sentence):
-        require_valid(config)
+        require_valid(config, training=True)
 
 
 def test_epochs_are_those_of_the_stages_in_use():

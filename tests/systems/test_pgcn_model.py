@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.systems import pgcn
+from tal_jax.systems import pgcn, require_valid
 from tal_jax.systems.pgcn import graph
-from tal_jax.systems.pgcn.config import ROWS, pgcn_config, require_valid
+from tal_jax.systems.pgcn.config import ROWS, pgcn_config
 from tal_jax.systems.pgcn.model import cosines, tree_neighbours
 from tal_jax.systems.pgcn.published import pgcn_from_state_dict
 from tests.golden import recipe
@@ -388,7 +388,7 @@ def test_bfloat16_is_near_float32():
 @pytest.mark.parametrize("variant", ["pgcn", "pgcn_dw"])
 def test_every_row_is_valid(variant):
     for row in ROWS:
-        require_valid(pgcn_config(variant, row))
+        require_valid(pgcn_config(variant, row), training=True)
     assert pgcn_config(variant).curriculum.weights == (variant == "pgcn_dw")
     assert ("auxiliary_head" in small("full", variant)[1]["params"]) == (variant == "pgcn_dw")
     with pytest.raises(DataError, match=f"{variant} has no row 'foo'; its rows are full, mlp_mlp"):
@@ -445,4 +445,4 @@ def test_a_bad_field_is_named(field, value, sentence):
     config = pgcn_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError, match=sentence):
-        require_valid(config)
+        require_valid(config, training=True)

@@ -12,9 +12,9 @@ from tal_jax.data.proposals import Proposals
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
-from tal_jax.systems import tcanet
+from tal_jax.systems import require_valid, tcanet
 from tal_jax.systems.tcanet import examples
-from tal_jax.systems.tcanet.config import require_model, tcanet_config
+from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.decode import decode, detections, of_recording, suppress
 from tal_jax.systems.tcanet.examples import training_examples
 from tal_jax.systems.tcanet.model import Outputs
@@ -121,7 +121,7 @@ def test_classes_of_a_recording():
     np.testing.assert_allclose(scores, [0.5 * 0.4, 0.4 * 0.4, 0.5 * 0.3, 0.4 * 0.3])
     config.decode.class_sharpness = -1.0
     with pytest.raises(DataError, match="config.decode.class_sharpness is -1.0; it must be at least 0"):
-        require_model(config)
+        require_valid(config, training=False)
 
 
 def window(start_sec, segments, confidence, **known):

@@ -249,7 +249,7 @@ def test_curriculum_weights_the_regression_of_positives():
         return losses.curriculum_weights(config, stage.replace(refined_sec=refined), truths, 0.0).sum()
 
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() == 0
-    config.readings += ("detach=False",)
+    config.readings += ("detach_weights=False",)
     assert np.abs(jax.grad(through_weights)(stage.refined_sec)).max() > 0
 
 

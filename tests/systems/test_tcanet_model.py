@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tal_jax.errors import DataError
-from tal_jax.systems import tcanet
+from tal_jax.systems import require_valid, tcanet
 from tal_jax.systems.tcanet import losses, tbr
-from tal_jax.systems.tcanet.config import require_valid, tcanet_config
+from tal_jax.systems.tcanet.config import tcanet_config
 from tal_jax.systems.tcanet.convolution import convolve, convolve_halves, convolve_samples, split_groups
 from tal_jax.systems.tcanet.lgte import Encoder, in_window
 from tal_jax.systems.tcanet.published import tcanet_from_state_dict
@@ -269,7 +269,7 @@ def test_a_feature_scale_is_a_scale():
 
 
 def test_odd_proposals_make_no_nan():
-    """Of no width, empty, behind the end, longer than the recording, reversed, padding: outputs and
+    """Of no width, empty, after the end, longer than the recording, reversed, padding: outputs and
     gradients.
     """
     features, _, mask, covered = small_problem()
@@ -343,8 +343,8 @@ def test_fields_of_the_report():
 def test_stages_learn_through_those_that_follow_unless_detached():
     problem = small_problem()
     variables, sizes = random_variables(small(encoders=0), *problem), []
-    for detach in (False, True):
-        module = small(encoders=0, detach=detach)
+    for detached in (False, True):
+        module = small(encoders=0, detach_stages=detached)
 
         def last(params, module=module):
             stages = module.apply({"params": variables["params"] | {"stage_1": params}}, *problem).stages
@@ -415,7 +415,7 @@ def test_bad_fields_have_a_sentence(field, value, sentence):
     with config.unlocked():
         config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError, match=sentence):
-        require_valid(config)
+        require_valid(config, training=True)
 
 
 def test_channels_must_go_into_the_groups():

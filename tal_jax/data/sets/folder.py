@@ -8,7 +8,7 @@ from tal_jax.errors import DataError
 
 
 def data_config(input="features"):
-    """`config.data` for a data set of one's own. input: 'features', 'rgb' or 'flow'."""
+    """`config.data` for a data set of your own. input: 'features', 'rgb' or 'flow'."""
     return features.data_config() if input == "features" else frames.data_config(input=input)
 
 

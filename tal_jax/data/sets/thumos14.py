@@ -16,7 +16,7 @@ from tal_jax.data.annotations import Annotations, load_annotations
 FILES = pathlib.Path(__file__).parents[1] / "files" / "thumos14"
 ANNOTATIONS = FILES / "thumos_gt.json"
 FEATURES = "data/thumos14/i3d"
-CLIP_FRAMES = 64  # that a feature of P-GCN has seen
+CLIP_FRAMES = 64  # that a feature of 'clips' has seen
 FRAMES_FPS = 10.0  # of the frames that tal_jax.prepare stores
 HOW_TO_GET = {
     "frames": (
@@ -31,7 +31,7 @@ HOW_TO_GET = {
         "for each video into one folder, and point at it with --config.data.features=FOLDER."
     ),
     "clips": (
-        "Get I3D features of clips of 64 frames, 8 apart, as P-GCN's: put rgb/VIDEO.npy and flow/VIDEO.npy "
+        "Get I3D features of clips of 64 frames, 8 apart: put rgb/VIDEO.npy and flow/VIDEO.npy "
         "of shape (T, 1024) for each video into one folder, or VIDEO.npy of shape (T, 2048), RGB first, as "
         "--mode=extract --input=VIDEOS with the same config writes it, and point at it with "
         "--config.data.features=FOLDER."
@@ -43,8 +43,8 @@ def data_config(input="rgb"):
     """`config.data` for THUMOS14.
 
     Args:
-      input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', those of
-        P-GCN.
+      input: 'rgb' or 'flow', frames at 10 a second; 'features', the shared I3D features; 'clips', of
+        clips of 64 frames, 8 apart.
     """
     if input not in ("features", "clips"):
         return frames.data_config(name="thumos14", input=input, frames="data/thumos14/frames")

@@ -3,13 +3,12 @@
 import jax.numpy as jnp
 
 from tal_jax.data import whole_recordings
-from tal_jax.systems.actionformer.config import reading, require_valid
+from tal_jax.systems.actionformer.config import reading
 from tal_jax.systems.actionformer.model import ActionFormer, Backbone
 
 
 def build(config, num_classes):
-    """The Flax module that a config describes. num_classes: K. Raises DataError for a bad config."""
-    require_valid(config)
+    """The Flax module that a config describes. num_classes: K."""
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
     terms = ["cls", "loc"] + ["auxiliary"] * (config.curriculum.auxiliary != "none")
     return ActionFormer(
@@ -18,7 +17,7 @@ def build(config, num_classes):
         **config.model,
         normalisers=tuple((name, config.loss.normaliser) for name in terms),
         auxiliary=config.curriculum.auxiliary == "branch",
-        masked=reading(config, "masked"),
+        padding_mask=reading(config, "padding_mask"),
     )
 
 

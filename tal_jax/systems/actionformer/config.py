@@ -2,12 +2,13 @@
 (docs/actionformer.md).
 """
 
+import functools
+
 import ml_collections
 
 from tal_jax import curriculum, readings
 from tal_jax.config import base_config, sequence_augmentation
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
 # Open points (tal_jax/readings.py), the default first. docs/actionformer.md has the reasons.
@@ -23,8 +24,9 @@ READINGS = {
     # the score that joins the class scores: times them, the square root of that, or alone
     "decode.final_score": ("times", "sqrt", "aux_only"),
     "average": ("constant", "young"),  # young: the running mean of parameters forgets its start sooner
-    "masked": (False, True),  # the network sees nothing of the padding after a recording
+    "padding_mask": (False, True),  # the network sees nothing of the padding after a recording
 }
+reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
     "backbone.mixer": ("attention", "max", "conv"),
     "curriculum.weight_norm": curriculum.WEIGHT_NORMS,
@@ -34,17 +36,11 @@ CHOICES = {
 LEVEL_BOUNDS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
 
-def reading(config, name):
-    """The value of an open point of READINGS, see `readings.reading`."""
-    return readings.reading(config, READINGS, name)
-
-
 def require_valid(config):
-    """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES, READINGS)
+    """Raises DataError for the first fields that do not go together."""
     backbone, levels = config.backbone, config.backbone.branch_blocks + 1
-    if backbone.width % backbone.heads:
-        found = f"config.backbone.width is {backbone.width}"
+    if backbone.channels % backbone.heads:
+        found = f"config.backbone.channels is {backbone.channels}"
         raise DataError(f"{found}; it must be a multiple of config.backbone.heads ({backbone.heads}).")
     if len(backbone.windows) not in (1, levels):
         found = f"config.backbone.windows has {len(backbone.windows)} entries"
@@ -84,7 +80,7 @@ def actionformer_config(system="actionformer"):
 
     config.backbone = backbone = ml_collections.ConfigDict()
     backbone.mixer = "attention"  # or 'max', TemporalMaxer's pooling; 'conv', an ablation
-    backbone.width = 512  # channels of all layers
+    backbone.channels = 512  # channels of all layers
     backbone.heads = 4  # of the attention
     backbone.embed_layers = 2  # convolutions before the first block
     backbone.stem_blocks = 2  # blocks before the pyramid

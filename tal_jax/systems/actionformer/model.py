@@ -59,7 +59,7 @@ class Backbone(nn.Module):
     Attributes:
       max_length: positions of a training window (max_seq_len); the position embedding has as many.
       mixer: 'attention', 'max' (TemporalMaxer) or 'conv'.
-      width, heads: channels, and heads of the attention.
+      channels, heads: of all layers, of the attention.
       embed_layers, stem_blocks, branch_blocks: how many; each block of the branch halves the positions.
       windows: positions that attention sees, of each level, or one for all; up to 1: all positions.
       absolute_positions, relative_positions: whether positions are added to the embedding, or to logits.
@@ -71,7 +71,7 @@ class Backbone(nn.Module):
 
     max_length: int
     mixer: str = "attention"
-    width: int = 512
+    channels: int = 512
     heads: int = 4
     embed_layers: int = 2
     stem_blocks: int = 2
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
 
     @nn.compact
     def __call__(self, x, grid, train=False):
-        """(B, T, C_in), its Grid -> list of (features (B, T_l, width), Grid), the finest level first."""
+        """(B, T, C_in), its Grid -> list of (features (B, T_l, channels), Grid), the finest level first."""
         if self.projected_channels:
             parts = jnp.split(x, np.cumsum(self.input_channels)[:-1], axis=-1)
             parts = [
@@ -96,10 +96,10 @@ class Backbone(nn.Module):
             ]
             x = jnp.concatenate(parts, axis=-1)
         for i in range(self.embed_layers):
-            x = grid.mask(Conv(self.width, dtype=self.dtype, name=f"embed_{i}")(x))
+            x = grid.mask(Conv(self.channels, dtype=self.dtype, name=f"embed_{i}")(x))
             x = grid.hide(jax.nn.relu(LayerNorm(name=f"embed_norm_{i}")(x)))
         if self.absolute_positions:
-            table = position_embedding(self.max_length, self.width)
+            table = position_embedding(self.max_length, self.channels)
             x += grid.mask(stretched_positions(table, grid.exists.sum(1), x.shape[1]).astype(x.dtype))
         for i in range(self.stem_blocks):
             x = self._block(0, 1, f"stem_{i}")(x, grid, train)
@@ -251,7 +251,7 @@ class ActionFormer(nn.Module):
       head_layers: convolutions of each head.
       auxiliary: whether there is an auxiliary score, the branch of DW-AFSD Eq. 10.
       empty_classes: classes, from 0, without any training action.
-      masked: whether the network sees nothing of the padding; else as much as the published code.
+      padding_mask: whether the network sees nothing of the padding; else as much as the published code.
     """
 
     num_classes: int
@@ -261,7 +261,7 @@ class ActionFormer(nn.Module):
     head_layers: int = 3
     auxiliary: bool = False
     empty_classes: Sequence[int] = ()
-    masked: bool = False
+    padding_mask: bool = False
 
     @nn.compact
     def __call__(self, inputs, num_frames=None, train=False):
@@ -280,12 +280,14 @@ class ActionFormer(nn.Module):
             self.variable("normaliser", name, jnp.float32, first)
         num_frames = jnp.full(len(inputs), inputs.shape[1]) if num_frames is None else num_frames
         backbone, levels = self.backbone, self.backbone.branch_blocks + 1
-        width, dtype = backbone.width, backbone.dtype
+        channels, dtype = backbone.channels, backbone.dtype
         grid = self._grid(inputs.shape[1], num_frames[:, None])
         pyramid = backbone(grid.mask(inputs.astype(dtype)), grid, train)
-        pyramid = Neck(self.top_down, width, dtype=dtype, name="neck")(pyramid)
+        pyramid = Neck(self.top_down, channels, dtype=dtype, name="neck")(pyramid)
         settings = self.auxiliary, self.empty_classes
-        heads = Heads(self.num_classes, width, self.head_layers, levels, *settings, dtype=dtype, name="heads")
+        heads = Heads(
+            self.num_classes, channels, self.head_layers, levels, *settings, dtype=dtype, name="heads"
+        )
         logits, distances, auxiliary = heads(pyramid)
         mask = jnp.concatenate([level.valid for _, level in pyramid], axis=1)
         points, strides = points_of_levels(inputs.shape[1], levels)
@@ -295,7 +297,7 @@ class ActionFormer(nn.Module):
         """The Grid of level 0. size: T; length: (B, 1), positions of each recording."""
         position = jnp.arange(size)
         valid = position < length
-        if self.masked:
+        if self.padding_mask:
             return Grid(valid, valid)
         if size <= self.backbone.max_length:
             return Grid(valid, jnp.ones_like(valid))

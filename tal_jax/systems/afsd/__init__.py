@@ -23,7 +23,7 @@ def build(config, num_classes):
         backbone = SequenceBackbone(**config.backbone, block=block)
     else:
         backbone = I3D(**config.backbone, dtype=dtype)
-    points = ("top_down", "normal_heads", "auxiliary_features", "boundary_pool_grad", "masked")
+    points = ("top_down", "normal_heads", "auxiliary_features", "boundary_pool_grad", "padding_mask")
     return AFSD(
         **config.model,
         **{name: reading(config, name) for name in points},

@@ -7,7 +7,6 @@ import ml_collections
 from tal_jax import curriculum, readings
 from tal_jax.config import base_config, detector_fields
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
 WEIGHTED = ("loc", "cls", "refined_loc", "refined_cls")
@@ -22,7 +21,7 @@ READINGS = {
     "stage_weights": ("own", "shared"),
     # which losses are weighted; without refined_loc, DW-AFSD Eq. 7 is on the coarse distances alone
     "weighted": readings.subsets(WEIGHTED),
-    "detach": (True, False),  # no gradient through the weights
+    "detach_weights": (True, False),  # no gradient through the weights
     # what the auxiliary branch reads: both refined features, one of them, or both towers
     "auxiliary_features": ("both", "cls", "loc", "towers"),
     "auxiliary_positives": ("refined", "coarse"),  # the positives of DW-AFSD Eq. 10
@@ -32,7 +31,7 @@ READINGS = {
     # False: detections of the coarse heads alone, to see what refinement adds
     "decode.refined": (True, False),
     "boundary_pool_grad": ("exact", "reference"),  # reference: what the published CUDA code computes
-    "masked": (False, True),  # the network sees nothing of the padding after a short recording
+    "padding_mask": (False, True),  # the network sees nothing of the padding after a short recording
     # gradient flows through the tIoU that the quality should predict
     "quality_target_gradient": (True, False),
     "top_down": (True, False),  # the pyramid has a top-down path
@@ -60,7 +59,7 @@ RECIPES = {
     },
     # With gradient through the target of the quality, segments can shrink to nothing, whose tIoU is easy to
     # predict.
-    "sequence": {"masked": True, "quality_target_gradient": False},
+    "sequence": {"padding_mask": True, "quality_target_gradient": False},
     "frames": {"quality_target_gradient": False},  # I3D sees padding like a recording
 }
 CHOICES = {
@@ -75,26 +74,25 @@ def reading(config, name):
     default.
     """
     first = RECIPES[config.recipe].get(name, READINGS[name][0])
-    return readings.reading(config, {name: (first, *READINGS[name])}, name)
+    return readings.reading(config, name, {name: (first, *READINGS[name])})
 
 
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES, READINGS)
-    widths = {"model.channels": config.model.channels}
-    if config.data.input == "features":
-        widths["backbone.width"] = config.backbone.width
-    for field, width in widths.items():
-        if width % config.model.groups:
-            raise DataError(f"config.{field} is {width}; it must be a multiple of config.model.groups.")
+    for section in ("model", "backbone"):
+        channels = config[section].get("channels", 0)  # a backbone of frames has none
+        if channels % config.model.groups:
+            raise DataError(
+                f"config.{section}.channels is {channels}; it must be a multiple of config.model.groups."
+            )
     if len(config.model.distance_multipliers) != 6 or len(config.loss.level_bounds) not in (0, 6):
         raise DataError(
             "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of "
             "the 6 levels."
         )
-    if reading(config, "masked") and config.data.input != "features":
+    if reading(config, "padding_mask") and config.data.input != "features":
         raise DataError(
-            "config.readings has 'masked=True'; I3D sees padding as it was published, leave it out."
+            "config.readings has 'padding_mask=True'; I3D sees padding as it was published, leave it out."
         )
     if config.window.frames < 1 or config.window.frames % 128:
         raise DataError(
@@ -122,7 +120,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
 
     config.backbone = backbone = ml_collections.ConfigDict()
     if of_frames:
-        backbone.width = 1.0  # of frames: factor on the channels of I3D
+        backbone.channel_factor = 1.0  # of frames: factor on the channels of I3D
         backbone.frozen_norm = True  # as published: the BatchNorms of I3D are constants
         # recompute I3D's blocks in the backward pass: a third more time, far less memory
         backbone.remat = False
@@ -134,9 +132,8 @@ def afsd_config(system="dw_afsd", of_frames=False):
         # The backbone learns with so many times the learning rate; ActivityNet: 0.1.
         config.train.backbone_learning_rate_factor = 1.0
     else:
-        backbone.width = (
-            256  # of features: channels of SequenceBackbone, whose maps have 2 and 4 times as many
-        )
+        # of features: those of SequenceBackbone at full resolution; its maps have 2 and 4 times as many
+        backbone.channels = 256
 
     config.loss = loss = ml_collections.ConfigDict()
     loss.loc_weight = 10.0  # ActivityNet: 1
@@ -158,7 +155,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
 
 
 def sequence_config(system="dw_afsd", of_frames=False):
-    """A config for networks that start from nothing, on features or sensor signals: what served SBHAR well.
+    """A config for networks with random weights at the start, on features or sensor signals: chosen on SBHAR.
 
     The published schedule fine-tunes a video network, with batches of one. The fields are those of
     `afsd_config`.

@@ -33,7 +33,7 @@ def training_examples(config, dataset):
     def more(name, segments, num_frames, rng):
         # As published, boundaries are marked in the padding too, and background may come from there. A masked
         # network does not see it.
-        length = num_frames if reading(config, "masked") else size
+        length = num_frames if reading(config, "padding_mask") else size
         added = {"boundary_labels": np.zeros((2, size), np.float32)}
         added["boundary_labels"][:, :length] = windows.boundary_labels(segments, length)
         if config.loss.contrastive_weight:

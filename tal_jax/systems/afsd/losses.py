@@ -168,7 +168,7 @@ def curriculum_weights(config, outputs, targets, epoch):
     weights = [curriculum.sample_weight(jnp.clip(iou, 0, 1), p, alpha) for iou, p in scores]
     if reading(config, "stage_weights") == "shared":
         weights = [weights[-1]] * 3
-    return jax.lax.stop_gradient(weights) if reading(config, "detach") else weights
+    return jax.lax.stop_gradient(weights) if reading(config, "detach_weights") else weights
 
 
 def detection_terms(config, outputs, targets, batch, epoch):

@@ -201,11 +201,11 @@ class AFSD(nn.Module):
       auxiliary: add the auxiliary branch (DW-AFSD section 3.4.1).
       auxiliary_features: what it reads, see `afsd_config`.
       boundary_pool_grad: 'exact', or 'reference' for the gradient the published CUDA code computes.
-      masked: what stands after the end of a recording changes nothing before it: convolutions see zeros
+      padding_mask: what comes after the end of a recording changes nothing before it: convolutions see zeros
         there, GroupNorm and boundary pooling the recording's cells alone. False, as published: padding is
         seen like a recording.
-      backbone: module turning inputs into the two maps, with `masked` from (inputs, num_frames); None if the
-        maps are given.
+      backbone: module turning inputs into the two maps, with `padding_mask` from (inputs, num_frames); None
+        if the maps are given.
       dtype: of the computation; parameters and outputs that losses read stay float32.
     """
 
@@ -219,7 +219,7 @@ class AFSD(nn.Module):
     auxiliary: bool = False
     auxiliary_features: str = "both"
     boundary_pool_grad: str = "exact"
-    masked: bool = False
+    padding_mask: bool = False
     backbone: nn.Module | None = None
     dtype: Any = jnp.float32
 
@@ -252,7 +252,7 @@ class AFSD(nn.Module):
           num_frames: (B,) frames of the window that the recording fills; None: all.
           sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
         """
-        lengths, maps = num_frames if self.masked else None, inputs
+        lengths, maps = num_frames if self.padding_mask else None, inputs
         if self.backbone is not None:
             maps = self.backbone(without_padding(inputs, lengths, self.window), lengths, sample_mask)
         levels = self.pyramid(*maps, lengths)

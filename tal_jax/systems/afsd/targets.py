@@ -73,9 +73,8 @@ def assign(config, outputs, batch):
     predicted = jax.lax.stop_gradient(outputs.coarse_distances)
     iou = jnp.where(positive, distance_iou(predicted, distances), 0.0)
     threshold = reading(config, "refined_iou")
-    if reading(
-        config, "relative_refined_iou"
-    ):  # ActivityNet: at least the best location of each recording is refined
+    # ActivityNet: at least the best location of each recording is refined.
+    if reading(config, "relative_refined_iou"):
         threshold = jnp.minimum(threshold, iou.max(axis=1, keepdims=True))
     half_width = 0.5 * predicted.sum(-1, keepdims=True)
     return Targets(

@@ -1,12 +1,13 @@
 """Every field of ECM beside those of `base_config`; defaults: the published code on THUMOS14."""
 
+import functools
+
 import ml_collections
 import numpy as np
 
 from tal_jax import readings
 from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 
 # Open points (tal_jax/readings.py), the default first.
 READINGS = {
@@ -15,6 +16,7 @@ READINGS = {
     "a2c_score": ("softmax", "sigmoid"),
     "decode.activations": ("logits", "softmax"),  # of a snippet; softmax: its classes exclude each other
 }
+reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
     "model.streams": ("both", "pre", "post"),
     "window.snippets": "[1, 100000]",
@@ -33,14 +35,8 @@ TABLE_4 = {
 }
 
 
-def reading(config, name):
-    """The value of an open point of READINGS, see `readings.reading`."""
-    return readings.reading(config, READINGS, name)
-
-
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_fields(config, CHOICES, READINGS)
     model = config.model
     if not model.shared_classifier and model.streams != "both":
         raise DataError(

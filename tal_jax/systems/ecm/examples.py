@@ -1,6 +1,5 @@
 """What ECM trains on: windows and their labels, these also as a list of fixed length."""
 
-from tal_jax.systems.ecm.config import require_valid
 from tal_jax.systems.ecm.losses import label_slots
 from tal_jax.systems.weak import weak_example, weak_windows
 
@@ -19,7 +18,6 @@ def training_examples(config, dataset):
     Raises:
       DataError: see `weak.weak_windows`.
     """
-    require_valid(config)
     items = weak_windows(config, dataset)
     num_slots = max(len(item.classes) for item in items)
 

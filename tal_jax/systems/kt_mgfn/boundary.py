@@ -93,12 +93,12 @@ def outer_inner_contrast(activation, segments, ratio, minimum=0.0):
 
 
 def contrast_activations(config, cas):
-    """The activations that OIC is computed of: the CAS, or by the reading `scaled` each class in [0, 1] over
-    time.
+    """The activations that OIC is computed of: the CAS, or by the reading `oic_scaled` each class in [0, 1]
+    over time.
 
     config: the run's config; cas: (B, T, K) -> (B, T, K).
     """
-    return normalise_over_time(cas) if reading(config, "scaled") else cas
+    return normalise_over_time(cas) if reading(config, "oic_scaled") else cas
 
 
 def best_segments(activation, segments):

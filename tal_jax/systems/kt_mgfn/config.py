@@ -4,12 +4,13 @@
 silent and the number is ours. What has no mark is in the report.
 """
 
+import functools
+
 import ml_collections
 
 from tal_jax import readings
 from tal_jax.config import base_config, weak_fields
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 
 # kt_mgfn report, Table 2: its rows, each adding one part to the row before -> fields of config.model
 ABLATION = {
@@ -25,8 +26,9 @@ READINGS = {
     # each stage's activations are scaled to [0, 1] before their maximum, ACoL's code; False: raw
     "normalised_fusion": (True, False),
     # OIC is of activations scaled to [0, 1] over time, for where normalised_fusion is False
-    "scaled": (False, True),
+    "oic_scaled": (False, True),
 }
+reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
     "train.schedule": ("constant", "cosine"),
     "window.snippets": "[1, 100000]",
@@ -57,15 +59,9 @@ def set_epochs(config):
     return config
 
 
-def reading(config, name):
-    """The value of an open point of READINGS, see `readings.reading`."""
-    return readings.reading(config, READINGS, name)
-
-
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
     model = config.model
-    require_fields(config, CHOICES, READINGS)
     if model.dilations[0] != 1 or any(dilation < 2 for dilation in model.dilations[1:]):
         raise DataError(
             f"config.model.dilations is {tuple(model.dilations)}; it must be 1, then any number of larger "

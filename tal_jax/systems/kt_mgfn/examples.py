@@ -6,7 +6,6 @@ from tal_jax.data import dataset_annotations
 from tal_jax.data.augment import augment_sequence
 from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
-from tal_jax.systems.kt_mgfn.config import require_valid
 from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
 
 WITHOUT_CLIPS = "or train a row without clips, such as ':kt_mgfn,row=cascade' after the config file"
@@ -27,7 +26,6 @@ def training_examples(config, dataset):
     Raises:
       DataError: see `weak.weak_windows`; with transfer there is no clip.
     """
-    require_valid(config)
     items = weak_windows(config, dataset)
     clips = trimmed_clips(config, dataset) if config.model.transfer else []
 

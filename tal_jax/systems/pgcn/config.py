@@ -2,12 +2,13 @@
 (docs/pgcn.md).
 """
 
+import functools
+
 import ml_collections
 
 from tal_jax import curriculum, readings
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 
 BRANCHES = ("gcn", "mlp", "mean")
 WEIGHTED = ("activity", "completeness", "regression")
@@ -32,6 +33,7 @@ READINGS = {
     # with the auxiliary head: the score times completeness, without completeness, or the head's alone
     "decode.final_score": ("times_completeness", "replace_completeness", "aux_only"),
 }
+reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
     "curriculum.auxiliary": ("branch", "none"),
 }
@@ -58,14 +60,8 @@ ROWS = {
 }
 
 
-def reading(config, name):
-    """The value of an open point of READINGS, see `readings.reading`."""
-    return readings.reading(config, READINGS, name)
-
-
 def require_valid(config):
     """Raises DataError for the first field whose value cannot be."""
-    require_fields(config, CHOICES, READINGS)
     model, graph = config.model, config.graph
     if graph.contextual + graph.surrounding < model.sampled:
         raise DataError(

@@ -147,9 +147,8 @@ def detections(config, windows, timeline):
         chosen = pairs_of_recording(values, of_recording, config.decode.recording_classes)
         if reading(config, "decode.recording_probability"):
             values = values * np.asarray(of_recording)
-    elif (
-        reading(config, "decode.final_score") == "aux_only" and "auxiliary_logits" in scores
-    ):  # c names no class
+    elif reading(config, "decode.final_score") == "aux_only" and "auxiliary_logits" in scores:
+        # The auxiliary score names no class.
         likeliest = scores["activity_logits"][:, 1:].argmax(-1)[:, None]
         ranked = np.where(np.arange(values.shape[1]) == likeliest, values, -np.inf)
         chosen = best_pairs(ranked, min(config.decode.max_per_window, len(values)))

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def training_examples(config, dataset):
-    """Training examples: trees of proposals, drawn anew each time a recording is used.
+    """Training examples: trees of proposals, drawn again each time a recording is used.
 
     Args:
       config: the run's config (`data`, `decode`, `pools`, `window`, `model`, `graph`).

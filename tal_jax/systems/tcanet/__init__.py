@@ -21,10 +21,10 @@ def build(config, num_classes=0):
     """
     del num_classes
     require_model(config)
+    points = ("attention_scale", "residual", "padding_mask", "detach_stages")
     return TCANet(
         stages=len(config.loss.iou_thresholds),
         dtype=jnp.bfloat16 if config.train.mixed_precision else jnp.float32,
         **config.model,
-        **{name: reading(config, name) for name in ("attention_scale", "residual", "padding_mask")},
-        detach=reading(config, "stage_detach"),
+        **{name: reading(config, name) for name in points},
     )

@@ -1,11 +1,12 @@
 """Every field of TCANet beside those of `base_config`; defaults: the published code on HACS."""
 
+import functools
+
 import ml_collections
 
 from tal_jax import curriculum, readings
 from tal_jax.config import base_config
 from tal_jax.errors import DataError
-from tal_jax.ranges import require_fields
 
 # Open points (tal_jax/readings.py); the default first.
 READINGS = {
@@ -16,13 +17,14 @@ READINGS = {
     # norm(input + attention), published code; norm(attention) + attention, report Eq. 8
     "residual": ("input", "output"),
     "padding_mask": (False, True),  # no attention to padding; False, published code
-    "stage_detach": (False, True),  # no gradient from a stage to those before it; False, published code
+    "detach_stages": (False, True),  # no gradient from a stage to those before it; False, published code
     "normalise_by": ("padding", "duration"),  # duration: features were rescaled to cover the recording
-    "detach": (True, False),  # no gradient through dynamic weights
+    "detach_weights": (True, False),  # no gradient through dynamic weights
     "decode.refined": (True, False),  # False: the proposals as they were given, to compare with
     # False, published code: the last box left is lost, unless there is no other
     "decode.keep_last": (False, True),
 }
+reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
     "decode.classes": ("recording", "proposals"),
     "window.snippets": "[1, 100000]",
@@ -35,14 +37,8 @@ NO_CLASSES = (
 )
 
 
-def reading(config, name):
-    """The value of an open point of READINGS, see `readings.reading`."""
-    return readings.reading(config, READINGS, name)
-
-
 def require_model(config):
     """Raises DataError for the first field of the network whose value cannot be."""
-    require_fields(config, CHOICES, READINGS)
     model = config.model
     for name in ("groups", "heads"):
         if model.channels % (4 * model[name] if name == "groups" else model[name]):

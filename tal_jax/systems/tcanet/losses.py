@@ -80,7 +80,7 @@ def curriculum_weights(config, stage, truths, epoch):
     """
     alpha = curriculum.share_of_epoch(config, epoch)
     weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
-    return jax.lax.stop_gradient(weights) if reading(config, "detach") else weights
+    return jax.lax.stop_gradient(weights) if reading(config, "detach_weights") else weights
 
 
 def stage_terms(stage, truths, mask, threshold, uniforms, dynamic_weights=None):
@@ -136,7 +136,7 @@ def loss(config, model, variables, batch, epoch, rng):
     if config.curriculum.weights:
         stages = outputs.stages
         if model.dropout and model.encoders:
-            given = jax.lax.stop_gradient(variables) if reading(config, "detach") else variables
+            given = jax.lax.stop_gradient(variables) if reading(config, "detach_weights") else variables
             # train=True: with the offsets times `g_train`, as in the pass that learns.
             stages = model.clone(dropout=0.0).apply(given, **inputs, train=True).stages
         dynamic_weights = [curriculum_weights(config, stage, truths, epoch) for stage in stages]

@@ -51,7 +51,7 @@ class TCANet(nn.Module):
     padding_mask: bool
     stages: int
     samples: tuple[int, int, int]
-    detach: bool
+    detach_stages: bool
     dtype: Any
     g_train: float = 1.0
     g_test: float = 0.2
@@ -105,7 +105,8 @@ class TCANet(nn.Module):
             encoded = Encoder(*settings, name=f"encoder_{i + 1}")(encoded, key_mask, train)
         stages, segments, g = [], proposals_sec, self.g_train if train else self.g_test
         for i in range(self.stages):
-            if self.detach:  # the published code does not: there a stage learns through those that follow
+            # In the published code a stage learns through those that follow.
+            if self.detach_stages:
                 segments = jax.lax.stop_gradient(segments)
             regressor = BoundaryRegressor(self.groups, self.samples, self.dtype, name=f"stage_{i + 1}")
             stages.append(regressor(encoded, segments, covered_sec, g, earliest_sec))
