@@ -77,9 +77,10 @@ def evaluate_detections(
         The content of evaluation.json, numbers in percent and thresholds as keys like "0.5": `protocol` (the
         settings that repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap`
         {class: {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected),
-        and `counts`. With `recall_at` also `recall_at` {"1x": {threshold: `recall_of_best`, its mean over
-        these classes}}. By "thumos14" these have `detections_per_truth_found`: the number of detections of its
-        class that overlap a truth by more than the lowest threshold, averaged over truths with one at least.
+        and `counts`. With `recall_at` also `recall_at` {"1x": {threshold: `recall_of_best`, the mean over
+        these classes}}. By "thumos14" these have `detections_per_truth_found`: the number of detections of
+        its class that overlap a truth by more than the lowest threshold, averaged over truths with one at
+        least.
         From DENSE on, the devkit's score says little about the detector.
 
     Raises:
