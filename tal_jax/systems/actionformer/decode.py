@@ -1,4 +1,4 @@
-"""From the outputs of ActionFormer to detections: candidates of each level, soft-NMS, voting (docs/actionformer.md)."""
+"""From the outputs of ActionFormer to detections: candidates of each level, soft-NMS, voting."""
 
 import jax
 import jax.numpy as jnp
