@@ -1,4 +1,5 @@
-"""Times soft-NMS against the published one-pick-at-a-time loop, written in NumPy.
+"""Times soft-NMS against the published one-pick-at-a-time loop, written in NumPy, and what runs on the host:
+voting and greedy NMS.
 
     python -m benchmarks.soft_nms
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 
 from benchmarks.measure import best_ms
-from tal_jax.ops.nms import soft_nms
+from tal_jax.ops.nms import hard_nms, soft_nms, vote
 from tests.golden_case import GoldenCase
 
 
@@ -68,8 +69,27 @@ def staircase(problems, candidates):
     return np.stack([start_sec, start_sec + 2], -1), scores
 
 
+def vote_of_all(segments, scores, decayed):
+    """Voting at ActionFormer's tIoU of ActivityNet, of what is kept of each problem."""
+    for problem in zip(segments, scores, decayed):
+        vote(problem[0][problem[2] > 0], *problem[:2], 0.9)
+
+
+def print_of_host(problems):
+    """Prints the table of soft-NMS of 200 picks a class with voting, and of greedy NMS at a tIoU of 0.5."""
+    print("\n| classes x candidates | soft_nms, 200 picks a class | vote | both | hard_nms |")
+    print("|---|---|---|---|---|")
+    for name, (segments, scores) in problems.items():
+        kept = np.asarray(soft_nms(segments, scores, top_k=200))
+        soft_ms = best_ms(lambda: np.asarray(soft_nms(segments, scores, top_k=200)), repeats=15)
+        vote_ms = best_ms(lambda: vote_of_all(segments, scores, kept), repeats=15)
+        hard_ms = best_ms(lambda: [hard_nms(*problem, 0.5) for problem in zip(segments, scores)], repeats=5)
+        row = (soft_ms, vote_ms, soft_ms + vote_ms, hard_ms)
+        print(f"| {name} | {' | '.join(f'{ms:.1f}' for ms in row)} |", flush=True)
+
+
 def main():
-    """Prints the table."""
+    """Prints the tables."""
     golden = GoldenCase.load("afsd/soft_nms").input("n2000_segments")
     problems = {
         "1 x 2000, golden case n2000": (golden[None, :, :2], golden[None, :, 2]),
@@ -87,6 +107,8 @@ def main():
         print(
             f"| {name} | {picks} | {rounds_ms:.2f} | {loop_ms:.0f} | {loop_ms / rounds_ms:.0f} |", flush=True
         )
+    makers = {"scattered": scattered, "clustered": clustered}
+    print_of_host({f"20 x 2000, {name}": make(20, 2000) for name, make in makers.items()})
 
 
 if __name__ == "__main__":

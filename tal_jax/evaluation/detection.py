@@ -77,11 +77,10 @@ def evaluate_detections(
         The content of evaluation.json, numbers in percent and thresholds as keys like "0.5": `protocol` (the
         settings that repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap`
         {class: {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected),
-        and `counts`. With `recall_at` also `recall_at` {"1x": {threshold: `recall_of_best`, the mean over
-        these classes}}. By "thumos14" these have `detections_per_truth_found`: the number of detections of
-        its class that overlap a truth by more than the lowest threshold, averaged over truths with one at
-        least.
-        From DENSE on, the devkit's score says little about the detector.
+        and `counts`. By "thumos14" these have `detections_per_truth_found`: the number of detections of its
+        class that overlap a truth by more than the lowest threshold, averaged over truths with one at least.
+        From DENSE on, the devkit's score says little about the detector. With `recall_at` there is also
+        `recall_at` {"1x": {threshold: mean of `recall_of_best` over the classes}}, for each k.
 
     Raises:
         DataError: the subset has no recordings or no ground truth, `left_out` names a recording that it
@@ -219,10 +218,9 @@ def recall_of_best(found, truths, tious, k):
     found = _by_falling_score(found, nan_as=np.inf)
     found = found[np.argsort(found["recording"], kind="stable")]
     rank = np.arange(len(found)) - np.searchsorted(found["recording"], found["recording"])
-    first, end = (
-        np.searchsorted(truths["recording"], found["recording"], side) for side in ("left", "right")
-    )
-    found = found[rank < k * (end - first)]
+    begin = np.searchsorted(truths["recording"], found["recording"], "left")
+    end = np.searchsorted(truths["recording"], found["recording"], "right")
+    found = found[rank < k * (end - begin)]
     detection, truth = _overlapping_pairs(found, truths)
     overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
     return [len(np.unique(truth[overlap >= threshold])) / len(truths) for threshold in tious]

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from benchmarks import soft_nms as problems
-from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms
+from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms, vote
+from tal_jax.ops.segments import tiou
 from tests.golden_case import GoldenCase
 
 GOLDEN = GoldenCase.load("afsd/soft_nms")
@@ -78,6 +79,14 @@ def test_a_lone_candidate_is_kept_or_not():
     np.testing.assert_array_equal(soft_nms(segments, np.array([0.4]), keep_last=False), [0])
     np.testing.assert_array_equal(soft_nms(segments, np.array([0.0])), [0])
     assert soft_nms(np.zeros((0, 2)), np.zeros(0)).shape == (0,)
+
+
+def test_the_best_candidate_is_kept_below_the_floor_if_asked_for():
+    segments, scores = np.array([[0.0, 1.0], [5.0, 6.0], [8.0, 9.0]]), np.array([0.2, 0.4, np.nan])
+    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.5), [0, 0, 0])
+    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.5, keep_best=True), [0, 0.4, 0])
+    np.testing.assert_allclose(soft_nms(segments, scores, score_floor=0.3, keep_best=True), [0, 0.4, 0])
+    np.testing.assert_array_equal(soft_nms(segments, np.zeros(3), score_floor=0.5, keep_best=True), [0, 0, 0])
 
 
 def test_of_equal_scores_the_first_is_picked_first():
@@ -245,3 +254,21 @@ def test_segments_suppress_those_of_their_own_group_alone():
     assert hard_nms(segments, scores, 0.5).tolist() == [1]
     assert [rows.tolist() for rows in rows_of_each(groups)] == [[1, 3], [4], [0, 2]]
     assert rows_of_each([]) == []
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.6, 1.0])
+def test_voting_is_the_weighted_mean_of_all_that_overlap_enough(threshold):
+    (candidates,), (scores,) = problems.clustered(1, 500)
+    candidates = candidates.astype(np.float64)
+    kept = np.concatenate([candidates[::7], [[-50.0, -40.0], [5.0, 5.0]]])  # nothing overlaps the last two
+    weight = tiou(kept[:, None], candidates)
+    weight = np.where(weight >= threshold, weight * scores, 0)
+    expected = (weight[:-2] @ candidates) / weight[:-2].sum(axis=1, keepdims=True)
+    moved = vote(kept, candidates, scores, threshold)
+    np.testing.assert_allclose(moved[:-2], expected, rtol=1e-5)
+    np.testing.assert_array_equal(moved[-2:], kept[-2:])
+    order = np.random.default_rng(7).permutation(500)
+    np.testing.assert_allclose(vote(kept, candidates[order], scores[order], threshold), moved)
+    in_another_unit = vote(4 * kept + 64, 4 * candidates + 64, scores, threshold)
+    np.testing.assert_allclose(in_another_unit, 4 * moved + 64)
+    assert vote(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), threshold).shape == (0, 2)

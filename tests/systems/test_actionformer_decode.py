@@ -89,7 +89,7 @@ def assert_close(found, segments, scores, classes, atol):
     """The same detections in the same order; those of nearly the same score may change places."""
     assert len(found.scores) == len(scores)
     np.testing.assert_allclose(found.scores, scores, rtol=1e-4, atol=1e-6)
-    rows, expected = (np.column_stack(columns) for columns in ((*found,), (segments, classes, scores)))
+    rows, expected = (np.column_stack(columns) for columns in (found, (segments, classes, scores)))
     tied = np.cumsum(np.diff(scores, prepend=scores[:1]) < -1e-6)  # by number of the run of equal scores
     in_order = [np.lexsort((*table[:, :3].T.round(2), tied)) for table in (rows, expected)]
     rows, expected = rows[in_order[0]], expected[in_order[1]]
@@ -129,10 +129,8 @@ def test_suppression_of_lists_is_the_published_one(name):
     test = {"pre_nms_thresh": 0.0, "pre_nms_topk": 1, "duration_thresh": 0.0}
     test |= {"nms_method": "soft" if settings["use_soft_nms"] else "hard", "nms_sigma": settings["sigma"]}
     test |= {"multiclass_nms": settings["multiclass"], **settings}
-    segments, scores, classes = (
-        GOLDEN.input(f"nms_{name}_{what}") for what in ("segments", "scores", "labels")
-    )
-    found = suppressed(test, Detections(segments, classes, scores))
+    parts = (GOLDEN.input(f"nms_{name}_{what}") for what in ("segments", "labels", "scores"))
+    found = suppressed(test, Detections(*parts))
     expected = GOLDEN.arrays[f"nms_{name}_out"]
     assert_close(found, expected[:, :2], expected[:, 2], GOLDEN.arrays[f"nms_{name}_out_labels"], atol=1e-4)
 
