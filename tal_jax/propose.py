@@ -24,7 +24,7 @@ from tal_jax.runtime.json_files import read_json
 log = logging.getLogger(__name__)
 
 
-def propose(config, workdir, source=""):
+def propose(config, workdir, source="", said=()):
     """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set, and beside it the
     settings that made them.
 
@@ -36,6 +36,7 @@ def propose(config, workdir, source=""):
         groups of the run's class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
         anyone's proposals, of which those that can be used are written. Then there need be no run.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Returns:
       The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if
@@ -56,7 +57,7 @@ def propose(config, workdir, source=""):
         log.info("%s: %s", source, held)
         scored = {name: found[name] for name in found if name not in held.absent}
     else:
-        made_of = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
+        made_of = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir, said)
         scored = found = proposals_of_candidates(config, *made_of)
         annotations = made_of[1].annotations
     if distributed.is_first():
@@ -105,7 +106,13 @@ def first_stage_of(config):
     return first
 
 
-def with_first_stage(config, workdir, mode):
+def said_of_first(said):
+    """The fields of the first stage that flags name: ("seed", "first_stage.data.fps") -> ["data.fps"]."""
+    prefix = "first_stage."
+    return [field.removeprefix(prefix) for field in said if field.startswith(prefix)]
+
+
+def with_first_stage(config, workdir, mode, said=()):
     """Sets `config.proposals` to those of `config.first_stage`, if they exist and no others are named.
 
     Args:
@@ -113,6 +120,7 @@ def with_first_stage(config, workdir, mode):
       workdir: of the run; its first stage is in the folder first_stage there.
       mode: 'train' trains the first stage, or goes on with it, where it has made no proposals yet; this,
         'evaluate' and 'propose' make those anew that were made with other settings.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -122,15 +130,15 @@ def with_first_stage(config, workdir, mode):
     """
     if config.get("proposals") != "" or "first_stage" not in config:
         return True
-    folder, first = first_stage_folder(workdir), first_stage_of(config)
+    folder, first, said = first_stage_folder(workdir), first_stage_of(config), said_of_first(said)
     path = path_of(folder)
     if path.exists():
         if mode == "train":
-            _, classes, frame_sec = trained_run(first, folder)
+            _, classes, frame_sec = trained_run(first, folder, said)
             remember_run(first, classes, folder, frame_sec)
         if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
             log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
-            propose(first, folder)
+            propose(first, folder, said=said)
     elif mode == "train":
         _require_second_stage(config)
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
@@ -160,9 +168,9 @@ def _made_with(config, workdir):
     return made_with == proposal_settings(config) | {"input": ""}
 
 
-def _candidates_of_run(config, workdir):
+def _candidates_of_run(config, workdir, said):
     """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the workdir."""
-    detector, streams = evaluate.load_detector(config, workdir)
+    detector, streams = evaluate.load_detector(config, workdir, said)
     dataset = streams[0].dataset
     recordings = [stream.dataset.annotations.recordings for stream in streams]
     names = [name for name in recordings[0] if all(name in known for known in recordings)]

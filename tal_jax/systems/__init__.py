@@ -39,6 +39,7 @@ AFSD = System(
     afsd_losses.loss,
     afsd_decode.decode,
     candidates.detections,
+    suppress=afsd_decode.suppress,
     max_streams=2,
     require_valid=afsd_config.require_valid,
     readings=afsd_config.READINGS,

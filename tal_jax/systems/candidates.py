@@ -88,17 +88,20 @@ def keep_all(config, candidates):
     return candidates
 
 
-def suppress_soft(config, candidates):
+def suppress_soft(config, candidates, keep_last=None):
     """Soft-NMS over each recording and class, many of them in one compiled call.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      keep_last: see `soft_nms`; None: as the reading `decode.keep_last` says.
 
     Returns:
       dict recording name -> Detections, class by class and in input order within a class, with decayed
       scores; suppressed rows left out.
     """
+    if keep_last is None:
+        keep_last = reading(config, READINGS, "decode.keep_last")
     decode, decayed = config.decode, {name: np.zeros(len(found.scores)) for name, found in candidates.items()}
     groups = {}  # number of rows, rounded up to a power of two -> [(name, rows of a class)]
     for name, found in candidates.items():
@@ -117,7 +120,7 @@ def suppress_soft(config, candidates):
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=NMS_PICKS,
-                keep_last=reading(config, READINGS, "decode.keep_last"),
+                keep_last=keep_last,
             )
             for (name, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]
