@@ -389,7 +389,7 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
     content = json.loads(pathlib.Path(config.data.annotations).read_text())
     # of the two classes, the second
     config.data.annotations = relabelled(tmp_path / "slow.json", content, {"fast": None})
-    result = evaluate.evaluate(config, workdir)
+    result = evaluate.evaluate(config, workdir, said=["data.annotations"])
     assert result["ap"] == {"slow": whole["ap"]["slow"]} and result["protocol"]["classes_not_scored"] == [
         "fast"
     ]
@@ -402,7 +402,7 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
         DataError,
         match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow",
     ):
-        evaluate.evaluate(config, workdir)
+        evaluate.evaluate(config, workdir, said=["data.annotations"])
     assert (workdir / "detections.json").read_text() == before
 
 
