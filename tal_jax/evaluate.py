@@ -50,12 +50,17 @@ def evaluate(config, workdir, detections_path="", said=()):
     """
     require_fields(config)
     require_inputs_stay(config, workdir, detections_path)
+    detector = None
+    if not detections_path:
+        detector, streams = load_detector(config, workdir, said)
+        config = streams[0].config  # the test recordings may be those of training
+        require_inputs_stay(config, workdir)
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
     if problems:
         more = "--mode=check_data lists such problems; here, in the test subset:"
         log.warning("%s %s %d.", problems[0], more, len(problems))
-    if not detections_path:
-        return evaluate_streams(workdir, *load_detector(config, workdir, said))
+    if detector:
+        return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
         lost = "holds a trained run, whose scores would be lost"
         raise DataError(f"{workdir} {lost}; choose another --workdir.")

@@ -57,9 +57,12 @@ def propose(config, workdir, source="", said=()):
         log.info("%s: %s", source, held)
         scored = {name: found[name] for name in found if name not in held.absent}
     else:
-        made_of = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir, said)
-        scored = found = proposals_of_candidates(config, *made_of)
-        annotations = made_of[1].annotations
+        if source:
+            candidates, dataset = _groups_of_folder(config, source)
+        else:
+            config, candidates, dataset = _candidates_of_run(config, workdir, said)
+        scored = found = proposals_of_candidates(config, candidates, dataset)
+        annotations = dataset.annotations
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
@@ -169,13 +172,15 @@ def _made_with(config, workdir):
 
 
 def _candidates_of_run(config, workdir, said):
-    """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the workdir."""
+    """(config, {recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the
+    workdir.
+    """
     detector, streams = evaluate.load_detector(config, workdir, said)
     dataset = streams[0].dataset
     recordings = [stream.dataset.annotations.recordings for stream in streams]
     names = [name for name in recordings[0] if all(name in known for known in recordings)]
     log.info("Making proposals on %d recordings.", len(names))
-    return candidates_of(detector, streams, names), dataset
+    return streams[0].config, candidates_of(detector, streams, names), dataset
 
 
 def candidates_of(detector, streams, names):

@@ -151,11 +151,16 @@ def trained_run(config, workdir, said=()):
     hint = f"name it after the config file: --config=….py:{system:.60}"
     if system != asked["system"]:
         raise DataError(f"{workdir} holds a run of {system:.60}; {hint}.")
-    free = [*FREE_FIELDS, "proposals", "first_stage", *(field for field in RECORDING_FIELDS if field in said)]
-    paths = ("data.annotations", *FOLDERS)
-    free += [field for field in paths if not os.path.exists(str(trained.get(field, "")))]
-    if trained.get("data.name") != asked["data.name"]:
-        free += RECORDING_FIELDS
+    other = trained.get("data.name") != asked["data.name"]
+    free = [*FREE_FIELDS, "proposals", "first_stage"]
+    free += [field for field in RECORDING_FIELDS if other or field in said]
+    for field in ("data.annotations", *FOLDERS):
+        known = str(trained.get(field, ""))
+        if field not in free and not os.path.exists(known):
+            free.append(field)
+            if known and known != asked.get(field):
+                path_now = f"config.{field}={asked.get(field)}"
+                log.info("The run in %s was trained with %s, which is gone; now %s.", workdir, known, path_now)
     old, new = (_without(fields, free) for fields in (trained, asked))
     if stream != asked["data.input"] and old.keys() != new.keys():
         raise DataError(

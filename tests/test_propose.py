@@ -21,6 +21,7 @@ from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.interface import call
+from tests import tiny_config
 from tests.systems.test_weak import weak_config
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -161,6 +162,17 @@ def test_the_proposals_of_two_streams_are_of_both(tiny, tiny_data, tmp_path, pro
         DataError, match="second_workdir holds a run on flow too; name one on the other stream"
     ):
         propose.propose(config, tmp_path / "flow")
+
+
+def test_what_is_scored_comes_back_from_training(tiny, tmp_path):
+    config = tiny("toy")
+    config.data.update(train_subset="test", test_subset="train")
+    saved_run(config, tmp_path)
+    asked = tiny_config.get_config("toy")  # it names no annotations
+    scores, expected = propose.propose(asked, tmp_path), propose.propose(config, tmp_path)
+    assert scores == expected and scores is not None
+    result = evaluate.evaluate(asked, tmp_path)
+    assert result["protocol"]["subset"] == "train" and result["counts"]["recordings"] == 2
 
 
 def test_proposals_end_with_the_recording_whose_duration_nobody_says(tiny, tiny_data, tmp_path):

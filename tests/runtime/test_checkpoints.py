@@ -154,7 +154,7 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     assert asked.model.channels == 64
 
 
-def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path):
+def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path, caplog):
     config = tiny("toy")
     mine = str(tmp_path)  # exists
     config.data.update(annotations=mine, features=mine, test_subset="validation", stride_frames=4)
@@ -167,7 +167,9 @@ def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_
     assert (data.annotations, data.features, data.stride_frames) == (mine, "theirs", 4)
     config.data.annotations = "gone.json"  # which is not needed to detect
     remember_run(config, ("fast", "slow"), tmp_path)
-    assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    with caplog.at_level("INFO"):
+        assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    assert "was trained with gone.json, which is gone; now config.data.annotations=." in caplog.text
     asked.data.name = "sbhar"  # another data set has its own recordings
     data = trained_run(asked, tmp_path)[0].data
     assert (data.name, data.annotations, data.test_subset, data.stride_frames) == ("sbhar", "", "test", 1)
