@@ -16,7 +16,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.ops.grouping import temporal_actionness_grouping
 from tal_jax.ranges import require_fields
-from tal_jax.run_config import proposal_settings, remember_run, trained_run
+from tal_jax.run_config import other_recordings, proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.runtime.json_files import read_json
@@ -63,10 +63,11 @@ def propose(config, workdir, source="", said=()):
             config, candidates, dataset = _candidates_of_run(config, workdir, said)
         scored = found = proposals_of_candidates(config, candidates, dataset)
         annotations = dataset.annotations
+    settings = {"input": str(source)} | ({} if source else other_recordings(config, workdir, said))
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
-            temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
+            temporary.write_text(json.dumps(proposal_settings(config) | settings, indent=1))
     distributed.wait()  # the others may read them next
     try:
         annotations = dataset_annotations(config)  # also of recordings whose features are missing
@@ -139,7 +140,7 @@ def with_first_stage(config, workdir, mode, said=()):
         if mode == "train":
             _, classes, frame_sec = trained_run(first, folder, said)
             remember_run(first, classes, folder, frame_sec)
-        if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
+        if mode in ("train", "evaluate", "propose") and not _made_with(first, folder, said):
             log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
             propose(first, folder, said=said)
     elif mode == "train":
@@ -162,13 +163,13 @@ def _require_second_stage(config):
         require_recordings(scores, evaluate.test_recordings(config, dataset))
 
 
-def _made_with(config, workdir):
+def _made_with(config, workdir, said=()):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
     try:
         made_with = read_json(_settings_path(workdir), "settings file")
     except DataError:  # the file is missing or damaged
         return False
-    return made_with == proposal_settings(config) | {"input": ""}
+    return made_with == proposal_settings(config) | {"input": ""} | other_recordings(config, workdir, said)
 
 
 def _candidates_of_run(config, workdir, said):

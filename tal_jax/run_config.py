@@ -54,9 +54,9 @@ def remember_run(config, classes, workdir, frame_sec=None):
         knows.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS) or
-        other classes; its checkpoints are gone; several processes have different configs, or do not see the same
-        workdir.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS)
+        or other classes; its checkpoints are gone; several processes have different configs, or do not see
+        the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "config": json.loads(config.to_json())}
@@ -130,6 +130,18 @@ def proposal_settings(config):
     return _only(_flat(json.loads(config.to_json())), PROPOSAL_FIELDS) | of_decoding
 
 
+def other_recordings(config, workdir, said):
+    """{"data.annotations": "other.json", …}: what flags say of RECORDING_FIELDS otherwise than the run in a
+    workdir was trained with.
+
+    Args, Raises: as `trained_run`.
+    """
+    named = [field for field in RECORDING_FIELDS if field in said]
+    trained = _flat(_run_in(workdir)["config"]) if named else {}
+    asked = _flat(json.loads(config.to_json()))
+    return {field: asked[field] for field in named if asked[field] != trained.get(field)}
+
+
 def trained_run(config, workdir, said=()):
     """The config to use the run in a workdir with, its class names in index order, and its `frame_sec`.
 
@@ -159,8 +171,8 @@ def trained_run(config, workdir, said=()):
         if field not in free and not os.path.exists(known):
             free.append(field)
             if known and known != asked.get(field):
-                path_now = f"config.{field}={asked.get(field)}"
-                log.info("The run in %s was trained with %s, which is gone; now %s.", workdir, known, path_now)
+                now = f"config.{field}={asked.get(field)}"
+                log.info("The run in %s was trained with %s, which is gone; now %s.", workdir, known, now)
     old, new = (_without(fields, free) for fields in (trained, asked))
     if stream != asked["data.input"] and old.keys() != new.keys():
         raise DataError(

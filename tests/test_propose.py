@@ -253,6 +253,21 @@ def test_other_settings_make_proposals_anew_without_training(tiny, tmp_path, no_
     assert_same(proposed[4], proposed[0])
 
 
+def test_other_recordings_get_proposals_of_their_own(tiny, tiny_data, tmp_path, proposed):
+    first = tiny("pgcn").first_stage
+    saved_run(first, tmp_path / "first_stage")
+    propose.propose(first, tmp_path / "first_stage")
+    database = json.loads((tiny_data / "labels.json").read_text())["database"]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": {"sunday": database["sunday"]}}))
+    asked, said = tiny("pgcn"), ["first_stage.data.annotations", "first_stage.data.features"]
+    # said as they were trained, others, these again, those of training
+    commands = (tiny_data, said, 1), (tmp_path, said, 2), (tmp_path, said, 2), (tiny_data, [], 3)
+    for folder, fields, made in commands:
+        asked.proposals, asked.data.annotations = "", str(folder / "labels.json")
+        assert propose.with_first_stage(asked, tmp_path, "evaluate", fields) and len(proposed) == made
+    assert [len(found) for found in proposed] == [3, 1, 3]
+
+
 def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tal_jax")
     stop_at(monkeypatch, 3)

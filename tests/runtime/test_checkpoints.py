@@ -210,7 +210,8 @@ def test_a_flag_that_training_has_fixed_is_said_to_be_ignored(tiny, tmp_path, ca
     with caplog.at_level("INFO"):
         config, *_ = trained_run(asked, tmp_path, [*flags, *free])
     (line,) = caplog.messages
-    trained = "config.train.learning_rate=0.01, config.data.num_channels=3, config.first_stage.model.channels=32."
+    trained = "config.train.learning_rate=0.01, config.data.num_channels=3"
+    trained += ", config.first_stage.model.channels=32."
     assert line == f"As the run in {tmp_path} was trained: {trained}"
     first = config.first_stage
     assert (config.decode.proposals, first.decode.min_score, first.data.fps) == (3, 0.5, 3.0)
