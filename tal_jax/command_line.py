@@ -5,6 +5,7 @@ import sys
 import traceback
 
 from absl import app, flags
+from ml_collections import config_flags
 
 from tal_jax.config import flag_problem, known_configs
 from tal_jax.errors import plain
@@ -37,6 +38,11 @@ def parse(argv):
         sys.exit(_why_exit(error))
     except PROBLEMS as error:
         sys.exit(f"Error: {_why_refused(error, argv)}")
+
+
+def said_fields():
+    """The names of the config's fields that flags name, such as ("data.fps", "first_stage.seed")."""
+    return tuple(config_flags.get_override_values(FLAGS["config"]))
 
 
 def _require_usable(rest, argv):

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
-from tal_jax.readings import reading
 from tal_jax.runtime.parallel import AXIS
 
 CONSTANT_ALPHA = 0.5  # alpha without the curriculum, where the paper is silent
@@ -31,17 +30,17 @@ def classification_share(epoch, num_epochs, alpha_0):
     return (1.0 - alpha_0) * jnp.exp(-epoch / jnp.sqrt(num_epochs)) + alpha_0
 
 
-def share_of_epoch(config, epoch):
+def share_of_epoch(config, epoch, first_epoch):
     """alpha of an epoch, scalar: `classification_share` with the curriculum, a constant without it.
 
     Args:
       config: the whole config (`curriculum`, `train.epochs`).
-      epoch: scalar, epochs done so far; t is 0 in the first epoch, or 1 by the reading `first_epoch`.
+      epoch: scalar, epochs done so far.
+      first_epoch: t in the first epoch, what the system's config reads for that open point.
     """
     c = config.curriculum
     if not c.schedule:
         return CONSTANT_ALPHA
-    first_epoch = reading(config, "first_epoch", READINGS)
     return classification_share(epoch + first_epoch, config.train.epochs, c.alpha_0)
 
 

@@ -30,7 +30,7 @@ from tal_jax.systems import SYSTEMS, require_valid
 log = logging.getLogger(__name__)
 
 
-def evaluate(config, workdir, detections_path=""):
+def evaluate(config, workdir, detections_path="", said=()):
     """Scores a workdir's checkpoint on the test subset, or, without any model, a file of detections.
 
     Several processes share the work, all have the result, the first one writes it.
@@ -39,6 +39,7 @@ def evaluate(config, workdir, detections_path=""):
       config: the run's config.
       workdir: where the checkpoint is and detections.json and the scores go, see `path_of`.
       detections_path: detections in the ActivityNet format, anyone's; "" runs the checkpoint.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Returns:
       The evaluation (a dict), as in the file of scores.
@@ -47,13 +48,19 @@ def evaluate(config, workdir, detections_path=""):
       DataError: a sentence for the user.
     """
     require_inputs_stay(config, workdir, detections_path)
+    detector = None
+    if detections_path:
+        require_valid(config, training=False)
+    else:
+        detector, streams = load_detector(config, workdir, said)
+        config = streams[0].config  # the test recordings may be those of training
+        require_inputs_stay(config, workdir)
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
     if problems:
         more = "--mode=check_data lists such problems; here, in the test subset:"
         log.warning("%s %s %d.", problems[0], more, len(problems))
-    if not detections_path:
-        return evaluate_streams(workdir, *load_detector(config, workdir))
-    require_valid(config, training=False)
+    if detector:
+        return evaluate_streams(workdir, detector, streams)
     if (pathlib.Path(workdir) / "config.json").exists():
         lost = "holds a trained run, whose scores would be lost"
         raise DataError(f"{workdir} {lost}; choose another --workdir.")
@@ -95,15 +102,17 @@ class Run(NamedTuple):
     frame_sec: float | None
 
 
-def find_runs(config, workdir):
+def find_runs(config, workdir, said=()):
     """The Run in a workdir, and the one in `config.evaluate.second_workdir`, if set, to be fused with it.
+
+    Args: see `run_config.trained_run`.
 
     Raises:
       DataError: a folder holds no run, or one of a field that cannot be; or the two cannot be fused.
     """
     require_valid(config, training=False)
     folders = filter(None, (workdir, config.evaluate.second_workdir))
-    first, *others = runs = [Run(str(folder), *trained_run(config, folder)) for folder in folders]
+    first, *others = runs = [Run(str(folder), *trained_run(config, folder, said)) for folder in folders]
     for run in runs:  # whose config has the fields of training
         require_valid(run.config, training=False)
     for other in others:
@@ -111,9 +120,9 @@ def find_runs(config, workdir):
     return runs
 
 
-def load_detector(config, workdir):
+def load_detector(config, workdir, said=()):
     """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run."""
-    runs = find_runs(config, workdir)
+    runs = find_runs(config, workdir, said)
     datasets = [load_dataset(run.config, run.classes) for run in runs]
     variables = [load_variables(run.config, run.workdir) for run in runs]
     streams = make_streams(runs, variables, datasets)

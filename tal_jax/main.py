@@ -17,7 +17,7 @@ from absl import app, flags
 
 from tal_jax import evaluate, extract, predict, propose, report, train
 from tal_jax.check_data import check_dataset
-from tal_jax.command_line import parse
+from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
 from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
 from tal_jax.runtime import devices, distributed
@@ -66,7 +66,7 @@ flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for ea
 
 def run_mode(config):
     """Runs --mode with a config; returns the exit code."""
-    mode, first = FLAGS.mode, distributed.is_first()
+    mode, first, said = FLAGS.mode, distributed.is_first(), said_fields()
     name = "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
@@ -79,15 +79,15 @@ def run_mode(config):
         devices.keep_compiled()
     functions = {
         "train": lambda: train.train(config, workdir),
-        "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections),
-        "propose": lambda: propose.propose(config, workdir, FLAGS.input),
-        "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw),
+        "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said),
+        "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
+        "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said),
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
         "check_data": lambda: check_dataset(config) if first else None,
     }
     alone = mode in ("train", "evaluate", "propose")
     with distributed.only_run(workdir, f"--mode={mode}") if alone else contextlib.nullcontext():
-        goes_on = propose.with_first_stage(config, workdir, mode)
+        goes_on = propose.with_first_stage(config, workdir, mode, said)
         result = functions[mode]() if goes_on else None
     if not first or not goes_on:
         return 0

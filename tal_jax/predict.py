@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
-def predict(config, workdir, source, draw="detections"):
+def predict(config, workdir, source, draw="detections", said=()):
     """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
 
     Each of several processes sees every n-th recording; the first process writes.
@@ -36,6 +36,7 @@ def predict(config, workdir, source, draw="detections"):
       draw: 'cas' also draws the class activation sequences of a weakly supervised system, and writes
         `<name>.cas.npz`: cas (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of
         each feature, classes (K,) names.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Raises:
       DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a
@@ -43,7 +44,7 @@ def predict(config, workdir, source, draw="detections"):
     """
     folder, failed = pathlib.Path(workdir) / "predictions", []
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
-    run = TrainedRun(evaluate.find_runs(config, workdir))
+    run = TrainedRun(evaluate.find_runs(config, workdir, said), said)
     inputs = run.inputs(source)
     run.prepare()
     hidden = len(inputs) == 1 or not distributed.is_first()

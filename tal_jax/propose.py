@@ -15,7 +15,7 @@ from tal_jax.data.recording_scores import require_recordings
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.ops.grouping import temporal_actionness_grouping
-from tal_jax.run_config import proposal_settings, remember_run, trained_run
+from tal_jax.run_config import other_recordings, proposal_settings, remember_run, trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.runtime.json_files import read_json
@@ -24,7 +24,7 @@ from tal_jax.systems import require_valid
 log = logging.getLogger(__name__)
 
 
-def propose(config, workdir, source=""):
+def propose(config, workdir, source="", said=()):
     """Writes `<workdir>/proposals.json`, proposals on all recordings of a data set, and beside it the
     settings that made them.
 
@@ -36,6 +36,7 @@ def propose(config, workdir, source=""):
         groups of the run's class activations.
       source: folder with a sequence of actionness for each recording, whose groups are the proposals; or
         anyone's proposals, of which those that can be used are written. Then there need be no run.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Returns:
       The scores of the proposals on the test subset, see `evaluation.proposals.evaluate_proposals`; None if
@@ -57,13 +58,17 @@ def propose(config, workdir, source=""):
         log.info("%s: %s", source, held)
         scored = {name: found[name] for name in found if name not in held.absent}
     else:
-        made_of = _groups_of_folder(config, source) if source else _candidates_of_run(config, workdir)
-        scored = found = proposals_of_candidates(config, *made_of)
-        annotations = made_of[1].annotations
+        if source:
+            candidates, dataset = _groups_of_folder(config, source)
+        else:
+            config, candidates, dataset = _candidates_of_run(config, workdir, said)
+        scored = found = proposals_of_candidates(config, candidates, dataset)
+        annotations = dataset.annotations
+    settings = {"input": str(source)} | ({} if source else other_recordings(config, workdir, said))
     if distributed.is_first():
         proposals.write_proposals(path_of(workdir), found, annotations)
         with replacing(_settings_path(workdir)) as temporary:
-            temporary.write_text(json.dumps(proposal_settings(config) | {"input": str(source)}, indent=1))
+            temporary.write_text(json.dumps(proposal_settings(config) | settings, indent=1))
     distributed.wait()  # the others may read them next
     try:
         annotations = dataset_annotations(config)  # also of recordings whose features are missing
@@ -106,14 +111,21 @@ def first_stage_of(config):
     return first
 
 
-def with_first_stage(config, workdir, mode):
+def said_of_first(said):
+    """The fields of the first stage that flags name: ("seed", "first_stage.data.fps") -> ["data.fps"]."""
+    prefix = "first_stage."
+    return [field.removeprefix(prefix) for field in said if field.startswith(prefix)]
+
+
+def with_first_stage(config, workdir, mode, said=()):
     """Sets `config.proposals` to those of `config.first_stage`, if they exist and no others are named.
 
     Args:
       config: any run's config.
       workdir: of the run; its first stage is in the folder first_stage there.
       mode: 'train' trains the first stage, or goes on with it, where it has made no proposals yet; this,
-        'evaluate' and 'propose' make them again if they were made with other settings.
+        'evaluate' and 'propose' make those anew that were made with other settings.
+      said: fields that flags name, see `run_config.trained_run`.
 
     Returns:
       Whether all was done; not if a signal stopped the first stage.
@@ -123,15 +135,15 @@ def with_first_stage(config, workdir, mode):
     """
     if config.get("proposals") != "" or "first_stage" not in config:
         return True
-    folder, first = first_stage_folder(workdir), first_stage_of(config)
+    folder, first, said = first_stage_folder(workdir), first_stage_of(config), said_of_first(said)
     path = path_of(folder)
     if path.exists():
         if mode == "train":
-            _, classes, frame_sec = trained_run(first, folder)
+            _, classes, frame_sec = trained_run(first, folder, said)
             remember_run(first, classes, folder, frame_sec)
-        if mode in ("train", "evaluate", "propose") and not _made_with(first, folder):
-            log.info("%s is of other settings than config.first_stage; making proposals again.", path)
-            propose(first, folder)
+        if mode in ("train", "evaluate", "propose") and not _made_with(first, folder, said):
+            log.info("%s is of other settings than config.first_stage; making proposals anew.", path)
+            propose(first, folder, said=said)
     elif mode == "train":
         _require_second_stage(config)
         log.info("No config.proposals: training the first stage, %s, in %s.", first.system, folder)
@@ -152,23 +164,25 @@ def _require_second_stage(config):
         require_recordings(scores, evaluate.test_recordings(config, dataset))
 
 
-def _made_with(config, workdir):
+def _made_with(config, workdir, said=()):
     """Whether the proposals in a workdir are those that `propose` would make of its run."""
     try:
         made_with = read_json(_settings_path(workdir), "settings file")
     except DataError:  # the file is missing or damaged
         return False
-    return made_with == proposal_settings(config) | {"input": ""}
+    return made_with == proposal_settings(config) | {"input": ""} | other_recordings(config, workdir, said)
 
 
-def _candidates_of_run(config, workdir):
-    """({recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the workdir."""
-    detector, streams = evaluate.load_detector(config, workdir)
+def _candidates_of_run(config, workdir, said):
+    """(config, {recording: (segments_sec (M, 2), classes (M,), scores (M,))}, Dataset) of the run in the
+    workdir.
+    """
+    detector, streams = evaluate.load_detector(config, workdir, said)
     dataset = streams[0].dataset
     recordings = [stream.dataset.annotations.recordings for stream in streams]
     names = [name for name in recordings[0] if all(name in known for known in recordings)]
     log.info("Making proposals on %d recordings.", len(names))
-    return candidates_of(detector, streams, names), dataset
+    return streams[0].config, candidates_of(detector, streams, names), dataset
 
 
 def candidates_of(detector, streams, names):

@@ -20,26 +20,20 @@ log = logging.getLogger(__name__)
 
 APPEAR_SEC = 10  # until a file of one process appears for all on a shared file system
 
-# Fields that are as the command says, whatever a run was trained with. All others come back with the run.
+# Fields that are as the config says, whatever a run was trained with. All others come back with the run.
 FREE_FIELDS = (
     *("decode", "localize", "evaluate", "extract", "predict", "propose", "parallel"),
-    *("data.features", "data.frames", "window.test_stride_frames"),
-    *("train.log_every_steps", "train.save_every_steps"),
+    *("window.test_stride_frames", "train.log_every_steps", "train.save_every_steps"),
 )
-PATHS = ("data.annotations", "data.features", "data.frames")  # they come back where they still exist
-# Fields that say which recordings to read. With these values a command says nothing of them, and the values
-# of training come back.
-UNSET = {
-    **dict.fromkeys(PATHS, ""),
-    **{"data.file_prefix": "", "data.csv_columns": [], "data.csv_time_column": ""},
-    **{"data.fps": 0.0, "data.stride_frames": 1, "data.snippet_frames": 1},
-    "data.test_subset": "test",
-}
-AS_ASKED = ("data.left_out", "data.allow_missing", "data.csv_skip_lines")  # these never come back
-# Fields of a data set: on another one than that of training, they are as the command says.
-DATASET_FIELDS = (
-    *("data.name", "data.ignored_labels", "data.duplicate_sec", "data.train_subset", "data.clips_subset"),
-    *UNSET,
+# Folders, which may move while a run goes on.
+FOLDERS = ("data.features", "data.frames")
+# Fields that say which recordings to read, and how. They come back too, but for those that a flag names.
+RECORDING_FIELDS = (
+    *("data.name", "data.annotations", *FOLDERS, "data.file_prefix"),
+    *("data.csv_columns", "data.csv_time_column", "data.csv_skip_lines"),
+    *("data.fps", "data.stride_frames", "data.snippet_frames"),
+    *("data.train_subset", "data.clips_subset", "data.test_subset"),
+    *("data.ignored_labels", "data.duplicate_sec", "data.left_out", "data.allow_missing"),
 )
 # Free fields on which the proposals of a run depend. A second stage learns from these; in its first stage
 # they stay.
@@ -60,9 +54,9 @@ def remember_run(config, classes, workdir, frame_sec=None):
         knows.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS) or other
-        classes; its checkpoints are gone; several processes have different configs, or do not see the same
-        workdir.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS)
+        or other classes; its checkpoints are gone; several processes have different configs, or do not see
+        the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "config": json.loads(config.to_json())}
@@ -136,11 +130,28 @@ def proposal_settings(config):
     return _only(_flat(json.loads(config.to_json())), PROPOSAL_FIELDS) | of_decoding
 
 
-def trained_run(config, workdir):
+def other_recordings(config, workdir, said):
+    """{"data.annotations": "other.json", …}: what flags say of RECORDING_FIELDS otherwise than the run in a
+    workdir was trained with.
+
+    Args, Raises: as `trained_run`.
+    """
+    named = [field for field in RECORDING_FIELDS if field in said]
+    trained = _flat(_run_in(workdir)["config"]) if named else {}
+    asked = _flat(json.loads(config.to_json()))
+    return {field: asked[field] for field in named if asked[field] != trained.get(field)}
+
+
+def trained_run(config, workdir, said=()):
     """The config to use the run in a workdir with, its class names in index order, and its `frame_sec`.
 
-    Its fields are those of training. As `config` says are: FREE_FIELDS, the proposals and the first stage,
-    the recordings where `config` sets them (UNSET), and on another data set all DATASET_FIELDS.
+    Its fields are those of training. As `config` says are: FREE_FIELDS, the proposals and the first stage;
+    of RECORDING_FIELDS those that a flag names, paths that are gone, and all of them on another data set.
+
+    Args:
+      config: what is asked for.
+      workdir: folder of the run.
+      said: names of the fields that flags name, such as "data.fps", see `command_line.said_fields`.
 
     Raises:
       DataError: there is no run, its config.json is damaged, or it is of another system, input or version.
@@ -152,12 +163,17 @@ def trained_run(config, workdir):
     hint = f"name it after the config file: --config=….py:{system:.60}"
     if system != asked["system"]:
         raise DataError(f"{workdir} holds a run of {system:.60}; {hint}.")
-    said = [field for field, unset in UNSET.items() if asked.get(field, unset) != unset]
-    said += [field for field in PATHS if not os.path.exists(str(trained.get(field, "")))]
-    if trained.get("data.name") != asked["data.name"]:
-        said = DATASET_FIELDS
-    free = [field for field in FREE_FIELDS if field not in UNSET] + [*AS_ASKED]
-    old, new = (_without(fields, (*free, *said, "proposals", "first_stage")) for fields in (trained, asked))
+    other = trained.get("data.name") != asked["data.name"]
+    free = [*FREE_FIELDS, "proposals", "first_stage"]
+    free += [field for field in RECORDING_FIELDS if other or field in said]
+    for field in ("data.annotations", *FOLDERS):
+        known = str(trained.get(field, ""))
+        if field not in free and not os.path.exists(known):
+            free.append(field)
+            if known and known != asked.get(field):
+                now = f"config.{field}={asked.get(field)}"
+                log.info("The run in %s was trained with %s, which is gone; now %s.", workdir, known, now)
+    old, new = (_without(fields, free) for fields in (trained, asked))
     if stream != asked["data.input"] and old.keys() != new.keys():
         raise DataError(
             f"{workdir} holds a run that was trained with data.input={stream!s:.60}; "
@@ -165,7 +181,8 @@ def trained_run(config, workdir):
         )
     _require_same_version(path, old, new, "Use the version that wrote it")
     old["readings"] = _of_training(trained["readings"]) + _of_decoding(asked["readings"])
-    differing = {field: value for field, value in old.items() if value != new[field]}
+    old |= _ignored_of_first(trained, said)
+    differing = {field: value for field, value in old.items() if value != asked[field]}
     if differing:
         changes = ", ".join(f"config.{field}={value}" for field, value in differing.items())
         log.info("As the run in %s was trained: %s.", workdir, changes)
@@ -175,6 +192,13 @@ def trained_run(config, workdir):
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     return config, tuple(run["classes"]), run["frame_sec"]
+
+
+def _ignored_of_first(trained, said):
+    """{"first_stage.model.channels": 64, …}: what flags name of a first stage, and its training has fixed."""
+    named = {field for field in said if field.startswith("first_stage.")}
+    free = [f"first_stage.{field}" for field in (*FREE_FIELDS, *RECORDING_FIELDS, "readings")]
+    return {field: trained[field] for field in named & _without(trained, free).keys()}
 
 
 def stored_config(workdir):
@@ -269,10 +293,12 @@ def _without(flat, fields):
 
 
 def _lasting(config):
-    """The fields that may not change while a run goes on: all but FREE_FIELDS, of its first stage too."""
+    """The fields that may not change while a run goes on: all but FREE_FIELDS and FOLDERS, of its first
+    stage too.
+    """
     first = _flat(config.get("first_stage", {}))
-    below = _without(first, FREE_FIELDS) | _only(first, PROPOSAL_FIELDS)
-    lasting = _without(_flat(config), (*FREE_FIELDS, "first_stage"))
+    below = _without(first, (*FREE_FIELDS, *FOLDERS)) | _only(first, PROPOSAL_FIELDS)
+    lasting = _without(_flat(config), (*FREE_FIELDS, *FOLDERS, "first_stage"))
     lasting["readings"] = _of_training(lasting.get("readings", []))
     return lasting | {f"first_stage.{key}": value for key, value in below.items()}
 

@@ -34,9 +34,9 @@ class TrainedRun:
       detector: the Detector of the networks, compiled at its first call; None before `prepare`.
     """
 
-    def __init__(self, runs):
-        """runs: see `evaluate.find_runs`. Nothing else is read before `prepare`."""
-        self._runs, self.detector = runs, None
+    def __init__(self, runs, said=()):
+        """runs, said: see `evaluate.find_runs`. Nothing else is read before `prepare`."""
+        self._runs, self._said, self.detector = runs, said, None
         self.config, self.classes = runs[0].config, runs[0].classes
 
     @classmethod
@@ -154,7 +154,8 @@ class TrainedRun:
         folder = propose.first_stage_folder(self._runs[0].workdir)
         if self.config.proposals != str(propose.path_of(folder)):
             return None
-        return TrainedRun(evaluate.find_runs(propose.first_stage_of(self.config), folder)).prepare()
+        first, said = propose.first_stage_of(self.config), propose.said_of_first(self._said)
+        return TrainedRun(evaluate.find_runs(first, folder, said)).prepare()
 
     def _made(self, name, datasets):
         """{name: Proposals} of a recording by the first stage, labels in the classes of this run.

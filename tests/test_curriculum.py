@@ -12,7 +12,7 @@ import pytest
 from tal_jax import curriculum
 from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
-from tal_jax.systems.afsd.config import WEIGHTED, afsd_config
+from tal_jax.systems.afsd.config import RECIPES, WEIGHTED, afsd_config
 from tal_jax.systems.afsd.losses import detection_terms
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.afsd.targets import Targets
@@ -305,6 +305,13 @@ def test_epochs_counted_from_1(epoch, alpha):
     expected = expected_terms(mix(COARSE_S, COARSE_P, alpha), mix(REFINED_S, REFINED_P, alpha))
     assert_terms(terms_of(dw_afsd(first_epoch=1, auxiliary="none"), epoch), expected)
     assert_terms(terms_of(dw_afsd(auxiliary="none"), epoch + 1), expected)
+
+
+def test_a_recipe_may_count_epochs_from_1(monkeypatch):
+    expected = terms_of(dw_afsd(first_epoch=1, auxiliary="none"), 3)
+    config = dw_afsd(auxiliary="none")
+    monkeypatch.setitem(RECIPES[config.recipe], "first_epoch", 1)
+    assert_terms(terms_of(config, 3), expected)
 
 
 @pytest.mark.parametrize("positives, count", [("refined", 1), ("coarse", 2)])

@@ -15,6 +15,7 @@ from tal_jax.data.proposals import Proposals, write_proposals
 from tal_jax.data.sets import shapes
 from tal_jax.errors import DataError
 from tal_jax.evaluation.proposals import evaluate_proposals
+from tal_jax.run_config import stored_config
 from tal_jax.systems import require_valid
 from tests import tiny_config
 
@@ -55,6 +56,23 @@ def test_two_streams_are_fused(streams):
         DataError, match="second_workdir holds a run on rgb too; name one on the other stream"
     ):
         evaluate.evaluate(config, workdir)
+
+
+def test_a_second_stream_reads_what_it_was_trained_on(streams, tmp_path):
+    """Not what the first one reads, as `load_run` asks for."""
+    (config, workdir), (_, second) = streams["rgb"], streams["flow"]
+    for folder in (workdir, second):
+        shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("checkpoints"))
+    path = tmp_path / "flow" / "config.json"
+    run = json.loads(path.read_text())
+    run["config"]["data"].update(fps=5.0, file_prefix="f_", frames=str(tmp_path))
+    path.write_text(json.dumps(run))
+    asked = stored_config(workdir)
+    asked.evaluate.second_workdir = str(tmp_path / "flow")
+    first, other = evaluate.find_runs(asked, tmp_path / "rgb")
+    assert (other.config.data.fps, other.config.data.file_prefix) == (5.0, "f_")
+    assert other.config.data.frames == str(tmp_path)
+    assert first.config.data == config.data
 
 
 def test_one_class_for_all_and_scores_of_whole_recordings(streams, tmp_path):
@@ -395,7 +413,7 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
     content = json.loads(pathlib.Path(config.data.annotations).read_text())
     # of the two classes, the second
     config.data.annotations = relabelled(tmp_path / "slow.json", content, {"fast": None})
-    result = evaluate.evaluate(config, workdir)
+    result = evaluate.evaluate(config, workdir, said=["data.annotations"])
     assert result["ap"] == {"slow": whole["ap"]["slow"]} and result["protocol"]["classes_not_scored"] == [
         "fast"
     ]
@@ -408,7 +426,7 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
         DataError,
         match="'(sunday|holiday)' has the class 'jump', which the run was not trained on; it knows fast, slow",
     ):
-        evaluate.evaluate(config, workdir)
+        evaluate.evaluate(config, workdir, said=["data.annotations"])
     assert (workdir / "detections.json").read_text() == before
 
 

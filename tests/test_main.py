@@ -11,6 +11,7 @@ from tal_jax.data.detections_file import write_detections
 from tal_jax.data.sets import thumos14
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.files import only_run
+from tests import tiny_config
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY, TINY_PGCN = "--config=tests/tiny_config.py:toy", "--config=tests/tiny_config.py:pgcn"
@@ -451,3 +452,36 @@ def test_readings_of_the_config_stay_where_the_flag_says_others(given, readings)
     command = [sys.executable, "-c", code, *argv]
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert found.stdout.strip() == str(readings), found.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, fields",
+    [
+        ([], ("validation", 50.0, ("x", "y"), True)),
+        (["--config.data.test_subset=test", "--config.data.fps=0"], ("test", 0.0, ("x", "y"), True)),
+        (["--config.data.csv_columns="], ("validation", 50.0, (), True)),
+        (["--noconfig.data.allow_missing"], ("validation", 50.0, ("x", "y"), False)),
+    ],
+)
+def test_flags_go_before_training_in_every_mode(tmp_path, flags, fields):
+    """Some have the values that they have in the config."""
+    config = tiny_config.get_config("toy")
+    config.data.update(test_subset="validation", fps=50.0, csv_columns=("x", "y"), allow_missing=True)
+    remember_run(config, ("fast", "slow"), tmp_path)
+    code = """
+import sys
+from tal_jax import main, run_config
+def found(*arguments):
+    data = run_config.trained_run(*arguments)[0].data
+    print(main.FLAGS.mode, (data.test_subset, data.fps, tuple(data.csv_columns), data.allow_missing))
+    raise main.DataError("")
+main.evaluate.trained_run = found
+main.parse(sys.argv)
+for main.FLAGS.mode in ("evaluate", "predict", "propose"):
+    try: main.run_mode(main.FLAGS.config)
+    except main.DataError: pass
+"""
+    command = [sys.executable, "-c", code, TINY, f"--workdir={tmp_path}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    modes = ("evaluate", "predict", "propose")
+    assert done.stdout.splitlines() == [f"{mode} {fields}" for mode in modes], done.stderr

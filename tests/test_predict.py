@@ -44,7 +44,8 @@ def detections_of(run, tmp_path, capsys):
         changed = of.copy_and_resolve_references()
         changed.data.update(data)
         shutil.rmtree(tmp_path / "run" / "predictions", ignore_errors=True)
-        predict.predict(changed, tmp_path / "run", str(source))
+        said = [f"data.{field}" for field in data]
+        predict.predict(changed, tmp_path / "run", str(source), said=said)
         table, found = capsys.readouterr().out, {}
         for path in sorted((tmp_path / "run" / "predictions").glob("*.json")):
             found |= json.loads(path.read_text())["results"]
@@ -242,7 +243,7 @@ def test_what_cannot_be_known(run, tiny_data, tmp_path):
     config.data.update(fps=10.0, features=str(tmp_path), allow_missing=True)
     shutil.copy(tiny_data / "monday.npy", tmp_path)
     with pytest.raises(DataError, match="The recording 'sunday' of the config's data set has no features"):
-        predict.predict(config, workdir, "sunday")
+        predict.predict(config, workdir, "sunday", said=["data.fps", "data.features", "data.allow_missing"])
 
 
 def test_activation_sequences_of_a_system_without_are_refused(run, tmp_path):

@@ -21,6 +21,7 @@ from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems import SYSTEMS
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.systems.interface import call
+from tests import tiny_config
 from tests.systems.test_weak import weak_config
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -163,6 +164,17 @@ def test_the_proposals_of_two_streams_are_of_both(tiny, tiny_data, tmp_path, pro
         propose.propose(config, tmp_path / "flow")
 
 
+def test_what_is_scored_comes_back_from_training(tiny, tmp_path):
+    config = tiny("toy")
+    config.data.update(train_subset="test", test_subset="train")
+    saved_run(config, tmp_path)
+    asked = tiny_config.get_config("toy")  # it names no annotations
+    scores, expected = propose.propose(asked, tmp_path), propose.propose(config, tmp_path)
+    assert scores == expected and scores is not None
+    result = evaluate.evaluate(asked, tmp_path)
+    assert result["protocol"]["subset"] == "train" and result["counts"]["recordings"] == 2
+
+
 def test_proposals_end_with_the_recording_whose_duration_nobody_says(tiny, tiny_data, tmp_path):
     database = json.loads((tiny_data / "labels.json").read_text())["database"]
     for row in database.values():
@@ -239,6 +251,21 @@ def test_other_settings_make_proposals_anew_without_training(tiny, tmp_path, no_
     assert propose.with_first_stage(again, tmp_path, "train") and len(proposed) == 4
     assert propose.with_first_stage(tiny("pgcn"), tmp_path, "train")
     assert_same(proposed[4], proposed[0])
+
+
+def test_other_recordings_get_proposals_of_their_own(tiny, tiny_data, tmp_path, proposed):
+    first = tiny("pgcn").first_stage
+    saved_run(first, tmp_path / "first_stage")
+    propose.propose(first, tmp_path / "first_stage")
+    database = json.loads((tiny_data / "labels.json").read_text())["database"]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": {"sunday": database["sunday"]}}))
+    asked, said = tiny("pgcn"), ["first_stage.data.annotations", "first_stage.data.features"]
+    # said as they were trained, others, these again, those of training
+    commands = (tiny_data, said, 1), (tmp_path, said, 2), (tmp_path, said, 2), (tiny_data, [], 3)
+    for folder, fields, made in commands:
+        asked.proposals, asked.data.annotations = "", str(folder / "labels.json")
+        assert propose.with_first_stage(asked, tmp_path, "evaluate", fields) and len(proposed) == made
+    assert [len(found) for found in proposed] == [3, 1, 3]
 
 
 def test_an_interrupted_first_stage_goes_on(tiny, tmp_path, monkeypatch, caplog):

@@ -43,6 +43,7 @@ AFSD = System(
     afsd_losses.loss,
     afsd_decode.decode,
     candidates.detections,
+    suppress=afsd_decode.suppress,
     max_streams=2,
     choices=afsd_config.CHOICES,
     require_valid=afsd_config.require_valid,

@@ -93,12 +93,13 @@ def keep_all(config, candidates):
     return candidates
 
 
-def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_best=False):
+def suppress_soft(config, candidates, *, keep_last=None, together=False, top_k=NMS_PICKS, keep_best=False):
     """Soft-NMS over each recording and class, many of them in one compiled call.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      keep_last: see `soft_nms`; None: as the reading `decode.keep_last` says.
       together: whether all classes of a recording suppress each other.
       top_k, keep_best: as for `ops.nms.soft_nms`.
 
@@ -106,6 +107,8 @@ def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_b
       dict recording name -> Detections, class by class and in input order within a class, with decayed
       scores; suppressed rows left out.
     """
+    if keep_last is None:
+        keep_last = reading(config, "decode.keep_last", READINGS)
     decode, decayed = config.decode, {name: np.zeros(len(found.scores)) for name, found in candidates.items()}
     groups = {}  # number of rows, rounded up to a power of two -> [(name, rows of a class)]
     for name, found in candidates.items():
@@ -124,7 +127,7 @@ def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_b
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
                 top_k=top_k,
-                keep_last=reading(config, "decode.keep_last", READINGS),
+                keep_last=keep_last,
                 keep_best=keep_best,
             )
             for (name, rows), row in zip(part, np.asarray(new)):

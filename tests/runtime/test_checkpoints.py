@@ -154,7 +154,7 @@ def test_a_trained_run_says_what_its_model_is(trained, tmp_path, caplog):
     assert asked.model.channels == 64
 
 
-def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path):
+def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_path, caplog):
     config = tiny("toy")
     mine = str(tmp_path)  # exists
     config.data.update(annotations=mine, features=mine, test_subset="validation", stride_frames=4)
@@ -163,14 +163,59 @@ def test_the_recordings_are_those_of_training_unless_others_are_named(tiny, tmp_
     data = trained_run(asked, tmp_path)[0].data
     assert (data.annotations, data.features, data.test_subset) == (mine, mine, "validation")
     asked.data.features = "theirs"
-    data = trained_run(asked, tmp_path)[0].data
+    data = trained_run(asked, tmp_path, ["data.features"])[0].data
     assert (data.annotations, data.features, data.stride_frames) == (mine, "theirs", 4)
     config.data.annotations = "gone.json"  # which is not needed to detect
     remember_run(config, ("fast", "slow"), tmp_path)
-    assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    with caplog.at_level("INFO"):
+        assert trained_run(asked, tmp_path)[0].data.annotations == ""
+    assert "was trained with gone.json, which is gone; now config.data.annotations=." in caplog.text
     asked.data.name = "sbhar"  # another data set has its own recordings
     data = trained_run(asked, tmp_path)[0].data
     assert (data.name, data.annotations, data.test_subset, data.stride_frames) == ("sbhar", "", "test", 1)
+
+
+@pytest.mark.parametrize(
+    "field, trained_with, value",
+    [
+        ("data.test_subset", "validation", "test"),
+        ("data.fps", 50.0, 0.0),
+        ("data.stride_frames", 4, 1),
+        ("data.snippet_frames", 4, 1),
+        ("data.features", ".", ""),
+        ("data.csv_columns", ("x", "y", "z"), ()),
+        ("data.csv_skip_lines", 3, -1),
+        ("data.file_prefix", "v_", ""),
+        ("data.ignored_labels", ("Unknown",), ("Ambiguous",)),
+        ("data.left_out", ("sunday",), ()),
+        ("data.allow_missing", True, False),
+    ],
+)
+def test_a_flag_goes_before_training_whatever_its_value(tiny, tmp_path, field, trained_with, value):
+    """Each value is that of a config which says nothing."""
+    config, asked = tiny("toy"), tiny("toy")
+    config.update_from_flattened_dict({field: trained_with})
+    asked.update_from_flattened_dict({field: value})
+    remember_run(config, ("fast", "slow"), tmp_path)
+    assert dict(leaves(trained_run(asked, tmp_path)[0]))[field] == trained_with
+    assert dict(leaves(trained_run(asked, tmp_path, [field])[0]))[field] == value
+
+
+def test_a_flag_that_training_has_fixed_is_said_to_be_ignored(tiny, tmp_path, caplog):
+    remember_run(tiny("pgcn"), ("fast", "slow"), tmp_path)
+    asked = tiny("pgcn")
+    flags = {"train.learning_rate": 1.0, "data.num_channels": 7, "first_stage.model.channels": 64}
+    free = {"decode.proposals": 3, "first_stage.decode.min_score": 0.5, "first_stage.data.fps": 3.0}
+    asked.update_from_flattened_dict(flags | free)
+    with caplog.at_level("INFO"):
+        config, *_ = trained_run(asked, tmp_path, [*flags, *free])
+    (line,) = caplog.messages
+    trained = "config.train.learning_rate=0.01, config.data.num_channels=3"
+    trained += ", config.first_stage.model.channels=32."
+    assert line == f"As the run in {tmp_path} was trained: {trained}"
+    first = config.first_stage
+    assert (config.decode.proposals, first.decode.min_score, first.data.fps) == (3, 0.5, 3.0)
+    assert first.model.channels == 32
 
 
 def test_readings_of_decoding_are_as_asked_and_the_others_as_trained(tiny, tmp_path):
@@ -195,7 +240,8 @@ def test_columns_that_are_asked_for_go_before_those_of_training(tiny, tmp_path):
     asked = tiny("toy")
     assert trained_run(asked, tmp_path)[0].data.csv_columns == ("x", "y", "z")
     asked.data.csv_columns = ("u", "v", "w")
-    assert trained_run(asked, tmp_path)[0].data.csv_columns == ("u", "v", "w")
+    assert trained_run(asked, tmp_path)[0].data.csv_columns == ("x", "y", "z")
+    assert trained_run(asked, tmp_path, ["data.csv_columns"])[0].data.csv_columns == ("u", "v", "w")
 
 
 def test_a_run_of_another_version_is_one_sentence(trained, tmp_path):

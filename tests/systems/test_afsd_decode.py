@@ -19,7 +19,7 @@ from tal_jax.data.recording_scores import best_classes, label_recordings
 from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.afsd.config import CHOICES, READINGS, afsd_config, reading
+from tal_jax.systems.afsd.config import CHOICES, READINGS, RECIPES, afsd_config, reading
 from tal_jax.systems.afsd.decode import fuse_streams, of_locations, of_two_streams
 from tal_jax.systems.afsd.model import Outputs
 from tal_jax.systems.candidates import Detections, best_of_window
@@ -299,6 +299,15 @@ def test_an_unknown_reading_is_an_error_that_names_the_known_ones(point):
         DataError, match=re.escape(f"config.readings has '{point}=both ways'; it may have {known}.")
     ):
         SYSTEMS["dw_afsd"].build(config, 20)
+
+
+def test_a_recipe_says_whether_a_last_candidate_stays(monkeypatch):
+    config, alone = afsd_config("afsd"), {"r": Detections(np.array([[1.0, 2]]), np.array([0]), np.ones(1))}
+    assert len(SYSTEMS["afsd"].suppress(config, alone)["r"].scores) == 1
+    monkeypatch.setitem(RECIPES["thumos14"], "decode.keep_last", False)
+    assert len(SYSTEMS["afsd"].suppress(config, alone)["r"].scores) == 0
+    config.readings = ("decode.keep_last=True",)
+    assert len(SYSTEMS["afsd"].suppress(config, alone)["r"].scores) == 1
 
 
 def test_fusion_averages_the_auxiliary_logits_too():

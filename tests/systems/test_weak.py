@@ -268,7 +268,8 @@ def test_whole_recordings_of_any_length_and_a_new_one(tiny_data, tmp_path):
     ):
         predict.predict(config, tmp_path, str(tmp_path / "new.csv"))
     config.data.update(stride_frames=3, snippet_frames=3)
-    predict.predict(config, tmp_path, str(tmp_path / "new.csv"), draw="cas")
+    said = ["data.stride_frames", "data.snippet_frames"]
+    predict.predict(config, tmp_path, str(tmp_path / "new.csv"), draw="cas", said=said)
     with np.load(tmp_path / "predictions" / "new.cas.npz") as saved:
         assert saved["cas"].shape == (130, 2)
         np.testing.assert_allclose(saved["times_sec"][[0, -1]], [0.05, 12.95])

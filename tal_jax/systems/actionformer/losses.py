@@ -78,7 +78,7 @@ def entry_weights(config, outputs, targets, positive, epoch):
       w of each point and class (B, N, K), and of each point (B, N), in [0, 1]; without gradient. They mean
       something at positive entries, and at positive points.
     """
-    alpha = curriculum.share_of_epoch(config, epoch)
+    alpha = curriculum.share_of_epoch(config, epoch, reading(config, "first_epoch"))
     s = tiou_of_distances(outputs.distances, targets.distances)
     if reading(config, "loc_score") == "centre":
         s = jnp.clip(1 - centre_loss(outputs.distances, targets.distances), 0, 1)

@@ -36,7 +36,8 @@ READINGS = {
     "quality_target_gradient": (True, False),
     "top_down": (True, False),  # the pyramid has a top-down path
     "normal_heads": (False, True),  # the heads start from N(0, 0.01^2)
-    "refined_iou": (0.5, 0.6),  # coarse tIoU from which a location is refined
+    # coarse tIoU from which a location is refined: as on THUMOS14, or as on ActivityNet
+    "refined_iou": (0.5, 0.6),
     # that tIoU is at most the best coarse one of the recording
     "relative_refined_iou": (False, True),
     "smooth_l1": (False, True),  # of the refined offsets

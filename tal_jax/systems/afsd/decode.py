@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.afsd.config import reading
 from tal_jax.systems.afsd.losses import refine_distances
-from tal_jax.systems.candidates import best_of_window
+from tal_jax.systems.candidates import best_of_window, suppress_soft
 
 
 class Locations(NamedTuple):
@@ -77,6 +77,11 @@ def _scores(config, outputs):
         "times_quality": classes * auxiliary * quality,
         "aux_only": jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0),
     }[reading(config, "decode.final_score")]
+
+
+def suppress(config, found):
+    """`candidates.suppress_soft` with the last candidate as `config.readings` or `config.recipe` says."""
+    return suppress_soft(config, found, reading(config, "decode.keep_last"))
 
 
 def fuse_streams(first, second):

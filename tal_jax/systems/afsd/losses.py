@@ -156,7 +156,7 @@ def curriculum_weights(config, outputs, targets, epoch):
     Returns:
       (coarse, refined, auxiliary), each (B, N); meaningful at positives.
     """
-    alpha = curriculum.share_of_epoch(config, epoch)
+    alpha = curriculum.share_of_epoch(config, epoch, reading(config, "first_epoch"))
     coarse_iou = distance_iou(outputs.coarse_distances, targets.distances)
     refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
     refined_iou = distance_iou(refined, targets.distances)

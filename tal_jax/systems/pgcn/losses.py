@@ -108,7 +108,7 @@ def curriculum_weights(config, outputs, batch, epoch):
     Returns:
       (B, Q) in [0, 1], meaningful for foreground.
     """
-    alpha = curriculum.share_of_epoch(config, epoch)
+    alpha = curriculum.share_of_epoch(config, epoch, reading(config, "first_epoch"))
     probability = jnp.exp(-activity_loss(outputs.activity_logits, batch["labels"]))
     targets = batch["targets"] * batch["target_std"][:, None] + batch["target_mean"][:, None]
     overlap = offset_tiou(of_label(outputs.offsets, batch["labels"]), targets)

@@ -78,7 +78,7 @@ def curriculum_weights(config, stage, truths, epoch):
       truths: (B, P, 2) seconds.
       epoch: scalar, epochs done so far.
     """
-    alpha = curriculum.share_of_epoch(config, epoch)
+    alpha = curriculum.share_of_epoch(config, epoch, reading(config, "first_epoch"))
     weights = curriculum.sample_weight(tiou(stage.refined_sec, truths), stage.confidence, alpha)
     return jax.lax.stop_gradient(weights) if reading(config, "detach_weights") else weights
 
