@@ -4,12 +4,11 @@ Layout (batch, channel, time). A mask (B, 1, T) is 1 where a recording has featu
 by their published names; LayerNorm weights and residual scales have shape (C,).
 """
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 
 PARTS = ("query", "key", "value")
+RANGES = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))  # of distances at each level, THUMOS14
 
 
 def shapes(channels=2048, width=512, classes=20, stem=2, branch=5):
