@@ -17,6 +17,7 @@ stage in the folder first_stage of their workdir, or take --config.proposals=FIL
 
 from tal_jax.config import config_of
 from tal_jax.data.sets import sbhar
+from tal_jax.systems.actionformer.config import actionformer_config
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
@@ -29,7 +30,8 @@ TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 def get_config(variant="dw_afsd"):
     """The config of a variant, see the head of this file."""
     table = {"dw_afsd": afsd, "afsd": afsd, "demo": afsd, "ecm": ecm, "kt_mgfn": kt_mgfn}
-    return config_of(variant, table | {"pgcn": pgcn, "pgcn_dw": pgcn, "tcanet": tcanet})
+    table |= {"pgcn": pgcn, "pgcn_dw": pgcn, "tcanet": tcanet}
+    return config_of(variant, table | {"actionformer": actionformer, "dw_actionformer": actionformer})
 
 
 def afsd(system):
@@ -44,6 +46,20 @@ def afsd(system):
     if system == "demo":
         config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time
         config.augment.crop = 0.3
+    return config
+
+
+def actionformer(system, mixer="attention"):
+    """ActionFormer in windows of 102 s; mixer: 'attention', or 'max' for TemporalMaxer."""
+    config = actionformer_config(system)
+    config.name = f"sbhar_{system}_{mixer}"
+    config.data = sbhar.data_config()
+    config.readings = ("masked=True", "average=young")
+    config.window.update(frames=512, crop=(), draws=0)
+    config.augment.update(scale=0.05, noise=0.02, rotation_deg=15.0)
+    config.backbone.update(mixer=mixer, width=128, heads=4, stem_blocks=1, branch_blocks=5, windows=(9,))
+    config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)
+    config.evaluate.tious = TIOUS
     return config
 
 

@@ -240,7 +240,8 @@ def _summary(config, dataset, annotations, shapes, actions):
         actions: (N,) ACTION, theirs.
     """
     classes, recordings = dataset.annotations.classes, dataset.annotations.recordings
-    subsets, window = collections.Counter(recordings[name].subset for name in shapes), config.window.frames
+    subsets = collections.Counter(recordings[name].subset for name in shapes)
+    window = 0 if config.window.get("resized") else config.window.frames
     counted = ", ".join(f"{count} {subset}" for subset, count in subsets.items())
     lines = [f"{len(shapes)} recordings ({counted})"]
     if shapes:

@@ -56,11 +56,18 @@ def base_config(system):
     # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as
     # by the devkit.
     config.evaluate.devkit_keep = 1.0
+    # Recall@kx for each k here, beside mAP: the share of actions that the k n best detections of their
+    # recording and class find, where these have n actions. Ego4D: 1, 5.
+    config.evaluate.recall_at = ()
     # A run on the other stream, RGB or flow, to be fused with this one; evaluate, predict and propose read
     # it.
     config.evaluate.second_workdir = ""
     # File with class scores of whole recordings; for class-agnostic data, P-GCN, TCANet, also in predict.
     config.evaluate.recording_scores = ""
+    # Of class-agnostic data: each detection is of so many of the best classes of its recording.
+    config.evaluate.classes_per_recording = 1
+    # The score is then (the detection's x the class's)^power; ActionFormer: 0.5.
+    config.evaluate.recording_score_power = 1.0
     config.evaluate.missing = "missed"  # what test recordings without detections are; or 'left out'
     # or 'false positives': detections where no recording is scored
     config.evaluate.other_recordings = "ignored"

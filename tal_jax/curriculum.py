@@ -11,8 +11,12 @@ import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
 from tal_jax.readings import reading
+from tal_jax.runtime.parallel import AXIS
 
 CONSTANT_ALPHA = 0.5  # alpha without the curriculum, where the paper is silent
+WEIGHT_NORMS = ("none", "mean", "floor")
+FLOOR = 0.1
+SMALLEST_MEAN = 1e-6
 # Open points of the paper that every system with a curriculum shares.
 READINGS = {
     "first_epoch": (0, 1),  # t of Eq. 9 in the first epoch
@@ -73,3 +77,23 @@ def auxiliary_loss(logits, weights, positive):
     at_positive = jnp.abs(scores - weights) * binary_cross_entropy(logits, weights)
     at_negative = scores * binary_cross_entropy(logits, jnp.zeros_like(logits))
     return jnp.where(positive, at_positive, at_negative)
+
+
+def normalised(weights, positive, how):
+    """Dynamic weights scaled for a detector whose scores are small at first, without gradient of the scale.
+
+    Args:
+      weights, positive (bool): (...), of this device.
+      how: one of WEIGHT_NORMS. 'none': as DW-AFSD Eq. 6 and 7 are written; 'mean': divided by their mean over
+        the positives of all devices; 'floor': at least FLOOR.
+
+    Returns:
+      (...), of a meaning at positives.
+    """
+    if how == "floor":
+        return jnp.maximum(weights, FLOOR)
+    if how == "none":
+        return weights
+    total, count = jax.lax.psum((jnp.where(positive, weights, 0.0).sum(), positive.sum()), AXIS)
+    mean = total / jnp.maximum(count, 1)
+    return weights / jax.lax.stop_gradient(jnp.maximum(mean, SMALLEST_MEAN))

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from tal_jax.data.dataset import OTHER_RATE, Dataset
-from tal_jax.data.loader import chunks, pad_batch, stack
+from tal_jax.data.loader import chunks, pad_batch, stack_windows
 from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
@@ -153,7 +153,8 @@ class Detector:
         """[[name, *Decoded], …] of the windows of one batch, of which each stream has its own."""
         names = [of_streams[0][0] for of_streams in batch]
         made = [[make() for _, make in of_streams] for of_streams in batch]
-        inputs = {f"inputs_{i}": stack([window[i].inputs for window in made]) for i in range(len(streams))}
+        inputs = [stack_windows([window[i].inputs for window in made]) for i in range(len(streams))]
+        inputs = {f"inputs_{i}": of_stream for i, of_stream in enumerate(inputs)}
         try:
             arrays = self._run(variables, pad_batch(inputs, self.batch_size))
         except (flax.errors.FlaxError, TypeError, ValueError) as error:

@@ -171,8 +171,10 @@ def evaluate_streams(workdir, detector, streams):
     annotations = scored_annotations(config, dataset, names)
     log.info("Evaluating on %d recordings.", len(names))
     results = detector.detect(streams, names)
-    if config.evaluate.recording_scores and dataset.recording_scores is None:
-        results = label_recordings(results, best_classes(config.evaluate.recording_scores))
+    settings = config.evaluate
+    if settings.recording_scores and dataset.recording_scores is None:
+        best = best_classes(settings.recording_scores, settings.classes_per_recording)
+        results = label_recordings(results, best, settings.recording_score_power)
     return _score(config, workdir, annotations, results, dataset)
 
 
@@ -203,7 +205,7 @@ def scored_annotations(config, dataset=None, names=()):
     require_actions(labels, config.data.test_subset)
     scores = config.evaluate.recording_scores
     if dataset and scores and dataset.recording_scores is None:
-        require_labels(scores, names, annotations.classes)
+        require_labels(scores, names, annotations.classes, config.evaluate.classes_per_recording)
     if config.data.class_agnostic:
         return annotations if scores else annotations.class_agnostic()
     return in_classes(annotations, dataset.annotations.classes) if dataset else annotations
@@ -269,8 +271,11 @@ def _score(config, workdir, annotations, results, dataset=None):
         write_detections(pathlib.Path(workdir) / "detections.json", results)
     settings, which = config.evaluate, scored_settings(config, annotations)
     which["other_recordings"] = settings.other_recordings
-    how = dict(tious=settings.tious, protocol=settings.protocol, devkit_keep=settings.devkit_keep)
+    how = dict(tious=settings.tious, recall_at=settings.recall_at)
+    how |= dict(protocol=settings.protocol, devkit_keep=settings.devkit_keep)
     result = evaluate_detections(annotations, results, **which, **how)
+    if config.data.duplicate_sec:
+        result["protocol"]["duplicate_sec"] = config.data.duplicate_sec
     if dataset and dataset.proposals is not None:
         result["proposals"] = score_proposals(config, dataset, results)
     if distributed.is_first():

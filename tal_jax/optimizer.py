@@ -27,19 +27,28 @@ def make_schedule(config, total_steps):
       Function: update, from 0 -> rate.
     """
     train = config.train
-    rate, warmup_steps = train.learning_rate, train.warmup_steps
-    if train.schedule == "constant":
-        after = optax.constant_schedule(rate)
-    elif train.schedule == "steps":
-        falls = collections.defaultdict(lambda: 1.0)  # update, counted from the end of the warm-up -> factor
-        for epoch in train.decay_epochs:
-            falls[round(epoch * total_steps / train.epochs) - warmup_steps] *= 0.1
-        after = optax.piecewise_constant_schedule(rate, falls)
-    else:
-        after = optax.cosine_decay_schedule(rate, max(total_steps - warmup_steps, 1))
-    if not warmup_steps:
+    after = falling_rate(train, total_steps, train.warmup_steps)
+    if not train.warmup_steps:
         return after
-    return optax.join_schedules([lambda step: rate * (step + 1) / warmup_steps, after], [warmup_steps])
+    rising = lambda step: train.learning_rate * (step + 1) / train.warmup_steps
+    return optax.join_schedules([rising, after], [train.warmup_steps])
+
+
+def falling_rate(train, total_steps, warmup_steps):
+    """The schedule after the warm-up, a function of the update, counted from its end, see `make_schedule`.
+
+    train: `config.train`; total_steps: updates of the whole run; warmup_steps: how many of them are the
+    warm-up.
+    """
+    rate = train.learning_rate
+    if train.schedule == "constant":
+        return optax.constant_schedule(rate)
+    if train.schedule == "cosine":
+        return optax.cosine_decay_schedule(rate, max(total_steps - warmup_steps, 1))
+    falls = collections.defaultdict(lambda: 1.0)
+    for epoch in train.decay_epochs:
+        falls[round(epoch * total_steps / train.epochs) - warmup_steps] *= 0.1
+    return optax.piecewise_constant_schedule(rate, falls)
 
 
 def scale_by_adam():
@@ -71,6 +80,13 @@ def make_optimizer(config, total_steps):
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),
         optax.masked(optax.scale(train.get("backbone_learning_rate_factor", 1.0)), _is_backbone),
     )
+
+
+def average_decay(config, step):
+    """Decay of the running mean of parameters at update `step`, from 0: `ema_decay`, but less in a young
+    mean, which would still hold the initial parameters.
+    """
+    return jnp.minimum(config.train.ema_decay, (step + 1) / (10.0 + step))
 
 
 def clipped(config, *steps):

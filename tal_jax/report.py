@@ -24,7 +24,7 @@ def _say(line):
 
 
 def print_evaluation(result, path):
-    """Prints mAP, the AP of every class, and the recall of proposals.
+    """Prints mAP, the AP of every class, recall@kx where it was asked for, and the recall of proposals.
 
     Args:
       result: the scores as `evaluate.evaluate` returns them; None prints nothing.
@@ -44,6 +44,9 @@ def print_evaluation(result, path):
     table.add_section()
     means = [*(result["map"][t] for t in tious), result["map_avg"]]
     table.add_row("mAP", *(f"{mean:.2f}" for mean in means), style="bold")
+    for k, row in result.get("recall_at", {}).items():
+        values = [*(row[t] for t in tious), sum(row.values()) / len(row)]
+        table.add_row(f"recall@{k}", *(f"{value:.2f}" for value in values))
     Console().print(table)
     scored = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions"
     _say(f"{counts['detections']} detections in {scored}. All counts: {path}")

@@ -37,7 +37,10 @@ UNSET = {
 }
 AS_ASKED = ("data.left_out", "data.allow_missing", "data.csv_skip_lines")  # these never come back
 # Fields of a data set: on another one than that of training, they are as the command says.
-DATASET_FIELDS = ("data.name", "data.ignored_labels", "data.train_subset", "data.clips_subset", *UNSET)
+DATASET_FIELDS = (
+    *("data.name", "data.ignored_labels", "data.duplicate_sec", "data.train_subset", "data.clips_subset"),
+    *UNSET,
+)
 # Free fields on which the proposals of a run depend. A second stage learns from these; in its first stage
 # they stay.
 PROPOSAL_FIELDS = (

@@ -9,7 +9,7 @@ import optax
 
 from tal_jax.published.i3d import with_backbone
 from tal_jax.runtime.parallel import AXIS
-from tal_jax.systems.interface import call
+from tal_jax.systems.interface import call, running_count
 
 
 @flax.struct.dataclass
@@ -18,7 +18,9 @@ class TrainState:
 
     step: jax.Array  # () int32, updates made
     params: dict
-    model_state: dict  # the network's other collections: statistics of BatchNorms, frozen or not
+    model_state: (
+        dict  # the network's other collections: statistics of BatchNorms, frozen or not, and of losses
+    )
     ema: dict | None  # exponential moving average of the parameters, None if switched off
     optimizer: optax.OptState
 
@@ -66,10 +68,14 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
 
     @functools.partial(jax.grad, has_aux=True)
     def gradients_of(params, model_state, rows, rng, epoch, counts=None):
+        before = model_state.get("normaliser", {})
         terms, model_state = terms_of(params, model_state, rows, rng, epoch)
         counts = counts or jax.lax.psum(counts_of(terms), AXIS)
-        values = {name: t.weight * t.sum / jnp.maximum(counts[name], 1.0) for name, t in terms.items()}
+        running = {name: running_count(mean, counts[name]) for name, mean in before.items()}
+        divisors = {name: jnp.maximum(count, 1.0) for name, count in counts.items()} | running
+        values = {name: term.weight * term.sum / divisors[name] for name, term in terms.items()}
         total = sum(values.values())
+        model_state = model_state | ({"normaliser": running} if running else {})
         return total, (values | {"total": total}, model_state)
 
     def accumulated(params, model_state, rows, rng, epoch):
@@ -79,10 +85,11 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         count = lambda small: counts_of(terms_of(params, model_state, *small, epoch)[0])
         counts = jax.tree.map(lambda x: x.sum(axis=0), jax.lax.map(count, small_batches))
         counts = jax.lax.psum(counts, AXIS)
+        before = {name: means for name, means in model_state.items() if name == "normaliser"}
 
         def add(carry, small):
             gradients, model_state = carry
-            more, (values, model_state) = gradients_of(params, model_state, *small, epoch, counts)
+            more, (values, model_state) = gradients_of(params, model_state | before, *small, epoch, counts)
             return (jax.tree.map(jnp.add, gradients, more), model_state), values
 
         zeros = jax.tree.map(jnp.zeros_like, params)
@@ -101,8 +108,8 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         values["gradient_norm"] = optax.tree.norm(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params, ema = optax.apply_updates(state.params, updates), state.ema
-        if ema is not None:  # the average is young at first
-            decay = jnp.minimum(config.train.ema_decay, (state.step + 1) / (10.0 + state.step))
+        if ema is not None:
+            decay = system.average_decay(config, state.step)
             ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, ema, params)
         return TrainState(state.step + 1, params, model_state, ema, optimizer_state), values
 

@@ -100,8 +100,9 @@ class TrainedRun:
           DataError: a checkpoint is missing or damaged, or the file of class scores cannot be read.
         """
         self.detector = Detector([run.config for run in self._runs], len(self.classes))
-        scores = self.config.evaluate.recording_scores
-        self._best = best_classes(scores) if scores else None
+        settings = self.config.evaluate
+        scores, count = settings.recording_scores, settings.classes_per_recording
+        self._best = best_classes(scores, count) if scores else None
         self._variables = [evaluate.load_variables(run.config, run.workdir) for run in self._runs]
         return self
 
@@ -142,7 +143,8 @@ class TrainedRun:
         """The detections of the recording `name`, as `detect` returns them. streams: see `streams`."""
         results = self.detector.detect(streams, [name])
         if self._best is not None and streams[0].dataset.recording_scores is None:
-            results = label_recordings(results, self._best)
+            power = self.config.evaluate.recording_score_power
+            results = label_recordings(results, self._best, power)
         return results[name]
 
     @functools.cached_property

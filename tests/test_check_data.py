@@ -314,6 +314,13 @@ def test_a_class_that_only_the_test_has(check, database):
     assert problem.endswith("'jmup')\". 'jump' is a class too; if it is meant, correct the label.")
 
 
+def test_a_resized_recording_is_one_window(check, config):
+    check()
+    config.window.resized = True
+    summary, _ = check_dataset(config)
+    assert "a window is the whole recording" in summary and "> window" not in summary
+
+
 @pytest.fixture
 def long(tmp_path, database, config):
     """The data set with a recording of 60 s, "first", and windows that begin every 64 frames."""

@@ -75,6 +75,12 @@ def test_one_class_for_all_and_scores_of_whole_recordings(streams, tmp_path):
     after = detections(tmp_path / "run")["test_000"]
     assert [d["score"] * 0.5 for d in before] == pytest.approx([d["score"] for d in after])
     assert {d["label"] for d in after} == {shapes.CLASSES[2]}
+    config.evaluate.update(classes_per_recording=2, recording_score_power=0.5)
+    evaluate.evaluate(config, tmp_path / "run")
+    twice = detections(tmp_path / "run")["test_000"]
+    assert [d["label"] for d in twice] == [shapes.CLASSES[k] for k in (2, 0) for _ in before]
+    expected = [(d["score"] * p) ** 0.5 for p in (0.5, 0.1) for d in before]
+    assert [d["score"] for d in twice] == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,9 @@ def test_scores_of_recordings_name_the_one_class(folder, tmp_path, system):
     found = assert_found_as_evaluated(config, tmp_path, ("sunday", folder / "rgb" / "v_sunday.npy"))
     assert {d["label"] for d in plain} == {"action"} and {d["label"] for d in found} == {"slow"}
     np.testing.assert_allclose([d["score"] for d in found], [0.6 * d["score"] for d in plain], rtol=1e-6)
+    config.evaluate.update(classes_per_recording=2, recording_score_power=0.5)
+    twice = assert_found_as_evaluated(config, tmp_path, ("sunday",))
+    assert {d["label"] for d in twice} == {"slow", "fast"} and len(twice) == 2 * len(plain)
 
 
 def test_streams_of_other_classes_are_not_fused(folder, tmp_path):

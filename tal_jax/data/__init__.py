@@ -11,23 +11,29 @@ import numpy as np
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.recording_scores import read_recording_scores, require_recordings
-from tal_jax.data.sets import activitynet, folder, sbhar, shapes, thumos14
+from tal_jax.data.sets import activitynet, ego4d, epic, folder, multithumos, sbhar, shapes, thumos14
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
 
 DATASETS = {  # name -> function of a config that makes the Dataset
     "activitynet": activitynet.load,
+    "ego4d": ego4d.load,
+    "epic": epic.load,
     "folder": folder.load,
+    "multithumos": multithumos.load,
     "sbhar": sbhar.load,
     "shapes": shapes.load,
     "thumos14": thumos14.load,
 }
-ANNOTATIONS = {  # name -> function of a config that gives the Annotations that come with the data set
+ANNOTATIONS = {  # name -> function of a config that gives its Annotations, or those of the data set itself
     "activitynet": activitynet.annotations,
-    "sbhar": lambda config: sbhar.bundled_annotations(),
+    "ego4d": ego4d.annotations,
+    "epic": epic.annotations,
+    "multithumos": multithumos.annotations,
+    "sbhar": sbhar.annotations,
     "shapes": shapes.rendered_annotations,
-    "thumos14": lambda config: thumos14.bundled_annotations(),
+    "thumos14": thumos14.annotations,
 }
 
 
@@ -49,6 +55,7 @@ def load_dataset(config, classes=None):
     annotations = _require_ignored(config, dataset.annotations)
     if config.data.left_out:
         dataset_annotations(config)  # knows those that are left out, too
+    annotations = annotations.without_duplicates(config.data.duplicate_sec)
     if config.data.class_agnostic:
         annotations = annotations.class_agnostic()
     if classes is not None:
@@ -89,10 +96,10 @@ def recording_scores(config, classes):
 
 def dataset_annotations(config):
     """The `annotations.Annotations` that `config.data` describes, whether its features are there or not."""
-    if config.data.annotations:
-        annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
-    elif config.data.name in ANNOTATIONS:
+    if config.data.name in ANNOTATIONS:
         annotations = _require_ignored(config, ANNOTATIONS[config.data.name](config))
+    elif config.data.annotations:
+        annotations = load_annotations(config.data.annotations, config.data.ignored_labels)
     else:
         what = f"The data set '{config.data.name}' has no annotations of its own"
         raise DataError(f"{what}; set --config.data.annotations=FILE.")
@@ -102,7 +109,7 @@ def dataset_annotations(config):
                 f"config.data.left_out names '{name}', which is no recording of the annotations; correct the "
                 "name, or leave it out of the list (--config.data.left_out= is none)."
             )
-    return annotations
+    return annotations.without_duplicates(config.data.duplicate_sec)
 
 
 def in_classes(annotations, classes):

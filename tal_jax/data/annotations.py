@@ -84,6 +84,26 @@ class Annotations:
             recordings[name] = dataclasses.replace(recording, labels=np.zeros_like(recording.labels))
         return Annotations(("action",), recordings)
 
+    def without_duplicates(self, within_sec):
+        """The Annotations without actions that last less than `within_sec`, and without repeated ones.
+
+        An action is repeated that begins and ends within so many seconds of an earlier one of its class which
+        stays. An action without times stays. 0: all stay.
+        """
+        if not within_sec:
+            return self
+        recordings = {}
+        for name, recording in self.recordings.items():
+            segments_sec, labels = recording.segments_sec, recording.labels
+            kept = ~(np.diff(segments_sec)[:, 0] < within_sec)
+            for i in range(1, len(labels)):
+                same = (np.abs(segments_sec[:i] - segments_sec[i]) <= within_sec).all(axis=1)
+                kept[i] &= not (same & (labels[:i] == labels[i]) & kept[:i]).any()
+            recordings[name] = dataclasses.replace(
+                recording, segments_sec=segments_sec[kept], labels=labels[kept]
+            )
+        return dataclasses.replace(self, recordings=recordings)
+
     def count_ignored(self):
         """The number of intervals with an ignored label."""
         return sum(len(recording.ignored_sec) for recording in self.recordings.values())
@@ -125,7 +145,19 @@ def load_annotations(path, ignored_labels=IGNORED_LABELS, classes=(), hint=""):
         DataError: the file is missing, is no good JSON (see `read_json`), has another shape, names a
             recording as no file can be called, or uses a label that is not a class.
     """
-    content = read_json(path, "annotation file", hint)
+    return parse_annotations(read_json(path, "annotation file", hint), path, ignored_labels, classes)
+
+
+def parse_annotations(content, path, ignored_labels=IGNORED_LABELS, classes=()):
+    """The Annotations in the content of a file of the schema above, or of another one that was put into it.
+
+    Args:
+        content: what the JSON file holds.
+        path, ignored_labels, classes: see `load_annotations`; the path is for messages.
+
+    Raises:
+        DataError: as `load_annotations`, but for what cannot be read.
+    """
     unread = {owner: set() for owner in ("the file", "recordings", "annotations")}
     unread["the file"].update(require_object(content, ["database"], path, ["classes"]))
     database = content["database"]

@@ -17,7 +17,8 @@ from tal_jax.runtime.files import list_files
 log = logging.getLogger(__name__)
 
 ECM_STREAMS = ("feat_spa", "feat_tem")  # (C, T) each
-NAMES = (("features",), ECM_STREAMS, ("rgb", "flow"))  # of the array that is read, or of its two streams
+# Of the array that is read, or of its two streams; "feats" in the files of EPIC-Kitchens, beside scores.
+NAMES = (("features",), ("feats",), ECM_STREAMS, ("rgb", "flow"))
 
 
 def read_features(path, data):
@@ -25,8 +26,8 @@ def read_features(path, data):
 
     * .npy: the array itself, memory-mapped;
     * .npy in a folder rgb that has a folder flow beside it: both files of this name side by side, RGB first;
-    * .npz, .h5, .hdf5: the array named "features", or the only one of two or more axes; "rgb" and "flow", (T,
-      C) each, or as in ECM's files "feat_spa" and "feat_tem", (C, T) each;
+    * .npz, .h5, .hdf5: the array named "features" or "feats", or the only one of two or more axes; "rgb" and
+      "flow", (T, C) each, or as in ECM's files "feat_spa" and "feat_tem", (C, T) each;
     * .csv, .parquet, .feather: one row a sample, one column a channel, perhaps time stamps
       (`tables.signal_of`);
     * .wav: samples from -1 to 1, a column a channel, and their rate.

@@ -42,6 +42,9 @@ def any_data_config():
     data.input = "features"  # vectors or sensor signals; of frames (frames.data_config): 'rgb' or 'flow'
     data.annotations = ""  # annotation file (schema: annotations.py); "": the data set's own
     data.ignored_labels = IGNORED_LABELS  # labels that are no classes
+    # Actions are left out that last less, and those that begin and end within so many seconds of an earlier
+    # action of their class; 0: none are. ActionFormer: 0.001.
+    data.duplicate_sec = 0.0
     # Folder with one file a recording, NAME.npy, .csv … (feature_files.SUFFIXES); "": the data set's own.
     data.features = ""
     data.file_prefix = ""  # what the names of files may begin with before the recording's name

@@ -32,6 +32,12 @@ def no_window_sentence(config, dataset, truths):
             return f"{said} {size} frames; {longer}."
         said = f"No training window of {size} frames holds a whole annotation of the subset '{subset}'; check"
         return f"{said} the annotations with --mode=check_data{f', or {longer}' if needs_longer else ''}."
+    return no_action_sentence(config, dataset)
+
+
+def no_action_sentence(config, dataset):
+    """Why the training subset has no action, and what to do."""
+    subset = config.data.train_subset
     recordings = dataset.annotations.subset(subset).recordings.values()
     ignored = sum(len(recording.ignored_sec) for recording in recordings)
     if not ignored:

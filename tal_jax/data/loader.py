@@ -64,6 +64,29 @@ def stack(examples):
     return jax.tree.map(lambda *arrays: np.stack(arrays), *examples)
 
 
+def stack_windows(inputs):
+    """One batch of the inputs of several windows: arrays, or the same dicts of arrays.
+
+    Windows of which the network is told `num_frames` may differ in length. The shorter ones are padded with
+    zeros at the end.
+    """
+    if not isinstance(inputs[0], dict) or "num_frames" not in inputs[0]:
+        return stack(inputs)
+
+    def padded(*arrays):
+        length = max(len(array) if array.ndim else 0 for array in arrays)
+        return np.stack(
+            [
+                np.pad(array, [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1))
+                if array.ndim
+                else array
+                for array in arrays
+            ]
+        )
+
+    return jax.tree.map(padded, *inputs)
+
+
 def pad_batch(batch, batch_size, size=None):
     """Repeats the first example until the batch is full; `sample_mask` is 1 of the first `size` (None: of all
     that were given).

@@ -40,12 +40,24 @@ def read_recording_scores(path, classes):
     return ByName({name: row[columns] for name, row in rows.items()})
 
 
-def best_classes(path):
-    """{recording: (its best class, the score of it)}; names and errors as for `read_recording_scores`."""
+def best_classes(path, count=1):
+    """The classes that a file finds most probable in each recording.
+
+    Args:
+      path: the JSON file.
+      count: so many classes of a recording, or as many as there are.
+
+    Returns:
+      {recording: ((class, score), ...)}, the best class first.
+
+    Raises:
+      DataError: as `read_recording_scores`, or the file names no class.
+    """
     names, rows = _read(path)
     if not names:
         raise DataError(f'{path} names no class; "class" must have the name of each score.')
-    return ByName({name: (names[int(row.argmax())], float(row.max())) for name, row in rows.items()})
+    best = {name: np.argsort(-row, kind="stable")[:count].tolist() for name, row in rows.items()}
+    return ByName({name: tuple((names[k], float(rows[name][k])) for k in best[name]) for name in rows})
 
 
 def require_recordings(scores, names):
@@ -56,49 +68,59 @@ def require_recordings(scores, names):
         raise DataError(f"config.evaluate.recording_scores lacks {lacking}.")
 
 
-def require_labels(path, names, classes):
-    """Raises DataError if `best_classes` cannot label detections, or its score cannot multiply theirs.
+def require_labels(path, names, classes, count=1):
+    """Raises DataError if `best_classes` cannot label detections, or its scores cannot multiply theirs.
 
     Args:
       path: the JSON file.
       names: recordings whose detections are to be labelled.
       classes: those that are scored.
+      count: of the best classes of a recording.
     """
-    best = best_classes(path)
+    best = best_classes(path, count)
     require_recordings(best, names)
-    unknown = [name for name in names if best[name][0] not in classes]
+    unknown = [name for name in names if best[name][0][0] not in classes]
     if unknown:
-        first = f"the first is '{best[unknown[0]][0]}' of '{unknown[0]}'"
+        first = f"the first is '{best[unknown[0]][0][0]}' of '{unknown[0]}'"
         which = f"{len(unknown)} of {len(names)} recordings, {first}"
         lacking = f"{path}: the annotations do not have the best class of {which}"
         if len(unknown) == len(names):
             known = ", ".join(classes)
             raise DataError(f"{lacking}; they have {known}. Call the classes as the annotations do.")
         log.warning("%s; detections there are of no class that is scored.", lacking)
-    require_positive({name: best[name][1] for name in names}, names)
+    _require_positive_best(best, names)
 
 
-def label_recordings(results, best):
-    """Gives all detections of a recording its best class, and multiplies their scores by that class's score.
-
-    As published for ActivityNet.
+def label_recordings(results, best, power=1.0):
+    """Gives the detections of a recording its best classes: each detection once for each class.
 
     Args:
       results: as `Detector.detect` returns them.
       best: as `best_classes` returns them.
+      power: the new score is (score of the detection x score of the class)^power. Published for ActivityNet
+        are 1 (AFSD) and 0.5 (ActionFormer).
 
     Returns:
-      The labelled results.
+      The labelled results, all detections of a recording's best class first.
 
     Raises:
       DataError: `best` lacks a recording, or has a negative score of it.
     """
     require_recordings(best, results)
-    require_positive({name: best[name][1] for name in results}, results)
+    _require_positive_best(best, results)
     return {
-        name: [d | {"label": best[name][0], "score": d["score"] * best[name][1]} for d in detections]
+        name: [
+            d | {"label": label, "score": (d["score"] * score) ** power}
+            for label, score in best[name]
+            for d in detections
+        ]
         for name, detections in results.items()
     }
+
+
+def _require_positive_best(best, names):
+    """Raises DataError for a negative score among the best ones. best: as `best_classes` returns them."""
+    require_positive({name: [score for _, score in best[name]] for name in names}, names)
 
 
 def require_positive(scores, names):

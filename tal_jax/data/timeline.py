@@ -45,6 +45,15 @@ class Timeline:
         snippet_frames = self.snippet_frames + (samples_per_frame - 1) * self.stride_frames
         return Timeline(self.fps, samples_per_frame * self.stride_frames, snippet_frames)
 
+    def resized(self, num_features, length):
+        """The Timeline of features resized to another length: its cells share evenly what they have seen.
+
+        Source: ActionFormer's published code. Where the features have seen more or less than a stride, it is
+        not quite where `snippets.resize_linear` takes its values from.
+        """
+        frames_apart = self.seen_sec(num_features) * self.fps / length
+        return Timeline(self.fps, frames_apart, frames_apart)
+
     def seen_sec(self, num_features):
         """Seconds from the first frame that the first feature has seen to the last that the last one has."""
         return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps

@@ -52,6 +52,7 @@ def evaluate_detections(
     missing="missed",
     other_recordings="ignored",
     devkit_keep=1.0,
+    recall_at=(),
 ):
     """Scores detections against the ground truth of one subset.
 
@@ -70,12 +71,14 @@ def evaluate_detections(
             in `counts`), as by AFSD's evaluator, or "false positives", as by the two official ones.
         devkit_keep: a tIoU above 0, for "thumos14". Of detections of a class that overlap by so much or more,
             the best alone is scored; 1: all are, as by the devkit.
+        recall_at: numbers k of `recall_of_best`.
 
     Returns:
         The content of evaluation.json, numbers in percent and thresholds as keys like "0.5": `protocol` (the
         settings that repeat the score), `map` {threshold: mAP}, `map_avg` (mean over thresholds), `ap`
         {class: {threshold: AP}} for the classes of the subset's ground truth (0 where nothing was detected),
-        and `counts`. By "thumos14" these have `detections_per_truth_found`: the number of detections of its
+        and `counts`. With `recall_at` also `recall_at` {"1x": {threshold: `recall_of_best`, its mean over
+        these classes}}. By "thumos14" these have `detections_per_truth_found`: the number of detections of its
         class that overlap a truth by more than the lowest threshold, averaged over truths with one at least.
         From DENSE on, the devkit's score says little about the detector.
 
@@ -96,7 +99,7 @@ def evaluate_detections(
     found, not_scored = _detection_table(detections, scored, ranks, classes)
 
     keys = [f"{threshold:g}" for threshold in tious]
-    ap, matches = {}, []
+    ap, matches, recall = {}, [], []
     for name, label in classes.items():
         found_k, truths_k = found[found["label"] == label], truths[truths["label"] == label]
         if of_devkit:
@@ -104,6 +107,7 @@ def evaluate_detections(
             matches.append(_detections_per_truth(found_k, truths_k, min(tious)))
         values = PROTOCOLS[protocol](found_k, truths_k, ignored, tious)
         ap[name] = {key: 100 * value for key, value in zip(keys, values, strict=True)}
+        recall.append([recall_of_best(found_k, truths_k, tious, k) for k in recall_at])
     map_percent = {key: float(np.mean([of_class[key] for of_class in ap.values()])) for key in keys}
     counts = {
         "recordings": len(recordings),
@@ -119,6 +123,10 @@ def evaluate_detections(
     if of_devkit:
         per_truth = np.concatenate(matches)
         counts["detections_per_truth_found"] = float(per_truth.sum() / max((per_truth > 0).sum(), 1))
+    means = 100 * np.mean(recall, axis=0)  # (k, threshold)
+    recall_percent = {
+        f"{k}x": dict(zip(keys, row, strict=True)) for k, row in zip(recall_at, means.tolist(), strict=True)
+    }
     return {
         "protocol": {
             "name": protocol,
@@ -134,6 +142,7 @@ def evaluate_detections(
         "map": map_percent,
         "map_avg": float(np.mean(list(map_percent.values()))),
         "ap": ap,
+        **({"recall_at": recall_percent} if recall_at else {}),
         "counts": counts,
     }
 
@@ -192,6 +201,30 @@ def thumos14_ap(found, truths, ignored, tious):
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         values.append(float(precision[hits].sum() / len(truths)))
     return values
+
+
+def recall_of_best(found, truths, tious, k):
+    """Recall@kx of one class in [0, 1] at each threshold: the share of truths that the best detections find.
+
+    The best are the k n of highest score in each recording with n truths. A truth is found if one of them has
+    a tIoU of at least the threshold with it, which may find others too. As in ActionFormer's code.
+
+    Args:
+        found: (D,) ROW, the detections of the class.
+        truths: (G,) ROW, its ground truths.
+        tious: the thresholds.
+        k: detections for each truth.
+    """
+    found = _by_falling_score(found, nan_as=np.inf)
+    found = found[np.argsort(found["recording"], kind="stable")]
+    rank = np.arange(len(found)) - np.searchsorted(found["recording"], found["recording"])
+    first, end = (
+        np.searchsorted(truths["recording"], found["recording"], side) for side in ("left", "right")
+    )
+    found = found[rank < k * (end - first)]
+    detection, truth = _overlapping_pairs(found, truths)
+    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
+    return [len(np.unique(truth[overlap >= threshold])) / len(truths) for threshold in tious]
 
 
 def _suppressed(found, keep):

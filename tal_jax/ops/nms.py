@@ -1,5 +1,5 @@
-"""Suppression of segments in time that overlap better ones: Gaussian soft-NMS on the device, greedy NMS on
-the host.
+"""Suppression of segments in time that overlap better ones: Gaussian soft-NMS on the device, greedy NMS and
+voting on the host.
 
 Soft-NMS (Bodla et al., ICCV 2017) has the details of the published AFSD code. The definition is sequential:
 pick the highest score, decay whatever overlaps it, drop what fell below the floor, again. Here one round
@@ -18,11 +18,13 @@ from jax import lax
 from tal_jax.ops.segments import overlap_and_union, tiou
 
 _CANDIDATES_A_ROUND = 16  # more make rounds fewer but longer; on a CPU 8 to 32 are about equally fast
+_ROWS_AT_ONCE = 64  # on the host: overlaps are taken of so many segments in one call
+_ROUNDING = 1e-6  # a tIoU may round up to a threshold
 _MIN_PICKED_WIDTH = 1e-5  # in the unit of the segments
 
 
-@functools.partial(jax.jit, static_argnames=("top_k", "keep_last"))
-def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_last=True):
+@functools.partial(jax.jit, static_argnames=("top_k", "keep_last", "keep_best"))
+def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_last=True, keep_best=False):
     """Decayed score of every segment at the moment when it is picked, in input order.
 
     Leading dimensions (classes, recordings) are independent problems solved together; pad them with score 0.
@@ -36,20 +38,20 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
       top_k: at most so many picks in each problem.
       keep_last: False imitates the published code, which never picks the last candidate left, so that a lone
         candidate yields nothing.
+      keep_best: True imitates ActionFormer's code, which picks the best candidate even below `score_floor`.
 
     Returns:
       (..., M) float32: 0 for what was absent, dropped or never picked. Among equal scores the first in input
       order is picked first.
     """
-    one_problem = functools.partial(
-        _pick_all, sigma=sigma, score_floor=score_floor, top_k=top_k, keep_last=keep_last
-    )
+    options = dict(sigma=sigma, score_floor=score_floor, top_k=top_k)
+    one_problem = functools.partial(_pick_all, **options, keep_last=keep_last, keep_best=keep_best)
     return jnp.vectorize(one_problem, signature="(m,2),(m)->(m)")(
         segments.astype(jnp.float32), scores.astype(jnp.float32)
     )
 
 
-def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
+def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last, keep_best):
     """Soft-NMS of one problem: segments (M, 2), scores (M,) -> decayed scores (M,) of the picks, else 0."""
     size = min(_CANDIDATES_A_ROUND, scores.shape[0])
 
@@ -69,7 +71,11 @@ def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last):
         scores = jnp.where((picked_scores == 0) & (decayed >= score_floor), decayed, 0)
         return scores, picked_scores, picked.any()
 
-    present = jnp.where(scores >= score_floor, scores, 0)
+    present = scores >= score_floor
+    if keep_best:
+        positive = jnp.where(scores > 0, scores, 0)  # neither absent nor NaN
+        present |= (jnp.arange(scores.size) == positive.argmax()) & (positive > 0)
+    present = jnp.where(present, scores, 0)
     state = (present, jnp.zeros_like(present), size > 0)
 
     def not_done(state):
@@ -146,17 +152,65 @@ def hard_nms(segments, scores, threshold, extra_length=0.0, groups=None):
 def _kept_of_group(segments, scores, threshold, extra_length):
     """`hard_nms` of one group: segments (M, 2) float64, scores (M,) -> rows (N,) int64."""
     by_start = np.argsort(segments[:, 0], kind="stable")
-    segments = segments[by_start]
-    start, length = segments[:, 0], segments[:, 1] - segments[:, 0] + extra_length
-    # A tIoU of the threshold needs a start at most `length` later, or at most the longest possible partner's
-    # length earlier.
-    first_near = np.searchsorted(start, start - length / threshold, "left").tolist()
-    end_near = np.searchsorted(start, start + length, "right").tolist()
-    place = np.argsort(by_start)  # (M,) where each segment is in the order of start
-    dropped, kept = np.zeros(len(start), bool), []
-    for best in place[np.argsort(-scores, kind="stable")].tolist():
-        if not dropped[best]:
-            kept.append(best)
-            near = slice(first_near[best], end_near[best])
-            dropped[near] |= tiou(segments[near], segments[best], extra_length) >= threshold
+    segments, starts = segments[by_start], segments[by_start, 0]
+    waiting = np.argsort(by_start)[np.argsort(-scores, kind="stable")]  # rows of `segments`, best first
+    dropped, kept = np.zeros(len(starts), bool), []
+    while len(waiting):
+        best, waiting = waiting[:_ROWS_AT_ONCE], waiting[_ROWS_AT_ONCE:]
+        first, second = _near_pairs(segments[best], starts, threshold, extra_length)
+        over = tiou(segments[best[first]], segments[second], extra_length) >= threshold
+        ends = np.searchsorted(first[over], np.arange(1, len(best)))
+        for row, overlapping in zip(best.tolist(), np.split(second[over], ends), strict=True):
+            if not dropped[row]:
+                kept.append(row)
+                dropped[overlapping] = True
+        waiting = waiting[~dropped[waiting]]
     return by_start[np.array(kept, np.int64)]
+
+
+def vote(segments, candidates, scores, threshold):
+    """Moves segments to the mean of the candidates around them, weighted by score times tIoU. On the host.
+
+    Args:
+      segments: (N, 2), start and end in any unit.
+      candidates: (M, 2) in that unit, those that the segments were chosen of.
+      scores: (M,) of the candidates, before suppression.
+      threshold: above 0; the candidates of at least that tIoU with a segment count for it.
+
+    Returns:
+      (N, 2) float64; a segment that no candidate counts for stays as it is.
+    """
+    by_start = np.argsort(candidates[:, 0], kind="stable")
+    candidates, scores = np.asarray(candidates, np.float64)[by_start], np.asarray(scores)[by_start]
+    moved = np.array(segments, np.float64)
+    for begin in range(0, len(moved), _ROWS_AT_ONCE):
+        block = moved[begin : begin + _ROWS_AT_ONCE]
+        first, second = _near_pairs(block, candidates[:, 0].copy(), threshold)
+        overlap = tiou(block[first], candidates[second])
+        weight = np.where(overlap >= threshold, scores[second] * overlap, 0)
+        sums = [np.bincount(first, weight * part, len(block)) for part in (1.0, *candidates[second].T)]
+        counted = sums[0] > 0
+        block[counted] = np.stack(sums[1:], -1)[counted] / sums[0][counted, None]
+    return moved
+
+
+def _near_pairs(segments, starts, threshold, extra_length=0.0):
+    """Which of M other segments may have a tIoU of the threshold with each of N segments.
+
+    The other starts earlier by at most 1 / threshold - 1 lengths of the segment, or later by at most
+    1 - threshold of them: else it leaves out too much, or has too much beside it.
+
+    Args:
+      segments: (N, 2).
+      starts: (M,), of the others, ascending.
+      threshold, extra_length: as for `hard_nms`.
+
+    Returns:
+      (first, second): (P,) rows of `segments`, ascending, and of the others.
+    """
+    own = segments[:, 0]
+    lengths = np.maximum(segments[:, 1] - own + extra_length, 0)
+    begin = np.searchsorted(starts, own - (1 / threshold - 1 + _ROUNDING) * lengths, "left")
+    count = np.searchsorted(starts, own + (1 - threshold + _ROUNDING) * lengths, "right") - begin
+    second = np.arange(count.sum()) + np.repeat(begin + count - np.cumsum(count), count)
+    return np.repeat(np.arange(len(segments)), count), second

@@ -1,10 +1,15 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
-from tal_jax.data import labelled_windows
+from tal_jax.data import labelled_windows, whole_recordings
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.readings import require_readings
-from tal_jax.systems import afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
+from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
+from tal_jax.systems.actionformer import config as actionformer_config
+from tal_jax.systems.actionformer import decode as actionformer_decode
+from tal_jax.systems.actionformer import losses as actionformer_losses
+from tal_jax.systems.actionformer import optimizer as actionformer_optimizer
+from tal_jax.systems.actionformer import published as actionformer_published
 from tal_jax.systems.afsd import config as afsd_config
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd import examples as afsd_examples
@@ -96,6 +101,21 @@ TCANET = System(
     readings=tcanet_config.READINGS,
     published=tcanet_published.tcanet_detector,
 )
+ACTIONFORMER = System(
+    actionformer.build,
+    whole_recordings.examples,
+    actionformer_losses.loss,
+    actionformer_decode.decode,
+    candidates.detections,
+    windows=actionformer.test_windows,
+    suppress=actionformer_decode.suppress,
+    optimizer=actionformer_optimizer.make_optimizer,
+    average_decay=actionformer_optimizer.average_decay,
+    require_valid=actionformer_config.require_valid,
+    readings=actionformer_config.READINGS,
+    problems=whole_recordings.problems,
+    published=actionformer_published.actionformer_detector,
+)
 
 SYSTEMS = {
     "afsd": AFSD,
@@ -105,6 +125,8 @@ SYSTEMS = {
     "pgcn": PGCN,
     "pgcn_dw": PGCN,
     "tcanet": TCANET,
+    "actionformer": ACTIONFORMER,
+    "dw_actionformer": ACTIONFORMER,
 }
 
 

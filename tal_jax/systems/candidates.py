@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.data.loader import chunks
+from tal_jax.data.timeline import Timeline
 from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms
 from tal_jax.readings import reading
 
@@ -34,20 +35,21 @@ class Detections(NamedTuple):
 NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
 
 
-def best_of_window(config, segments, scores):
+def best_of_window(config, segments, scores, most=None):
     """The best candidates of each window, on the device.
 
     Args:
-      config: the run's config: P = `decode.max_per_window` at most; scores up to `decode.min_score` become 0.
+      config: the run's config; scores up to `decode.min_score` become 0.
       segments: (B, N, 2) in frames of the window.
       scores: (B, N, K), background left out; 0 where there is no candidate.
+      most: P at most; None: `decode.max_per_window`.
 
     Returns:
       dict of arrays in the order of N: segments (B, P, 2), classes (B, P) int, scores (B, P).
     """
     size, _, num_classes = scores.shape
-    flat = scores.reshape(size, -1)
-    _, best = jax.lax.top_k(flat, min(config.decode.max_per_window, flat.shape[1]))
+    flat, most = scores.reshape(size, -1), most or config.decode.max_per_window
+    _, best = jax.lax.top_k(flat, min(most, flat.shape[1]))
     best = jnp.sort(best, axis=1)
     scores = jnp.take_along_axis(flat, best, axis=1)
     segments = jnp.take_along_axis(segments, (best // num_classes)[..., None], axis=1)
@@ -59,7 +61,8 @@ def of_windows(windows, timeline, find):
     """Detections of a recording from those of its windows.
 
     Args:
-      windows: iterable of data.windows.Decoded.
+      windows: iterable of data.windows.Decoded. The array "timeline" of one whose features were resized, the
+        three fields of a Timeline, says where they lie.
       timeline: Timeline of the recording.
       find: (Decoded) -> segments (M, 2) in features of the window, classes (M,), scores (M,).
     """
@@ -67,7 +70,9 @@ def of_windows(windows, timeline, find):
     for window in windows:
         segments, classes, scores = find(window)
         if len(scores):  # hours without a candidate take no memory
-            parts.append(Detections(timeline.to_seconds(segments + window.offset), classes, scores))
+            resized = window.arrays.get("timeline")
+            own = timeline if resized is None else Timeline(*resized)
+            parts.append(Detections(own.to_seconds(segments + window.offset), classes, scores))
     return Detections(*map(np.concatenate, zip(*parts)))
 
 
@@ -88,12 +93,14 @@ def keep_all(config, candidates):
     return candidates
 
 
-def suppress_soft(config, candidates):
+def suppress_soft(config, candidates, *, together=False, top_k=NMS_PICKS, keep_best=False):
     """Soft-NMS over each recording and class, many of them in one compiled call.
 
     Args:
       config: the run's config (`decode`).
       candidates: dict recording name -> Detections.
+      together: whether all classes of a recording suppress each other.
+      top_k, keep_best: as for `ops.nms.soft_nms`.
 
     Returns:
       dict recording name -> Detections, class by class and in input order within a class, with decayed
@@ -102,7 +109,7 @@ def suppress_soft(config, candidates):
     decode, decayed = config.decode, {name: np.zeros(len(found.scores)) for name, found in candidates.items()}
     groups = {}  # number of rows, rounded up to a power of two -> [(name, rows of a class)]
     for name, found in candidates.items():
-        for rows in rows_of_each(found.classes):
+        for rows in rows_of_each(0 * found.classes if together else found.classes):
             groups.setdefault(max(64, 1 << (len(rows) - 1).bit_length()), []).append((name, rows))
     for size, members in groups.items():
         for part in chunks(members, max(1, NMS_ROWS // size)):
@@ -116,8 +123,9 @@ def suppress_soft(config, candidates):
                 scores,
                 sigma=decode.nms_sigma,
                 score_floor=decode.nms_floor,
-                top_k=NMS_PICKS,
+                top_k=top_k,
                 keep_last=reading(config, READINGS, "decode.keep_last"),
+                keep_best=keep_best,
             )
             for (name, rows), row in zip(part, np.asarray(new)):
                 decayed[name][rows] = row[: len(rows)]

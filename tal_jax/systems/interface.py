@@ -5,20 +5,35 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from tal_jax.data import windows
 from tal_jax.errors import DataError
-from tal_jax.optimizer import make_optimizer
+from tal_jax.optimizer import average_decay, make_optimizer
 from tal_jax.ranges import require_fields
 from tal_jax.systems import candidates
 
+NORMALISER_MOMENTUM = 0.9
+
 
 class Term(NamedTuple):
-    """One loss: weight * sum / max(count, 1), sum and count over all devices and accumulated batches."""
+    """One loss: weight * sum / max(count, 1), sum and count over all devices and accumulated batches.
+
+    If the module has a collection "normaliser" with the name of the loss, its `running_count` takes the place
+    of the count.
+    """
 
     weight: float
     sum: jax.Array
     count: jax.Array
+
+
+def running_count(before, count):
+    """The running mean of a count, with which ActionFormer divides in place of the count itself.
+
+    before: what it was; count: of this batch, over all devices. Scalars.
+    """
+    return NORMALISER_MOMENTUM * before + (1 - NORMALISER_MOMENTUM) * jnp.maximum(count, 1.0)
 
 
 def call(function, first, inputs):
@@ -55,6 +70,7 @@ class System:
       suppress: (config, dict recording name -> Detections) -> the same without those that overlap better
         ones.
       optimizer: (config, total steps) -> optax transformation.
+      average_decay: (config, update, from 0) -> decay of the running mean of parameters.
       max_streams: how many networks `decode` fuses.
       require_valid: (config) -> None; raises DataError for the first field whose value cannot be.
       readings: {open point: its values, the default first}, which `config.readings` may say, see readings.py.
@@ -72,6 +88,7 @@ class System:
     windows: Callable = windows.of_recording
     suppress: Callable = candidates.suppress_soft
     optimizer: Callable = make_optimizer
+    average_decay: Callable = average_decay
     max_streams: int = 1
     require_valid: Callable = require_fields
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)

@@ -164,3 +164,15 @@ def test_an_ignored_label_that_no_annotation_has_is_told(tmp_path, caplog):
         "config.data.ignored_labels has 'uncler', which no annotation has; the labels are 'run', 'unclear'."
         in caplog.text
     )
+
+
+def test_repeated_and_momentary_actions_are_left_out(tmp_path):
+    actions = [("run", 1, 2), ("run", 1.001, 2.001), ("run", 1.0015, 2), ("jump", 1, 2), ("run", 1, 3)]
+    path = write(tmp_path, {"a": entry(*actions, ("run", 5, 5.0005), ("run", 1, 2)), "b": entry()})
+    annotations = load_annotations(path)
+    assert annotations.without_duplicates(0.0) is annotations
+    recording = annotations.without_duplicates(0.0011).recordings["a"]
+    assert recording.segments_sec.tolist() == [[1, 2], [1.0015, 2], [1, 2], [1, 3]]
+    assert recording.labels.tolist() == [1, 1, 0, 1]
+    weak = write(tmp_path, {"a": {"subset": "train", "annotations": [{"label": "run"}] * 2}})
+    assert load_annotations(weak).without_duplicates(1.0).recordings["a"].labels.tolist() == [0, 0]

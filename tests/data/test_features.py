@@ -97,7 +97,7 @@ def test_folder_errors(config):
     config.data.features = ""
     assert "--config.data.features=" in error()
     config.data.name = "nothing"
-    assert "activitynet, folder, sbhar, shapes, thumos14" in error()
+    assert "activitynet, ego4d, epic, folder, multithumos, sbhar, shapes, thumos14" in error()
 
 
 def test_without_a_rate_features_are_spread_evenly_over_the_duration():

@@ -34,7 +34,10 @@ def test_scores_come_in_the_order_of_the_classes_asked_for(tmp_path):
 
 
 def test_the_best_class_is_that_of_all_in_the_file(tmp_path):
-    assert best_classes(written(tmp_path, CONTENT)) == {"a": ("jump", 0.7), "b": ("run", 3.0)}
+    path = written(tmp_path, CONTENT)
+    assert best_classes(path) == {"a": (("jump", 0.7),), "b": (("run", 3.0),)}
+    assert best_classes(path, 2)["b"] == (("run", 3.0), ("jump", 2.0))
+    assert best_classes(path, 9)["a"] == (("jump", 0.7), ("run", 0.2), ("fall", 0.1))
 
 
 def test_a_file_without_classes_has_no_best_one(tmp_path):
@@ -62,8 +65,8 @@ def test_recordings_are_found_by_other_names_as_those_of_detections_are(tmp_path
     scores, best = read_recording_scores(path, ("run",)), best_classes(path)
     require_recordings(scores, ["rec1", "v_rec1", "REC1.mp4", "v_Rec1", "twin", "Twin"])
     require_labels(path, ["rec1.mp4"], ("jump",))
-    assert scores["rec1"] == scores["Rec1.npy"] == [0.2] and best["REC1"] == ("jump", 0.7)
-    assert best["twin"] == ("run", 1) and best["Twin"] == ("fall", 1)
+    assert scores["rec1"] == scores["Rec1.npy"] == [0.2] and best["REC1"] == (("jump", 0.7),)
+    assert best["twin"] == (("run", 1),) and best["Twin"] == (("fall", 1),)
     for name in ("TWIN", "rec2"):  # one of two, or none
         with pytest.raises(DataError, match=f"lacks 1 of 1 recordings; the first is '{name}'"):
             require_recordings(scores, [name])
@@ -129,6 +132,10 @@ def test_labels_are_positive_and_some_at_least_known(tmp_path, caplog):
         match="has a negative score, -1, of recording 'a'; scores of detections are multiplied by it",
     ):
         require_labels(written(tmp_path, {"class": ["run"], "results": {"a": [-1]}}), ["a"], ("run",))
+    path = written(tmp_path, {"class": ["run", "jump"], "results": {"a": [1, -1]}})
+    require_labels(path, ["a"], ("run",))
+    with pytest.raises(DataError, match="has a negative score, -1, of recording 'a'"):
+        require_labels(path, ["a"], ("run",), count=2)
 
 
 @pytest.fixture

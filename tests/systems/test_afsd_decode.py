@@ -242,7 +242,7 @@ def test_activitynet_detections_are_the_published_ones(name, decode_streams, set
             dataset, recording, Detections(segments_sec, np.zeros(len(scores), int), scores)
         )
         probabilities = case.info["video_level_scores"][key]
-        best = {key: (case.info["class_names"][np.argmax(probabilities)], max(probabilities))}
+        best = {key: [(case.info["class_names"][np.argmax(probabilities)], max(probabilities))]}
         assert_same_detections(case, label_recordings({key: detections}, best)[key], golden[key])
 
 

@@ -28,15 +28,19 @@ def load(config):
     `config.data.annotations` and `.features` replace the bundled files by a JSON file and a folder.
     """
     data = config.data
-    if data.annotations:
-        annotations = load_annotations(data.annotations, data.ignored_labels)
-    else:
-        annotations = bundled_annotations()
     if data.features:
-        return features.folder_dataset(annotations, data.features, data)
+        return features.folder_dataset(annotations(config), data.features, data)
     with np.load(FILES / "signals.npz") as signals:
         available = set(signals.files)
-    return features.build_dataset(annotations, read_signal, available, data, f"in {FILES / 'signals.npz'}")
+    place = f"in {FILES / 'signals.npz'}"
+    return features.build_dataset(annotations(config), read_signal, available, data, place)
+
+
+def annotations(config):
+    """Annotations of `config.data.annotations`, or the bundled ones."""
+    if config.data.annotations:
+        return load_annotations(config.data.annotations, config.data.ignored_labels)
+    return bundled_annotations()
 
 
 def bundled_annotations():

@@ -5,6 +5,7 @@ The annotations are in this package (files/thumos14). Videos and features are no
 
 import csv
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -62,16 +63,18 @@ def load(config):
     Frames come with the training annotations that the published loader uses.
     """
     data = config.data
-    if data.annotations:
-        annotations = load_annotations(data.annotations, data.ignored_labels)
-    else:
-        annotations = bundled_annotations()
-        if data.input != "features":
-            annotations = _with_published_frames(annotations)
     if data.input == "features":
         hint = HOW_TO_GET["clips" if data.snippet_frames == CLIP_FRAMES else "features"]
-        return features.folder_dataset(annotations, data.features or FEATURES, data, hint)
-    return frames.load(config, annotations, HOW_TO_GET["frames"])
+        return features.folder_dataset(annotations(config), data.features or FEATURES, data, hint)
+    of_frames = annotations(config) if data.annotations else _with_published_frames(bundled_annotations())
+    return frames.load(config, of_frames, HOW_TO_GET["frames"])
+
+
+def annotations(config):
+    """Annotations of `config.data.annotations`, or the bundled ones."""
+    if config.data.annotations:
+        return load_annotations(config.data.annotations, config.data.ignored_labels)
+    return bundled_annotations()
 
 
 def _with_published_frames(annotations):
@@ -86,6 +89,15 @@ def _with_published_frames(annotations):
     return Annotations(annotations.classes, recordings)
 
 
+def with_length(recording):
+    """The Recording with the length and rate of its video; as it is, if the project does not know them."""
+    video = _video_info().get(recording.name)
+    if not video:
+        return recording
+    fps, num_frames = float(video["fps"]), int(float(video["count"]))
+    return dataclasses.replace(recording, fps=fps, num_frames=num_frames, duration_sec=num_frames / fps)
+
+
 def bundled_annotations():
     """Annotations of the 410 videos that are trained on and scored, the actions of a video in class order.
 
@@ -93,13 +105,11 @@ def bundled_annotations():
     one wins, and the annotation table that the published AFSD trains on lists CliffDiving first; the ground
     truth file does not.
     """
-    annotations, videos, recordings = load_annotations(ANNOTATIONS, classes=_classes()), _video_info(), {}
+    annotations, recordings = load_annotations(ANNOTATIONS, classes=_classes()), {}
     for name, recording in annotations.recordings.items():
-        fps, num_frames = float(videos[name]["fps"]), int(float(videos[name]["count"]))
-        length = dict(fps=fps, num_frames=num_frames, duration_sec=num_frames / fps)
         order = np.argsort(recording.labels, kind="stable")
         actions = dict(segments_sec=recording.segments_sec[order], labels=recording.labels[order])
-        recordings[name] = dataclasses.replace(recording, **length, **actions)
+        recordings[name] = dataclasses.replace(with_length(recording), **actions)
     return Annotations(annotations.classes, recordings)
 
 
@@ -130,6 +140,7 @@ def _classes():
     return tuple((FILES / "class_index.txt").read_text().split()[1::2])
 
 
+@functools.cache
 def _video_info():
     return {row["video"]: row for part in ("val", "test") for row in _read_csv(f"{part}_video_info.csv")}
 

@@ -28,6 +28,20 @@ def test_features_of_published_names(annotated, tmp_path):
     np.testing.assert_allclose(dataset.timeline("abc").to_seconds([0, 2, 4]), [0, 4, 8])
 
 
+def test_features_of_tsp(annotated, tmp_path):
+    for name in ("abc", "def"):
+        np.save(tmp_path / f"v_{name}.npy", np.ones((7, 512), np.float32))
+    annotated.data.update(
+        fps=15.0, stride_frames=16, snippet_frames=16, num_channels=512, class_agnostic=True
+    )
+    dataset = load_dataset(annotated)
+    assert dataset.annotations.classes == ("action",) and dataset.read("abc").shape == (7, 512)
+    np.testing.assert_allclose(dataset.timeline("abc").to_seconds([0, 0.5, 7]), [0, 8 / 15, 112 / 15])
+    annotated.data.num_channels = 2048
+    with pytest.raises(DataError, match="has 512 channels, but config.data.num_channels is 2048"):
+        load_dataset(annotated).read("def")
+
+
 def test_missing_features_are_asked_for_by_name_and_layout(annotated):
     with pytest.raises(
         DataError,

@@ -1,0 +1,140 @@
+"""Every field of ActionFormer beside those of `base_config`; defaults: the published code on THUMOS14
+(docs/actionformer.md).
+"""
+
+import ml_collections
+
+from tal_jax import curriculum, readings
+from tal_jax.config import base_config, sequence_augmentation
+from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
+from tal_jax.systems import candidates
+
+# Open points (tal_jax/readings.py), the default first. docs/actionformer.md has the reasons.
+READINGS = {
+    **curriculum.READINGS,
+    **candidates.READINGS,
+    # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or 1 - the centre loss
+    "loc_score": ("tiou", "centre"),
+    # p of DW-AFSD Eq. 8 in the classification loss: of the entry's own class, or of the point's best label
+    "probability": ("own", "highest"),
+    # which entries of a positive point have a weight in DW-AFSD Eq. 6: its labels, or all its classes
+    "weighted_entries": ("positive", "all"),
+    # the score that joins the class scores: times them, the square root of that, or alone
+    "decode.final_score": ("times", "sqrt", "aux_only"),
+    "average": ("constant", "young"),  # young: the running mean of parameters forgets its start sooner
+    "masked": (False, True),  # the network sees nothing of the padding after a recording
+}
+CHOICES = {
+    "backbone.mixer": ("attention", "max", "conv"),
+    "curriculum.weight_norm": curriculum.WEIGHT_NORMS,
+    "curriculum.auxiliary": ("branch", "classification", "none"),
+}
+# Cells of the longer distance at each level: published for THUMOS14 and ActivityNet.
+LEVEL_BOUNDS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+
+
+def reading(config, name):
+    """The value of an open point of READINGS, see `readings.reading`."""
+    return readings.reading(config, READINGS, name)
+
+
+def require_valid(config):
+    """Raises DataError for the first field whose value cannot be."""
+    require_fields(config, CHOICES, READINGS)
+    backbone, levels = config.backbone, config.backbone.branch_blocks + 1
+    if backbone.width % backbone.heads:
+        found = f"config.backbone.width is {backbone.width}"
+        raise DataError(f"{found}; it must be a multiple of config.backbone.heads ({backbone.heads}).")
+    if len(backbone.windows) not in (1, levels):
+        found = f"config.backbone.windows has {len(backbone.windows)} entries"
+        raise DataError(f"{found}; it must have one, or one for each of the {levels} levels.")
+    if any(window > 1 and window % 2 == 0 for window in backbone.windows):
+        found = f"config.backbone.windows is {tuple(backbone.windows)}"
+        raise DataError(f"{found}; each window must be odd, so that a position is in its middle.")
+    if len(config.loss.level_bounds) != levels:
+        found = f"config.loss.level_bounds has {len(config.loss.level_bounds)} entries"
+        raise DataError(f"{found}; it must have one for each of the {levels} levels.")
+    coarsest = 2 ** (levels - 1)
+    if config.window.frames < 1 or config.window.frames % coarsest:
+        found = f"config.window.frames is {config.window.frames}"
+        raise DataError(f"{found}; it must be a multiple of {coarsest}, the stride of the coarsest level.")
+    if len(backbone.input_channels) != len(backbone.projected_channels):
+        raise DataError(
+            "config.backbone.input_channels and config.backbone.projected_channels must have as many entries."
+        )
+    if config.train.warmup_epochs >= config.train.epochs:
+        found = f"config.train.warmup_epochs is {config.train.warmup_epochs}"
+        raise DataError(f"{found}; it must be below config.train.epochs ({config.train.epochs}).")
+
+
+def actionformer_config(system="actionformer"):
+    """A config of ActionFormer but for its `name` and `data`.
+
+    system: 'actionformer', or 'dw_actionformer' with the dynamic weights of DW-AFSD.
+    """
+    config = base_config(system)
+    config.window.frames = 2304  # of a training window; a recording is seen whole in testing
+    config.window.crop = (0.9, 1.0)  # a shorter recording is cut to such a share in training; (): it is not
+    config.window.min_inside = 0.5  # share of an action that a training window must hold to keep it
+    config.window.draws = 1  # windows of a recording in an epoch; 0: as many as cover it
+    config.window.resized = False  # ActivityNet: each recording is resized to `frames`
+    config.augment = ml_collections.ConfigDict()
+    sequence_augmentation(config.augment)
+
+    config.backbone = backbone = ml_collections.ConfigDict()
+    backbone.mixer = "attention"  # or 'max', TemporalMaxer's pooling; 'conv', an ablation
+    backbone.width = 512  # channels of all layers
+    backbone.heads = 4  # of the attention
+    backbone.embed_layers = 2  # convolutions before the first block
+    backbone.stem_blocks = 2  # blocks before the pyramid
+    backbone.branch_blocks = 5  # blocks of the pyramid, each halves the positions
+    backbone.windows = (19,)  # cells that attention sees at each level, or one for all; 0: all
+    backbone.absolute_positions = False  # sines and cosines are added to the embedding
+    backbone.relative_positions = False  # logits of the attention have an addend for each distance
+    backbone.input_channels = ()  # widths of several features side by side, each projected; (): one
+    backbone.projected_channels = ()  # to so many channels
+    backbone.dropout = 0.0
+    backbone.drop_path = 0.1  # rate of stochastic depth; 0: branches are added unscaled
+
+    config.model = model = ml_collections.ConfigDict()
+    model.top_down = False  # the neck adds the coarser levels to the finer ones
+    model.head_layers = 3  # convolutions of each head
+    model.empty_classes = ()  # from 0: classes without a training action start rarer (EPIC nouns)
+
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.level_bounds = LEVEL_BOUNDS  # (low, high) cells of the longer distance, for each level
+    loss.centre_radius = 1.5  # strides from the middle of an action in which points are positive; 0: all
+    loss.loc_weight = 1.0  # up to 0: the localisation loss gets the size of the other
+    loss.smoothing = 0.0  # of labels
+    loss.normaliser = 100.0  # number of positives at first, of which a running mean is kept
+    loss.overlap_power = 0.0  # TriDet: weight tIoU^power of positives in the classification loss; 0 = off
+
+    config.curriculum = c = ml_collections.ConfigDict()
+    on = system == "dw_actionformer"
+    c.weights = on  # dynamic weights (DW-AFSD Eq. 6-8)
+    c.schedule = on  # curriculum (Eq. 9); without it alpha is curriculum.CONSTANT_ALPHA
+    c.auxiliary = "branch" if on else "none"  # Eq. 10; 'classification': on the best class score
+    c.alpha_0 = 0.4
+    c.weight_norm = "mean"  # weights are divided by their mean; 'floor': they are at least 0.1; 'none'
+
+    train = config.train
+    train.epochs, train.warmup_epochs = 35, 5  # the warm-up counts among the epochs
+    del train.warmup_steps
+    train.schedule = "cosine"
+    train.batch_size, train.learning_rate, train.weight_decay = 2, 1e-4, 0.05
+    train.gradient_clip, train.ema_decay = 1.0, 0.999
+
+    decode = config.decode
+    decode.min_score = 1e-3
+    decode.max_per_level = 2000  # candidates (point, class) kept of a level
+    decode.min_frames = 0.05  # shorter candidates are left out
+    decode.per_class = True  # suppression of each class by itself
+    decode.nms_sigma = 0.5  # of soft-NMS
+    decode.nms_floor = 1e-3
+    decode.voting_tiou = (
+        0.0  # without per_class: boundaries are averaged over candidates that overlap so much
+    )
+    decode.max_per_recording = 200  # detections
+    config.evaluate.batch_size = 1
+    return config

@@ -1,0 +1,77 @@
+"""From the outputs of ActionFormer to detections: candidates of each level, soft-NMS, voting."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tal_jax.ops.nms import vote
+from tal_jax.ops.segments import anchors_to_segments
+from tal_jax.systems.actionformer.config import reading
+from tal_jax.systems.candidates import best_of_window, suppress_soft
+
+
+def decode(config, outputs):
+    """The best candidates of each level of each window, a dict of arrays: see `candidates.best_of_window`.
+
+    Args:
+      config: the run's config. Of a level at most `decode.max_per_level` candidates (point, class) are taken,
+        of a score above `decode.min_score`; of these the ones that last more than `decode.min_frames` stay.
+      outputs: model.Outputs; its `strides` are known before anything is compiled. A segment may reach beyond
+        the recording: it is suppressed as it is, as published, and cut at the end.
+    """
+    strides = np.asarray(outputs.strides)
+    segments = anchors_to_segments(outputs.points, outputs.distances * strides[:, None])  # (B, N, 2)
+    ends = np.flatnonzero(np.diff(strides)) + 1  # where a level ends and the next one begins
+    levels = zip(*(jnp.split(part, ends, axis=1) for part in (segments, final_scores(config, outputs))))
+    best = [best_of_window(config, *level, config.decode.max_per_level) for level in levels]
+    found = {key: jnp.concatenate([part[key] for part in best], axis=1) for key in best[0]}
+    lasting = jnp.diff(found["segments"])[..., 0] > config.decode.min_frames
+    return found | {"scores": jnp.where(lasting, found["scores"], 0.0)}
+
+
+def final_scores(config, outputs):
+    """Scores (B, N, K) of each point for each class, 0 at points that are not valid.
+
+    The score is the class probability p. With the auxiliary branch, c = sigmoid of its logit joins it, as the
+    reading `decode.final_score` says: 'times', p c; 'sqrt', sqrt(p c); 'aux_only', c for the most probable
+    class and 0 for the others.
+
+    Args:
+      config: the run's config (`readings`).
+      outputs: model.Outputs (`logits`, `mask`, `auxiliary_logits`).
+    """
+    scores = jax.nn.sigmoid(outputs.logits)
+    if outputs.auxiliary_logits is not None:
+        auxiliary = jax.nn.sigmoid(outputs.auxiliary_logits)[..., None]
+        scores = {
+            "times": scores * auxiliary,
+            "sqrt": jnp.sqrt(scores * auxiliary),
+            "aux_only": jnp.where(scores == scores.max(-1, keepdims=True), auxiliary, 0.0),
+        }[reading(config, "decode.final_score")]
+    return scores * outputs.mask[..., None]
+
+
+def suppress(config, found):
+    """Soft-NMS of each recording, then voting, then its `decode.max_per_recording` best detections.
+
+    With `decode.per_class` each class is suppressed by itself, and nothing votes. Else all candidates are
+    suppressed together, and each one that is kept moves to the mean of all that have a tIoU of at least
+    `decode.voting_tiou` with it; 0: nothing votes.
+
+    Args:
+      config: the run's config (`decode`).
+      found: dict recording name -> Detections.
+
+    Returns:
+      dict recording name -> Detections by falling score, with decayed scores.
+    """
+    settings = config.decode
+    most, together = settings.max_per_recording, not settings.per_class
+    kept = suppress_soft(config, found, together=together, top_k=most, keep_best=True)
+    for name, detections in kept.items():
+        best = detections.take(np.argsort(-detections.scores, kind="stable")[:most])
+        if together and settings.voting_tiou:
+            voters = found[name].segments_sec, found[name].scores
+            best = best._replace(segments_sec=vote(best.segments_sec, *voters, settings.voting_tiou))
+        kept[name] = best
+    return kept
