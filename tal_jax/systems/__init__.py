@@ -113,7 +113,7 @@ ACTIONFORMER = System(
     average_decay=actionformer_optimizer.average_decay,
     require_valid=actionformer_config.require_valid,
     readings=actionformer_config.READINGS,
-    problems=whole_recordings.problems,
+    problems=actionformer.problems,
     published=actionformer_published.actionformer_detector,
 )
 

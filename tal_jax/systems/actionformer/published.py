@@ -100,17 +100,21 @@ def actionformer_detector(source, config):
       config: of a run of ActionFormer.
 
     Raises:
-      DataError: the file holds no ActionFormer, or of another width of features.
+      DataError: the file holds no ActionFormer, or one of another width, or of features of other widths.
     """
     weights = {name.removeprefix("module."): value for name, value in read_weights(source).items()}
-    channels = first_kernel_shape(weights, FIRST_KERNEL, 3, "ActionFormer", source)[1]
-    inputs = config.backbone.input_channels
-    if inputs:
-        channels = sum(inputs)
-    if config.data.num_channels not in (0, channels):
-        raise DataError(
-            f"{source} reads {channels} features; config.data.num_channels is {config.data.num_channels}."
-        )
+    width, joined, _ = first_kernel_shape(weights, FIRST_KERNEL, 3, "ActionFormer", source)
+    projections = filter(re.compile(r"backbone\.proj\.\d+\.conv\.weight").fullmatch, weights)
+    inputs = [first_kernel_shape(weights, name, 3, "ActionFormer", source)[1] for name in sorted(projections)]
+    channels, data = sum(inputs) or joined, config.data
+    expected = {
+        "data.num_channels": (channels, data.num_channels or channels),
+        "backbone.input_channels": (tuple(inputs), tuple(config.backbone.input_channels)),
+        "backbone.width": (width, config.backbone.width),
+    }
+    for field, (found, said) in expected.items():
+        if found != said:
+            raise DataError(f"{source} has a network of config.{field}={found}, but the config says {said}.")
     length = jax.ShapeDtypeStruct((1,), np.int32)
     features = jax.ShapeDtypeStruct((1, config.window.frames, channels), np.float32)
     variables = {"params": actionformer_from_state_dict(weights)}
