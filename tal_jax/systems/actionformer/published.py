@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.published.trees import PublishedDetector, first_kernel_shape, renamed
+from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape, renamed
 from tal_jax.published.weight_files import read_weights
 
 _BLOCK = [
@@ -73,7 +73,8 @@ def actionformer_from_state_dict(state_dict):
             tree = tree.setdefault(parent, {})
         tree[leaf] = np.asarray(value).reshape(value.shape[-2:] if leaf == "relative" else -1)
     if scales:
-        params["heads"]["scales"] = np.array([np.ravel(scales[i])[0] for i in sorted(scales)], np.float32)
+        of_levels = [np.ravel(scales[level]) for level in sorted(scales)]
+        params.setdefault("heads", {})["scales"] = np.concatenate(of_levels).astype(np.float32)
     return _renamed_regression(params)
 
 
@@ -85,9 +86,13 @@ def _renamed_regression(params):
 
 
 def _to_ours(path, value):
-    """(out, in, taps) -> (taps, in, out); depthwise (C, 1, taps) -> (taps, C); (1, C, 1) -> (C,)."""
+    """(out, in, taps) -> (taps, in, out); depthwise (C, 1, taps) -> (taps, C); (1, C, 1) -> (C,). A kernel of
+    another number of axes, which no network has, stays as it is.
+    """
     if not path.endswith("kernel"):
         return value.reshape(-1)
+    if value.ndim != 3:
+        return value
     depthwise = path.endswith("_conv/kernel") or path.startswith("neck/out_")
     return value[:, 0].T if depthwise else value.transpose(2, 1, 0)
 
@@ -106,9 +111,10 @@ def actionformer_detector(source, config):
     width, joined, _ = first_kernel_shape(weights, FIRST_KERNEL, 3, "ActionFormer", source)
     projections = filter(re.compile(r"backbone\.proj\.\d+\.conv\.weight").fullmatch, weights)
     inputs = [first_kernel_shape(weights, name, 3, "ActionFormer", source)[1] for name in sorted(projections)]
-    channels, data = sum(inputs) or joined, config.data
+    channels, said = sum(inputs) or joined, config.data.num_channels
+    fields = channel_field(config.data, channels)
     expected = {
-        "data.num_channels": (channels, data.num_channels or channels),
+        **{field: (found, said or found) for field, found in fields.items()},
         "backbone.input_channels": (tuple(inputs), tuple(config.backbone.input_channels)),
         "backbone.width": (width, config.backbone.width),
     }
@@ -120,5 +126,4 @@ def actionformer_detector(source, config):
     variables = {"params": actionformer_from_state_dict(weights)}
     normaliser = np.float32(config.loss.normaliser)
     variables["normaliser"] = {"cls": normaliser, "loc": normaliser}
-    fields = {"data.num_channels": channels}
     return PublishedDetector("ActionFormer", variables, dict(inputs=features, num_frames=length), fields)
