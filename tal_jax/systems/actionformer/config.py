@@ -174,7 +174,7 @@ def small_config(system="actionformer"):
     system: see `actionformer_config`.
     """
     config = actionformer_config(system)
-    config.readings = ("masked=True", "average=young")
+    config.update(readings=("masked=True", "average=young"))
     config.window.update(frames=512, crop=(), draws=0)
     config.backbone.update(width=128, stem_blocks=1, windows=(9,))
     config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)

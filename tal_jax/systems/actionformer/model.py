@@ -36,7 +36,7 @@ class Outputs(NamedTuple):
     mask: jax.Array  # (B, N) bool: points of the recording
     points: np.ndarray  # (N,) float32, cells
     strides: np.ndarray  # (N,) float32, cells
-    auxiliary_logits: jax.Array | None = None  # (B, N), with the branch of DW-AFSD Eq. 10
+    auxiliary_logits: jax.Array | None = None  # (B, N), with the auxiliary branch
 
 
 def prior_bias(num_classes, empty_classes=()):
@@ -251,7 +251,7 @@ class ActionFormer(nn.Module):
       normalisers: (name of a loss, what it is divided by at first), see `step.py`.
       top_down: whether the neck has a top-down path.
       head_layers: convolutions of each head.
-      auxiliary: whether there is an auxiliary score, the branch of DW-AFSD Eq. 10.
+      auxiliary: whether there is an auxiliary score, the branch of DW-AFSD.
       empty_classes: classes, from 0, without any training action.
       masked: whether the network sees nothing of the padding; else as much as the published code.
     """
