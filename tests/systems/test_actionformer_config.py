@@ -83,7 +83,7 @@ def test_published_features_of_activitynet_make_examples(tmp_path):
 @pytest.mark.parametrize("variant, sentence", [
     ("activitynet:actionformer,features=clip", "the option features is 'clip'; it must be one of tsp, i3d."),
     ("activitynet:ecm,version=2", "the option version is '2'; it must be one of 1.2, 1.3."),
-    ("ego4d:actionformer,features=clip", "the option features is 'clip'; it must be one of slowfast, omnivore, "),
+    ("ego4d:actionformer,features=clip", "the option features is 'clip'; it must be one of slowfast, omni"),
     ("epic:actionformer,task=adverb", "the option task is 'adverb'; it must be one of verb, noun."),
     ("thumos:actionformer,mixer=sum", "the option mixer is 'sum'; it must be one of attention, max."),
 ])  # fmt: skip
@@ -96,37 +96,44 @@ def test_an_option_that_cannot_be_is_one_sentence(variant, sentence):
 BOUNDS = actionformer_config().loss.level_bounds
 
 
+COARSEST = "it must be a multiple of 32, the stride of the coarsest level."
+SHARES = "it must be two rising shares such as (0.9, 1.0), or empty."
+ODD = "each window must be odd, so that a position is in its middle."
+PAIRS = "each entry must be two rising numbers of cells, such as (4, 8)."
+
+
 @pytest.mark.parametrize("field, value, sentence", [
-    ("window.frames", 2310, "config.window.frames is 2310; it must be a multiple of 32, the stride of the coarsest level."),
-    ("window.frames", 0, "config.window.frames is 0; it must be a multiple of 32, the stride of the coarsest level."),
-    ("window.crop", (0.9,), "config.window.crop is (0.9,); it must be two rising shares such as (0.9, 1.0), or empty."),
-    ("window.crop", (1.0, 0.9), "config.window.crop is (1.0, 0.9); it must be two rising shares such as (0.9, 1.0), or "
-     "empty."),
-    ("window.crop", (0.9, 1.5), "config.window.crop is (0.9, 1.5); each of its numbers must be above 0 and at most 1."),
-    ("backbone.heads", 7, "config.backbone.width is 512; it must be a multiple of config.backbone.heads (7)."),
-    ("backbone.windows", (18,), "config.backbone.windows is (18,); each window must be odd, so that a position is in its "
-     "middle."),
-    ("backbone.windows", (9.5,), "config.backbone.windows is (9.5,); each window must be odd, so that a position is in "
-     "its middle."),
-    ("backbone.windows", (9, 9), "config.backbone.windows has 2 entries; it must have one, or one for each of the 6 "
-     "levels."),
-    ("backbone.mixer", "sum", "config.backbone.mixer is 'sum'; it must be one of attention, max, conv."),
-    ("backbone.input_channels", (3, 4), "config.backbone.input_channels and config.backbone.projected_channels must have "
-     "as many entries."),
-    ("loss.level_bounds", BOUNDS[:5], "config.loss.level_bounds has 5 entries; it must have one for each of the 6 "
-     "levels."),
-    ("loss.level_bounds", (*BOUNDS[:5], (64, 64)), "config.loss.level_bounds has (64, 64); each entry must be two rising "
-     "numbers of cells, such as (4, 8)."),
-    ("loss.level_bounds", (*BOUNDS[:5], 64), "config.loss.level_bounds has 64; each entry must be two rising numbers of "
-     "cells, such as (4, 8)."),
-    ("train.warmup_epochs", 35, "config.train.warmup_epochs is 35; it must be below config.train.epochs (35)."),
+    ("window.frames", 2310, f"is 2310; {COARSEST}"),
+    ("window.frames", 0, f"is 0; {COARSEST}"),
+    ("window.crop", (0.9,), f"is (0.9,); {SHARES}"),
+    ("window.crop", (1.0, 0.9), f"is (1.0, 0.9); {SHARES}"),
+    ("window.crop", (0.9, 1.5), "is (0.9, 1.5); each of its numbers must be above 0 and at most 1."),
+    ("backbone.windows", (18,), f"is (18,); {ODD}"),
+    ("backbone.windows", (9.5,), f"is (9.5,); {ODD}"),
+    ("backbone.windows", (9, 9), "has 2 entries; it must have one, or one for each of the 6 levels."),
+    ("backbone.mixer", "sum", "is 'sum'; it must be one of attention, max, conv."),
+    ("backbone.input_channels", (3, 4), "and config.backbone.projected_channels must have as many entries."),
+    ("loss.level_bounds", BOUNDS[:5], "has 5 entries; it must have one for each of the 6 levels."),
+    ("loss.level_bounds", (*BOUNDS[:5], (64, 64)), f"has (64, 64); {PAIRS}"),
+    ("loss.level_bounds", (*BOUNDS[:5], 64), f"has 64; {PAIRS}"),
+    ("train.warmup_epochs", 35, "is 35; it must be below config.train.epochs (35)."),
+    ("curriculum.weight_norm", "sum", "is 'sum'; it must be one of none, mean, floor."),
 ])  # fmt: skip
 def test_a_field_that_cannot_be_is_one_sentence(field, value, sentence):
     config = actionformer_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError) as error:
         require_valid(config)
-    assert str(error.value) == sentence
+    assert str(error.value) == f"config.{field} {sentence}"
+
+
+def test_heads_share_the_channels():
+    config = actionformer_config()
+    config.backbone.heads = 7
+    with pytest.raises(DataError) as error:
+        require_valid(config)
+    said = "config.backbone.width is 512; it must be a multiple of config.backbone.heads (7)."
+    assert str(error.value) == said
 
 
 @pytest.mark.parametrize("empty, num_classes, sentence", [
@@ -160,6 +167,7 @@ def test_features_of_another_width_are_refused(tiny_data):
         jax.eval_shape(actionformer.build(config, 2).init, jax.random.key(0), inputs)
     said = "The features have 3 channels, but config.backbone.input_channels are (2, 2), 4 in all"
     assert str(error.value) == f"{said}; make the two agree."
+    assert check_data.check_dataset(config)[1] == [str(error.value)]
     config.data.num_channels = 4
     with pytest.raises(DataError, match="has 3 channels, but config.data.num_channels is 4"):
         load_dataset(config).read("monday")
@@ -175,12 +183,15 @@ def test_check_data_says_what_is_too_short_and_which_classes_are_empty(tiny_data
     recordings["monday"] = dataclasses.replace(monday, segments_sec=instants)
     annotations = Annotations((*dataset.annotations.classes, "none"), recordings)
     found = actionformer.problems(config, dataclasses.replace(dataset, annotations=annotations))
-    short = "training actions of the class '{}' are shorter than a frame, so they are hardly learnt; use features"
-    assert [sentence for sentence in found if short.format("fast") in sentence]
+    short = "training actions of the class 'fast' are shorter than a frame, so they are hardly learnt"
+    assert [sentence for sentence in found if short in sentence]
     assert found[-1] == (
-        "Note: config.model.empty_classes is (), but the classes without a training action have the numbers 2; "
-        "set --config.model.empty_classes=2."
+        "Note: config.model.empty_classes is (), but the classes without a training action have the numbers "
+        "2; set --config.model.empty_classes=2."
     )
+    config.model.empty_classes = (2,)
+    sentence = "config.model.empty_classes has 2; the 2 classes have the numbers 0 to 1."
+    assert check_data.check_dataset(config)[1] == [sentence]
     config.model.empty_classes = (1,)
     assert actionformer.problems(config, dataset)[-1] == (
         "Note: config.model.empty_classes is (1,), but each class has a training action; set "

@@ -68,7 +68,10 @@ def test_a_published_checkpoint_evaluates_and_detects(tmp_path, small, tiny_data
     assert params["heads"]["scales"].all()
     result = evaluate.evaluate(config, workdir)
     assert np.isfinite(result["map_avg"])
-    found = tal_jax.load_run(workdir).detect(np.load(tiny_data / "sunday.npy"))
+    run = tal_jax.load_run(workdir)
+    with pytest.raises(DataError, match="has 4 channels"):
+        run.detect(np.ones((90, 4), np.float32))
+    found = run.detect(np.load(tiny_data / "sunday.npy"))
     assert found and {row["label"] for row in found} <= {"fast", "slow"}
     assert all(0 <= row["segment"][0] < row["segment"][1] <= 9.0 for row in found)
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from tal_jax.data import whole_recordings
 from tal_jax.systems.actionformer.config import reading, require_classes, require_valid
-from tal_jax.systems.actionformer.model import ActionFormer, Backbone
+from tal_jax.systems.actionformer.model import ActionFormer, Backbone, require_width
 
 
 def build(config, num_classes):
@@ -32,11 +32,14 @@ def test_windows(config, dataset, name):
 def problems(config, dataset):
     """Sentences on what training would not learn, for `System.problems`: see `whole_recordings.problems`.
 
-    A last one says which classes have no training action, where `model.empty_classes` says otherwise.
+    A last one says which classes have no training action, where `model.empty_classes` says otherwise. Raises
+    DataError where the network does not fit the classes or the features.
     """
     sentences, annotations = whole_recordings.problems(config, dataset), dataset.annotations
-    recordings = annotations.subset(config.data.train_subset).recordings.values()
-    counts = sum(np.bincount(r.labels, minlength=len(annotations.classes)) for r in recordings)
+    recordings = annotations.subset(config.data.train_subset).recordings
+    require_classes(config, len(annotations.classes))
+    require_width(dataset.read(next(iter(recordings))).shape[-1], config.backbone.input_channels)
+    counts = sum(np.bincount(r.labels, minlength=len(annotations.classes)) for r in recordings.values())
     empty, listed = np.flatnonzero(counts == 0).tolist(), tuple(config.model.empty_classes)
     if set(empty) != set(listed):
         numbers = ",".join(map(str, empty))

@@ -90,7 +90,7 @@ class Backbone(nn.Module):
     def __call__(self, x, grid, train=False):
         """(B, T, C_in), its Grid -> list of (features (B, T_l, width), Grid), the finest level first."""
         if self.projected_channels:
-            _require_width(x.shape[-1], self.input_channels)
+            require_width(x.shape[-1], self.input_channels)
             parts = jnp.split(x, np.cumsum(self.input_channels)[:-1], axis=-1)
             parts = [
                 grid.mask(Conv(features, 1, use_bias=True, dtype=self.dtype, name=f"project_{i}")(part))
@@ -304,9 +304,12 @@ class ActionFormer(nn.Module):
         return Grid(valid, position < padded_length(length, self.backbone))
 
 
-def _require_width(channels, input_channels):
-    """Raises DataError unless features of so many channels are those of `input_channels` side by side."""
-    if channels != sum(input_channels):
+def require_width(channels, input_channels):
+    """Raises DataError unless features of so many channels are those of `input_channels`, if any, side by side.
+
+    channels: int; input_channels: see `Backbone`.
+    """
+    if input_channels and channels != sum(input_channels):
         wanted = f"config.backbone.input_channels are {tuple(input_channels)}, {sum(input_channels)} in all"
         raise DataError(f"The features have {channels} channels, but {wanted}; make the two agree.")
 
