@@ -175,7 +175,7 @@ def assign(points, segments, labels, classes):
 
 
 def losses(outputs, points, segments, labels, normaliser):
-    """(classification, regression, normaliser): both sums over the running mean of the number of positives."""
+    """(classification, regression, normaliser): sums over the running mean of positives."""
     logits, distances, mask = outputs
     with torch.no_grad():
         pairs = [assign(points, *one, logits.shape[2]) for one in zip(segments, labels)]

@@ -34,8 +34,8 @@ def read_weights(path, beside=()):
 
     Args:
       path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict_ema",
-        "state_dict", "model" or "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy file; told
-        apart by content.
+        "state_dict", "model" or "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy
+        file; told apart by content.
       beside: names of arrays that are wanted too if they lie beside the state_dict. All others that lie there
         are left out.
 

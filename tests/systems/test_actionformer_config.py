@@ -16,7 +16,8 @@ from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, actionformer
-from tal_jax.systems.actionformer.config import actionformer_config, require_valid, small_config
+from tal_jax.systems import require_valid
+from tal_jax.systems.actionformer.config import actionformer_config, small_config
 from tal_jax.systems.actionformer.published import actionformer_from_state_dict
 from tests.systems.actionformer_case import load
 
@@ -123,7 +124,7 @@ def test_a_field_that_cannot_be_is_one_sentence(field, value, sentence):
     config = actionformer_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(DataError) as error:
-        require_valid(config)
+        require_valid(config, True)
     assert str(error.value) == f"config.{field} {sentence}"
 
 
@@ -131,7 +132,7 @@ def test_heads_share_the_channels():
     config = actionformer_config()
     config.backbone.heads = 7
     with pytest.raises(DataError) as error:
-        require_valid(config)
+        require_valid(config, True)
     said = "config.backbone.channels is 512; it must be a multiple of config.backbone.heads (7)."
     assert str(error.value) == said
 

@@ -22,6 +22,11 @@ def data_config(**fields):
     return features.data_config(**sensors | fields)
 
 
+def statistics_config(**fields):
+    """`config.data` for statistics of the signals: a frame every 0.2 s, of 1.3 s, but for these fields."""
+    return data_config(**dict(statistics_samples=64, standardised=True) | fields)
+
+
 def load(config):
     """Dataset of SBHAR: (T, 6*samples_per_frame) float32 a recording, x, y, z of acceleration in g, then of
     angular rate in rad/s.

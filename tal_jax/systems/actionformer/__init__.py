@@ -9,7 +9,7 @@ from tal_jax.systems.actionformer.model import ActionFormer, Backbone, require_w
 
 
 def build(config, num_classes):
-    """The Flax module that a config describes. num_classes: K. Raises DataError for classes that do not fit."""
+    """The Flax module that a config describes. num_classes: K. Raises DataError."""
     require_classes(config, num_classes)
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
     terms = ["cls", "loc"] + ["auxiliary"] * (config.curriculum.auxiliary != "none")

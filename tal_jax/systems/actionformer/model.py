@@ -307,7 +307,7 @@ class ActionFormer(nn.Module):
 
 
 def require_width(channels, input_channels):
-    """Raises DataError unless features of so many channels are those of `input_channels`, if any, side by side.
+    """Raises DataError unless features have the channels of `input_channels`, if any, side by side.
 
     channels: int; input_channels: see `Backbone`.
     """
