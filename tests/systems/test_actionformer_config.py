@@ -15,8 +15,7 @@ from tal_jax import check_data
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError
-from tal_jax.systems import SYSTEMS, actionformer
-from tal_jax.systems import require_valid
+from tal_jax.systems import SYSTEMS, actionformer, require_valid
 from tal_jax.systems.actionformer.config import actionformer_config, small_config
 from tal_jax.systems.actionformer.published import actionformer_from_state_dict
 from tests.systems.actionformer_case import load
