@@ -27,11 +27,15 @@ def test_every_field_is_listed_and_read_somewhere():
 
 def test_readers_of_a_field_are_found_whatever_the_code_calls_its_section():
     expected = {
-        "train.ema_decay": {"convert", "step"},
+        "train.ema_decay": {"convert", "step", "optimizer", "systems.actionformer.optimizer"},
         "localize.thresholds": {"systems.activations"},  # find_runs(config.localize, …)
         "pools.background": {"systems.pgcn.pools"},
         "window.background": {"data.labelled_windows"},
-        "backbone.channels": {"systems.afsd.config", "backbones.sequence"},  # **config.backbone
+        # **config.backbone
+        "backbone.channels": {
+            *("systems.afsd.config", "backbones.sequence", "systems.actionformer.config"),
+            *("systems.actionformer.model", "systems.actionformer.published"),
+        },
         "graph.contextual": {"systems.pgcn.config", "systems.pgcn.graph"},
         "data.csv_skip_lines": {"data.csv_files"},  # by a table of functions
         "data.clips_subset": {"check_data", "data.features", "systems.kt_mgfn.examples"},
