@@ -18,7 +18,7 @@ from tal_jax.data.features import data_config
 from tal_jax.data.recording_scores import best_classes, label_recordings
 from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
-from tal_jax.systems import SYSTEMS
+from tal_jax.systems import SYSTEMS, require_valid
 from tal_jax.systems.afsd.config import CHOICES, READINGS, RECIPES, afsd_config, reading
 from tal_jax.systems.afsd.decode import fuse_streams, of_locations, of_two_streams
 from tal_jax.systems.afsd.model import Outputs
@@ -287,7 +287,7 @@ def test_an_unknown_word_in_the_config_is_an_error_that_names_the_known_ones(fie
     with pytest.raises(
         DataError, match=f"config.{field} is 'both ways'; it must be one of {', '.join(CHOICES[field])}"
     ):
-        SYSTEMS["dw_afsd"].build(config, 20)
+        require_valid(config, training=True)
 
 
 @pytest.mark.parametrize("point", sorted(READINGS))
@@ -298,7 +298,7 @@ def test_an_unknown_reading_is_an_error_that_names_the_known_ones(point):
     with pytest.raises(
         DataError, match=re.escape(f"config.readings has '{point}=both ways'; it may have {known}.")
     ):
-        SYSTEMS["dw_afsd"].build(config, 20)
+        require_valid(config, training=True)
 
 
 def test_a_recipe_says_whether_a_last_candidate_stays(monkeypatch):

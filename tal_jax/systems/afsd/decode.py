@@ -81,7 +81,7 @@ def _scores(config, outputs):
 
 def suppress(config, found):
     """`candidates.suppress_soft` with the last candidate as `config.readings` or `config.recipe` says."""
-    return suppress_soft(config, found, reading(config, "decode.keep_last"))
+    return suppress_soft(config, found, keep_last=reading(config, "decode.keep_last"))
 
 
 def fuse_streams(first, second):
