@@ -57,16 +57,16 @@ def jax_side(what):
     import jax
     import jax.numpy as jnp
 
-    from configs import thumos
     from tal_jax.runtime.parallel import make_parallel
     from tal_jax.step import TrainState, make_step
     from tal_jax.systems import SYSTEMS
+    from tal_jax.systems.actionformer.config import actionformer_config
     from tal_jax.systems.actionformer.losses import loss_terms
     from tal_jax.systems.actionformer.published import actionformer_from_state_dict
     from tal_jax.systems.interface import running_count
 
     above = measure_above()
-    config = thumos.get_config("actionformer")
+    config = actionformer_config()
     system, lengths = SYSTEMS[config.system], LENGTHS[what]
     model = system.build(config, CLASSES)
     inputs, segments, labels = make_problem(lengths)
