@@ -1,7 +1,7 @@
 """ActionFormer as one writes it in plain PyTorch, for benchmarks/actionformer.py.
 
-Layout (batch, channel, time). A mask (B, 1, T) is 1 where a recording has features. `p` is a dict of parameters
-by their published names; LayerNorm weights and residual scales have shape (C,).
+Layout (batch, channel, time). A mask (B, 1, T) is 1 where a recording has features. `p` is a dict of
+parameters by their published names; LayerNorm weights and residual scales have shape (C,).
 """
 
 import torch
@@ -163,7 +163,8 @@ def assign(points, segments, labels, classes):
     from_start = torch.maximum(middle - 1.5 * stride, start)
     to_end = torch.minimum(middle + 1.5 * stride, end)
     longest = torch.maximum(left, right)
-    fits = (torch.minimum(position - from_start, to_end - position) > 0) & (low <= longest) & (longest <= high)
+    fits = torch.minimum(position - from_start, to_end - position) > 0
+    fits &= (low <= longest) & (longest <= high)
     lengths = torch.where(fits, end - start, torch.inf)
     least, index = lengths.min(1, keepdim=True)
     chosen = fits & (lengths <= least + 1e-3)
@@ -174,7 +175,7 @@ def assign(points, segments, labels, classes):
 
 
 def losses(outputs, points, segments, labels, normaliser):
-    """(classification, regression, normaliser): both sums over the running mean of the number of positives."""
+    """(classification, regression, normaliser): sums over the running mean of positives."""
     logits, distances, mask = outputs
     with torch.no_grad():
         pairs = [assign(points, *one, logits.shape[2]) for one in zip(segments, labels)]

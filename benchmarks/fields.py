@@ -19,11 +19,13 @@ SOURCES = {  # heading -> file, and the system whose choices go before those of 
     "Every system": ("tal_jax/config.py", None),
     "Data: features, signals and frames": ("tal_jax/data/features.py", None),
     "Data: frames alone": ("tal_jax/data/frames.py", None),
+    "Data: EPIC-Kitchens": ("tal_jax/data/sets/epic.py", None),
     "AFSD and DW-AFSD": ("tal_jax/systems/afsd/config.py", "afsd"),
     "ECM": ("tal_jax/systems/ecm/config.py", "ecm"),
     "KT-MGFN": ("tal_jax/systems/kt_mgfn/config.py", "kt_mgfn"),
     "P-GCN": ("tal_jax/systems/pgcn/config.py", "pgcn"),
     "TCANet": ("tal_jax/systems/tcanet/config.py", "tcanet"),
+    "ActionFormer": ("tal_jax/systems/actionformer/config.py", "actionformer"),
 }
 IN_CONFIGS = {  # heading -> {field: (default, meaning)} of those that the files in configs/ add
     "Every system": {
@@ -34,9 +36,10 @@ IN_CONFIGS = {  # heading -> {field: (default, meaning)} of those that the files
     },
 }
 CONFIGS = {  # config file -> the variants whose fields are counted, one for each set of fields
-    "sbhar": ("dw_afsd", "ecm", "kt_mgfn", "pgcn", "tcanet"),
+    "sbhar": ("dw_afsd", "ecm", "kt_mgfn", "pgcn", "tcanet", "actionformer"),
     "thumos": ("dw_afsd,input=features", "dw_afsd,input=rgb", "ecm", "pgcn", "tcanet"),
     "hacs": ("kt_mgfn", "tcanet"),
+    "epic": ("actionformer",),
 }
 MOST_READERS = 4
 HEAD = """# Fields of the configs

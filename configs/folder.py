@@ -1,9 +1,11 @@
-"""AFSD, DW-AFSD and ECM on any data set: an annotation file, and feature files or videos.
+"""AFSD, DW-AFSD, ActionFormer and ECM on any data set: an annotation file, and feature files or videos.
 
     python -m tal_jax.main --config=configs/folder.py:VARIANT --config.data.annotations=FILE ...
 
     dw_afsd --config.data.features=FOLDER              DW-AFSD on features or signals; without VARIANT too
     dw_afsd,input=rgb --config.data.frames=FOLDER      on frames; or input=flow
+    actionformer --config.data.features=FOLDER         ActionFormer; or dw_actionformer; with mixer=max,
+                                                       TemporalMaxer
     ecm --config.data.features=FOLDER                  ECM; with row=, one of its Table 4
 
 FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test". The first
@@ -13,6 +15,10 @@ second is what `python -m tal_jax.prepare --dataset=folder` makes of the videos 
 in feature vectors or frames (10 a second); it is a multiple of 128. Frames train the published network from
 Kinetics weights (docs/data.md), on a GPU.
 
+ActionFormer sees a whole recording, in training `config.window.frames` of it at a time, a multiple of 32. A
+window is about as long as a recording, or a few times as long as the longest action. Actions of several
+classes may go on at the same time. Its fields are not tuned, and nothing was measured with them.
+
 ECM learns from which actions a recording holds: in the subset "train" labels need no "segment". It sees a
 whole recording as `config.window.snippets` of its feature vectors; where labels have times, long recordings
 may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was measured with them.
@@ -20,13 +26,15 @@ may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was
 
 from tal_jax.config import config_of, extract_config
 from tal_jax.data.sets import folder
+from tal_jax.systems.actionformer.config import small_config
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 
 
 def get_config(variant="dw_afsd,input=features"):
     """The config of a variant, see the head of this file."""
-    return config_of(variant, {"dw_afsd": afsd, "afsd": afsd, "ecm": ecm})
+    table = {"dw_afsd": afsd, "afsd": afsd, "actionformer": actionformer, "dw_actionformer": actionformer}
+    return config_of(variant, table | {"ecm": ecm})
 
 
 def afsd(system, input="features"):
@@ -39,6 +47,15 @@ def afsd(system, input="features"):
     if input == "features":
         config.extract = extract_config()
         config.model.channels, config.backbone.channels = 256, 128
+    return config
+
+
+def actionformer(system, mixer="attention"):
+    """ActionFormer, also with dynamic weights. mixer: 'attention', or 'max' for TemporalMaxer."""
+    config = small_config(system)
+    config.name = f"folder_{system}_{mixer}"
+    config.data, config.extract = folder.data_config("features"), extract_config()
+    config.backbone.mixer = mixer
     return config
 
 

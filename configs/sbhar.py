@@ -2,73 +2,59 @@
 
     python -m tal_jax.main --config=configs/sbhar.py:VARIANT
 
-    dw_afsd     DW-AFSD: mAP about 96 in 5 to 7 minutes; without VARIANT too; afsd: the baseline
-    demo        DW-AFSD in a fifth of the epochs: mAP 93 to 95 in 2 minutes
-    ecm         ECM: mAP 46 to 58 in 1.5 minutes
-    kt_mgfn     KT-MGFN: mAP 49 to 54 in 3 minutes; its row simple: 58 to 60 in half a minute
-    tcanet      TCANet on the proposals of the demo: mAP 93 to 95 in 5 minutes, after the demo's 2
-    pgcn        P-GCN on the same: mAP 75 to 79 in half a minute; pgcn_dw: with dynamic weights
+    dw_afsd, afsd    DW-AFSD (without VARIANT too), AFSD: mAP about 96 in 5 to 7 minutes; demo: 94 in 2
+    actionformer, dw_actionformer    ActionFormer, with mixer=max TemporalMaxer
+    ecm, kt_mgfn     from labels of windows: mAP 46 to 58 in 1.5 minutes, 49 to 54 in 3 (row=simple: 58 to 60)
+    tcanet, pgcn, pgcn_dw    on proposals of the demo: mAP 93 to 95 in 5 minutes, 75 to 79 in half a minute
 
-ECM and KT-MGFN see of the annotations which classes a window of 20 s or 30 s holds; the whole KT-MGFN also
-sees the training actions cut out as clips. With row=, one of an ablation: TABLE_4 in systems/ecm/config.py,
-ABLATION in systems/kt_mgfn/config.py, ROWS in systems/pgcn/config.py. TCANet and P-GCN train their first
-stage in the folder first_stage of their workdir, or take --config.proposals=FILE.
-"""
+row=: of an ablation, TABLE_4, ABLATION or ROWS in the config.py of ECM, KT-MGFN, P-GCN."""
 
 from tal_jax.config import config_of
 from tal_jax.data.sets import sbhar
-from tal_jax.systems.actionformer.config import actionformer_config
+from tal_jax.systems.actionformer.config import small_config
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
 from tal_jax.systems.pgcn.config import pgcn_config
 from tal_jax.systems.tcanet.config import tcanet_config
 
-TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
-
 
 def get_config(variant="dw_afsd"):
     """The config of a variant, see the head of this file."""
-    table = {"dw_afsd": afsd, "afsd": afsd, "demo": afsd, "ecm": ecm, "kt_mgfn": kt_mgfn}
-    table |= {"pgcn": pgcn, "pgcn_dw": pgcn, "tcanet": tcanet}
-    return config_of(variant, table | {"actionformer": actionformer, "dw_actionformer": actionformer})
+    systems = {afsd: "dw_afsd afsd demo", actionformer: "actionformer dw_actionformer"}
+    systems |= {ecm: "ecm", kt_mgfn: "kt_mgfn", pgcn: "pgcn pgcn_dw", tcanet: "tcanet"}
+    config = config_of(variant, {name: make for make, names in systems.items() for name in names.split()})
+    config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
+    return config
 
 
 def afsd(system):
     """DW-AFSD, AFSD, or 'demo', a short DW-AFSD. Of 292 windows of the training persons 6 hold no action."""
     config = sequence_config("dw_afsd" if system == "demo" else system)
-    config.name = f"sbhar_{system}"
-    config.data = sbhar.data_config()  # a frame is 0.2 s
+    config.name, config.data = f"sbhar_{system}", sbhar.data_config()  # a frame is 0.2 s
     config.window.update(frames=512, train_stride_frames=256, test_stride_frames=256, background=0.0)
     config.augment.update(jitter_frames=128, scale=0.05, noise=0.02, rotation_deg=15.0)
     config.model.channels, config.backbone.channels = 128, 64
     config.loss.level_bounds = ((0, 10), (5, 20), (10, 40), (20, 80), (40, 160), (80, 512))
-    if system == "demo":
-        config.train.update(epochs=10, batch_size=4)  # twice the updates in the same time
-        config.augment.crop = 0.3
+    if system == "demo":  # twice the updates in the same time
+        config.update(augment=dict(crop=0.3), train=dict(epochs=10, batch_size=4))
     return config
 
 
 def actionformer(system, mixer="attention"):
     """ActionFormer in windows of 102 s; mixer: 'attention', or 'max' for TemporalMaxer."""
-    config = actionformer_config(system)
-    config.name = f"sbhar_{system}_{mixer}"
-    config.data = sbhar.data_config()
-    config.readings = ("padding_mask=True", "average=young")
-    config.window.update(frames=512, crop=(), draws=0)
-    config.augment.update(scale=0.05, noise=0.02, rotation_deg=15.0)
-    config.backbone.update(mixer=mixer, channels=128, heads=4, stem_blocks=1, branch_blocks=5, windows=(9,))
-    config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)
-    config.evaluate.tious = TIOUS
+    config = small_config(system)
+    config.name, config.backbone.mixer = f"sbhar_{system}_{mixer}", mixer
+    config.data, config.augment.noise = sbhar.statistics_config(), 0.1
     return config
 
 
 def pgcn(system, row="full"):
     """P-GCN on the proposals of the demo."""
     config = on_proposals(pgcn_config(system, row), f"sbhar_{system}_{row}")
-    config.pools.background_coverage = 0.0
     config.model.update(hidden=128, dropout=0.0, branch_dropout=0.0)  # else too little of 48 channels is left
     config.train.update(learning_rate=0.02, epochs=20, decay_epochs=(8, 14, 18))
+    config.pools.background_coverage = 0.0
     config.predict.min_score = 3.0  # probability times exp(completeness), without bound
     return config
 
@@ -92,35 +78,33 @@ def ecm(system, row="full"):
 
 
 def kt_mgfn(system, row="boundary"):
-    """KT-MGFN on windows of 30 s; row: of its ablation."""
+    """KT-MGFN on windows of 30 s, with the training actions cut out as clips; row: of its ablation."""
     config = from_labels(kt_mgfn_config(row), f"sbhar_{system}_{row}", 75, 25)
-    config.data.clips_subset = ""  # of trimmed clips; "": the training actions, cut out
+    config.data.clips_subset = ""
     config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
     # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
     config.readings = ("normalised_fusion=False", "oic_scaled=True")
     config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
-    config.predict.min_score = 0.4 if config.model.boundary else 0.8  # of at most 1, of at most 2
-    config.localize.min_probability = 0.1
+    config.localize.min_probability, config.predict.min_score = 0.1, 0.4 if config.model.boundary else 0.8
     config.stages.update(source_epochs=20, target_epochs=50, boundary_epochs=20, boundary_learning_rate=0.01)
     return config
 
 
 def on_proposals(config, name):
-    """The config with what P-GCN and TCANet share: the first stage, a feature every 0.2 s, of 1.3 s."""
-    config.name, config.first_stage, config.data = name, get_config("demo"), sbhar.data_config()
-    config.data.update(statistics_samples=64, standardised=True)
-    config.evaluate.update(tious=TIOUS, batch_size=1)
-    config.decode.proposals = 300
+    """The config with what P-GCN and TCANet share: the first stage and what they read."""
+    config.name, config.first_stage, config.data = name, get_config("demo"), sbhar.statistics_config()
+    config.evaluate.batch_size, config.decode.proposals = 1, 300
     return config
 
 
 def from_labels(config, name, size, test_stride):
     """The config with what ECM and KT-MGFN share: frames 0.4 s apart, training windows side by side."""
-    config.name, config.data = name, sbhar.data_config()
-    config.data.update(samples_per_frame=20, statistics_samples=128, standardised=True)  # 0.4 s, 2.6 s
+    config.name, config.data = (
+        name,
+        sbhar.statistics_config(samples_per_frame=20, statistics_samples=128),
+    )  # 0.4 s, 2.6 s
     config.window.update(frames=size, snippets=size, train_stride_frames=size, test_stride_frames=test_stride)
-    config.decode.nms_tiou = 0.3  # actions follow each other, they do not overlap
     config.localize.update(outer_ratio=0.15, probability_weight=1.0)  # the whole KT-MGFN does not read these
-    config.evaluate.tious, config.predict.min_score = TIOUS, 0.8  # of at most 2
+    config.decode.nms_tiou, config.predict.min_score = 0.3, 0.8  # actions do not overlap; of at most 2
     config.train.update(batch_size=32, learning_rate=1e-3)
     return config

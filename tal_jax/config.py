@@ -214,6 +214,13 @@ def config_of(variant, table):
     return table[system](system, **options)
 
 
+def option_of(name, value, table):
+    """What a table has for the value of an option of a variant. Raises DataError for a value it lacks."""
+    if value not in table:
+        raise DataError(f"the option {name} is '{value}'; it must be one of {', '.join(table)}.")
+    return table[value]
+
+
 def is_two_stage(config):
     """Whether the system of a config starts from proposals."""
     return "proposals" in config

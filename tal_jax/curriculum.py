@@ -83,7 +83,7 @@ def normalised(weights, positive, how):
 
     Args:
       weights, positive (bool): (...), of this device.
-      how: one of WEIGHT_NORMS. 'none': as DW-AFSD Eq. 6 and 7 are written; 'mean': divided by their mean over
+      how: one of WEIGHT_NORMS. 'none': as the paper weights its losses; 'mean': divided by their mean over
         the positives of all devices; 'floor': at least FLOOR.
 
     Returns:

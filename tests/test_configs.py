@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from configs.ego4d import WIDTHS as EGO4D_FEATURES
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import Proposals, write_proposals
@@ -23,16 +24,20 @@ from tests.systems.tcanet_golden import random_variables
 
 ECM_ROWS, KT_MGFN_ROWS = (f"ecm,row={row}" for row in TABLE_4), (f"kt_mgfn,row={row}" for row in ABLATION)
 VARIANTS = {
-    "sbhar": ["dw_afsd", "afsd", "demo", *ECM_ROWS, *KT_MGFN_ROWS, "pgcn", "pgcn_dw,row=no_contextual", "tcanet"],
+    "sbhar": ["dw_afsd", "afsd", "demo", "actionformer", "dw_actionformer,mixer=max", *ECM_ROWS, *KT_MGFN_ROWS, "pgcn", "pgcn_dw,row=no_contextual", "tcanet"],
     "thumos": [
         "dw_afsd", "afsd,input=flow", "dw_afsd,input=features", "ecm", "ecm,row=pre", "pgcn", "pgcn_dw,input=flow", "pgcn,row=mlp_mlp",
-        "tcanet",
+        "tcanet", "actionformer", "dw_actionformer", "actionformer,mixer=max",
     ],
     "activitynet": [
         "dw_afsd", "afsd,input=flow", "ecm", "ecm,version=1.2", "ecm,version=1.2,row=post", "pgcn,input=flow,row=gcn_mean", "tcanet",
+        "actionformer", "dw_actionformer,features=i3d",
     ],
+    "epic": ["actionformer", "dw_actionformer", "actionformer,task=noun"],
+    "ego4d": [*(f"actionformer,features={features}" for features in EGO4D_FEATURES), "dw_actionformer"],
+    "multithumos": ["actionformer", "dw_actionformer", "actionformer,mixer=max"],
     "hacs": ["kt_mgfn", "kt_mgfn,row=cascade", "tcanet"],
-    "folder": ["dw_afsd", "afsd,input=rgb", "ecm", "ecm,row=pre"],
+    "folder": ["dw_afsd", "afsd,input=rgb", "actionformer", "dw_actionformer,mixer=max", "ecm", "ecm,row=pre"],
     "shapes": ["dw_afsd", "afsd"],
 }  # fmt: skip
 
@@ -52,9 +57,7 @@ def test_a_variant_builds(name, variant):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_other_systems_and_options_are_refused(name):
-    with pytest.raises(
-        DataError, match="the system 'foo' is not one of .*afsd|the system 'foo' is not one of kt_mgfn"
-    ):
+    with pytest.raises(DataError, match="the system 'foo' is not one of (.*afsd|kt_mgfn|actionformer)"):
         get_config(name, "foo")
     with pytest.raises(DataError, match="'foo' is no option of the variant"):
         get_config(name, f"{VARIANTS[name][0]},foo=1")

@@ -14,7 +14,7 @@ from tal_jax import config as config_module
 from tal_jax.config import define_config, known_configs
 
 ROOT = pathlib.Path(__file__).parents[1]
-NAMES = ["activitynet", "folder", "hacs", "sbhar", "shapes", "thumos"]
+NAMES = ["activitynet", "ego4d", "epic", "folder", "hacs", "multithumos", "sbhar", "shapes", "thumos"]
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "setup.py", "requirements*.txt", "configs", "tal_jax")
 
 
@@ -37,7 +37,7 @@ def test_a_name_and_a_file_are_one_config(monkeypatch, tmp_path):
 def test_a_name_that_nobody_knows_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     problem = lambda file: config_module.flag_problem(OSError(), file)
-    names = "activitynet, folder, hacs, sbhar, shapes, thumos"
+    names = ", ".join(NAMES)
     assert problem("sbar") == (
         f"no config is called 'sbar'; those that are known are {names}, and --config=FILE.py names yours."
     )

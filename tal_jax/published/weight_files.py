@@ -25,16 +25,17 @@ MAX_GROWTH = 20
 
 _LEGACY_TORCH = 0x1950A86A20F9469CFC6C  # the first object in a file of torch <= 1.5
 _NUMPY_TYPES = ("f2", "f4", "f8", "i8", "i4", "u1", "b1")
-_WRAPPERS = ("model", "model_state", "state_dict")  # what the state_dict of a checkpoint may be called
+# What the state_dict of a checkpoint may be called; where there is a running mean of it, that is meant.
+_WRAPPERS = ("model", "model_state", "state_dict_ema", "state_dict")
 
 
 def read_weights(path, beside=()):
     """Reads the arrays of a weight file.
 
     Args:
-      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict",
-        "model" or "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy file; told
-        apart by content.
+      path: a PyTorch checkpoint of any version (a state_dict, or a dict that has one under "state_dict_ema",
+        "state_dict", "model" or "model_state"), a pickle of nested dicts of NumPy arrays, an .npz or an .npy
+        file; told apart by content.
       beside: names of arrays that are wanted too if they lie beside the state_dict. All others that lie there
         are left out.
 

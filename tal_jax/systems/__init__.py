@@ -119,7 +119,7 @@ ACTIONFORMER = System(
     choices=actionformer_config.CHOICES,
     require_valid=actionformer_config.require_valid,
     readings=actionformer_config.READINGS,
-    problems=whole_recordings.problems,
+    problems=actionformer.problems,
     published=actionformer_published.actionformer_detector,
 )
 

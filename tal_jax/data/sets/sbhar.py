@@ -16,9 +16,15 @@ FILES = pathlib.Path(__file__).parents[1] / "files" / "sbhar"
 UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)
 
 
-def data_config():
-    """`config.data` for SBHAR."""
-    return features.data_config(name="sbhar", fps=50.0, samples_per_frame=10, num_channels=6)
+def data_config(**fields):
+    """`config.data` for SBHAR: a frame is 0.2 s, but for these fields."""
+    sensors = dict(name="sbhar", fps=50.0, samples_per_frame=10, num_channels=6)
+    return features.data_config(**sensors | fields)
+
+
+def statistics_config(**fields):
+    """`config.data` for statistics of the signals: a frame every 0.2 s, of 1.3 s, but for these fields."""
+    return data_config(**dict(statistics_samples=64, standardised=True) | fields)
 
 
 def load(config):

@@ -38,23 +38,24 @@ LEVEL_BOUNDS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
 def require_valid(config):
     """Raises DataError for the first fields that do not go together."""
-    backbone, levels = config.backbone, config.backbone.branch_blocks + 1
+    backbone, levels, crop = config.backbone, config.backbone.branch_blocks + 1, tuple(config.window.crop)
     if backbone.channels % backbone.heads:
         found = f"config.backbone.channels is {backbone.channels}"
         raise DataError(f"{found}; it must be a multiple of config.backbone.heads ({backbone.heads}).")
     if len(backbone.windows) not in (1, levels):
         found = f"config.backbone.windows has {len(backbone.windows)} entries"
         raise DataError(f"{found}; it must have one, or one for each of the {levels} levels.")
-    if any(window > 1 and window % 2 == 0 for window in backbone.windows):
+    if any(window > 1 and window % 2 != 1 for window in backbone.windows):
         found = f"config.backbone.windows is {tuple(backbone.windows)}"
         raise DataError(f"{found}; each window must be odd, so that a position is in its middle.")
-    if len(config.loss.level_bounds) != levels:
-        found = f"config.loss.level_bounds has {len(config.loss.level_bounds)} entries"
-        raise DataError(f"{found}; it must have one for each of the {levels} levels.")
+    _require_bounds(config.loss.level_bounds, levels)
     coarsest = 2 ** (levels - 1)
     if config.window.frames < 1 or config.window.frames % coarsest:
         found = f"config.window.frames is {config.window.frames}"
         raise DataError(f"{found}; it must be a multiple of {coarsest}, the stride of the coarsest level.")
+    if crop and (len(crop) != 2 or crop[0] > crop[1]):
+        found = f"config.window.crop is {crop}"
+        raise DataError(f"{found}; it must be two rising shares such as (0.9, 1.0), or empty.")
     if len(backbone.input_channels) != len(backbone.projected_channels):
         raise DataError(
             "config.backbone.input_channels and config.backbone.projected_channels must have as many entries."
@@ -62,6 +63,30 @@ def require_valid(config):
     if config.train.warmup_epochs >= config.train.epochs:
         found = f"config.train.warmup_epochs is {config.train.warmup_epochs}"
         raise DataError(f"{found}; it must be below config.train.epochs ({config.train.epochs}).")
+
+
+def _require_bounds(bounds, levels):
+    """Raises DataError unless there is a rising pair for each level."""
+    if len(bounds) != levels:
+        found = f"config.loss.level_bounds has {len(bounds)} entries"
+        raise DataError(f"{found}; it must have one for each of the {levels} levels.")
+    for pair in bounds:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or pair[0] >= pair[1]:
+            found = f"config.loss.level_bounds has {pair!s:.60}"
+            raise DataError(f"{found}; each entry must be two rising numbers of cells, such as (4, 8).")
+
+
+def require_classes(config, num_classes):
+    """Raises DataError if there is no class, or `model.empty_classes` has a number that is none.
+
+    num_classes: K.
+    """
+    if not num_classes:
+        raise DataError("The annotations have no class, so there is nothing to detect; annotate actions.")
+    for number in config.model.empty_classes:
+        if not isinstance(number, int) or number >= num_classes:
+            found = f"config.model.empty_classes has {number}"
+            raise DataError(f"{found}; the {num_classes} classes have the numbers 0 to {num_classes - 1}.")
 
 
 def actionformer_config(system="actionformer"):
@@ -115,11 +140,15 @@ def actionformer_config(system="actionformer"):
     c.weight_norm = "mean"  # weights are divided by their mean; 'floor': they are at least 0.1; 'none'
 
     train = config.train
-    train.epochs, train.warmup_epochs = 35, 5  # the warm-up counts among the epochs
+    train.epochs = 35  # the warm-up counts among them
+    train.warmup_epochs = 5
     del train.warmup_steps
     train.schedule = "cosine"
-    train.batch_size, train.learning_rate, train.weight_decay = 2, 1e-4, 0.05
-    train.gradient_clip, train.ema_decay = 1.0, 0.999
+    train.batch_size = 2
+    train.learning_rate = 1e-4
+    train.weight_decay = 0.05  # decoupled, of kernels alone
+    train.gradient_clip = 1.0
+    train.ema_decay = 0.999
 
     decode = config.decode
     decode.min_score = 1e-3
@@ -128,9 +157,38 @@ def actionformer_config(system="actionformer"):
     decode.per_class = True  # suppression of each class by itself
     decode.nms_sigma = 0.5  # of soft-NMS
     decode.nms_floor = 1e-3
-    decode.voting_tiou = (
-        0.0  # without per_class: boundaries are averaged over candidates that overlap so much
-    )
+    # Without per_class: boundaries are averaged over candidates that overlap so much; 0: they are not.
+    decode.voting_tiou = 0.0
     decode.max_per_recording = 200  # detections
     config.evaluate.batch_size = 1
+    return config
+
+
+def small_config(system="actionformer"):
+    """A config of ActionFormer for features and signals of a small data set, but for its `name` and `data`.
+
+    system: see `actionformer_config`.
+    """
+    config = actionformer_config(system)
+    config.update(readings=("padding_mask=True", "average=young"))
+    config.window.update(frames=512, crop=(), draws=0)
+    config.backbone.update(channels=128, stem_blocks=1, windows=(9,))
+    config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)
+    return config
+
+
+def resized_config(system="actionformer"):
+    """A config of ActionFormer for recordings that are resized to one length, whose classes are known from
+    elsewhere, but for its `name` and `data`: published for ActivityNet.
+
+    system: see `actionformer_config`.
+    """
+    config = actionformer_config(system)
+    config.window.update(frames=192, resized=True)
+    config.backbone.update(channels=256, windows=(7, 7, 7, 7, 7, 0), absolute_positions=True)
+    config.loss.update(loc_weight=2.0, smoothing=0.1, normaliser=200.0)
+    config.train.update(epochs=15, batch_size=16, learning_rate=1e-3)
+    config.decode.update(per_class=False, nms_sigma=0.75, voting_tiou=0.9, min_frames=1e-3)
+    config.decode.max_per_recording = 100
+    config.evaluate.update(classes_per_recording=2, recording_score_power=0.5)
     return config

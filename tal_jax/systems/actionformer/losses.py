@@ -66,7 +66,7 @@ def loc_weight(config, sums, count, normalisers):
 
 
 def entry_weights(config, outputs, targets, positive, epoch):
-    """Dynamic weights of DW-AFSD Eq. 8 for a detector with K sigmoids (docs/actionformer.md).
+    """The dynamic weights of DW-AFSD for a detector with K sigmoids (docs/actionformer.md).
 
     Args:
       config: the whole config (`curriculum`, `readings`, `train.epochs`).
@@ -92,7 +92,7 @@ def entry_weights(config, outputs, targets, positive, epoch):
 
 
 def point_losses(config, outputs, targets, positive, epoch):
-    """The loss of each point: DW-AFSD Eq. 6, 7 and 10 where the curriculum is on.
+    """The loss of each point, weighted as in DW-AFSD where the curriculum is on.
 
     Args: as for `entry_weights`.
 

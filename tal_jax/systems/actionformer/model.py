@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tal_jax.errors import DataError
 from tal_jax.systems.actionformer.blocks import ConvBlock, MaxBlock, TransformerBlock
 from tal_jax.systems.actionformer.layers import (
     Conv,
@@ -35,7 +36,7 @@ class Outputs(NamedTuple):
     mask: jax.Array  # (B, N) bool: points of the recording
     points: np.ndarray  # (N,) float32, cells
     strides: np.ndarray  # (N,) float32, cells
-    auxiliary_logits: jax.Array | None = None  # (B, N), with the branch of DW-AFSD Eq. 10
+    auxiliary_logits: jax.Array | None = None  # (B, N), with the auxiliary branch
 
 
 def prior_bias(num_classes, empty_classes=()):
@@ -89,6 +90,7 @@ class Backbone(nn.Module):
     def __call__(self, x, grid, train=False):
         """(B, T, C_in), its Grid -> list of (features (B, T_l, channels), Grid), the finest level first."""
         if self.projected_channels:
+            require_width(x.shape[-1], self.input_channels)
             parts = jnp.split(x, np.cumsum(self.input_channels)[:-1], axis=-1)
             parts = [
                 grid.mask(Conv(features, 1, use_bias=True, dtype=self.dtype, name=f"project_{i}")(part))
@@ -249,7 +251,7 @@ class ActionFormer(nn.Module):
       normalisers: (name of a loss, what it is divided by at first), see `step.py`.
       top_down: whether the neck has a top-down path.
       head_layers: convolutions of each head.
-      auxiliary: whether there is an auxiliary score, the branch of DW-AFSD Eq. 10.
+      auxiliary: whether there is an auxiliary score, the branch of DW-AFSD.
       empty_classes: classes, from 0, without any training action.
       padding_mask: whether the network sees nothing of the padding; else as much as the published code.
     """
@@ -302,6 +304,16 @@ class ActionFormer(nn.Module):
         if size <= self.backbone.max_length:
             return Grid(valid, jnp.ones_like(valid))
         return Grid(valid, position < padded_length(length, self.backbone))
+
+
+def require_width(channels, input_channels):
+    """Raises DataError unless features have the channels of `input_channels`, if any, side by side.
+
+    channels: int; input_channels: see `Backbone`.
+    """
+    if input_channels and channels != sum(input_channels):
+        wanted = f"config.backbone.input_channels are {tuple(input_channels)}, {sum(input_channels)} in all"
+        raise DataError(f"The features have {channels} channels, but {wanted}; make the two agree.")
 
 
 def windows_of_levels(windows, branch_blocks):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.published.trees import PublishedDetector, first_kernel_shape, renamed
+from tal_jax.published.trees import PublishedDetector, channel_field, first_kernel_shape, renamed
 from tal_jax.published.weight_files import read_weights
 
 _BLOCK = [
@@ -73,7 +73,8 @@ def actionformer_from_state_dict(state_dict):
             tree = tree.setdefault(parent, {})
         tree[leaf] = np.asarray(value).reshape(value.shape[-2:] if leaf == "relative" else -1)
     if scales:
-        params["heads"]["scales"] = np.array([np.ravel(scales[i])[0] for i in sorted(scales)], np.float32)
+        of_levels = [np.ravel(scales[level]) for level in sorted(scales)]
+        params.setdefault("heads", {})["scales"] = np.concatenate(of_levels).astype(np.float32)
     return _renamed_regression(params)
 
 
@@ -85,9 +86,13 @@ def _renamed_regression(params):
 
 
 def _to_ours(path, value):
-    """(out, in, taps) -> (taps, in, out); depthwise (C, 1, taps) -> (taps, C); (1, C, 1) -> (C,)."""
+    """(out, in, taps) -> (taps, in, out); depthwise (C, 1, taps) -> (taps, C); (1, C, 1) -> (C,). A kernel of
+    another number of axes, which no network has, stays as it is.
+    """
     if not path.endswith("kernel"):
         return value.reshape(-1)
+    if value.ndim != 3:
+        return value
     depthwise = path.endswith("_conv/kernel") or path.startswith("neck/out_")
     return value[:, 0].T if depthwise else value.transpose(2, 1, 0)
 
@@ -100,21 +105,25 @@ def actionformer_detector(source, config):
       config: of a run of ActionFormer.
 
     Raises:
-      DataError: the file holds no ActionFormer, or of another width of features.
+      DataError: the file holds no ActionFormer, or one of another width, or of features of other widths.
     """
     weights = {name.removeprefix("module."): value for name, value in read_weights(source).items()}
-    channels = first_kernel_shape(weights, FIRST_KERNEL, 3, "ActionFormer", source)[1]
-    inputs = config.backbone.input_channels
-    if inputs:
-        channels = sum(inputs)
-    if config.data.num_channels not in (0, channels):
-        raise DataError(
-            f"{source} reads {channels} features; config.data.num_channels is {config.data.num_channels}."
-        )
+    width, joined, _ = first_kernel_shape(weights, FIRST_KERNEL, 3, "ActionFormer", source)
+    projections = filter(re.compile(r"backbone\.proj\.\d+\.conv\.weight").fullmatch, weights)
+    inputs = [first_kernel_shape(weights, name, 3, "ActionFormer", source)[1] for name in sorted(projections)]
+    channels, said = sum(inputs) or joined, config.data.num_channels
+    fields = channel_field(config.data, channels)
+    expected = {
+        **{field: (found, said or found) for field, found in fields.items()},
+        "backbone.input_channels": (tuple(inputs), tuple(config.backbone.input_channels)),
+        "backbone.channels": (width, config.backbone.channels),
+    }
+    for field, (found, said) in expected.items():
+        if found != said:
+            raise DataError(f"{source} has a network of config.{field}={found}, but the config says {said}.")
     length = jax.ShapeDtypeStruct((1,), np.int32)
     features = jax.ShapeDtypeStruct((1, config.window.frames, channels), np.float32)
     variables = {"params": actionformer_from_state_dict(weights)}
     normaliser = np.float32(config.loss.normaliser)
     variables["normaliser"] = {"cls": normaliser, "loc": normaliser}
-    fields = {"data.num_channels": channels}
     return PublishedDetector("ActionFormer", variables, dict(inputs=features, num_frames=length), fields)
