@@ -12,15 +12,10 @@ trained first.
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """
 
-import json
-
-import numpy as np
-
 from benchmarks import training
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.sets.sbhar import bundled_annotations
-from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.systems.ecm.config import TABLE_4
 from tal_jax.systems.kt_mgfn.config import ABLATION
@@ -72,7 +67,6 @@ ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fiel
     },
 }
 FIRST_STAGE = "demo"  # variant of configs/sbhar.py, as configs/sbhar.py:pgcn and :tcanet have it
-STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 
 def first_stage(seed, out):
@@ -88,14 +82,11 @@ def scores(workdir):
     """Six figures of a run in percent: mAP over 0.3:0.1:0.7, at 0.7, over 0.5:0.05:0.95 and of the six
     transitions alone; AR@50 and AUC of its detections as proposals.
     """
-    result, annotations = json.loads((workdir / "evaluation.json").read_text()), bundled_annotations()
+    annotations = bundled_annotations()
     detections = read_detections(workdir / "detections.json")
-    strict = evaluate_detections(annotations, detections, subset="test", tious=STRICT_TIOUS)
-    transitions = [np.mean(list(row.values())) for name, row in result["ap"].items() if "_to_" in name]
     proposals, _ = read_proposals(workdir / "detections.json", annotations)
     recall = evaluate_proposals(annotations, proposals, subset="test")
-    of_actions = result["map_avg"], result["map"]["0.7"], strict["map_avg"], np.mean(transitions)
-    return *of_actions, recall["ar"]["50"], recall["auc"]
+    return *training.figures(annotations, detections).values(), recall["ar"]["50"], recall["auc"]
 
 
 def main():

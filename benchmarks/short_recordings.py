@@ -15,7 +15,7 @@ are finished are not trained again.
 """
 
 import dataclasses
-import json
+import shutil
 
 import numpy as np
 
@@ -27,27 +27,7 @@ from tal_jax.data.windows import cut_window
 from tal_jax.evaluation.detection import evaluate_detections
 
 SECONDS = (20, 40, 60, 80)
-TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 FPS = 50
-
-
-def split_annotations(split, path):
-    """Writes SBHAR's annotations with subsets "train" and "test" of a split.
-
-    Args:
-      split: 'test', as bundled; 'validation': "test" are every fourth of the training persons, "train" the
-        others.
-      path: of the file.
-    """
-    content = json.loads((sbhar.FILES / "annotations.json").read_text())
-    if split == "validation":
-        database = {name: entry for name, entry in content["database"].items() if entry["subset"] == "train"}
-        persons = sorted({name.split("_")[1] for name in database})
-        held_out = set(persons[::4])
-        for name, entry in database.items():
-            entry["subset"] = "test" if name.split("_")[1] in held_out else "train"
-        content["database"] = database
-    path.write_text(json.dumps(content))
 
 
 def write_pieces(annotations, seconds, folder):
@@ -70,8 +50,8 @@ def write_pieces(annotations, seconds, folder):
 
 
 def score(annotations, detections):
-    """mAP over TIOUS, in percent."""
-    return evaluate_detections(annotations, detections, subset="test", tious=TIOUS)["map_avg"]
+    """mAP over tIoU 0.3 to 0.7, in percent."""
+    return evaluate_detections(annotations, detections, subset="test", tious=training.TIOUS)["map_avg"]
 
 
 def main():
@@ -83,7 +63,10 @@ def main():
     out = options.out / options.split
     folder, file = out / "pieces", out / "annotations.json"
     folder.mkdir(parents=True, exist_ok=True)
-    split_annotations(options.split, file)
+    if options.split == "test":
+        shutil.copyfile(sbhar.FILES / "annotations.json", file)
+    else:
+        training.hold_out(file, training.persons()[::4])
     annotations = sbhar.load_annotations(file)
     pieces = {seconds: write_pieces(annotations, seconds, folder) for seconds in SECONDS}
     rows = []

@@ -1,5 +1,6 @@
-"""Trainings on SBHAR through the command line, for studies that compare some of several seeds each."""
+"""Trainings through the command line, on SBHAR as a rule, for studies that compare some of several seeds each."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -7,6 +8,12 @@ import sys
 import numpy as np
 
 from benchmarks import measure
+from tal_jax.data.sets import sbhar
+from tal_jax.evaluation.detection import evaluate_detections
+from tal_jax.runtime.files import replacing
+
+TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+STRICT_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 
 def parser(doc, out):
@@ -27,9 +34,9 @@ def add_fields(made):
     )
 
 
-def run(variant, fields, workdir, *arguments):
-    """One command. variant: of configs/sbhar.py; fields: list of FIELD=VALUE of its config."""
-    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/sbhar.py:{variant}"]
+def run(variant, fields, workdir, *arguments, config="sbhar"):
+    """One command. variant: of the file of this name in configs/; fields: list of FIELD=VALUE of its config."""
+    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/{config}.py:{variant}"]
     command += [f"--workdir={workdir}", *arguments, *(f"--config.{field}" for field in fields)]
     subprocess.run(command, check=True)
 
@@ -57,6 +64,49 @@ def demos(options, prefix, annotations, fields=()):
         of_run = [f"seed={seed}", f"data.annotations={annotations}", *fields, *options.fields]
         train("demo", of_run, workdir)
         yield workdir, of_run
+
+
+def figures(annotations, detections):
+    """What a run is worth: mAP on the subset "test" in percent.
+
+    Returns:
+      dict: "average" over TIOUS, "at_0.7", "strict" (the average over STRICT_TIOUS) and, where classes are
+      transitions of SBHAR, "transitions" (the average over TIOUS of these alone).
+    """
+    result = evaluate_detections(annotations, detections, subset="test", tious=TIOUS)
+    strict = evaluate_detections(annotations, detections, subset="test", tious=STRICT_TIOUS)
+    of_run = {"average": result["map_avg"], "at_0.7": result["map"]["0.7"], "strict": strict["map_avg"]}
+    transitions = [np.mean(list(row.values())) for name, row in result["ap"].items() if "_to_" in name]
+    return of_run | ({"transitions": float(np.mean(transitions))} if transitions else {})
+
+
+def persons(subsets=("train",)):
+    """The persons of SBHAR's recordings in these subsets, sorted."""
+    recordings = sbhar.bundled_annotations().recordings
+    return sorted({person_of(name) for name, recording in recordings.items() if recording.subset in subsets})
+
+
+def person_of(name):
+    """The person of a recording of SBHAR."""
+    return name.split("_")[1]
+
+
+def hold_out(path, held_out, subsets=("train",)):
+    """Writes SBHAR's annotations of the recordings in these subsets: "test" are those of the persons held out,
+    "train" the others.
+
+    Args:
+      path: of the file.
+      held_out: persons.
+    """
+    content = json.loads((sbhar.FILES / "annotations.json").read_text())
+    database = content["database"]
+    content["database"] = {name: entry for name, entry in database.items() if entry["subset"] in subsets}
+    for name, entry in content["database"].items():
+        entry["subset"] = "test" if person_of(name) in held_out else "train"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content))
 
 
 def spread(rows):

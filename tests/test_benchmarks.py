@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import background, estimate, flops, scale, short_recordings
+from benchmarks import background, estimate, flops, scale, short_recordings, training
 from configs import hacs, sbhar
 from tal_jax.backbones.i3d import conv3d
 from tal_jax.data.annotations import Annotations, Recording, load_annotations
@@ -95,7 +95,7 @@ def test_pieces_of_recordings_have_their_own_truths(tmp_path):
 
 
 def test_persons_are_held_out_whole(tmp_path):
-    short_recordings.split_annotations("validation", tmp_path / "labels.json")
+    training.hold_out(tmp_path / "labels.json", training.persons()[::4])
     database = json.loads((tmp_path / "labels.json").read_text())["database"]
     persons = {subset: set() for subset in ("train", "test")}
     for name, entry in database.items():
