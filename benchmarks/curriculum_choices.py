@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs import folder, sbhar
+from configs import sbhar
 from tal_jax.systems.actionformer.config import reading as actionformer_reading
 from tal_jax.systems.afsd.config import reading as afsd_reading
 
@@ -19,7 +19,7 @@ SYSTEMS = {  # name -> as the page calls it, variant of configs/sbhar.py and con
 }
 FOLDS = (0, 1, 2)  # fold f holds out the training persons f, f + 3, …
 SEED_OF_FOLD = (11, 12, 13)
-SEEDS = {"test": (1, 2, 3, 4, 5), "myo": (1, 2, 3)}
+SEEDS = (1, 2, 3, 4, 5)
 AUXILIARY = "curriculum.auxiliary"
 
 
@@ -37,14 +37,6 @@ ROWS = {  # row of the test -> as the page calls it, its fields; "branch": as ch
     "auxiliary": ("+ weights, auxiliary score", parts(True, False, "branch")),
     "all": ("all three", ALL),
 }
-MYO_ROWS = ("base", "curriculum", "all")
-# Of both detectors on myo gestures: a frame is 0.1 s and describes 0.2 s, a window has 26 s; not tuned.
-MYO = {"data.samples_per_frame": 20, "data.statistics_samples": 40, "data.standardised": True}
-MYO |= {"window.frames": 256, "train.epochs": 24}
-MYO_FIELDS = {  # system -> fields
-    "afsd": MYO | {"model.channels": 128, "backbone.channels": 64},
-    "actionformer": MYO,
-}
 
 
 class Choice(NamedTuple):
@@ -57,7 +49,7 @@ class Choice(NamedTuple):
 
 
 def choices(rate, epochs, norms, reading, final_scores, *more):
-    """The choices of a system in their order; see CHOICES. reading: (name, values) of what Eq. 6-8 leave open."""
+    """The choices of a system in their order, see CHOICES. reading: (name, values) of an open point."""
     return (
         Choice("learning rate", BASE, "train.learning_rate", rate),
         Choice("epochs", BASE, "train.epochs", epochs),
@@ -156,39 +148,35 @@ def greedy(system, records):
         settings[choice.field] = choice.values[0] if chosen is None else chosen
 
 
-def config_of(part, system):
-    """The config of a part's runs of a system, before their fields."""
-    file = folder if part == "myo" else sbhar
-    return file.get_config(SYSTEMS[system][1])
+def config_of(system):
+    """The config of a system's runs, before their fields."""
+    return sbhar.get_config(SYSTEMS[system][1])
 
 
 def frozen_settings(system):
     """{field: value} of the settings of CHOICES, as configs/sbhar.py has them."""
-    config = config_of("test", system)
+    config = config_of(system)
     reading = afsd_reading if system == "afsd" else actionformer_reading
     return {
-        field: reading(config, field.removeprefix("readings.")) if field.startswith("readings.") else config[field]
+        field: reading(config, field.removeprefix("readings."))
+        if field.startswith("readings.")
+        else config[field]
         for field in first_settings(system)
     }
 
 
-def rows(part, system):
-    """{row: its fields} of a part 'test' or 'myo', beside which the settings are those of configs/sbhar.py.
+def rows(system):
+    """{row: its fields} of the test, beside which the settings are those of configs/sbhar.py.
 
     The row "power" is of systems that have the field.
     """
     settings = frozen_settings(system)
     auxiliary = "branch" if settings[AUXILIARY] == "none" else settings[AUXILIARY]
-    if part == "myo":
-        settings = {field: settings[field] for field in settings if not field.startswith("train.")}
-        settings |= MYO_FIELDS[system]
     found = {}
     for name, (_, fields) in ROWS.items():
-        fields = fields | ({AUXILIARY: auxiliary} if fields[AUXILIARY] == "branch" else {})
-        if part == "test" and name == "power" and "overlap_power" not in config_of(part, system).loss:
-            continue
-        if part == "test" or name in MYO_ROWS:
-            found[name] = settings | fields
+        if name != "power" or "overlap_power" in config_of(system).loss:
+            chosen = {AUXILIARY: auxiliary} if fields[AUXILIARY] == "branch" else {}
+            found[name] = settings | fields | chosen
     return found
 
 
@@ -201,12 +189,11 @@ def plan(part, systems, records):
         of_systems = [greedy(system, records) for system in systems]
         runs = [run for of in of_systems for _, candidates, _ in of for one in candidates for run in one.runs]
     else:
-        systems = [system for system in systems if part == "test" or system in MYO_FIELDS]
         runs = [
             Run(part, system, row, None, seed, fields)
             for system in systems
-            for seed in SEEDS[part]
-            for row, fields in rows(part, system).items()
+            for seed in SEEDS
+            for row, fields in rows(system).items()
         ]
     missing = []
     for run in runs:

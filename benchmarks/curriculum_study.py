@@ -1,25 +1,21 @@
 """What dynamic weights with a curriculum add to a detector: settings chosen on training persons of SBHAR, then
 one test.
 
-    python -m benchmarks.curriculum_study --part=select|test|myo [--systems=afsd,actionformer,temporalmaxer] \
-      [--budget_minutes=N] [--myo=data/myo_gestures] [--results=docs/curriculum.json] [--out=runs/curriculum]
-    python -m benchmarks.curriculum_study --table
+    python -m benchmarks.curriculum_study --part=select|test [--systems=afsd,actionformer,temporalmaxer] \
+      [--budget_minutes=N] [--results=docs/curriculum.json] [--out=runs/curriculum]
 
 select  Three folds over the training persons choose each setting of CHOICES (benchmarks/curriculum_choices.py)
         in turn, with what was chosen before. A person writes what was chosen into configs/sbhar.py.
 test    The rows of ROWS with the settings of configs/sbhar.py, on the test persons, once for each seed.
-myo     Three of these rows on hand gestures; benchmarks/myo_gestures.py makes the folder --myo.
 
 A finished run adds a line to the results file, and is not made again: the same command continues, on another
-machine too. With --budget_minutes it begins no run after N minutes. --table writes docs/curriculum.md and its
-picture from the results file alone, whatever is in it.
+machine too. With --budget_minutes it begins no run after N minutes.
 """
 
 import functools
 import hashlib
 import json
 import os
-import pathlib
 
 from benchmarks import curriculum_choices as study
 from benchmarks import measure, study_results, training
@@ -32,7 +28,9 @@ def arguments(config, fields):
     """The list of FIELD=VALUE of a command line; the readings join those of the config."""
     of_fields = [f"{field}={value}" for field, value in fields.items() if not field.startswith("readings.")]
     said = dict(entry.split("=", 1) for entry in config.readings)
-    said |= {field.removeprefix("readings."): fields[field] for field in fields if field.startswith("readings.")}
+    said |= {
+        field.removeprefix("readings."): fields[field] for field in fields if field.startswith("readings.")
+    }
     return [*of_fields, f"readings={','.join(f'{name}={value}' for name, value in sorted(said.items()))}"]
 
 
@@ -43,43 +41,37 @@ def workdir_of(run, out):
     return out / run.part / f"{run.system}_{run.seed}_{digest}"
 
 
-def make(run, out, myo):
+def make(run, out):
     """Trains and scores a run, and returns its record.
 
     Args:
       run: curriculum_choices.Run.
       out: folder of all runs.
-      myo: the folder of the myo gestures.
     """
     fields, file = {"seed": run.seed} | run.fields, ""
     if run.part == "select":
         file = out / "select" / f"fold_{run.fold}.json"
         training.hold_out(file, training.persons()[run.fold :: len(study.FOLDS)])
-    if run.part == "myo":
-        file, fields["data.features"] = myo / "annotations.json", myo / "features"
     if file:
         fields["data.annotations"] = file
     annotations = load_annotations(file) if file else bundled_annotations()
     workdir, variant = workdir_of(run, out), study.SYSTEMS[run.system][1]
-    of_command = arguments(study.config_of(run.part, run.system), fields)
-    training.run(variant, of_command, workdir, config="folder" if run.part == "myo" else "sbhar")
+    of_command = arguments(study.config_of(run.system), fields)
+    training.run(variant, of_command, workdir, config="sbhar")
     figures = training.figures(annotations, read_detections(workdir / "detections.json"))
     return run._asdict() | {"figures": {name: round(value, 3) for name, value in figures.items()}}
 
 
 def main():
-    """Makes what is missing of a part, or writes the page."""
+    """Makes what is missing of a part."""
     parser = measure.parser(__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--part", choices=("select", "test", "myo"))
-    what.add_argument("--table", action="store_true")
+    parser.add_argument("--part", choices=("select", "test"), required=True)
     parser.add_argument("--systems", default=",".join(study.SYSTEMS), type=lambda text: text.split(","))
     study_results.add_options(parser, "curriculum")
-    parser.add_argument("--myo", default="data/myo_gestures", type=pathlib.Path)
     options = parser.parse_args()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
     plan = functools.partial(study.plan, options.part, options.systems)
-    of_run = functools.partial(make, out=options.out, myo=options.myo)
+    of_run = functools.partial(make, out=options.out)
     study_results.run_all(options.results, plan, of_run, options.budget_minutes)
 
 
