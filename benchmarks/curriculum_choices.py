@@ -86,7 +86,7 @@ CHOICES["temporalmaxer"] = CHOICES["actionformer"]
 class Run(NamedTuple):
     """One training and its scores."""
 
-    part: str  # 'select', 'test' or 'myo'
+    part: str  # 'select' or 'test'
     system: str
     label: str  # of the row, or "choice: value"
     fold: int | None

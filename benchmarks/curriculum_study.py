@@ -1,11 +1,11 @@
-"""What dynamic weights with a curriculum add to a detector: settings chosen on training persons of SBHAR, then
-one test.
+"""What dynamic weights with a curriculum add to a detector: settings chosen on training persons of SBHAR,
+then one test.
 
     python -m benchmarks.curriculum_study --part=select|test [--systems=afsd,actionformer,temporalmaxer] \
       [--budget_minutes=N] [--results=docs/curriculum.json] [--out=runs/curriculum]
 
-select  Three folds over the training persons choose each setting of CHOICES (benchmarks/curriculum_choices.py)
-        in turn, with what was chosen before. A person writes what was chosen into configs/sbhar.py.
+select  Three folds over the training persons choose each setting of CHOICES (curriculum_choices.py) in turn,
+        with what was chosen before. A person writes what was chosen into configs/sbhar.py.
 test    The rows of ROWS with the settings of configs/sbhar.py, on the test persons, once for each seed.
 
 A finished run adds a line to the results file, and is not made again: the same command continues, on another
@@ -35,7 +35,7 @@ def arguments(config, fields):
 
 
 def workdir_of(run, out):
-    """The folder of a run: that of all with the same training, which need not train again to score otherwise."""
+    """The folder of a run, that of all runs with the same training, which may be scored in several ways."""
     trained = {field: run.fields[field] for field in sorted(run.fields) if ".decode." not in field}
     digest = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:12]
     return out / run.part / f"{run.system}_{run.seed}_{digest}"

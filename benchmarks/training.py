@@ -1,4 +1,4 @@
-"""Trainings through the command line, on SBHAR as a rule, for studies that compare some of several seeds each."""
+"""Trainings through the command line, on SBHAR as a rule, for studies that compare some of several seeds."""
 
 import json
 import pathlib
@@ -35,7 +35,7 @@ def add_fields(made):
 
 
 def run(variant, fields, workdir, *arguments, config="sbhar"):
-    """One command. variant: of the file of this name in configs/; fields: list of FIELD=VALUE of its config."""
+    """One command. variant: of the config `config`; fields: list of FIELD=VALUE of it."""
     command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/{config}.py:{variant}"]
     command += [f"--workdir={workdir}", *arguments, *(f"--config.{field}" for field in fields)]
     subprocess.run(command, check=True)
@@ -92,8 +92,8 @@ def person_of(name):
 
 
 def hold_out(path, held_out, subsets=("train",)):
-    """Writes SBHAR's annotations of the recordings in these subsets: "test" are those of the persons held out,
-    "train" the others.
+    """Writes SBHAR's annotations of the recordings in these subsets: "test" are those of the persons held
+    out, "train" the others.
 
     Args:
       path: of the file.
