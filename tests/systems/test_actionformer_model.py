@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.systems import actionformer
-from tal_jax.systems.actionformer import blocks, layers, model
+from tal_jax.data.timeline import Timeline
+from tal_jax.data.windows import Decoded
+from tal_jax.systems import actionformer, candidates
+from tal_jax.systems.actionformer import blocks, decode, layers, model
 from tal_jax.systems.actionformer.layers import Grid
 from tal_jax.systems.actionformer.published import actionformer_from_state_dict
 from tal_jax.systems.actionformer.targets import bounds_of_points
@@ -271,8 +273,8 @@ def test_a_recording_is_seen_as_the_published_code_sees_it(name):
 
 
 def short_video(case):
-    """The input that is `short`: the one whose length is not that of the window."""
-    return "video1"
+    """The name of the input that is `short`: the shortest one."""
+    return f"video{int(np.argmin(case.info['hyper']['lengths']))}"
 
 
 @pytest.mark.parametrize("mixer", ["attention", "max", "conv"])
@@ -280,7 +282,7 @@ def test_padding_is_harmless(mixer):
     """With the reading padding_mask=True, a network sees a recording alike, padded or not."""
     case, module, variables, _ = small_network()
     module = module.clone(padding_mask=True, backbone=module.backbone.clone(mixer=mixer))
-    videos = [case.input("video_long")[:, :64], case.input("video1")]
+    videos = [case.input("video_long")[:, :64], case.input(short_video(case))]
     variables = jax.jit(module.init)(jax.random.key(0), *padded(videos, 64))
     run = jax.jit(module.apply)
     for video in videos:
@@ -323,3 +325,25 @@ def test_every_published_parameter_has_its_place():
         arrays = {f"module.{path}": np.zeros(shape, np.int8) for path, shape in shapes[name].items()}
         params = actionformer_from_state_dict(arrays)
         assert sum(x.size for x in jax.tree.leaves(params)) == sub["parameters"]
+
+
+@pytest.mark.parametrize("name", ["short", "long"])
+def test_detections_are_the_published_ones(name):
+    """From the features to scored segments in seconds: network, candidates, soft-NMS, the best of a recording."""
+    case, _, variables, run = small_network()
+    config, _ = small_config(case)
+    hyper = case.info["hyper"][name]
+    video = case.input("video_long" if name == "long" else short_video(case))
+    outputs = run(variables, *padded([video], hyper["padded_length"]))
+    arrays = {key: np.asarray(array[0]) for key, array in decode.decode(config, outputs).items()}
+    timeline = Timeline(hyper["fps"], hyper["feat_stride"], hyper["feat_num_frames"])
+    of_recording = candidates.detections(config, [Decoded(0, video.shape[1], arrays)], timeline)
+    kept = decode.suppress(config, {"r": of_recording})["r"]
+    segments = np.clip(kept.segments_sec, 0, hyper["duration"])
+    scores = case.arrays[f"{name}_scores"]
+    np.testing.assert_allclose(kept.scores, scores, rtol=1e-3, atol=1e-5)
+    apart = np.abs(np.diff(scores)) > 1e-5  # by rank where neighbours differ, as the case says
+    ranked = np.concatenate([[True], apart]) & np.concatenate([apart, [True]])
+    np.testing.assert_array_equal(kept.classes[ranked], case.arrays[f"{name}_labels"][ranked])
+    np.testing.assert_allclose(segments[ranked], case.arrays[f"{name}_segments"][ranked], atol=2e-3)
+    assert ranked.mean() > 0.5
