@@ -53,7 +53,9 @@ def make_problem(lengths):
 
 
 def jax_side(what):
-    """(run, check) of tal_jax: `run` does it once, `check` gives two numbers without stochastic depth."""
+    """(run, check, above) of tal_jax: `run` does it once, `check` gives two numbers to compare, without
+    stochastic depth, `above` the peak of memory.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -109,7 +111,9 @@ def jax_side(what):
 
 
 def torch_side(what):
-    """As `jax_side`, of PyTorch."""
+    """(run, check, above) of plain PyTorch: `run` does it once, `check` gives two numbers to compare, `above`
+    the peak of memory.
+    """
     import torch
 
     from benchmarks import actionformer_torch as plain

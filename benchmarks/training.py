@@ -67,7 +67,7 @@ def demos(options, prefix, annotations, fields=()):
 
 
 def figures(annotations, detections):
-    """What a run is worth: mAP on the subset "test" in percent.
+    """The scores of a run: mAP on the subset "test" in percent.
 
     Returns:
       dict: "average" over TIOUS, "at_0.7", "strict" (the average over STRICT_TIOUS) and, where classes are

@@ -215,7 +215,7 @@ def config_of(variant, table):
 
 
 def option_of(name, value, table):
-    """What a table has for the value of an option of a variant. Raises DataError for a value it lacks."""
+    """table[value], for the value of an option of a variant. Raises DataError for a value the table lacks."""
     if value not in table:
         raise DataError(f"the option {name} is '{value}'; it must be one of {', '.join(table)}.")
     return table[value]

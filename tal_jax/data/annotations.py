@@ -313,3 +313,29 @@ def require_times(recordings, what_for):
         if np.isnan(recording.segments_sec).any():
             found = "has a label without times (no field 'segment')"
             raise DataError(f"Recording '{name}' {found}; {what_for} needs times.")
+
+
+def require_order(start_sec, end_sec, where):
+    """Raises DataError for an action that ends before it begins; `where` begins its sentence."""
+    if end_sec < start_sec:
+        raise DataError(
+            f"{where}: an action ends at {end_sec:g} s, before it begins at {start_sec:g} s; correct it."
+        )
+
+
+def read_text(path, hint):
+    """The text of an annotation file in UTF-8, a str.
+
+    Args:
+        path: the file, a pathlib.Path.
+        hint: what to do where it cannot be read.
+
+    Raises:
+        DataError: the file cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"Cannot read the annotation file {path}: {error.strerror}. {hint}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file in UTF-8; save it in UTF-8.") from error

@@ -153,7 +153,7 @@ def padded_length(num_frames, window, multiple=1):
 
 
 def seen_features(config, dataset, name):
-    """What a network sees of a recording, and where that lies in time.
+    """The features of a recording as a network sees them, and their times.
 
     Returns:
         (features, timeline): (T, C) float and the Timeline of its cells; with `window.resized`, features

@@ -9,7 +9,13 @@ import pathlib
 import re
 
 from tal_jax.data import features
-from tal_jax.data.annotations import load_annotations, parse_annotations, require_number
+from tal_jax.data.annotations import (
+    load_annotations,
+    parse_annotations,
+    read_text,
+    require_number,
+    require_order,
+)
 from tal_jax.errors import DataError
 
 ANNOTATIONS = "data/epic/annotations"
@@ -116,13 +122,7 @@ def read_rows(path, columns, hint):
         DataError: the file is missing, is no text in UTF-8, lacks a column, or has no row or one that is too
             short.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"Cannot read the annotation file {path}: {error.strerror}. {hint}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8; save it as CSV in UTF-8.") from error
-    rows, found = csv.DictReader(io.StringIO(text, newline="")), []
+    rows, found = csv.DictReader(io.StringIO(read_text(path, hint), newline="")), []
     try:
         for column in columns:
             if column not in (rows.fieldnames or ()):
@@ -138,14 +138,6 @@ def read_rows(path, columns, hint):
     if not found:
         raise DataError(f"{path}: the file has no row; take the published file. {hint}")
     return found
-
-
-def require_order(start_sec, end_sec, where):
-    """Raises DataError for an action that ends before it begins; `where` begins its sentence."""
-    if end_sec < start_sec:
-        raise DataError(
-            f"{where}: an action ends at {end_sec:g} s, before it begins at {start_sec:g} s; correct it."
-        )
 
 
 def _whole_number(row, column, where):

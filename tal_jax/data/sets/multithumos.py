@@ -8,9 +8,14 @@ import dataclasses
 import pathlib
 
 from tal_jax.data import features
-from tal_jax.data.annotations import parse_annotations, require_number, require_object
+from tal_jax.data.annotations import (
+    parse_annotations,
+    read_text,
+    require_number,
+    require_object,
+    require_order,
+)
 from tal_jax.data.sets import thumos14
-from tal_jax.data.sets.epic import require_order
 from tal_jax.errors import DataError
 from tal_jax.runtime.json_files import read_json
 
@@ -63,7 +68,7 @@ def annotations(config):
 
 
 def _of_folder(folder):
-    """What an annotation file of the schema of `annotations.py` would say."""
+    """The published text files of a folder, as a dict of the schema of `annotations.py`."""
     classes, database = _classes(folder), {}
     for label in classes.values():
         path = folder / "annotations" / f"{label}.txt"
@@ -83,7 +88,7 @@ def _of_folder(folder):
 
 
 def _of_json(path, content):
-    """What an annotation file of the schema of `annotations.py` would say."""
+    """The content of multithumos.json, as a dict of the schema of `annotations.py`."""
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path}: the file must be a non-empty object of videos by name.")
     classes, database = _classes(path.parent), {}
@@ -128,12 +133,7 @@ def _lines(path, form):
     """[("FILE, line 3", its words)] of a text file whose lines have the form "word word"; blank ones are left
     out.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"Cannot read the annotation file {path}: {error.strerror}. {HOW_TO_GET}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8; save it so.") from error
+    text = read_text(path, HOW_TO_GET)
     lines = [
         (f"{path}, line {i}", line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()
     ]

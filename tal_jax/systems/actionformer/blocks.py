@@ -1,4 +1,4 @@
-"""The blocks of ActionFormer's pyramid, one class for each way to mix positions: `MIXERS`."""
+"""The blocks of ActionFormer's pyramid, one class for each `config.backbone.mixer`."""
 
 import functools
 

@@ -126,7 +126,7 @@ def actionformer_config(system="actionformer"):
     config.loss = loss = ml_collections.ConfigDict()
     loss.level_bounds = LEVEL_BOUNDS  # (low, high) cells of the longer distance, for each level
     loss.centre_radius = 1.5  # strides from the middle of an action in which points are positive; 0: all
-    loss.loc_weight = 1.0  # up to 0: the localisation loss gets the size of the other
+    loss.loc_weight = 1.0  # 0: the localisation loss gets the size of the other
     loss.smoothing = 0.0  # of labels
     loss.normaliser = 100.0  # number of positives at first, of which a running mean is kept
     loss.overlap_power = 0.0  # TriDet: weight tIoU^power of positives in the classification loss; 0 = off

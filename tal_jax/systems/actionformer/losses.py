@@ -51,7 +51,7 @@ def _segments(distances):
 
 
 def loc_weight(config, sums, count, normalisers):
-    """Weight of the localisation loss; at or below 0 it gets the size of the other loss, as published.
+    """Weight of the localisation loss; with a field of 0 that loss gets the size of the other, as published.
 
     Args:
       config: the run's config (`loss.loc_weight`).

@@ -29,7 +29,7 @@ EMPTY_PRIOR = 1e-6  # of a class without any training action
 
 
 class Outputs(NamedTuple):
-    """What the network computes: of B recordings, N points, the finest level first, K classes."""
+    """The outputs for B recordings at N points, those of the finest level first, and K classes."""
 
     logits: jax.Array  # (B, N, K), of sigmoids
     distances: jax.Array  # (B, N, 2) to start and end, >= 0, in strides of the point's level
