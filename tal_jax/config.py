@@ -51,7 +51,7 @@ def base_config(system):
 
     config.evaluate = ml_collections.ConfigDict()
     config.evaluate.batch_size = 8
-    config.evaluate.protocol = "activitynet"  # or 'thumos14', the official devkit
+    config.evaluate.protocol = "activitynet"  # 'thumos14', the devkit; 'detad', normalised mAP
     config.evaluate.tious = (0.3, 0.4, 0.5, 0.6, 0.7)
     # Of 'thumos14': of detections that overlap by this tIoU or more, the best alone is scored; 1: all are, as
     # by the devkit.

@@ -477,7 +477,7 @@ def test_class_scores_are_read_before_training_and_before_detecting(one_missing,
         (
             "protocol",
             "thumos",
-            "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14",
+            "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14, detad",
         ),
         ("tious", (0.5, 5.0), "each of its numbers must be above 0 and at most 1"),
         ("recording_scores", "nowhere.json", "Cannot read the recording scores file nowhere.json"),

@@ -115,7 +115,7 @@ SENTENCES = {
     "predict without checkpoint": "checkpoints/latest; train first with --mode=train.",
     "other classes": "Recording 'sunday' has the class 'slow', which the run was not trained on; it knows left, right. Call",
     "evaluate nothing": "Cannot read the detections file nothing.json: No such file or directory.",
-    "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14.",
+    "wrong protocol": "config.evaluate.protocol is 'thumos'; it must be one of activitynet, thumos14, detad.",
     "predict without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "predict without input": "Say what to detect in: --input=FILE, --input=FOLDER or --input=NAME of a recording",
     "predict nothing": "--input=nothing.npy is neither a file, nor a folder, nor a recording of the config's data set.",

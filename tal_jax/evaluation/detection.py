@@ -1,8 +1,8 @@
-"""Detection mAP by the two published protocols of the field: the ActivityNet evaluator and the THUMOS14
-devkit.
+"""Detection mAP by the published protocols of the field: the ActivityNet evaluator, the THUMOS14 devkit, and
+DETAD, whose precision is normalised.
 
-Both match detections and ground truths of one class one to one and average precision over recall. A score is
-only worth something together with its protocol, for they differ in almost every detail:
+All match detections and ground truths of one class one to one and average precision over recall. A score is
+only worth something together with its protocol, for the first two differ in almost every detail:
 
 |                                            | activitynet (`eval_detection.py`) | thumos14 (`TH14evalDet`) |
 |--------------------------------------------|-----------------------------------|--------------------------|
@@ -20,15 +20,22 @@ suppression was hard, one detection of a class overlaps a truth, and the protoco
 Where it was soft, many do, and the devkit's score collapses. `devkit_keep` suppresses before the devkit
 matches; docs/data.md has figures.
 
-An ignored interval has an ignored label (`Ambiguous`): neither protocol has it among the truths.
+"detad" is the normalised AP of Alwassel, Caba Heilbron, Escorcia and Ghanem, "Diagnosing Error in Temporal
+Action Detectors" (ECCV 2018). It matches like the ActivityNet evaluator, but its precision counts each class
+as if it had N ground truths, the mean over the classes, so that rare and frequent classes compare. It leaves
+out truths that last nothing or longer than their recording, and detections that do not end after they start.
 
-A detection in a recording without truths is a false positive in both. AFSD's copy of the ActivityNet
-evaluator drops it. The two agree where every recording has truths, or where `left_out` names those that have
-none.
+An ignored interval has an ignored label (`Ambiguous`): no protocol has it among the truths.
+
+A detection in a recording without truths is a false positive in all. AFSD's copy of the ActivityNet evaluator
+drops it. The copy agrees with the original where every recording has truths, or where `left_out` names those
+that have none.
 
 Equal scores rank by the recording's name, then by position in its list: the devkit's order, which the
 ActivityNet evaluator leaves to an unstable sort.
 """
+
+import functools
 
 import numpy as np
 
@@ -63,12 +70,12 @@ def evaluate_detections(
             A label that the subset's ground truth lacks is ignored (and counted).
         subset: the recordings to score, for example "test"; those without ground truth count too.
         tious: thresholds, above 0 and up to 1.
-        protocol: "activitynet" or "thumos14", see the head of this file.
+        protocol: one of PROTOCOLS, see the head of this file.
         left_out: recordings to leave out of the subset, with their ground truth and detections.
         missing: how recordings of the subset count for which `detections` has no key: "missed", none of their
             actions is found, as by the official evaluators; or "left out".
         other_recordings: how detections on recordings outside the subset count: "ignored" (with their number
-            in `counts`), as by AFSD's evaluator, or "false positives", as by the two official ones.
+            in `counts`), as by AFSD's evaluator, or "false positives", as by the official ones.
         devkit_keep: a tIoU above 0, for "thumos14". Of detections of a class that overlap by so much or more,
             the best alone is scored; 1: all are, as by the devkit.
         recall_at: numbers k of `recall_of_best`.
@@ -93,11 +100,20 @@ def evaluate_detections(
     recordings, absent = scored_recordings(annotations, detections, **chosen)
     ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
     truths, ignored = _truth_tables(recordings, ranks)
+    if protocol == "detad":
+        truths = _within_recordings(truths, recordings, ranks)
     require_actions(truths, subset)
     classes = {annotations.classes[label]: label for label in np.unique(truths["label"]).astype(int)}
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
     found, not_scored = _detection_table(detections, scored, ranks, classes)
+    if protocol == "detad":
+        found = found[np.diff(found["segment_sec"])[:, 0] > 0]
 
+    ap_of = {
+        "activitynet": activitynet_ap,
+        "thumos14": functools.partial(thumos14_ap, ignored=ignored),
+        "detad": functools.partial(activitynet_ap, count=len(truths) / len(classes)),
+    }
     keys = [f"{threshold:g}" for threshold in tious]
     ap, matches, recall = {}, [], []
     for name, label in classes.items():
@@ -105,7 +121,7 @@ def evaluate_detections(
         if of_devkit:
             found_k = _suppressed(found_k, devkit_keep)
             matches.append(_detections_per_truth(found_k, truths_k, min(tious)))
-        values = PROTOCOLS[protocol](found_k, truths_k, ignored, tious)
+        values = ap_of[protocol](found_k, truths_k, tious)
         ap[name] = {key: 100 * value for key, value in zip(keys, values, strict=True)}
         recall.append([recall_of_best(found_k, truths_k, tious, k) for k in recall_at])
     map_percent = {key: float(np.mean([of_class[key] for of_class in ap.values()])) for key in keys}
@@ -147,7 +163,7 @@ def evaluate_detections(
     }
 
 
-def activitynet_ap(found, truths, ignored, tious):
+def activitynet_ap(found, truths, tious, count=None):
     """ActivityNet's `compute_average_precision_detection`: AP in [0, 1] of one class at each threshold.
 
     A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes
@@ -156,8 +172,9 @@ def activitynet_ap(found, truths, ignored, tious):
     Args:
         found: (D,) ROW, the detections of the class.
         truths: (G,) ROW, its ground truths.
-        ignored: not used, this protocol does not know ignored intervals.
         tious: the thresholds.
+        count: N of the normalised precision R N / (R N + FP) of DETAD at a recall R with FP false positives;
+            None: G, which gives the ordinary precision.
     """
     found = _by_falling_score(found, nan_as=np.inf)
     detection, truth = _overlapping_pairs(found, truths)  # (P,)
@@ -167,20 +184,21 @@ def activitynet_ap(found, truths, ignored, tious):
     for threshold in tious:
         chosen = order[overlap[order] >= threshold]
         hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
-        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        right = np.cumsum(hits) * ((count or len(truths)) / len(truths))
+        precision = right / (right + np.cumsum(~hits))
         best_precision = np.maximum.accumulate(precision[::-1])[::-1]
         values.append(float(best_precision[hits].sum() / len(truths)))
     return values
 
 
-def thumos14_ap(found, truths, ignored, tious):
+def thumos14_ap(found, truths, tious, ignored):
     """The THUMOS14 devkit's `TH14eventdetpr`: AP in [0, 1] of one class at each threshold.
 
     Args:
         found: (D,) ROW, the detections of the class.
         truths: (G,) ROW, its ground truths.
-        ignored: (I,) ROW, the ignored intervals, which belong to every class.
         tious: the thresholds.
+        ignored: (I,) ROW, the ignored intervals, which belong to every class.
     """
     found = _with_sorted_ends(_by_falling_score(found, nan_as=-np.inf))
     truths = _with_sorted_ends(truths)
@@ -243,7 +261,7 @@ def _detections_per_truth(found, truths, threshold):
     return np.bincount(truth[near], minlength=len(truths))
 
 
-PROTOCOLS = {"activitynet": activitynet_ap, "thumos14": thumos14_ap}
+PROTOCOLS = ("activitynet", "thumos14", "detad")
 OTHER_RECORDINGS = ("ignored", "false positives")
 DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those of soft suppression 2 to 5
 
@@ -315,6 +333,14 @@ def _truth_tables(recordings, ranks):
         truths += [(ranks[name], label, *segment_sec, 1) for label, segment_sec in labelled]
         ignored += [(ranks[name], 0, *segment_sec, 1) for segment_sec in recording.ignored_sec]
     return _table(truths), _table(ignored)
+
+
+def _within_recordings(truths, recordings, ranks):
+    """Those of (G,) ROW that last longer than nothing and at most as long as their recording."""
+    durations_sec = {ranks[name]: recording.duration_sec for name, recording in recordings.items()}
+    lengths_sec = np.diff(truths["segment_sec"])[:, 0]
+    longest_sec = np.array([durations_sec[rank] for rank in truths["recording"]])
+    return truths[(lengths_sec > 0) & (lengths_sec <= longest_sec)]
 
 
 def _detection_table(detections, scored, ranks, classes):

@@ -1,6 +1,8 @@
-"""Both protocols in plain Python, one detection at a time, as one reads them in the evaluators: slow and easy
+"""All protocols in plain Python, one detection at a time, as one reads them in the evaluators: slow and easy
 to check.
 """
+
+import functools
 
 
 def plain_ap(annotations, detections, subset, tious, protocol):
@@ -11,17 +13,24 @@ def plain_ap(annotations, detections, subset, tious, protocol):
         for label, segment in zip(recording.labels.tolist(), recording.segments_sec.tolist(), strict=True):
             truths.setdefault(annotations.classes[label], {}).setdefault(name, []).append(segment)
     ambiguous = {name: recording.ignored_sec.tolist() for name, recording in recordings.items()}
-    evaluate = {"activitynet": _activitynet, "thumos14": _thumos14}[protocol]
+    count = sum(len(segments) for of_class in truths.values() for segments in of_class.values())
+    evaluate = {
+        "activitynet": _activitynet,
+        "thumos14": _thumos14,
+        "detad": functools.partial(_activitynet, count=count / len(truths)),
+    }[protocol]
     aps = {}
     for label in truths:
         rows = [(name, d) for name in sorted(detections) for d in detections[name]]
         found = [(name, *d["segment"], d["score"]) for name, d in rows if d["label"] == label]
+        if protocol == "detad":
+            found = [row for row in found if row[2] > row[1]]
         found.sort(key=lambda row: -row[3])
         aps[label] = [evaluate(found, truths[label], ambiguous, tiou) for tiou in tious]
     return aps
 
 
-def _activitynet(found, truths, _, threshold):
+def _activitynet(found, truths, _, threshold, count=None):
     taken, hits = set(), []
     for name, start, end, _score in found:
         candidates = []
@@ -41,7 +50,8 @@ def _activitynet(found, truths, _, threshold):
     for rank, hit in enumerate(hits, 1):
         num_hits += hit
         recall.append(num_hits / num_truths)
-        precision.append(num_hits / rank)
+        weight = (count or num_truths) / num_truths
+        precision.append(weight * num_hits / (weight * num_hits + rank - num_hits))
     for i in range(len(precision) - 2, -1, -1):
         precision[i] = max(precision[i], precision[i + 1])
     return sum((recall[i] - recall[i - 1]) * precision[i] for i in range(1, len(recall)))

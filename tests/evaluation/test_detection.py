@@ -240,7 +240,7 @@ def test_no_detections_at_all_score_0():
 @pytest.mark.parametrize(
     "arguments, error, words",
     [
-        (dict(protocol="coco"), ValueError, "activitynet, thumos14"),
+        (dict(protocol="coco"), ValueError, "activitynet, thumos14, detad"),
         (dict(tious=[]), ValueError, "tious"),
         (dict(tious=[50]), ValueError, "up to 1"),
         (dict(other_recordings="yes"), ValueError, "other_recordings"),
