@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tal_jax.systems.actionformer.attention import attend
-from tal_jax.systems.actionformer.layers import Branch, Conv, LayerNorm, max_pool
+from tal_jax.systems.actionformer.layers import Branch, Conv, LayerNorm, gelu, max_pool
 
 MLP_FACTOR = 4  # channels of the hidden layer, in those of the block
 
@@ -62,7 +62,7 @@ class TransformerBlock(nn.Module):
         x = strided.mask(past) + Branch(self.drop_path, name="attention_branch")(seen, train)
 
         hidden = conv(MLP_FACTOR * channels, name="mlp_in")(LayerNorm(name="norm_2")(x))
-        hidden = drop(jax.nn.gelu(hidden, approximate=False))
+        hidden = drop(gelu(hidden))
         hidden = strided.mask(drop(conv(channels, name="mlp_out")(hidden)))
         return x + Branch(self.drop_path, name="mlp_branch")(hidden, train)
 

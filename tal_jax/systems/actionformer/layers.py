@@ -71,7 +71,8 @@ class Conv(nn.Module):
             shifted = [padded[:, i : i + last + 1 : self.stride] for i in range(self.size)]
             y = sum(part * weight for part, weight in zip(shifted, kernel))
         elif self.size == 1:
-            y = x @ kernel[0]
+            # A matrix product: the gradient of one with more axes copies its operands, slowly on CPUs.
+            y = (x.reshape(-1, channels) @ kernel[0]).reshape(*x.shape[:-1], -1)
         else:
             layout = ("NWC", "WIO", "NWC")
             y = lax.conv_general_dilated(x, kernel, (self.stride,), [(pad, pad)], dimension_numbers=layout)
@@ -89,10 +90,22 @@ class LayerNorm(nn.Module):
         """(..., C) -> (..., C), of the type of x."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        centred = x.astype(jnp.float32)
-        centred -= centred.mean(-1, keepdims=True)
-        deviation = jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + LAYER_NORM_EPS)
-        return (centred / deviation * scale + bias).astype(x.dtype)
+        return normalise(x, scale, bias)
+
+
+@jax.checkpoint  # recomputed for gradients: it takes less memory, and no more time
+def normalise(x, scale, bias):
+    """(..., C) normalised over C in float32, times scale (C,), plus bias (C,); of the type of x."""
+    centred = x.astype(jnp.float32)
+    centred -= centred.mean(-1, keepdims=True)
+    deviation = jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + LAYER_NORM_EPS)
+    return (centred / deviation * scale + bias).astype(x.dtype)
+
+
+@jax.checkpoint
+def gelu(x):
+    """x Phi(x), with the exact error function, elementwise; recomputed for gradients like `normalise`."""
+    return 0.5 * x * (1 + lax.erf(x * 0.5**0.5))
 
 
 class Branch(nn.Module):
