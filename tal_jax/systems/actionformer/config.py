@@ -157,7 +157,7 @@ def actionformer_config(system="actionformer"):
     decode.per_class = True  # suppression of each class by itself
     decode.nms_sigma = 0.5  # of soft-NMS
     decode.nms_floor = 1e-3
-    # Without per_class: boundaries are averaged over candidates that overlap so much; 0: they are not.
+    # Boundaries are averaged over candidates that overlap so much, those of its class per_class; 0: never.
     decode.voting_tiou = 0.0
     decode.max_per_recording = 200  # detections
     config.evaluate.batch_size = 1

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.ops.nms import vote
+from tal_jax.ops.nms import rows_of_each, vote
 from tal_jax.ops.segments import anchors_to_segments
 from tal_jax.systems.actionformer.config import reading
 from tal_jax.systems.candidates import best_of_window, suppress_soft
@@ -54,9 +54,9 @@ def final_scores(config, outputs):
 def suppress(config, found):
     """Soft-NMS of each recording, then voting, then its `decode.max_per_recording` best detections.
 
-    With `decode.per_class` each class is suppressed by itself, and nothing votes. Else all candidates are
-    suppressed together, and each one that is kept moves to the mean of all that have a tIoU of at least
-    `decode.voting_tiou` with it; 0: nothing votes.
+    With `decode.per_class` each class is suppressed by itself, else all candidates together. Then each one
+    that is kept moves to the mean of those it was suppressed with that have a tIoU of at least
+    `decode.voting_tiou` with it; 0: nothing votes. Published voting is without `per_class`.
 
     Args:
       config: the run's config (`decode`).
@@ -70,8 +70,18 @@ def suppress(config, found):
     kept = suppress_soft(config, found, together=together, top_k=most, keep_best=True)
     for name, detections in kept.items():
         best = detections.take(np.argsort(-detections.scores, kind="stable")[:most])
-        if together and settings.voting_tiou:
-            voters = found[name].segments_sec, found[name].scores
-            best = best._replace(segments_sec=vote(best.segments_sec, *voters, settings.voting_tiou))
+        if settings.voting_tiou:
+            best = best._replace(segments_sec=_voted(settings, best, found[name]))
         kept[name] = best
     return kept
+
+
+def _voted(settings, best, found):
+    """Segments (N, 2) of the N best Detections, moved by their voters among all, `found`, see `suppress`."""
+    if not settings.per_class:
+        return vote(best.segments_sec, found.segments_sec, found.scores, settings.voting_tiou)
+    moved = np.array(best.segments_sec, np.float64)
+    for rows in rows_of_each(best.classes):
+        voters = found.take(found.classes == best.classes[rows[0]])
+        moved[rows] = vote(moved[rows], voters.segments_sec, voters.scores, settings.voting_tiou)
+    return moved
