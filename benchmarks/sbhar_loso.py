@@ -1,0 +1,97 @@
+"""SBHAR with one person left out at a time, from acceleration alone, like the published 94.3 of ActionFormer,
+94.0 of TriDet and 93.9 of TemporalMaxer (Bock, Moeller and Van Laerhoven, IMWUT 2024).
+
+    python -m benchmarks.sbhar_loso [--variant=actionformer] [--fields=FIELD=VALUE,…] [--persons=user01,…] \
+      [--budget_minutes=N] [--results=docs/sbhar_loso.json] [--out=runs/sbhar_loso]
+
+Each of the 30 persons is detected by a network that trained on the other 29; the last epoch counts. Then the
+detections of all persons are scored together. A finished person adds a line to the results file, and is not
+made again: the same command continues, on another machine too.
+
+Prints the mAP at tIoU 0.3 to 0.7, of each kind: normalised (protocol "detad"), of detections of a score above
+0.3 alone, as published; normalised and plain, of all detections.
+"""
+
+import os
+
+import numpy as np
+
+from benchmarks import measure, study_results, training
+from tal_jax.data.annotations import load_annotations
+from tal_jax.data.detections_file import read_detections
+from tal_jax.data.sets.sbhar import bundled_annotations, read_signal
+from tal_jax.evaluation.detection import evaluate_detections
+
+SUBSETS = ("train", "test")
+LEAST_SCORE = 0.01  # of the detections in the results file
+PUBLISHED_SCORE = 0.3
+
+
+def write_acceleration(folder):
+    """Writes the acceleration of each recording, (T, 3) in g, as NAME.npy, unless the folder is there."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        for name in bundled_annotations().recordings:
+            np.save(folder / f"{name}.npy", read_signal(name)[:, :3])
+
+
+def make(person, options):
+    """Trains without a person, detects in that person's recordings, and returns the record."""
+    features, file = options.out / "acceleration", options.out / f"{person}.json"
+    write_acceleration(features)
+    training.hold_out(file, [person], SUBSETS)
+    fields = [f"data.annotations={file}", f"data.features={features}", "data.num_channels=3", *options.fields]
+    training.run(options.variant, fields, options.out / person)
+    found = read_detections(options.out / person / "detections.json")
+    rows = {name: [row for row in rows if row["score"] >= LEAST_SCORE] for name, rows in found.items()}
+    return {"person": person, "variant": options.variant, "fields": options.fields, "detections": rows}
+
+
+def scores(records, file):
+    """[(kind, its mAP at each tIoU and their mean)] of the pooled detections of finished persons.
+
+    file: of annotations, is written: the recordings of these persons are the test.
+    """
+    training.hold_out(file, [record["person"] for record in records], SUBSETS)
+    annotations, pooled = load_annotations(file), {}
+    for record in records:
+        pooled |= record["detections"]
+    best = {name: [row for row in rows if row["score"] > PUBLISHED_SCORE] for name, rows in pooled.items()}
+    kinds = {
+        f"normalised, scores above {PUBLISHED_SCORE}": (best, "detad"),
+        "normalised": (pooled, "detad"),
+        "plain": (pooled, "activitynet"),
+    }
+    found = []
+    for kind, (rows, protocol) in kinds.items():
+        settings = dict(subset="test", tious=training.TIOUS, protocol=protocol)
+        result = evaluate_detections(annotations, rows, **settings)
+        found.append((kind, [*result["map"].values(), result["map_avg"]]))
+    return found
+
+
+def main():
+    """Makes the persons that are missing, then prints the scores."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("--variant", default="actionformer", help="of configs/sbhar.py")
+    training.add_fields(parser)
+    everyone = training.persons(SUBSETS)
+    parser.add_argument("--persons", default=everyone, type=lambda text: text.split(","))
+    study_results.add_options(parser, "sbhar_loso")
+    options = parser.parse_args()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
+
+    def plan(records):
+        done = [record["person"] for record in records]
+        return [person for person in options.persons if person not in done]
+
+    study_results.run_all(options.results, plan, lambda one: make(one, options), options.budget_minutes)
+    records = study_results.read(options.results)
+    print(f"{len(records)} of {len(everyone)} persons.")
+    print(f"| mAP | {' | '.join(map(str, training.TIOUS))} | mean |\n{'|---' * 7}|")
+    for kind, values in scores(records, options.out / "pooled.json"):
+        print(f"| {kind} | {' | '.join(f'{value:.2f}' for value in values)} |")
+
+
+if __name__ == "__main__":
+    main()
