@@ -1,5 +1,6 @@
-"""Seven hand gestures in recordings of eight muscle sensors, 200 Hz, 8 minutes each, of 27 people: makes features
-and annotations that configs/folder.py reads from the files of the authors.
+"""Seven hand gestures in recordings of eight muscle sensors, 200 Hz, 8 minutes each, of 27 people.
+
+Makes features and annotations that configs/folder.py reads from the files of the authors:
 
     git clone https://github.com/aljazfrancic/myo-readings-dataset
     python -m benchmarks.myo_gestures --source=myo-readings-dataset/_readings_right_hand --out=data/myo
