@@ -21,6 +21,13 @@ FOLDS = (0, 1, 2)  # fold f holds out the training persons f, f + 3, …
 SEED_OF_FOLD = (11, 12, 13)
 SEEDS = (1, 2, 3, 4, 5)
 AUXILIARY = "curriculum.auxiliary"
+MYO_SEEDS, MYO_ROWS = (1, 2, 3), ("base", "curriculum", "all")
+MYO_FIELDS = {  # of configs/folder.py: frames of 0.2 s, each described by 1 s of samples
+    "data.samples_per_frame": 40,
+    "data.statistics_samples": 200,
+    "data.standardised": True,
+    "augment.noise": 0.1,
+}
 
 
 def parts(weights, schedule, auxiliary="none"):
@@ -86,7 +93,7 @@ CHOICES["temporalmaxer"] = CHOICES["actionformer"]
 class Run(NamedTuple):
     """One training and its scores."""
 
-    part: str  # 'select' or 'test'
+    part: str  # 'select', 'test' or 'myo'
     system: str
     label: str  # of the row, or "choice: value"
     fold: int | None
@@ -189,11 +196,13 @@ def plan(part, systems, records):
         of_systems = [greedy(system, records) for system in systems]
         runs = [run for of in of_systems for _, candidates, _ in of for one in candidates for run in one.runs]
     else:
+        seeds, names = (SEEDS, ROWS) if part == "test" else (MYO_SEEDS, MYO_ROWS)
         runs = [
             Run(part, system, row, None, seed, fields)
             for system in systems
-            for seed in SEEDS
+            for seed in seeds
             for row, fields in rows(system).items()
+            if row in names
         ]
     missing = []
     for run in runs:

@@ -1,12 +1,15 @@
 """What dynamic weights with a curriculum add to a detector: settings chosen on training persons of SBHAR,
 then one test.
 
-    python -m benchmarks.curriculum_study --part=select|test [--systems=afsd,actionformer,temporalmaxer] \
-      [--budget_minutes=N] [--results=docs/curriculum.json] [--out=runs/curriculum]
+    python -m benchmarks.curriculum_study --part=select|test|myo|page [--budget_minutes=N] \
+      [--systems=afsd,actionformer,temporalmaxer] [--myo=data/myo] [--results=docs/curriculum.json] \
+      [--out=runs/curriculum]
 
 select  Three folds over the training persons choose each setting of CHOICES (curriculum_choices.py) in turn,
         with what was chosen before. A person writes what was chosen into configs/sbhar.py.
 test    The rows of ROWS with the settings of configs/sbhar.py, on the test persons, once for each seed.
+myo     Three of the rows on the recordings that `python -m benchmarks.myo_gestures` made.
+page    Writes docs/curriculum.md, and the picture in it, beside the results file.
 
 A finished run adds a line to the results file, and is not made again: the same command continues, on another
 machine too. With --budget_minutes it begins no run after N minutes.
@@ -16,9 +19,10 @@ import functools
 import hashlib
 import json
 import os
+import pathlib
 
 from benchmarks import curriculum_choices as study
-from benchmarks import measure, study_results, training
+from benchmarks import curriculum_page, measure, study_results, training
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.sets.sbhar import bundled_annotations
@@ -41,23 +45,27 @@ def workdir_of(run, out):
     return out / run.part / f"{run.system}_{run.seed}_{digest}"
 
 
-def make(run, out):
+def make(run, out, myo):
     """Trains and scores a run, and returns its record.
 
     Args:
       run: curriculum_choices.Run.
       out: folder of all runs.
+      myo: folder of `myo_gestures`.
     """
-    fields, file = {"seed": run.seed} | run.fields, ""
+    fields, file, config = {"seed": run.seed} | run.fields, "", "sbhar"
     if run.part == "select":
         file = out / "select" / f"fold_{run.fold}.json"
         training.hold_out(file, training.persons()[run.fold :: len(study.FOLDS)])
+    if run.part == "myo":
+        file, config = myo / "annotations.json", "folder"
+        fields |= study.MYO_FIELDS | {"data.features": myo / "features"}
     if file:
         fields["data.annotations"] = file
     annotations = load_annotations(file) if file else bundled_annotations()
     workdir, variant = workdir_of(run, out), study.SYSTEMS[run.system][1]
     of_command = arguments(study.config_of(run.system), fields)
-    training.run(variant, of_command, workdir, config="sbhar")
+    training.run(variant, of_command, workdir, config=config)
     figures = training.figures(annotations, read_detections(workdir / "detections.json"))
     return run._asdict() | {"figures": {name: round(value, 3) for name, value in figures.items()}}
 
@@ -65,13 +73,18 @@ def make(run, out):
 def main():
     """Makes what is missing of a part."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--part", choices=("select", "test"), required=True)
+    parser.add_argument("--part", choices=("select", "test", "myo", "page"), required=True)
     parser.add_argument("--systems", default=",".join(study.SYSTEMS), type=lambda text: text.split(","))
+    parser.add_argument("--myo", default="data/myo", type=pathlib.Path)
     study_results.add_options(parser, "curriculum")
     options = parser.parse_args()
+    if options.part == "page":
+        page = options.results.with_suffix(".md")
+        curriculum_page.write(study_results.read(options.results), page, page.with_suffix(".png"))
+        return
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
     plan = functools.partial(study.plan, options.part, options.systems)
-    of_run = functools.partial(make, out=options.out)
+    of_run = functools.partial(make, out=options.out, myo=options.myo)
     study_results.run_all(options.results, plan, of_run, options.budget_minutes)
 
 

@@ -1,0 +1,166 @@
+"""The page of the study of the curriculum: what was chosen, what the test says, and whether it is a gain."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks import curriculum_choices as study
+from benchmarks import study_results
+from tal_jax.runtime.files import replacing
+
+FIGURES = {
+    "average": "0.3:0.1:0.7",
+    "at_0.7": "at 0.7",
+    "strict": "0.5:0.05:0.95",
+    "transitions": "six transitions",
+}
+HEAD = """# Curriculum weights on three detectors
+
+DW-AFSD trains AFSD with dynamic weights by curriculum learning. Its authors name transformers as future
+work. This page asks what the weights, the curriculum and the auxiliary score add to AFSD, to ActionFormer and
+to TemporalMaxer. `python -m benchmarks.curriculum_study --part=page` writes it from
+[curriculum.json](curriculum.json), which has the figures of each run.
+
+* **Selection.** Three folds over the training persons of SBHAR choose the settings one after the other, each
+  with what was chosen before, by mAP averaged over tIoU 0.3 to 0.7. What all rows share is chosen without
+  weights.
+* **Test.** Each row is trained with seeds 1 to 5 on all training persons, with the settings that were chosen,
+  and scored on the test persons: the last epoch, the moving average of the parameters. Differences are
+  between runs of the same seed; ± is their 95 % interval by Student's t.
+* **Myo gestures.** The settings of SBHAR on another data set, seeds 1 to 3. Nothing was chosen on it.
+"""
+
+
+def write(records, page, picture):
+    """Writes the page and its picture.
+
+    Args:
+      records: of the results file.
+      page: path of the Markdown file.
+      picture: path of the PNG file, in the same folder.
+    """
+    parts = [HEAD, "## What the test says\n", *_verdicts(records)]
+    for benchmark, part in (("SBHAR", "test"), ("Myo gestures", "myo")):
+        parts += [
+            table for system in study.SYSTEMS if (table := _test_table(records, part, system, benchmark))
+        ]
+    parts += [f"![Gain over the base row]({picture.name})\n", "## What was chosen\n"]
+    parts += [table for system in study.SYSTEMS if (table := _choices_table(records, system))]
+    with replacing(page) as temporary:
+        temporary.write_text("\n".join(parts))
+    _draw(records, picture)
+
+
+def differences(records, part, system, row, figure="average"):
+    """(n,) of a figure of a row minus that of the base row, of the n seeds that have both, by seed."""
+    of_row, of_base = (_by_seed(records, part, system, name) for name in (row, "base"))
+    return np.array([of_row[seed][figure] - of_base[seed][figure] for seed in sorted({*of_row} & {*of_base})])
+
+
+def _by_seed(records, part, system, row):
+    """{seed: figures} of a row of the test."""
+    of_row = [
+        record
+        for record in records
+        if (record["part"], record["system"], record["label"]) == (part, system, row)
+    ]
+    return {record["seed"]: record["figures"] for record in of_row}
+
+
+def _tested(records):
+    """[(part, system)] that have runs of the test, in the order of the page."""
+    there = {(record["part"], record["system"]) for record in records}
+    return [(part, system) for part in ("test", "myo") for system in study.SYSTEMS if (part, system) in there]
+
+
+def _verdicts(records):
+    """A line for each system: is the row with weights and curriculum better than the base row?"""
+    lines = []
+    for part, system in _tested(records):
+        of_pair = differences(records, part, system, "curriculum")
+        if len(of_pair) < 2:
+            continue
+        mean, half = study_results.interval(of_pair)
+        said = (
+            "**a gain**"
+            if mean > half
+            else "**a loss**"
+            if mean < -half
+            else "no difference that seeds do not explain"
+        )
+        compared = f"{_name(part, system)}: weights with the curriculum against the base row"
+        lines.append(f"* {compared}, {mean:+.2f} ± {half:.2f}: {said}.")
+    return [*lines, ""]
+
+
+def _name(part, system):
+    return f"{study.SYSTEMS[system][0]} on {'SBHAR' if part == 'test' else 'myo gestures'}"
+
+
+def _test_table(records, part, system, benchmark):
+    """The table of a system's rows; None without runs."""
+    lines = []
+    for row, (name, _) in study.ROWS.items():
+        of_seeds = _by_seed(records, part, system, row)
+        if not of_seeds:
+            continue
+        columns = [name for name in FIGURES if all(name in figures for figures in of_seeds.values())]
+        values = [[figures[column] for figures in of_seeds.values()] for column in columns]
+        cells = [f"{np.mean(column):.2f} ± {_deviation(column):.2f}" for column in values]
+        pairs = differences(records, part, system, row)
+        gain = (
+            ""
+            if row == "base" or not len(pairs)
+            else "{:+.2f} ± {:.2f}".format(*study_results.interval(pairs))
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} | {gain} | {len(of_seeds)} |")
+    if not lines:
+        return None
+    heads = " | ".join(FIGURES[column] for column in columns)
+    head = f"| row | {heads} | gain over the base row | seeds |\n{'|---' * (len(columns) + 3)}|"
+    title = f"### {study.SYSTEMS[system][0]}, {benchmark}\n\nmAP in percent, mean ± standard deviation."
+    return "\n".join([title, "", head, *lines, ""])
+
+
+def _deviation(values):
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0
+
+
+def _choices_table(records, system):
+    """The table of what was chosen among; None without runs."""
+    lines = []
+    for choice, candidates, chosen in study.greedy(system, records):
+        for candidate in candidates:
+            if None in candidate.records:
+                continue
+            folds = [record["figures"]["average"] for record in candidate.records]
+            others = [
+                np.mean([record["figures"][name] for record in candidate.records])
+                for name in ("at_0.7", "strict")
+            ]
+            mark = "**" if candidate.value == chosen else ""
+            cells = [f"{value:.2f}" for value in (*folds, np.mean(folds), *others)]
+            lines.append(f"| {choice.name} | {mark}{candidate.value}{mark} | {' | '.join(cells)} |")
+    if not lines:
+        return None
+    head = f"| choice | value | fold 1 | 2 | 3 | mean | at 0.7 | 0.5:0.05:0.95 |\n{'|---' * 8}|"
+    return "\n".join([f"### {study.SYSTEMS[system][0]}", "", head, *lines, ""])
+
+
+def _draw(records, path):
+    """The gain of each row over the base row, with its interval."""
+    tested = _tested(records)
+    figure = Figure(figsize=(8, 1 + 1.6 * max(1, len(tested))), layout="constrained")
+    for axes, (part, system) in zip(np.atleast_1d(figure.subplots(max(1, len(tested)), sharex=True)), tested):
+        rows = [row for row in study.ROWS if row != "base" and len(differences(records, part, system, row))]
+        for height, row in enumerate(reversed(rows)):
+            mean, half = study_results.interval(differences(records, part, system, row))
+            axes.errorbar(
+                mean, height, xerr=half if np.isfinite(half) else 0, fmt="o", color="#4477aa", capsize=3
+            )
+        axes.axvline(0, color="#7a808c", linewidth=1)
+        axes.set_yticks(range(len(rows)), [study.ROWS[row][0] for row in reversed(rows)])
+        axes.set_title(_name(part, system), loc="left", fontsize=10)
+        axes.set_xlabel("mAP over the base row, mean and 95 % interval")
+        axes.label_outer()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

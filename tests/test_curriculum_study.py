@@ -1,0 +1,55 @@
+"""The study of the curriculum: what is chosen, which runs are missing, and what its page says."""
+
+import pytest
+
+from benchmarks import curriculum_choices as study
+from benchmarks import curriculum_page, study_results
+
+SYSTEM = "temporalmaxer"
+
+
+def record_of(run, average):
+    figures = {"average": average, "at_0.7": average - 3, "strict": average - 20, "transitions": average - 2}
+    return run._asdict() | {"figures": figures}
+
+
+def test_a_choice_is_the_best_mean_over_the_folds_and_later_ones_build_on_it():
+    choice = study.CHOICES[SYSTEM][0]
+    records, best = [], choice.values[1]
+    for run in study.plan("select", [SYSTEM], []):
+        if run.label.startswith(choice.name):
+            records.append(record_of(run, 95.0 if run.fields[choice.field] == best else 94.0))
+    (first, _, chosen), (second, candidates, pending), *_ = study.greedy(SYSTEM, records)
+    assert (first, chosen, pending) == (choice, best, None)
+    assert all(run.fields[choice.field] == best for one in candidates for run in one.runs)
+    planned = study.plan("select", [SYSTEM], records)
+    assert not any(study.find(records, run) for run in planned)
+    assert planned[0].label.startswith(second.name)
+
+
+def test_each_row_of_the_test_is_run_once_with_each_seed():
+    runs = study.plan("test", [SYSTEM], [])
+    assert len(runs) == len(study.rows(SYSTEM)) * len(study.SEEDS)
+    records = [record_of(run, 90.0) for run in runs]
+    assert study.plan("test", [SYSTEM], records) == []
+    assert {run.label for run in study.plan("myo", [SYSTEM], records)} == set(study.MYO_ROWS)
+
+
+@pytest.mark.parametrize("gains, verdict", [((1.0, 1.2, 0.9), "a gain"), ((1.0, -1.2, 0.3), "no difference")])
+def test_the_page_says_whether_the_interval_is_above_0(tmp_path, gains, verdict):
+    records = []
+    for run in study.plan("test", [SYSTEM], []):
+        if run.label in ("base", "curriculum") and run.seed <= len(gains):
+            gain = gains[run.seed - 1] if run.label == "curriculum" else 0.0
+            records.append(record_of(run, 90.0 + run.seed + gain))
+    assert curriculum_page.differences(records, "test", SYSTEM, "curriculum") == pytest.approx(gains)
+    page, picture = tmp_path / "page.md", tmp_path / "page.png"
+    curriculum_page.write(records, page, picture)
+    text = page.read_text()
+    assert verdict in text and "92.00 ± 1.00" in text and picture.stat().st_size > 1000
+
+
+def test_the_interval_by_hand():
+    mean, half = study_results.interval([1.0, 2.0, 3.0])
+    assert mean == 2.0 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert study_results.interval([1.0]) == (1.0, float("inf"))
