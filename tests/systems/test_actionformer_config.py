@@ -111,7 +111,7 @@ PAIRS = "each entry must be two rising numbers of cells, such as (4, 8)."
     ("backbone.windows", (18,), f"is (18,); {ODD}"),
     ("backbone.windows", (9.5,), f"is (9.5,); {ODD}"),
     ("backbone.windows", (9, 9), "has 2 entries; it must have one, or one for each of the 6 levels."),
-    ("backbone.mixer", "sum", "is 'sum'; it must be one of attention, max, conv."),
+    ("backbone.mixer", "sum", "is 'sum'; it must be one of attention, max, sgp, conv."),
     ("backbone.input_channels", (3, 4), "and config.backbone.projected_channels must have as many entries."),
     ("loss.level_bounds", BOUNDS[:5], "has 5 entries; it must have one for each of the 6 levels."),
     ("loss.level_bounds", (*BOUNDS[:5], (64, 64)), f"has (64, 64); {PAIRS}"),
@@ -125,6 +125,18 @@ def test_a_field_that_cannot_be_is_one_sentence(field, value, sentence):
     with pytest.raises(DataError) as error:
         require_valid(config, True)
     assert str(error.value) == f"config.{field} {sentence}"
+
+
+def test_blocks_of_tridet_have_windows_and_groups():
+    config = actionformer_config()
+    config.backbone.update(mixer="sgp", windows=(0,))
+    with pytest.raises(
+        DataError, match=r"windows is \(0,\); with .*mixer=sgp each must be 1 or more, such as"
+    ):
+        require_valid(config, True)
+    config.backbone.update(windows=(1,), channels=40)
+    with pytest.raises(DataError, match="channels is 40; with .*mixer=sgp it must be a multiple of 16"):
+        require_valid(config, True)
 
 
 def test_heads_share_the_channels():

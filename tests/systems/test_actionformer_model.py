@@ -277,7 +277,35 @@ def short_video(case):
     return f"video{int(np.argmin(case.info['hyper']['lengths']))}"
 
 
-@pytest.mark.parametrize("mixer", ["attention", "max", "conv"])
+def correlate(x, params):
+    """(T, C) depthwise with a kernel (S, C) and a bias, zeros beyond the ends."""
+    kernel = np.asarray(params["kernel"])
+    reach = len(kernel) // 2
+    padded = np.pad(x, ((reach, reach), (0, 0)))
+    return sum(padded[i : i + len(x)] * kernel[i] for i in range(len(kernel))) + params["bias"]
+
+
+def test_scalable_granularity_perception_is_that_of_the_paper():
+    """One recording of 6 of 8 positions, by the equations of TriDet."""
+    x, valid = np.random.default_rng(0).standard_normal((1, 8, 32), np.float32), np.arange(8)[None] < 6
+    grid, block = Grid(jnp.asarray(valid), jnp.asarray(valid)), blocks.SGPBlock(window=1)
+    params = block.init(jax.random.key(0), jnp.asarray(x), grid)["params"]
+    found = np.asarray(block.apply({"params": params}, jnp.asarray(x), grid)[0])
+    assert not found[6:].any() and params["wide"]["kernel"].shape == (11, 32)
+    rows = x[0, :6]
+    normal = (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-5)
+    phi = np.maximum(correlate(normal.mean(0, keepdims=True), params["recording"]), 0)
+    part = {name: correlate(normal, params[name]) for name in ("instant", "gate", "narrow", "wide")}
+    seen = rows + part["instant"] * phi + part["gate"] * (part["narrow"] + part["wide"]) + normal
+    groups = seen.reshape(6, 16, 2)
+    groups = (groups - groups.mean((0, 2), keepdims=True)) / np.sqrt(groups.var((0, 2), keepdims=True) + 1e-5)
+    hidden = groups.reshape(6, 32) @ params["mlp_in"]["kernel"][0] + params["mlp_in"]["bias"]
+    hidden = np.asarray(jax.nn.gelu(hidden, approximate=False))
+    expected = seen + hidden @ params["mlp_out"]["kernel"][0] + params["mlp_out"]["bias"]
+    np.testing.assert_allclose(found[:6], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("mixer", ["attention", "max", "sgp", "conv"])
 def test_padding_is_harmless(mixer):
     """With the reading padding_mask=True, a network sees a recording alike, padded or not."""
     case, module, variables, _ = small_network()

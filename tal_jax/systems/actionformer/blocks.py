@@ -7,9 +7,20 @@ import jax
 import jax.numpy as jnp
 
 from tal_jax.systems.actionformer.attention import attend
-from tal_jax.systems.actionformer.layers import Branch, Conv, LayerNorm, gelu, max_pool
+from tal_jax.systems.actionformer.config import SGP_GROUPS
+from tal_jax.systems.actionformer.layers import (
+    Branch,
+    Conv,
+    GroupNorm,
+    LayerNorm,
+    gelu,
+    max_pool,
+    valid_mean,
+)
 
 MLP_FACTOR = 4  # channels of the hidden layer, in those of the block
+# Of TriDet on THUMOS14: channels of its perceptron, and the larger window in those of w + 1.
+SGP_MLP_FACTOR, SGP_WIDER = 1.5, 5
 
 
 class TransformerBlock(nn.Module):
@@ -64,6 +75,48 @@ class TransformerBlock(nn.Module):
         hidden = conv(MLP_FACTOR * channels, name="mlp_in")(LayerNorm(name="norm_2")(x))
         hidden = drop(gelu(hidden))
         hidden = strided.mask(drop(conv(channels, name="mlp_out")(hidden)))
+        return x + Branch(self.drop_path, name="mlp_branch")(hidden, train)
+
+
+class SGPBlock(nn.Module):
+    """Scalable-granularity perception, the block of TriDet (Shi et al., CVPR 2023, section 3.2).
+
+    Depthwise convolutions alone: a branch of each instant, gated by the mean over the recording, and a branch
+    of two windows, gated by a convolution; then a perceptron.
+
+    Attributes:
+      window: w, positions of the smaller window, odd.
+      stride: 1 or 2; 2: the input is max-pooled.
+      drop_path: rate of stochastic depth; 0: branches are added unscaled.
+      dtype: of the computation.
+    """
+
+    window: int = 1
+    stride: int = 1
+    drop_path: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, grid, train=False):
+        """(B, T, C), its Grid -> (B, T / stride, C), 0 where no recording is."""
+        channels, strided = x.shape[-1], grid.strided(self.stride)
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
+        depthwise = functools.partial(conv, None, initial=nn.initializers.normal(1.0))
+        wider = (self.window + 1) * SGP_WIDER + 1
+
+        x = strided.mask(x if self.stride == 1 else max_pool(x, grid, self.stride))
+        normal = strided.mask(LayerNorm(name="norm")(x))
+        instant = depthwise(1, name="instant")(normal)
+        of_recording = jax.nn.relu(depthwise(1, name="recording")(valid_mean(normal, strided)))
+        windows = depthwise(self.window, name="narrow")(normal) + depthwise(wider, name="wide")(normal)
+        gate = depthwise(self.window, name="gate")(normal)
+        seen = strided.mask(instant * of_recording + windows * gate + normal)
+        x += Branch(self.drop_path, name="perception_branch")(seen, train)
+
+        hidden = conv(int(SGP_MLP_FACTOR * channels), 1, name="mlp_in")(
+            GroupNorm(SGP_GROUPS, name="group_norm")(x, strided)
+        )
+        hidden = strided.mask(conv(channels, 1, name="mlp_out")(gelu(hidden)))
         return x + Branch(self.drop_path, name="mlp_branch")(hidden, train)
 
 

@@ -28,10 +28,11 @@ READINGS = {
 }
 reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
 CHOICES = {
-    "backbone.mixer": ("attention", "max", "conv"),
+    "backbone.mixer": ("attention", "max", "sgp", "conv"),
     "curriculum.weight_norm": curriculum.WEIGHT_NORMS,
     "curriculum.auxiliary": ("branch", "classification", "none"),
 }
+SGP_GROUPS = 16  # of channels, normalised by TriDet's blocks
 # Cells of the longer distance at each level: published for THUMOS14 and ActivityNet.
 LEVEL_BOUNDS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 
@@ -48,6 +49,8 @@ def require_valid(config):
     if any(window > 1 and window % 2 != 1 for window in backbone.windows):
         found = f"config.backbone.windows is {tuple(backbone.windows)}"
         raise DataError(f"{found}; each window must be odd, so that a position is in its middle.")
+    if backbone.mixer == "sgp":
+        _require_sgp(backbone)
     _require_bounds(config.loss.level_bounds, levels)
     coarsest = 2 ** (levels - 1)
     if config.window.frames < 1 or config.window.frames % coarsest:
@@ -63,6 +66,16 @@ def require_valid(config):
     if config.train.warmup_epochs >= config.train.epochs:
         found = f"config.train.warmup_epochs is {config.train.warmup_epochs}"
         raise DataError(f"{found}; it must be below config.train.epochs ({config.train.epochs}).")
+
+
+def _require_sgp(backbone):
+    """Raises DataError unless SGPBlock has windows and groups of channels."""
+    if min(backbone.windows) < 1:
+        found = f"config.backbone.windows is {tuple(backbone.windows)}"
+        raise DataError(f"{found}; with config.backbone.mixer=sgp each must be 1 or more, such as (1,).")
+    if backbone.channels % SGP_GROUPS:
+        found = f"config.backbone.channels is {backbone.channels}"
+        raise DataError(f"{found}; with config.backbone.mixer=sgp it must be a multiple of {SGP_GROUPS}.")
 
 
 def _require_bounds(bounds, levels):
@@ -104,13 +117,15 @@ def actionformer_config(system="actionformer"):
     sequence_augmentation(config.augment)
 
     config.backbone = backbone = ml_collections.ConfigDict()
-    backbone.mixer = "attention"  # or 'max', TemporalMaxer's pooling; 'conv', an ablation
+    # or 'max', TemporalMaxer's pooling; 'sgp', TriDet's block; 'conv', an ablation
+    backbone.mixer = "attention"
     backbone.channels = 512  # channels of all layers
     backbone.heads = 4  # of the attention
     backbone.embed_layers = 2  # convolutions before the first block
     backbone.stem_blocks = 2  # blocks before the pyramid
     backbone.branch_blocks = 5  # blocks of the pyramid, each halves the positions
-    backbone.windows = (19,)  # cells that attention sees at each level, or one for all; 0: all
+    # cells that attention sees at each level, or one for all; 0: all; the smaller window of 'sgp'
+    backbone.windows = (19,)
     backbone.absolute_positions = False  # sines and cosines are added to the embedding
     backbone.relative_positions = False  # logits of the attention have an addend for each distance
     backbone.input_channels = ()  # widths of several features side by side, each projected; (): one

@@ -1,7 +1,7 @@
 """The layers of ActionFormer: masked convolutions, layer normalisation, stochastic depth, positions."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -48,6 +48,7 @@ class Conv(nn.Module):
       stride: of the output; it divides T.
       use_bias: whether a bias is added.
       bias: its initial value, a number, or one of each feature.
+      initial: of the kernel, as Flax has them; None: uniform by the number of inputs, PyTorch's default.
       dtype: of the computation.
     """
 
@@ -56,6 +57,7 @@ class Conv(nn.Module):
     stride: int = 1
     use_bias: bool = False
     bias: float | Sequence[float] = 0.0
+    initial: Callable | None = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -63,7 +65,7 @@ class Conv(nn.Module):
         """(B, T, C) -> (B, T / stride, features)."""
         depthwise, channels = self.features is None, x.shape[-1]
         shape = (self.size, channels) if depthwise else (self.size, channels, self.features)
-        initial = uniform_by_fan_in(self.size * (1 if depthwise else channels))
+        initial = self.initial or uniform_by_fan_in(self.size * (1 if depthwise else channels))
         kernel, x = self.param("kernel", initial, shape).astype(self.dtype), x.astype(self.dtype)
         pad = self.size // 2
         if depthwise:  # sums of shifted arrays: compilers are slow at convolutions of so many groups
@@ -100,6 +102,33 @@ def normalise(x, scale, bias):
     centred -= centred.mean(-1, keepdims=True)
     deviation = jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + LAYER_NORM_EPS)
     return (centred / deviation * scale + bias).astype(x.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Normalisation over the positions of a recording and the channels of a group, in float32.
+
+    Attributes:
+      groups: how many; they share the channels.
+    """
+
+    groups: int
+
+    @nn.compact
+    def __call__(self, x, grid):
+        """(B, T, C), its Grid -> (B, T, C), of the type of x; positions that are not valid count not."""
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        of_groups = x.astype(jnp.float32).reshape(*x.shape[:2], self.groups, -1)
+        mean = lambda part: valid_mean(part.mean(-1), grid)[..., None]
+        of_groups -= mean(of_groups)
+        of_groups /= jnp.sqrt(mean(jnp.square(of_groups)) + LAYER_NORM_EPS)
+        return (of_groups.reshape(x.shape) * scale + bias).astype(x.dtype)
+
+
+def valid_mean(x, grid):
+    """(B, T, C) -> (B, 1, C), the mean over the valid positions of each recording; 0 where there are none."""
+    count = jnp.maximum(grid.valid.sum(1), 1)[:, None, None]
+    return grid.mask(x).sum(1, keepdims=True) / count.astype(x.dtype)
 
 
 @jax.checkpoint

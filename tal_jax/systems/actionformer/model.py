@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.systems.actionformer.blocks import ConvBlock, MaxBlock, TransformerBlock
+from tal_jax.systems.actionformer.blocks import ConvBlock, MaxBlock, SGPBlock, TransformerBlock
 from tal_jax.systems.actionformer.layers import (
     Conv,
     Grid,
@@ -59,10 +59,11 @@ class Backbone(nn.Module):
 
     Attributes:
       max_length: positions of a training window (max_seq_len); the position embedding has as many.
-      mixer: 'attention', 'max' (TemporalMaxer) or 'conv'.
+      mixer: 'attention', 'max' (TemporalMaxer), 'sgp' (TriDet) or 'conv'.
       channels, heads: of all layers, of the attention.
       embed_layers, stem_blocks, branch_blocks: how many; each block of the branch halves the positions.
-      windows: positions that attention sees, of each level, or one for all; up to 1: all positions.
+      windows: positions that attention sees, of each level, or one for all; up to 1: all positions. Of
+        'sgp': the smaller of its two windows.
       absolute_positions, relative_positions: whether positions are added to the embedding, or to logits.
       input_channels, projected_channels: widths of several features side by side, and to how many channels
         each is projected; (): one feature, no projection.
@@ -118,6 +119,8 @@ class Backbone(nn.Module):
         if self.mixer == "conv":
             return ConvBlock(stride, self.dtype, name=name)
         window = windows_of_levels(self.windows, self.branch_blocks)[level]
+        if self.mixer == "sgp":  # as published, without stochastic depth in the stem
+            return SGPBlock(window, stride, self.drop_path if level else 0.0, self.dtype, name=name)
         settings = self.relative_positions, self.dropout, self.drop_path, self.dtype
         return TransformerBlock(self.heads, window, stride, *settings, name=name)
 
