@@ -357,3 +357,19 @@ def test_tiou_of_distances_is_that_of_segments():
     shared, union = overlap_and_union(np.array([[-2, 2.0]]), np.array([[-2, 4.0]]))
     found = losses.tiou_of_distances(outputs.distances, targets.distances)
     assert float(found[0, 0]) == pytest.approx((shared / union)[0])
+
+
+def test_the_cheapest_action_gives_the_distances():
+    """Point 4 is in the middle of [2, 6] and inside [0, 8]; it predicts [0, 8] and its class 2."""
+    points, strides = np.array([4.0], np.float32), np.array([1.0], np.float32)
+    segments, labels = jnp.array([[[2.0, 6], [0, 8], [0, 0]]]), jnp.array([[1, 2, 0]])
+    outputs = Outputs(jnp.array([[[-2.0, 2.0]]]), jnp.array([[[4.0, 4.0]]]), None, points, strides)
+    cost = losses.action_cost(outputs, segments, labels)
+    logits = outputs.logits[0, 0]
+    cls = [losses.focal_loss(logits, jnp.array(one)).sum() for one in ([1.0, 0.0], [0.0, 1.0])]
+    np.testing.assert_allclose(cost[0, 0, :2], [cls[0] + 2 * 0.5, cls[1]], atol=1e-6)
+    bounds = np.array([[0, 10]], np.float32)
+    found = assign(points, strides, bounds, segments, labels, 2, 1.5, cost)
+    assert found.classes.tolist() == [[[1, 0]]]  # labels are those of the shortest one
+    assert found.distances.tolist() == [[[4, 4]]]
+    assert assign(points, strides, bounds, segments, labels, 2).distances.tolist() == [[[2, 2]]]

@@ -23,6 +23,8 @@ READINGS = {
     "weighted_entries": ("positive", "all"),
     # the score that joins the class scores: times them, the square root of that, or alone
     "decode.final_score": ("times", "sqrt", "aux_only"),
+    # of actions that overlap: to which one a point has its distances; cheapest: as in TemporalMaxer's code
+    "regressed": ("shortest", "cheapest"),
     "average": ("constant", "young"),  # young: the running mean of parameters forgets its start sooner
     "padding_mask": (False, True),  # the network sees nothing of the padding after a recording
 }

@@ -14,6 +14,7 @@ from tal_jax.systems.interface import Term, running_count
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 SMALLEST_LENGTH = 1e-8  # to divide by, of union and cover
+LOC_COST = 2.0  # of the centre loss in TemporalMaxer's cost of an action
 LOWEST_LOC = 0.01  # of the localisation loss, where it gets as much weight as the other
 
 
@@ -48,6 +49,25 @@ def centre_loss(predicted, target):
 
 def _segments(distances):
     return jnp.stack([-distances[..., 0], distances[..., 1]], axis=-1)
+
+
+def action_cost(outputs, segments, labels):
+    """TemporalMaxer's cost of each action for each point: focal loss of its class plus 2 times centre loss.
+
+    Args:
+      outputs: model.Outputs.
+      segments: (B, G, 2) cells; labels: (B, G) int in 1..K, 0 marks padding, whose cost means nothing.
+
+    Returns:
+      (B, N, G), without gradient.
+    """
+    own = labels[:, None] - 1  # (B, 1, G)
+    absent, present = (focal_loss(outputs.logits, jnp.full_like(outputs.logits, y)) for y in (0.0, 1.0))
+    cls = absent.sum(-1, keepdims=True) + jnp.take_along_axis(present - absent, own, axis=-1)
+    place = outputs.points[:, None]
+    distances = jnp.stack([place - segments[:, None, :, 0], segments[:, None, :, 1] - place], axis=-1)
+    loc = centre_loss(outputs.distances[:, :, None], distances / outputs.strides[:, None, None])
+    return lax.stop_gradient(cls + LOC_COST * loc)
 
 
 def loc_weight(config, sums, count, normalisers):
@@ -146,7 +166,8 @@ def loss_terms(config, outputs, batch, normalisers, epoch):
     """dict name -> Term of a batch, see `loss`. normalisers: name -> running mean of the count so far."""
     bounds = bounds_of_points(outputs.strides, config.loss.level_bounds)
     truth = batch["segments_frame"], batch["labels"], outputs.logits.shape[-1]
-    targets = assign(outputs.points, outputs.strides, bounds, *truth, config.loss.centre_radius)
+    cost = action_cost(outputs, *truth[:2]) if reading(config, "regressed") == "cheapest" else None
+    targets = assign(outputs.points, outputs.strides, bounds, *truth, config.loss.centre_radius, cost)
     valid = outputs.mask & (batch["sample_mask"] > 0)[:, None]
     return terms_of_targets(config, outputs, targets, valid, normalisers, epoch)
 

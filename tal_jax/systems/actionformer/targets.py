@@ -16,7 +16,7 @@ class Targets(NamedTuple):
     distances: jax.Array  # (B, N, 2) to start and end, in strides of the point's level
 
 
-def assign(points, strides, bounds, segments, labels, num_classes, centre_radius=1.5):
+def assign(points, strides, bounds, segments, labels, num_classes, centre_radius=1.5, cost=None):
     """ActionFormer section 3.3: each point gets the shortest action near whose middle it lies.
 
     Args:
@@ -25,6 +25,8 @@ def assign(points, strides, bounds, segments, labels, num_classes, centre_radius
       segments: (B, G, 2) cells; labels: (B, G) int in 1..K, 0 marks padding.
       num_classes: K.
       centre_radius: how many strides from the middle of an action a point may lie; 0: anywhere inside.
+      cost: (B, N, G) of each action for each point; the distances are then to the cheapest action around a
+        point, as in TemporalMaxer's code. None: to the shortest one.
 
     Returns:
       Targets; 0 where a point gets no action.
@@ -46,6 +48,9 @@ def assign(points, strides, bounds, segments, labels, num_classes, centre_radius
     chosen = (lengths <= shortest + SAME_LENGTH) & jnp.isfinite(lengths)
     one_hot = jax.nn.one_hot(labels - 1, num_classes)  # (B, G, K)
     classes = jnp.minimum(jnp.einsum("bng,bgk->bnk", chosen.astype(jnp.float32), one_hot), 1.0)
+    if cost is not None:
+        around = (jnp.minimum(left, right) >= 0) & (labels > 0)[:, None, :]
+        lengths = jnp.where(around, cost, jnp.inf)
     first = jnp.argmin(lengths, axis=-1)[..., None]
     distances = [jnp.take_along_axis(side, first, axis=-1)[..., 0] for side in (left, right)]
     distances = jnp.stack(distances, axis=-1) / strides[:, None]
