@@ -173,17 +173,13 @@ def frozen_settings(system):
 
 
 def rows(system):
-    """{row: its fields} of the test, beside which the settings are those of configs/sbhar.py.
-
-    The row "power" is of systems that have the field.
-    """
+    """{row: its fields} of the test, beside which the settings are those of configs/sbhar.py."""
     settings = frozen_settings(system)
     auxiliary = "branch" if settings[AUXILIARY] == "none" else settings[AUXILIARY]
     found = {}
     for name, (_, fields) in ROWS.items():
-        if name != "power" or "overlap_power" in config_of(system).loss:
-            chosen = {AUXILIARY: auxiliary} if fields[AUXILIARY] == "branch" else {}
-            found[name] = settings | fields | chosen
+        chosen = {AUXILIARY: auxiliary} if fields[AUXILIARY] == "branch" else {}
+        found[name] = settings | fields | chosen
     return found
 
 

@@ -208,6 +208,14 @@ def mix(loc_score, cls_score, alpha):
     return (1 - alpha) * loc_score + alpha * cls_score
 
 
+def test_overlap_power_weights_the_classification_of_positives_by_their_tiou():
+    config = dw_afsd(**SWITCHES_OFF)
+    config.loss.overlap_power = 2.0
+    weighted = expected_terms(COARSE_S**2, REFINED_S**2)
+    expected = expected_terms() | {name: weighted[name] for name in ("cls", "refined_cls")}
+    assert_terms(terms_of(config), expected)
+
+
 def test_all_switches_off_is_plain_afsd():
     assert_terms(terms_of(dw_afsd(**SWITCHES_OFF)), expected_terms())
     plain, _, _ = problem(auxiliary_branch=False)

@@ -125,7 +125,8 @@ def point_losses(config, outputs, targets, positive, epoch):
     of_entry, of_point = entry_weights(config, outputs, targets, positive, epoch)
     if config.loss.overlap_power:
         overlap = lax.stop_gradient(tiou_of_distances(outputs.distances, targets.distances))
-        cls = jnp.where(entry, overlap[..., None] ** config.loss.overlap_power * cls, cls)
+        powers = overlap[..., None] ** config.loss.overlap_power
+        cls = curriculum.weighted_classification(cls, entry, powers)
     if c.weights:
         normalised = curriculum.normalised(of_point, positive, c.weight_norm)
         if reading(config, "weighted_entries") == "positive":

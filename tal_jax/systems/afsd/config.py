@@ -140,6 +140,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
     loss.loc_weight = 10.0  # ActivityNet: 1
     loss.focal_alpha = 0.25  # weight of background; actions have 1 - focal_alpha (DW-AFSD Table 3)
     loss.focal_gamma = 2.0  # DW-AFSD Table 2
+    loss.overlap_power = 0.0  # TriDet: weight tIoU^power of positives in the classification losses; 0 = off
     loss.level_bounds = ()  # ActivityNet: (low, high) frames of the longer side, for each level
     loss.contrastive_weight = 0.1  # boundary contrastive learning, a second forward pass; 0 = off
 

@@ -190,6 +190,13 @@ def detection_terms(config, outputs, targets, batch, epoch):
     focal = functools.partial(focal_loss, alpha=loss.focal_alpha, gamma=loss.focal_gamma)
     cls = focal(outputs.coarse_logits, targets.coarse_labels)
     refined_cls = focal(outputs.refined_logits, targets.refined_labels)
+    refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
+    refined_iou = distance_iou(refined, targets.distances)
+    if loss.overlap_power:
+        overlaps = distance_iou(outputs.coarse_distances, targets.distances), refined_iou
+        powers = [jax.lax.stop_gradient(jnp.clip(iou, 0, 1)) ** loss.overlap_power for iou in overlaps]
+        cls = curriculum.weighted_classification(cls, positive, powers[0])
+        refined_cls = curriculum.weighted_classification(refined_cls, refined_positive, powers[1])
     losses = dict(loc=loc, cls=cls, refined_loc=refined_loc, refined_cls=refined_cls)
     if c.weights:
         coarse_w = curriculum.normalised(coarse_w, positive, c.weight_norm)
@@ -203,8 +210,6 @@ def detection_terms(config, outputs, targets, batch, epoch):
         chosen = reading(config, "weighted").split("+")
         losses |= {name: weighted[name] for name in weighted if name in chosen}
 
-    refined = refine_distances(outputs.coarse_distances, outputs.refined_offsets)
-    refined_iou = distance_iou(refined, targets.distances)
     quality = quality_loss(outputs.quality_logits, refined_iou, reading(config, "quality_target_gradient"))
 
     rows = dict(  # weight, per-location loss, where it counts, whose number it is divided by
