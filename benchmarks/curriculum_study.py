@@ -85,7 +85,7 @@ def main():
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
     plan = functools.partial(study.plan, options.part, options.systems)
     of_run = functools.partial(make, out=options.out, myo=options.myo)
-    study_results.run_all(options.results, plan, of_run, options.budget_minutes)
+    study_results.run_all(plan, of_run, options)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def main():
         done = [record["person"] for record in records]
         return [person for person in options.persons if person not in done]
 
-    study_results.run_all(options.results, plan, lambda one: make(one, options), options.budget_minutes)
+    study_results.run_all(plan, lambda person: make(person, options), options)
     records = study_results.read(options.results)
     print(f"{len(records)} of {len(everyone)} persons.")
     print(f"| mAP | {' | '.join(map(str, training.TIOUS))} | mean |\n{'|---' * 7}|")

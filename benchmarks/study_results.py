@@ -1,9 +1,13 @@
 """The results of long studies: a record of each finished run, in a file that goes from machine to machine.
 
 The file is a JSON list with a record a line, which is added when a run ends. A run that is in it is not made
-again.
+again. The same command may run several times at once on one machine: a run that one process makes, the others
+leave alone.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import pathlib
 import time
@@ -13,6 +17,8 @@ from scipy import stats
 
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
+
+MOST_PRINTED = 500  # characters of a record
 
 
 def read(path):
@@ -27,24 +33,53 @@ def add(path, record):
         temporary.write_text(f"[\n{lines}\n]\n")
 
 
-def run_all(path, plan, make, budget_minutes=0):
-    """Makes run after run until none is missing, or the time is up.
+def run_all(plan, make, options):
+    """Makes run after run until none is missing, other processes make the rest, or the time is up.
 
     Args:
-      path: of the results file.
       plan: records -> the runs that are missing, the next one first. It is asked again after each run.
       make: run -> its record, to which the seconds it took are added.
-      budget_minutes: no run begins after so many; 0: no limit.
+      options: of `add_options`.
     """
-    began = time.monotonic()
-    while missing := plan(read(path)):
-        if budget_minutes and time.monotonic() - began >= 60 * budget_minutes:
+    began, claims = time.monotonic(), options.out / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    while missing := plan(read(options.results)):
+        if options.budget_minutes and time.monotonic() - began >= 60 * options.budget_minutes:
             break
-        start = time.monotonic()
-        record = make(missing[0])
-        add(path, record | {"seconds": round(time.monotonic() - start)})
-        print(json.dumps(record), flush=True)
+        with _first_free(missing, claims) as run:
+            if run is None:
+                break
+            if run not in plan(read(options.results)):  # it has just ended elsewhere
+                continue
+            start = time.monotonic()
+            record = make(run)
+            with _locked(claims / "results"):
+                add(options.results, record | {"seconds": round(time.monotonic() - start)})
+        print(json.dumps(record)[:MOST_PRINTED], flush=True)
     print(f"{len(missing)} runs remain." if missing else "No run remains.")
+
+
+@contextlib.contextmanager
+def _first_free(runs, folder):
+    """The first run that no other process makes, kept for this one; None if others make them all."""
+    for run in runs:
+        digest = hashlib.sha256(repr(run).encode()).hexdigest()[:16]
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(folder / digest, fcntl.LOCK_NB))
+            except BlockingIOError:
+                continue
+            yield run
+            return
+    yield None
+
+
+@contextlib.contextmanager
+def _locked(path, how=0):
+    """Holds the lock of a file, which ends with the process too. Raises BlockingIOError with LOCK_NB."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | how)
+        yield
 
 
 def interval(differences, confidence=0.95):

@@ -45,7 +45,8 @@ def actionformer(system, mixer="attention"):
     """ActionFormer in windows of 102 s; mixer: 'attention', or 'max' for TemporalMaxer."""
     config = small_config(system)
     config.name, config.backbone.mixer = f"sbhar_{system}_{mixer}", mixer
-    config.data, config.augment.noise = sbhar.statistics_config(), 0.1
+    config.data, config.augment.noise = sbhar.statistics_config(samples_per_frame=20), 0.1
+    config.window.frames, config.train.batch_size = 256, 4
     return config
 
 
@@ -99,10 +100,8 @@ def on_proposals(config, name):
 
 def from_labels(config, name, size, test_stride):
     """The config with what ECM and KT-MGFN share: frames 0.4 s apart, training windows side by side."""
-    config.name, config.data = (
-        name,
-        sbhar.statistics_config(samples_per_frame=20, statistics_samples=128),
-    )  # 0.4 s, 2.6 s
+    config.name = name
+    config.data = sbhar.statistics_config(samples_per_frame=20, statistics_samples=128)  # 0.4 s, 2.6 s
     config.window.update(frames=size, snippets=size, train_stride_frames=size, test_stride_frames=test_stride)
     config.localize.update(outer_ratio=0.15, probability_weight=1.0)  # the whole KT-MGFN does not read these
     config.decode.nms_tiou, config.predict.min_score = 0.3, 0.8  # actions do not overlap; of at most 2

@@ -1,5 +1,7 @@
 """The study of the curriculum: what is chosen, which runs are missing, and what its page says."""
 
+import argparse
+
 import pytest
 
 from benchmarks import curriculum_choices as study
@@ -47,6 +49,26 @@ def test_the_page_says_whether_the_interval_is_above_0(tmp_path, gains, verdict)
     curriculum_page.write(records, page, picture)
     text = page.read_text()
     assert verdict in text and "92.00 ± 1.00" in text and picture.stat().st_size > 1000
+
+
+def test_a_run_that_another_process_makes_is_left_alone(tmp_path):
+    options = argparse.Namespace(results=tmp_path / "results.json", out=tmp_path, budget_minutes=0)
+    made = []
+
+    def plan(records):
+        return [
+            name for name in ("a", "b", "c") if {"name": name} not in [_without_seconds(r) for r in records]
+        ]
+
+    def make(name):
+        if name == "a":  # the other process begins while this one is at work
+            study_results.run_all(plan, make, options)
+        made.append(name)
+        return {"name": name}
+
+    study_results.run_all(plan, make, options)
+    assert made == ["b", "c", "a"]
+    assert [record["name"] for record in study_results.read(options.results)] == made
 
 
 def test_the_interval_by_hand():
