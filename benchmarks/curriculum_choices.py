@@ -36,7 +36,8 @@ def parts(weights, schedule, auxiliary="none"):
 
 
 BASE, CURRICULUM, ALL = parts(False, False), parts(True, True), parts(True, True, "branch")
-ROWS = {  # row of the test -> as the page calls it, its fields; "branch": as chosen, if that is no 'none'
+# row of the test -> as the page calls it, its fields; "branch": the chosen auxiliary score, else the branch
+ROWS = {
     "base": ("base", BASE),
     "power": ("weights tIoU^0.2 (TriDet)", BASE | {"loss.overlap_power": 0.2}),  # its value on THUMOS14
     "weights": ("+ weights", parts(True, False)),
@@ -183,6 +184,22 @@ def rows(system):
     return found
 
 
+def seeds_of(part):
+    """The seeds of 'test' or 'myo'."""
+    return SEEDS if part == "test" else MYO_SEEDS
+
+
+def runs_of(part, systems):
+    """The Runs of 'test' or 'myo', seed by seed."""
+    return [
+        Run(part, system, row, None, seed, fields)
+        for system in systems
+        for seed in seeds_of(part)
+        for row, fields in rows(system).items()
+        if part == "test" or row in MYO_ROWS
+    ]
+
+
 def plan(part, systems, records):
     """The Runs of a part that have no record, the next one first.
 
@@ -192,14 +209,7 @@ def plan(part, systems, records):
         of_systems = [greedy(system, records) for system in systems]
         runs = [run for of in of_systems for _, candidates, _ in of for one in candidates for run in one.runs]
     else:
-        seeds, names = (SEEDS, ROWS) if part == "test" else (MYO_SEEDS, MYO_ROWS)
-        runs = [
-            Run(part, system, row, None, seed, fields)
-            for system in systems
-            for seed in seeds
-            for row, fields in rows(system).items()
-            if row in names
-        ]
+        runs = runs_of(part, systems)
     missing = []
     for run in runs:
         if find(records, run) is None and not any(_same(run, other) for other in missing):

@@ -1,4 +1,4 @@
-"""Seven hand gestures in recordings of eight muscle sensors, 200 Hz, 8 minutes each, of 27 people.
+"""Seven hand gestures in recordings of eight muscle sensors, 200 Hz, 8 minutes each.
 
 Makes features and annotations that configs/folder.py reads from the files of the authors:
 
@@ -8,16 +8,19 @@ Makes features and annotations that configs/folder.py reads from the files of th
 The source has a folder PERSON-SESSION of each session, in which 0.txt to 7.txt hold a minute each: a line has
 the eight values of a sample, -128 to 127, and its gesture's number, 0 in rest. Gestures take 5 s, so do
 rests; 0.txt holds small movements that are none. A recording is the first session of a person whose files are
-all whole, joined in an order that is drawn for each session. Every third person is for the test.
+all whole, joined in an order that is drawn for each session. Of the 38 people the first 27 by name are taken;
+every third one is for the test.
 """
 
 import itertools
 import json
 import pathlib
+import re
 
 import numpy as np
 
 from benchmarks import measure
+from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing
 
 FPS = 200.0
@@ -33,12 +36,16 @@ GESTURES = (
 PARTS = len(GESTURES) + 1
 WHOLE_SAMPLES = 9000  # a file with fewer was broken off
 PEOPLE = 27
+SAMPLE = re.compile(r"(-?\d{1,3},){8}[0-7]")
 
 
 def read_part(path):
     """(samples (T, 8), numbers of gestures (T,)), int8, of a file; a last line may be broken off."""
-    lines = [line for line in path.read_text().splitlines() if line.count(",") == 8]
-    rows = np.array([line.split(",") for line in lines], np.int16).reshape(-1, 9).astype(np.int8)
+    lines = [line for line in path.read_text().splitlines() if SAMPLE.fullmatch(line)]
+    rows = np.array([line.split(",") for line in lines], int).reshape(-1, 9)
+    if np.abs(rows + 0.5).max(initial=0) > 127.5:
+        raise DataError(f"{path} has values beyond -128 to 127; download it again.")
+    rows = rows.astype(np.int8)
     return rows[:, :8], rows[:, 8]
 
 
@@ -48,7 +55,7 @@ def read_session(folder):
     if not all(path.exists() for path in paths):
         return None
     parts = [read_part(path) for path in paths]
-    return parts if min(len(labels) for _, labels in parts) > WHOLE_SAMPLES else None
+    return parts if min(len(labels) for _, labels in parts) >= WHOLE_SAMPLES else None
 
 
 def actions_of(labels):

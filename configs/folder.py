@@ -26,7 +26,7 @@ may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was
 
 from tal_jax.config import config_of, extract_config
 from tal_jax.data.sets import folder
-from tal_jax.systems.actionformer.config import small_config
+from tal_jax.systems.actionformer.config import small_config, with_mixer
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 
@@ -51,12 +51,11 @@ def afsd(system, input="features"):
 
 
 def actionformer(system, mixer="attention"):
-    """ActionFormer, also with dynamic weights. mixer: 'attention', or 'max' for TemporalMaxer."""
+    """ActionFormer, also with dynamic weights. mixer: 'attention', 'max' (TemporalMaxer), 'sgp' (TriDet)."""
     config = small_config(system)
     config.name = f"folder_{system}_{mixer}"
     config.data, config.extract = folder.data_config("features"), extract_config()
-    config.backbone.mixer = mixer
-    return config
+    return with_mixer(config, mixer)
 
 
 def ecm(system, row="full"):

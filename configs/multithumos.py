@@ -16,7 +16,7 @@ is what to train on.
 
 from tal_jax.config import config_of, option_of
 from tal_jax.data.sets import multithumos
-from tal_jax.systems.actionformer.config import actionformer_config
+from tal_jax.systems.actionformer.config import actionformer_config, with_mixer
 
 EPOCHS = {"attention": 35, "max": 65}  # 5 of them warm-up
 
@@ -32,9 +32,9 @@ def actionformer(system, mixer="attention"):
     config.name = f"multithumos_{system}_{mixer}"
     config.data = multithumos.data_config()
     config.data.duplicate_sec = 1e-3
-    config.backbone.mixer, config.train.epochs = mixer, option_of("mixer", mixer, EPOCHS)
+    config.train.epochs = option_of("mixer", mixer, EPOCHS)
     config.decode.update(max_per_level=3000, max_per_recording=300)
     if mixer == "max":
         config.backbone.embed_layers, config.data.stream = 3, "rgb"
     config.evaluate.tious = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    return config
+    return with_mixer(config, mixer)

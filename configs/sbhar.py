@@ -11,7 +11,7 @@ row=: of an ablation, TABLE_4, ABLATION or ROWS in the config.py of ECM, KT-MGFN
 
 from tal_jax.config import config_of
 from tal_jax.data.sets import sbhar
-from tal_jax.systems.actionformer.config import small_config
+from tal_jax.systems.actionformer.config import small_config, with_mixer
 from tal_jax.systems.afsd.config import sequence_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.kt_mgfn.config import kt_mgfn_config
@@ -44,10 +44,10 @@ def afsd(system):
 def actionformer(system, mixer="attention"):
     """ActionFormer in windows of 102 s; mixer: 'attention', or 'max' for TemporalMaxer."""
     config = small_config(system)
-    config.name, config.backbone.mixer = f"sbhar_{system}_{mixer}", mixer
+    config.name = f"sbhar_{system}_{mixer}"
     config.data, config.augment.noise = sbhar.statistics_config(samples_per_frame=20), 0.1
     config.window.frames, config.train.batch_size = 256, 4
-    return config
+    return with_mixer(config, mixer)
 
 
 def pgcn(system, row="full"):

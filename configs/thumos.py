@@ -20,8 +20,8 @@ first. The annotations come with the project. Nothing was trained here, for want
 Published, mAP at tIoU 0.3 to 0.7. From frames, both streams: AFSD 67.3 62.4 55.5 43.7 31.1 (average 52.0; RGB
 alone 43.5, flow alone 44.2), DW-AFSD 68.8 64.9 57.6 44.6 31.9. AFSD's are of the checkpoints after epoch 15
 (RGB) and 16 (flow) of 16, chosen on the test videos. From features: ActionFormer 82.13 77.80 70.95 59.40
-43.87 (average 66.83), TemporalMaxer 82.8 78.9 71.8 60.5 44.7 (67.7) with an assignment that is not built
-here; of AFSD nothing. ECM, at 0.1 to 0.9: 62.6 55.1 46.5 38.2 29.1 19.5 10.9 3.8 0.4, the best of 150 epochs
+43.87 (average 66.83), TemporalMaxer 82.8 78.9 71.8 60.5 44.7 (67.7); of AFSD
+nothing. ECM, at 0.1 to 0.9: 62.6 55.1 46.5 38.2 29.1 19.5 10.9 3.8 0.4, the best of 150 epochs
 on the test videos; its last epoch has 28.2 at 0.5, its last thirty 28.1 ± 0.6. A GPU is what to train on.
 
 ECM reads its published files (VIDEO.npz with feat_spa, feat_tem of 750 snippets), rgb/VIDEO.npy and
@@ -41,7 +41,7 @@ detections, from {"class": [name, …], "results": {VIDEO: [probability, …]}};
 
 from tal_jax.config import config_of, extract_config, option_of
 from tal_jax.data.sets import thumos14
-from tal_jax.systems.actionformer.config import actionformer_config
+from tal_jax.systems.actionformer.config import actionformer_config, with_mixer
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.pgcn.config import pgcn_config
@@ -70,13 +70,13 @@ def afsd(system, input="rgb"):
 
 
 def actionformer(system, mixer="attention"):
-    """ActionFormer on whole videos. mixer: 'attention', or 'max' for TemporalMaxer."""
+    """ActionFormer on whole videos. mixer: 'attention', 'max' for TemporalMaxer, or 'sgp', TriDet's block."""
     config = actionformer_config(system)
     config.name = f"thumos_{system}_{mixer}"
     config.data = thumos14.data_config("features")
     config.data.duplicate_sec, config.extract = 1e-3, extract_config()
-    config.backbone.mixer, config.train.epochs = mixer, option_of("mixer", mixer, dict(attention=35, max=65))
-    return config
+    config.train.epochs = option_of("mixer", mixer, dict(attention=35, max=65, sgp=40))
+    return with_mixer(config, mixer)
 
 
 def ecm(system, row="full"):

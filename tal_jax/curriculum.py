@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
+from tal_jax.errors import DataError
 from tal_jax.runtime.parallel import AXIS
 
 CONSTANT_ALPHA = 0.5  # alpha without the curriculum, where the paper is silent
@@ -60,6 +61,23 @@ def weighted_classification(losses, positive, weights):
     return jnp.where(positive, weights * losses, losses)
 
 
+def overlap_weight(tiou, power):
+    """TriDet's static weight of the classification loss of a positive: tIoU^power, without gradient.
+
+    TriDet's code lets gradient through, which lowers the loss by worse boundaries. (...) -> (...).
+    """
+    return jax.lax.stop_gradient(jnp.clip(tiou, 0, 1)) ** power
+
+
+def require_one_weight(config):
+    """Raises DataError for a config with dynamic weights beside the static one of `overlap_weight`."""
+    if config.curriculum.weights and config.loss.overlap_power:
+        found = f"config.loss.overlap_power is {config.loss.overlap_power}"
+        raise DataError(
+            f"{found}, beside dynamic weights; set it to 0, or config.curriculum.weights to False."
+        )
+
+
 def weighted_localisation(losses, weights):
     """DW-AFSD Eq. 7: localisation losses (of positives) times their weights. (...) twice -> (...)."""
     return weights * losses
@@ -87,7 +105,7 @@ def normalised(weights, positive, how):
         the positives of all devices; 'floor': at least FLOOR.
 
     Returns:
-      (...), of a meaning at positives.
+      (...), meaningful at positives.
     """
     if how == "floor":
         return jnp.maximum(weights, FLOOR)

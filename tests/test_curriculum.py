@@ -216,6 +216,13 @@ def test_overlap_power_weights_the_classification_of_positives_by_their_tiou():
     assert_terms(terms_of(config), expected)
 
 
+def test_static_and_dynamic_weights_exclude_each_other():
+    config = dw_afsd()
+    config.loss.overlap_power = 0.2
+    with pytest.raises(DataError, match="overlap_power is 0.2, beside dynamic weights; set it to 0"):
+        require_valid(config, training=True)
+
+
 def test_all_switches_off_is_plain_afsd():
     assert_terms(terms_of(dw_afsd(**SWITCHES_OFF)), expected_terms())
     plain, _, _ = problem(auxiliary_branch=False)

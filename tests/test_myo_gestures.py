@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import myo_gestures
+from tal_jax.errors import DataError
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def source(tmp_path, monkeypatch):
             labels = [0] * 10 + [number] * 20 + [0] * 5
             labels = labels[:25] if (session, number) == ("b-1", 3) else labels
             rows = [",".join(map(str, [number - 4] * 8 + [label])) for label in labels]
-            (tmp_path / session / f"{number}.txt").write_text("\n".join([*rows, "1,2,3"]))
+            (tmp_path / session / f"{number}.txt").write_text("\n".join([*rows, "1,1,1,1,1,1,1,1,"]))
     return tmp_path
 
 
@@ -37,3 +38,10 @@ def test_sessions_become_recordings(source, tmp_path):
             start, end = (round(sec * 200) for sec in action["segment"])
             assert end - start == 20
             assert (signals[start:end] == myo_gestures.GESTURES.index(action["label"]) + 1 - 4).all()
+
+
+def test_values_that_no_sensor_gives_are_refused(tmp_path):
+    path = tmp_path / "1.txt"
+    path.write_text("300,1,1,1,1,1,1,1,1")
+    with pytest.raises(DataError, match="1.txt has values beyond -128 to 127; download it again"):
+        myo_gestures.read_part(path)

@@ -90,8 +90,8 @@ def draw_part(segments_frame, labels, num_frames, margin, *, window, draw):
     segments, labels = np.asarray(segments_frame, np.float64).reshape(-1, 2), np.asarray(labels)
     length = min(num_frames, window.frames)
     if window.crop and length == num_frames:
-        low, high = (round(share * num_frames) for share in window.crop)
-        length = draw(max(low, 1), min(high, num_frames))
+        low, high = (max(round(share * num_frames), 1) for share in window.crop)
+        length = draw(low, min(high, num_frames))
     if length == num_frames:
         return 0, num_frames, segments, labels
     for _ in range(MOST_DRAWS):

@@ -100,24 +100,25 @@ def evaluate_detections(
     recordings, absent = scored_recordings(annotations, detections, **chosen)
     ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
     truths, ignored = _truth_tables(recordings, ranks)
+    annotated = len(truths)
     if protocol == "detad":
         truths = _within_recordings(truths, recordings, ranks)
     require_actions(truths, subset)
     classes = {annotations.classes[label]: label for label in np.unique(truths["label"]).astype(int)}
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
     found, not_scored = _detection_table(detections, scored, ranks, classes)
-    if protocol == "detad":
-        found = found[np.diff(found["segment_sec"])[:, 0] > 0]
 
     ap_of = {
         "activitynet": activitynet_ap,
         "thumos14": functools.partial(thumos14_ap, ignored=ignored),
         "detad": functools.partial(activitynet_ap, count=len(truths) / len(classes)),
     }
+    scored_rows = found if protocol != "detad" else found[np.diff(found["segment_sec"])[:, 0] > 0]
     keys = [f"{threshold:g}" for threshold in tious]
     ap, matches, recall = {}, [], []
     for name, label in classes.items():
-        found_k, truths_k = found[found["label"] == label], truths[truths["label"] == label]
+        found_k = scored_rows[scored_rows["label"] == label]
+        truths_k = truths[truths["label"] == label]
         if of_devkit:
             found_k = _suppressed(found_k, devkit_keep)
             matches.append(_detections_per_truth(found_k, truths_k, min(tious)))
@@ -130,6 +131,7 @@ def evaluate_detections(
         "recordings_of_subset": len(annotations.subset(subset).recordings),
         "classes": len(classes),
         "ground_truths": len(truths),
+        "ground_truths_left_out": annotated - len(truths),
         "ignored_intervals": len(ignored),
         "detections": len(found),
         "detections_with_end_before_start": int(np.sum(np.diff(found["segment_sec"]) < 0)),

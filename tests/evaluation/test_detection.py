@@ -138,7 +138,7 @@ def test_what_is_not_scored_is_counted():
     scores = evaluate_detections(annotations, results, subset="test", tious=[0.5])
     assert scores["map_avg"] == pytest.approx(25)  # b's miss, then a's hit
     assert scores["counts"] == {
-        "recordings": 2, "recordings_of_subset": 2, "classes": 1, "ground_truths": 2, "ignored_intervals": 1, "detections": 2,
+        "recordings": 2, "recordings_of_subset": 2, "classes": 1, "ground_truths": 2, "ground_truths_left_out": 0, "ignored_intervals": 1, "detections": 2,
         "detections_with_end_before_start": 1, "detections_with_nan_score": 0,
         "detections_ignored": {"on_other_recordings": 2, "with_unknown_label": 3},
     }  # fmt: skip
@@ -230,6 +230,17 @@ def test_the_ground_truth_itself_scores_100(protocol, seed):
     truths, _ = random_case(seed)
     found = {name: [(*row, 0.5) for row in rows if row[0] != "Ambiguous"] for name, rows in truths.items()}
     assert score(truths, found, tiou=0.95, protocol=protocol)["map"] == {"0.95": 100.0}
+
+
+def test_normalised_ap_leaves_out_what_has_no_length_and_counts_it():
+    """N = 1.5. Of run, one of two truths is found first: R N / (R N + FP) = 1 up to half the truths."""
+    truths = {"v": [("run", 0, 10), ("run", 20, 30), ("jump", 0, 10), ("jump", 0, 200)]}  # v has 100 s
+    found = {"v": [("run", 0, 10, 0.9), ("run", 5, 3, 0.8), ("run", 50, 60, 0.7), ("run", 20, 30, 0.6)]}
+    result = score(truths, found, protocol="detad")
+    assert result["ap"]["run"]["0.5"] == pytest.approx(100 * (1 + 1.5 / (1.5 + 1)) / 2)
+    counts = result["counts"]
+    assert (counts["detections"], counts["detections_with_end_before_start"]) == (4, 1)
+    assert (counts["ground_truths"], counts["ground_truths_left_out"]) == (3, 1)
 
 
 def test_no_detections_at_all_score_0():

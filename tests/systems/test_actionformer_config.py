@@ -85,7 +85,7 @@ def test_published_features_of_activitynet_make_examples(tmp_path):
     ("activitynet:ecm,version=2", "the option version is '2'; it must be one of 1.2, 1.3."),
     ("ego4d:actionformer,features=clip", "the option features is 'clip'; it must be one of slowfast, omni"),
     ("epic:actionformer,task=adverb", "the option task is 'adverb'; it must be one of verb, noun."),
-    ("thumos:actionformer,mixer=sum", "the option mixer is 'sum'; it must be one of attention, max."),
+    ("thumos:actionformer,mixer=sum", "the option mixer is 'sum'; it must be one of attention, max, sgp."),
 ])  # fmt: skip
 def test_an_option_that_cannot_be_is_one_sentence(variant, sentence):
     with pytest.raises(DataError) as error:
@@ -98,7 +98,7 @@ BOUNDS = actionformer_config().loss.level_bounds
 
 COARSEST = "it must be a multiple of 32, the stride of the coarsest level."
 SHARES = "it must be two rising shares such as (0.9, 1.0), or empty."
-ODD = "each window must be odd, so that a position is in its middle."
+ODD = "each window must be odd and whole, so that a position is in its middle."
 PAIRS = "each entry must be two rising numbers of cells, such as (4, 8)."
 
 
@@ -109,6 +109,7 @@ PAIRS = "each entry must be two rising numbers of cells, such as (4, 8)."
     ("window.crop", (1.0, 0.9), f"is (1.0, 0.9); {SHARES}"),
     ("window.crop", (0.9, 1.5), "is (0.9, 1.5); each of its numbers must be above 0 and at most 1."),
     ("backbone.windows", (18,), f"is (18,); {ODD}"),
+    ("backbone.windows", (9.0,), f"is (9.0,); {ODD}"),
     ("backbone.windows", (9.5,), f"is (9.5,); {ODD}"),
     ("backbone.windows", (9, 9), "has 2 entries; it must have one, or one for each of the 6 levels."),
     ("backbone.mixer", "sum", "is 'sum'; it must be one of attention, max, sgp, conv."),

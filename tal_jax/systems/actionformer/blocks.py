@@ -9,18 +9,20 @@ import jax.numpy as jnp
 from tal_jax.systems.actionformer.attention import attend
 from tal_jax.systems.actionformer.config import SGP_GROUPS
 from tal_jax.systems.actionformer.layers import (
-    Branch,
     Conv,
     GroupNorm,
     LayerNorm,
+    StochasticDepth,
     gelu,
     max_pool,
     valid_mean,
 )
 
 MLP_FACTOR = 4  # channels of the hidden layer, in those of the block
-# Of TriDet on THUMOS14: channels of its perceptron, and the larger window in those of w + 1.
-SGP_MLP_FACTOR, SGP_WIDER = 1.5, 5
+# Of TriDet on THUMOS14: channels of the perceptron in those of the block; the larger window is 5 (w + 1) + 1
+# positions. The initial deviation of the depthwise kernels is the default of TriDet's class. Its config says
+# 0, from which products of two branches cannot move.
+SGP_MLP_FACTOR, SGP_WIDER, SGP_DEVIATION = 1.5, 5, 1.0
 
 
 class TransformerBlock(nn.Module):
@@ -63,26 +65,27 @@ class TransformerBlock(nn.Module):
             part = conv(channels, name=name)(part)
             parts[name] = part.reshape(*part.shape[:2], self.heads, -1)
         relative = None
-        if self.relative:
+        if self.relative and self.window > 1:
             initial = nn.initializers.truncated_normal((2 / channels) ** 0.5)
             relative = self.param("relative", initial, (self.heads, self.window))
         seen = attend(**parts, valid=strided.valid, window=self.window, relative=relative)
         seen = conv(channels, name="output")(seen.reshape(part.shape))
         past = x if self.stride == 1 else max_pool(x, grid, self.stride)
         seen = strided.mask(drop(seen))
-        x = strided.mask(past) + Branch(self.drop_path, name="attention_branch")(seen, train)
+        x = strided.mask(past) + StochasticDepth(self.drop_path, name="attention_branch")(seen, train)
 
         hidden = conv(MLP_FACTOR * channels, name="mlp_in")(LayerNorm(name="norm_2")(x))
         hidden = drop(gelu(hidden))
         hidden = strided.mask(drop(conv(channels, name="mlp_out")(hidden)))
-        return x + Branch(self.drop_path, name="mlp_branch")(hidden, train)
+        return x + StochasticDepth(self.drop_path, name="mlp_branch")(hidden, train)
 
 
 class SGPBlock(nn.Module):
     """Scalable-granularity perception, the block of TriDet (Shi et al., CVPR 2023, section 3.2).
 
     Depthwise convolutions alone: a branch of each instant, gated by the mean over the recording, and a branch
-    of two windows, gated by a convolution; then a perceptron.
+    of two windows, gated by a convolution; then a perceptron. Means and group normalisation are over the
+    recording; those of the published code are over its padding too.
 
     Attributes:
       window: w, positions of the smaller window, odd.
@@ -101,7 +104,7 @@ class SGPBlock(nn.Module):
         """(B, T, C), its Grid -> (B, T / stride, C), 0 where no recording is."""
         channels, strided = x.shape[-1], grid.strided(self.stride)
         conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
-        depthwise = functools.partial(conv, None, initial=nn.initializers.normal(1.0))
+        depthwise = functools.partial(conv, None, initial=nn.initializers.normal(SGP_DEVIATION))
         wider = (self.window + 1) * SGP_WIDER + 1
 
         x = strided.mask(x if self.stride == 1 else max_pool(x, grid, self.stride))
@@ -111,13 +114,13 @@ class SGPBlock(nn.Module):
         windows = depthwise(self.window, name="narrow")(normal) + depthwise(wider, name="wide")(normal)
         gate = depthwise(self.window, name="gate")(normal)
         seen = strided.mask(instant * of_recording + windows * gate + normal)
-        x += Branch(self.drop_path, name="perception_branch")(seen, train)
+        x += StochasticDepth(self.drop_path, name="perception_branch")(seen, train)
 
         hidden = conv(int(SGP_MLP_FACTOR * channels), 1, name="mlp_in")(
             GroupNorm(SGP_GROUPS, name="group_norm")(x, strided)
         )
         hidden = strided.mask(conv(channels, 1, name="mlp_out")(gelu(hidden)))
-        return x + Branch(self.drop_path, name="mlp_branch")(hidden, train)
+        return x + StochasticDepth(self.drop_path, name="mlp_branch")(hidden, train)
 
 
 class ConvBlock(nn.Module):

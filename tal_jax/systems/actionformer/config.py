@@ -15,17 +15,17 @@ from tal_jax.systems import candidates
 READINGS = {
     **curriculum.READINGS,
     **candidates.READINGS,
-    # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or 1 - the centre loss
-    "loc_score": ("tiou", "centre"),
+    # s of DW-AFSD Eq. 8: the tIoU of the prediction with its truth, or 1 - the DIoU loss
+    "loc_score": ("tiou", "diou"),
     # p of DW-AFSD Eq. 8 in the classification loss: of the entry's own class, or of the point's best label
     "probability": ("own", "highest"),
     # which entries of a positive point have a weight in DW-AFSD Eq. 6: its labels, or all its classes
     "weighted_entries": ("positive", "all"),
     # the score that joins the class scores: times them, the square root of that, or alone
     "decode.final_score": ("times", "sqrt", "aux_only"),
-    # of actions that overlap: to which one a point has its distances; cheapest: as in TemporalMaxer's code
-    "regressed": ("shortest", "cheapest"),
-    "average": ("constant", "young"),  # young: the running mean of parameters forgets its start sooner
+    # Where actions overlap, a point regresses to the shortest, or to the cheapest as in TemporalMaxer's code.
+    "regression_target": ("shortest", "cheapest"),
+    "ema": ("constant", "warmed_up"),  # warmed_up: the moving average of parameters forgets its start sooner
     "padding_mask": (False, True),  # the network sees nothing of the padding after a recording
 }
 reading = functools.partial(readings.reading, points=READINGS)  # (config, name)
@@ -42,15 +42,17 @@ LEVEL_BOUNDS = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
 def require_valid(config):
     """Raises DataError for the first fields that do not go together."""
     backbone, levels, crop = config.backbone, config.backbone.branch_blocks + 1, tuple(config.window.crop)
-    if backbone.channels % backbone.heads:
+    of_attention = backbone.mixer == "attention"
+    if of_attention and backbone.channels % backbone.heads:
         found = f"config.backbone.channels is {backbone.channels}"
         raise DataError(f"{found}; it must be a multiple of config.backbone.heads ({backbone.heads}).")
     if len(backbone.windows) not in (1, levels):
         found = f"config.backbone.windows has {len(backbone.windows)} entries"
         raise DataError(f"{found}; it must have one, or one for each of the {levels} levels.")
-    if any(window > 1 and window % 2 != 1 for window in backbone.windows):
+    windows = backbone.windows if backbone.mixer in ("attention", "sgp") else ()
+    if any(not isinstance(window, int) or window > 1 and window % 2 != 1 for window in windows):
         found = f"config.backbone.windows is {tuple(backbone.windows)}"
-        raise DataError(f"{found}; each window must be odd, so that a position is in its middle.")
+        raise DataError(f"{found}; each window must be odd and whole, so that a position is in its middle.")
     if backbone.mixer == "sgp":
         _require_sgp(backbone)
     _require_bounds(config.loss.level_bounds, levels)
@@ -65,6 +67,7 @@ def require_valid(config):
         raise DataError(
             "config.backbone.input_channels and config.backbone.projected_channels must have as many entries."
         )
+    curriculum.require_one_weight(config)
     if config.train.warmup_epochs >= config.train.epochs:
         found = f"config.train.warmup_epochs is {config.train.warmup_epochs}"
         raise DataError(f"{found}; it must be below config.train.epochs ({config.train.epochs}).")
@@ -181,13 +184,23 @@ def actionformer_config(system="actionformer"):
     return config
 
 
+def with_mixer(config, mixer):
+    """The config, changed, with a mixer of CHOICES and what its authors have with it."""
+    config.backbone.mixer = mixer
+    if mixer == "max":
+        config.readings = (*config.readings, "regression_target=cheapest")
+    if mixer == "sgp":
+        config.backbone.windows = (1,)
+    return config
+
+
 def small_config(system="actionformer"):
     """A config of ActionFormer for features and signals of a small data set, but for its `name` and `data`.
 
     system: see `actionformer_config`.
     """
     config = actionformer_config(system)
-    config.update(readings=("padding_mask=True", "average=young"))
+    config.update(readings=("padding_mask=True", "ema=warmed_up"))
     config.window.update(frames=512, crop=(), draws=0)
     config.backbone.update(channels=128, stem_blocks=1, windows=(9,))
     config.train.update(epochs=40, batch_size=8, learning_rate=1e-3, ema_decay=0.995)

@@ -46,7 +46,7 @@ def final_scores(config, outputs):
         scores = {
             "times": scores * auxiliary,
             "sqrt": jnp.sqrt(scores * auxiliary),
-            "aux_only": jnp.where(scores == scores.max(-1, keepdims=True), auxiliary, 0.0),
+            "aux_only": jax.nn.one_hot(outputs.logits.argmax(-1), scores.shape[-1]) * auxiliary,
         }[reading(config, "decode.final_score")]
     return scores * outputs.mask[..., None]
 

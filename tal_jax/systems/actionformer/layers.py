@@ -115,7 +115,7 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, grid):
-        """(B, T, C), its Grid -> (B, T, C), of the type of x; positions that are not valid count not."""
+        """(B, T, C), its Grid -> (B, T, C), of the type of x; invalid positions do not count."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
         of_groups = x.astype(jnp.float32).reshape(*x.shape[:2], self.groups, -1)
@@ -137,7 +137,7 @@ def gelu(x):
     return 0.5 * x * (1 + lax.erf(x * 0.5**0.5))
 
 
-class Branch(nn.Module):
+class StochasticDepth(nn.Module):
     """The way in which a residual branch is added: a scale for each channel, then stochastic depth.
 
     With a rate of 0 there is no scale. In training a branch is left out for a recording with probability
@@ -186,7 +186,7 @@ def stretched_positions(table, lengths, size):
 
 
 def max_pool(x, grid, stride):
-    """The maximum over `stride` + 1 positions around every `stride`-th one; what does not exist counts not.
+    """The maximum over `stride` + 1 positions around every `stride`-th one; what does not exist is left out.
 
     (B, T, C) -> (B, T / stride, C). Padding that exists counts as it is.
     """

@@ -14,7 +14,7 @@ from tal_jax.systems.interface import Term, running_count
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 SMALLEST_LENGTH = 1e-8  # to divide by, of union and cover
-LOC_COST = 2.0  # of the centre loss in TemporalMaxer's cost of an action
+LOC_COST = 2.0  # of the DIoU loss in TemporalMaxer's cost of an action
 LOWEST_LOC = 0.01  # of the localisation loss, where it gets as much weight as the other
 
 
@@ -37,8 +37,8 @@ def tiou_of_distances(predicted, target):
     return shared / jnp.maximum(union, SMALLEST_LENGTH)
 
 
-def centre_loss(predicted, target):
-    """Distance-IoU loss of two segments around one point (Zheng et al., 2020), in one dimension.
+def diou_loss(predicted, target):
+    """DIoU loss of two segments around one point (Zheng et al., 2020), in one dimension.
 
     1 - tIoU + (distance of the middles / length of what covers both)^2. (..., 2) twice -> (...).
     """
@@ -52,7 +52,7 @@ def _segments(distances):
 
 
 def action_cost(outputs, segments, labels):
-    """TemporalMaxer's cost of each action for each point: focal loss of its class plus 2 times centre loss.
+    """TemporalMaxer's cost of each action for each point: focal loss of its class plus 2 times DIoU loss.
 
     Args:
       outputs: model.Outputs.
@@ -66,7 +66,7 @@ def action_cost(outputs, segments, labels):
     cls = absent.sum(-1, keepdims=True) + jnp.take_along_axis(present - absent, own, axis=-1)
     place = outputs.points[:, None]
     distances = jnp.stack([place - segments[:, None, :, 0], segments[:, None, :, 1] - place], axis=-1)
-    loc = centre_loss(outputs.distances[:, :, None], distances / outputs.strides[:, None, None])
+    loc = diou_loss(outputs.distances[:, :, None], distances / outputs.strides[:, None, None])
     return lax.stop_gradient(cls + LOC_COST * loc)
 
 
@@ -85,13 +85,12 @@ def loc_weight(config, sums, count, normalisers):
     return lax.stop_gradient(cls / count / jnp.maximum(loc / count, LOWEST_LOC))
 
 
-def entry_weights(config, outputs, targets, positive, epoch):
+def entry_weights(config, outputs, targets, epoch):
     """The dynamic weights of DW-AFSD for a detector with K sigmoids (docs/actionformer.md).
 
     Args:
       config: the whole config (`curriculum`, `readings`, `train.epochs`).
       outputs: model.Outputs; targets: targets.Targets.
-      positive: (B, N) bool.
       epoch: scalar, epochs done so far.
 
     Returns:
@@ -100,8 +99,8 @@ def entry_weights(config, outputs, targets, positive, epoch):
     """
     alpha = curriculum.share_of_epoch(config, epoch, reading(config, "first_epoch"))
     s = tiou_of_distances(outputs.distances, targets.distances)
-    if reading(config, "loc_score") == "centre":
-        s = jnp.clip(1 - centre_loss(outputs.distances, targets.distances), 0, 1)
+    if reading(config, "loc_score") == "diou":
+        s = jnp.clip(1 - diou_loss(outputs.distances, targets.distances), 0, 1)
     p = jax.nn.sigmoid(outputs.logits)
     highest = jnp.where(targets.classes > 0, p, 0.0).max(-1)
     of_entry = p
@@ -114,19 +113,20 @@ def entry_weights(config, outputs, targets, positive, epoch):
 def point_losses(config, outputs, targets, positive, epoch):
     """The loss of each point, weighted as in DW-AFSD where the curriculum is on.
 
-    Args: as for `entry_weights`.
+    Args: as for `entry_weights`, and positive: (B, N) bool.
 
     Returns:
       dict of (B, N): cls, loc and, with an auxiliary score, auxiliary. loc means something at positives.
     """
     c, entry = config.curriculum, (targets.classes > 0) & positive[..., None]
     cls = focal_loss(outputs.logits, smoothed(targets.classes, config.loss.smoothing))
-    loc = centre_loss(outputs.distances, targets.distances)
-    of_entry, of_point = entry_weights(config, outputs, targets, positive, epoch)
+    loc = diou_loss(outputs.distances, targets.distances)
+    of_entry, of_point = entry_weights(config, outputs, targets, epoch)
     if config.loss.overlap_power:
-        overlap = lax.stop_gradient(tiou_of_distances(outputs.distances, targets.distances))
-        powers = overlap[..., None] ** config.loss.overlap_power
-        cls = curriculum.weighted_classification(cls, entry, powers)
+        static = curriculum.overlap_weight(
+            tiou_of_distances(outputs.distances, targets.distances), config.loss.overlap_power
+        )
+        cls = curriculum.weighted_classification(cls, entry, static[..., None])
     if c.weights:
         normalised = curriculum.normalised(of_point, positive, c.weight_norm)
         if reading(config, "weighted_entries") == "positive":
@@ -167,7 +167,7 @@ def loss_terms(config, outputs, batch, normalisers, epoch):
     """dict name -> Term of a batch, see `loss`. normalisers: name -> running mean of the count so far."""
     bounds = bounds_of_points(outputs.strides, config.loss.level_bounds)
     truth = batch["segments_frame"], batch["labels"], outputs.logits.shape[-1]
-    cost = action_cost(outputs, *truth[:2]) if reading(config, "regressed") == "cheapest" else None
+    cost = action_cost(outputs, *truth[:2]) if reading(config, "regression_target") == "cheapest" else None
     targets = assign(outputs.points, outputs.strides, bounds, *truth, config.loss.centre_radius, cost)
     valid = outputs.mask & (batch["sample_mask"] > 0)[:, None]
     return terms_of_targets(config, outputs, targets, valid, normalisers, epoch)

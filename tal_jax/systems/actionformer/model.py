@@ -60,10 +60,11 @@ class Backbone(nn.Module):
     Attributes:
       max_length: positions of a training window (max_seq_len); the position embedding has as many.
       mixer: 'attention', 'max' (TemporalMaxer), 'sgp' (TriDet) or 'conv'.
-      channels, heads: of all layers, of the attention.
+      channels: width of all layers.
+      heads: number of attention heads.
       embed_layers, stem_blocks, branch_blocks: how many; each block of the branch halves the positions.
       windows: positions that attention sees, of each level, or one for all; up to 1: all positions. Of
-        'sgp': the smaller of its two windows.
+        'sgp': the smaller of its two windows, 1 or more.
       absolute_positions, relative_positions: whether positions are added to the embedding, or to logits.
       input_channels, projected_channels: widths of several features side by side, and to how many channels
         each is projected; (): one feature, no projection.
@@ -274,7 +275,7 @@ class ActionFormer(nn.Module):
 
         Args:
           inputs: (B, T, C) features, zeros after the end of a recording. T is a multiple of the coarsest
-            stride. More padding changes nothing.
+            stride. Padding beyond `padded_length` changes nothing; with `padding_mask` none does.
           num_frames: (B,) int, positions of each recording; None: all.
           train: whether dropout and stochastic depth act; needs the rng "dropout".
 

@@ -46,6 +46,6 @@ def average_decay(config, step):
 
     Published: constant, so that a short run's mean still holds its initial parameters.
     """
-    if reading(config, "average") == "constant":
+    if reading(config, "ema") == "constant":
         return config.train.ema_decay
     return optimizer.average_decay(config, step)

@@ -91,6 +91,7 @@ def require_valid(config):
             "config.model.distance_multipliers and config.loss.level_bounds must have an entry for each of "
             "the 6 levels."
         )
+    curriculum.require_one_weight(config)
     if reading(config, "padding_mask") and config.data.input != "features":
         raise DataError(
             "config.readings has 'padding_mask=True'; I3D sees padding as it was published, leave it out."

@@ -75,7 +75,7 @@ def _scores(config, outputs):
     return {
         "replace_quality": classes * auxiliary,
         "times_quality": classes * auxiliary * quality,
-        "aux_only": jnp.where(classes == classes.max(-1, keepdims=True), auxiliary, 0.0),
+        "aux_only": jax.nn.one_hot(classes.argmax(-1), classes.shape[-1]) * auxiliary,
     }[reading(config, "decode.final_score")]
 
 

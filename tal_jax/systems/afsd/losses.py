@@ -194,9 +194,9 @@ def detection_terms(config, outputs, targets, batch, epoch):
     refined_iou = distance_iou(refined, targets.distances)
     if loss.overlap_power:
         overlaps = distance_iou(outputs.coarse_distances, targets.distances), refined_iou
-        powers = [jax.lax.stop_gradient(jnp.clip(iou, 0, 1)) ** loss.overlap_power for iou in overlaps]
-        cls = curriculum.weighted_classification(cls, positive, powers[0])
-        refined_cls = curriculum.weighted_classification(refined_cls, refined_positive, powers[1])
+        static = [curriculum.overlap_weight(iou, loss.overlap_power) for iou in overlaps]
+        cls = curriculum.weighted_classification(cls, positive, static[0])
+        refined_cls = curriculum.weighted_classification(refined_cls, refined_positive, static[1])
     losses = dict(loc=loc, cls=cls, refined_loc=refined_loc, refined_cls=refined_cls)
     if c.weights:
         coarse_w = curriculum.normalised(coarse_w, positive, c.weight_norm)
