@@ -100,6 +100,8 @@ RANGES = {
     "data.snippet_frames": "[1, 1000000]",
     "data.samples_per_frame": "[1, 100000]",
     "data.statistics_samples": "[0, 1000000]",
+    "data.channel_offsets": "[-1e30, 1e30]",
+    "data.channel_scales": "(0, 1e30]",
     "data.num_channels": "[0, 10000000]",
     "data.*_pixels": "[1, 10000]",
     "data.task": ("verb", "noun"),

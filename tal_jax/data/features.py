@@ -5,6 +5,7 @@ import logging
 import pathlib
 
 import ml_collections
+import numpy as np
 
 from tal_jax.data import signals
 from tal_jax.data.annotations import IGNORED_LABELS, Annotations
@@ -54,6 +55,9 @@ def any_data_config():
     data.stride_frames = 1
     data.snippet_frames = 1  # that one feature has seen
     data.samples_per_frame = 1  # so many consecutive features are folded into one
+    # Of channels as the files have them: what is subtracted of each, and then divided by; (): nothing.
+    data.channel_offsets = ()
+    data.channel_scales = ()
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
@@ -184,7 +188,8 @@ def _with_features(annotations, available, data, place, hint):
 
 
 def _as_frames(signal, data, where):
-    """The frames that a network sees: samples (T, C) folded or described, perhaps standardised."""
+    """The frames that a network sees: samples (T, C) scaled, folded or described, perhaps standardised."""
+    signal = _scaled(signal, data, where)
     if len(signal) < data.samples_per_frame:
         found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
         raise DataError(f"{where} has {found} (config.data.samples_per_frame).")
@@ -193,3 +198,16 @@ def _as_frames(signal, data, where):
     elif data.samples_per_frame > 1:
         signal = signals.fold_samples(signal, data.samples_per_frame)
     return signals.standardise(signal) if data.standardised else signal
+
+
+def _scaled(signal, data, where):
+    """Samples (T, C) minus `data.channel_offsets`, over `data.channel_scales`. Raises DataError for another
+    width.
+    """
+    for field, apply in (("channel_offsets", np.subtract), ("channel_scales", np.divide)):
+        values = data[field]
+        if values and len(values) != signal.shape[1]:
+            found = f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(values)} numbers"
+            raise DataError(f"{found}; give one for each channel.")
+        signal = apply(signal, np.float32(values)) if values else signal
+    return signal

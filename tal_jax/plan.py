@@ -1,0 +1,251 @@
+"""A plan for anybody's data: the fields of a config by rules, from a fingerprint of annotations and features.
+
+A rule is a function of the fingerprint and of the config as earlier rules, or flags, have left it. It gives
+lines: a field, its value, the reason. A field that a flag names keeps its value. RULES has their order.
+
+The rules are for ActionFormer on recordings whose actions have times.
+"""
+
+import json
+import logging
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tal_jax import data
+from tal_jax.data.dataset import common_frame_sec
+from tal_jax.data.signals import finite_rows
+from tal_jax.errors import DataError
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
+
+log = logging.getLogger(__name__)
+
+MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
+SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
+CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
+MOST_CELLS = 1024
+SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; of a cell that has statistics
+MOST_VALUES = 4096  # of a cell
+SMALLEST_SCALE = 1e-6  # of a channel that varies
+CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
+FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
+FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
+
+
+class Fingerprint(NamedTuple):
+    """What the rules know of a data set. All but `recordings` is of training recordings."""
+
+    recordings: dict  # subset -> how many
+    rows_a_sec: float  # of feature files, the median
+    channels: int
+    offsets: tuple  # of each channel the mean
+    scales: tuple  # and the deviation, 1 for one that does not vary
+    seconds: float  # of all recordings
+    lengths_sec: np.ndarray  # (N,) of actions, ascending
+    overlapping: float  # share of actions during which another one goes on
+    classes: tuple  # names
+    counts: np.ndarray  # (K,) actions of each class
+
+    def quantile_sec(self, share):
+        """The length that this share of the actions does not exceed, in seconds."""
+        return float(np.quantile(self.lengths_sec, share))
+
+
+class Line(NamedTuple):
+    """One line of a plan."""
+
+    field: str
+    value: object
+    reason: str
+
+
+def fingerprint(config):
+    """The Fingerprint of the data that a config names: annotations, and MOST_READ of the training files.
+
+    Raises:
+      DataError: the data cannot be read, or no training recording has an action with times.
+    """
+    raw = config.copy_and_resolve_references()
+    raw.data.update(samples_per_frame=1, statistics_samples=0, standardised=False, allow_missing=True)
+    raw.data.update(channel_offsets=(), channel_scales=())
+    dataset = data.load_dataset(raw)
+    annotations = dataset.annotations
+    training = annotations.subset(config.data.train_subset).recordings
+    lengths_sec, overlapping, counts = _actions(training.values(), len(annotations.classes))
+    if not len(lengths_sec):
+        raise DataError(
+            f"No recording of the subset '{config.data.train_subset}' has an action with times, from which a "
+            "plan could be made; annotate them, or learn from labels alone with --config=folder:ecm."
+        )
+    names = [*training][:: math.ceil(len(training) / MOST_READ)]
+    rows_a_sec = [1 / sec for sec in [common_frame_sec(dataset, [name])[0] for name in names] if sec]
+    moments, seconds = [], []
+    for name in names:
+        rows, timeline = dataset.read(name), dataset.timeline(name)
+        seconds.append(timeline.seen_sec(len(rows)))
+        if not rows_a_sec:
+            rows_a_sec = [len(rows) / seconds[-1]]
+        kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
+        kept = np.asarray(kept[finite_rows(kept)], np.float64)
+        moments.append((kept.mean(0), np.square(kept).mean(0)))
+    mean, square = np.mean(moments, axis=0)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    subsets = [recording.subset for recording in annotations.recordings.values()]
+    return Fingerprint(
+        recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
+        rows_a_sec=float(np.median(rows_a_sec)),
+        channels=len(mean),
+        offsets=tuple(np.float32(mean).tolist()),
+        scales=tuple(np.float32(np.where(deviation > SMALLEST_SCALE, deviation, 1)).tolist()),
+        seconds=float(np.mean(seconds) * len(training)),
+        lengths_sec=lengths_sec,
+        overlapping=overlapping,
+        classes=annotations.classes,
+        counts=counts,
+    )
+
+
+def _actions(recordings, num_classes):
+    """(lengths in seconds, ascending; share that overlap another action; (K,) counts) of timed actions."""
+    lengths, labels, touched, counts = [], [], 0, np.zeros(num_classes, int)
+    for recording in recordings:
+        timed = np.diff(recording.segments_sec)[:, 0] > 0
+        segments = recording.segments_sec[timed]
+        segments, own = segments[np.argsort(segments[:, 0])], recording.labels[timed]
+        latest = np.maximum.accumulate(segments[:-1, 1]) if len(segments) else []
+        touched += int((segments[1:, 0] < latest).sum())
+        lengths.append(np.diff(segments)[:, 0])
+        counts += np.bincount(own, minlength=num_classes)
+    lengths = np.sort(np.concatenate([np.zeros(0), *lengths]))
+    return lengths, touched / max(len(lengths), 1), counts
+
+
+def cells(seen, config):
+    """How long a cell lasts: short actions take CELLS of them, unless the longest then takes MOST_CELLS."""
+    short, longest = seen.quantile_sec(SHORT), seen.quantile_sec(1)
+    cell_sec = max(short / CELLS, min(short / FEWEST_CELLS, longest / MOST_CELLS))
+    samples = max(1, round(cell_sec * seen.rows_a_sec))
+    why = f"the shortest tenth of the actions lasts up to {short:.3g} s, the longest {longest:.3g} s"
+    takes = short * seen.rows_a_sec / samples
+    yield "data.samples_per_frame", samples, f"{why}: a short one takes {takes:.3g} cells of {samples} rows"
+
+
+def inputs(seen, config):
+    """What stands for a cell: statistics of its samples, the samples themselves, or one feature vector."""
+    samples = config.data.samples_per_frame
+    span = round(SPAN_CELLS * samples)
+    described = samples >= FEWEST_SAMPLES and seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
+    if samples == 1:
+        reason = "each row is a cell"
+    elif described:
+        reason = f"{span} samples around a cell: mean, variance and bands of {seen.channels} channels"
+    else:
+        reason = f"a cell has its {samples} samples side by side"
+    yield "data.statistics_samples", span if described else 0, reason
+    still = sum(scale == 1 for scale in seen.scales)
+    note = f"; {still} of {seen.channels} channels do not vary" if still else ""
+    yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
+    yield "data.channel_scales", seen.scales, "their deviations"
+    yield "data.standardised", bool(described), "persons and devices differ" if described else "features"
+    yield "augment.noise", 0.1, "a tenth of a channel's deviation"
+
+
+def windows(seen, config):
+    """Cells of a training window: a power of two, twice the longest action."""
+    cell_sec = config.data.samples_per_frame / seen.rows_a_sec
+    longest = seen.quantile_sec(1) / cell_sec
+    frames = min(max(128, _power_of_two(2 * longest)), 4 * MOST_CELLS)
+    yield "window.frames", frames, f"{frames * cell_sec:.3g} s; the longest action takes {longest:.0f} cells"
+
+
+def levels(seen, config):
+    """Levels of the pyramid: each finds actions of twice the length of the one below."""
+    longest = seen.quantile_sec(1) * seen.rows_a_sec / config.data.samples_per_frame
+    number = math.ceil(math.log2(max(longest, 1) / FINEST_BOUND)) + 1
+    number = min(max(number, FEWEST_LEVELS), MOST_LEVELS)
+    bounds = [0, *(FINEST_BOUND * 2**level for level in range(number - 1)), 10000]
+    yield "backbone.branch_blocks", number - 1, f"{number} levels, of strides 1 to {2 ** (number - 1)} cells"
+    pairs = tuple(zip(bounds[:-1], bounds[1:]))
+    yield "loss.level_bounds", pairs, "of the longer distance from a point to start or end, in cells"
+
+
+def schedule(seen, config):
+    """Batch and epochs: about UPDATES updates of CELLS_A_STEP cells."""
+    frames = config.window.frames
+    batch = max(2, CELLS_A_STEP // frames)
+    yield "train.batch_size", batch, f"{batch * frames} cells a step"
+    cell_sec = config.data.samples_per_frame / seen.rows_a_sec
+    steps = math.ceil(seen.seconds / cell_sec / frames / config.train.batch_size)
+    epochs = min(max(FEWEST_EPOCHS, math.ceil(UPDATES / steps)), MOST_EPOCHS)
+    yield "train.epochs", epochs, f"{seen.seconds / 3600:.2g} hours are about {steps} steps, so {epochs * steps}"
+    warmup = max(1, round(WARMUP * config.train.epochs))
+    yield "train.warmup_epochs", min(warmup, config.train.epochs - 1), "an eighth of the epochs"
+
+
+RULES = (cells, inputs, windows, levels, schedule)
+
+
+def make_plan(config, said):
+    """The lines of the plan of a config, and the config that has them.
+
+    Args:
+      config: any config of ActionFormer on a folder; it stays as it is.
+      said: names of the fields that flags name, see `command_line.said_fields`.
+
+    Returns:
+      (config, list of Line).
+    """
+    lines, seen, config = [], fingerprint(config), config.copy_and_resolve_references()
+    for rule in RULES:
+        for line in rule(seen, config):
+            if line[0] in said:
+                line = line[0], _value(config, line[0]), "set by hand"
+            config.update_from_flattened_dict({line[0]: line[1]})
+            lines.append(Line(*line))
+    return config, lines
+
+
+def _value(config, field):
+    """The value of a field such as "train.epochs"."""
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def _power_of_two(number):
+    """The least power of two that is not below a number."""
+    return 2 ** math.ceil(math.log2(max(number, 1)))
+
+
+def write_plan(path, lines):
+    """Writes a plan as JSON: a list of {"field", "value", "reason"}."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps([line._asdict() for line in lines], indent=1))
+
+
+def read_plan(path, config, said):
+    """(config, list of Line) of a plan that `write_plan` has written; fields that flags name stay.
+
+    Raises:
+      DataError: the file is no plan for this config.
+    """
+    lines, config = [], config.copy_and_resolve_references()
+    for entry in read_json(path, "plan"):
+        try:
+            line = Line(entry["field"], _tuples(entry["value"]), entry["reason"])
+            if line.field in said:
+                line = line._replace(value=_value(config, line.field), reason="set by hand")
+            config.update_from_flattened_dict({line.field: line.value})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{path} is no plan for this config: {str(error):.200}. Leave it out.") from error
+        lines.append(line)
+    return config, lines
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
