@@ -2,7 +2,8 @@
 
     python -m tal_jax.main --config=configs/folder.py:VARIANT --config.data.annotations=FILE ...
 
-    dw_afsd --config.data.features=FOLDER              DW-AFSD on features or signals; without VARIANT too
+    plan --config.data.features=FOLDER                 ActionFormer, as planned from the data; the default
+    dw_afsd --config.data.features=FOLDER              DW-AFSD on features or signals
     dw_afsd,input=rgb --config.data.frames=FOLDER      on frames; or input=flow
     actionformer --config.data.features=FOLDER         ActionFormer; or dw_actionformer; with mixer=max,
                                                        TemporalMaxer
@@ -26,15 +27,23 @@ may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was
 
 from tal_jax.config import config_of, extract_config
 from tal_jax.data.sets import folder
+from tal_jax.plan import plan_config
 from tal_jax.systems.actionformer.config import small_config, with_mixer
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
 
 
-def get_config(variant="dw_afsd,input=features"):
+def get_config(variant="plan"):
     """The config of a variant, see the head of this file."""
     table = {"dw_afsd": afsd, "afsd": afsd, "actionformer": actionformer, "dw_actionformer": actionformer}
-    return config_of(variant, table | {"ecm": ecm})
+    return config_of(variant, table | {"ecm": ecm, "plan": plan})
+
+
+def plan(system):
+    """ActionFormer whose fields are planned from the data (tal_jax/plan.py)."""
+    config = actionformer("actionformer")
+    config.name, config.plan = f"folder_{system}", plan_config()
+    return config
 
 
 def afsd(system, input="features"):

@@ -29,6 +29,7 @@ def parse(argv):
 
     A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
     """
+    argv = [re.sub(r"^(--?config\.plan)=", r"\1.file=", word) for word in argv]
     try:
         rest = FLAGS(argv)
         _require_usable(rest, argv)

@@ -15,7 +15,7 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import evaluate, extract, predict, propose, report, train
+from tal_jax import evaluate, extract, plan, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
@@ -70,6 +70,10 @@ def run_mode(config):
     name = "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
+    lines = []
+    if mode in ("train", "check_data"):
+        config, lines = plan.planned(config, workdir, said)
+        report.print_plan(lines)
     require_valid(config, training=mode == "train")
     if mode != "check_data" and not FLAGS.detections:
         log.info("%s", devices.describe_devices())
@@ -78,7 +82,7 @@ def run_mode(config):
     if mode == "predict":
         devices.keep_compiled()
     functions = {
-        "train": lambda: train.train(config, workdir),
+        "train": lambda: train.train(config, workdir, lambda: plan.write_plan(workdir, lines)),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said),
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said),

@@ -7,11 +7,11 @@ The rules are for ActionFormer on recordings whose actions have times.
 """
 
 import json
-import logging
 import math
 import pathlib
 from typing import NamedTuple
 
+import ml_collections
 import numpy as np
 
 from tal_jax import data
@@ -20,9 +20,9 @@ from tal_jax.data.signals import finite_rows
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
+from tal_jax.step_cost import step_cost
 
-log = logging.getLogger(__name__)
-
+PLAN = "plan.json"
 MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
@@ -110,7 +110,7 @@ def fingerprint(config):
 
 def _actions(recordings, num_classes):
     """(lengths in seconds, ascending; share that overlap another action; (K,) counts) of timed actions."""
-    lengths, labels, touched, counts = [], [], 0, np.zeros(num_classes, int)
+    lengths, touched, counts = [], 0, np.zeros(num_classes, int)
     for recording in recordings:
         timed = np.diff(recording.segments_sec)[:, 0] > 0
         segments = recording.segments_sec[timed]
@@ -180,12 +180,61 @@ def schedule(seen, config):
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
     steps = math.ceil(seen.seconds / cell_sec / frames / config.train.batch_size)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(UPDATES / steps)), MOST_EPOCHS)
-    yield "train.epochs", epochs, f"{seen.seconds / 3600:.2g} hours are about {steps} steps, so {epochs * steps}"
+    yield (
+        "train.epochs",
+        epochs,
+        f"{seen.seconds / 3600:.2g} hours are about {steps} steps, so {epochs * steps}",
+    )
     warmup = max(1, round(WARMUP * config.train.epochs))
     yield "train.warmup_epochs", min(warmup, config.train.epochs - 1), "an eighth of the epochs"
 
 
 RULES = (cells, inputs, windows, levels, schedule)
+
+
+def plan_config():
+    """The section `config.plan`, of configs whose fields are planned."""
+    plan = ml_collections.ConfigDict()
+    plan.file = ""  # a plan.json of another run, in place of the rules; --config.plan=FILE says the same
+    plan.minutes = 0.0  # of training on this machine, whose speed is measured; 0: as long as the rules say
+    return plan
+
+
+def planned(config, workdir, said):
+    """The config with the fields of its plan, and the lines of it.
+
+    A run that has begun keeps its plan. A config without the section `plan` stays as it is.
+
+    Args:
+      config: any config.
+      workdir: folder of the run.
+      said: names of the fields that flags name, see `command_line.said_fields`.
+
+    Returns:
+      (config, list of Line).
+    """
+    if "plan" not in config:
+        return config, []
+    own = pathlib.Path(workdir) / PLAN
+    if config.plan.minutes and "train.epochs" in said:
+        raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
+    if config.plan.file or own.exists():
+        return read_plan(config.plan.file or own, config, said)
+    config, lines = make_plan(config, said)
+    if config.plan.minutes:
+        config, line = _fitted(config)
+        lines = [line if old.field == line.field else old for old in lines]
+    return config, lines
+
+
+def _fitted(config):
+    """The config with as many epochs as `plan.minutes` allow, and the Line that says so."""
+    cost = step_cost(config, data.load_dataset(config))
+    seconds = 60 * config.plan.minutes - cost.compile_sec
+    epochs = max(config.train.warmup_epochs + 1, int(seconds / (cost.an_epoch * cost.seconds)))
+    reason = f"{config.plan.minutes:g} minutes on this machine, {1e3 * cost.seconds:.3g} ms a step"
+    config.train.epochs = epochs
+    return config, Line("train.epochs", epochs, reason)
 
 
 def make_plan(config, said):
@@ -198,14 +247,20 @@ def make_plan(config, said):
     Returns:
       (config, list of Line).
     """
-    lines, seen, config = [], fingerprint(config), config.copy_and_resolve_references()
+    config = config.copy_and_resolve_references()
+    return config, lines_of(fingerprint(config), config, said)
+
+
+def lines_of(seen, config, said):
+    """The Lines of RULES, whose values are put into the config. seen: Fingerprint; said: see `make_plan`."""
+    lines = []
     for rule in RULES:
         for line in rule(seen, config):
             if line[0] in said:
                 line = line[0], _value(config, line[0]), "set by hand"
             config.update_from_flattened_dict({line[0]: line[1]})
             lines.append(Line(*line))
-    return config, lines
+    return lines
 
 
 def _value(config, field):
@@ -220,11 +275,11 @@ def _power_of_two(number):
     return 2 ** math.ceil(math.log2(max(number, 1)))
 
 
-def write_plan(path, lines):
-    """Writes a plan as JSON: a list of {"field", "value", "reason"}."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+def write_plan(workdir, lines):
+    """Writes `<workdir>/plan.json`, a list of {"field", "value", "reason"}; nothing without lines."""
+    if not lines:
+        return
+    with replacing(pathlib.Path(workdir) / PLAN) as temporary:
         temporary.write_text(json.dumps([line._asdict() for line in lines], indent=1))
 
 
@@ -238,8 +293,9 @@ def read_plan(path, config, said):
     for entry in read_json(path, "plan"):
         try:
             line = Line(entry["field"], _tuples(entry["value"]), entry["reason"])
+            now = _value(config, line.field)
             if line.field in said:
-                line = line._replace(value=_value(config, line.field), reason="set by hand")
+                line = line._replace(value=now, reason="set by hand")
             config.update_from_flattened_dict({line.field: line.value})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path} is no plan for this config: {str(error):.200}. Leave it out.") from error

@@ -28,6 +28,7 @@ NOT_EMPTY = (
 RANGES = {
     "seed": "[0, 2147483647]",
     "readings": NAMES,
+    "plan.minutes": "[0, 100000]",
     "window.sampling": ("middle", "published", "linear"),
     "window.first_frame": (0, 1),
     "window.frames": "[0, 100000]",

@@ -8,6 +8,7 @@ from tal_jax.errors import plain
 from tal_jax.evaluation.detection import DENSE
 
 LEFT = ("", "class", "what")  # columns of texts; the others are of numbers, on the right
+MOST_VALUE = 30  # characters of a field in the table of a plan
 MOST_DETECTIONS = 40  # in the table of a recording
 NUMBERS = ("1", "5", "10", "50", "100")  # of proposals, in the table of average recall
 
@@ -21,6 +22,18 @@ def _table(title, *columns):
 def _say(line):
     """Prints a line as it is, wrapped by the terminal alone."""
     Console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_plan(lines):
+    """Prints a plan: the value of each field, and its reason. lines: of plan.Line; none print nothing."""
+    if not lines:
+        return
+    table = Table(Column("field"), Column("value", max_width=MOST_VALUE), Column("reason"), title="The plan")
+    for line in lines:
+        value = str(line.value)
+        short = value if len(value) <= MOST_VALUE else f"{value[: MOST_VALUE - 1]}…"
+        table.add_row(line.field, escape(short), escape(line.reason))
+    Console().print(table)
 
 
 def print_evaluation(result, path):

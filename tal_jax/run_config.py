@@ -22,7 +22,7 @@ APPEAR_SEC = 10  # until a file of one process appears for all on a shared file 
 
 # Fields that are as the config says, whatever a run was trained with. All others come back with the run.
 FREE_FIELDS = (
-    *("decode", "localize", "evaluate", "extract", "predict", "propose", "parallel"),
+    *("decode", "localize", "evaluate", "extract", "predict", "propose", "parallel", "plan"),
     *("window.test_stride_frames", "train.log_every_steps", "train.save_every_steps"),
 )
 # Folders, which may move while a run goes on.

@@ -32,12 +32,13 @@ log = logging.getLogger(__name__)
 FEW_RECORDINGS = 20  # to look at before training; reading all of a large data set takes minutes
 
 
-def train(config, workdir):
+def train(config, workdir, begun=lambda: None):
     """Trains the config's system, resuming from the workdir's latest checkpoint, and evaluates at the end.
 
     Args:
       config: the run's config.
       workdir: folder for checkpoints, metrics.jsonl, detections.json and scores, the same for all processes.
+      begun: is called in the first process when the workdir is that of this run.
 
     Returns:
       The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end
@@ -74,6 +75,8 @@ def train(config, workdir):
     state = init_state(config, model, optimizer, inputs, weights)
     # 2. config.json, written or compared: from here on the workdir is that of this run.
     remember_run(config, classes, workdir, frame_sec)
+    if distributed.is_first():
+        begun()
     # 3. The latest checkpoint, where there is one, takes the place of the fresh state.
     checkpoints = Checkpoints(workdir)
     state = checkpoints.restore(state) or state

@@ -207,7 +207,9 @@ def _scaled(signal, data, where):
     for field, apply in (("channel_offsets", np.subtract), ("channel_scales", np.divide)):
         values = data[field]
         if values and len(values) != signal.shape[1]:
-            found = f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(values)} numbers"
+            found = (
+                f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(values)} numbers"
+            )
             raise DataError(f"{found}; give one for each channel.")
         signal = apply(signal, np.float32(values)) if values else signal
     return signal

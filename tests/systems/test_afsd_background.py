@@ -78,7 +78,7 @@ def test_nothing_changes_where_every_window_holds_an_action(dataset):
 
 
 def test_sequences_have_background_and_published_recipes_have_none():
-    assert folder.get_config().window.background == 0.1
+    assert folder.get_config("dw_afsd").window.background == 0.1
     assert thumos.get_config("dw_afsd,input=features").window.background == 0.1
     for config in (thumos.get_config(), sbhar.get_config(), sbhar.get_config("demo"), shapes.get_config()):
         assert config.window.background == 0

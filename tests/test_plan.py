@@ -1,0 +1,138 @@
+"""The rules of a plan on hand-made fingerprints, and plans of files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import folder
+from tal_jax import plan
+from tal_jax.errors import DataError
+from tal_jax.systems import require_valid
+
+
+def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0):
+    """A Fingerprint of actions of these lengths."""
+    return plan.Fingerprint(
+        recordings={"train": 40, "test": 20},
+        rows_a_sec=rows_a_sec,
+        channels=channels,
+        offsets=(0.5,) * channels,
+        scales=(2.0,) * channels,
+        seconds=3600 * hours,
+        lengths_sec=np.sort(np.asarray(lengths_sec, float)),
+        overlapping=0.0,
+        classes=("a", "b"),
+        counts=np.array([len(lengths_sec), 0]),
+    )
+
+
+def fields_of(seen, said=(), config=None):
+    """{field: value} of the plan of a fingerprint."""
+    config = config or folder.get_config()
+    lines = plan.lines_of(seen, config, said)
+    require_valid(config, training=True)
+    assert all(line.reason for line in lines)
+    return {line.field: line.value for line in lines}
+
+
+def test_walks_and_turns_of_a_phone():
+    """A tenth of the actions lasts 3.2 s, the longest 40 s: 8 cells of 0.4 s, windows of 256 cells."""
+    fields = fields_of(seen_of([3.2] * 20 + [20.0] * 60 + [40.0]))
+    assert fields["data.samples_per_frame"] == 20 and fields["data.statistics_samples"] == 64
+    assert (fields["window.frames"], fields["train.batch_size"]) == (256, 4)
+    assert fields["loss.level_bounds"] == ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+    # 4 hours are 36,000 cells, 141 windows, 36 steps of 4
+    assert fields["train.epochs"] == 34 and fields["data.channel_scales"] == (2.0,) * 6
+
+
+def test_feature_vectors_are_cells():
+    fields = fields_of(seen_of([2.0, 5.0, 9.0], rows_a_sec=1.875, channels=2048))
+    assert (fields["data.samples_per_frame"], fields["data.statistics_samples"]) == (1, 0)
+    assert not fields["data.standardised"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_actions_have_a_config_that_trains(seed):
+    """Short actions take cells enough, and the longest fits into a window and into the last level."""
+    rng = np.random.default_rng(seed)
+    lengths = np.exp(rng.uniform(-4, 1) + rng.uniform(0.1, 1.5) * rng.standard_normal(100))
+    rate, channels = float(10 ** rng.uniform(0, 3)), int(rng.integers(1, 100))
+    seen = seen_of(lengths, rate, channels, hours=rng.uniform(0.01, 10))
+    fields = fields_of(seen)
+    cell_sec = fields["data.samples_per_frame"] / rate
+    assert fields["data.samples_per_frame"] == 1 or seen.quantile_sec(0.1) > 2.5 * cell_sec
+    longest = lengths.max() / cell_sec
+    assert fields["window.frames"] >= min(longest, 4 * plan.MOST_CELLS)
+    assert 1 <= fields["train.warmup_epochs"] < fields["train.epochs"]
+
+
+def test_a_field_set_by_hand_stays_and_later_rules_build_on_it():
+    config = folder.get_config()
+    config.data.samples_per_frame = 10
+    fields = fields_of(seen_of([3.2] * 20 + [40.0]), ["data.samples_per_frame"], config)
+    assert fields["data.samples_per_frame"] == 10 and fields["data.statistics_samples"] == 32
+    assert fields["window.frames"] == 512
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two recordings of two channels, one of which does not vary, 20 samples a second."""
+    rng, database = np.random.default_rng(0), {}
+    (tmp_path / "features").mkdir()
+    for name, subset in (("a", "train"), ("b", "test")):
+        rows = np.stack([rng.normal(7, 3, 2000), np.full(2000, 5.0)], axis=1)
+        np.save(tmp_path / "features" / f"{name}.npy", rows.astype(np.float32))
+        actions = [{"label": "x", "segment": [5.0 * i, 5.0 * i + 2]} for i in range(1, 15)]
+        database[name] = {"subset": subset, "fps": 20, "duration": 100.0, "annotations": actions}
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    config = folder.get_config()
+    config.data.update(annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"))
+    return tmp_path, config
+
+
+def test_the_fingerprint_of_files(files):
+    _, config = files
+    seen = plan.fingerprint(config)
+    assert (seen.rows_a_sec, seen.channels, seen.seconds) == (20, 2, pytest.approx(100))
+    assert seen.offsets[0] == pytest.approx(7, abs=0.3) and seen.offsets[1] == 5
+    assert seen.scales[0] == pytest.approx(3, abs=0.2) and seen.scales[1] == 1
+    assert seen.recordings == {"train": 1, "test": 1} and seen.counts.tolist() == [14]
+    np.testing.assert_allclose(seen.lengths_sec, 2)
+
+
+def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
+    folder_of_run, config = files
+    made, lines = plan.planned(config, folder_of_run / "run", ())
+    assert config.window.frames != made.window.frames  # the given config stays as it is
+    (folder_of_run / "run").mkdir()
+    plan.write_plan(folder_of_run / "run", lines)
+    again, of_file = plan.planned(config, folder_of_run / "run", ())
+    assert again == made and of_file == lines
+    config.plan.file = str(folder_of_run / "run" / plan.PLAN)
+    config.train.epochs = 3
+    other, _ = plan.planned(config, folder_of_run / "other", ["train.epochs"])
+    assert other.train.epochs == 3 and other.window.frames == made.window.frames
+
+
+def test_the_plan_refuses_what_it_cannot_read(files):
+    folder_of_run, config = files
+    path = folder_of_run / "other.json"
+    path.write_text('[{"field": "train.epoch", "value": 3, "reason": ""}]')
+    config.plan.file = str(path)
+    with pytest.raises(DataError, match=r"other.json is no plan for this config: .*epoch.* Leave it out\."):
+        plan.planned(config, folder_of_run, ())
+    untimed = json.loads((folder_of_run / "labels.json").read_text())
+    for entry in untimed["database"].values():
+        entry["annotations"] = [{"label": "x"}]
+    (folder_of_run / "labels.json").write_text(json.dumps(untimed))
+    config.plan.file = ""
+    with pytest.raises(DataError, match="No recording of the subset 'train' has an action with times"):
+        plan.planned(config, folder_of_run, ())
+
+
+def test_minutes_and_epochs_exclude_each_other(files):
+    folder_of_run, config = files
+    config.plan.minutes = 1.0
+    with pytest.raises(DataError, match=r"config.plan.minutes and config.train.epochs both say how long"):
+        plan.planned(config, folder_of_run / "run", ["train.epochs"])
