@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from tal_jax import data, evaluate, train
+from tal_jax import cross_validation, data, evaluate, train
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.dataset import common_frame_sec, file_notes
@@ -107,7 +107,10 @@ def _subset_problems(config, dataset, annotations):
     """Yields sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
     known, settings = dataset.annotations, config.data
     subsets = {recording.subset for recording in known.recordings.values()}
-    for field in ("train_subset", "test_subset", "clips_subset"):
+    folds = cross_validation.applies(config)
+    if folds:
+        yield f"Note: no recording is for the test; training scores {cross_validation.FOLDS} folds, or fewer."
+    for field in ("train_subset", *([] if folds else ["test_subset"]), "clips_subset"):
         if settings.get(field) and settings[field] not in subsets:
             of_config = f"'{settings[field]}' of config.data.{field}"
             has = annotations.subset_names()

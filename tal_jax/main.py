@@ -15,7 +15,7 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import evaluate, extract, plan, predict, propose, report, train
+from tal_jax import cross_validation, evaluate, extract, plan, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
@@ -70,7 +70,7 @@ def run_mode(config):
     name = "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
-    lines = []
+    asked, lines = config, []
     if mode in ("train", "check_data"):
         config, lines = plan.planned(config, workdir, said)
         report.print_plan(lines)
@@ -81,8 +81,14 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
+    begun = lambda: plan.write_plan(workdir, lines)
+    folds = mode == "train" and cross_validation.applies(config)
     functions = {
-        "train": lambda: train.train(config, workdir, lambda: plan.write_plan(workdir, lines)),
+        "train": lambda: (
+            cross_validation.cross_validate(asked, config, workdir, said, begun)
+            if folds
+            else train.train(config, workdir, begun)
+        ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said),
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said),

@@ -1,5 +1,6 @@
 """Prints scores, detections and faults of data on the terminal, for a person to read."""
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -63,6 +64,10 @@ def print_evaluation(result, path):
     Console().print(table)
     scored = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions"
     _say(f"{counts['detections']} detections in {scored}. All counts: {path}")
+    if "folds" in result:
+        mean, deviation = np.mean(result["folds"]), np.std(result["folds"], ddof=1)
+        each = ", ".join(f"{score:.2f}" for score in result["folds"])
+        _say(f"Cross-validation: mAP {mean:.2f} ± {deviation:.2f} over the folds ({each}); pooled above.")
     if absent:
         what = f"Recordings without features or not in the file: {len(absent)}, the first is '{absent[0]}'"
         score = "their actions count as missed" if is_missed else "they are left out"

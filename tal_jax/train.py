@@ -32,17 +32,18 @@ log = logging.getLogger(__name__)
 FEW_RECORDINGS = 20  # to look at before training; reading all of a large data set takes minutes
 
 
-def train(config, workdir, begun=lambda: None):
+def train(config, workdir, begun=lambda: None, scored=True):
     """Trains the config's system, resuming from the workdir's latest checkpoint, and evaluates at the end.
 
     Args:
       config: the run's config.
       workdir: folder for checkpoints, metrics.jsonl, detections.json and scores, the same for all processes.
       begun: is called in the first process when the workdir is that of this run.
+      scored: whether the test recordings are detected in and scored at the end; without it there may be none.
 
     Returns:
       The evaluation (a dict, as in the file of scores), or None if a signal stopped the run before its end
-      (its state is saved).
+      (its state is saved); {} without `scored`.
 
     Raises:
       DataError, TrainingError: sentences for the user.
@@ -54,7 +55,7 @@ def train(config, workdir, begun=lambda: None):
     evaluate.require_inputs_stay(config, workdir)
     dataset = load_dataset(config)
     parallel = devices_of(config)
-    _require_usable(config, dataset)
+    _require_usable(config, dataset, scored)
     items, make_example = system.examples(config, dataset)
     distributed.require_same("The number of training windows", len(items))
     batch_size = config.train.batch_size * config.train.accumulate_steps  # of an update
@@ -149,11 +150,11 @@ def train(config, workdir, begun=lambda: None):
                     break
                 # --------------------------------------------------------------------------------- evaluate
                 every = config.train.evaluate_every_epochs * batches_per_epoch
-                if every and step % every == 0 and not last:
+                if scored and every and step % every == 0 and not last:
                     evaluate_now()
         stop.restore()
         if not stopped:
-            return evaluate_now()
+            return evaluate_now() if scored else {}
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
     finally:
         stop.restore()
@@ -225,15 +226,19 @@ def devices_of(config):
     return parallel
 
 
-def _require_usable(config, dataset):
-    """Raises DataError for what would stop the run later; warns of annotations that look wrong."""
-    for field in ("train_subset", "test_subset"):
+def _require_usable(config, dataset, scored):
+    """Raises DataError for what would stop the run later; warns of annotations that look wrong.
+
+    scored: whether there must be test recordings.
+    """
+    for field in ("train_subset", "test_subset") if scored else ("train_subset",):
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
             raise DataError(
                 f"None of the recordings of the subset '{subset}' (config.data.{field}) has features."
             )
-    evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
+    if scored:
+        evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
     few = [*dataset.annotations.subset(config.data.train_subset).recordings][:FEW_RECORDINGS]
     if problem := unit_problem(dataset, few):
         raise DataError(problem)

@@ -8,6 +8,7 @@ The file:
          "subset": "train",
          "duration": 411.96,                      seconds, optional
          "fps": 50, "num_frames": 20598,          both optional; "num_samples" is read as "num_frames" too
+         "subject": "user01",                     optional, whom it shows: cross-validation holds out subjects
          "annotations": [{"label": "sitting", "segment": [47.6, 60.2]}]}}}      seconds; may be strings
 
 An annotation without "segment" says that something happens but not when, enough to train a weakly supervised
@@ -29,7 +30,14 @@ from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 
-RECORDING_FIELDS = ("duration", "fps", "num_frames", "num_samples", "annotations")  # besides the subset
+RECORDING_FIELDS = (
+    "duration",
+    "fps",
+    "num_frames",
+    "num_samples",
+    "subject",
+    "annotations",
+)  # besides the subset
 
 IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that may or may not be an action
 
@@ -48,6 +56,7 @@ class Recording:
         fps: the recording's own frame (sample) rate in 1/s, None if not annotated.
         num_frames: number of frames (samples), None if not annotated.
         ignored_sec: (I, 2) float64, start and end in seconds of the intervals with an ignored label.
+        subject: whom it shows; "" if not annotated.
     """
 
     name: str
@@ -58,6 +67,7 @@ class Recording:
     fps: float | None = None
     num_frames: int | None = None
     ignored_sec: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    subject: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,12 +204,21 @@ def parse_annotations(content, path, ignored_labels=IGNORED_LABELS, classes=()):
             fps=positive_or_none(entry, "fps", where),
             num_frames=num_frames and int(num_frames),
             ignored_sec=np.array(ignored, np.float64).reshape(-1, 2),
+            subject=_subject(entry, where),
         )
     unread = [f"{field!r:.60} of {owner}" for owner, fields in unread.items() for field in sorted(fields)]
     annotations = Annotations(classes, recordings, tuple(unread), frozenset(used))
     for sentence in annotations.absent_ignored(ignored_labels):
         log.warning(sentence)
     return annotations
+
+
+def _subject(entry, where):
+    """The subject of a recording's object, a text or a whole number, as text; "" without one."""
+    subject = entry.get("subject", "")
+    if isinstance(subject, bool) or not isinstance(subject, str | int):
+        raise DataError(f"{where}: field 'subject' must be a text or a whole number, found {subject!r:.60}.")
+    return str(subject)
 
 
 def _require_subset_and_list(entry, where):

@@ -1,0 +1,96 @@
+"""Cross-validation of a planned run whose data have no test recordings, then a training on all of them."""
+
+import json
+import logging
+import pathlib
+
+import numpy as np
+
+from tal_jax import data, evaluate, plan, train
+from tal_jax.data.detections_file import read_detections, write_detections
+from tal_jax.errors import DataError
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
+
+log = logging.getLogger(__name__)
+
+FOLDS = 5
+
+
+def applies(config):
+    """Whether a config is planned, and its annotations have no recording of the test subset."""
+    if "plan" not in config:
+        return False
+    subsets = {recording.subset for recording in data.dataset_annotations(config).recordings.values()}
+    return config.data.train_subset in subsets and config.data.test_subset not in subsets
+
+
+def folds_of(recordings):
+    """The folds of recordings: lists of names, FOLDS of them or as many as there are groups.
+
+    A group is the recordings of one subject, or a recording without a subject. Groups are whole. The one with
+    most actions goes first, always to the fold with the fewest.
+
+    recordings: name -> Recording. Raises DataError for a single group.
+    """
+    groups = {}
+    for name, recording in recordings.items():
+        groups.setdefault(recording.subject or f"recording {name}", []).append(name)
+    if len(groups) < 2:
+        raise DataError(
+            "No recording is for the test, and all are of one subject, so nothing can be scored; give some "
+            'recordings "subset": "test" in the annotations.'
+        )
+    count = lambda names: sum(len(recordings[name].labels) for name in names)
+    folds = [[] for _ in range(min(FOLDS, len(groups)))]
+    for names in sorted(groups.values(), key=count, reverse=True):
+        min(folds, key=lambda fold: (count(fold), len(fold))).extend(names)
+    return folds
+
+
+def cross_validate(asked, config, workdir, said, begun):
+    """Trains without each fold and detects in it, scores the detections of all folds together, trains on all.
+
+    Args:
+      asked: a config for which `applies`, before its fields are planned: each fold is planned by itself.
+      config: the same, planned from all recordings.
+      workdir: of the run of all recordings; those of the folds are in `<workdir>/folds`.
+      said: see `plan.planned`.
+      begun: see `train.train`.
+
+    Returns:
+      The evaluation of the pooled detections, as `evaluate.evaluate` returns it, with `folds`, the mAP of
+      each; None if a signal stopped a training.
+    """
+    workdir, annotations = pathlib.Path(workdir), data.dataset_annotations(config)
+    recordings = annotations.subset(config.data.train_subset).recordings
+    pooled, scores, folds = {}, [], folds_of(recordings)
+    for k, held_out in enumerate(folds):
+        log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
+        of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
+        of_fold.data.annotations = str(_write_fold(config, folder, recordings, held_out))
+        result = train.train(plan.planned(of_fold, folder, said)[0], folder)
+        if result is None:
+            return None
+        scores.append(result["map_avg"])
+        pooled |= read_detections(folder / "detections.json")
+    log.info("All recordings, after mAP %.2f ± %.2f over the folds.", np.mean(scores), np.std(scores, ddof=1))
+    if train.train(config, workdir, begun, scored=False) is None:
+        return None
+    everything, path = config.copy_and_resolve_references(), workdir / "folds" / "detections.json"
+    everything.data.test_subset = config.data.train_subset
+    write_detections(path, pooled)
+    return evaluate.evaluate(everything, workdir, str(path)) | {"folds": scores}
+
+
+def _write_fold(config, folder, recordings, held_out):
+    """Writes the annotations of a fold, in which the recordings held out are the test; returns the path."""
+    content = read_json(config.data.annotations, "annotation file")
+    entries = {}
+    for name in recordings:
+        subset = config.data.test_subset if name in held_out else config.data.train_subset
+        entries[name] = content["database"][name] | {"subset": subset}
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "annotations.json") as temporary:
+        temporary.write_text(json.dumps(content | {"database": entries}))
+    return folder / "annotations.json"

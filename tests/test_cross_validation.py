@@ -1,0 +1,92 @@
+"""Folds by subject, and what is trained, pooled and scored."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import folder
+from tal_jax import cross_validation, train
+from tal_jax.data.annotations import Recording
+from tal_jax.data.detections_file import write_detections
+from tal_jax.errors import DataError
+
+
+def recording(name, count, subject=""):
+    return Recording(name, "train", 10.0, np.zeros((count, 2)), np.zeros(count, int), subject=subject)
+
+
+def test_folds_keep_subjects_whole_and_share_the_actions():
+    counts = {
+        "a1": (9, "a"),
+        "a2": (9, "a"),
+        "b": (10, "b"),
+        "c": (8, ""),
+        "d": (3, ""),
+        "e": (2, ""),
+        "f": (1, ""),
+    }
+    folds = cross_validation.folds_of({name: recording(name, *of) for name, of in counts.items()})
+    assert sorted(map(sorted, folds)) == [["a1", "a2"], ["b"], ["c"], ["d"], ["e", "f"]]
+    one = {name: recording(name, 3, "a") for name in ("x", "y")}
+    with pytest.raises(DataError, match="all are of one subject, so nothing can be scored; give some"):
+        cross_validation.folds_of(one)
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A planned config of six recordings of three subjects, all for training."""
+    rng, database = np.random.default_rng(0), {}
+    (tmp_path / "features").mkdir()
+    for i in range(6):
+        np.save(tmp_path / "features" / f"r{i}.npy", rng.normal(0, 1, (400, 2)).astype(np.float32))
+        actions = [{"label": "x", "segment": [3.0 * j, 3.0 * j + 2]} for j in range(6)]
+        entry = {"subset": "train", "fps": 20, "duration": 20.0, "subject": i // 2, "annotations": actions}
+        database[f"r{i}"] = entry
+    (tmp_path / "labels.json").write_text(json.dumps({"database": database}))
+    config = folder.get_config()
+    config.data.update(annotations=str(tmp_path / "labels.json"), features=str(tmp_path / "features"))
+    return config
+
+
+def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypatch):
+    trained = []
+
+    def fake(config, workdir, begun=lambda: None, scored=True):
+        """A training that finds all actions but the first of each test recording."""
+        database = json.loads(open(config.data.annotations).read())["database"]
+        subsets = {name: entry["subset"] for name, entry in database.items()}
+        trained.append((subsets, scored, config.window.frames))
+        begun()
+        if not scored:
+            return {}
+        found = {
+            name: [action | {"score": 0.9} for action in entry["annotations"][1:]]
+            for name, entry in database.items()
+            if entry["subset"] == "test"
+        }
+        write_detections(workdir / "detections.json", found)
+        return {"map_avg": 80.0 + len(trained)}
+
+    monkeypatch.setattr(train, "train", fake)
+    assert cross_validation.applies(planned)
+    config, lines = cross_validation.plan.make_plan(planned, ())
+    begun = []
+    result = cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: begun.append(1))
+    held_out = [
+        sorted(name for name, subset in subsets.items() if subset == "test") for subsets, *_ in trained
+    ]
+    assert sorted(held_out[:3]) == [["r0", "r1"], ["r2", "r3"], ["r4", "r5"]] and held_out[3] == []
+    assert [scored for _, scored, _ in trained] == [True, True, True, False] and begun == [1]
+    assert {frames for *_, frames in trained} == {config.window.frames}
+    assert result["folds"] == [81.0, 82.0, 83.0]
+    assert result["counts"]["ground_truths"] == 36 and result["map_avg"] == pytest.approx(100 * 5 / 6)
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["map_avg"] == result["map_avg"]
+
+
+def test_data_with_a_test_subset_have_no_folds(planned):
+    path = planned.data.annotations
+    content = json.loads(open(path).read())
+    content["database"]["r0"]["subset"] = "test"
+    open(path, "w").write(json.dumps(content))
+    assert not cross_validation.applies(planned)
