@@ -16,6 +16,7 @@ from tal_jax.systems import SYSTEMS, actionformer
 from tal_jax.systems.actionformer import losses, optimizer
 from tal_jax.systems.actionformer.config import actionformer_config
 from tal_jax.systems.actionformer.model import Outputs, points_of_levels
+from tal_jax.systems.actionformer.published import actionformer_from_state_dict
 from tal_jax.systems.actionformer.targets import Targets, assign, bounds_of_points
 from tal_jax.systems.interface import running_count
 from tests.golden import recipe
@@ -147,19 +148,12 @@ def test_the_same_parameters_decay():
     case = load("optimizer")
     listed = [*case.info["decay"], *case.info["no_decay"]]
     shapes = {p["name"]: p["shape"] for p in load("train_step").info["parameters"]}
-    tree = actionformer_tree({name: np.zeros(shapes[name]) for name in listed if name in shapes})
+    tree = actionformer_from_state_dict({name: np.zeros(shapes[name]) for name in listed if name in shapes})
     flags = jax.tree.map(lambda decays, x: np.full(x.shape, decays, float), optimizer.decayed(tree), tree)
     found = by_name(load("train_step"), flags)
-    for name in listed:
-        if name in found:
-            assert found[name].all() == found[name].any() == (name in case.info["decay"]), name
-
-
-def actionformer_tree(state_dict):
-    """Our tree of a dict of published names."""
-    from tal_jax.systems.actionformer.published import actionformer_from_state_dict
-
-    return actionformer_from_state_dict(state_dict)
+    assert {*case.info["decay"]} & {*found} and {*case.info["no_decay"]} & {*found}
+    for name in {*listed} & {*found}:
+        assert found[name].all() == found[name].any() == (name in case.info["decay"]), name
 
 
 @functools.cache
