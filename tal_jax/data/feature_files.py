@@ -12,7 +12,7 @@ from tal_jax.data.csv_files import read_csv
 from tal_jax.data.streams import common_length, cut_note
 from tal_jax.data.tables import FeatureFile, read_table
 from tal_jax.errors import DataError
-from tal_jax.runtime.files import list_files
+from tal_jax.runtime.files import ARRAY_HEADERS, list_files
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ def _as_rows(array, path):
 
 def _read_npy(path, data):
     """[array], mapped into memory, not read."""
-    return [np.lib.format.open_memmap(path, mode="r")]
+    with ARRAY_HEADERS:
+        return [np.lib.format.open_memmap(path, mode="r")]
 
 
 def _read_npz(path, data):
@@ -108,7 +109,8 @@ def _read_npz(path, data):
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not a zip archive, or it is cut off")
-        return _chosen(np.load(file, allow_pickle=False))
+        with ARRAY_HEADERS:
+            return _chosen(np.load(file, allow_pickle=False))
 
 
 def _read_hdf5(path, data):

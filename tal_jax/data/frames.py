@@ -13,6 +13,7 @@ from tal_jax.data import features
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.made_of_videos import as_stored
 from tal_jax.errors import DataError
+from tal_jax.runtime.files import ARRAY_HEADERS
 
 STREAMS = {"rgb": 3, "flow": 2}  # channels
 HOW_TO_GET = (
@@ -83,7 +84,8 @@ def read_frames(folder, data, stem):
     """
     path, pixels, channels = folder / data.input / f"{stem}.npy", data.frame_pixels, STREAMS[data.input]
     try:
-        frames = np.lib.format.open_memmap(path, mode="r")
+        with ARRAY_HEADERS:
+            frames = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a damaged header leads NumPy to almost anything
         advice = "Delete the file and run tal_jax.prepare again."
         raise DataError(f"Cannot read the frames {path}: {str(error):.200}. {advice}") from error

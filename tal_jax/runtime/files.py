@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 
 import numpy as np
 
@@ -19,6 +20,9 @@ try:
 except ImportError:  # Windows, where two runs are not kept apart
     fcntl = None
 
+# Held while NumPy reads the header of an array: Python before 3.11.8 and 3.12.1 fails at times where two
+# threads parse at once (CPython issue 106905).
+ARRAY_HEADERS = threading.Lock()
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")  # what `replacing` calls a file that is not whole yet
 _unfinished = set()  # paths that are gone when this process ends
 

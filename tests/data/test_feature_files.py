@@ -1,4 +1,6 @@
+import concurrent.futures
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -26,6 +28,24 @@ def test_reads_npy_without_loading_it(tmp_path, array):
     np.testing.assert_array_equal(found, array)
     np.save(tmp_path / "a.npy", array.astype(np.int16))
     assert read(tmp_path / "a.npy").dtype == np.float32
+
+
+def test_one_thread_at_a_time_reads_the_header_of_an_array(tmp_path, array, monkeypatch):
+    """Python before 3.11.8 fails at times where two threads parse headers at once."""
+    np.save(tmp_path / "it.npy", array)
+    reading, most, of_numpy = [], [], np.lib.format.open_memmap
+
+    def slow(*arguments, **settings):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.01)
+        reading.pop()
+        return of_numpy(*arguments, **settings)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: read_features(tmp_path / "it.npy", data_config()), range(8)))
+    assert max(most) == 1 and len(most) == 8
 
 
 def test_reads_npz(tmp_path, array):

@@ -10,6 +10,7 @@ import numpy as np
 
 from tal_jax.data import features
 from tal_jax.data.annotations import load_annotations
+from tal_jax.runtime.files import ARRAY_HEADERS
 
 FILES = pathlib.Path(__file__).parents[1] / "files" / "sbhar"
 # acceleration in g, angular rate in rad/s
@@ -59,5 +60,5 @@ def read_signal(name):
 
     The file holds the differences in time of what the sensors gave, (6, T) integers.
     """
-    with np.load(FILES / "signals.npz") as signals:
+    with ARRAY_HEADERS, np.load(FILES / "signals.npz") as signals:
         return np.cumsum(signals[name], axis=1, dtype=np.int32).T.astype(np.float32) * UNITS
