@@ -74,6 +74,8 @@ def run_mode(config):
     if mode in ("train", "check_data"):
         config, lines = plan.planned(config, workdir, said)
         report.print_plan(lines)
+    else:
+        config = plan.of_run(config, workdir, said)
     require_valid(config, training=mode == "train")
     if mode != "check_data" and not FLAGS.detections:
         log.info("%s", devices.describe_devices())

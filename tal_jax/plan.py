@@ -3,7 +3,8 @@
 A rule is a function of the fingerprint and of the config as earlier rules, or flags, have left it. It gives
 lines: a field, its value, the reason. A field that a flag names keeps its value. RULES has their order.
 
-The rules are for ActionFormer on recordings whose actions have times.
+RULES are for ActionFormer, on recordings whose actions have times; WEAK_RULES for ECM, where labels alone are
+known.
 """
 
 import json
@@ -21,6 +22,7 @@ from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 from tal_jax.step_cost import step_cost
+from tal_jax.systems.ecm.config import ecm_config
 
 PLAN = "plan.json"
 MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
@@ -32,6 +34,8 @@ MOST_VALUES = 4096  # of a cell
 SMALLEST_SCALE = 1e-6  # of a channel that varies
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
+WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
+WEAK_BATCH, WEAK_UPDATES = 32, 900
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
 
@@ -44,6 +48,7 @@ class Fingerprint(NamedTuple):
     offsets: tuple  # of each channel the mean
     scales: tuple  # and the deviation, 1 for one that does not vary
     seconds: float  # of all recordings
+    recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
     overlapping: float  # share of actions during which another one goes on
     classes: tuple  # names
@@ -75,10 +80,10 @@ def fingerprint(config):
     annotations = dataset.annotations
     training = annotations.subset(config.data.train_subset).recordings
     lengths_sec, overlapping, counts = _actions(training.values(), len(annotations.classes))
-    if not len(lengths_sec):
+    if not counts.sum():
         raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' has an action with times, from which a "
-            "plan could be made; annotate them, or learn from labels alone with --config=folder:ecm."
+            f"No recording of the subset '{config.data.train_subset}' has a label, from which a plan could "
+            "be made; annotate them."
         )
     names = [*training][:: math.ceil(len(training) / MOST_READ)]
     rows_a_sec = [1 / sec for sec in [common_frame_sec(dataset, [name])[0] for name in names] if sec]
@@ -101,6 +106,7 @@ def fingerprint(config):
         offsets=tuple(np.float32(mean).tolist()),
         scales=tuple(np.float32(np.where(deviation > SMALLEST_SCALE, deviation, 1)).tolist()),
         seconds=float(np.mean(seconds) * len(training)),
+        recording_sec=float(np.median(seconds)),
         lengths_sec=lengths_sec,
         overlapping=overlapping,
         classes=annotations.classes,
@@ -109,16 +115,16 @@ def fingerprint(config):
 
 
 def _actions(recordings, num_classes):
-    """(lengths in seconds, ascending; share that overlap another action; (K,) counts) of timed actions."""
+    """(lengths in seconds, ascending, and share that overlap another, of actions with times; (K,) labels)."""
     lengths, touched, counts = [], 0, np.zeros(num_classes, int)
     for recording in recordings:
         timed = np.diff(recording.segments_sec)[:, 0] > 0
         segments = recording.segments_sec[timed]
-        segments, own = segments[np.argsort(segments[:, 0])], recording.labels[timed]
+        segments = segments[np.argsort(segments[:, 0])]
         latest = np.maximum.accumulate(segments[:-1, 1]) if len(segments) else []
         touched += int((segments[1:, 0] < latest).sum())
         lengths.append(np.diff(segments)[:, 0])
-        counts += np.bincount(own, minlength=num_classes)
+        counts += np.bincount(recording.labels, minlength=num_classes)
     lengths = np.sort(np.concatenate([np.zeros(0), *lengths]))
     return lengths, touched / max(len(lengths), 1), counts
 
@@ -189,7 +195,35 @@ def schedule(seen, config):
     yield "train.warmup_epochs", min(warmup, config.train.epochs - 1), "an eighth of the epochs"
 
 
+def weak_cells(seen, config):
+    """Cells of a recording without times: WEAK_CELLS of signals, all rows of features up to MOST_SNIPPETS."""
+    samples = max(1, round(seen.rows_a_sec * seen.recording_sec / WEAK_CELLS))
+    samples = samples if samples >= FEWEST_SAMPLES and seen.channels <= MOST_CHANNELS else 1
+    lasts = f"half of the recordings last up to {seen.recording_sec:.3g} s"
+    yield "data.samples_per_frame", samples, f"{lasts}; labels have no times, which a cell could resolve"
+    number = seen.rows_a_sec * seen.recording_sec / config.data.samples_per_frame
+    snippets = int(min(max(number, FEWEST_SNIPPETS), MOST_SNIPPETS))
+    yield "window.snippets", snippets, "cells that stand for a recording"
+
+
+def weak_network(seen, config):
+    """ECM's network and what it localises, as chosen on SBHAR in windows of 20 s."""
+    of_sbhar = "as on SBHAR in pieces of 20 s"
+    fields = {"model.hidden": 256, "model.folds": 1, "train.learning_rate": 1e-3}
+    fields |= {"localize.min_probability": 0.05, "localize.outer_ratio": 0.15}
+    fields |= {"localize.probability_weight": 1.0, "decode.nms_tiou": 0.3, "decode.nms_extra_sec": 0.0}
+    for field, value in fields.items():
+        yield field, value, of_sbhar
+    number = seen.recordings[config.data.train_subset]
+    batch = min(WEAK_BATCH, number)
+    yield "train.batch_size", batch, f"{number} recordings"
+    steps = math.ceil(number / config.train.batch_size)
+    epochs = min(max(FEWEST_EPOCHS, math.ceil(WEAK_UPDATES / steps)), MOST_EPOCHS)
+    yield "train.epochs", epochs, f"{steps} steps each, {epochs * steps} in all"
+
+
 RULES = (cells, inputs, windows, levels, schedule)
+WEAK_RULES = (weak_cells, inputs, weak_network)
 
 
 def plan_config():
@@ -247,14 +281,54 @@ def make_plan(config, said):
     Returns:
       (config, list of Line).
     """
-    config = config.copy_and_resolve_references()
-    return config, lines_of(fingerprint(config), config, said)
+    seen, config = fingerprint(config), config.copy_and_resolve_references()
+    if not len(seen.lengths_sec):
+        config = of_labels(config, said)
+    return config, lines_of(seen, config, said)
+
+
+def of_labels(config, said):
+    """The config of ECM, which learns from labels without times, on the data of a planned config.
+
+    said: see `make_plan`. Raises DataError for one that ECM lacks.
+    """
+    weak = ecm_config()
+    weak.name, weak.data, weak.extract, weak.plan = config.name, config.data, config.extract, config.plan
+    for field in said:
+        try:
+            _value(weak, field)
+        except (AttributeError, KeyError) as error:
+            why = "labels have no times, so ECM learns from them"
+            raise DataError(f"config.{field} is no field of ECM; {why}. Leave it out.") from error
+        weak.update_from_flattened_dict({field: _value(config, field)})
+    return weak
+
+
+def of_run(config, workdir, said):
+    """The config that a run in a workdir was planned from: that of ECM where labels have no times.
+
+    Args: see `planned`.
+    """
+    path = pathlib.Path(workdir) / PLAN
+    return _of_file(path, config, said) if "plan" in config and path.exists() else config
+
+
+def _of_file(path, config, said):
+    """The config that a plan file was made from: that of ECM, if it says so."""
+    entries = read_json(path, "plan")
+    entries = entries if isinstance(entries, list) else []
+    weak = any(isinstance(entry, dict) and entry.get("value") == "ecm" for entry in entries)
+    return of_labels(config, said) if weak else config
 
 
 def lines_of(seen, config, said):
-    """The Lines of RULES, whose values are put into the config. seen: Fingerprint; said: see `make_plan`."""
-    lines = []
-    for rule in RULES:
+    """The Lines of the rules, whose values are put into the config.
+
+    seen: Fingerprint; said: see `make_plan`.
+    """
+    timed = len(seen.lengths_sec) > 0
+    lines = [Line("system", config.system, "actions have times" if timed else "labels have no times")]
+    for rule in RULES if timed else WEAK_RULES:
         for line in rule(seen, config):
             if line[0] in said:
                 line = line[0], _value(config, line[0]), "set by hand"
@@ -289,7 +363,7 @@ def read_plan(path, config, said):
     Raises:
       DataError: the file is no plan for this config.
     """
-    lines, config = [], config.copy_and_resolve_references()
+    lines, config = [], _of_file(path, config, said).copy_and_resolve_references()
     for entry in read_json(path, "plan"):
         try:
             line = Line(entry["field"], _tuples(entry["value"]), entry["reason"])

@@ -20,6 +20,7 @@ def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0):
         offsets=(0.5,) * channels,
         scales=(2.0,) * channels,
         seconds=3600 * hours,
+        recording_sec=30.0,
         lengths_sec=np.sort(np.asarray(lengths_sec, float)),
         overlapping=0.0,
         classes=("a", "b"),
@@ -122,13 +123,37 @@ def test_the_plan_refuses_what_it_cannot_read(files):
     config.plan.file = str(path)
     with pytest.raises(DataError, match=r"other.json is no plan for this config: .*epoch.* Leave it out\."):
         plan.planned(config, folder_of_run, ())
-    untimed = json.loads((folder_of_run / "labels.json").read_text())
-    for entry in untimed["database"].values():
-        entry["annotations"] = [{"label": "x"}]
-    (folder_of_run / "labels.json").write_text(json.dumps(untimed))
+    relabel(folder_of_run, [])
     config.plan.file = ""
-    with pytest.raises(DataError, match="No recording of the subset 'train' has an action with times"):
+    with pytest.raises(DataError, match="No recording of the subset 'train' has a label, from which a plan"):
         plan.planned(config, folder_of_run, ())
+
+
+def relabel(folder_of_run, annotations):
+    """Gives the training recording of `files` other annotations."""
+    content = json.loads((folder_of_run / "labels.json").read_text())
+    content["database"]["a"]["annotations"] = annotations
+    (folder_of_run / "labels.json").write_text(json.dumps(content))
+
+
+def test_labels_without_times_are_for_ecm(files):
+    folder_of_run, config = files
+    relabel(folder_of_run, [{"label": "x"}])
+    config.train.epochs = 7
+    made, lines = plan.planned(config, folder_of_run / "run", ["train.epochs"])
+    require_valid(made, training=True)
+    assert (made.system, made.train.epochs, made.data.features) == ("ecm", 7, config.data.features)
+    # 100 s at 20 Hz are 50 cells of 40 samples
+    assert (made.data.samples_per_frame, made.window.snippets) == (40, 50)
+    (folder_of_run / "run").mkdir()
+    plan.write_plan(folder_of_run / "run", lines)
+    assert plan.of_run(config, folder_of_run / "run", []).system == "ecm"
+    config.plan.file = str(folder_of_run / "run" / plan.PLAN)
+    again, of_file = plan.planned(config, folder_of_run / "other", ["train.epochs"])
+    assert again.system == "ecm" and of_file == lines
+    config.plan.file = ""
+    with pytest.raises(DataError, match="config.backbone.channels is no field of ECM; labels have no times"):
+        plan.planned(config, folder_of_run / "other", ["backbone.channels"])
 
 
 def test_minutes_and_epochs_exclude_each_other(files):
