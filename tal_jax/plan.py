@@ -30,6 +30,7 @@ SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
 MOST_CELLS = 1024
 SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; of a cell that has statistics
+LONG = 10  # actions of middle length: a recording that lasts as long is standardised by itself
 MOST_VALUES = 4096  # of a cell
 SMALLEST_SCALE = 1e-6  # of a channel that varies
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
@@ -155,7 +156,10 @@ def inputs(seen, config):
     note = f"; {still} of {seen.channels} channels do not vary" if still else ""
     yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
     yield "data.channel_scales", seen.scales, "their deviations"
-    yield "data.standardised", bool(described), "persons and devices differ" if described else "features"
+    typical = seen.quantile_sec(0.5) if len(seen.lengths_sec) else np.inf
+    whole = bool(described and seen.recording_sec >= LONG * typical)
+    why = "recordings hold many actions, so their means and deviations are of persons and devices"
+    yield "data.standardised", whole, why if whole else "a recording's own mean may tell its action"
     yield "augment.noise", 0.1, "a tenth of a channel's deviation"
 
 

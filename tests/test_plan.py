@@ -11,7 +11,7 @@ from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
 
 
-def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0):
+def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0, recording_sec=400.0):
     """A Fingerprint of actions of these lengths."""
     return plan.Fingerprint(
         recordings={"train": 40, "test": 20},
@@ -20,7 +20,7 @@ def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0):
         offsets=(0.5,) * channels,
         scales=(2.0,) * channels,
         seconds=3600 * hours,
-        recording_sec=30.0,
+        recording_sec=recording_sec,
         lengths_sec=np.sort(np.asarray(lengths_sec, float)),
         overlapping=0.0,
         classes=("a", "b"),
@@ -45,6 +45,12 @@ def test_walks_and_turns_of_a_phone():
     assert fields["loss.level_bounds"] == ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
     # 4 hours are 36,000 cells, 141 windows, 36 steps of 4
     assert fields["train.epochs"] == 34 and fields["data.channel_scales"] == (2.0,) * 6
+
+
+def test_a_short_recording_keeps_its_own_mean():
+    lengths = [3.2] * 20 + [20.0] * 60 + [40.0]
+    assert fields_of(seen_of(lengths))["data.standardised"]
+    assert not fields_of(seen_of(lengths, recording_sec=60.0))["data.standardised"]
 
 
 def test_feature_vectors_are_cells():
