@@ -278,14 +278,12 @@ def as_proposals(detections):
 
 
 def _score(config, workdir, annotations, results, dataset=None, export=()):
-    """Writes detections.json and the scores of `results`; returns the scores, see `evaluate`.
+    """Writes detections.json, the scores of `results` and exports; returns the scores, see `evaluate`.
 
     dataset: that a system has detected in; None: the detections come from a file.
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
-        if export:
-            _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
     settings, which = config.evaluate, scored_settings(config, annotations)
     which["other_recordings"] = settings.other_recordings
     how = dict(tious=settings.tious, recall_at=settings.recall_at)
@@ -298,6 +296,8 @@ def _score(config, workdir, annotations, results, dataset=None, export=()):
     if distributed.is_first():
         with replacing(path_of(workdir, settings)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
+        if export:
+            _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
     return result
 
 
