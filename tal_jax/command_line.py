@@ -7,12 +7,18 @@ import traceback
 from absl import app, flags
 from ml_collections import config_flags
 
+from tal_jax import exports
 from tal_jax.config import flag_problem, known_configs
 from tal_jax.errors import plain
 from tal_jax.systems import SYSTEMS
 
 FLAGS = flags.FLAGS
-MODES_OF = {"detections": ("evaluate",), "input": ("predict", "propose", "extract"), "draw": ("predict",)}
+MODES_OF = {
+    "detections": ("evaluate",),
+    "input": ("predict", "propose", "extract"),
+    "draw": ("predict",),
+    "export": ("predict", "evaluate"),
+}
 PROBLEMS = (
     AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
@@ -47,12 +53,15 @@ def said_fields():
 
 
 def _require_usable(rest, argv):
-    """Raises flags.Error for flags that are parsed but cannot be used. rest: the words that are no flags."""
+    """Raises flags.Error or DataError for flags that are parsed but cannot be used.
+
+    rest: the words that are no flags.
+    """
     if FLAGS.config is None:
         raise flags.Error("say which config, for example --config=sbhar.")
     if len(rest) > 1:
         raise flags.Error(f"unknown argument '{rest[1]}'.")
-    for name in ("workdir", *MODES_OF):
+    for name in ("workdir", "detections", "input"):
         if FLAGS[name].value and not FLAGS[name].value.strip():
             raise flags.Error(f"--{name} is '{FLAGS[name].value}', a name that nobody sees; name another.")
     for name, modes in MODES_OF.items():
@@ -60,6 +69,7 @@ def _require_usable(rest, argv):
             add = "add one of them" if modes[1:] else "add it"
             what_to_do = "leave it out, or choose another mode" if FLAGS["mode"].present else add
             raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
+    exports.require_known(FLAGS.export)
     system = FLAGS.config.system  # a config file that could not be loaded says so here
     if system not in SYSTEMS:
         file = _config_file(argv)

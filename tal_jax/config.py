@@ -80,7 +80,7 @@ def base_config(system):
     config.propose.nms_tiou = 0.95
 
     config.predict = ml_collections.ConfigDict()
-    config.predict.min_score = 0.2  # of what the table and the picture show; the JSON file holds all
+    config.predict.min_score = 0.2  # of what table, picture and exports show; the JSON file holds all
 
     config.parallel = ml_collections.ConfigDict()
     config.parallel.impl = "pmap"  # or 'shard_map'

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import ml_collections
 import numpy as np
 
+from tal_jax import exports
 from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
 from tal_jax.data.check import truth_problems
@@ -30,7 +31,7 @@ from tal_jax.systems import SYSTEMS, require_valid
 log = logging.getLogger(__name__)
 
 
-def evaluate(config, workdir, detections_path="", said=()):
+def evaluate(config, workdir, detections_path="", said=(), export=()):
     """Scores a workdir's checkpoint on the test subset, or, without any model, a file of detections.
 
     Several processes share the work, all have the result, the first one writes it.
@@ -40,6 +41,7 @@ def evaluate(config, workdir, detections_path="", said=()):
       workdir: where the checkpoint is and detections.json and the scores go, see `path_of`.
       detections_path: detections in the ActivityNet format, anyone's; "" runs the checkpoint.
       said: fields that flags name, see `run_config.trained_run`.
+      export: names in `exports.FORMATS`: what to write into `<workdir>/exports`, a file for each recording.
 
     Returns:
       The evaluation (a dict), as in the file of scores.
@@ -47,6 +49,7 @@ def evaluate(config, workdir, detections_path="", said=()):
     Raises:
       DataError: a sentence for the user.
     """
+    exports.require_known(export)
     require_inputs_stay(config, workdir, detections_path)
     detector = None
     if detections_path:
@@ -60,7 +63,7 @@ def evaluate(config, workdir, detections_path="", said=()):
         more = "--mode=check_data lists such problems; here, in the test subset:"
         log.warning("%s %s %d.", problems[0], more, len(problems))
     if detector:
-        return evaluate_streams(workdir, detector, streams)
+        return evaluate_streams(workdir, detector, streams, export)
     if (pathlib.Path(workdir) / "config.json").exists():
         lost = "holds a trained run, whose scores would be lost"
         raise DataError(f"{workdir} {lost}; choose another --workdir.")
@@ -68,7 +71,7 @@ def evaluate(config, workdir, detections_path="", said=()):
     results = read_detections_of(detections_path, annotations)
     if problem := times_problem(results, annotations):
         log.warning("%s: %s", detections_path, problem)
-    return _score(config, workdir, annotations, results)
+    return _score(config, workdir, annotations, results, export=export)
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
@@ -163,13 +166,14 @@ def _trained_as(config):
     return config.window.frames, config.get("curriculum"), config.get("recipe"), readings
 
 
-def evaluate_streams(workdir, detector, streams):
+def evaluate_streams(workdir, detector, streams, export=()):
     """Detects in the test subset and scores what is found, see `evaluate`.
 
     Args:
       workdir: where detections.json and the scores go.
       detector: a Detector.
       streams: a Stream of each of its networks.
+      export: as for `evaluate`.
 
     Returns, Raises: as `evaluate`.
     """
@@ -186,7 +190,7 @@ def evaluate_streams(workdir, detector, streams):
     if settings.recording_scores and dataset.recording_scores is None:
         best = best_classes(settings.recording_scores, settings.classes_per_recording)
         results = label_recordings(results, best, settings.recording_score_power)
-    return _score(config, workdir, annotations, results, dataset)
+    return _score(config, workdir, annotations, results, dataset, export)
 
 
 def test_recordings(config, dataset):
@@ -273,8 +277,8 @@ def as_proposals(detections):
     return Proposals(segments_sec, np.array([*best.values()], np.float64))
 
 
-def _score(config, workdir, annotations, results, dataset=None):
-    """Writes detections.json and the scores of `results`; returns the scores, see `evaluate`.
+def _score(config, workdir, annotations, results, dataset=None, export=()):
+    """Writes detections.json, the scores of `results` and exports; returns the scores, see `evaluate`.
 
     dataset: that a system has detected in; None: the detections come from a file.
     """
@@ -292,7 +296,22 @@ def _score(config, workdir, annotations, results, dataset=None):
     if distributed.is_first():
         with replacing(path_of(workdir, settings)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
+        if export:
+            _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
     return result
+
+
+def _export(config, folder, annotations, results, dataset, export):
+    """Writes the results of each recording to `folder` in the formats of `export`. dataset: see `_score`."""
+    media = exports.media_files(config.data.get("features"), config.data.file_prefix)
+    min_score, written = config.predict.min_score, 0
+    for name, found in results.items():
+        known = annotations.recordings.get(name)
+        duration_sec = dataset.duration_sec(name) if dataset else known and known.duration_sec
+        written += exports.write(folder, name, found, export, min_score, duration_sec, media.get(name))
+    what = f"{', '.join(export)} of {len(results)} recordings"
+    count = f"{written} of {sum(map(len, results.values()))} detections"
+    log.info("Written to %s: %s, %s (config.predict.min_score is %g).", folder, what, count, min_score)
 
 
 def path_of(workdir, settings):

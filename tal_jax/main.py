@@ -15,7 +15,7 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import cross_validation, evaluate, extract, plan, predict, propose, report, train
+from tal_jax import cross_validation, evaluate, exports, extract, plan, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
@@ -56,6 +56,12 @@ flags.DEFINE_enum(
     ["detections", "cas"],
     "cas: predict also draws and writes class activation sequences, as the system thresholds them.",
 )
+flags.DEFINE_list(
+    "export",
+    [],
+    "predict and evaluate also write the detections for other programs: a list of "
+    f"{', '.join(exports.FORMATS)}.",
+)
 flags.DEFINE_string(
     "coordinator", "", "HOST:PORT of process 0, of several; not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -91,9 +97,9 @@ def run_mode(config):
             if folds
             else train.train(config, workdir, begun)
         ),
-        "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said),
+        "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
-        "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said),
+        "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
         "check_data": lambda: check_dataset(config) if first else None,
     }

@@ -1,4 +1,7 @@
-"""From your own recordings to detections: a table, a JSON file and a picture of the timeline for each."""
+"""From your own recordings to detections: a table, a JSON file and a picture of the timeline for each.
+
+`--export` adds files of other formats.
+"""
 
 import dataclasses
 import logging
@@ -8,7 +11,7 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
-from tal_jax import evaluate, report
+from tal_jax import evaluate, exports, report
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.loader import chunks
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
-def predict(config, workdir, source, draw="detections", said=()):
+def predict(config, workdir, source, draw="detections", said=(), export=()):
     """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
 
     Each of several processes sees every n-th recording; the first process writes.
@@ -37,21 +40,25 @@ def predict(config, workdir, source, draw="detections", said=()):
         `<name>.cas.npz`: cas (T, K), as the system scales it (see its `decode`), times_sec (T,) the middle of
         each feature, classes (K,) names.
       said: fields that flags name, see `run_config.trained_run`.
+      export: names in `exports.FORMATS`: what to write beside `<name>.json`.
 
     Raises:
-      DataError: nothing to read, or no checkpoint, or no sequences to draw; at the end, if some files of a
-        folder could not be used.
+      DataError: an unknown format, or nothing to read, or no checkpoint, or no sequences to draw; at the end,
+        if some files of a folder could not be used.
     """
+    exports.require_known(export)
     folder, failed = pathlib.Path(workdir) / "predictions", []
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
     run = TrainedRun(evaluate.find_runs(config, workdir, said), said)
     inputs = run.inputs(source)
+    data = run.config.data
+    media = exports.media_files(source if os.path.exists(source) else data.get("features"), data.file_prefix)
     run.prepare()
     hidden = len(inputs) == 1 or not distributed.is_first()
     with tqdm(total=len(inputs), unit="recording", disable=hidden) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            of_all = distributed.gather(own and _find(run, *own, draw))
+            of_all = distributed.gather(own and _find(run, *own, draw, export))
             for (name, _), found in zip(turn, of_all):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -59,20 +66,20 @@ def predict(config, workdir, source, draw="detections", said=()):
                     log.error("%s", found["error"])
                     failed.append(name)
                 elif distributed.is_first():
-                    _write(run, folder, name, found)
+                    _write(run, folder, name, found, export, media.get(name))
                 progress.update()
     if failed:
         count = f"{len(failed)} of {len(inputs)} recordings"
         raise DataError(f"{count} could not be used, see above: {', '.join(failed)}.")
 
 
-def _find(run, name, make_datasets, draw):
+def _find(run, name, make_datasets, draw, export):
     """Everything to write of one recording, or {"error": the sentence why there is nothing}.
 
     A dict that `distributed.gather` takes.
     """
     try:
-        _require_short(name, ".cas.npz" if draw == "cas" else ".json")
+        _require_short(name, [".cas.npz" if draw == "cas" else ".json", *exports.suffixes(export)])
         streams = run.streams(make_datasets())
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
@@ -88,17 +95,17 @@ def _find(run, name, make_datasets, draw):
         return {"error": str(error)}
 
 
-def _require_short(name, suffix):
-    """Raises DataError for a recording's name that is too long for a file of it that ends in `suffix`."""
-    size = len(os.fsencode(name))
+def _require_short(name, suffixes):
+    """Raises DataError for a recording's name that is too long for files of it that end in `suffixes`."""
+    size, suffix = len(os.fsencode(name)), max(suffixes, key=len)
     most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # `files.replacing` writes to such a name first
     if size > most:
         problem = f"The name of the recording {name} has {size} bytes"
         raise DataError(f"{problem}; rename its file to at most {most} before the ending.")
 
 
-def _write(run, folder, name, found):
-    """Writes and prints what `_find` returns."""
+def _write(run, folder, name, found, export, media):
+    """Writes and prints what `_find` returns. media: path of the recording's video or sound, or None."""
     recording, detections, cas = Recording(**found["recording"]), found["detections"], found["cas"]
     min_score = run.config.predict.min_score
     write_detections(folder / f"{name}.json", {name: detections})
@@ -116,8 +123,9 @@ def _write(run, folder, name, found):
     if cas:
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
+    exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)
     report.print_detections(name, detections, min_score)
-    log.info("Written: %s.json, .png", folder / name)
+    log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", *exports.suffixes(export)]))
 
 
 def key_frames(frames):

@@ -129,6 +129,9 @@ SENTENCES = {
     "input without mode": "--input is for --mode=predict, propose, extract; add one of them.",
     "detections without mode": "--detections is for --mode=evaluate; add it.",
     "draw without mode": "--draw is for --mode=predict; add it.",
+    "unknown format": "--export names 'vtx', which is no format; the formats are csv, vtt, srt, eaf, textgrid, audacity, boris.",
+    "format that nobody sees": "--export names '', which is no format; the formats are csv, ",
+    "export to train": "--export is for --mode=predict, evaluate; add one of them.",
     "detections to predict": "--detections is for --mode=evaluate; leave it out, or choose another mode.",
     "input to check": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
     "input to evaluate": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
@@ -245,6 +248,9 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "input without mode": [*run, *good, "--input=sunday"],
             "detections without mode": [*run, *good, f"--detections={perfect}"],
             "draw without mode": [*run, *good, "--draw=cas"],
+            "unknown format": [*predict, "--input=sunday", "--export=csv,vtx"],
+            "format that nobody sees": [*evaluate, "--export= "],
+            "export to train": [*run, *good, "--export=csv"],
             "detections to predict": [*predict, f"--detections={perfect}"],
             "input to check": [*check, *good, "--input=sunday"],
             "input to evaluate": [*evaluate, "--input=sunday"],
@@ -343,7 +349,10 @@ def test_proposals_of_actionness_need_no_run(outcomes):
 def test_help(outcomes):
     code, out, err = outcomes["help"]
     assert code == outcomes["all help"][0] == 0
-    assert all(flag in out + err for flag in ("--config", "--mode", "--workdir", "--detections", "--input"))
+    assert all(
+        flag in out + err
+        for flag in ("--config", "--mode", "--workdir", "--detections", "--input", "--export")
+    )
     assert "Traceback" not in out + err
 
 

@@ -373,11 +373,12 @@ def test_videos(run_on_frames, tmp_path, capsys):
     write_video(tmp_path / "tiny.gif", numbered(12))
     (tmp_path / "broken.avi").write_bytes(b"RIFF")
     with pytest.raises(DataError, match="1 of 3 recordings could not be used, see above: broken"):
-        predict.predict(config, workdir, str(tmp_path))
+        predict.predict(config, workdir, str(tmp_path), export=["eaf"])
     for name, duration_sec in (("film", 2.0), ("tiny", 0.48)):
         detections = json.loads((workdir / "predictions" / f"{name}.json").read_text())["results"][name]
         assert detections and all(0 <= d["segment"][0] < d["segment"][1] <= duration_sec for d in detections)
         assert (workdir / "predictions" / f"{name}.png").exists()
+    assert (tmp_path / "film.mp4").as_uri() in (workdir / "predictions" / "film.eaf").read_text()
     printed = capsys.readouterr().out
     assert "film" in printed and "tiny" in printed
 
