@@ -23,6 +23,8 @@ from tal_jax.data.video_jobs import first_few
 from tal_jax.errors import DataError, plain, sentence_of
 from tal_jax.runtime.files import list_files, replacing
 
+MOST_NOTES = 20  # that are printed
+
 
 def convert_labels(sources, target, kind="", options=Options(), features="", widen_sec=0.0, test=()):
     """Writes an annotation file of files of labels.
@@ -98,16 +100,18 @@ def report_lines(read, joined, media, target):
             lines.append(f"Read: {_count(len(of_kind), 'file')} of {kind.title}, {_count(rows, 'label')}.")
     lines += ["", *_class_table(database), ""]
     for reason, places in joined.dropped.items():
-        lines.append(f"{len(places)} dropped: {reason}: {first_few(places)}.")
+        lines.append(f"{len(places)} dropped: {reason}: {_listed(places)}.")
     if joined.unmatched:
         listed = first_few([f"{name} ({count})" for name, count in joined.unmatched.items()])
         count = sum(joined.unmatched.values())
         lines.append(f"{count} dropped: their recording has no file in {media.folder}: {listed}.")
     for how, places in joined.changed.items():
-        lines.append(f"{len(places)} changed: {how}: {first_few(places)}.")
+        lines.append(f"{len(places)} changed: {how}: {_listed(places)}.")
     if not joined.dropped and not joined.unmatched:
         lines.append("Nothing was dropped.")
-    lines += [f"Note: {note}" for note in joined.notes]
+    lines += [f"Note: {note}" for note in joined.notes[:MOST_NOTES]]
+    if joined.notes[MOST_NOTES:]:
+        lines.append(f"Note: and {len(joined.notes) - MOST_NOTES} more notes.")
     unlabelled = [name for name in media.paths if name not in database] if media else []
     if unlabelled:
         rest = f"have no labels and are left out: {first_few(unlabelled)}"
@@ -121,6 +125,12 @@ def report_lines(read, joined, media, target):
     actions = sum(len(entry["annotations"]) for entry in database.values())
     number = f"{_count(actions, 'action')} in {_count(len(database), 'recording')} ({counted})"
     return [plain(line) for line in [*lines, f"Written: {target}, {number}."]]
+
+
+def _listed(places, most=10):
+    """The first few of many places, each once, for a sentence."""
+    places = [*dict.fromkeys(places)]
+    return "; ".join(places[:most]) + (f"; and {len(places) - most} more" if len(places) > most else "")
 
 
 def _count(number, what):

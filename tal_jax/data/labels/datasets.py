@@ -93,7 +93,8 @@ def read_epic(file, options):
 def is_ego4d(content):
     """Whether the content of a JSON file is that of Ego4D's moments queries."""
     videos = content.get("videos") if isinstance(content, dict) else None
-    return isinstance(videos, list) and bool(videos) and "clips" in (videos[0] or ())
+    first = videos[0] if isinstance(videos, list) and videos else None
+    return isinstance(first, dict) and "clips" in first
 
 
 def read_ego4d(file, options):

@@ -30,7 +30,7 @@ class Joined:
         content: of the file, in the schema of `annotations.py`.
         dropped: reason -> places of labels that are not in it.
         changed: how -> places of labels that are in it, but changed.
-        unmatched: recording that has no file -> how many labels of it are dropped.
+        unmatched: recording that has no file, and is dropped -> how many labels of it are.
         notes: sentences on what a person should know.
     """
 
@@ -65,11 +65,14 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
     called = _names(labels, media)
-    facts, rows = {}, {}
+    facts, rows, files = {}, {}, collections.Counter()
     for found in labels:
         for name, known in found.recordings.items():
-            if called[name] is not None:
+            if called[name] is None:
+                unmatched[name] += 0
+            else:
                 _add_facts(facts.setdefault(called[name], {"subjects": set()}), known)
+        files.update({called[name] for name in found.recordings} - {None})
         for row in found.rows:
             if called[row.recording] is None:
                 unmatched[row.recording] += 1
@@ -94,10 +97,14 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
         reasons = [f"{len(places)}: {reason}" for reason, places in dropped.items()]
         raise DataError(f"No action is left to write to {target}. Dropped: {'; '.join(reasons) or 'none'}.")
     parse_annotations(content, target, ignored_labels=())
+    several = [name for name in files if files[name] > 1]
+    if several:
+        which = f"{len(several)} recordings, the first is '{several[0]}' with {files[several[0]]}"
+        notes.append(f"Several files of labels are joined for {which}.")
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:
         count = f"{len(without)} of {len(database)} recordings, the first is '{without[0]}'"
-        notes.append(f"How long a recording lasts is not known of {count}; its features must say it, or fps.")
+        notes.append(f"Nothing says how long a recording lasts for {count}; --features=FOLDER may.")
     return Joined(content, dropped, changed, unmatched, notes)
 
 

@@ -44,9 +44,7 @@ class Media:
         self.folder = pathlib.Path(folder)
         self.paths = find_features(folder) or {p.stem: p for p in list_files(folder, VIDEO_SUFFIXES)[0]}
         if not self.paths:
-            raise DataError(
-                f"--features={folder} holds neither features nor signals nor videos; name another."
-            )
+            raise DataError(f"--features={folder} holds no features, signals or videos; name another.")
 
     def length(self, name):
         """The Length of a recording: by info/NAME.json beside it, time stamps, or as a sound or a video."""

@@ -37,6 +37,8 @@ def read_label_studio(file, options):
     give labels.
     """
     found = Labels()
+    if not isinstance(file.json, list):
+        raise DataError(f"{file.path} must be a list of tasks, as Label Studio exports JSON.")
     for i, task in enumerate(file.json):
         where = f"{file.path}: task {task.get('id', i) if isinstance(task, dict) else i!r:.40}"
         if isinstance(task, dict) and "annotation_id" in task:

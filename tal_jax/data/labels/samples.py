@@ -91,8 +91,8 @@ def _table(file):
             table = module.read_table(file.path)
         else:
             parse = pyarrow.csv.ParseOptions(delimiter=file.delimiter)
-            table = pyarrow.csv.read_csv(file.path, parse_options=parse)
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+            table = pyarrow.csv.read_csv(pyarrow.BufferReader(file.text.encode()), parse_options=parse)
+    except pyarrow.ArrowException as error:
         raise DataError(
             f"Cannot read {file.path} as a table: {' '.join(str(error).split())[:300]}."
         ) from error
