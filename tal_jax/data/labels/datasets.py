@@ -35,7 +35,7 @@ def read_activitynet(file, options):
         actions = zip(recording.labels, recording.segments_sec.tolist(), strict=True)
         rows = [{"label": annotations.classes[label], "segment": segment} for label, segment in actions]
         subject = file.json["database"][name].get("subject")
-        found.know(name, subject if isinstance(subject, str) else "")
+        found.know(name, subject if isinstance(subject, str) else None)
         _entry_rows(found, name, facts | {"annotations": rows}, file.path)
     return found
 
@@ -80,7 +80,7 @@ def read_epic(file, options):
         if number not in classes:
             raise DataError(f"{where}: {column} is {number}, which is no class; correct it.")
         ends_sec = [epic.clock_seconds(row, field, where) for field in EPIC_COLUMNS[1:3]]
-        found.know(row["video_id"], row.get("participant_id") or "", subset=subset)
+        found.know(row["video_id"], row.get("participant_id"), subset=subset)
         found.rows.append(Row(row["video_id"], classes[number], *ends_sec, where))
     if (folder / epic.LENGTHS).exists():
         for where, row in epic.read_rows(folder / epic.LENGTHS, ("video_id", "duration"), epic.HOW_TO_GET):

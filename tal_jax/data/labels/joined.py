@@ -151,10 +151,11 @@ def _entry(name, facts, media, notes):
         entry["duration"] = round(length.duration_sec, 6)
     if length and length.fps:
         entry["fps"] = round(length.fps, 6)
-    if len(facts["subjects"]) == 1:
-        entry["subject"] = min(facts["subjects"])
-    elif facts["subjects"]:
-        several = ", ".join(sorted(facts["subjects"]))
+    named = sorted(facts["subjects"] - {""})
+    if len(facts["subjects"]) == 1 and named:
+        entry["subject"] = named[0]
+    elif named[1:]:
+        several = ", ".join(named)
         notes.append(f"'{name}' has several subjects, {several:.200}; their actions are joined.")
     return entry
 

@@ -53,8 +53,8 @@ class Labels:
     Attributes:
         rows: list of Row.
         recordings: name -> what the file says of it: "duration" in seconds, "fps", "subset"; "subjects", a
-            set of names; "others", further names by which it may be known. A recording without a row holds
-            no action.
+            set of names, "" for rows of nobody; "others", further names by which it may be known. A
+            recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.
@@ -70,11 +70,13 @@ class Labels:
         """Counts what the file has at the place `where` as left out. The reason follows "N dropped: "."""
         self.dropped.setdefault(reason, []).append(where)
 
-    def know(self, name, subject="", others=(), **facts):
-        """Adds a recording, and what is known of it; facts that are None or 0 are not known."""
+    def know(self, name, subject=None, others=(), **facts):
+        """Adds a recording, and what is known of it; what is None or 0 is not known. Subject "": a row of
+        nobody, so that the recording is of no one subject.
+        """
         known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
         known.update({field: value for field, value in facts.items() if value})
-        known["subjects"].update({subject} - {""})
+        known["subjects"].update({subject} - {None})
         known["others"] += [other for other in others if other not in (name, *known["others"])]
 
 
@@ -198,6 +200,23 @@ class LabelFile:
 LINE = "line of the file"
 
 
+def chosen_names(names, options, file, what):
+    """Those of the names that --label_column names. Raises DataError where it names none of them.
+
+    Args:
+        names: of the columns, tiers or attributes of a file.
+        options: Options; without `label_column` all are chosen.
+        file: LabelFile.
+        what: they are, for the sentence: "tier".
+    """
+    chosen = [name for name in names if name in options.label_column or not options.label_column]
+    if options.label_column and not chosen:
+        asked, have = ", ".join(options.label_column), ", ".join(map(repr, names)) or "none"
+        raise DataError(f"{file.path} has no {what} '{asked:.100}' (--label_column); it has {have:.400}.")
+    return chosen
+
+
+@functools.lru_cache(4096)
 def recording_name(text):
     """The name of the recording that a path or an address of a media file means: the last part, no suffix."""
     text = text.strip()

@@ -9,14 +9,13 @@ import pyarrow.parquet
 
 from tal_jax.data.csv_layout import NULLS
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import SUBJECTS, LabelFile, Labels, Row, time_of
-from tal_jax.data.labels.transcripts import chosen_names
+from tal_jax.data.labels.rows import SUBJECTS, LabelFile, Labels, Row, chosen_names, time_of
 from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
 from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
 from tal_jax.errors import DataError
 
-NO_ACTION = (*NULLS, "0", "0.0", "background", "nothing")
+NO_ACTION = (*NULLS, "0", "background")
 NOT_ANNOTATED = -1  # a frame, in DeepEthogram's files
 ONE_A_FRAME = "_labels"  # what DeepEthogram's files are called after the video
 
@@ -163,12 +162,12 @@ def _ends_sec(table, file, options):
 
 
 def _subject(table):
-    """The one value of a column that is called after persons, "" if there is none."""
+    """The one value of a column that is called after persons, or None."""
     for name in table.column_names:
         if SUBJECTS & {*words(name)}:
             values = {*_texts(pyarrow.compute.unique(table[name]))}
-            return values.pop() if len(values) == 1 else ""
-    return ""
+            return values.pop() or None if len(values) == 1 else None
+    return None
 
 
 def _runs(acts, labels, ends_sec, name, file):

@@ -2,8 +2,7 @@
 
 import re
 
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, is_empty, recording_name, time_of
-from tal_jax.data.labels.transcripts import chosen_names
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, is_empty, recording_name, time_of
 from tal_jax.data.table_columns import NUMBER_WORDS, UNIT_WORDS, is_label_name, words
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.errors import DataError
@@ -155,7 +154,7 @@ def read_table(file, options):
         found.know(file.path.stem)
     for where, row in rows:
         name = recording_name(row[columns["file"]]) if "file" in columns else file.path.stem
-        subject, subset = (row.get(columns.get(kind), "") for kind in ("subject", "subset"))
+        subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
         found.know(name, subject, subset=subset)
         if is_empty(row[start]):
             found.drop("they have no start", where)

@@ -7,7 +7,7 @@ in UTF-16, as Praat writes it, and expands the entities of an .eaf.
 import bisect
 import re
 
-from tal_jax.data.labels.rows import LINE, Labels, Row, recording_name, time_of
+from tal_jax.data.labels.rows import LINE, Labels, Row, chosen_names, recording_name, time_of
 from tal_jax.errors import DataError
 
 ONE_TIER = "default"  # the tier that ELAN gives a new file, no name of a class
@@ -15,22 +15,6 @@ PRAAT = re.compile(
     r'"(?P<text>(?:[^"]|"")*)"|(?P<flag><[a-z]+>)|![^\n]*'
     r"|(?<!\S)(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)"
 )
-
-
-def chosen_names(names, options, file, what):
-    """Those of the names that --label_column names. Raises DataError where it names none of them.
-
-    Args:
-        names: of the columns, tiers or attributes of a file.
-        options: Options; without `label_column` all are chosen.
-        file: LabelFile.
-        what: they are, for the sentence: "tier".
-    """
-    chosen = [name for name in names if name in options.label_column or not options.label_column]
-    if options.label_column and not chosen:
-        asked, have = ", ".join(options.label_column), ", ".join(map(repr, names)) or "none"
-        raise DataError(f"{file.path} has no {what} '{asked:.100}' (--label_column); it has {have:.400}.")
-    return chosen
 
 
 def read_elan(file, options):
@@ -61,7 +45,7 @@ def read_elan(file, options):
     of_id = {element.get("ANNOTATION_ID"): element for element in root.iter("ALIGNABLE_ANNOTATION")}
     of_id |= {element.get("ANNOTATION_ID"): element for element in root.iter("REF_ANNOTATION")}
     for tier in chosen:
-        found.know(name, subject=tiers[tier].get("PARTICIPANT", "").strip())
+        found.know(name, subject=tiers[tier].get("PARTICIPANT", "").strip() or None)
         for annotation in tiers[tier].findall("ANNOTATION/*"):
             where = f"{file.path}, line {annotation.get(LINE)}"
             ends = [slots.get(slot) for slot in _slots(annotation, of_id)]

@@ -85,13 +85,15 @@ def test_facts_of_several_files_are_joined():
     one = labels(("a", "x", 1, 2), a=dict(subject="P1", fps=50))
     two = labels(("a", "x", 3, 4), ("b", "x", 1, 2), a=dict(subject="P1", duration=9.0), b=dict(subject="P2"))
     two.know("b", "P3")
+    two.know("c", "P1")
+    two.know("c", "")  # a row of nobody
     joined = join_labels([one, two])
-    a, b = joined.content["database"].values()
+    a, b, c = joined.content["database"].values()
     assert a == dict(subset="train", duration=9.0, fps=50, subject="P1", annotations=a["annotations"])
-    assert "subject" not in b and "duration" not in b
+    assert "subject" not in b and "duration" not in b and "subject" not in c
     assert any("'b' has several subjects, P2, P3" in note for note in joined.notes)
     assert any("1 recordings, the first is 'a' with 2" in note for note in joined.notes)
-    assert any("for 1 of 2 recordings, the first is 'b'" in note for note in joined.notes)
+    assert any("for 2 of 3 recordings, the first is 'b'" in note for note in joined.notes)
 
 
 def test_the_order_of_classes_stays_where_a_file_fixes_it():

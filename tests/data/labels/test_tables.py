@@ -93,7 +93,7 @@ def test_boris_as_older_versions_wrote_it(tmp_path):
     )
     kind, labels = read(tmp_path, "old.csv", text)
     assert kind == "boris" and actions(labels) == [("cage1", "sit", 61.5, 62.0)]
-    assert labels.recordings["cage1"] == dict(subjects=set(), others=["old"], duration=90.0)
+    assert labels.recordings["cage1"] == dict(subjects={""}, others=["old"], duration=90.0)
     assert labels.rows[0].where.endswith("line 7")
 
 
