@@ -59,6 +59,6 @@ def read_as_labels(path):
 
 
 READERS = {
-    "labels in texts": Reader(texts, damage.TEXT, read_as_labels, share=2),
-    "labels in JSON": Reader(documents, damage.JSON, read_as_labels, share=2),
+    "labels in texts": Reader(texts, damage.TEXT, read_as_labels),
+    "labels in JSON": Reader(documents, damage.JSON, read_as_labels),
 }

@@ -12,7 +12,18 @@ STARTS = {"start", "begin", "begins", "onset", "tmin", "from", "tstart"}
 ENDS = {"end", "ends", "stop", "offset", "tmax", "to", "finish", "tend"}
 LENGTHS = {"duration", "length"}
 POINTS = {"time", "timestamp", "t"}
-FILES = {"file", "filename", "recording", "video", "media", "clip", "audio", "videoid", "videoname"}
+FILES = {
+    "file",
+    "filename",
+    "recording",
+    "session",
+    "video",
+    "media",
+    "clip",
+    "audio",
+    "videoid",
+    "videoname",
+}
 SUBSETS = {"subset", "split"}
 OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
 FRAMES = {"frame", "frames", "sample", "samples"}
