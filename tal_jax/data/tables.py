@@ -147,7 +147,7 @@ def read_table(path, data):
     columns = []
     for position, field in enumerate(table.schema, 1):
         name = "" if re.fullmatch(r"__index_level_\d+__", field.name) else field.name
-        columns.append(Column(position, name, _kind(field.type), f"{field.type} values"))
+        columns.append(Column(position, name, kind_of_type(field.type), f"{field.type} values"))
 
     def read(columns):
         return table.select([column.position - 1 for column in columns])
@@ -155,7 +155,7 @@ def read_table(path, data):
     return signal_of(columns, data, read, lambda row: f"row {row + 1}", {})
 
 
-def _kind(type):
+def kind_of_type(type):
     """The kind of a Column of this pyarrow type."""
     if pyarrow.types.is_integer(type) or pyarrow.types.is_floating(type) or pyarrow.types.is_decimal(type):
         return "number"

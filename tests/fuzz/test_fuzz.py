@@ -19,8 +19,9 @@ import traceback
 import pytest
 
 from tal_jax.errors import DataError, plain
-from tests.fuzz.inputs import READERS
+from tests.fuzz import inputs, label_files
 
+READERS = inputs.READERS | label_files.READERS
 SEED, QUICK, THOROUGH = 2026, 1_000, 20_000
 MOST_CHARACTERS = 1_500
 MOST_SEC = 10  # of the processor's time, for one file

@@ -67,10 +67,10 @@ def annotations(config):
     database, short, wrong = {}, 0, 0
     for name in (*FILES, *([UNANNOTATED] if (folder / UNANNOTATED).exists() else ())):
         path = folder / name
-        for subset, clip, where in _clips(path):
+        for subset, clip, where in clips_of(path):
             if clip["clip_uid"] in database:
                 raise DataError(f"{where}: the clip is there twice; leave one of the two out.")
-            entry, too_short = _entry(subset, clip, where, data)
+            entry, too_short = entry_of(subset, clip, where, data)
             short += too_short
             if entry:
                 database[clip["clip_uid"]] = entry
@@ -82,7 +82,7 @@ def annotations(config):
     return parse_annotations({"database": database}, folder, data.ignored_labels)
 
 
-def _clips(path):
+def clips_of(path):
     """Yields (subset, clip, where) of a published file; `where` begins a sentence on the clip."""
     content = read_json(path, "annotation file", HOW_TO_GET)
     require_object(content, ["videos"], path)
@@ -102,7 +102,7 @@ def _clips(path):
             yield video["split"], clip, f"{path}: clip '{clip['clip_uid']:.60}'"
 
 
-def _entry(subset, clip, where, data):
+def entry_of(subset, clip, where, data):
     """(what an annotation file of the schema of `annotations.py` says of a clip, how many moments were too
     short); (None, 0) for a clip whose frames do not fit its seconds.
     """

@@ -70,15 +70,15 @@ def annotations(config):
         return load_annotations(folder, data.ignored_labels)
     if data.task not in TASKS:
         raise DataError(f"config.data.task is '{data.task}'; it must be one of {', '.join(TASKS)}.")
-    classes, column, database = _classes(folder, data.task), f"{data.task}_class", {}
+    classes, column, database = read_classes(folder, data.task), f"{data.task}_class", {}
     for subset, name in SUBSETS.items():
         columns = ("video_id", "start_timestamp", "stop_timestamp", column)
         for where, row in read_rows(folder / name, columns, HOW_TO_GET):
-            number = _whole_number(row, column, where)
+            number = whole_number(row, column, where)
             if number not in classes:
                 has = f"{where}: {column} is {number}; the classes have the numbers 0 to {max(classes)}"
                 raise DataError(f"{has}, correct it.")
-            segment = [_seconds(row, field, where) for field in columns[1:3]]
+            segment = [clock_seconds(row, field, where) for field in columns[1:3]]
             require_order(*segment, where)
             entry = database.setdefault(row["video_id"], {"subset": subset, "annotations": []})
             if entry["subset"] != subset:
@@ -92,13 +92,13 @@ def annotations(config):
     return parse_annotations(content, folder, data.ignored_labels)
 
 
-def _classes(folder, task):
+def read_classes(folder, task):
     """{number: name} of the classes of a task."""
     path = next(
         (folder / name for name in CLASSES[task] if (folder / name).exists()), folder / CLASSES[task][0]
     )
     rows = [
-        (_whole_number(row, "id", where), row["key"])
+        (whole_number(row, "id", where), row["key"])
         for where, row in read_rows(path, ("id", "key"), HOW_TO_GET)
     ]
     numbers = sorted(number for number, _ in rows)
@@ -140,13 +140,14 @@ def read_rows(path, columns, hint):
     return found
 
 
-def _whole_number(row, column, where):
+def whole_number(row, column, where):
+    """The whole number in a column of a row. Raises DataError; `where` begins its sentence."""
     if not re.fullmatch(r"[0-9]{1,9}", row[column].strip()):
         raise DataError(f"{where}: {column} must be a whole number, found {row[column]!r:.60}.")
     return int(row[column])
 
 
-def _seconds(row, column, where):
+def clock_seconds(row, column, where):
     """Seconds of a time such as "00:01:02.5"."""
     parts = CLOCK.fullmatch(row[column].strip())
     if not parts:

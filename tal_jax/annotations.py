@@ -1,0 +1,200 @@
+"""Turns labels as people have them into the annotation file of tal_jax, and says what it found and dropped.
+
+python -m tal_jax.annotations --from FILES… --to=annotations.json
+    files of ELAN, Praat, BORIS, Audacity, Label Studio, VIA, tables (CSV, TSV) and more: docs/data.md lists
+    them; --from also takes folders and patterns, --from='labels/*.eaf'
+python -m tal_jax.annotations --from labels --to=annotations.json --features=FOLDER --test=NAME,NAME
+    takes lengths from the recordings' files, leaves out what has no file, and says who is to be tested on
+"""
+
+import argparse
+import collections
+import glob
+import json
+import pathlib
+import statistics
+import sys
+
+from tal_jax.data.labels import FORMATS, SUFFIXES, read_labels
+from tal_jax.data.labels.joined import join_labels, overlap_counts
+from tal_jax.data.labels.media import Media
+from tal_jax.data.labels.rows import Options
+from tal_jax.data.video_jobs import first_few
+from tal_jax.errors import DataError, plain, sentence_of
+from tal_jax.runtime.files import list_files, replacing
+
+MOST_NOTES = 20  # that are printed
+
+
+def convert_labels(sources, target, kind="", options=Options(), features="", widen_sec=0.0, test=()):
+    """Writes an annotation file of files of labels.
+
+    Args:
+        sources: files, folders or patterns.
+        target: the JSON file to write; one that exists is replaced.
+        kind: key of FORMATS that all files have; "": the format of each is recognised.
+        options: rows.Options.
+        features: folder of the recordings' features, signals or videos; "": names and lengths are as the
+            labels say.
+        widen_sec, test: see `joined.join_labels`.
+
+    Returns:
+        list of lines, the report.
+
+    Raises:
+        DataError: a file cannot be read, no label is left, or `target` is one of the sources.
+    """
+    target = pathlib.Path(target)
+    paths = find_sources(sources)
+    if target.suffix.lower() != ".json":
+        raise DataError(f"--to={target} must end in .json.")
+    if target.exists() and any(target.samefile(path) for path in paths):
+        raise DataError(
+            f"--to={target} is a file that --from names and would be overwritten; choose another."
+        )
+    media = Media(features) if features else None
+    read = [read_labels(path, options, kind) for path in paths]
+    joined = join_labels([found for _, found in read], media, widen_sec, test, target)
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(joined.content, indent=1, ensure_ascii=False), encoding="utf-8")
+    return report_lines(read, joined, media, target)
+
+
+def find_sources(sources):
+    """The files that --from names, each once: files, those of a folder that may hold labels, and patterns.
+
+    Raises:
+        DataError: a name is that of nothing, or a folder holds no such file.
+    """
+    paths = []
+    for source in sources:
+        if pathlib.Path(source).is_dir():
+            found, hint = (
+                list_files(source, SUFFIXES)[0],
+                f"it holds no file of {', '.join(sorted(SUFFIXES))}",
+            )
+        else:
+            named = [source] if pathlib.Path(source).exists() else sorted(glob.glob(source, recursive=True))
+            found, hint = [*map(pathlib.Path, named)], "there is no such file"
+        if not found:
+            raise DataError(f"--from={source}: {hint}.")
+        paths += found
+    return [*dict.fromkeys(paths)]
+
+
+def report_lines(read, joined, media, target):
+    """The lines of the report: what was found, what was dropped or changed and why, and what was written.
+
+    Args:
+        read: list of (Format, Labels), one a file.
+        joined: Joined.
+        media: Media, or None.
+        target: the file that was written.
+    """
+    database = joined.content["database"]
+    lines = []
+    for kind in FORMATS.values():
+        of_kind = [found for other, found in read if other is kind]
+        rows = sum(len(found.rows) for found in of_kind)
+        if of_kind:
+            lines.append(f"Read: {_count(len(of_kind), 'file')} of {kind.title}, {_count(rows, 'label')}.")
+    lines += ["", *_class_table(database), ""]
+    for reason, places in joined.dropped.items():
+        lines.append(f"{len(places)} dropped: {reason}: {_listed(places)}.")
+    if joined.unmatched:
+        listed = first_few([f"{name} ({count})" for name, count in joined.unmatched.items()])
+        count = sum(joined.unmatched.values())
+        lines.append(f"{count} dropped: their recording has no file in {media.folder}: {listed}.")
+    for how, places in joined.changed.items():
+        lines.append(f"{len(places)} changed: {how}: {_listed(places)}.")
+    if not joined.dropped and not joined.unmatched:
+        lines.append("Nothing was dropped.")
+    lines += [f"Note: {note}" for note in joined.notes[:MOST_NOTES]]
+    if joined.notes[MOST_NOTES:]:
+        lines.append(f"Note: and {len(joined.notes) - MOST_NOTES} more notes.")
+    unlabelled = [name for name in media.paths if name not in database] if media else []
+    if unlabelled:
+        rest = f"have no labels and are left out: {first_few(unlabelled)}"
+        lines.append(f"Note: {_count(len(unlabelled), 'file')} in {media.folder} {rest}.")
+    same, other = overlap_counts(joined.content)
+    if same or other:
+        counted = f"{same} actions overlap another of their class, {other} one of another class"
+        lines.append(f"Note: {counted}; all are kept. Of the systems ActionFormer learns them all.")
+    subsets = collections.Counter(entry["subset"] for entry in database.values())
+    counted = ", ".join(f"{count} {subset}" for subset, count in subsets.items())
+    actions = sum(len(entry["annotations"]) for entry in database.values())
+    number = f"{_count(actions, 'action')} in {_count(len(database), 'recording')} ({counted})"
+    return [plain(line) for line in [*lines, f"Written: {target}, {number}."]]
+
+
+def _listed(places, most=10):
+    """The first few of many places, each once, for a sentence."""
+    places = [*dict.fromkeys(places)]
+    return "; ".join(places[:most]) + (f"; and {len(places) - most} more" if len(places) > most else "")
+
+
+def _count(number, what):
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _class_table(database):
+    """Lines, one a class: how many actions and recordings, and the lengths of its actions in seconds."""
+    lengths, recordings = collections.defaultdict(list), collections.defaultdict(set)
+    for name, entry in database.items():
+        for action in entry["annotations"]:
+            start, end = action.get("segment", (0.0, 0.0))
+            lengths[action["label"]].append(end - start)
+            recordings[action["label"]].add(name)
+    rows = [("class", "actions", "recordings", "shortest (s)", "median (s)", "longest (s)")]
+    for label, of_class in sorted(lengths.items()):
+        spread = (min(of_class), statistics.median(of_class), max(of_class))
+        counts = str(len(of_class)), str(len(recordings[label]))
+        rows.append((label, *counts, *(f"{length:.2f}" if max(of_class) else "-" for length in spread)))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def _positive(text):
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive number"
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def main():
+    """Runs the command line. What the user can put right ends with one sentence and exit code 1."""
+    parser = argparse.ArgumentParser("python -m tal_jax.annotations", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    of_from = dict(nargs="+", action="extend", required=True, metavar="FILE")
+    parser.add_argument("--from", dest="sources", help="files, folders or patterns of labels", **of_from)
+    parser.add_argument("--to", required=True, help="the annotation file to write, .json")
+    parser.add_argument("--format", choices=FORMATS, default="", help="of all files, if it is not recognised")
+    features_help = "folder of the recordings' features, signals or videos: their names and lengths"
+    parser.add_argument("--features", default="", help=features_help)
+    parser.add_argument(
+        "--fps", type=_positive, help="frames or samples a second, where labels count in them"
+    )
+    column_help = "names of the columns, tiers or attributes that hold the labels, with commas between"
+    parser.add_argument("--label_column", type=_names, default=(), metavar="NAME,NAME", help=column_help)
+    widen_help = "makes a point an action of so many seconds around it"
+    parser.add_argument("--widen_sec", type=_positive, default=0.0, metavar="SECONDS", help=widen_help)
+    test_help = "recordings or subjects that are the subset test, with commas between; all others are train"
+    parser.add_argument("--test", type=_names, default=(), metavar="NAME,NAME", help=test_help)
+    said = parser.parse_args()
+    options = Options(said.fps, said.label_column)
+    try:
+        made = said.sources, said.to, said.format, options, said.features, said.widen_sec, said.test
+        print("\n".join(convert_labels(*made)))
+    except (DataError, OSError) as error:
+        sys.exit(f"Error: {sentence_of(error)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The files of recordings: which ones a folder holds, how long they last, when they begin."""
+
+import pathlib
+from typing import NamedTuple
+
+from tal_jax.data.annotations import positive_or_none
+from tal_jax.data.feature_files import find_features, read_features
+from tal_jax.data.features import data_config
+from tal_jax.data.labels.samples import first_time
+from tal_jax.data.names import VIDEO_SUFFIXES
+from tal_jax.data.timeline import on_even_axis
+from tal_jax.data.video import read_info
+from tal_jax.errors import DataError
+from tal_jax.runtime.files import list_files
+from tal_jax.runtime.json_files import read_json
+
+TIMED = (".csv", ".parquet", ".feather", ".wav")  # feature files that may say their rate
+
+
+class Length(NamedTuple):
+    """How long a recording lasts, as its file says; None: it does not.
+
+    Attributes:
+        duration_sec: seconds.
+        fps: rows of the file a second.
+        problem: a sentence on why the file could not be read, or "".
+    """
+
+    duration_sec: float | None = None
+    fps: float | None = None
+    problem: str = ""
+
+
+class Media:
+    """The recordings whose files lie in a folder: features or signals (`find_features`), or else videos.
+
+    Attributes:
+        folder: the folder.
+        paths: name of a recording -> path.
+    """
+
+    def __init__(self, folder):
+        """Raises DataError for a folder that holds no such file."""
+        self.folder = pathlib.Path(folder)
+        self.paths = find_features(folder) or {p.stem: p for p in list_files(folder, VIDEO_SUFFIXES)[0]}
+        if not self.paths:
+            raise DataError(f"--features={folder} holds no features, signals or videos; name another.")
+
+    def length(self, name):
+        """The Length of a recording: by info/NAME.json beside it, time stamps, or as a sound or a video."""
+        path = self.paths[name]
+        try:
+            for folder in (path.parent / "info", path.parent.parent / "info"):
+                if (folder / f"{name}.json").is_file():
+                    file = folder / f"{name}.json"
+                    return Length(positive_or_none(read_json(file, "info file"), "duration_sec", file))
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                return Length(read_info(path).duration_sec)
+            if path.suffix.lower() in TIMED:
+                _, axis = on_even_axis(read_features(path, data_config()), 0.0, f"Recording '{name}'")
+                return Length(axis.rows / axis.rate, axis.rate) if axis.rate else Length()
+        except (DataError, OSError, AttributeError) as error:
+            return Length(problem=str(error))
+        return Length()
+
+    def begins_sec(self, name, where):
+        """Seconds since 1970 at which a recording begins. Raises DataError, which `where` begins."""
+        path = self.paths[name]
+        first_sec = first_time(path) if path.suffix.lower() in TIMED[:3] else None
+        if first_sec is None:
+            says = f"its time is a date, but {path} has no time stamps that say when the recording begins"
+            raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
+        return first_sec

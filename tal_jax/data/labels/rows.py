@@ -1,0 +1,270 @@
+"""What a reader of labels is given, a `LabelFile` and `Options`, and what it gives: `Labels`."""
+
+import codecs
+import csv
+import dataclasses
+import datetime
+import functools
+import io
+import pathlib
+import re
+import urllib.parse
+import xml.etree.ElementTree
+import xml.parsers.expat
+from typing import NamedTuple
+
+from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, text_of
+from tal_jax.data.names import FILE_SUFFIXES
+from tal_jax.data.table_times import EPOCH_SEC, UNITS_SEC
+from tal_jax.errors import DataError
+from tal_jax.runtime.json_files import read_json
+
+HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
+CLOCK = re.compile(r"(?:(\d+):(?=\d+:))?(\d+):(\d{1,2}(?:[.,]\d*)?)")  # hh:mm:ss.fff, mm:ss.fff
+DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
+SOUND_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
+SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words of names of columns
+MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
+
+
+class Row(NamedTuple):
+    """One action as a file has it.
+
+    Attributes:
+        recording: its name, see `recording_name`.
+        label: "" where the file has none.
+        start_sec, end_sec: seconds; equal for a point in time, NaN where only the label is known.
+        where: its place, which begins a sentence: "events.csv, line 3".
+        of_clock: whether the seconds count from 1970, as those of dates do, not from the first sample.
+    """
+
+    recording: str
+    label: str
+    start_sec: float
+    end_sec: float
+    where: str
+    of_clock: bool = False
+
+
+@dataclasses.dataclass
+class Labels:
+    """What was read of one file.
+
+    Attributes:
+        rows: list of Row.
+        recordings: name -> what the file says of it: "duration" in seconds, "fps", "subset"; "subjects", a
+            set of names, "" for rows of nobody; "others", further names by which it may be known. A
+            recording without a row holds no action.
+        dropped: reason -> places of what the reader leaves out.
+        notes: sentences on what a person should know.
+        classes: names in their order, of a file that fixes it.
+    """
+
+    rows: list = dataclasses.field(default_factory=list)
+    recordings: dict = dataclasses.field(default_factory=dict)
+    dropped: dict = dataclasses.field(default_factory=dict)
+    notes: list = dataclasses.field(default_factory=list)
+    classes: tuple = ()
+
+    def drop(self, reason, where):
+        """Counts what the file has at the place `where` as left out. The reason follows "N dropped: "."""
+        self.dropped.setdefault(reason, []).append(where)
+
+    def know(self, name, subject=None, others=(), **facts):
+        """Adds a recording, and what is known of it; what is None or 0 is not known. Subject "": a row of
+        nobody, so that the recording is of no one subject.
+        """
+        known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
+        known.update({field: value for field, value in facts.items() if value})
+        known["subjects"].update({subject} - {None})
+        known["others"] += [other for other in others if other not in (name, *known["others"])]
+
+
+class Options(NamedTuple):
+    """What the command line says of all files.
+
+    Attributes:
+        fps: frames or samples a second, None if it does not say.
+        label_column: names of what holds the labels: columns, tiers or attributes; (): the reader finds them.
+    """
+
+    fps: float | None = None
+    label_column: tuple = ()
+
+
+class LabelFile:
+    """A file of labels, read at most once in each form that is asked for.
+
+    Attributes:
+        path: pathlib.Path.
+        suffix: in lower case.
+    """
+
+    def __init__(self, path):
+        """path: of the file. Raises OSError where it cannot be read."""
+        self.path = pathlib.Path(path)
+        self.suffix = self.path.suffix.lower()
+        with self.path.open("rb") as file:
+            self.head_bytes = file.read(HEAD_BYTES)
+
+    @functools.cached_property
+    def head(self):
+        """The beginning of the file as text, "" where it is none."""
+        if self.head_bytes.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return self.head_bytes.decode("utf-16", errors="replace")
+        return "" if b"\0" in self.head_bytes else self.head_bytes.decode("utf-8-sig", errors="replace")
+
+    @functools.cached_property
+    def text(self):
+        """The whole file in UTF-8, UTF-16 with its mark, or else Latin-1. Raises DataError for no text."""
+        raw = self.path.read_bytes()
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return raw.decode("utf-16", errors="replace")
+        if b"\0" in raw:
+            raise DataError(f"{self.path} is no text file; save the labels as text.")
+        return text_of(raw.removeprefix(codecs.BOM_UTF8))
+
+    @functools.cached_property
+    def json(self):
+        """The content of a JSON file. Raises DataError, see `read_json`."""
+        return read_json(self.path, "file of labels")
+
+    @functools.cached_property
+    def delimiter(self):
+        """What separates the cells of a table: the commonest of tab, semicolon, comma in the first line."""
+        lines = [line for line in self.head.splitlines() if line.strip()] or [""]
+        return max("\t;,", key=lines[0].count)
+
+    def head_cells(self, most=60):
+        """The cells of the first lines of a table, without blanks around them."""
+        rows = csv.reader(self.head.splitlines()[:most], delimiter=self.delimiter)
+        try:
+            return [[cell.strip() for cell in row] for row in rows]
+        except csv.Error:
+            return []
+
+    def table(self, is_header=any):
+        """The rows of a table: (names, [(where, {name: cell})]).
+
+        Args:
+            is_header: cells of a line -> whether it is the line of names; lines before it are not read.
+
+        Raises:
+            DataError: there is no such line, it has a name twice, or a line is no row of cells.
+        """
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
+        names, rows = None, []
+        try:
+            for cells in reader:
+                cells = [cell.strip() for cell in cells]
+                if names is None:
+                    names = cells if is_header(cells) else None
+                elif any(cells):
+                    where = f"{self.path}, line {reader.line_num}"
+                    rows.append((where, dict(zip(names, cells + [""] * (len(names) - len(cells))))))
+        except csv.Error as error:
+            raise DataError(f"{self.path}, line {reader.line_num}: {error}; correct the line.") from error
+        if names is None:
+            raise DataError(f"{self.path}: the file has no line of names; write one above the labels.")
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice:
+            raise DataError(f"{self.path}: two columns are called '{twice:.60}'; rename one.")
+        return names, rows
+
+    @functools.cached_property
+    def xml(self):
+        """The root element of an XML file; each element has its line in the attribute "line of the file".
+
+        Raises DataError for a damaged file, and for one with a document type: its entities could grow without
+        end or name other files, and no program of labels writes one.
+        """
+        builder, parser = xml.etree.ElementTree.TreeBuilder(), xml.parsers.expat.ParserCreate()
+
+        def start(tag, attributes):
+            builder.start(tag, attributes | {LINE: str(parser.CurrentLineNumber)})
+
+        def refuse(*_):
+            raise DataError(f"{self.path} has a document type (<!DOCTYPE), which is not read; remove it.")
+
+        parser.StartElementHandler, parser.EndElementHandler = start, builder.end
+        parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, refuse
+        try:
+            parser.Parse(self.path.read_bytes(), True)
+            return builder.close()
+        except (xml.parsers.expat.ExpatError, ValueError, LookupError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{self.path} is damaged, or no XML: {error}.") from error
+
+
+LINE = "line of the file"
+
+
+def chosen_names(names, options, file, what):
+    """Those of the names that --label_column names. Raises DataError where it names none of them.
+
+    Args:
+        names: of the columns, tiers or attributes of a file.
+        options: Options; without `label_column` all are chosen.
+        file: LabelFile.
+        what: they are, for the sentence: "tier".
+    """
+    chosen = [name for name in names if name in options.label_column or not options.label_column]
+    if options.label_column and not chosen:
+        asked, have = ", ".join(options.label_column), ", ".join(map(repr, names)) or "none"
+        raise DataError(f"{file.path} has no {what} '{asked:.100}' (--label_column); it has {have:.400}.")
+    return chosen
+
+
+@functools.lru_cache(4096)
+def recording_name(text):
+    """The name of the recording that a path or an address of a media file means: the last part, no suffix."""
+    text = text.strip()
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", text) or text.startswith("/data/local-files/?d="):
+        path, query = (urllib.parse.unquote(part) for part in (text + "?").split("?")[:2])
+        text = query.removeprefix("d=") if query.startswith("d=") else path
+    name = re.split(r"[/\\]", text)[-1]
+    suffix = pathlib.PurePath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in MEDIA_SUFFIXES else name
+
+
+def is_empty(cell):
+    """Whether a cell holds nothing: no text, or NA, NaN, null, none."""
+    return cell.strip().lower() in NULLS
+
+
+def time_of(text, where, unit_sec=None):
+    """(seconds, whether they count from 1970) of a time.
+
+    Args:
+        text: a number, mm:ss.fff, hh:mm:ss.fff or a date of ISO 8601; one without a time zone counts as UTC.
+        where: begins the sentence of an error.
+        unit_sec: seconds in one unit of a number, None where the file does not say: then it is seconds, or
+            seconds to nanoseconds since 1970 if it can be of no other time than the years 2000 to 2100.
+
+    Raises:
+        DataError: it is no time.
+    """
+    text = text.strip()
+    clock = CLOCK.fullmatch(text)
+    if clock:
+        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
+        if seconds < 60 and (minutes < 60 or not clock[1]):
+            return hours * 3600 + minutes * 60 + seconds, False
+    try:
+        if DATE.fullmatch(text):
+            date = datetime.datetime.fromisoformat(text)
+            date = date if date.tzinfo else date.replace(tzinfo=datetime.timezone.utc)
+            return date.timestamp(), True
+        if "_" in text:  # float("1_0") is 10
+            raise ValueError
+        number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
+        if abs(number) == float("inf") or number != number:
+            raise ValueError
+    except ValueError:
+        forms = "seconds, mm:ss, hh:mm:ss or a date such as 2014-06-10 13:00:00"
+        raise DataError(f"{where}: a time must be {forms}, found {text!r:.60}.") from None
+    for unit in UNITS_SEC.values() if unit_sec is None else (unit_sec,):
+        if EPOCH_SEC[0] <= number * unit < EPOCH_SEC[1]:
+            return number * unit, True
+    return number * (1.0 if unit_sec is None else unit_sec), False

@@ -1,0 +1,191 @@
+"""Labels with a row a sample or a frame: a column of labels, or a column of 0 and 1 for each behaviour."""
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+from tal_jax.data.csv_layout import NULLS
+from tal_jax.data.features import data_config
+from tal_jax.data.labels.rows import SUBJECTS, LabelFile, Labels, Row, chosen_names, time_of
+from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
+from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
+from tal_jax.data.tables import kind_of_type
+from tal_jax.errors import DataError
+
+NO_ACTION = (*NULLS, "0", "background")
+NOT_ANNOTATED = -1  # a frame, in DeepEthogram's files
+ONE_A_FRAME = "_labels"  # what DeepEthogram's files are called after the video
+
+
+def is_frames(rows):
+    """Whether the first lines of a table are DeepEthogram's: numbers of frames, then columns of 0 and 1."""
+    (names, *rows) = rows if len(rows) > 1 else ([], [])
+    numbers = names[:1] in (["Unnamed: 0"], [""]) or bool({"frame", "frames"} & {*words((names or ["x"])[0])})
+    cells = {cell for row in rows[:-1] or rows for cell in row[1:]}
+    return numbers and len(names) > 1 and cells <= {"0", "1", "-1", "0.0", "1.0", "-1.0"} and bool(cells)
+
+
+def read_frames(file, options):
+    """The Labels of a table with a row a frame and a column a behaviour, 1 while it goes on (DeepEthogram).
+
+    The first column numbers the frames. `background` is no class. --fps is needed. The recording is called
+    like the file, without "_labels"; --label_column names the behaviours to read.
+    """
+    if not options.fps:
+        raise DataError(f"{file.path} has a row a frame; say how many a second: --fps=25.")
+    table, found = _table(file), Labels()
+    name = file.path.stem.removesuffix(ONE_A_FRAME)
+    found.know(name, duration=len(table) / options.fps)
+    classes = [column for column in table.column_names[1:] if column.casefold() != "background"]
+    ends_sec = np.arange(len(table) + 1) / options.fps
+    for column in chosen_names(classes, options, file, "column"):
+        values = _numbers(table[column])
+        wrong = ~np.isin(values, (0, 1, NOT_ANNOTATED))
+        if wrong.any():
+            row = int(wrong.argmax())
+            place = f"{file.path}, row {row + 1}: column '{column:.60}'"
+            raise DataError(f"{place} must be 0 or 1, found {table[column][row]}; correct it.")
+        for _ in range(int((values == NOT_ANNOTATED).sum())):
+            found.drop(f"they are frames of '{column:.60}' that are not annotated (-1)", str(file.path))
+        found.rows += _runs(values == 1, [column] * len(values), ends_sec, name, file)
+    return found
+
+
+def read_samples(file, options):
+    """The Labels of a table with a row a sample and a column of labels: each run of one label is an action.
+
+    The column is the one that --label_column names, or the only one that is called after labels. Empty, 0,
+    null, none and background are no action. A column of 0 and 1 gives actions that are called like the
+    column. Times are those of the table's time stamps, the first of which is second 0, or else come from
+    --fps. The recording is called like the file. A column of one subject or person is the subject.
+    """
+    table, found, name = _table(file), Labels(), file.path.stem
+    columns = chosen_names(table.column_names, options, file, "column")
+    if not options.label_column:
+        columns = [column for column in columns if is_label_name(column)]
+    if len(columns) != 1 and not options.label_column:
+        several = f"several columns may hold the labels, {', '.join(map(repr, columns)):.200}"
+        problem = several if columns else "no column is called after labels"
+        raise DataError(f"{file.path}: {problem}; name it with --label_column=NAME.")
+    ends_sec, has_times = _ends_sec(table, file, options)
+    rate = None if has_times else options.fps
+    found.know(name, _subject(table), duration=float(ends_sec[-1]), fps=rate)
+    for column in columns:
+        labels = _texts(table[column])
+        if {*labels} <= {"0", "1", *NULLS} and "1" in labels:
+            labels = [column if label == "1" else "0" for label in labels]
+        acts = np.array([label.casefold() not in NO_ACTION for label in labels])
+        found.rows += _runs(acts, labels, ends_sec, name, file)
+    return found
+
+
+def _table(file):
+    """The pyarrow Table of a CSV, TSV, Parquet or Feather file with a line of names. Raises DataError."""
+    try:
+        if file.suffix in (".parquet", ".feather"):
+            module = pyarrow.parquet if file.suffix == ".parquet" else pyarrow.feather
+            table = module.read_table(file.path)
+        else:
+            parse = pyarrow.csv.ParseOptions(delimiter=file.delimiter)
+            table = pyarrow.csv.read_csv(pyarrow.BufferReader(file.text.encode()), parse_options=parse)
+    except pyarrow.ArrowException as error:
+        raise DataError(
+            f"Cannot read {file.path} as a table: {' '.join(str(error).split())[:300]}."
+        ) from error
+    if not len(table):
+        raise DataError(f"{file.path} has no row below its names.")
+    if len({*table.column_names}) < table.num_columns:
+        raise DataError(f"{file.path}: two columns have one name; rename one.")
+    return table
+
+
+def _numbers(column):
+    """(T,) float64 of a column, NaN for what is no number."""
+    try:
+        return column.cast(pyarrow.float64()).to_numpy()
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        return np.full(len(column), np.nan)
+
+
+def _texts(column):
+    """The labels of a column as texts; whole numbers without a fraction."""
+    texts = ["" if value is None else str(value).strip() for value in column.to_pylist()]
+    return [text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text for text in texts]
+
+
+def _time_column(table):
+    """(Column of time stamps or None, unit) of a pyarrow Table, see `table_times.time_column`."""
+    columns = [Column(i, field.name, kind_of_type(field.type)) for i, field in enumerate(table.schema, 1)]
+    return time_column(columns, data_config())
+
+
+def first_time(path):
+    """Seconds since 1970 of the first time stamp in a table of samples, None if it is of no such clock.
+
+    Raises DataError for a file that is no table or whose time stamps cannot be read.
+    """
+    table = _table(LabelFile(path))
+    try:
+        column, unit = _time_column(table)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from error
+    if column is None:
+        return None
+    seconds, of_clock = time_of(str(table[column.name][0]), f"{path}, row 1", UNITS_SEC.get(unit))
+    return seconds if of_clock else None
+
+
+def _ends_sec(table, file, options):
+    """((T + 1,) seconds, whether they are time stamps): when each sample begins, and when the last one ends.
+
+    Raises DataError where neither time stamps nor --fps say.
+    """
+    problem = "it has no time stamps"
+    try:
+        column, unit = _time_column(table)
+        if column is not None:
+            values = table[column.name].combine_chunks()
+            values = values if column.kind == "time" else _numbers(values)
+            if column.kind == "number" and not unit and is_row_number(values):
+                raise ValueError(f"{column} counts the rows")
+            times_sec = seconds_of(values, unit, column, lambda row: f"row {row + 1}")
+            if len(times_sec) > 1 and times_sec[-1] > 0:
+                return np.append(times_sec, times_sec[-1] + np.median(np.diff(times_sec))), True
+    except (ValueError, pyarrow.ArrowException) as error:
+        problem = str(error)
+    if not options.fps:
+        raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
+    return np.arange(len(table) + 1) / options.fps, False
+
+
+def _subject(table):
+    """The one value of a column that is called after persons, or None."""
+    for name in table.column_names:
+        if SUBJECTS & {*words(name)}:
+            values = {*_texts(pyarrow.compute.unique(table[name]))}
+            return values.pop() or None if len(values) == 1 else None
+    return None
+
+
+def _runs(acts, labels, ends_sec, name, file):
+    """The Rows of a recording: each run of samples that act and have one label.
+
+    Args:
+        acts: (T,) bool.
+        labels: T texts.
+        ends_sec: (T + 1,) see `_ends_sec`.
+        name: of the recording.
+        file: LabelFile.
+    """
+    codes = np.unique(labels, return_inverse=True)[1] * acts - ~acts  # -1 where nothing happens
+    edges = np.flatnonzero(np.diff(codes, prepend=-2, append=-2))
+    return [
+        Row(
+            name, labels[start], float(ends_sec[start]), float(ends_sec[end]), f"{file.path}, row {start + 1}"
+        )
+        for start, end in zip(edges, edges[1:])
+        if acts[start]
+    ]

@@ -1,0 +1,205 @@
+"""Labels in tables: CSV and TSV files with a row an action, and the events of BORIS."""
+
+import re
+
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, is_empty, recording_name, time_of
+from tal_jax.data.table_columns import NUMBER_WORDS, UNIT_WORDS, is_label_name, words
+from tal_jax.data.table_times import UNITS_SEC
+from tal_jax.errors import DataError
+
+# words of the names of columns
+STARTS = {"start", "begin", "begins", "onset", "tmin", "from", "tstart"}
+ENDS = {"end", "ends", "stop", "offset", "tmax", "to", "finish", "tend"}
+LENGTHS = {"duration", "length"}
+POINTS = {"time", "timestamp", "t"}
+FILES = {
+    "file",
+    "filename",
+    "recording",
+    "session",
+    "video",
+    "media",
+    "clip",
+    "audio",
+    "videoid",
+    "videoname",
+}
+SUBSETS = {"subset", "split"}
+OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
+FRAMES = {"frame", "frames", "sample", "samples"}
+HOW_TO_NAME = "name the columns in the first line, for example: file,start,end,label"
+
+BORIS_TIMES = ({"Behavior", "Time", "Status"}, {"Behavior", "Time", "Behavior type"})
+BORIS_SPANS = {"Behavior", "Start (s)", "Stop (s)"}
+NO_SUBJECT = "No focal subject"
+UNPAIRED_START = "they are starts without a stop (BORIS)"
+UNPAIRED_STOP = "they are stops without a start (BORIS)"
+
+
+def is_boris(cells):
+    """Whether the cells of a line name the columns of BORIS's tabular or aggregated events."""
+    return any(names <= {*cells} for names in (*BORIS_TIMES, BORIS_SPANS))
+
+
+def read_boris(file, options):
+    """The Labels of BORIS's tabular events, START and STOP of a state in a row each, or aggregated events.
+
+    A start and the next stop of the same subject, behaviour and modifiers are one action; a point event is a
+    point. The label is the behaviour. The recording is the media file; or the observation, where it has no
+    media file or plays several one after the other, over which BORIS counts on.
+    """
+    names, rows = file.table(is_boris)
+    found, started, moved = Labels(), {}, {}
+    aggregated, status = BORIS_SPANS <= {*names}, "Status" if "Status" in names else "Behavior type"
+    modifiers = [name for name in names if name.startswith("Modifier")]
+    for where, row in rows:
+        name, others = _boris_names(row, file)
+        subject = "" if row.get("Subject") in (None, "", NO_SUBJECT) else row["Subject"]
+        found.know(name, subject, others, duration=_number(row, "Media duration (s)", "Total length"))
+        if re.search("[1-9]", row.get("Time offset (s)", "")):
+            moved[name] = row["Time offset (s)"]
+        label, kind = row["Behavior"], row.get(status, "").upper()
+        if aggregated:
+            start_sec = time_of(row["Start (s)"], where, 1.0)[0]
+            stop = row["Stop (s)"]
+            stop_sec = start_sec if kind == "POINT" or is_empty(stop) else time_of(stop, where, 1.0)[0]
+            found.rows.append(Row(name, label, start_sec, stop_sec, where))
+            continue
+        time_sec = time_of(row["Time"], where, 1.0)[0]
+        action = (name, subject, label, *(row[modifier] for modifier in modifiers))
+        if kind == "START":
+            if action in started:
+                found.drop(UNPAIRED_START, started[action].where)
+            started[action] = Row(name, label, time_sec, time_sec, where)
+        elif kind == "STOP" and action in started:
+            found.rows.append(started.pop(action)._replace(end_sec=time_sec))
+        elif kind == "STOP":
+            found.drop(UNPAIRED_STOP, where)
+        elif kind == "POINT":
+            found.rows.append(Row(name, label, time_sec, time_sec, where))
+        else:
+            raise DataError(f"{where}: '{status}' must be START, STOP or POINT, found {kind!r:.40}.")
+    for row in started.values():
+        found.drop(UNPAIRED_START, row.where)
+    if any(row[modifier] for _, row in rows for modifier in modifiers):
+        found.notes.append(f"{file.path}: modifiers are not read; the label is the behaviour.")
+    for name, offset in moved.items():
+        has = f"'{name:.60}' has a time offset in BORIS, {offset:.20}"
+        found.notes.append(f"{file.path}: {has}; times are taken as they are.")
+    return found
+
+
+def _boris_names(row, file):
+    """(name of the recording, other names) of an event of BORIS."""
+    observation = row.get("Observation id") or file.path.stem
+    players = [player for player in re.split(r"\|?player #\d+:", row.get("Source") or "") if player]
+    media = row.get("Media file name") or row.get("Media file path") or ""
+    if is_empty(media) or media in ("LIVE", "Not found") or len((players or [""])[0].split(";")) > 1:
+        return observation, []
+    return recording_name(media), [observation]
+
+
+def _number(row, *columns):
+    """The number in the first of these columns that holds one alone, or None."""
+    cells = [row[column] for column in columns if re.fullmatch(r"-?\d+(\.\d+)?", row.get(column) or "")]
+    return float(cells[0]) if cells else None
+
+
+def find_columns(names):
+    """The columns of a table of actions by what they hold, as their names say.
+
+    Args:
+        names: of the columns.
+
+    Returns:
+        dict of the keys "start", "end", "length", "point", "file", "subject", "subset", "label" that were
+        found: the name of a column.
+    """
+    found = {}
+    of_words = {name: {*words(name)} for name in names if name}
+    in_frames = [name for name in of_words if FRAMES & of_words[name]]
+    kinds = {"start": STARTS, "end": ENDS, "length": LENGTHS, "point": POINTS, "file": FILES}
+    kinds |= {"subject": SUBJECTS, "subset": SUBSETS}
+    for name in sorted(of_words, key=lambda name: name in in_frames):  # seconds before frames
+        kind = next((kind for kind, known in kinds.items() if known & of_words[name]), None)
+        if kind and not (kind == "length" and FILES & of_words[name]):
+            found.setdefault(kind, name)
+    rest = [name for name in of_words if name not in found.values()]
+    labels = [name for name in rest if is_label_name(name)] or [n for n in rest if OTHER_LABELS & of_words[n]]
+    labels.sort(key=lambda name: (name.casefold() != "label", bool({*NUMBER_WORDS} & of_words[name])))
+    found |= {"label": labels[0]} if labels else {}
+    alone = [name for name in rest if of_words[name] == {"name"} and name not in labels[:1]]
+    return ({"file": alone[0]} if alone else {}) | found
+
+
+def is_table(names):
+    """Whether a line names the columns of a table of actions, or of points: file, time and label alone."""
+    found = find_columns(names)
+    points = {"file", "point", "label"} <= {*found} and len(names) - len(found) <= 1
+    return points or ("start" in found and bool({"end", "length", "label"} & {*found}))
+
+
+def read_table(file, options):
+    """The Labels of a table with a row an action, whose first line names the columns.
+
+    Columns are found by their names: file, recording or video (else all rows are of the recording that is
+    called like the file); start, onset or begin; end, stop or offset, or else duration, or else a row is a
+    point; label, class, behaviour or event, or the one that --label_column names; perhaps subject and subset.
+    Any other is not read. Times are seconds, mm:ss, hh:mm:ss or dates, or in the unit that the name of their
+    column says: start_frame, start_ms. Where --fps is given and the names say nothing, they are whole frames.
+    """
+    names, rows = file.table(bool)
+    columns = find_columns(names)
+    start = columns.get("start") or columns.get("point")
+    if options.label_column:
+        labels = chosen_names([name for name in names if name], options, file, "column")
+    else:
+        labels = [columns["label"]] if "label" in columns else []
+    if not start or not labels:
+        lacks = "times" if not start else "labels"
+        raise DataError(f"{file.path}: no column holds the {lacks} by its name; {HOW_TO_NAME}.")
+    end = columns.get("end") or columns.get("length")
+    found = Labels()
+    units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
+    if "file" not in columns:
+        found.know(file.path.stem)
+    for where, row in rows:
+        name = recording_name(row[columns["file"]]) if "file" in columns else file.path.stem
+        subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
+        found.know(name, subject, subset=subset)
+        if is_empty(row[start]):
+            found.drop("they have no start", where)
+            continue
+        start_sec, of_clock = _time(row[start], where, units[start], start, options)
+        end_sec = start_sec
+        if end and not is_empty(row[end]):
+            end_sec, end_of_clock = _time(row[end], where, units[end], end, options)
+            if end == columns.get("length"):
+                end_sec += start_sec
+            elif end_of_clock != of_clock:
+                raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
+        for column in labels:
+            label = "" if is_empty(row[column]) else row[column]
+            found.rows.append(Row(name, label, start_sec, end_sec, where, of_clock))
+    return found
+
+
+def _unit_sec(name, options, file):
+    """Seconds in a unit of a column of times, by its name; None where it does not say. Raises DataError."""
+    of_name = words(name)
+    if FRAMES & {*of_name}:
+        if not options.fps:
+            raise DataError(f"{file.path}: '{name:.40}' counts frames; say how many a second: --fps=25.")
+        return 1 / options.fps
+    units = [UNIT_WORDS[word] for word in of_name if word in UNIT_WORDS]
+    return UNITS_SEC[units[-1]] if units else None
+
+
+def _time(cell, where, unit_sec, column, options):
+    """`time_of` a cell of a column; with --fps, a number of a column that says no unit is a whole frame."""
+    if unit_sec is None and options.fps and re.fullmatch(r"\d+(\.0*)?", cell):
+        unit_sec = 1 / options.fps
+    elif unit_sec is None and options.fps and re.fullmatch(r"[\d.,]+", cell):
+        frames = f"with --fps, times are whole frames, found {cell:.40} in '{column:.40}'"
+        raise DataError(f"{where}: {frames}; leave --fps out if they are seconds.")
+    return time_of(cell, where, unit_sec)

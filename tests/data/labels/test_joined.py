@@ -1,0 +1,202 @@
+"""From rows to an annotation file: what is dropped, what is changed, what is known of a recording."""
+
+import json
+import math
+import wave
+
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import parse_annotations
+from tal_jax.data.labels.joined import join_labels, overlap_counts
+from tal_jax.data.labels.media import Media
+from tal_jax.data.labels.rows import Labels, Row
+from tal_jax.errors import DataError
+from tests.data.test_video import CODINGS, numbered, write_video
+
+
+def labels(*rows, **recordings):
+    """Labels of rows (recording, label, start, end), the place of row i being "line i"."""
+    found = Labels([Row(*row, f"line {i}") for i, row in enumerate(rows, 1)])
+    for name in dict.fromkeys([*(row[0] for row in rows), *recordings]):
+        found.know(name, **recordings.get(name, {}))
+    return found
+
+
+def segments(joined, name="a"):
+    actions = joined.content["database"][name]["annotations"]
+    return [(action["label"], *action.get("segment", ())) for action in actions]
+
+
+def folder_of(path, **seconds):
+    """A folder with a table of two samples a second for each recording, and a Media of it."""
+    path.mkdir(exist_ok=True)
+    for name, length in seconds.items():
+        rows = [f"{i / 2},{0.5 * (-1) ** i}" for i in range(2 * length)]
+        (path / f"{name}.csv").write_text("\n".join(["time_s,x", *rows]))
+    return Media(path)
+
+
+def test_every_reason_to_drop_and_every_change_is_told():
+    rows = [
+        ("a", "walk", 1, 2),
+        ("a", "", 1, 2),
+        ("a", " walk ", 1, 2),  # the first one again
+        ("a", "run", 3, 2.5),
+        ("a", "jump", 4, 4),
+        ("a", "walk", -2, -1),
+        ("a", "walk", -1, 0.5),
+        ("a", "walk", 9, 11),
+        ("a", "walk", 10, 12),
+    ]
+    joined = join_labels([labels(*rows, a={"duration": 10})])
+    assert segments(joined) == [("walk", 0, 0.5), ("walk", 1, 2), ("walk", 9, 10)]
+    assert joined.dropped == {
+        "they have no label": ["line 2"],
+        "they are there before, with the same label and times": ["line 3"],
+        "they end before they start": ["line 4"],
+        "they have no length (--widen_sec=1 makes a point an action of 1 s)": ["line 5"],
+        "they end before their recording begins": ["line 6"],
+        "they start after their recording has ended": ["line 9"],
+    }
+    assert joined.changed == {
+        "they start before their recording begins and are cut there": ["line 7"],
+        "they end after their recording has ended and are cut there": ["line 8"],
+    }
+    kept = len(segments(joined)) + sum(map(len, joined.dropped.values()))
+    assert kept == len(rows)  # each row is either kept or told
+
+
+def test_points_are_widened_around_their_time():
+    joined = join_labels([labels(("a", "x", 0.1, 0.1), ("a", "x", 5, 5), a={"duration": 5.1})], widen_sec=0.5)
+    assert segments(joined) == [("x", 0, 0.35), ("x", 4.75, 5.1)]
+    assert joined.changed["they have no length and are widened to 0.5 s"] == ["line 1", "line 2"]
+
+
+def test_labels_without_times_stay_and_the_schema_reads_all():
+    joined = join_labels([labels(("a", "x", math.nan, math.nan), ("a", "y", 1, 2), b={"subset": "testing"})])
+    assert segments(joined) == [("y", 1, 2), ("x",)]
+    annotations = parse_annotations(joined.content, "file")
+    assert {name: r.subset for name, r in annotations.recordings.items()} == {"a": "train", "b": "test"}
+    assert annotations.recordings["b"].labels.size == 0  # annotated, without an action
+
+
+def test_facts_of_several_files_are_joined():
+    one = labels(("a", "x", 1, 2), a=dict(subject="P1", fps=50))
+    two = labels(("a", "x", 3, 4), ("b", "x", 1, 2), a=dict(subject="P1", duration=9.0), b=dict(subject="P2"))
+    two.know("b", "P3")
+    two.know("c", "P1")
+    two.know("c", "")  # a row of nobody
+    joined = join_labels([one, two])
+    a, b, c = joined.content["database"].values()
+    assert a == dict(subset="train", duration=9.0, fps=50, subject="P1", annotations=a["annotations"])
+    assert "subject" not in b and "duration" not in b and "subject" not in c
+    assert any("'b' has several subjects, P2, P3" in note for note in joined.notes)
+    assert any("1 recordings, the first is 'a' with 2" in note for note in joined.notes)
+    assert any("for 2 of 3 recordings, the first is 'b'" in note for note in joined.notes)
+
+
+def test_the_order_of_classes_stays_where_a_file_fixes_it():
+    with_order = labels(("a", "b", 1, 2))
+    with_order.classes = ("c", "b")
+    assert join_labels([with_order, labels(("a", "a", 1, 2))]).content["classes"] == ["c", "b", "a"]
+    assert "classes" not in join_labels([labels(("a", "b", 1, 2))]).content
+
+
+def test_test_names_recordings_or_subjects():
+    found = labels(("a", "x", 1, 2), ("b", "x", 1, 2), ("c", "x", 1, 2), c={"subject": "P7"})
+    subsets = lambda test: [e["subset"] for e in join_labels([found], test=test).content["database"].values()]
+    assert subsets(()) == ["train", "train", "train"]
+    assert subsets(("A.mp4", "P7")) == ["test", "train", "test"]
+    with pytest.raises(DataError, match="--test names 'd', no recording and no subject"):
+        subsets(("d",))
+
+
+def test_names_match_those_of_the_files_and_others_are_dropped(tmp_path):
+    media = folder_of(tmp_path / "signals", day1=10, day2=20)
+    found = labels(
+        ("DAY1", "x", 1, 2), ("side", "x", 3, 4), ("day3", "x", 1, 2), ("day3", "x", 5, 6), day4={}
+    )
+    found.know("side", others=["session", "day2"])
+    joined = join_labels([found], media)
+    assert [*joined.content["database"]] == ["day1", "day2"]
+    assert joined.unmatched == {"day3": 2, "day4": 0} and not joined.dropped
+    for name, seconds in (("day1", 10), ("day2", 20)):
+        assert joined.content["database"][name]["duration"] == seconds
+        assert joined.content["database"][name]["fps"] == 2
+    sentence = (
+        "none of the 1 labelled recordings has a file in .*signals: the first is 'x', that of the folder 'day"
+    )
+    with pytest.raises(DataError, match=sentence):
+        join_labels([labels(("x", "x", 1, 2))], media)
+
+
+def test_the_length_of_a_file_goes_before_that_of_the_labels(tmp_path):
+    media = folder_of(tmp_path / "signals", a=10)
+    joined = join_labels([labels(("a", "x", 1, 20), a={"duration": 30})], media)
+    assert joined.content["database"]["a"]["duration"] == 10 and segments(joined) == [("x", 1, 10)]
+
+
+def test_lengths_by_kind_of_file(tmp_path):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 100, 250, "NONE", ""))
+        file.writeframes(bytes(500))
+    np.save(tmp_path / "vectors.npy", np.zeros((7, 3), np.float32))
+    np.save(tmp_path / "clip.npy", np.zeros((7, 3), np.float32))
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "clip.json").write_text(json.dumps({"fps": 25, "duration_sec": 3.5}))
+    (tmp_path / "bad.csv").write_text("time,word\n0.0,yes\n0.5,no\n")
+    media = Media(tmp_path)
+    assert media.length("sound")[:2] == (2.5, 100) and media.length("clip")[:2] == (3.5, None)
+    assert media.length("vectors") == (None, None, "")
+    assert "bad.csv" in media.length("bad").problem
+    coding = next(name for name in CODINGS if name.endswith(".mp4"))
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / coding, numbered(8, 32, 32))
+    (name,) = (media := Media(tmp_path / "videos")).paths
+    assert 0.1 < media.length(name).duration_sec < 10 and media.length(name).fps is None
+    with pytest.raises(DataError, match="holds no features, signals or videos"):
+        Media(tmp_path / "nowhere")
+
+
+def test_dates_count_from_the_first_time_stamp(tmp_path):
+    (tmp_path / "pump.csv").write_text("time,flow\n2020-03-09 10:00:00,0.5\n2020-03-09 10:00:01,1.5\n")
+    found = labels(("pump", "leak", 1583748000.5, 1583748001.0))
+    found.rows[0] = found.rows[0]._replace(of_clock=True)
+    assert segments(join_labels([found], Media(tmp_path)), "pump") == [("leak", 0.5, 1.0)]
+    with pytest.raises(DataError, match="line 1: its times are dates, or count from 1970; .* --features"):
+        join_labels([found])
+    (tmp_path / "pump.csv").write_text("x,flow\n2.0,0.5\n1.0,1.5\n")
+    with pytest.raises(DataError, match="line 1: its time is a date, but .*pump.csv has no time stamps"):
+        join_labels([found], Media(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "rows, sentence",
+    [
+        ([("a", "", 1, 2)], "No action is left to write to annotations.json. Dropped: 1: they have no label"),
+        ([("../a", "x", 1, 2)], "annotations.json: the recording's name '../a' is no plain file name"),
+        ([("a", "x\x1b[31m", 1, 2)], "line 1: the label .* holds a control character"),
+    ],
+)
+def test_what_no_annotation_file_may_hold_is_one_sentence(rows, sentence):
+    with pytest.raises(DataError, match=sentence):
+        join_labels([labels(*rows)])
+
+
+def test_overlaps_are_counted_as_pairs_by_pairs():
+    rng = np.random.default_rng(0)
+    starts = rng.uniform(0, 50, 60).round(1)
+    rows = [("a", "xyz"[i % 3], start, start + 0.1 + i % 5) for i, start in enumerate(starts)]
+    joined = join_labels([labels(*rows)])
+    actions = [(a["label"], *a["segment"]) for a in joined.content["database"]["a"]["annotations"]]
+
+    def overlapping(i, same):
+        label, start, end = actions[i]
+        others = [b for j, b in enumerate(actions) if j != i and (b[0] == label) == same]
+        return any(b[1] < end and start < b[2] for b in others)
+
+    expected = tuple(sum(overlapping(i, same) for i in range(len(actions))) for same in (True, False))
+    assert overlap_counts(joined.content) == expected and min(expected) > 0
+    touching = labels(("a", "x", 1, 2), ("a", "x", 2, 3), ("a", "y", 3, 4))
+    assert overlap_counts(join_labels([touching]).content) == (0, 0)

@@ -1,0 +1,132 @@
+"""A row a frame or a sample: columns of 0 and 1, and a column of labels."""
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tal_jax.data.labels.samples import first_time
+from tal_jax.errors import DataError
+from tests.data.labels.case import actions, counted, read
+
+FRAMES = ",background,dig,groom\n0,1,0,0\n1,0,1,0\n2,0,1,1\n3,0,0,1\n4,1,0,0\n5,0,0,1\n"
+
+
+def test_columns_of_0_and_1(tmp_path):
+    kind, labels = read(tmp_path, "mouse1_labels.csv", FRAMES, fps=2)
+    assert kind == "frames"
+    assert actions(labels) == [
+        ("mouse1", "dig", 0.5, 1.5),
+        ("mouse1", "groom", 1.0, 2.0),
+        ("mouse1", "groom", 2.5, 3.0),
+    ]
+    assert labels.recordings["mouse1"]["duration"] == 3.0
+    assert actions(read(tmp_path, "m.csv", FRAMES, fps=2, label_column=("dig",))[1]) == [
+        ("m", "dig", 0.5, 1.5)
+    ]
+
+
+@pytest.mark.parametrize("code", ["latin-1", "utf-16"])
+def test_names_in_other_codes(tmp_path, code):
+    _, labels = read(tmp_path, "m.csv", FRAMES.replace("dig", "gräbt").encode(code), fps=2)
+    assert actions(labels)[0] == ("m", "gräbt", 0.5, 1.5)
+
+
+def test_frames_that_are_not_annotated_are_counted(tmp_path):
+    _, labels = read(tmp_path, "m.csv", "frame,background,dig\n0,0,1\n1,-1,-1\n2,-1,-1\n3,0,1\n", fps=1)
+    assert actions(labels) == [("m", "dig", 0.0, 1.0), ("m", "dig", 3.0, 4.0)]
+    assert counted(labels) == {"they are frames of 'dig' that are not annotated (-1)": 2}
+
+
+@pytest.mark.parametrize(
+    "text, fps, sentence",
+    [
+        (FRAMES, None, "m.csv has a row a frame; say how many a second: --fps=25"),
+        (FRAMES + "6,0,2,0\n", 2, "m.csv, row 7: column 'dig' must be 0 or 1, found 2"),
+        (FRAMES + "6,0\n", 2, "Cannot read .*m.csv as a table: .*Expected 4 columns, got 2"),
+    ],
+)
+def test_bad_tables_of_frames_are_one_sentence(tmp_path, text, fps, sentence):
+    with pytest.raises(DataError, match=sentence):
+        read(tmp_path, "m.csv", text, fps=fps)
+
+
+def sensors(labels, name="label", head="sbj_id,acc_x,"):
+    cells = "3,0.5," if head else ""
+    return f"{head}{name}\n" + "".join(f"{cells}{label}\n" for label in labels)
+
+
+def test_runs_of_one_label_are_actions(tmp_path):
+    text = sensors(["", "jog", "jog", "null", "jog", "sit", "sit", "Background", "0", "sit"])
+    kind, labels = read(tmp_path, "sbj_3.csv", text, fps=2)
+    assert kind == "samples"
+    assert [row[1:] for row in actions(labels)] == [
+        ("jog", 0.5, 1.5),
+        ("jog", 2.0, 2.5),
+        ("sit", 2.5, 3.5),
+        ("sit", 4.5, 5.0),
+    ]
+    assert labels.recordings["sbj_3"] == dict(subjects={"3"}, others=[], duration=5.0, fps=2)
+    assert labels.rows[0].where == f"{tmp_path}/sbj_3.csv, row 2"
+
+
+def test_numbers_are_labels_without_a_fraction_and_0_is_none(tmp_path):
+    _, labels = read(tmp_path, "emg.csv", sensors(["0.0", "2.0", "2.0", "7.0"], "gesture"), fps=1)
+    assert [row[1:] for row in actions(labels)] == [("2", 1.0, 3.0), ("7", 3.0, 4.0)]
+
+
+def test_a_column_of_0_and_1_gives_its_name(tmp_path):
+    _, labels = read(tmp_path, "pump.csv", sensors("00110", "anomaly"), fps=1, label_column=("anomaly",))
+    assert actions(labels) == [("pump", "anomaly", 2.0, 4.0)]
+
+
+def test_a_column_of_labels_alone(tmp_path):
+    _, labels = read(tmp_path, "a.csv", sensors(["walk", "walk", "none"], head=""), fps=1)
+    assert actions(labels) == [("a", "walk", 0.0, 2.0)]
+
+
+def test_time_stamps_go_before_the_rate(tmp_path):
+    stamps = ["2020-03-09 10:14:33", "2020-03-09 10:14:34", "2020-03-09 10:14:37", "2020-03-09 10:14:38"]
+    text = "datetime;flow;label\n" + "".join(
+        f"{t};1.5;{x}\n" for t, x in zip(stamps, ["", "leak", "leak", ""])
+    )
+    _, labels = read(tmp_path, "pump.csv", text, fps=99)
+    assert actions(labels) == [("pump", "leak", 1.0, 5.0)]
+    assert labels.recordings["pump"] == dict(
+        subjects=set(), others=[], duration=6.0
+    )  # a median step after the last
+    assert first_time(tmp_path / "pump.csv") == 1583748873
+
+
+def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
+    text = "time,ax,label\n0,1.5,\n1,2.5,walk\n2,1.5,walk\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=50)[1]) == [("a", "walk", 0.02, 0.06)]
+    with pytest.raises(DataError, match="a.csv has a row a sample, but column 1 'time' counts the rows; say"):
+        read(tmp_path, "a.csv", text)
+
+
+def test_parquet(tmp_path):
+    table = pyarrow.table({"ax": [0.5, 1.5, 2.5], "activity": [None, "run", "run"]})
+    pyarrow.parquet.write_table(table, tmp_path / "made.parquet")
+    kind, labels = read(tmp_path, "a.parquet", (tmp_path / "made.parquet").read_bytes(), fps=2)
+    assert kind == "samples" and actions(labels) == [("a", "run", 0.5, 1.5)]
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        (
+            sensors(["a"]),
+            "a.csv has a row a sample, but it has no time stamps; say how many a second: --fps=50",
+        ),
+        (
+            "x,label,activity\n1,a,b\n",
+            "several columns may hold the labels, 'label', 'activity'; name it with",
+        ),
+        ("x,label\n", "a.csv has no row below its names"),
+        ("x,label\n1,a\n1\n", "Cannot read .*a.csv as a table"),
+        ("x,x,label\n1,2,a\n", "two columns have one name"),
+    ],
+)
+def test_bad_tables_of_samples_are_one_sentence(tmp_path, text, sentence):
+    with pytest.raises(DataError, match=sentence):
+        read(tmp_path, "a.csv", text)

@@ -1,0 +1,246 @@
+"""BORIS's events, and tables with a row an action."""
+
+import math
+
+import pytest
+
+from tal_jax.data.labels.rows import recording_name, time_of
+from tal_jax.data.labels.tables import find_columns
+from tal_jax.errors import DataError
+from tests.data.labels.case import actions, counted, read
+
+TABULAR = ["Observation id", "Observation date", "Description", "Observation duration", "Observation type",
+           "Source", "Time offset (s)", "Media duration (s)", "FPS", "Subject", "Behavior",
+           "Behavioral category", "Modifier #1", "Behavior type", "Time", "Media file name", "Image index",
+           "Image file path", "Comment"]  # fmt: skip
+AGGREGATED = [*TABULAR[:3], "Observation type", "Source", "Time offset (s)", "Coding duration",
+              "Media duration (s)", "FPS (frame/s)", "Subject",
+              "Observation duration by subject by observation", "Behavior", "Behavioral category",
+              "Behavior type", "Start (s)", "Stop (s)", "Duration (s)", "Media file name"]  # fmt: skip
+
+
+def sheet(columns, rows, mark=","):
+    lines = [mark.join(columns)] + [mark.join(str(row.get(c, "")) for c in columns) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def event(kind, time, behavior="sit", subject="", modifier="", **more):
+    of_media = {
+        "Media duration (s)": "61.000",
+        "FPS": "25.000",
+        "Media file name": "/home/me/videos/cage1.mp4",
+    }
+    fields = {"Observation id": "day 1", "Source": "player #1:/home/me/videos/cage1.mp4"}
+    fields |= {
+        "Behavior": behavior,
+        "Subject": subject,
+        "Modifier #1": modifier,
+        "Behavior type": kind,
+        "Time": time,
+    }
+    return fields | of_media | more
+
+
+@pytest.mark.parametrize("mark, suffix", [(",", "csv"), ("\t", "tsv")])
+def test_boris_tabular_events(tmp_path, mark, suffix):
+    rows = [
+        event("START", 1.5, subject="cat"),
+        event("START", 2, subject="dog"),  # of another subject, at the same time
+        event("POINT", "2.250", "bark", "dog"),
+        event("STOP", 3.25, subject="cat"),
+        event("STOP", 4, subject="dog"),
+        event("START", 4, subject="dog"),
+        event("STOP", 5, subject="dog"),
+    ]
+    kind, labels = read(tmp_path, f"events.{suffix}", sheet(TABULAR, rows, mark))
+    assert kind == "boris" and not labels.dropped and not labels.notes
+    assert actions(labels) == [
+        ("cage1", "bark", 2.25, 2.25),
+        ("cage1", "sit", 1.5, 3.25),
+        ("cage1", "sit", 2.0, 4.0),
+        ("cage1", "sit", 4.0, 5.0),
+    ]
+    assert labels.recordings == {"cage1": dict(subjects={"cat", "dog"}, others=["day 1"], duration=61.0)}
+    assert labels.rows[1].where == f"{tmp_path}/events.{suffix}, line 2"
+
+
+def test_boris_starts_and_stops_without_each_other_are_counted(tmp_path):
+    rows = [
+        event("STOP", 1),
+        event("START", 2, modifier="left"),
+        event("STOP", 3, modifier="right"),
+        event("START", 4, "run"),
+        event("START", 5, "run"),
+        event("STOP", 6, "run"),
+    ]
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows))
+    assert actions(labels) == [("cage1", "run", 5.0, 6.0)]
+    assert counted(labels) == {
+        "they are stops without a start (BORIS)": 2,
+        "they are starts without a stop (BORIS)": 2,
+    }
+    places = labels.dropped["they are starts without a stop (BORIS)"]
+    assert [place.split(", ")[1] for place in places] == ["line 5", "line 3"]
+    assert labels.notes == [f"{tmp_path}/events.csv: modifiers are not read; the label is the behaviour."]
+
+
+def test_boris_as_older_versions_wrote_it(tmp_path):
+    text = (
+        "Observation id,day 1\n\nMedia file(s)\nPlayer #1,cage1.mp4\n\n"
+        "Time,Media file path,Total length,FPS,Subject,Behavior,Behavioral category,Comment,Status\n"
+        "00:01:01.500,cage1.mp4,90.0,25,No focal subject,sit,,,START\n"
+        "00:01:02.000,cage1.mp4,90.0,25,No focal subject,sit,,,STOP\n"
+    )
+    kind, labels = read(tmp_path, "old.csv", text)
+    assert kind == "boris" and actions(labels) == [("cage1", "sit", 61.5, 62.0)]
+    assert labels.recordings["cage1"] == dict(subjects={""}, others=["old"], duration=90.0)
+    assert labels.rows[0].where.endswith("line 7")
+
+
+def test_boris_aggregated_events(tmp_path):
+    def span(kind, start, stop):
+        row = event(kind, 0) | {"Start (s)": start, "Stop (s)": stop, "Duration (s)": 1}
+        return row
+
+    rows = [span("STATE", 1.5, 2.5), span("POINT", 3, "NA"), span("POINT", 4, 4)]
+    kind, labels = read(tmp_path, "all.tsv", sheet(AGGREGATED, rows, "\t"))
+    assert kind == "boris"
+    assert [row[2:] for row in actions(labels)] == [(1.5, 2.5), (3.0, 3.0), (4.0, 4.0)]
+
+
+def test_an_observation_without_one_media_file_is_the_recording(tmp_path):
+    live = {"Media file name": "NA", "Source": "NA", "Media duration (s)": "NA"}
+    queued = {
+        "Source": "player #1:a.mp4;b.mp4",
+        "Media duration (s)": "60.0;30.0",
+        "Media file name": "b.mp4",
+    }
+    rows = [event("POINT", 1, **live), event("POINT", 70, **queued | {"Observation id": "day 2"})]
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows))
+    assert actions(labels) == [("day 1", "sit", 1.0, 1.0), ("day 2", "sit", 70.0, 70.0)]
+    assert not any("duration" in known for known in labels.recordings.values())
+
+
+def test_a_time_offset_of_boris_is_said(tmp_path):
+    row = event("POINT", 12, **{"Time offset (s)": "10.0"})
+    (note,) = read(tmp_path, "events.csv", sheet(TABULAR, [row]))[1].notes
+    assert "'cage1' has a time offset in BORIS, 10.0; times are taken as they are" in note
+
+
+@pytest.mark.parametrize(
+    "row, sentence",
+    [
+        (
+            event("BEGIN", 1),
+            "events.csv, line 2: 'Behavior type' must be START, STOP or POINT, found 'BEGIN'",
+        ),
+        (event("START", "NA"), "events.csv, line 2: a time must be .* found 'NA'"),
+    ],
+)
+def test_bad_boris_files_are_one_sentence(tmp_path, row, sentence):
+    with pytest.raises(DataError, match=sentence):
+        read(tmp_path, "events.csv", sheet(TABULAR, [row]))
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("recording,start,end,label,score\nrec1,1.5,2,walk,0.91\n", ("rec1", "walk", 1.5, 2.0)),
+        ("file\tstart\tend\tlabel\nvideos/rec1.mp4\t1:02.5\t00:01:03.250\twalk\n", ("rec1", "walk", 62.5, 63.25)),
+        ("Filename;Begin (s);Stop (s);Behaviour\nrec1.wav;1,5;2,25;walk\n", ("rec1", "walk", 1.5, 2.25)),
+        ("onset,duration,trial_type\n1.5,0.5,walk\n", ("mine", "walk", 1.5, 2.0)),
+        ("video_id,start_ms,end_ms,class_id,class\nrec1,1500,2000,7,walk\n", ("rec1", "walk", 1.5, 2.0)),
+        ("name,label,t_start,t_end\nrec1,walk,1.5,2\n", ("rec1", "walk", 1.5, 2.0)),
+        ("file,time,label\nrec1,1.5,walk\n", ("rec1", "walk", 1.5, 1.5)),
+        ("file,start,end,label\nrec1,1.5,,walk\n", ("rec1", "walk", 1.5, 1.5)),
+        ("\ufefffile,start,end,label\r\nrec1,1.5,2,\"walk, fast\"\r\n\r\n", ("rec1", "walk, fast", 1.5, 2.0)),
+    ],
+)  # fmt: skip
+def test_tables_of_actions(tmp_path, text, expected):
+    kind, labels = read(tmp_path, "mine.csv", text)
+    assert kind == "table" and actions(labels) == [expected]
+
+
+@pytest.mark.parametrize("names", ["video,start_frame,end_frame,label", "video,start,end,label"])
+def test_frames_are_divided_by_the_rate(tmp_path, names):
+    _, labels = read(tmp_path, "mine.csv", f"{names}\nrec1,25,100,walk\n", fps=50)
+    assert actions(labels) == [("rec1", "walk", 0.5, 2.0)]
+
+
+def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
+    text = "video,start_frame,stop_frame,start_timestamp,stop_timestamp,label\nr,10,20,00:00:01.00,00:00:02.00,a\n"
+    assert actions(read(tmp_path, "mine.csv", text, fps=50)[1]) == [("r", "a", 1.0, 2.0)]
+
+
+def test_subjects_subsets_and_rows_without_label_or_start(tmp_path):
+    text = "file,participant,split,start,end,label\na,P1,test,1,2,walk\nb,P2,train,1,2,\nb,P2,train,,2,walk\n"
+    _, labels = read(tmp_path, "mine.csv", text)
+    assert actions(labels) == [("a", "walk", 1.0, 2.0), ("b", "", 1.0, 2.0)]
+    assert counted(labels) == {"they have no start": 1}
+    assert labels.recordings["a"] == dict(subjects={"P1"}, others=[], subset="test")
+
+
+def test_the_label_column_is_chosen_by_name(tmp_path):
+    text = "file,start,end,label,weather\na,1,2,walk,rain\n"
+    assert actions(read(tmp_path, "mine.csv", text, label_column=("weather",))[1]) == [
+        ("a", "rain", 1.0, 2.0)
+    ]
+    with pytest.raises(DataError, match="has no column 'whether' .*'weather'"):
+        read(tmp_path, "mine.csv", text, label_column=("whether",))
+
+
+def test_dates_are_marked_as_of_a_clock(tmp_path):
+    text = "file,start,end,label\na,2020-01-01 00:00:10,2020-01-01T00:00:12.5+00:00,leak\n"
+    (row,) = read(tmp_path, "mine.csv", text)[1].rows
+    assert row.of_clock and row.end_sec - row.start_sec == 2.5 and row.start_sec == 1577836810
+
+
+@pytest.mark.parametrize(
+    "text, fps, sentence",
+    [
+        ("file,start,end,label\na,soon,2,walk\n", None, "mine.csv, line 2: a time must be .* found 'soon'"),
+        ("file,start,end,label\na,1:75,2,walk\n", None, "line 2: a time must be .* found '1:75'"),
+        ("file,start,end,label\na,inf,2,walk\n", None, "line 2: a time must be .* found 'inf'"),
+        ("file,start_frame,end_frame,label\na,1,2,walk\n", None, "'start_frame' counts frames.*--fps=25"),
+        ("file,start,end,label\na,1.5,2,walk\n", 25, "line 2: with --fps, times are whole frames, found 1.5"),
+        ("file,start,end,comment\na,1,2,walk\n", None, "no column holds the labels by its name; name the columns"),
+        ("file,start,end,label,label\na,1,2,walk,x\n", None, "two columns are called 'label'"),
+        ("file,start,end,label\na,2020-01-01,2,walk\n", None, "line 2: of start and end one is a date"),
+        ("rec1,1.0,2.0,walk\n", None, "in no format that is known, its first line is 'rec1,1.0,2.0,walk'"),
+        ("", None, "in no format that is known, and empty; say --format=NAME"),
+        ("file,start,end,label\na,1,2,\"wa\x00lk\n", None, "is no text file"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_one_sentence(tmp_path, text, fps, sentence):
+    with pytest.raises(DataError, match=sentence):
+        read(tmp_path, "mine.csv", text, kind="table" if "\0" in text else "", fps=fps)
+
+
+def test_columns_by_their_names():
+    found = find_columns(["video_id", "video_duration", "Start Time", "End Time", "verb_class", "notes"])
+    assert found == {"file": "video_id", "start": "Start Time", "end": "End Time", "label": "verb_class"}
+
+
+@pytest.mark.parametrize(
+    "text, name",
+    [
+        ("rec1.mp4", "rec1"),
+        ("C:\\data\\my rec.CSV", "my rec"),
+        ("file:///C:/a%20b/rec%201.MOV", "rec 1"),
+        ("https://host.example/x/rec1.wav?token=1", "rec1"),
+        ("rec.one", "rec.one"),
+        ("100%20", "100%20"),
+    ],
+)
+def test_names_of_recordings(text, name):
+    assert recording_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text, unit_sec, seconds",
+    [("90", None, 90), ("1:30", None, 90), ("90:00", None, 5400), ("01:00:00,5", 1e-3, 3600.5), ("5e2", 1e-3, 0.5),
+     ("-2", None, -2)],
+)  # fmt: skip
+def test_times(text, unit_sec, seconds):
+    found, of_clock = time_of(text, "here", unit_sec)
+    assert math.isclose(found, seconds) and not of_clock
