@@ -16,48 +16,25 @@ import ml_collections
 import numpy as np
 
 from tal_jax import data
-from tal_jax.data.dataset import common_frame_sec
-from tal_jax.data.signals import finite_rows
 from tal_jax.errors import DataError
+from tal_jax.fingerprint import fingerprint
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 from tal_jax.step_cost import step_cost
 from tal_jax.systems.ecm.config import ecm_config
 
 PLAN = "plan.json"
-MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
 MOST_CELLS = 1024
 SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; of a cell that has statistics
 LONG = 10  # actions of middle length: a recording that lasts as long is standardised by itself
 MOST_VALUES = 4096  # of a cell
-SMALLEST_SCALE = 1e-6  # of a channel that varies
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
-
-
-class Fingerprint(NamedTuple):
-    """What the rules know of a data set. All but `recordings` is of training recordings."""
-
-    recordings: dict  # subset -> how many
-    rows_a_sec: float  # of feature files, the median
-    channels: int
-    offsets: tuple  # of each channel the mean
-    scales: tuple  # and the deviation, 1 for one that does not vary
-    seconds: float  # of all recordings
-    recording_sec: float  # the median of those that were read
-    lengths_sec: np.ndarray  # (N,) of actions, ascending
-    overlapping: float  # share of actions during which another one goes on
-    classes: tuple  # names
-    counts: np.ndarray  # (K,) actions of each class
-
-    def quantile_sec(self, share):
-        """The length that this share of the actions does not exceed, in seconds."""
-        return float(np.quantile(self.lengths_sec, share))
 
 
 class Line(NamedTuple):
@@ -66,68 +43,6 @@ class Line(NamedTuple):
     field: str
     value: object
     reason: str
-
-
-def fingerprint(config):
-    """The Fingerprint of the data that a config names: annotations, and MOST_READ of the training files.
-
-    Raises:
-      DataError: the data cannot be read, or no training recording has an action with times.
-    """
-    raw = config.copy_and_resolve_references()
-    raw.data.update(samples_per_frame=1, statistics_samples=0, standardised=False, allow_missing=True)
-    raw.data.update(channel_offsets=(), channel_scales=())
-    dataset = data.load_dataset(raw)
-    annotations = dataset.annotations
-    training = annotations.subset(config.data.train_subset).recordings
-    lengths_sec, overlapping, counts = _actions(training.values(), len(annotations.classes))
-    if not counts.sum():
-        raise DataError(
-            f"No recording of the subset '{config.data.train_subset}' has a label, from which a plan could "
-            "be made; annotate them."
-        )
-    names = [*training][:: math.ceil(len(training) / MOST_READ)]
-    rows_a_sec = [1 / sec for sec in [common_frame_sec(dataset, [name])[0] for name in names] if sec]
-    moments, seconds = [], []
-    for name in names:
-        rows, timeline = dataset.read(name), dataset.timeline(name)
-        seconds.append(timeline.seen_sec(len(rows)))
-        if not rows_a_sec:
-            rows_a_sec = [len(rows) / seconds[-1]]
-        kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
-        kept = np.asarray(kept[finite_rows(kept)], np.float64)
-        moments.append((kept.mean(0), np.square(kept).mean(0)))
-    mean, square = np.mean(moments, axis=0)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    subsets = [recording.subset for recording in annotations.recordings.values()]
-    return Fingerprint(
-        recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
-        rows_a_sec=float(np.median(rows_a_sec)),
-        channels=len(mean),
-        offsets=tuple(np.float32(mean).tolist()),
-        scales=tuple(np.float32(np.where(deviation > SMALLEST_SCALE, deviation, 1)).tolist()),
-        seconds=float(np.mean(seconds) * len(training)),
-        recording_sec=float(np.median(seconds)),
-        lengths_sec=lengths_sec,
-        overlapping=overlapping,
-        classes=annotations.classes,
-        counts=counts,
-    )
-
-
-def _actions(recordings, num_classes):
-    """(lengths in seconds, ascending, and share that overlap another, of actions with times; (K,) labels)."""
-    lengths, touched, counts = [], 0, np.zeros(num_classes, int)
-    for recording in recordings:
-        timed = np.diff(recording.segments_sec)[:, 0] > 0
-        segments = recording.segments_sec[timed]
-        segments = segments[np.argsort(segments[:, 0])]
-        latest = np.maximum.accumulate(segments[:-1, 1]) if len(segments) else []
-        touched += int((segments[1:, 0] < latest).sum())
-        lengths.append(np.diff(segments)[:, 0])
-        counts += np.bincount(recording.labels, minlength=num_classes)
-    lengths = np.sort(np.concatenate([np.zeros(0), *lengths]))
-    return lengths, touched / max(len(lengths), 1), counts
 
 
 def cells(seen, config):

@@ -40,12 +40,9 @@ import functools
 import numpy as np
 
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
+from tal_jax.evaluation.tables import detection_table, truth_tables, within_recordings
 from tal_jax.ops.nms import hard_nms
 from tal_jax.ops.segments import overlap_and_union, tiou
-
-# A detection, or a ground truth with score 1: the rank of its recording's name, class, seconds and score.
-# Tables of them are ordered by recording, and then as they were given.
-ROW = np.dtype([("recording", float), ("label", float), ("segment_sec", float, 2), ("score", float)])
 
 
 def evaluate_detections(
@@ -99,14 +96,14 @@ def evaluate_detections(
     chosen = dict(subset=subset, left_out=left_out, missing=missing)
     recordings, absent = scored_recordings(annotations, detections, **chosen)
     ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
-    truths, ignored = _truth_tables(recordings, ranks)
+    truths, ignored = truth_tables(recordings, ranks)
     annotated = len(truths)
     if protocol == "detad":
-        truths = _within_recordings(truths, recordings, ranks)
+        truths = within_recordings(truths, recordings, ranks)
     require_actions(truths, subset)
     classes = {annotations.classes[label]: label for label in np.unique(truths["label"]).astype(int)}
     scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
-    found, not_scored = _detection_table(detections, scored, ranks, classes)
+    found, not_scored = detection_table(detections, scored, ranks, classes)
 
     ap_of = {
         "activitynet": activitynet_ap,
@@ -321,46 +318,3 @@ def _require_arguments(protocol, tious, other_recordings, devkit_keep):
         raise ValueError(f"tious is {tuple(tious)}; it must be numbers above 0 and up to 1.")
     if not 0 < devkit_keep <= 1:
         raise ValueError(f"devkit_keep is {devkit_keep}; it must be above 0 and at most 1.")
-
-
-def _truth_tables(recordings, ranks):
-    """(G,) ROW, the ground truths of recordings, and (I,) ROW, their ignored intervals, whose label is 0.
-
-    ranks: {name: rank of the recording's name}.
-    """
-    truths, ignored = [], []
-    for name in sorted(recordings):
-        recording = recordings[name]
-        labelled = zip(recording.labels, recording.segments_sec, strict=True)
-        truths += [(ranks[name], label, *segment_sec, 1) for label, segment_sec in labelled]
-        ignored += [(ranks[name], 0, *segment_sec, 1) for segment_sec in recording.ignored_sec]
-    return _table(truths), _table(ignored)
-
-
-def _within_recordings(truths, recordings, ranks):
-    """Those of (G,) ROW that last longer than nothing and at most as long as their recording."""
-    durations_sec = {ranks[name]: recording.duration_sec for name, recording in recordings.items()}
-    lengths_sec = np.diff(truths["segment_sec"])[:, 0]
-    longest_sec = np.array([durations_sec[rank] for rank in truths["recording"]])
-    return truths[(lengths_sec > 0) & (lengths_sec <= longest_sec)]
-
-
-def _detection_table(detections, scored, ranks, classes):
-    """(D,) ROW, the detections on recordings in `scored` with a label in `classes`; counts of the others.
-
-    classes: {name: label}. ranks: as for `_truth_tables`.
-    """
-    rows, not_scored = [], {"on_other_recordings": 0, "with_unknown_label": 0}
-    for name in sorted(detections):
-        if name not in scored:
-            not_scored["on_other_recordings"] += len(detections[name])
-            continue
-        known = [d for d in detections[name] if d["label"] in classes]
-        rows += [(ranks[name], classes[d["label"]], *d["segment"], d["score"]) for d in known]
-        not_scored["with_unknown_label"] += len(detections[name]) - len(known)
-    return _table(rows), not_scored
-
-
-def _table(rows):
-    """(N,) ROW of a list of (rank, class, start_sec, end_sec, score)."""
-    return np.array(rows, float).reshape(-1, 5).view(ROW)[:, 0]

@@ -1,5 +1,6 @@
 """Cases worked by hand, properties, and the comparison with a plain evaluator on random data."""
 
+import dataclasses
 import json
 import math
 
@@ -241,6 +242,15 @@ def test_normalised_ap_leaves_out_what_has_no_length_and_counts_it():
     counts = result["counts"]
     assert (counts["detections"], counts["detections_with_end_before_start"]) == (4, 1)
     assert (counts["ground_truths"], counts["ground_truths_left_out"]) == (3, 1)
+
+
+def test_normalised_ap_of_recordings_of_unknown_length():
+    annotations = annotations_of({"v": [("run", 0, 10)]})
+    recording = dataclasses.replace(annotations.recordings["v"], duration_sec=None)
+    annotations = dataclasses.replace(annotations, recordings={"v": recording})
+    found = results_of({"v": [("run", 0, 10, 0.9)]})
+    result = evaluate_detections(annotations, found, subset="test", tious=[0.5], protocol="detad")
+    assert result["map_avg"] == 100
 
 
 def test_no_detections_at_all_score_0():

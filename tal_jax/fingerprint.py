@@ -1,0 +1,84 @@
+"""What the rules of a plan know of a data set: lengths of actions, rates, moments of channels."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tal_jax import data
+from tal_jax.data.dataset import common_frame_sec
+from tal_jax.data.signals import finite_rows
+from tal_jax.errors import DataError
+
+MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
+SMALLEST_SCALE = 1e-6  # of a channel that varies
+
+
+class Fingerprint(NamedTuple):
+    """What the rules know of a data set. All but `recordings` is of training recordings."""
+
+    recordings: dict  # subset -> how many
+    rows_a_sec: float  # of feature files, the median
+    channels: int
+    offsets: tuple  # of each channel the mean
+    scales: tuple  # and the deviation, 1 for one that does not vary
+    seconds: float  # of all recordings
+    recording_sec: float  # the median of those that were read
+    lengths_sec: np.ndarray  # (N,) of actions, ascending
+
+    def quantile_sec(self, share):
+        """The length that this share of the actions does not exceed, in seconds."""
+        return float(np.quantile(self.lengths_sec, share))
+
+
+def fingerprint(config):
+    """The Fingerprint of the data that a config names: annotations, and MOST_READ of the training files.
+
+    Raises:
+      DataError: the data cannot be read, or no training recording has a label.
+    """
+    raw = config.copy_and_resolve_references()
+    raw.data.update(samples_per_frame=1, statistics_samples=0, standardised=False, allow_missing=True)
+    raw.data.update(channel_offsets=(), channel_scales=())
+    dataset = data.load_dataset(raw)
+    annotations = dataset.annotations
+    training = annotations.subset(config.data.train_subset).recordings
+    if not any(len(recording.labels) for recording in training.values()):
+        raise DataError(
+            f"No recording of the subset '{config.data.train_subset}' has a label, from which a plan could "
+            "be made; annotate them."
+        )
+    names = [*training][:: math.ceil(len(training) / MOST_READ)]
+    rows_a_sec = [1 / sec for sec in [common_frame_sec(dataset, [name])[0] for name in names] if sec]
+    moments, seconds = [], []
+    for name in names:
+        rows, timeline = dataset.read(name), dataset.timeline(name)
+        seconds.append(timeline.seen_sec(len(rows)))
+        if not rows_a_sec:
+            rows_a_sec = [len(rows) / seconds[-1]]
+        kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
+        kept = np.asarray(kept[finite_rows(kept)], np.float64)
+        if len(kept):
+            moments.append((kept.mean(0), np.square(kept).mean(0)))
+    if not moments:
+        raise DataError(f"Each row of the training recording '{names[0]}' has NaN; correct the files.")
+    mean, square = np.mean(moments, axis=0)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    subsets = [recording.subset for recording in annotations.recordings.values()]
+    return Fingerprint(
+        recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
+        rows_a_sec=float(np.median(rows_a_sec)),
+        channels=len(mean),
+        offsets=tuple(np.float32(mean).tolist()),
+        scales=tuple(np.float32(np.where(deviation > SMALLEST_SCALE, deviation, 1)).tolist()),
+        seconds=float(np.mean(seconds) * len(training)),
+        recording_sec=float(np.median(seconds)),
+        lengths_sec=_lengths(training.values()),
+    )
+
+
+def _lengths(recordings):
+    """(N,) lengths in seconds of the actions with times of recordings, ascending."""
+    lengths = [np.diff(recording.segments_sec)[:, 0] for recording in recordings]
+    lengths = np.concatenate([np.zeros(0), *lengths])
+    return np.sort(lengths[lengths > 0])
