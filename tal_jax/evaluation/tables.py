@@ -22,7 +22,7 @@ def truth_tables(recordings, ranks):
 
 
 def within_recordings(truths, recordings, ranks):
-    """Those of (G,) ROW that last longer than nothing, and no longer than their recording where that is known."""
+    """Those of (G,) ROW that last, and no longer than their recording where its length is known."""
     durations_sec = {ranks[name]: one.duration_sec or np.inf for name, one in recordings.items()}
     lengths_sec = np.diff(truths["segment_sec"])[:, 0]
     longest_sec = np.array([durations_sec[rank] for rank in truths["recording"]])
