@@ -79,8 +79,10 @@ def main():
     study_results.add_options(parser, "curriculum")
     options = parser.parse_args()
     if options.part == "page":
-        page = options.results.with_suffix(".md")
-        curriculum_page.write(study_results.read(options.results), page, page.with_suffix(".png"))
+        records, page = study_results.read(options.results), options.results.with_suffix(".md")
+        if not records:
+            parser.error(f"{options.results} holds no run; correct --results, or make runs first.")
+        curriculum_page.write(records, page, page.with_suffix(".png"))
         return
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
     plan = functools.partial(study.plan, options.part, options.systems)

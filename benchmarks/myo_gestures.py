@@ -78,6 +78,9 @@ def convert(source, out, people=PEOPLE):
 
     Returns:
       number of recordings.
+
+    Raises:
+      DataError: no session is whole; an old annotation file stays.
     """
     random, database = np.random.default_rng(0), {}
     names = sorted({path.name.split("-")[0] for path in source.iterdir() if path.is_dir()})[:people]
@@ -97,6 +100,8 @@ def convert(source, out, people=PEOPLE):
             "fps": FPS,
             "annotations": actions_of(labels),
         }
+    if not database:
+        raise DataError(f"{source} has no folder PERSON-SESSION with eight whole files; correct --source.")
     with replacing(out / "annotations.json") as temporary:
         temporary.write_text(json.dumps({"classes": GESTURES, "database": database}))
     return len(database)
@@ -109,7 +114,13 @@ def main():
     parser.add_argument("--out", default="data/myo", type=pathlib.Path)
     parser.add_argument("--people", default=PEOPLE, type=int)
     options = parser.parse_args()
-    print(f"{convert(options.source, options.out, options.people)} recordings in {options.out}.")
+    if options.people < 1 or not options.source.is_dir():
+        parser.error("--source must be a folder, and --people at least 1.")
+    try:
+        count = convert(options.source, options.out, options.people)
+    except DataError as error:
+        parser.error(str(error))
+    print(f"{count} recordings in {options.out}.")
 
 
 if __name__ == "__main__":

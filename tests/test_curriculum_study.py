@@ -102,6 +102,15 @@ def test_a_run_that_another_process_makes_is_left_alone(tmp_path):
     assert [record["name"] for record in study_results.read(options.results)] == made
 
 
+def test_a_misspelt_results_file_leaves_the_page(tmp_path, monkeypatch):
+    page = tmp_path / "study.md"
+    page.write_text("figures")
+    monkeypatch.setattr("sys.argv", ["study", "--part=page", f"--results={tmp_path / 'study.jsn'}"])
+    with pytest.raises(SystemExit):
+        curriculum_study.main()
+    assert page.read_text() == "figures"
+
+
 def test_the_interval_by_hand():
     mean, half = study_results.interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)

@@ -45,3 +45,14 @@ def test_values_that_no_sensor_gives_are_refused(tmp_path):
     path.write_text("300,1,1,1,1,1,1,1,1")
     with pytest.raises(DataError, match="1.txt has values beyond -128 to 127; download it again"):
         myo_gestures.read_part(path)
+
+
+def test_a_folder_without_sessions_leaves_the_old_files(source, tmp_path):
+    out = tmp_path / "out"
+    myo_gestures.convert(source, out)
+    before = (out / "annotations.json").read_text()
+    with pytest.raises(
+        DataError, match="has no folder PERSON-SESSION with eight whole files; correct --source"
+    ):
+        myo_gestures.convert(source / "a-1", out)
+    assert (out / "annotations.json").read_text() == before
