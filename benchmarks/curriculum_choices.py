@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs import sbhar
+from benchmarks.study_results import digest_of
+from configs import folder, sbhar
 from tal_jax.systems.actionformer.config import reading as actionformer_reading
 from tal_jax.systems.afsd.config import reading as afsd_reading
 
@@ -21,6 +22,7 @@ FOLDS = (0, 1, 2)  # fold f holds out the training persons f, f + 3, …
 SEED_OF_FOLD = (11, 12, 13)
 SEEDS = (1, 2, 3, 4, 5)
 AUXILIARY = "curriculum.auxiliary"
+SAME = ("part", "system", "fold", "seed", "config")  # of two runs that are one, beside the fields
 MYO_SEEDS, MYO_ROWS = (1, 2, 3), ("base", "curriculum", "all")
 MYO_FIELDS = {  # of configs/folder.py: frames of 0.2 s, each described by 1 s of samples
     "data.samples_per_frame": 40,
@@ -82,7 +84,7 @@ CHOICES = {
     ),
     "actionformer": choices(
         (1e-3, 5e-4, 2e-3),
-        (40, 25, 60),
+        (40, 60),
         ("mean", "none", "floor"),
         ("weighted_entries", ("positive", "all")),
         ("times", "sqrt", "aux_only"),
@@ -100,6 +102,7 @@ class Run(NamedTuple):
     fold: int | None
     seed: int
     fields: dict
+    config: str  # digest of the config before the fields
 
 
 def first_settings(system):
@@ -111,7 +114,7 @@ def find(records, run):
     """The record of a run, or None."""
     first = first_settings(run.system)
     for record in records:
-        same = all(record[key] == getattr(run, key) for key in ("part", "system", "fold", "seed"))
+        same = all(record[key] == getattr(run, key) for key in SAME)
         if same and first | record["fields"] == first | run.fields:
             return record
     return None
@@ -148,7 +151,8 @@ def greedy(system, records):
         for value in choice.values:
             fields = settings | choice.row | {choice.field: value}
             label = f"{choice.name}: {value}"
-            runs = [Run("select", system, label, fold, SEED_OF_FOLD[fold], fields) for fold in FOLDS]
+            digest = digest_of(config_of(system, "select"))
+            runs = [Run("select", system, label, fold, SEED_OF_FOLD[fold], fields, digest) for fold in FOLDS]
             candidates.append(Candidate(value, runs, [find(records, run) for run in runs]))
         complete = all(None not in candidate.records for candidate in candidates)
         chosen = max(candidates, key=Candidate.score).value if complete else None
@@ -156,9 +160,9 @@ def greedy(system, records):
         settings[choice.field] = choice.values[0] if chosen is None else chosen
 
 
-def config_of(system):
+def config_of(system, part="test"):
     """The config of a system's runs, before their fields."""
-    return sbhar.get_config(SYSTEMS[system][1])
+    return (folder if part == "myo" else sbhar).get_config(SYSTEMS[system][1])
 
 
 def frozen_settings(system):
@@ -192,7 +196,7 @@ def seeds_of(part):
 def runs_of(part, systems):
     """The Runs of 'test' or 'myo', seed by seed."""
     return [
-        Run(part, system, row, None, seed, fields)
+        Run(part, system, row, None, seed, fields, digest_of(config_of(system, part)))
         for system in systems
         for seed in seeds_of(part)
         for row, fields in rows(system).items()
@@ -203,19 +207,15 @@ def runs_of(part, systems):
 def plan(part, systems, records):
     """The Runs of a part that have no record, the next one first.
 
-    Those of choices that wait for others are counted with the first values, so more or fewer may follow.
+    Of 'select' those of the first choice of each system that is not made yet: what comes after depends on it.
     """
-    if part == "select":
-        of_systems = [greedy(system, records) for system in systems]
-        runs = [run for of in of_systems for _, candidates, _ in of for one in candidates for run in one.runs]
-    else:
+    if part != "select":
         runs = runs_of(part, systems)
-    missing = []
-    for run in runs:
-        if find(records, run) is None and not any(_same(run, other) for other in missing):
-            missing.append(run)
-    return missing
-
-
-def _same(run, other):
-    return find([other._asdict()], run) is not None
+    else:
+        runs = []
+        for system in systems:
+            for _, candidates, chosen in greedy(system, records):
+                if chosen is None:
+                    runs += [run for candidate in candidates for run in candidate.runs]
+                    break
+    return [run for run in runs if find(records, run) is None]

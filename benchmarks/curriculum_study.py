@@ -41,7 +41,7 @@ def arguments(config, fields):
 def workdir_of(run, out):
     """The folder of a run, that of all runs with the same training, which may be scored in several ways."""
     trained = {field: run.fields[field] for field in sorted(run.fields) if ".decode." not in field}
-    digest = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([run.config, trained]).encode()).hexdigest()[:12]
     return out / run.part / f"{run.system}_{run.seed}_{digest}"
 
 
@@ -64,7 +64,7 @@ def make(run, out, myo):
         fields["data.annotations"] = file
     annotations = load_annotations(file) if file else bundled_annotations()
     workdir, variant = workdir_of(run, out), study.SYSTEMS[run.system][1]
-    of_command = arguments(study.config_of(run.system), fields)
+    of_command = arguments(study.config_of(run.system, run.part), fields)
     training.run(variant, of_command, workdir, config=config)
     figures = training.figures(annotations, read_detections(workdir / "detections.json"))
     return run._asdict() | {"figures": {name: round(value, 3) for name, value in figures.items()}}
@@ -78,8 +78,16 @@ def main():
     parser.add_argument("--myo", default="data/myo", type=pathlib.Path)
     study_results.add_options(parser, "curriculum")
     options = parser.parse_args()
+    if unknown := {*options.systems} - {*study.SYSTEMS}:
+        parser.error(f"--systems names '{min(unknown)}'; it may name {', '.join(study.SYSTEMS)}.")
+    if options.part == "myo" and not (options.myo / "features").is_dir():
+        parser.error(
+            f"{options.myo} holds no gestures; make them with benchmarks.myo_gestures, or name --myo."
+        )
+    read = functools.partial(study_results.read, keys=[*study.SAME, "fields", "label", "figures"])
+    read(options.results)
     if options.part == "page":
-        records, page = study_results.read(options.results), options.results.with_suffix(".md")
+        records, page = read(options.results), options.results.with_suffix(".md")
         if not records:
             parser.error(f"{options.results} holds no run; correct --results, or make runs first.")
         curriculum_page.write(records, page, page.with_suffix(".png"))
@@ -87,8 +95,8 @@ def main():
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
     plan = functools.partial(study.plan, options.part, options.systems)
     of_run = functools.partial(make, out=options.out, myo=options.myo)
-    study_results.run_all(plan, of_run, options)
+    study_results.run_all(plan, of_run, options, lambda run: str(workdir_of(run, options.out)))
 
 
 if __name__ == "__main__":
-    main()
+    measure.end_with_sentence(main)

@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 
+from tal_jax.errors import DataError, sentence_of
+
 NETWORKS = {"torch": "PyTorch", "here": "here"}  # --only=… -> in tables
 COLUMNS = "network | wall ms | CPU ms | median wall ms | peak MiB | wall ratio | CPU ratio | memory ratio"
 
@@ -16,6 +18,16 @@ COLUMNS = "network | wall ms | CPU ms | median wall ms | peak MiB | wall ratio |
 def parser(doc):
     """An argument parser whose --help shows the docstring of a module as it is."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def end_with_sentence(main):
+    """Runs the main function of a long benchmark; what a user can correct ends it with a sentence."""
+    try:
+        main()
+    except (DataError, OSError) as error:
+        sys.exit(f"Error: {sentence_of(error)}")
+    except subprocess.CalledProcessError:
+        sys.exit("Error: the last command failed and says why above; what was made before is kept.")
 
 
 def figures(run, repeats):

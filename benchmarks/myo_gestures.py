@@ -41,7 +41,10 @@ SAMPLE = re.compile(r"(-?\d{1,3},){8}[0-7]")
 
 def read_part(path):
     """(samples (T, 8), numbers of gestures (T,)), int8, of a file; a last line may be broken off."""
-    lines = [line for line in path.read_text().splitlines() if SAMPLE.fullmatch(line)]
+    text = path.read_text(errors="replace").splitlines()
+    lines = [line for line in text if SAMPLE.fullmatch(line)]
+    if len(lines) + 1 < len(text):
+        print(f"{path}: {len(text) - len(lines)} lines are no samples and are left out.")
     rows = np.array([line.split(",") for line in lines], int).reshape(-1, 9)
     if np.abs(rows + 0.5).max(initial=0) > 127.5:
         raise DataError(f"{path} has values beyond -128 to 127; download it again.")
@@ -116,12 +119,8 @@ def main():
     options = parser.parse_args()
     if options.people < 1 or not options.source.is_dir():
         parser.error("--source must be a folder, and --people at least 1.")
-    try:
-        count = convert(options.source, options.out, options.people)
-    except DataError as error:
-        parser.error(str(error))
-    print(f"{count} recordings in {options.out}.")
+    print(f"{convert(options.source, options.out, options.people)} recordings in {options.out}.")
 
 
 if __name__ == "__main__":
-    main()
+    measure.end_with_sentence(main)

@@ -18,6 +18,7 @@ import os
 import numpy as np
 
 from benchmarks import measure, study_results, training
+from configs.sbhar import get_config as config_of
 from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 from tal_jax.data.sets.sbhar import bundled_annotations, read_signal
@@ -39,18 +40,28 @@ def write_acceleration(folder):
                 np.save(file, read_signal(name)[:, :3])
 
 
-def make(person, options):
-    """Trains without a person, detects in that person's recordings, and returns the record."""
-    features, file = options.out / "acceleration", options.out / f"{person}.json"
-    digest = hashlib.sha256(repr((options.variant, options.fields)).encode()).hexdigest()[:8]
-    workdir = options.out / f"{person}_{digest}"
+def make(person, asked, out):
+    """Trains without a person, detects in that person's recordings, and returns the record.
+
+    Args:
+      person: such as "user01".
+      asked: dict of `variant`, `fields` and the digest `config`, which the record has too.
+      out: folder of all persons.
+    """
+    features, file = out / "acceleration", out / f"{person}.json"
+    workdir = out / f"{person}_{hashlib.sha256(repr(asked).encode()).hexdigest()[:8]}"
     write_acceleration(features)
     training.hold_out(file, [person], SUBSETS)
-    fields = [f"data.annotations={file}", f"data.features={features}", "data.num_channels=3", *options.fields]
-    training.run(options.variant, fields, workdir)
+    fields = [
+        f"data.annotations={file}",
+        f"data.features={features}",
+        "data.num_channels=3",
+        *asked["fields"],
+    ]
+    training.run(asked["variant"], fields, workdir)
     found = read_detections(workdir / "detections.json")
     rows = {name: [row for row in rows if row["score"] >= LEAST_SCORE] for name, rows in found.items()}
-    return {"person": person, "variant": options.variant, "fields": options.fields, "detections": rows}
+    return {"person": person, "detections": rows} | asked
 
 
 def scores(records, file):
@@ -85,22 +96,30 @@ def main():
     parser.add_argument("--persons", default=everyone, type=lambda text: text.split(","))
     study_results.add_options(parser, "sbhar_loso")
     options = parser.parse_args()
+    if unknown := {*options.persons} - {*everyone}:
+        parser.error(f"--persons names '{min(unknown)}'; persons are called user01 to user30.")
+    config = study_results.digest_of(config_of(options.variant))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "compiled").absolute()))
 
+    asked = dict(variant=options.variant, fields=options.fields, config=config)
+
     def of_these(records):
-        return [r for r in records if (r["variant"], r["fields"]) == (options.variant, options.fields)]
+        return [record for record in records if {key: record[key] for key in asked} == asked]
 
     def plan(records):
         done = [record["person"] for record in of_these(records)]
         return [person for person in options.persons if person not in done]
 
-    study_results.run_all(plan, lambda person: make(person, options), options)
+    study_results.read(options.results, ["person", "detections", *asked])
+    study_results.run_all(plan, lambda person: make(person, asked, options.out), options)
     records = of_these(study_results.read(options.results))
     print(f"{len(records)} of {len(everyone)} persons.")
+    if not records:
+        return
     print(f"| mAP | {' | '.join(map(str, training.TIOUS))} | mean |\n{'|---' * 7}|")
     for kind, values in scores(records, options.out / "pooled.json"):
         print(f"| {kind} | {' | '.join(f'{value:.2f}' for value in values)} |")
 
 
 if __name__ == "__main__":
-    main()
+    measure.end_with_sentence(main)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ def add_fields(made):
     made.add_argument(
         "--fields",
         default=[],
-        type=lambda text: text.split(","),
+        type=lambda text: re.split(r",(?=[\w.]+=)", text),
         help="of the config, separated by commas; another --out with other fields",
     )
 

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from tal_jax import cross_validation, data, evaluate, train
+from tal_jax import cross_validation, data, evaluate
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.dataset import common_frame_sec, file_notes
@@ -20,6 +20,7 @@ from tal_jax.errors import DataError
 from tal_jax.propose import first_stage_of
 from tal_jax.published import i3d as published
 from tal_jax.runtime.files import list_files
+from tal_jax.runtime.parallel import devices_of
 from tal_jax.systems import SYSTEMS, require_valid
 
 SHORTEST_FRAMES = 0.1  # of an action that its frames may show
@@ -90,7 +91,7 @@ def _require_trainable(config):
     """Raises DataError for a config, or a first stage of it, that a training refuses before it reads data."""
     require_valid(config, training=True)
     for part in [config, first_stage_of(config)] if "first_stage" in config else [config]:
-        train.devices_of(part)
+        devices_of(part)
         published.require_backbone(part.train.get("backbone_weights", ""))
 
 

@@ -26,23 +26,24 @@ def applies(config):
 
 
 def folds_of(recordings):
-    """The folds of recordings: lists of names, FOLDS of them or as many as there are groups.
+    """The folds of recordings: lists of names, FOLDS of them, or fewer so that each has actions.
 
     A group is the recordings of one subject, or a recording without a subject. Groups are whole. The one with
     most actions goes first, always to the fold with the fewest.
 
-    recordings: name -> Recording. Raises DataError for a single group.
+    recordings: name -> Recording. Raises DataError where fewer than two groups have actions.
     """
     groups = {}
     for name, recording in recordings.items():
         groups.setdefault(recording.subject or f"recording {name}", []).append(name)
-    if len(groups) < 2:
-        raise DataError(
-            "No recording is for the test, and all are of one subject, so nothing can be scored; give some "
-            'recordings "subset": "test" in the annotations.'
-        )
     count = lambda names: sum(len(recordings[name].labels) for name in names)
-    folds = [[] for _ in range(min(FOLDS, len(groups)))]
+    with_actions = sum(count(names) > 0 for names in groups.values())
+    if with_actions < 2:
+        raise DataError(
+            "No recording is for the test, and all actions are of one subject, so nothing can be scored; "
+            'give some recordings "subset": "test" in the annotations.'
+        )
+    folds = [[] for _ in range(min(FOLDS, with_actions))]
     for names in sorted(groups.values(), key=count, reverse=True):
         min(folds, key=lambda fold: (count(fold), len(fold))).extend(names)
     return folds

@@ -11,17 +11,18 @@ from tal_jax.data.signals import finite_rows
 from tal_jax.errors import DataError
 
 MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
-SMALLEST_SCALE = 1e-6  # of a channel that varies
+SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
 
 class Fingerprint(NamedTuple):
-    """What the rules know of a data set. All but `recordings` is of training recordings."""
+    """A summary of the training recordings of a data set, from which a plan is made."""
 
-    recordings: dict  # subset -> how many
+    recordings: dict  # subset, any -> how many
     rows_a_sec: float  # of feature files, the median
     channels: int
     offsets: tuple  # of each channel the mean
     scales: tuple  # and the deviation, 1 for one that does not vary
+    still: int  # channels that do not vary
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
@@ -49,28 +50,34 @@ def fingerprint(config):
             "be made; annotate them."
         )
     names = [*training][:: math.ceil(len(training) / MOST_READ)]
-    rows_a_sec = [1 / sec for sec in [common_frame_sec(dataset, [name])[0] for name in names] if sec]
-    moments, seconds = [], []
+    rates, seconds, moments, problem = [], [], [], None
     for name in names:
-        rows, timeline = dataset.read(name), dataset.timeline(name)
+        try:
+            rows, timeline = dataset.read(name), dataset.timeline(name)
+        except DataError as error:  # training and check_data read the file too, and name it
+            problem = problem or error
+            continue
         seconds.append(timeline.seen_sec(len(rows)))
-        if not rows_a_sec:
-            rows_a_sec = [len(rows) / seconds[-1]]
+        frame_sec = common_frame_sec(dataset, [name])[0]
+        rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
         kept = np.asarray(kept[finite_rows(kept)], np.float64)
         if len(kept):
             moments.append((kept.mean(0), np.square(kept).mean(0)))
     if not moments:
-        raise DataError(f"Each row of the training recording '{names[0]}' has NaN; correct the files.")
+        no_rows = DataError(f"Each row of the training recording '{names[0]}' has NaN; correct the files.")
+        raise problem or no_rows
     mean, square = np.mean(moments, axis=0)
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    varies = deviation > SMALLEST_SHARE * np.abs(mean)
     subsets = [recording.subset for recording in annotations.recordings.values()]
     return Fingerprint(
         recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
-        rows_a_sec=float(np.median(rows_a_sec)),
+        rows_a_sec=float(np.median(rates)),
         channels=len(mean),
         offsets=tuple(np.float32(mean).tolist()),
-        scales=tuple(np.float32(np.where(deviation > SMALLEST_SCALE, deviation, 1)).tolist()),
+        scales=tuple(np.float32(np.where(varies, deviation, 1)).tolist()),
+        still=int((~varies).sum()),
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=_lengths(training.values()),

@@ -20,6 +20,7 @@ from tal_jax.errors import DataError
 from tal_jax.fingerprint import fingerprint
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
+from tal_jax.runtime.parallel import make_parallel
 from tal_jax.step_cost import step_cost
 from tal_jax.systems.ecm.config import ecm_config
 
@@ -56,7 +57,7 @@ def cells(seen, config):
 
 
 def inputs(seen, config):
-    """What stands for a cell: statistics of its samples, the samples themselves, or one feature vector."""
+    """What the network sees of a cell: statistics of its samples, the samples, or one feature vector."""
     samples = config.data.samples_per_frame
     span = round(SPAN_CELLS * samples)
     described = samples >= FEWEST_SAMPLES and seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
@@ -67,8 +68,7 @@ def inputs(seen, config):
     else:
         reason = f"a cell has its {samples} samples side by side"
     yield "data.statistics_samples", span if described else 0, reason
-    still = sum(scale == 1 for scale in seen.scales)
-    note = f"; {still} of {seen.channels} channels do not vary" if still else ""
+    note = f"; {seen.still} of {seen.channels} channels do not vary" if seen.still else ""
     yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
     yield "data.channel_scales", seen.scales, "their deviations"
     typical = seen.quantile_sec(0.5) if len(seen.lengths_sec) else np.inf
@@ -100,7 +100,7 @@ def levels(seen, config):
 def schedule(seen, config):
     """Batch and epochs: about UPDATES updates of CELLS_A_STEP cells."""
     frames = config.window.frames
-    batch = max(2, CELLS_A_STEP // frames)
+    batch = _for_devices(max(2, CELLS_A_STEP // frames), config)
     yield "train.batch_size", batch, f"{batch * frames} cells a step"
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
     steps = math.ceil(seen.seconds / cell_sec / frames / config.train.batch_size)
@@ -134,7 +134,7 @@ def weak_network(seen, config):
     for field, value in fields.items():
         yield field, value, of_sbhar
     number = seen.recordings[config.data.train_subset]
-    batch = min(WEAK_BATCH, number)
+    batch = _for_devices(min(WEAK_BATCH, number), config)
     yield "train.batch_size", batch, f"{number} recordings"
     steps = math.ceil(number / config.train.batch_size)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(WEAK_UPDATES / steps)), MOST_EPOCHS)
@@ -173,21 +173,20 @@ def planned(config, workdir, said):
         raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
     if config.plan.file or own.exists():
         return read_plan(config.plan.file or own, config, said)
-    config, lines = make_plan(config, said)
-    if config.plan.minutes:
-        config, line = _fitted(config)
-        lines = [line if old.field == line.field else old for old in lines]
-    return config, lines
+    if not config.plan.minutes:
+        return make_plan(config, said)
+    asked = config.copy_and_resolve_references()
+    asked.train.epochs, reason = _epochs_within(make_plan(config, said)[0])
+    config, lines = make_plan(asked, (*said, "train.epochs"))
+    return config, [line._replace(reason=reason) if line.field == "train.epochs" else line for line in lines]
 
 
-def _fitted(config):
-    """The config with as many epochs as `plan.minutes` allow, and the Line that says so."""
+def _epochs_within(config):
+    """(epochs that a planned config trains within `plan.minutes` on this machine, 2 at least; the reason)."""
     cost = step_cost(config, data.load_dataset(config))
     seconds = 60 * config.plan.minutes - cost.compile_sec
-    epochs = max(config.train.warmup_epochs + 1, int(seconds / (cost.an_epoch * cost.seconds)))
     reason = f"{config.plan.minutes:g} minutes on this machine, {1e3 * cost.seconds:.3g} ms a step"
-    config.train.epochs = epochs
-    return config, Line("train.epochs", epochs, reason)
+    return max(2, int(seconds / (cost.an_epoch * cost.seconds))), reason
 
 
 def make_plan(config, said):
@@ -229,15 +228,21 @@ def of_run(config, workdir, said):
     Args: see `planned`.
     """
     path = pathlib.Path(workdir) / PLAN
-    return _of_file(path, config, said) if "plan" in config and path.exists() else config
+    if "plan" not in config or not path.exists():
+        return config
+    return config if _lines_of_file(path)[0].value == config.system else of_labels(config, said)
 
 
-def _of_file(path, config, said):
-    """The config that a plan file was made from: that of ECM, if it says so."""
+def _lines_of_file(path):
+    """The Lines of a plan file, that of the field "system" first. Raises DataError for another file."""
     entries = read_json(path, "plan")
-    entries = entries if isinstance(entries, list) else []
-    weak = any(isinstance(entry, dict) and entry.get("value") == "ecm" for entry in entries)
-    return of_labels(config, said) if weak else config
+    try:
+        lines = [Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
+        if [line.field for line in lines][:1] == ["system"]:
+            return lines
+    except (KeyError, TypeError):
+        pass
+    raise DataError(f"{path} is no plan that tal_jax has written; name another file, or leave it out.")
 
 
 def lines_of(seen, config, said):
@@ -268,6 +273,12 @@ def _power_of_two(number):
     return 2 ** math.ceil(math.log2(max(number, 1)))
 
 
+def _for_devices(batch, config):
+    """The least batch that the devices share evenly and that is not below the one given."""
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    return math.ceil(batch / parallel.num_devices) * parallel.num_devices
+
+
 def write_plan(workdir, lines):
     """Writes `<workdir>/plan.json`, a list of {"field", "value", "reason"}; nothing without lines."""
     if not lines:
@@ -282,10 +293,14 @@ def read_plan(path, config, said):
     Raises:
       DataError: the file is no plan for this config.
     """
-    lines, config = [], _of_file(path, config, said).copy_and_resolve_references()
-    for entry in read_json(path, "plan"):
+    (first, *others), lines = _lines_of_file(path), []
+    config = config.copy_and_resolve_references()
+    if first.value != config.system:
+        config = of_labels(config, said)
+    if first.value != config.system:
+        raise DataError(f"{path} plans the system '{first.value!s:.60}', which no plan is for. Leave it out.")
+    for line in (first, *others):
         try:
-            line = Line(entry["field"], _tuples(entry["value"]), entry["reason"])
             now = _value(config, line.field)
             if line.field in said:
                 line = line._replace(value=now, reason="set by hand")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from tal_jax.data.loader import training_batches
-from tal_jax.runtime.parallel import make_parallel
+from tal_jax.runtime.parallel import devices_of
 from tal_jax.step import init_state, make_step
 from tal_jax.systems import SYSTEMS
 
@@ -26,7 +26,7 @@ class StepCost(NamedTuple):
 def step_cost(config, dataset):
     """The StepCost of a config on the first windows of its data. Raises DataError as training does."""
     system = SYSTEMS[config.system]
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    parallel = devices_of(config)
     items, make_example = system.examples(config, dataset)
     classes = len(dataset.annotations.classes)
     model, optimizer = system.build(config, classes), system.optimizer(config, 1000)

@@ -22,7 +22,7 @@ from tal_jax.run_config import remember_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
-from tal_jax.runtime.parallel import make_parallel
+from tal_jax.runtime.parallel import devices_of
 from tal_jax.runtime.writers import MetricWriter
 from tal_jax.step import init_state, make_step
 from tal_jax.systems import SYSTEMS, require_valid
@@ -213,17 +213,6 @@ class StopSignal:
         """Gives the signals back to their former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def devices_of(config):
-    """The Parallel that a config trains on. Raises DataError if its devices cannot share a batch."""
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    if config.train.batch_size % parallel.num_devices:
-        raise DataError(
-            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the "
-            f"{parallel.num_devices} devices (--config.parallel.max_devices=1 uses one)."
-        )
-    return parallel
 
 
 def _require_usable(config, dataset, scored):

@@ -28,8 +28,14 @@ def test_folds_keep_subjects_whole_and_share_the_actions():
     }
     folds = cross_validation.folds_of({name: recording(name, *of) for name, of in counts.items()})
     assert sorted(map(sorted, folds)) == [["a1", "a2"], ["b"], ["c"], ["d"], ["e", "f"]]
-    one = {name: recording(name, 3, "a") for name in ("x", "y")}
-    with pytest.raises(DataError, match="all are of one subject, so nothing can be scored; give some"):
+    few = {"a": recording("a", 3), "b": recording("b", 2), "c": recording("c", 0), "d": recording("d", 0)}
+    assert sorted(map(sorted, cross_validation.folds_of(few))) == [["a"], ["b", "c", "d"]]
+    one = {
+        name: recording(name, count, of) for name, count, of in (("x", 3, "a"), ("y", 2, "a"), ("z", 0, "b"))
+    }
+    with pytest.raises(
+        DataError, match="all actions are of one subject, so nothing can be scored; give some"
+    ):
         cross_validation.folds_of(one)
 
 

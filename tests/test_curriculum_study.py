@@ -1,12 +1,15 @@
 """The study of the curriculum: what is chosen, which runs are missing, and what its page says."""
 
 import argparse
+import concurrent.futures
+import time
 
 import pytest
 
 from benchmarks import curriculum_choices as study
 from benchmarks import curriculum_page, curriculum_study, study_results
 from configs import folder, sbhar
+from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
 
 SYSTEM = "temporalmaxer"
@@ -28,7 +31,7 @@ def test_a_choice_is_the_best_mean_over_the_folds_and_later_ones_build_on_it():
     assert all(run.fields[choice.field] == best for one in candidates for run in one.runs)
     planned = study.plan("select", [SYSTEM], records)
     assert not any(study.find(records, run) for run in planned)
-    assert planned[0].label.startswith(second.name)
+    assert planned and all(run.label.startswith(second.name) for run in planned)
 
 
 def test_each_row_of_the_test_is_run_once_with_each_seed():
@@ -83,23 +86,43 @@ def test_every_setting_of_the_study_is_a_field(system):
             require_valid(config_of_run, training=True)
 
 
-def test_a_run_that_another_process_makes_is_left_alone(tmp_path):
+def test_two_processes_share_the_runs_and_wait_for_each_other(tmp_path, monkeypatch):
+    """Runs a1 and a2 use one folder, so they are not made at once; b comes after both."""
     options = argparse.Namespace(results=tmp_path / "results.json", out=tmp_path, budget_minutes=0)
-    made = []
+    monkeypatch.setattr(study_results, "WAIT_SEC", 0.01)
+    at_work, made = [], []
 
     def plan(records):
         done = [record["name"] for record in records]
-        return [name for name in "abc" if name not in done]
+        return [name for name in ("a1", "a2", "c") if name not in done] or [n for n in "b" if n not in done]
 
     def make(name):
-        if name == "a":  # the other process begins while this one is at work
-            study_results.run_all(plan, make, options)
+        assert not any(other[0] == name[0] for other in at_work)
+        at_work.append(name)
+        time.sleep(0.05)
+        at_work.remove(name)
         made.append(name)
         return {"name": name}
 
-    study_results.run_all(plan, make, options)
-    assert made == ["b", "c", "a"]
-    assert [record["name"] for record in study_results.read(options.results)] == made
+    run = lambda _: study_results.run_all(plan, make, options, claim=lambda name: name[0])
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(2)))
+    assert sorted(made) == ["a1", "a2", "b", "c"] and made[-1] == "b"
+    assert sorted(record["name"] for record in study_results.read(options.results)) == sorted(made)
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[1]", '[{"part": "select"}]'])
+def test_another_file_is_no_results_file(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match="results.json is no results file of this study; name another"):
+        study_results.read(path, study.SAME)
+
+
+def test_runs_of_another_config_are_others():
+    (run,) = study.runs_of("test", [SYSTEM])[:1]
+    assert study.find([record_of(run, 90.0)], run)
+    assert study.find([record_of(run._replace(config="other"), 90.0)], run) is None
 
 
 def test_a_misspelt_results_file_leaves_the_page(tmp_path, monkeypatch):

@@ -1,12 +1,13 @@
 """The rules of a plan on hand-made fingerprints, and plans of files."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import fingerprint, plan
+from tal_jax import data, fingerprint, plan, step_cost
 from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
 
@@ -19,6 +20,7 @@ def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0, recording_sec=4
         channels=channels,
         offsets=(0.5,) * channels,
         scales=(2.0,) * channels,
+        still=0,
         seconds=3600 * hours,
         recording_sec=recording_sec,
         lengths_sec=np.sort(np.asarray(lengths_sec, float)),
@@ -100,9 +102,25 @@ def test_the_fingerprint_of_files(files):
     seen = fingerprint.fingerprint(config)
     assert (seen.rows_a_sec, seen.channels, seen.seconds) == (20, 2, pytest.approx(100))
     assert seen.offsets[0] == pytest.approx(7, abs=0.3) and seen.offsets[1] == 5
-    assert seen.scales[0] == pytest.approx(3, abs=0.2) and seen.scales[1] == 1
+    assert seen.scales[0] == pytest.approx(3, abs=0.2) and (seen.scales[1], seen.still) == (1, 1)
     assert seen.recordings == {"train": 1, "test": 1}
     np.testing.assert_allclose(seen.lengths_sec, [2.0] * 14)
+
+
+def test_a_damaged_file_and_small_units_do_not_stop_a_plan(files):
+    """Volts of muscles vary by millionths; a file that cannot be read is named by what reads all of them."""
+    folder_of_run, config = files
+    rows = np.random.default_rng(0).normal(0, 1e-7, (2000, 2)).astype(np.float32)
+    np.save(folder_of_run / "features" / "a.npy", rows)
+    content = json.loads((folder_of_run / "labels.json").read_text())
+    content["database"] = {"0": content["database"]["a"], **content["database"]}
+    (folder_of_run / "labels.json").write_text(json.dumps(content))
+    (folder_of_run / "features" / "0.npy").write_bytes(b"no array")
+    seen = fingerprint.fingerprint(config)
+    assert seen.still == 0 and seen.scales[0] == pytest.approx(1e-7, rel=0.1)
+    (folder_of_run / "features" / "a.npy").write_bytes(b"no array")
+    with pytest.raises(DataError, match="0.npy"):
+        fingerprint.fingerprint(config)
 
 
 def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
@@ -122,9 +140,16 @@ def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
 def test_the_plan_refuses_what_it_cannot_read(files):
     folder_of_run, config = files
     path = folder_of_run / "other.json"
-    path.write_text('[{"field": "train.epoch", "value": 3, "reason": ""}]')
-    config.plan.file = str(path)
+    config.plan.file, system = str(path), '{"field": "system", "value": "actionformer", "reason": ""}'
+    for content in ("3", "[3]", "[]", '{"a": 1}', '[{"field": "train.epochs", "value": 3, "reason": ""}]'):
+        path.write_text(content)
+        with pytest.raises(DataError, match="other.json is no plan that tal_jax has written; name another"):
+            plan.planned(config, folder_of_run, ())
+    path.write_text(f'[{system}, {{"field": "train.epoch", "value": 3, "reason": ""}}]')
     with pytest.raises(DataError, match=r"other.json is no plan for this config: .*epoch.* Leave it out\."):
+        plan.planned(config, folder_of_run, ())
+    path.write_text(f"[{system.replace('actionformer', 'pgcn')}]")
+    with pytest.raises(DataError, match="other.json plans the system 'pgcn', which no plan is for"):
         plan.planned(config, folder_of_run, ())
     relabel(folder_of_run, [])
     config.plan.file = ""
@@ -157,6 +182,39 @@ def test_labels_without_times_are_for_ecm(files):
     config.plan.file = ""
     with pytest.raises(DataError, match="config.backbone.channels is no field of ECM; labels have no times"):
         plan.planned(config, folder_of_run / "other", ["backbone.channels"])
+
+
+@pytest.mark.parametrize("annotations", [None, [{"label": "x"}]])
+def test_minutes_say_how_many_epochs(files, monkeypatch, annotations):
+    """10 minutes less 6 s of compilation, at 3 s an epoch; the warm-up is an eighth of these epochs."""
+    folder_of_run, config = files
+    if annotations:
+        relabel(folder_of_run, annotations)
+    monkeypatch.setattr(plan, "step_cost", lambda *_: step_cost.StepCost(0.5, 6.0, 6))
+    config.plan.minutes = 10.0
+    made, lines = plan.planned(config, folder_of_run / "run", ())
+    assert made.train.epochs == 198 and made.train.get("warmup_epochs", 25) == 25
+    (line,) = (line for line in lines if line.field == "train.epochs")
+    assert line.value == 198 and line.reason == "10 minutes on this machine, 500 ms a step"
+
+
+def test_a_batch_is_a_multiple_of_the_devices(files, monkeypatch):
+    folder_of_run, config = files
+    config.window.frames = 256
+    for devices, batch in ((1, 4), (3, 6), (8, 8)):
+        monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=devices))
+        made, _ = plan.planned(config, folder_of_run / "run", ["window.frames"])
+        assert made.train.batch_size == batch
+
+
+def test_a_step_is_measured(files):
+    folder_of_run, config = files
+    config.backbone.update(channels=16, heads=2, branch_blocks=1)
+    config.update(window=dict(frames=64), train=dict(batch_size=2), parallel=dict(max_devices=1))
+    config.loss.level_bounds = ((0, 8), (8, 100))
+    cost = step_cost.step_cost(config, data.load_dataset(config))
+    assert 0 < cost.seconds < 5 and cost.compile_sec > cost.seconds
+    assert cost.an_epoch == 16  # 2,000 rows are 32 windows
 
 
 def test_minutes_and_epochs_exclude_each_other(files):

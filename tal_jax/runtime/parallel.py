@@ -127,3 +127,14 @@ def make_parallel(impl="pmap", max_devices=0, *, alone=False):
             "config.parallel.max_devices."
         )
     return _CLASSES[impl]([device for of_one in devices for device in of_one])
+
+
+def devices_of(config):
+    """The Parallel that a config trains on. Raises DataError if its devices cannot share a batch."""
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    if config.train.batch_size % parallel.num_devices:
+        raise DataError(
+            f"config.train.batch_size is {config.train.batch_size}; it must be a multiple of the "
+            f"{parallel.num_devices} devices (--config.parallel.max_devices=1 uses one)."
+        )
+    return parallel
