@@ -80,7 +80,7 @@ def _require_usable(rest, argv):
 def _keep_readings(argv):
     """Keeps the readings of the config itself that --config.readings says nothing about."""
     if said := FLAGS.config.get("readings"):
-        points = [entry.partition("=")[0] for entry in said]
+        points = [str(entry).partition("=")[0] for entry in said]
         own = FLAGS["config"].parser.parse(_config_spec(argv)).readings
         FLAGS.config.readings = (*(entry for entry in own if entry.partition("=")[0] not in points), *said)
 

@@ -23,6 +23,17 @@ NOT_EMPTY = (
     "model.dilations",
     "model.anchors",
 )
+WHOLE = (  # tuples of whole numbers
+    "backbone.input_channels",
+    "backbone.projected_channels",
+    "backbone.windows",
+    "evaluate.recall_at",
+    "model.dilations",
+    "model.empty_classes",
+    "model.samples",
+    "train.decay_epochs",
+)
+PAIRS = ("loss.level_bounds",)  # tuples of pairs of numbers
 
 # The first pattern that fits counts. What one system alone restricts is in the CHOICES of its config.py.
 RANGES = {
@@ -165,8 +176,15 @@ def require_fields(config, choices=None, readings=None):
         if allowed is None or isinstance(value, (bool, str)) and isinstance(allowed, str):
             # a ConfigDict keeps the types: what is a word or a switch is no number of a pattern with a *
             continue
-        for entry in _entries(value):
-            if not _is_allowed(entry, allowed):
+        several = isinstance(value, (tuple, list))
+        if several and field in PAIRS:
+            if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value):
+                raise DataError(f"config.{field} is {value!s:.200}; each of its entries must be two numbers.")
+            entries = [entry for pair in value for entry in pair]
+        else:
+            entries = value if several else [value]
+        for entry in entries:
+            if not _is_allowed(entry, allowed) or field in WHOLE and not isinstance(entry, int):
                 raise DataError(_sentence(field, value, entry, allowed))
     if readings is not None:
         require_readings(config, readings)
@@ -194,13 +212,6 @@ def leaves(config, prefix=""):
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _entries(value):
-    """The entries of a tuple, of tuples in it too; of anything else itself."""
-    if not isinstance(value, (tuple, list)):
-        return [value]
-    return [entry for part in value for entry in _entries(part)]
 
 
 def _is_allowed(value, allowed):
@@ -238,7 +249,7 @@ def _sentence(field, value, entry, allowed):
             f"one of {', '.join(allowed)}" if isinstance(allowed[0], str) else " or ".join(map(str, allowed))
         )
         return f"config.{field} is {shown}; it must be {words}."
-    who = "each of its numbers" if several else "it"
+    who = f"each of its {'whole ' if field in WHOLE else ''}numbers" if several else "it"
     return f"config.{field} is {shown}; {who} must be {_words(entry, allowed)}."
 
 

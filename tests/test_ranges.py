@@ -64,7 +64,7 @@ def test_every_interval_can_be_read():
         (
             "train.decay_epochs",
             (1e30,),
-            "config.train.decay_epochs is (1e+30,); each of its numbers must be at most 1000000.",
+            "config.train.decay_epochs is (1e+30,); each of its whole numbers must be at most 1000000.",
         ),
         (
             "loss.level_bounds",
@@ -89,6 +89,23 @@ def test_every_interval_can_be_read():
             "config.evaluate.tious is (1j,); each of its numbers must be above 0 and at most 1.",
         ),
         ("augment.crop", 1.2, "config.augment.crop is 1.2; it must be from 0 to 1."),
+        (
+            "evaluate.tious",
+            ((0.5,),),
+            "config.evaluate.tious is ((0.5,),); each of its numbers must be above",
+        ),
+        ("evaluate.recall_at", (1.5,), "config.evaluate.recall_at is (1.5,); each of its whole numbers must"),
+        ("train.decay_epochs", (2.0,), "config.train.decay_epochs is (2.0,); each of its whole numbers must"),
+        (
+            "loss.level_bounds",
+            (0, 10),
+            "config.loss.level_bounds is (0, 10); each of its entries must be two",
+        ),
+        (
+            "loss.level_bounds",
+            ((0, (1, 2)), (5, 6)),
+            "config.loss.level_bounds is ((0, (1, 2)), (5, 6)); each of its numbers must be at least 0.",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_one_sentence(field, value, sentence):
