@@ -94,11 +94,12 @@ def convert_detector(source, config, workdir):
       DataError: no published weights of the system are known, the file holds none that fit, or the workdir
         holds a run.
     """
+    require_valid(config, training=False)
     system = SYSTEMS[config.system]
     detector = system.published(source, config)
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(detector.fields)
-    require_valid(config, training=False)
+    require_valid(config, training=True)
     agnostic = config.data.class_agnostic
     annotations = Annotations((), {}).class_agnostic() if agnostic else dataset_annotations(config)
     classes = annotations.classes

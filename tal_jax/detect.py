@@ -198,8 +198,8 @@ def _require_fitting(stream, expected, name, error):
       name: of the recording.
       error: why the network did not run.
     """
-    if trained := trained_channels(stream.variables, expected):
-        channels = stream.dataset.read(name).shape[-1]
+    channels = stream.dataset.read(name).shape[-1]
+    if trained := trained_channels(stream.variables, expected, channels):
         raise DataError(
             f"Recording '{name}' has {channels} values a frame; the model was trained on {trained}."
         ) from error

@@ -117,7 +117,7 @@ def find_runs(config, workdir, said=()):
     folders = filter(None, (workdir, config.evaluate.second_workdir))
     first, *others = runs = [Run(str(folder), *trained_run(config, folder, said)) for folder in folders]
     for run in runs:  # whose config has the fields of training
-        require_valid(run.config, training=False)
+        require_valid(run.config, training=True)
     for other in others:
         _require_fusable(first, other)
     return runs

@@ -62,7 +62,7 @@ def fingerprint(config):
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
         kept = np.asarray(kept[finite_rows(kept)], np.float64)
-        if len(kept):
+        if len(kept) and (not moments or kept.shape[1] == len(moments[0][0])):
             moments.append((kept.mean(0), np.square(kept).mean(0)))
     if not moments:
         no_rows = DataError(f"Each row of the training recording '{names[0]}' has NaN; correct the files.")

@@ -76,9 +76,14 @@ def run_mode(config):
     name = "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
-    asked, lines = config, []
+    asked, lines, unplanned = config, [], []
     if mode in ("train", "check_data"):
-        config, lines = plan.planned(config, workdir, said)
+        try:
+            config, lines = plan.planned(config, workdir, said)
+        except DataError as error:
+            if mode == "train":
+                raise
+            unplanned = [str(error)]  # what else is wrong is said beside it
         report.print_plan(lines)
     else:
         config = plan.of_run(config, workdir, said)
@@ -113,7 +118,10 @@ def run_mode(config):
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:
         report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
-    return report.print_check(*result) if mode == "check_data" else 0
+    if mode != "check_data":
+        return 0
+    summary, problems = result
+    return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
 
 
 def main(_):

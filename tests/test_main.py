@@ -166,6 +166,11 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
     cut = copied(tiny_data, folder / "cut", tuesday=(".npz", truncated_npz(folder)))
     four = copied(tiny_data, folder / "four", tuesday=(".npy", npy(folder, np.ones((200, 4)))))
     broken = copied(tiny_data, folder / "nan", tuesday=(".npy", npy(folder, nan)))
+    content = json.loads((tiny_data / "labels.json").read_text())
+    for name in ("monday", "tuesday"):
+        content["database"][name]["annotations"] = []
+    texts = {"labels": (".json", json.dumps(content).encode()), "sunday": (".npy", npy(folder, nan))}
+    unlabelled = copied(tiny_data, folder / "unlabelled", **texts)
     perfect = folder / "detections.json"
     write_detections(perfect, {"sunday": [{"label": "slow", "segment": [1, 4], "score": 1}]})
 
@@ -270,6 +275,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "check nan": [*check, *broken],
             "check channels": [*check, *four],
             "check empty": [*check, *empty],
+            "check unplanned": ["--config=folder", "--mode=check_data", *unlabelled],
             "help": ["--help"],
             "all help": ["--helpfull"],
         },
@@ -298,7 +304,7 @@ def test_thumos_says_how_to_get_the_data(outcomes):
 
 
 @pytest.mark.parametrize(
-    "name, expected_code, lines",
+    "name, expected, lines",
     [
         ("check good", 0, ["No problem found."]),
         (
@@ -322,15 +328,23 @@ def test_thumos_says_how_to_get_the_data(outcomes):
                 "recording: 1.\n",
             ],
         ),
+        (
+            "check unplanned",
+            3,
+            [
+                "No recording of the subset 'train' has a label, from which a plan could be made",
+                "Recording 'sunday' has NaN or infinite features",
+            ],
+        ),
         ("check left out", 1, ["1 recordings (1 train)", "No recording with features has the subset 'test'"]),
         ("check no proposals", 1, ["nothing.json: No such file or directory."]),
     ],
 )
-def test_check_data(outcomes, name, expected_code, lines):
+def test_check_data(outcomes, name, expected, lines):
     code, out, err = outcomes[name]
-    assert (code, err) == (expected_code, "")
+    assert (code, err) == (min(expected, 1), "")
     assert all(line in out for line in lines), out
-    assert ("1 problem(s) found." in out) == (code == 1)
+    assert (f"{expected} problem(s) found." in out) == (expected > 0)
 
 
 def test_check_data_of_what_cannot_be_read(outcomes):

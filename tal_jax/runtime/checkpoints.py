@@ -197,19 +197,23 @@ def misfit(found, expected):
     return ""
 
 
-def trained_channels(found, expected):
+def trained_channels(found, expected, channels):
     """How many channels the network of a checkpoint takes, where it differs from another in nothing else; or
     None.
 
     Args:
       found: tree of the checkpoint.
       expected: tree of the other network.
+      channels: how many the other network takes.
     """
     found, expected = _shapes(found), _shapes(expected)
     outer = lambda shapes: {name: (len(s), s[:-2], s[-1:]) for name, s in shapes.items()}
     if outer(found) != outer(expected):
         return None
-    return next((found[name][-2] for name in found if found[name] != expected[name]), None)
+    differ = [name for name in found if found[name] != expected[name]]
+    if any(expected[name][-2] != channels for name in differ):
+        return None
+    return next((found[name][-2] for name in differ), None)
 
 
 def _shapes(tree):

@@ -525,9 +525,10 @@ def test_what_does_not_fit_is_named():
     assert misfit(tree, tree) == ""
     others = {"a": {"kernel": np.ones((9, 4, 8)), "bias": np.ones(8)}}
     assert misfit(tree, others) == "its a/kernel has the shape (9, 3, 8), not (9, 4, 8)"
-    assert trained_channels(tree, others) == 3
+    assert trained_channels(tree, others, 4) == 3
+    assert trained_channels(tree, others, 5) is None  # a kernel of other taps has the same shapes
     others["a"]["bias"] = np.ones(9)
-    assert trained_channels(tree, others) is None and trained_channels(tree, tree) is None
+    assert trained_channels(tree, others, 4) is None and trained_channels(tree, tree, 3) is None
     assert misfit(tree, {"a": {"kernel": np.ones(3)}}) == "it has a/bias"
     assert misfit({"a": {"kernel": np.ones(3)}}, tree) == "it lacks a/bias"
 
