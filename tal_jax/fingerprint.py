@@ -7,10 +7,10 @@ import numpy as np
 
 from tal_jax import data
 from tal_jax.data.dataset import common_frame_sec
-from tal_jax.data.signals import finite_rows
+from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
 
-MOST_READ, MOST_ROWS = 20, 200_000  # training recordings that are read, rows of each
+MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
 SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
 
@@ -23,6 +23,8 @@ class Fingerprint(NamedTuple):
     offsets: tuple  # of each channel the mean
     scales: tuple  # and the deviation, 1 for one that does not vary
     still: int  # channels that do not vary
+    missing: float  # share of the values of the recordings that were read that are not finite
+    lost: dict  # channel, from 1 -> in how many of them it has no value at all
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
@@ -40,7 +42,7 @@ def fingerprint(config):
     """
     raw = config.copy_and_resolve_references()
     raw.data.update(samples_per_frame=1, statistics_samples=0, standardised=False, allow_missing=True)
-    raw.data.update(channel_offsets=(), channel_scales=())
+    raw.data.update(channel_offsets=(), channel_scales=(), fill_missing=False)
     dataset = data.load_dataset(raw)
     annotations = dataset.annotations
     training = annotations.subset(config.data.train_subset).recordings
@@ -50,7 +52,7 @@ def fingerprint(config):
             "be made; annotate them."
         )
     names = [*training][:: math.ceil(len(training) / MOST_READ)]
-    rates, seconds, moments, problem = [], [], [], None
+    rates, seconds, means, variances, missing, problem = [], [], [], [], [], None
     for name in names:
         try:
             rows, timeline = dataset.read(name), dataset.timeline(name)
@@ -60,15 +62,20 @@ def fingerprint(config):
         seconds.append(timeline.seen_sec(len(rows)))
         frame_sec = common_frame_sec(dataset, [name])[0]
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
-        kept = rows[:: math.ceil(len(rows) / MOST_ROWS)]
-        kept = np.asarray(kept[finite_rows(kept)], np.float64)
-        if len(kept) and (not moments or kept.shape[1] == len(moments[0][0])):
-            moments.append((kept.mean(0), np.square(kept).mean(0)))
-    if not moments:
-        no_rows = DataError(f"Each row of the training recording '{names[0]}' has NaN; correct the files.")
-        raise problem or no_rows
-    mean, square = np.mean(moments, axis=0)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        rows = np.float64(rows[:: math.ceil(rows.size / MOST_VALUES)])
+        rows = np.ma.masked_where(~finite_values(rows), rows)
+        if not means or rows.shape[1] == len(means[0]):
+            means.append(rows.mean(axis=0))
+            variances.append(rows.var(axis=0))
+            missing.append(np.ma.getmaskarray(rows).mean())
+    if not means:
+        raise problem
+    means, variances = np.ma.stack(means), np.ma.stack(variances)
+    mean = means.mean(axis=0).filled(0)
+    deviation = np.sqrt(variances.mean(axis=0).filled(0) + means.var(axis=0).filled(0))
+    lost = np.ma.getmaskarray(means).sum(axis=0)
+    if lost.all() and lost.min() == len(means):
+        raise DataError(f"No value of the training recording '{names[0]}' is a number; correct the files.")
     varies = deviation > SMALLEST_SHARE * np.abs(mean)
     subsets = [recording.subset for recording in annotations.recordings.values()]
     return Fingerprint(
@@ -78,6 +85,8 @@ def fingerprint(config):
         offsets=tuple(np.float32(mean).tolist()),
         scales=tuple(np.float32(np.where(varies, deviation, 1)).tolist()),
         still=int((~varies).sum()),
+        missing=float(np.mean(missing)),
+        lost={int(channel) + 1: int(lost[channel]) for channel in np.flatnonzero(lost)},
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=_lengths(training.values()),

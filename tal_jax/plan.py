@@ -68,6 +68,7 @@ def inputs(seen, config):
     else:
         reason = f"a cell has its {samples} samples side by side"
     yield "data.statistics_samples", span if described else 0, reason
+    yield "data.fill_missing", seen.missing > 0, _of_missing(seen)
     note = f"; {seen.still} of {seen.channels} channels do not vary" if seen.still else ""
     yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
     yield "data.channel_scales", seen.scales, "their deviations"
@@ -76,6 +77,15 @@ def inputs(seen, config):
     why = "recordings hold many actions, so their means and deviations are of persons and devices"
     yield "data.standardised", whole, why if whole else "a recording's own mean may tell its action"
     yield "augment.noise", 0.1, "a tenth of a channel's deviation"
+
+
+def _of_missing(seen):
+    """What is said about values that are not there."""
+    if not seen.missing:
+        return "all values that were read are numbers"
+    lost = [f"channel {channel} in {count}" for channel, count in seen.lost.items()]
+    of_lost = f"; lost all over recordings: {', '.join(lost[:5])}" if lost else ""
+    return f"{seen.missing:.2g} of the values are NaN, put on the line between their neighbours{of_lost}"
 
 
 def windows(seen, config):

@@ -21,6 +21,8 @@ def seen_of(lengths_sec, rows_a_sec=50.0, channels=6, hours=4.0, recording_sec=4
         offsets=(0.5,) * channels,
         scales=(2.0,) * channels,
         still=0,
+        missing=0.0,
+        lost={},
         seconds=3600 * hours,
         recording_sec=recording_sec,
         lengths_sec=np.sort(np.asarray(lengths_sec, float)),
@@ -105,6 +107,28 @@ def test_the_fingerprint_of_files(files):
     assert seen.scales[0] == pytest.approx(3, abs=0.2) and (seen.scales[1], seen.still) == (1, 1)
     assert seen.recordings == {"train": 1, "test": 1}
     np.testing.assert_allclose(seen.lengths_sec, [2.0] * 14)
+
+
+def test_lost_channels_and_gaps_are_filled(files):
+    folder_of_run, config = files
+    rows = np.random.default_rng(0).normal(7, 3, (2000, 2)).astype(np.float32)
+    rows[:500, 0], rows[:, 1] = np.nan, np.inf
+    np.save(folder_of_run / "features" / "a.npy", rows)
+    seen = fingerprint.fingerprint(config)
+    assert seen.missing == pytest.approx(0.625) and seen.lost == {2: 1}
+    assert seen.offsets == (pytest.approx(7, abs=0.3), 0) and seen.scales == (pytest.approx(3, abs=0.2), 1)
+    made, lines = plan.planned(config, folder_of_run / "run", ())
+    (line,) = (line for line in lines if line.field == "data.fill_missing")
+    assert made.data.fill_missing
+    assert line.reason == (
+        "0.62 of the values are NaN, put on the line between their neighbours; lost all over recordings: "
+        "channel 2 in 1"
+    )
+    assert np.isfinite(data.load_dataset(made).read("a")).all()
+    rows[:, 0] = np.nan
+    np.save(folder_of_run / "features" / "a.npy", rows)
+    with pytest.raises(DataError, match="No value of the training recording 'a' is a number; correct"):
+        fingerprint.fingerprint(config)
 
 
 def test_a_damaged_file_and_small_units_do_not_stop_a_plan(files):

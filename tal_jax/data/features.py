@@ -58,7 +58,9 @@ def any_data_config():
     # Of channels as the files have them: what is subtracted of each, and then divided by; (): nothing.
     data.channel_offsets = ()
     data.channel_scales = ()
+    data.fill_missing = False  # True: values that are NaN are put on the line between those around them
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
+    data.samples_beside = False  # True: its samples stand beside them, for the network to learn from
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
     data.num_channels = 0  # in the files, before folding; 0: as many as the first recording has
     # 'rgb', 'flow': the first, the second half of the channels, of files that hold both; "": all of them.
@@ -128,6 +130,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         if channels != num_channels:
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
+        if data.fill_missing and (missing := (~signals.finite_values(signal)).mean()):
+            filled = f"has NaN in {missing:.2g} of its values, each put on the line between its neighbours"
+            axes[name].notes["filled"] = filled
         for kind, note in axes[name].notes.items():
             tell(kind, f"{where} {note}.")
         if data.stream:
@@ -190,13 +195,18 @@ def _with_features(annotations, available, data, place, hint):
 def _as_frames(signal, data, where):
     """The frames that a network sees: samples (T, C) scaled, folded or described, perhaps standardised."""
     signal = _scaled(signal, data, where)
+    if data.fill_missing:
+        signal = signals.filled(signal)
     if len(signal) < data.samples_per_frame:
         found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
         raise DataError(f"{where} has {found} (config.data.samples_per_frame).")
+    described = []
     if data.statistics_samples:
-        signal = signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)
-    elif data.samples_per_frame > 1:
+        described = [signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)]
+    if data.samples_beside or not described and data.samples_per_frame > 1:
         signal = signals.fold_samples(signal, data.samples_per_frame)
+        described.append(signal)
+    signal = np.concatenate(described, axis=1) if len(described) > 1 else [*described, signal][0]
     return signals.standardise(signal) if data.standardised else signal
 
 

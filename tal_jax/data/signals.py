@@ -56,7 +56,7 @@ def standardise(features):
 
     (T, C) -> (T, C) float32.
     """
-    finite = _finite(features)
+    finite = finite_values(features)
     with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite
         centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
         deviation = np.std(centred, axis=0, where=finite)
@@ -64,9 +64,30 @@ def standardise(features):
         return np.where(finite, scaled, features).astype(np.float32)
 
 
+def filled(samples):
+    """Samples (T, C) whose values that are not finite are on the line between those before and after.
+
+    Those at an end have the value nearest to them; a channel without any has 0. Values that are finite stay.
+    """
+    finite = finite_values(samples)
+    if finite.all():
+        return samples
+    made, places = np.array(samples), np.arange(len(samples))
+    for channel in np.flatnonzero(~finite.all(axis=0)):
+        there, column = finite[:, channel], made[:, channel]
+        column[~there] = np.interp(places[~there], places[there], column[there]) if there.any() else 0
+    return made
+
+
+def finite_values(features):
+    """Which values of an array are finite as float32: an array of bool."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)
+
+
 def finite_rows(features):
     """(T,) bool: the rows of a (T, ...) array whose values are all finite as float32."""
-    return _finite(features).reshape(len(features), -1).all(axis=1)
+    return finite_values(features).reshape(len(features), -1).all(axis=1)
 
 
 def place_of_first_bad(features, samples_per_frame=1, span=0):
@@ -83,28 +104,26 @@ def place_of_first_bad(features, samples_per_frame=1, span=0):
     if samples_per_frame == 1:
         return f"row {frame}"
     width = features.shape[1] // samples_per_frame
-    return f"row {frame * samples_per_frame + int(_finite(features[frame]).argmin()) // width}"
+    return f"row {frame * samples_per_frame + int(finite_values(features[frame]).argmin()) // width}"
 
 
-def _finite(features):
-    with np.errstate(over="ignore"):
-        return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)
-
-
-def constant_channels(features, samples_per_frame=1, span=0):
+def constant_channels(features, samples_per_frame=1, span=0, beside=False):
     """The channels of a sensor, counted from 1, that have one value all over a recording.
 
     Args:
         features: (T, C) as a detector sees them.
         samples_per_frame: so many samples are folded into one row, see `fold_samples`.
         span: the rows are the `sample_statistics` of so many samples instead, if not 0.
+        beside: the folded samples follow the statistics.
 
     Returns:
         (list of channels, number of all channels).
     """
     rows, width = features.shape
     if span:  # of each channel the mean, the variance and the bands
-        still = _still(features).reshape(-1, 1 + len(_band_edges(span // 2))).all(axis=1)
+        numbers = 1 + len(_band_edges(span // 2))
+        channels = width // (numbers + beside * samples_per_frame)
+        still = _still(features[:, : channels * numbers]).reshape(channels, numbers).all(axis=1)
     else:
         still = _still(features.reshape(rows * samples_per_frame, width // samples_per_frame))
     return (np.flatnonzero(still) + 1).tolist(), len(still)

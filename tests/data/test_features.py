@@ -71,6 +71,21 @@ def test_folding_keeps_the_time(config):
     np.testing.assert_allclose(dataset.timeline("a").to_seconds([0, 0.5, 2]), plain.to_seconds([0, 1, 4]))
 
 
+def test_samples_beside_their_statistics_and_values_that_are_filled(config, tmp_path):
+    rows = np.random.default_rng(0).standard_normal((9, 3))
+    rows[2, 1], rows[:, 2] = np.nan, np.nan
+    np.save(tmp_path / "a.npy", rows)
+    config.data.update(samples_per_frame=2, statistics_samples=4, samples_beside=True, fill_missing=True)
+    config.data.update(channel_offsets=(5.0, 5.0, 5.0))
+    dataset = load_dataset(config)
+    read = dataset.read("a")
+    expected = rows - 5
+    expected[2, 1], expected[:, 2] = expected[[1, 3], 1].mean(), 0  # a lost channel is at its mean
+    np.testing.assert_allclose(read[:, -6:], expected[:8].reshape(4, 6), rtol=1e-6)
+    np.testing.assert_allclose(read[1, :12:4], expected[1:5].mean(axis=0), rtol=1e-5, atol=1e-7)
+    assert dataset.notes("a")["filled"].startswith("has NaN in 0.37 of its values, each put on the line")
+
+
 def test_folder_errors(config):
     def error():
         with pytest.raises(DataError) as error:

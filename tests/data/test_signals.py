@@ -29,12 +29,23 @@ def test_rows_that_are_not_finite_as_float32():
     assert not np.isfinite(standardised[1, 0]) and np.isfinite(standardised[0]).all()
 
 
+def test_what_is_missing_is_on_the_line_between_its_neighbours():
+    nan = np.nan
+    samples = np.array([[nan, 1, nan], [2, 1, nan], [np.inf, 1, nan], [nan, 1, nan], [8, 1, nan]], np.float32)
+    expected = [[2, 1, 0], [2, 1, 0], [4, 1, 0], [6, 1, 0], [8, 1, 0]]
+    np.testing.assert_array_equal(signals.filled(samples), expected)
+    whole = np.arange(6, dtype=np.int8).reshape(3, 2)
+    assert signals.filled(whole) is whole
+
+
 def test_channels_that_never_change_are_told_however_samples_are_folded():
     signal = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     signal[:, 1] = 7
     assert signals.constant_channels(signal) == ([2], 3)
     assert signals.constant_channels(signals.fold_samples(signal, 4), samples_per_frame=4) == ([2], 3)
     assert signals.constant_channels(signals.sample_statistics(signal, 4, 8), 4, span=8) == ([2], 3)
+    beside = [signals.sample_statistics(signal, 4, 8), signals.fold_samples(signal, 4)]
+    assert signals.constant_channels(np.concatenate(beside, axis=1), 4, 8, beside=True) == ([2], 3)
     assert signals.constant_channels(signals.standardise(signal)) == ([2], 3)
     assert signals.constant_channels(signal[:, :1]) == ([], 1)
 
