@@ -110,7 +110,9 @@ def _subset_problems(config, dataset, annotations):
     subsets = {recording.subset for recording in known.recordings.values()}
     folds = cross_validation.applies(config)
     if folds:
-        yield f"Note: no recording is for the test; training scores {cross_validation.FOLDS} folds, or fewer."
+        number = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
+        said = f"no recording is for the test: training scores {number} folds, each by a model without it."
+        yield f"Note: {said if number else cross_validation.NOTHING_SCORED}"
     for field in ("train_subset", *([] if folds else ["test_subset"]), "clips_subset"):
         if settings.get(field) and settings[field] not in subsets:
             of_config = f"'{settings[field]}' of config.data.{field}"

@@ -1,5 +1,6 @@
 """Cross-validation of a planned run whose data have no test recordings, then a training on all of them."""
 
+import functools
 import json
 import logging
 import pathlib
@@ -8,13 +9,16 @@ import numpy as np
 
 from tal_jax import data, evaluate, plan, train
 from tal_jax.data.detections_file import read_detections, write_detections
-from tal_jax.errors import DataError
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 
 FOLDS = 5
+NOTHING_SCORED = (
+    "no recording is for the test, and the actions with times are of fewer than two subjects, or recordings: "
+    "nothing is scored."
+)
 
 
 def applies(config):
@@ -25,26 +29,27 @@ def applies(config):
     return config.data.train_subset in subsets and config.data.test_subset not in subsets
 
 
+def training_recordings(config):
+    """name -> Recording of the training subset, as annotated."""
+    return data.dataset_annotations(config).subset(config.data.train_subset).recordings
+
+
 def folds_of(recordings):
     """The folds of recordings: lists of names, FOLDS of them, or fewer so that each has actions.
 
     A group is the recordings of one subject, or a recording without a subject. Groups are whole. The one with
-    most actions goes first, always to the fold with the fewest.
+    most actions goes first, always to the fold with the fewest. There is no fold where fewer than two groups
+    have actions with times.
 
-    recordings: name -> Recording. Raises DataError where fewer than two groups have actions.
+    recordings: name -> Recording.
     """
     groups = {}
     for name, recording in recordings.items():
         groups.setdefault(recording.subject or f"recording {name}", []).append(name)
-    count = lambda names: sum(len(recordings[name].labels) for name in names)
+    count = lambda names: sum(np.isfinite(recordings[name].segments_sec).all(axis=1).sum() for name in names)
     with_actions = sum(count(names) > 0 for names in groups.values())
-    if with_actions < 2:
-        raise DataError(
-            "No recording is for the test, and all actions are of one subject, so nothing can be scored; "
-            'give some recordings "subset": "test" in the annotations.'
-        )
-    folds = [[] for _ in range(min(FOLDS, with_actions))]
-    for names in sorted(groups.values(), key=count, reverse=True):
+    folds = [[] for _ in range(min(FOLDS, with_actions))] if with_actions > 1 else []
+    for names in sorted(groups.values(), key=count, reverse=True) if folds else []:
         min(folds, key=lambda fold: (count(fold), len(fold))).extend(names)
     return folds
 
@@ -61,16 +66,18 @@ def cross_validate(asked, config, workdir, said, begun):
 
     Returns:
       The evaluation of the pooled detections, as `evaluate.evaluate` returns it, with `folds`, the mAP of
-      each; None if a signal stopped a training.
+      each; {} where nothing can be scored; None if a signal stopped a training.
     """
-    workdir, annotations = pathlib.Path(workdir), data.dataset_annotations(config)
-    recordings = annotations.subset(config.data.train_subset).recordings
-    pooled, scores, folds = {}, [], folds_of(recordings)
+    workdir, pooled, scores, folds = pathlib.Path(workdir), {}, [], folds_of(training_recordings(config))
+    if not folds:
+        log.warning("Note: %s", NOTHING_SCORED)
+        return train.train(config, workdir, begun, scored=False)
     for k, held_out in enumerate(folds):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
         of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
-        of_fold.data.annotations = str(_write_fold(config, folder, recordings, held_out))
-        result = train.train(plan.planned(of_fold, folder, said)[0], folder)
+        of_fold.data.annotations = str(_write_fold(config, folder, held_out))
+        of_fold, lines = plan.planned(of_fold, folder, said)
+        result = train.train(of_fold, folder, functools.partial(plan.write_plan, folder, lines))
         if result is None:
             return None
         scores.append(result["map_avg"])
@@ -84,11 +91,11 @@ def cross_validate(asked, config, workdir, said, begun):
     return evaluate.evaluate(everything, workdir, str(path)) | {"folds": scores}
 
 
-def _write_fold(config, folder, recordings, held_out):
+def _write_fold(config, folder, held_out):
     """Writes the annotations of a fold, in which the recordings held out are the test; returns the path."""
     content = read_json(config.data.annotations, "annotation file")
     entries = {}
-    for name in recordings:
+    for name in training_recordings(config):
         subset = config.data.test_subset if name in held_out else config.data.train_subset
         entries[name] = content["database"][name] | {"subset": subset}
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,13 +15,14 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import cross_validation, evaluate, exports, extract, plan, predict, propose, report, train
+from tal_jax import cross_validation, data, evaluate, exports, extract, plan, predict, propose, report, train
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
 from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
 from tal_jax.runtime import devices, distributed
 from tal_jax.runtime.files import remove_unfinished
+from tal_jax.step_cost import step_cost
 from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
@@ -121,6 +122,12 @@ def run_mode(config):
     if mode != "check_data":
         return 0
     summary, problems = result
+    if lines and not report.problems_of(problems):
+        folds = 0
+        if cross_validation.applies(config):
+            folds = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
+        cost = step_cost(config, data.load_dataset(config))
+        summary += f"\n{cost.sentence(config.train.epochs, folds)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
 
 

@@ -41,10 +41,10 @@ def print_evaluation(result, path):
     """Prints mAP, the AP of every class, recall@kx where it was asked for, and the recall of proposals.
 
     Args:
-      result: the scores as `evaluate.evaluate` returns them; None prints nothing.
+      result: the scores as `evaluate.evaluate` returns them; None and {} print nothing.
       path: the file that holds them.
     """
-    if result is None:
+    if not result:
         return
     tious, counts, protocol = list(result["map"]), result["counts"], result["protocol"]
     of_all, absent, which = counts["recordings_of_subset"], protocol["recordings_missing"], ""
@@ -154,9 +154,14 @@ def _found_table(title, results):
     return table
 
 
+def problems_of(lines):
+    """The lines of `check_dataset` that are no notes."""
+    return [line for line in lines if not line.startswith("Note:")]
+
+
 def print_check(summary, lines):
     """Prints what `check_dataset` returns; returns the exit code, 1 if a line is a problem."""
-    problems = [line for line in lines if not line.startswith("Note:")]
+    problems = problems_of(lines)
     for line in (*summary.split("\n"), *lines):
         print(plain(line))
     print(f"{len(problems)} problem(s) found." if problems else "No problem found.")

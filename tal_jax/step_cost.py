@@ -1,6 +1,8 @@
 """What a training step costs on this machine: it is compiled and run a few times."""
 
 import math
+import resource
+import sys
 import time
 from typing import NamedTuple
 
@@ -16,11 +18,29 @@ MEASURED_STEPS = 3
 
 
 class StepCost(NamedTuple):
-    """Seconds of an update, of its compilation before the first one, and the number of updates an epoch."""
+    """What one update costs.
+
+    Attributes:
+      seconds: of an update.
+      compile_sec: of its compilation, before the first one.
+      an_epoch: number of updates.
+      bytes: most memory of the device; of the process, with all it has read, where the device is a CPU.
+    """
 
     seconds: float
     compile_sec: float
     an_epoch: int
+    bytes: int
+
+    def sentence(self, epochs, folds):
+        """How long so many epochs take here, and how much memory. folds: of a cross-validation, or 0."""
+        steps = epochs * self.an_epoch
+        minutes = (self.compile_sec + steps * self.seconds) / 60
+        each = f", and each of {folds} folds as long" if folds else ""
+        return (
+            f"On this machine training takes about {minutes:.2g} minutes ({steps:,} steps of "
+            f"{1e3 * self.seconds:.3g} ms){each}, and {self.bytes / 2**30:.2g} GiB of memory."
+        )
 
 
 def step_cost(config, dataset):
@@ -44,4 +64,11 @@ def step_cost(config, dataset):
         state, _ = step(state, batch)
     jax.block_until_ready(state)
     seconds = (time.monotonic() - begin) / MEASURED_STEPS
-    return StepCost(seconds, compile_sec, math.ceil(len(items) / size))
+    return StepCost(seconds, compile_sec, math.ceil(len(items) / size), _peak_bytes())
+
+
+def _peak_bytes():
+    """The most memory that was in use, of a device that counts its own, or else of this process."""
+    if stats := jax.local_devices()[0].memory_stats():
+        return stats["peak_bytes_in_use"]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,5 +1,6 @@
 """Folds by subject, and what is trained, pooled and scored."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,6 @@ from configs import folder
 from tal_jax import cross_validation, train
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.errors import DataError
 
 
 def recording(name, count, subject=""):
@@ -33,10 +33,11 @@ def test_folds_keep_subjects_whole_and_share_the_actions():
     one = {
         name: recording(name, count, of) for name, count, of in (("x", 3, "a"), ("y", 2, "a"), ("z", 0, "b"))
     }
-    with pytest.raises(
-        DataError, match="all actions are of one subject, so nothing can be scored; give some"
-    ):
-        cross_validation.folds_of(one)
+    assert cross_validation.folds_of(one) == []
+    labels = {
+        name: dataclasses.replace(recording(name, 3), segments_sec=np.full((3, 2), np.nan)) for name in "ab"
+    }
+    assert cross_validation.folds_of(labels) == []
 
 
 @pytest.fixture
@@ -96,3 +97,15 @@ def test_data_with_a_test_subset_have_no_folds(planned):
     content["database"]["r0"]["subset"] = "test"
     open(path, "w").write(json.dumps(content))
     assert not cross_validation.applies(planned)
+
+
+def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monkeypatch, caplog):
+    content = json.loads(open(planned.data.annotations).read())
+    for entry in content["database"].values():
+        entry["annotations"] = [{"label": "x"}]
+    open(planned.data.annotations, "w").write(json.dumps(content))
+    monkeypatch.setattr(train, "train", lambda config, workdir, begun, scored: {} if not scored else None)
+    config, _ = cross_validation.plan.make_plan(planned, ())
+    assert config.system == "ecm" and cross_validation.applies(planned)
+    assert cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: None) == {}
+    assert cross_validation.NOTHING_SCORED in caplog.text

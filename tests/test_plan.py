@@ -214,7 +214,7 @@ def test_minutes_say_how_many_epochs(files, monkeypatch, annotations):
     folder_of_run, config = files
     if annotations:
         relabel(folder_of_run, annotations)
-    monkeypatch.setattr(plan, "step_cost", lambda *_: step_cost.StepCost(0.5, 6.0, 6))
+    monkeypatch.setattr(plan, "step_cost", lambda *_: step_cost.StepCost(0.5, 6.0, 6, 2**30))
     config.plan.minutes = 10.0
     made, lines = plan.planned(config, folder_of_run / "run", ())
     assert made.train.epochs == 198 and made.train.get("warmup_epochs", 25) == 25
@@ -239,6 +239,10 @@ def test_a_step_is_measured(files):
     cost = step_cost.step_cost(config, data.load_dataset(config))
     assert 0 < cost.seconds < 5 and cost.compile_sec > cost.seconds
     assert cost.an_epoch == 16  # 2,000 rows are 32 windows
+    assert 2**24 < cost.bytes < 2**40
+    said = step_cost.StepCost(0.5, 6.0, 60, 3 * 2**29).sentence(10, 0)
+    steps, memory = "about 5.1 minutes (600 steps of 500 ms)", "and 1.5 GiB of memory."
+    assert said == f"On this machine training takes {steps}, {memory}"
 
 
 def test_minutes_and_epochs_exclude_each_other(files):
