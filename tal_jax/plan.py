@@ -25,6 +25,7 @@ from tal_jax.step_cost import step_cost
 from tal_jax.systems.ecm.config import ecm_config
 
 PLAN = "plan.json"
+OWN_PLAN = "Put back the file, or choose another --workdir."
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
 MOST_CELLS = 1024
@@ -181,8 +182,10 @@ def planned(config, workdir, said):
     own = pathlib.Path(workdir) / PLAN
     if config.plan.minutes and "train.epochs" in said:
         raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
-    if config.plan.file or own.exists():
-        return read_plan(config.plan.file or own, config, said)
+    if config.plan.file:
+        return read_plan(config.plan.file, config, said, "Name another file, or leave it out.")
+    if own.exists():
+        return read_plan(own, config, said, OWN_PLAN)
     if not config.plan.minutes:
         return make_plan(config, said)
     asked = config.copy_and_resolve_references()
@@ -233,26 +236,13 @@ def of_labels(config, said):
 
 
 def of_run(config, workdir, said):
-    """The config that a run in a workdir was planned from: that of ECM where labels have no times.
+    """The config with the plan of the run in a workdir, if it has one: of fields that do not come back with
+    a run, too.
 
     Args: see `planned`.
     """
     path = pathlib.Path(workdir) / PLAN
-    if "plan" not in config or not path.exists():
-        return config
-    return config if _lines_of_file(path)[0].value == config.system else of_labels(config, said)
-
-
-def _lines_of_file(path):
-    """The Lines of a plan file, that of the field "system" first. Raises DataError for another file."""
-    entries = read_json(path, "plan")
-    try:
-        lines = [Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
-        if [line.field for line in lines][:1] == ["system"]:
-            return lines
-    except (KeyError, TypeError):
-        pass
-    raise DataError(f"{path} is no plan that tal_jax has written; name another file, or leave it out.")
+    return read_plan(path, config, said, OWN_PLAN)[0] if "plan" in config and path.exists() else config
 
 
 def lines_of(seen, config, said):
@@ -297,27 +287,42 @@ def write_plan(workdir, lines):
         temporary.write_text(json.dumps([line._asdict() for line in lines], indent=1))
 
 
-def read_plan(path, config, said):
-    """(config, list of Line) of a plan that `write_plan` has written; fields that flags name stay.
+def read_plan(path, config, said, what_to_do):
+    """The config with the plan that `write_plan` has written to a file.
+
+    Args:
+      path: of the file.
+      config: see `make_plan`.
+      said: see `make_plan`; what flags name stays.
+      what_to_do: last sentence of an error.
+
+    Returns:
+      (config, list of Line).
 
     Raises:
       DataError: the file is no plan for this config.
     """
-    (first, *others), lines = _lines_of_file(path), []
+    entries = read_json(path, "plan")
+    try:
+        lines = [Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
+        system = dict([lines[0][:2]])["system"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{path} is no plan that this version of tal_jax has written. {what_to_do}"
+        ) from error
     config = config.copy_and_resolve_references()
-    if first.value != config.system:
+    if system != config.system:
         config = of_labels(config, said)
-    if first.value != config.system:
-        raise DataError(f"{path} plans the system '{first.value!s:.60}', which no plan is for. Leave it out.")
-    for line in (first, *others):
+    if system != config.system:
+        raise DataError(f"{path} plans the system '{system!s:.60}', which no plan is for. {what_to_do}")
+    for i, line in enumerate(lines):
         try:
             now = _value(config, line.field)
             if line.field in said:
-                line = line._replace(value=now, reason="set by hand")
+                lines[i] = line = line._replace(value=now, reason="set by hand")
             config.update_from_flattened_dict({line.field: line.value})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{path} is no plan for this config: {str(error):.200}. Leave it out.") from error
-        lines.append(line)
+            raise DataError(f"{path} is no plan for this config: {str(error):.200}. {what_to_do}") from error
     return config, lines
 
 

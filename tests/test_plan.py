@@ -167,10 +167,14 @@ def test_the_plan_refuses_what_it_cannot_read(files):
     config.plan.file, system = str(path), '{"field": "system", "value": "actionformer", "reason": ""}'
     for content in ("3", "[3]", "[]", '{"a": 1}', '[{"field": "train.epochs", "value": 3, "reason": ""}]'):
         path.write_text(content)
-        with pytest.raises(DataError, match="other.json is no plan that tal_jax has written; name another"):
+        with pytest.raises(
+            DataError, match="other.json is no plan that this version of tal_jax has written. Name"
+        ):
             plan.planned(config, folder_of_run, ())
     path.write_text(f'[{system}, {{"field": "train.epoch", "value": 3, "reason": ""}}]')
-    with pytest.raises(DataError, match=r"other.json is no plan for this config: .*epoch.* Leave it out\."):
+    with pytest.raises(
+        DataError, match=r"other.json is no plan for this config: .*epoch.* Name another file"
+    ):
         plan.planned(config, folder_of_run, ())
     path.write_text(f"[{system.replace('actionformer', 'pgcn')}]")
     with pytest.raises(DataError, match="other.json plans the system 'pgcn', which no plan is for"):
@@ -199,7 +203,8 @@ def test_labels_without_times_are_for_ecm(files):
     assert (made.data.samples_per_frame, made.window.snippets) == (40, 50)
     (folder_of_run / "run").mkdir()
     plan.write_plan(folder_of_run / "run", lines)
-    assert plan.of_run(config, folder_of_run / "run", []).system == "ecm"
+    assert plan.of_run(config, folder_of_run / "run", []) == made  # what localises its actions, too
+    assert made.localize.outer_ratio == 0.15
     config.plan.file = str(folder_of_run / "run" / plan.PLAN)
     again, of_file = plan.planned(config, folder_of_run / "other", ["train.epochs"])
     assert again.system == "ecm" and of_file == lines
