@@ -36,8 +36,9 @@ def add_fields(made):
 
 
 def run(variant, fields, workdir, *arguments, config="sbhar"):
-    """One command. variant: of the config `config`; fields: list of FIELD=VALUE of it."""
-    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/{config}.py:{variant}"]
+    """One command. variant: of the config `config`, "" for its default; fields: list of FIELD=VALUE of it."""
+    of_variant = f":{variant}" if variant else ""
+    command = [sys.executable, "-m", "tal_jax.main", f"--config=configs/{config}.py{of_variant}"]
     command += [f"--workdir={workdir}", *arguments, *(f"--config.{field}" for field in fields)]
     subprocess.run(command, check=True)
 
