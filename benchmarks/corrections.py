@@ -90,7 +90,7 @@ def teach(folder, kind, names, test):
     tracks += [str(folder.parent / "truth" / f"{name}.txt") for name in test]
     annotations, signals = folder / "annotations.json", folder.parent / "signals"
     command = [sys.executable, "-m", "tal_jax.annotations", "--from", *tracks, f"--to={annotations}"]
-    command += [f"--features={signals}", f"--test={','.join(test)}"]
+    command += [f"--features={signals}", "--features_fps=50", f"--test={','.join(test)}"]
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True)
     scores = folder / "run" / "evaluation.json"
@@ -102,7 +102,7 @@ def teach(folder, kind, names, test):
 def of_data(folder):
     """The list of FIELD=VALUE of a round."""
     files = f"data.annotations={folder / 'annotations.json'}", f"data.features={folder.parent / 'signals'}"
-    return [*files, "data.fps=50", f"evaluate.tious={training.TIOUS}"]
+    return [*files, f"evaluate.tious={training.TIOUS}"]
 
 
 def ask(folder, names):

@@ -26,7 +26,9 @@ from tal_jax.runtime.files import list_files, replacing
 MOST_NOTES = 20  # that are printed
 
 
-def convert_labels(sources, target, kind="", options=Options(), features="", widen_sec=0.0, test=()):
+def convert_labels(
+    sources, target, kind="", options=Options(), features="", fps=None, widen_sec=0.0, test=()
+):
     """Writes an annotation file of files of labels.
 
     Args:
@@ -36,6 +38,7 @@ def convert_labels(sources, target, kind="", options=Options(), features="", wid
         options: rows.Options.
         features: folder of the recordings' features, signals or videos; "": names and lengths are as the
             labels say.
+        fps: rows of features a second, where their files do not say it.
         widen_sec, test: see `joined.join_labels`.
 
     Returns:
@@ -52,7 +55,7 @@ def convert_labels(sources, target, kind="", options=Options(), features="", wid
         raise DataError(
             f"--to={target} is a file that --from names and would be overwritten; choose another."
         )
-    media = Media(features) if features else None
+    media = Media(features, fps) if features else None
     read = [read_labels(path, options, kind) for path in paths]
     joined = join_labels([found for _, found in read], media, widen_sec, test, target)
     with replacing(target) as temporary:
@@ -181,6 +184,8 @@ def main():
     parser.add_argument(
         "--fps", type=_positive, help="frames or samples a second, where labels count in them"
     )
+    rows_help = "rows of the files of --features a second, where these do not say it"
+    parser.add_argument("--features_fps", type=_positive, help=rows_help)
     column_help = "names of the columns, tiers or attributes that hold the labels, with commas between"
     parser.add_argument("--label_column", type=_names, default=(), metavar="NAME,NAME", help=column_help)
     widen_help = "makes a point an action of so many seconds around it"
@@ -190,8 +195,9 @@ def main():
     said = parser.parse_args()
     options = Options(said.fps, said.label_column)
     try:
-        made = said.sources, said.to, said.format, options, said.features, said.widen_sec, said.test
-        print("\n".join(convert_labels(*made)))
+        features = dict(features=said.features, fps=said.features_fps)
+        rest = dict(widen_sec=said.widen_sec, test=said.test)
+        print("\n".join(convert_labels(said.sources, said.to, said.format, options, **features, **rest)))
     except (DataError, OSError) as error:
         sys.exit(f"Error: {sentence_of(error)}")
 

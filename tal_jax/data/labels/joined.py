@@ -104,7 +104,8 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:
         count = f"{len(without)} of {len(database)} recordings, the first is '{without[0]}'"
-        notes.append(f"Nothing says how long a recording lasts for {count}; --features=FOLDER may.")
+        may = "--features_fps=ROWS_A_SECOND" if media else "--features=FOLDER"
+        notes.append(f"Nothing says how long a recording lasts for {count}; {may} may.")
     return Joined(content, dropped, changed, unmatched, notes)
 
 

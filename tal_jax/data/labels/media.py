@@ -37,17 +37,18 @@ class Media:
     Attributes:
         folder: the folder.
         paths: name of a recording -> path.
+        fps: rows a second of features that do not say it; None: not known.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, fps=None):
         """Raises DataError for a folder that holds no such file."""
-        self.folder = pathlib.Path(folder)
+        self.folder, self.fps = pathlib.Path(folder), fps
         self.paths = find_features(folder) or {p.stem: p for p in list_files(folder, VIDEO_SUFFIXES)[0]}
         if not self.paths:
             raise DataError(f"--features={folder} holds no features, signals or videos; name another.")
 
     def length(self, name):
-        """The Length of a recording: by info/NAME.json beside it, time stamps, or as a sound or a video."""
+        """The Length of a recording: by info/NAME.json beside it, time stamps, `fps`, as a sound or a video."""
         path = self.paths[name]
         try:
             for folder in (path.parent / "info", path.parent.parent / "info"):
@@ -56,9 +57,10 @@ class Media:
                     return Length(positive_or_none(read_json(file, "info file"), "duration_sec", file))
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 return Length(read_info(path).duration_sec)
-            if path.suffix.lower() in TIMED:
+            if path.suffix.lower() in TIMED or self.fps:
                 _, axis = on_even_axis(read_features(path, data_config()), 0.0, f"Recording '{name}'")
-                return Length(axis.rows / axis.rate, axis.rate) if axis.rate else Length()
+                rate = axis.rate or self.fps
+                return Length(axis.rows / rate, rate) if rate else Length()
         except (DataError, OSError, AttributeError) as error:
             return Length(problem=str(error))
         return Length()

@@ -149,6 +149,8 @@ def test_lengths_by_kind_of_file(tmp_path):
     media = Media(tmp_path)
     assert media.length("sound")[:2] == (2.5, 100) and media.length("clip")[:2] == (3.5, None)
     assert media.length("vectors") == (None, None, "")
+    assert Media(tmp_path, fps=4.0).length("vectors") == (1.75, 4.0, "")
+    assert Media(tmp_path, fps=4.0).length("sound")[:2] == (2.5, 100)  # the file's own word
     assert "bad.csv" in media.length("bad").problem
     coding = next(name for name in CODINGS if name.endswith(".mp4"))
     (tmp_path / "videos").mkdir()
