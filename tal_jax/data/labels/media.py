@@ -48,7 +48,7 @@ class Media:
             raise DataError(f"--features={folder} holds no features, signals or videos; name another.")
 
     def length(self, name):
-        """The Length of a recording: by info/NAME.json beside it, time stamps, `fps`, as a sound or a video."""
+        """The Length of a recording: by info/NAME.json, time stamps, `fps`, or as a sound or a video."""
         path = self.paths[name]
         try:
             for folder in (path.parent / "info", path.parent.parent / "info"):
