@@ -35,7 +35,8 @@ def parse(argv):
 
     A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
     """
-    argv = [re.sub(r"^(--?config\.plan)=", r"\1.file=", word) for word in argv]
+    argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in argv]
+    sys.argv = argv  # config_flags finds the fields there
     try:
         rest = FLAGS(argv)
         _require_usable(rest, argv)

@@ -103,6 +103,7 @@ SENTENCES = {
     "config file that exits": "the config file ends the program: first set \\x1b[31mDATA",
     "config file that exits with 0": "the config file ends the program: it calls sys.exit(0)",
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
+    "no plan": "Cannot read the plan nothing.json: No such file or directory.",
     "no annotation file": "Cannot read the annotation file nowhere.json: No such file or directory.",
     "empty annotation file": "labels.json: the annotation file is empty.",
     "thumos without data": "410 of 410 recordings have no frames in data/thumos14/frames/rgb, a folder that does not exist (the first is 'video_",
@@ -222,6 +223,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "config file that exits": [f"--config={folder}/exits.py"],
             "config file that exits with 0": [f"--config={folder}/exits.py:0"],
             "no annotations": run,
+            "no plan": ["--config=folder", "--config.plan", "nothing.json"],
             "no annotation file": [
                 *run,
                 f"--config.data.features={folder}",
