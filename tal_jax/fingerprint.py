@@ -1,5 +1,6 @@
 """What the rules of a plan know of a data set: lengths of actions, rates, moments of channels."""
 
+import contextlib
 import math
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Fingerprint(NamedTuple):
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
+    longest_rows: int = 0  # of all training recordings, where labels have no times
 
     def quantile_sec(self, share):
         """The length that this share of the actions does not exceed, in seconds."""
@@ -77,6 +79,7 @@ def fingerprint(config):
     if lost.all() and lost.min() == len(means):
         raise DataError(f"No value of the training recording '{names[0]}' is a number; correct the files.")
     varies = deviation > SMALLEST_SHARE * np.abs(mean)
+    lengths_sec = _lengths(training.values())
     subsets = [recording.subset for recording in annotations.recordings.values()]
     return Fingerprint(
         recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
@@ -89,8 +92,18 @@ def fingerprint(config):
         lost={int(channel) + 1: int(lost[channel]) for channel in np.flatnonzero(lost)},
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
-        lengths_sec=_lengths(training.values()),
+        lengths_sec=lengths_sec,
+        longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training),
     )
+
+
+def _most_rows(dataset, names):
+    """Rows of the longest of these recordings whose files can be read."""
+    most = 0
+    for name in names:
+        with contextlib.suppress(DataError):  # training and check_data name the file
+            most = max(most, len(dataset.read(name)))
+    return most
 
 
 def _lengths(recordings):

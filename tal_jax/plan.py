@@ -22,7 +22,7 @@ from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.step_cost import step_cost
-from tal_jax.systems.ecm.config import ecm_config
+from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
 PLAN = "plan.json"
 OWN_PLAN = "Put back the file, or choose another --workdir."
@@ -30,11 +30,12 @@ SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
 MOST_CELLS = 1024
 SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; of a cell that has statistics
+WEAK_SPAN_CELLS = 6.4
 LONG = 10  # actions of middle length: a recording that lasts as long is standardised by itself
 MOST_VALUES = 4096  # of a cell
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
-WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
+WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 75, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
@@ -60,7 +61,7 @@ def cells(seen, config):
 def inputs(seen, config):
     """What the network sees of a cell: statistics of its samples, the samples, or one feature vector."""
     samples = config.data.samples_per_frame
-    span = round(SPAN_CELLS * samples)
+    span = round((SPAN_CELLS if len(seen.lengths_sec) else WEAK_SPAN_CELLS) * samples)
     described = samples >= FEWEST_SAMPLES and seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
     if samples == 1:
         reason = "each row is a cell"
@@ -131,15 +132,20 @@ def weak_cells(seen, config):
     samples = samples if samples >= FEWEST_SAMPLES and seen.channels <= MOST_CHANNELS else 1
     lasts = f"half of the recordings last up to {seen.recording_sec:.3g} s"
     yield "data.samples_per_frame", samples, f"{lasts}; labels have no times, which a cell could resolve"
-    number = seen.rows_a_sec * seen.recording_sec / config.data.samples_per_frame
-    snippets = int(min(max(number, FEWEST_SNIPPETS), MOST_SNIPPETS))
-    yield "window.snippets", snippets, "cells that stand for a recording"
+    longest = max(1, seen.longest_rows // config.data.samples_per_frame)
+    yield "window.frames", longest, "the longest training recording; a longer one is seen in parts"
+    yield "window.test_stride_frames", max(1, longest // 3), "from part to part"
+    snippets = min(max(longest, FEWEST_SNIPPETS), MOST_SNIPPETS)
+    yield "window.snippets", snippets, "cells that stand for a recording, or for a part"
 
 
 def weak_network(seen, config):
-    """ECM's network and what it localises, as chosen on SBHAR in windows of 20 s."""
-    of_sbhar = "as on SBHAR in pieces of 20 s"
-    fields = {"model.hidden": 256, "model.folds": 1, "train.learning_rate": 1e-3}
+    """ECM on feature vectors, its first stream alone on signals; what was chosen on persons of SBHAR."""
+    of_sbhar, fields = "best on SBHAR in pieces of 30 s", {}
+    if config.data.statistics_samples:
+        yield "readings", ("decode.activations=softmax",), f"classes exclude each other, {of_sbhar}"
+        fields |= TABLE_4["pre"]
+    fields |= {"model.hidden": 256, "model.folds": 1, "train.learning_rate": 1e-3}
     fields |= {"localize.min_probability": 0.05, "localize.outer_ratio": 0.15}
     fields |= {"localize.probability_weight": 1.0, "decode.nms_tiou": 0.3, "decode.nms_extra_sec": 0.0}
     for field, value in fields.items():
