@@ -18,7 +18,10 @@ from PIL import Image
 
 MOST_BYTES = 150_000  # of a picture
 FOLDER = pathlib.Path(__file__).resolve().parent
-NOTEBOOKS = ("train_on_real_recordings.ipynb", "detect_in_your_video.ipynb", "add_your_own_system.ipynb")
+NOTEBOOKS = (
+    *("train_on_real_recordings.ipynb", "detect_in_your_video.ipynb", "add_your_own_system.ipynb"),
+    "your_own_data.ipynb",
+)
 
 
 def execute(notebook, folder, settings=None):

@@ -33,9 +33,10 @@ SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; o
 WEAK_SPAN_CELLS = 6.4
 LONG = 10  # actions of middle length: a recording that lasts as long is standardised by itself
 MOST_VALUES = 4096  # of a cell
+FEWEST_FRAMES, MOST_FRAMES = 32, 128  # of a window, where actions are short
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
-WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 75, 16, 200, 64
+WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
@@ -91,10 +92,11 @@ def _of_missing(seen):
 
 
 def windows(seen, config):
-    """Cells of a training window: a power of two, twice the longest action."""
+    """Cells of a training window: a power of two, twice the longest action; a short recording fits, too."""
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
     longest = seen.quantile_sec(1) / cell_sec
-    frames = min(max(128, _power_of_two(2 * longest)), 4 * MOST_CELLS)
+    least = min(max(_power_of_two(seen.recording_sec / cell_sec), FEWEST_FRAMES), MOST_FRAMES)
+    frames = min(max(least, _power_of_two(2 * longest)), 4 * MOST_CELLS)
     yield "window.frames", frames, f"{frames * cell_sec:.3g} s; the longest action takes {longest:.0f} cells"
 
 
@@ -115,7 +117,8 @@ def schedule(seen, config):
     batch = _for_devices(max(2, CELLS_A_STEP // frames), config)
     yield "train.batch_size", batch, f"{batch * frames} cells a step"
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
-    steps = math.ceil(seen.seconds / cell_sec / frames / config.train.batch_size)
+    number = max(seen.seconds / cell_sec / frames, seen.recordings[config.data.train_subset])  # of windows
+    steps = math.ceil(number / config.train.batch_size)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(UPDATES / steps)), MOST_EPOCHS)
     yield (
         "train.epochs",

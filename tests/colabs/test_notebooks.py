@@ -18,13 +18,14 @@ from tal_jax.data.annotations import load_annotations
 from tal_jax.data.detections_file import read_detections
 
 ROOT = FOLDER.parent
-REAL, VIDEO, OWN = NOTEBOOKS
-RUNS = {REAL: "runs/colab_sbhar", VIDEO: "runs/colab_video", OWN: "runs/colab_my_system/run"}
-NUM_PICTURES = {REAL: 3, VIDEO: 2, OWN: 1}
+REAL, VIDEO, OWN, DATA = NOTEBOOKS
+RUNS = {REAL: "runs/colab_sbhar", VIDEO: "runs/colab_video", OWN: "runs/colab_my_system/run", DATA: "runs/colab_own_data/run"}
+NUM_PICTURES = {REAL: 3, VIDEO: 2, OWN: 1, DATA: 1}
 SMALL = {  # for each notebook what the short test puts into its cell of settings
     REAL: dict(EPOCHS=1, CHANNELS=32),
     VIDEO: dict(EPOCHS=1, CHANNELS=32, TRAIN_VIDEOS=3, TEST_VIDEOS=3),
     OWN: dict(EPOCHS=1, CHANNELS=8, REACHES=(1, 2)),
+    DATA: dict(MINUTES=0.01, RECORDINGS=6),
 }
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
@@ -147,7 +148,7 @@ def test_pictures_alone_are_kept():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, least_map", [(REAL, 91.0), (VIDEO, 80.0), (OWN, 88.0)])
+@pytest.mark.parametrize("name, least_map", [(REAL, 91.0), (VIDEO, 80.0), (OWN, 88.0), (DATA, 91.0)])
 def test_as_it_is(name, least_map, kernel, tmp_path):
     notebook = committed(name)
     execute(notebook, tmp_path)
