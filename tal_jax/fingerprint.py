@@ -93,14 +93,17 @@ def fingerprint(config):
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=lengths_sec,
-        longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training),
+        longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training, np.median(rates)),
     )
 
 
-def _most_rows(dataset, names):
-    """Rows of the longest of these recordings whose files can be read."""
+def _most_rows(dataset, recordings, rows_a_sec):
+    """Rows of the longest recording: by the annotations, or of the files where these do not say them all."""
+    durations = [recording.duration_sec for recording in recordings.values()]
+    if all(durations):
+        return round(max(durations) * rows_a_sec)
     most = 0
-    for name in names:
+    for name in recordings:
         with contextlib.suppress(DataError):  # training and check_data name the file
             most = max(most, len(dataset.read(name)))
     return most

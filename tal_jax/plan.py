@@ -136,7 +136,8 @@ def weak_cells(seen, config):
     lasts = f"half of the recordings last up to {seen.recording_sec:.3g} s"
     yield "data.samples_per_frame", samples, f"{lasts}; labels have no times, which a cell could resolve"
     longest = max(1, seen.longest_rows // config.data.samples_per_frame)
-    yield "window.frames", longest, "the longest training recording; a longer one is seen in parts"
+    frames = longest + 1  # a file may be a little longer than annotated
+    yield "window.frames", frames, "the longest training recording; a longer one is seen in parts"
     yield "window.test_stride_frames", max(1, longest // 3), "from part to part"
     snippets = min(max(longest, FEWEST_SNIPPETS), MOST_SNIPPETS)
     yield "window.snippets", snippets, "cells that stand for a recording, or for a part"

@@ -201,7 +201,7 @@ def test_labels_without_times_are_for_ecm(files):
     assert (made.system, made.train.epochs, made.data.features) == ("ecm", 7, config.data.features)
     # 100 s at 20 Hz are 50 cells of 40 samples; a longer recording is seen in parts of as many
     assert (made.data.samples_per_frame, made.data.statistics_samples) == (40, 256)
-    assert (made.window.frames, made.window.test_stride_frames, made.window.snippets) == (50, 16, 50)
+    assert (made.window.frames, made.window.test_stride_frames, made.window.snippets) == (51, 16, 50)
     assert made.model.streams == "pre" and made.readings == ("decode.activations=softmax",)
     (folder_of_run / "run").mkdir()
     plan.write_plan(folder_of_run / "run", lines)
