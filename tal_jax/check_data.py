@@ -181,7 +181,9 @@ def _read_all(config, dataset):
             shapes[name] = features.shape
             found = [*check.feature_problems(features, recording, timeline, *folding)]
             if of_features:
-                constant[name] = constant_channels(features, *folding, settings.samples_beside)
+                still, channels = constant_channels(features, *folding, settings.samples_beside)
+                channels -= settings.fill_missing  # the last one says where values were missing
+                constant[name] = [channel for channel in still if channel <= channels], channels
                 found += check.num_frames_problems(recording, len(features), timeline, settings)
             slack_sec, duration_sec = 1 / timeline.fps, dataset.duration_sec(name)
             found += check.recording_problems(recording, classes, slack_sec, duration_sec)

@@ -29,6 +29,7 @@ class Fingerprint(NamedTuple):
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
+    most_actions: int = 0  # of a training recording
     longest_rows: int = 0  # of all training recordings, where labels have no times
 
     def quantile_sec(self, share):
@@ -93,6 +94,7 @@ def fingerprint(config):
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=lengths_sec,
+        most_actions=max(len(recording.labels) for recording in training.values()),
         longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training, np.median(rates)),
     )
 

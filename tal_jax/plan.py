@@ -38,6 +38,7 @@ CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
+MOST_KEPT, MOST_CANDIDATES = 5, 20  # for each action of a recording
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
 
@@ -129,6 +130,14 @@ def schedule(seen, config):
     yield "train.warmup_epochs", min(warmup, config.train.epochs - 1), "an eighth of the epochs"
 
 
+def detections(seen, config):
+    """How many detections of a recording are kept, and candidates of a level before suppression."""
+    reason = f"a training recording has up to {seen.most_actions} actions"
+    decode = config.decode
+    yield "decode.max_per_recording", max(decode.max_per_recording, MOST_KEPT * seen.most_actions), reason
+    yield "decode.max_per_level", max(decode.max_per_level, MOST_CANDIDATES * seen.most_actions), reason
+
+
 def weak_cells(seen, config):
     """Cells of a recording without times: WEAK_CELLS of signals, all rows of features up to MOST_SNIPPETS."""
     samples = max(1, round(seen.rows_a_sec * seen.recording_sec / WEAK_CELLS))
@@ -162,7 +171,7 @@ def weak_network(seen, config):
     yield "train.epochs", epochs, f"{steps} steps each, {epochs * steps} in all"
 
 
-RULES = (cells, inputs, windows, levels, schedule)
+RULES = (cells, inputs, windows, levels, schedule, detections)
 WEAK_RULES = (weak_cells, inputs, weak_network)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from configs import folder
 from tal_jax import data, fingerprint, plan, step_cost
+from tal_jax.check_data import check_dataset
 from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
 
@@ -75,6 +76,13 @@ def test_any_actions_have_a_config_that_trains(seed):
     assert 1 <= fields["train.warmup_epochs"] < fields["train.epochs"]
 
 
+def test_recordings_of_many_actions_keep_as_many_detections():
+    few, many = fields_of(seen_of([3.2] * 20)), fields_of(seen_of([3.2] * 20)._replace(most_actions=2000))
+    limits = ("decode.max_per_recording", "decode.max_per_level")
+    assert [few[field] for field in limits] == [200, 2000]
+    assert [many[field] for field in limits] == [10_000, 40_000]
+
+
 def test_a_field_set_by_hand_stays_and_later_rules_build_on_it():
     config = folder.get_config()
     config.data.samples_per_frame = 10
@@ -125,6 +133,10 @@ def test_lost_channels_and_gaps_are_filled(files):
         "channel 2 in 1"
     )
     assert np.isfinite(data.load_dataset(made).read("a")).all()
+    assert check_dataset(made)[1] == [
+        "Note: recording 'a' has NaN in 0.62 of its values, each put on the line between its neighbours.",
+        "Note: these channels, counted from 1, never change in any recording: 2.",
+    ]
     rows[:, 0] = np.nan
     np.save(folder_of_run / "features" / "a.npy", rows)
     with pytest.raises(DataError, match="No value of the training recording 'a' is a number; correct"):

@@ -58,7 +58,9 @@ def any_data_config():
     # Of channels as the files have them: what is subtracted of each, and then divided by; (): nothing.
     data.channel_offsets = ()
     data.channel_scales = ()
-    data.fill_missing = False  # True: values that are NaN are put on the line between those around them
+    # True: values that are NaN are put on the line between those around them, and one channel more says where
+    # they were: the share of the channels that lack a value.
+    data.fill_missing = False
     data.statistics_samples = 0  # a frame is the `sample_statistics` of so many samples around it instead
     data.samples_beside = False  # True: its samples stand beside them, for the network to learn from
     data.standardised = False  # True: each channel of a recording gets mean 0 and deviation 1
@@ -196,7 +198,8 @@ def _as_frames(signal, data, where):
     """The frames that a network sees: samples (T, C) scaled, folded or described, perhaps standardised."""
     signal = _scaled(signal, data, where)
     if data.fill_missing:
-        signal = signals.filled(signal)
+        missing = ~signals.finite_values(signal)
+        signal = np.column_stack([signals.filled(signal), missing.mean(axis=1, dtype=np.float32)])
     if len(signal) < data.samples_per_frame:
         found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
         raise DataError(f"{where} has {found} (config.data.samples_per_frame).")

@@ -79,10 +79,11 @@ def test_samples_beside_their_statistics_and_values_that_are_filled(config, tmp_
     config.data.update(channel_offsets=(5.0, 5.0, 5.0))
     dataset = load_dataset(config)
     read = dataset.read("a")
-    expected = rows - 5
+    expected = np.column_stack([rows - 5, np.full(9, 1 / 3)])
     expected[2, 1], expected[:, 2] = expected[[1, 3], 1].mean(), 0  # a lost channel is at its mean
-    np.testing.assert_allclose(read[:, -6:], expected[:8].reshape(4, 6), rtol=1e-6)
-    np.testing.assert_allclose(read[1, :12:4], expected[1:5].mean(axis=0), rtol=1e-5, atol=1e-7)
+    expected[2, 3] = 2 / 3
+    np.testing.assert_allclose(read[:, -8:], expected[:8].reshape(4, 8), rtol=1e-6)
+    np.testing.assert_allclose(read[1, :16:4], expected[1:5].mean(axis=0), rtol=1e-5, atol=1e-7)
     assert dataset.notes("a")["filled"].startswith("has NaN in 0.37 of its values, each put on the line")
 
 
