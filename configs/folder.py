@@ -18,11 +18,13 @@ Kinetics weights (docs/data.md), on a GPU.
 
 ActionFormer sees a whole recording, in training `config.window.frames` of it at a time, a multiple of 32. A
 window is about as long as a recording, or a few times as long as the longest action. Actions of several
-classes may go on at the same time. Its fields are not tuned, and nothing was measured with them.
+classes may go on at the same time. The plan chooses such fields from the data (docs/data.md), ActionFormer
+for actions with times and ECM for labels without; docs/results.md has what it reaches. The other variants
+are not tuned, and nothing was measured with them.
 
 ECM learns from which actions a recording holds: in the subset "train" labels need no "segment". It sees a
 whole recording as `config.window.snippets` of its feature vectors; where labels have times, long recordings
-may be cut into windows (docs/ecm.md). Its fields are not tuned, and nothing was measured with them.
+may be cut into windows (docs/ecm.md).
 """
 
 from tal_jax.config import config_of, extract_config

@@ -322,6 +322,6 @@ def path_of(workdir, settings):
       settings: `config.evaluate`, whose `protocol` and `devkit_keep` name the file.
     """
     suffix = "" if settings.protocol == "activitynet" else f"_{settings.protocol}"
-    if suffix and settings.devkit_keep != 1:
+    if settings.protocol == "thumos14" and settings.devkit_keep != 1:
         suffix += f"_keep{float(settings.devkit_keep)}"
     return pathlib.Path(workdir) / f"evaluation{suffix}.json"

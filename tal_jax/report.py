@@ -74,7 +74,9 @@ def print_evaluation(result, path):
         _say(f"{what}; {score} (config.evaluate.missing).")
     if protocol["classes_not_scored"]:
         names = ", ".join(protocol["classes_not_scored"])
-        _say(f"Classes without an action in the subset, not scored: {names}.")
+        _say(f"Classes without an action to score against in the subset, not scored: {names}.")
+    if left_out := counts["ground_truths_left_out"]:
+        _say(f"{left_out} actions that last nothing, or longer than their recording, are left out.")
     if counts["ignored_intervals"]:
         number = counts["ignored_intervals"]
         _say(f"Intervals with an ignored label (config.data.ignored_labels): {number}.")

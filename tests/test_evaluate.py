@@ -280,7 +280,7 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     config = tiny()
     config.data.annotations = str(tmp_path / "mine.json")
     # the devkit leaves out what touches an ambiguous interval
-    expected = {"activitynet": 50, "thumos14": 100}
+    expected = {"detad": 50, "activitynet": 50, "thumos14": 100}
     for protocol, score in expected.items():
         config.evaluate.protocol = protocol
         result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
@@ -294,6 +294,9 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
     suppressed = json.loads((tmp_path / "scored" / "evaluation_thumos14_keep0.5.json").read_text())
     assert suppressed["protocol"]["devkit_keep"] == 0.5
+    of_detad = config.evaluate.copy_and_resolve_references()
+    of_detad.protocol = "detad"  # which suppresses nothing
+    assert evaluate.path_of("scored", of_detad).name == "evaluation_detad.json"
     assert (tmp_path / "scored" / "evaluation_thumos14.json").read_bytes() == before
     kept = json.loads((tmp_path / "scored" / "evaluation.json").read_text())  # beside that of the devkit
     assert kept["protocol"]["name"] == "activitynet"
@@ -419,7 +422,10 @@ def test_annotations_of_another_data_set_are_matched_by_name(one_missing, tmp_pa
     ]
     assert {d["label"] for d in detections(workdir)["sunday"]} == {"fast", "slow"}
     report.print_evaluation(result, workdir)
-    assert "Classes without an action in the subset, not scored: fast." in capsys.readouterr().out
+    assert (
+        "Classes without an action to score against in the subset, not scored: fast."
+        in capsys.readouterr().out
+    )
     before = (workdir / "detections.json").read_text()
     config.data.annotations = relabelled(tmp_path / "jump.json", content, {"fast": "jump"})
     with pytest.raises(
