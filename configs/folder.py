@@ -29,7 +29,7 @@ may be cut into windows (docs/ecm.md).
 
 from tal_jax.config import config_of, extract_config
 from tal_jax.data.sets import folder
-from tal_jax.plan import plan_config
+from tal_jax.planned_run import plan_config
 from tal_jax.systems.actionformer.config import small_config, with_mixer
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config

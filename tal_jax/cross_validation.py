@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from tal_jax import data, evaluate, plan, train
+from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections, write_detections
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
@@ -61,7 +61,7 @@ def cross_validate(asked, config, workdir, said, begun):
       asked: a config for which `applies`, before its fields are planned: each fold is planned by itself.
       config: the same, planned from all recordings.
       workdir: of the run of all recordings; those of the folds are in `<workdir>/folds`.
-      said: see `plan.planned`.
+      said: see `planned_run.planned`.
       begun: see `train.train`.
 
     Returns:
@@ -76,8 +76,8 @@ def cross_validate(asked, config, workdir, said, begun):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
         of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
         of_fold.data.annotations = str(_write_fold(config, folder, held_out))
-        of_fold, lines = plan.planned(of_fold, folder, said)
-        result = train.train(of_fold, folder, functools.partial(plan.write_plan, folder, lines))
+        of_fold, lines = planned_run.planned(of_fold, folder, said)
+        result = train.train(of_fold, folder, functools.partial(planned_run.write_plan, folder, lines))
         if result is None:
             return None
         scores.append(result["map_avg"])

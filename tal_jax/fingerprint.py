@@ -16,7 +16,7 @@ SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is roundin
 
 
 class Fingerprint(NamedTuple):
-    """A summary of the training recordings of a data set, from which a plan is made."""
+    """A summary of the training recordings of a data set; the rules of `plan` read nothing else."""
 
     recordings: dict  # subset, any -> how many
     rows_a_sec: float  # of feature files, the median

@@ -15,7 +15,18 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from tal_jax import cross_validation, data, evaluate, exports, extract, plan, predict, propose, report, train
+from tal_jax import (
+    cross_validation,
+    data,
+    evaluate,
+    exports,
+    extract,
+    planned_run,
+    predict,
+    propose,
+    report,
+    train,
+)
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
@@ -80,14 +91,14 @@ def run_mode(config):
     asked, lines, unplanned = config, [], []
     if mode in ("train", "check_data"):
         try:
-            config, lines = plan.planned(config, workdir, said)
+            config, lines = planned_run.planned(config, workdir, said)
         except DataError as error:
             if mode == "train":
                 raise
             unplanned = [str(error)]  # what else is wrong is said beside it
         report.print_plan(lines)
     else:
-        config = plan.of_run(config, workdir, said)
+        config = planned_run.of_run(config, workdir, said)
     require_valid(config, training=mode == "train")
     if mode != "check_data" and not FLAGS.detections:
         log.info("%s", devices.describe_devices())
@@ -95,7 +106,7 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
-    begun = lambda: plan.write_plan(workdir, lines)
+    begun = lambda: planned_run.write_plan(workdir, lines)
     folds = mode == "train" and cross_validation.applies(config)
     functions = {
         "train": lambda: (

@@ -7,32 +7,23 @@ RULES are for ActionFormer, on recordings whose actions have times; WEAK_RULES f
 known.
 """
 
-import json
 import math
-import pathlib
 from typing import NamedTuple
 
-import ml_collections
 import numpy as np
 
-from tal_jax import data
 from tal_jax.errors import DataError
 from tal_jax.fingerprint import fingerprint
-from tal_jax.runtime.files import replacing
-from tal_jax.runtime.json_files import read_json
 from tal_jax.runtime.parallel import make_parallel
-from tal_jax.step_cost import step_cost
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
-PLAN = "plan.json"
-OWN_PLAN = "Put back the file, or choose another --workdir."
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
 CELLS, FEWEST_CELLS = 8, 3  # of a short action: as a rule, and where the longest takes more than MOST_CELLS
 MOST_CELLS = 1024
 SPAN_CELLS, FEWEST_SAMPLES = 3.2, 4  # that the statistics of a cell describe; of a cell that has statistics
 WEAK_SPAN_CELLS = 6.4
 LONG = 10  # actions of middle length: a recording that lasts as long is standardised by itself
-MOST_VALUES = 4096  # of a cell
+MOST_VALUES, FEWEST_SPAN = 4096, 16  # of a cell; samples whose statistics stand beside those of a cell
 FEWEST_FRAMES, MOST_FRAMES = 32, 128  # of a window, where actions are short
 CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
@@ -61,17 +52,21 @@ def cells(seen, config):
 
 
 def inputs(seen, config):
-    """What the network sees of a cell: statistics of its samples, the samples, or one feature vector."""
+    """The input of the network: statistics of the samples of each cell, these samples, or both."""
     samples = config.data.samples_per_frame
     span = round((SPAN_CELLS if len(seen.lengths_sec) else WEAK_SPAN_CELLS) * samples)
-    described = samples >= FEWEST_SAMPLES and seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
-    if samples == 1:
-        reason = "each row is a cell"
-    elif described:
-        reason = f"{span} samples around a cell: mean, variance and bands of {seen.channels} channels"
+    few = samples < FEWEST_SAMPLES
+    if few:  # which say little by themselves: how fast a channel changes is in the samples around
+        span, described = FEWEST_SPAN, seen.channels <= MOST_CHANNELS
     else:
-        reason = f"a cell has its {samples} samples side by side"
+        described = seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
+    beside = few and described
+    reason = f"{span} samples around a cell: mean, variance and bands of {seen.channels} channels"
+    if not described:
+        reason = f"a cell has its {samples} rows of {seen.channels} values side by side"
     yield "data.statistics_samples", span if described else 0, reason
+    why = f"a cell has {samples} samples, which the network sees beside their statistics"
+    yield "data.samples_beside", beside, why if beside else "one of the two is enough"
     yield "data.fill_missing", seen.missing > 0, _of_missing(seen)
     note = f"; {seen.still} of {seen.channels} channels do not vary" if seen.still else ""
     yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
@@ -175,52 +170,6 @@ RULES = (cells, inputs, windows, levels, schedule, detections)
 WEAK_RULES = (weak_cells, inputs, weak_network)
 
 
-def plan_config():
-    """The section `config.plan`, of configs whose fields are planned."""
-    plan = ml_collections.ConfigDict()
-    plan.file = ""  # a plan.json of another run, in place of the rules; --config.plan=FILE says the same
-    plan.minutes = 0.0  # of training on this machine, whose speed is measured; 0: as long as the rules say
-    return plan
-
-
-def planned(config, workdir, said):
-    """The config with the fields of its plan, and the lines of it.
-
-    A run that has begun keeps its plan. A config without the section `plan` stays as it is.
-
-    Args:
-      config: any config.
-      workdir: folder of the run.
-      said: names of the fields that flags name, see `command_line.said_fields`.
-
-    Returns:
-      (config, list of Line).
-    """
-    if "plan" not in config:
-        return config, []
-    own = pathlib.Path(workdir) / PLAN
-    if config.plan.minutes and "train.epochs" in said:
-        raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
-    if config.plan.file:
-        return read_plan(config.plan.file, config, said, "Name another file, or leave it out.")
-    if own.exists():
-        return read_plan(own, config, said, OWN_PLAN)
-    if not config.plan.minutes:
-        return make_plan(config, said)
-    asked = config.copy_and_resolve_references()
-    asked.train.epochs, reason = _epochs_within(make_plan(config, said)[0])
-    config, lines = make_plan(asked, (*said, "train.epochs"))
-    return config, [line._replace(reason=reason) if line.field == "train.epochs" else line for line in lines]
-
-
-def _epochs_within(config):
-    """(epochs that a planned config trains within `plan.minutes` on this machine, 2 at least; the reason)."""
-    cost = step_cost(config, data.load_dataset(config))
-    seconds = 60 * config.plan.minutes - cost.compile_sec
-    reason = f"{config.plan.minutes:g} minutes on this machine, {1e3 * cost.seconds:.3g} ms a step"
-    return max(2, int(seconds / (cost.an_epoch * cost.seconds))), reason
-
-
 def make_plan(config, said):
     """The lines of the plan of a config, and the config that has them.
 
@@ -246,22 +195,12 @@ def of_labels(config, said):
     weak.name, weak.data, weak.extract, weak.plan = config.name, config.data, config.extract, config.plan
     for field in said:
         try:
-            _value(weak, field)
+            value_of(weak, field)
         except (AttributeError, KeyError) as error:
             why = "labels have no times, so ECM learns from them"
             raise DataError(f"config.{field} is no field of ECM; {why}. Leave it out.") from error
-        weak.update_from_flattened_dict({field: _value(config, field)})
+        weak.update_from_flattened_dict({field: value_of(config, field)})
     return weak
-
-
-def of_run(config, workdir, said):
-    """The config with the plan of the run in a workdir, if it has one: of fields that do not come back with
-    a run, too.
-
-    Args: see `planned`.
-    """
-    path = pathlib.Path(workdir) / PLAN
-    return read_plan(path, config, said, OWN_PLAN)[0] if "plan" in config and path.exists() else config
 
 
 def lines_of(seen, config, said):
@@ -274,13 +213,13 @@ def lines_of(seen, config, said):
     for rule in RULES if timed else WEAK_RULES:
         for line in rule(seen, config):
             if line[0] in said:
-                line = line[0], _value(config, line[0]), "set by hand"
+                line = line[0], value_of(config, line[0]), "set by hand"
             config.update_from_flattened_dict({line[0]: line[1]})
             lines.append(Line(*line))
     return lines
 
 
-def _value(config, field):
+def value_of(config, field):
     """The value of a field such as "train.epochs"."""
     for part in field.split("."):
         config = config[part]
@@ -296,54 +235,3 @@ def _for_devices(batch, config):
     """The least batch that the devices share evenly and that is not below the one given."""
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     return math.ceil(batch / parallel.num_devices) * parallel.num_devices
-
-
-def write_plan(workdir, lines):
-    """Writes `<workdir>/plan.json`, a list of {"field", "value", "reason"}; nothing without lines."""
-    if not lines:
-        return
-    with replacing(pathlib.Path(workdir) / PLAN) as temporary:
-        temporary.write_text(json.dumps([line._asdict() for line in lines], indent=1))
-
-
-def read_plan(path, config, said, what_to_do):
-    """The config with the plan that `write_plan` has written to a file.
-
-    Args:
-      path: of the file.
-      config: see `make_plan`.
-      said: see `make_plan`; what flags name stays.
-      what_to_do: last sentence of an error.
-
-    Returns:
-      (config, list of Line).
-
-    Raises:
-      DataError: the file is no plan for this config.
-    """
-    entries = read_json(path, "plan")
-    try:
-        lines = [Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
-        system = dict([lines[0][:2]])["system"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{path} is no plan that this version of tal_jax has written. {what_to_do}"
-        ) from error
-    config = config.copy_and_resolve_references()
-    if system != config.system:
-        config = of_labels(config, said)
-    if system != config.system:
-        raise DataError(f"{path} plans the system '{system!s:.60}', which no plan is for. {what_to_do}")
-    for i, line in enumerate(lines):
-        try:
-            now = _value(config, line.field)
-            if line.field in said:
-                lines[i] = line = line._replace(value=now, reason="set by hand")
-            config.update_from_flattened_dict({line.field: line.value})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{path} is no plan for this config: {str(error):.200}. {what_to_do}") from error
-    return config, lines
-
-
-def _tuples(value):
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

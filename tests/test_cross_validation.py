@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import cross_validation, train
+from tal_jax import cross_validation, plan, train
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
 
@@ -77,7 +77,7 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
 
     monkeypatch.setattr(train, "train", fake)
     assert cross_validation.applies(planned)
-    config, lines = cross_validation.plan.make_plan(planned, ())
+    config, lines = plan.make_plan(planned, ())
     begun = []
     result = cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: begun.append(1))
     held_out = [
@@ -105,7 +105,7 @@ def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monke
         entry["annotations"] = [{"label": "x"}]
     open(planned.data.annotations, "w").write(json.dumps(content))
     monkeypatch.setattr(train, "train", lambda config, workdir, begun, scored: {} if not scored else None)
-    config, _ = cross_validation.plan.make_plan(planned, ())
+    config, _ = plan.make_plan(planned, ())
     assert config.system == "ecm" and cross_validation.applies(planned)
     assert cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: None) == {}
     assert cross_validation.NOTHING_SCORED in caplog.text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import data, fingerprint, plan, step_cost
+from tal_jax import data, fingerprint, plan, planned_run, step_cost
 from tal_jax.check_data import check_dataset
 from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
@@ -76,6 +76,15 @@ def test_any_actions_have_a_config_that_trains(seed):
     assert 1 <= fields["train.warmup_epochs"] < fields["train.epochs"]
 
 
+def test_eye_movements_of_milliseconds_are_samples_beside_their_statistics():
+    rng = np.random.default_rng(0)
+    fields = fields_of(seen_of([*rng.uniform(0.016, 0.06, 500), *rng.uniform(0.2, 4, 500)], 500.0, 2))
+    assert fields["data.samples_per_frame"] < 4 and fields["window.frames"] >= 1024
+    assert (fields["data.statistics_samples"], fields["data.samples_beside"]) == (16, True)
+    features = fields_of(seen_of([3.2] * 20, 2.5, 2048))
+    assert (features["data.statistics_samples"], features["data.samples_beside"]) == (0, False)
+
+
 def test_recordings_of_many_actions_keep_as_many_detections():
     few, many = fields_of(seen_of([3.2] * 20)), fields_of(seen_of([3.2] * 20)._replace(most_actions=2000))
     limits = ("decode.max_per_recording", "decode.max_per_level")
@@ -125,7 +134,7 @@ def test_lost_channels_and_gaps_are_filled(files):
     seen = fingerprint.fingerprint(config)
     assert seen.missing == pytest.approx(0.625) and seen.lost == {2: 1}
     assert seen.offsets == (pytest.approx(7, abs=0.3), 0) and seen.scales == (pytest.approx(3, abs=0.2), 1)
-    made, lines = plan.planned(config, folder_of_run / "run", ())
+    made, lines = planned_run.planned(config, folder_of_run / "run", ())
     (line,) = (line for line in lines if line.field == "data.fill_missing")
     assert made.data.fill_missing
     assert line.reason == (
@@ -161,15 +170,15 @@ def test_a_damaged_file_and_small_units_do_not_stop_a_plan(files):
 
 def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
     folder_of_run, config = files
-    made, lines = plan.planned(config, folder_of_run / "run", ())
+    made, lines = planned_run.planned(config, folder_of_run / "run", ())
     assert config.window.frames != made.window.frames  # the given config stays as it is
     (folder_of_run / "run").mkdir()
-    plan.write_plan(folder_of_run / "run", lines)
-    again, of_file = plan.planned(config, folder_of_run / "run", ())
+    planned_run.write_plan(folder_of_run / "run", lines)
+    again, of_file = planned_run.planned(config, folder_of_run / "run", ())
     assert again == made and of_file == lines
-    config.plan.file = str(folder_of_run / "run" / plan.PLAN)
+    config.plan.file = str(folder_of_run / "run" / planned_run.PLAN)
     config.train.epochs = 3
-    other, _ = plan.planned(config, folder_of_run / "other", ["train.epochs"])
+    other, _ = planned_run.planned(config, folder_of_run / "other", ["train.epochs"])
     assert other.train.epochs == 3 and other.window.frames == made.window.frames
 
 
@@ -182,19 +191,19 @@ def test_the_plan_refuses_what_it_cannot_read(files):
         with pytest.raises(
             DataError, match="other.json is no plan that this version of tal_jax has written. Name"
         ):
-            plan.planned(config, folder_of_run, ())
+            planned_run.planned(config, folder_of_run, ())
     path.write_text(f'[{system}, {{"field": "train.epoch", "value": 3, "reason": ""}}]')
     with pytest.raises(
         DataError, match=r"other.json is no plan for this config: .*epoch.* Name another file"
     ):
-        plan.planned(config, folder_of_run, ())
+        planned_run.planned(config, folder_of_run, ())
     path.write_text(f"[{system.replace('actionformer', 'pgcn')}]")
     with pytest.raises(DataError, match="other.json plans the system 'pgcn', which no plan is for"):
-        plan.planned(config, folder_of_run, ())
+        planned_run.planned(config, folder_of_run, ())
     relabel(folder_of_run, [])
     config.plan.file = ""
     with pytest.raises(DataError, match="No recording of the subset 'train' has a label, from which a plan"):
-        plan.planned(config, folder_of_run, ())
+        planned_run.planned(config, folder_of_run, ())
 
 
 def relabel(folder_of_run, annotations):
@@ -208,7 +217,7 @@ def test_labels_without_times_are_for_ecm(files):
     folder_of_run, config = files
     relabel(folder_of_run, [{"label": "x"}])
     config.train.epochs = 7
-    made, lines = plan.planned(config, folder_of_run / "run", ["train.epochs"])
+    made, lines = planned_run.planned(config, folder_of_run / "run", ["train.epochs"])
     require_valid(made, training=True)
     assert (made.system, made.train.epochs, made.data.features) == ("ecm", 7, config.data.features)
     # 100 s at 20 Hz are 50 cells of 40 samples; a longer recording is seen in parts of as many
@@ -216,15 +225,15 @@ def test_labels_without_times_are_for_ecm(files):
     assert (made.window.frames, made.window.test_stride_frames, made.window.snippets) == (51, 16, 50)
     assert made.model.streams == "pre" and made.readings == ("decode.activations=softmax",)
     (folder_of_run / "run").mkdir()
-    plan.write_plan(folder_of_run / "run", lines)
-    assert plan.of_run(config, folder_of_run / "run", []) == made  # what localises its actions, too
+    planned_run.write_plan(folder_of_run / "run", lines)
+    assert planned_run.of_run(config, folder_of_run / "run", []) == made  # what localises its actions, too
     assert made.localize.outer_ratio == 0.15
-    config.plan.file = str(folder_of_run / "run" / plan.PLAN)
-    again, of_file = plan.planned(config, folder_of_run / "other", ["train.epochs"])
+    config.plan.file = str(folder_of_run / "run" / planned_run.PLAN)
+    again, of_file = planned_run.planned(config, folder_of_run / "other", ["train.epochs"])
     assert again.system == "ecm" and of_file == lines
     config.plan.file = ""
     with pytest.raises(DataError, match="config.backbone.channels is no field of ECM; labels have no times"):
-        plan.planned(config, folder_of_run / "other", ["backbone.channels"])
+        planned_run.planned(config, folder_of_run / "other", ["backbone.channels"])
 
 
 @pytest.mark.parametrize("annotations", [None, [{"label": "x"}]])
@@ -233,9 +242,9 @@ def test_minutes_say_how_many_epochs(files, monkeypatch, annotations):
     folder_of_run, config = files
     if annotations:
         relabel(folder_of_run, annotations)
-    monkeypatch.setattr(plan, "step_cost", lambda *_: step_cost.StepCost(0.5, 6.0, 6, 2**30))
+    monkeypatch.setattr(planned_run, "step_cost", lambda *_: step_cost.StepCost(0.5, 6.0, 6, 2**30))
     config.plan.minutes = 10.0
-    made, lines = plan.planned(config, folder_of_run / "run", ())
+    made, lines = planned_run.planned(config, folder_of_run / "run", ())
     assert made.train.epochs == 198 and made.train.get("warmup_epochs", 25) == 25
     (line,) = (line for line in lines if line.field == "train.epochs")
     assert line.value == 198 and line.reason == "10 minutes on this machine, 500 ms a step"
@@ -246,7 +255,7 @@ def test_a_batch_is_a_multiple_of_the_devices(files, monkeypatch):
     config.window.frames = 256
     for devices, batch in ((1, 4), (3, 6), (8, 8)):
         monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=devices))
-        made, _ = plan.planned(config, folder_of_run / "run", ["window.frames"])
+        made, _ = planned_run.planned(config, folder_of_run / "run", ["window.frames"])
         assert made.train.batch_size == batch
 
 
@@ -268,4 +277,4 @@ def test_minutes_and_epochs_exclude_each_other(files):
     folder_of_run, config = files
     config.plan.minutes = 1.0
     with pytest.raises(DataError, match=r"config.plan.minutes and config.train.epochs both say how long"):
-        plan.planned(config, folder_of_run / "run", ["train.epochs"])
+        planned_run.planned(config, folder_of_run / "run", ["train.epochs"])

@@ -340,21 +340,3 @@ def require_order(start_sec, end_sec, where):
         raise DataError(
             f"{where}: an action ends at {end_sec:g} s, before it begins at {start_sec:g} s; correct it."
         )
-
-
-def read_text(path, hint):
-    """The text of an annotation file in UTF-8, a str.
-
-    Args:
-        path: the file, a pathlib.Path.
-        hint: what to do where it cannot be read.
-
-    Raises:
-        DataError: the file cannot be read, or is no such text.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"Cannot read the annotation file {path}: {error.strerror}. {hint}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8; save it in UTF-8.") from error

@@ -200,3 +200,21 @@ def write_rows(path, rows):
         # as long as the first: NumPy leaves room for the length to grow
         np.lib.format.write_array_header_1_0(file, header | {"shape": (num_rows, *row.shape)})
     return num_rows
+
+
+def read_text(path, hint):
+    """The text of an annotation file in UTF-8, a str.
+
+    Args:
+        path: the file, a pathlib.Path.
+        hint: what to do where it cannot be read.
+
+    Raises:
+        DataError: the file cannot be read, or is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"Cannot read the annotation file {path}: {error.strerror}. {hint}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file in UTF-8; save it in UTF-8.") from error

@@ -132,7 +132,7 @@ def _names(labels, media):
 
 
 def _add_facts(facts, known):
-    """Adds to what is known of a recording what another file says; what is there stays."""
+    """Adds what another file says of a recording. A length, rate or subset that is known stays."""
     facts["subjects"] |= known["subjects"]
     for field in ("duration", "fps", "subset"):
         if field in known:

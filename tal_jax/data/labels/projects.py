@@ -11,7 +11,7 @@ CHECKBOX, OPTIONS = 2, (2, 3, 4)  # kinds of VIA's attributes: of several option
 
 
 def _field(entry, field, kind, where, default=None):
-    """What a field of a JSON object holds, of this kind; the default where it is absent. Raises DataError."""
+    """The value of a field of a JSON object, or the default. Raises DataError for a value of another kind."""
     value = entry.get(field, default) if isinstance(entry, dict) else None
     if not isinstance(value, kind):
         of = {dict: "an object", list: "a list", str: "a text"}[kind]

@@ -48,12 +48,12 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass
 class Labels:
-    """What was read of one file.
+    """The labels of one file, and what the file says of its recordings.
 
     Attributes:
         rows: list of Row.
         recordings: name -> what the file says of it: "duration" in seconds, "fps", "subset"; "subjects", a
-            set of names, "" for rows of nobody; "others", further names by which it may be known. A
+            set of names, with "" if some rows name none; "others", other names of the recording. A
             recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
@@ -71,8 +71,9 @@ class Labels:
         self.dropped.setdefault(reason, []).append(where)
 
     def know(self, name, subject=None, others=(), **facts):
-        """Adds a recording, and what is known of it; what is None or 0 is not known. Subject "": a row of
-        nobody, so that the recording is of no one subject.
+        """Adds a recording, or facts of one. A fact that is None or 0 is left out.
+
+        subject: its name; "" where a row names none; None where rows name no subjects.
         """
         known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
         known.update({field: value for field, value in facts.items() if value})
@@ -81,11 +82,11 @@ class Labels:
 
 
 class Options(NamedTuple):
-    """What the command line says of all files.
+    """Options of the command line, for all files.
 
     Attributes:
-        fps: frames or samples a second, None if it does not say.
-        label_column: names of what holds the labels: columns, tiers or attributes; (): the reader finds them.
+        fps: frames or samples a second; None: not given.
+        label_column: names of the columns, tiers or attributes with the labels; (): the reader finds them.
     """
 
     fps: float | None = None
@@ -131,7 +132,7 @@ class LabelFile:
 
     @functools.cached_property
     def delimiter(self):
-        """What separates the cells of a table: the commonest of tab, semicolon, comma in the first line."""
+        """The character between cells of a table: the commonest of tab, semicolon, comma in its first line."""
         lines = [line for line in self.head.splitlines() if line.strip()] or [""]
         return max("\t;,", key=lines[0].count)
 

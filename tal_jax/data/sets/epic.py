@@ -12,11 +12,11 @@ from tal_jax.data import features
 from tal_jax.data.annotations import (
     load_annotations,
     parse_annotations,
-    read_text,
     require_number,
     require_order,
 )
 from tal_jax.errors import DataError
+from tal_jax.runtime.files import read_text
 
 ANNOTATIONS = "data/epic/annotations"
 HOW_TO_GET = (

@@ -10,13 +10,13 @@ import pathlib
 from tal_jax.data import features
 from tal_jax.data.annotations import (
     parse_annotations,
-    read_text,
     require_number,
     require_object,
     require_order,
 )
 from tal_jax.data.sets import thumos14
 from tal_jax.errors import DataError
+from tal_jax.runtime.files import read_text
 from tal_jax.runtime.json_files import read_json
 
 ANNOTATIONS = "data/multithumos"

@@ -1,0 +1,122 @@
+"""The plan of a run: made once, kept as plan.json, and read again."""
+
+import json
+import pathlib
+
+import ml_collections
+
+from tal_jax import data, plan
+from tal_jax.errors import DataError
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
+from tal_jax.step_cost import step_cost
+
+PLAN = "plan.json"
+OWN_PLAN = "Put back the file, or choose another --workdir."
+
+
+def plan_config():
+    """The section `config.plan`, of configs whose fields are planned."""
+    section = ml_collections.ConfigDict()
+    section.file = ""  # a plan.json of another run, in place of the rules; --config.plan=FILE says the same
+    section.minutes = 0.0  # of training on this machine, whose speed is measured; 0: as long as the rules say
+    return section
+
+
+def planned(config, workdir, said):
+    """The config with the fields of its plan, and the lines of it.
+
+    A run that has begun keeps its plan. A config without the section `plan` stays as it is.
+
+    Args:
+      config: any config.
+      workdir: folder of the run.
+      said: names of the fields that flags name, see `command_line.said_fields`.
+
+    Returns:
+      (config, list of Line).
+    """
+    if "plan" not in config:
+        return config, []
+    own = pathlib.Path(workdir) / PLAN
+    if config.plan.minutes and "train.epochs" in said:
+        raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
+    if config.plan.file:
+        return read_plan(config.plan.file, config, said, "Name another file, or leave it out.")
+    if own.exists():
+        return read_plan(own, config, said, OWN_PLAN)
+    if not config.plan.minutes:
+        return plan.make_plan(config, said)
+    asked = config.copy_and_resolve_references()
+    asked.train.epochs, reason = _epochs_within(plan.make_plan(config, said)[0])
+    config, lines = plan.make_plan(asked, (*said, "train.epochs"))
+    return config, [line._replace(reason=reason) if line.field == "train.epochs" else line for line in lines]
+
+
+def _epochs_within(config):
+    """(epochs that a planned config trains within `plan.minutes` on this machine, 2 at least; the reason)."""
+    cost = step_cost(config, data.load_dataset(config))
+    seconds = 60 * config.plan.minutes - cost.compile_sec
+    reason = f"{config.plan.minutes:g} minutes on this machine, {1e3 * cost.seconds:.3g} ms a step"
+    return max(2, int(seconds / (cost.an_epoch * cost.seconds))), reason
+
+
+def of_run(config, workdir, said):
+    """The config with the plan of the run in a workdir, if it has one: of fields that do not come back with
+    a run, too.
+
+    Args: see `planned`.
+    """
+    path = pathlib.Path(workdir) / PLAN
+    return read_plan(path, config, said, OWN_PLAN)[0] if "plan" in config and path.exists() else config
+
+
+def write_plan(workdir, lines):
+    """Writes `<workdir>/plan.json`, a list of {"field", "value", "reason"}; nothing without lines."""
+    if not lines:
+        return
+    with replacing(pathlib.Path(workdir) / PLAN) as temporary:
+        temporary.write_text(json.dumps([line._asdict() for line in lines], indent=1))
+
+
+def read_plan(path, config, said, what_to_do):
+    """The config with the plan that `write_plan` has written to a file.
+
+    Args:
+      path: of the file.
+      config: see `make_plan`.
+      said: see `make_plan`; what flags name stays.
+      what_to_do: last sentence of an error.
+
+    Returns:
+      (config, list of Line).
+
+    Raises:
+      DataError: the file is no plan for this config.
+    """
+    entries = read_json(path, "plan")
+    try:
+        lines = [plan.Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
+        system = dict([lines[0][:2]])["system"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{path} is no plan that this version of tal_jax has written. {what_to_do}"
+        ) from error
+    config = config.copy_and_resolve_references()
+    if system != config.system:
+        config = plan.of_labels(config, said)
+    if system != config.system:
+        raise DataError(f"{path} plans the system '{system!s:.60}', which no plan is for. {what_to_do}")
+    for i, line in enumerate(lines):
+        try:
+            now = plan.value_of(config, line.field)
+            if line.field in said:
+                lines[i] = line = line._replace(value=now, reason="set by hand")
+            config.update_from_flattened_dict({line.field: line.value})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{path} is no plan for this config: {str(error):.200}. {what_to_do}") from error
+    return config, lines
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
