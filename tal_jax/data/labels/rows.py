@@ -132,7 +132,7 @@ class LabelFile:
 
     @functools.cached_property
     def delimiter(self):
-        """The character between cells of a table: the commonest of tab, semicolon, comma in its first line."""
+        """The character between cells of a table: the commonest of tab, semicolon, comma in line 1."""
         lines = [line for line in self.head.splitlines() if line.strip()] or [""]
         return max("\t;,", key=lines[0].count)
 
