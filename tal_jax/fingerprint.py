@@ -12,6 +12,7 @@ from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
 
 MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
+OVERLAP_SEC = 1e-3  # two actions may touch
 SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
 
@@ -29,6 +30,8 @@ class Fingerprint(NamedTuple):
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
+    of_classes: tuple = (1,)  # number of labels of each class in training
+    overlap: bool = False  # whether two actions of a training recording do
     most_actions: int = 0  # of a training recording
     longest_rows: int = 0  # of all training recordings, where labels have no times
 
@@ -94,6 +97,8 @@ def fingerprint(config):
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=lengths_sec,
+        of_classes=_of_classes(training.values()),
+        overlap=any(_overlap(recording.segments_sec) for recording in training.values()),
         most_actions=max(len(recording.labels) for recording in training.values()),
         longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training, np.median(rates)),
     )
@@ -109,6 +114,18 @@ def _most_rows(dataset, recordings, rows_a_sec):
         with contextlib.suppress(DataError):  # training and check_data name the file
             most = max(most, len(dataset.read(name)))
     return most
+
+
+def _of_classes(recordings):
+    """How many labels of recordings each class has that occurs, a tuple."""
+    labels = np.concatenate([recording.labels for recording in recordings])
+    return tuple(np.unique(labels, return_counts=True)[1].tolist())
+
+
+def _overlap(segments_sec):
+    """Whether two of (N, 2) segments have time in common."""
+    ordered = segments_sec[np.argsort(segments_sec[:, 0])]
+    return bool((ordered[1:, 0] < np.maximum.accumulate(ordered[:, 1])[:-1] - OVERLAP_SEC).any())
 
 
 def _lengths(recordings):

@@ -208,8 +208,12 @@ def lines_of(seen, config, said):
 
     seen: Fingerprint; said: see `make_plan`.
     """
-    timed = len(seen.lengths_sec) > 0
-    lines = [Line("system", config.system, "actions have times" if timed else "labels have no times")]
+    timed, (fewest, most) = len(seen.lengths_sec) > 0, (min(seen.of_classes), max(seen.of_classes))
+    what = "actions have times, and some overlap" if seen.overlap else "actions have times"
+    counts = (
+        f"{len(seen.of_classes)} classes of {fewest} to {most}" if fewest < most else f"{most} of each class"
+    )
+    lines = [Line("system", config.system, f"{what if timed else 'labels have no times'}; {counts}")]
     for rule in RULES if timed else WEAK_RULES:
         for line in rule(seen, config):
             if line[0] in said:

@@ -85,6 +85,15 @@ def test_eye_movements_of_milliseconds_are_samples_beside_their_statistics():
     assert (features["data.statistics_samples"], features["data.samples_beside"]) == (0, False)
 
 
+def test_the_system_and_its_reason():
+    config = folder.get_config()
+    reason = lambda **fields: plan.lines_of(seen_of([3.2])._replace(**fields), config, ())[0].reason
+    assert reason(of_classes=(7, 7)) == "actions have times; 7 of each class"
+    assert reason(of_classes=(7, 2, 9), overlap=True) == (
+        "actions have times, and some overlap; 3 classes of 2 to 9"
+    )
+
+
 def test_recordings_of_many_actions_keep_as_many_detections():
     few, many = fields_of(seen_of([3.2] * 20)), fields_of(seen_of([3.2] * 20)._replace(most_actions=2000))
     limits = ("decode.max_per_recording", "decode.max_per_level")
@@ -124,6 +133,9 @@ def test_the_fingerprint_of_files(files):
     assert seen.scales[0] == pytest.approx(3, abs=0.2) and (seen.scales[1], seen.still) == (1, 1)
     assert seen.recordings == {"train": 1, "test": 1}
     np.testing.assert_allclose(seen.lengths_sec, [2.0] * 14)
+    assert (seen.of_classes, seen.most_actions, seen.overlap) == ((14,), 14, False)
+    relabel(files[0], [{"label": "x", "segment": [1.0, 9.0]}, {"label": "y", "segment": [3.0, 4.0]}])
+    assert fingerprint.fingerprint(config).overlap
 
 
 def test_lost_channels_and_gaps_are_filled(files):
