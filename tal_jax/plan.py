@@ -29,7 +29,7 @@ CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
-MOST_KEPT, MOST_CANDIDATES = 5, 20  # for each action of a recording
+MOST_KEPT, MOST_CANDIDATES = 20, 40  # for each action of a recording: others may be much longer
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
 
