@@ -67,7 +67,7 @@ def inputs(seen, config):
     yield "data.statistics_samples", span if described else 0, reason
     why = f"a cell has {samples} samples, which the network sees beside their statistics"
     yield "data.samples_beside", beside, why if beside else "one of the two is enough"
-    yield "data.fill_missing", seen.missing > 0, _of_missing(seen)
+    yield "data.fill_missing", True, _of_missing(seen)
     note = f"; {seen.still} of {seen.channels} channels do not vary" if seen.still else ""
     yield "data.channel_offsets", seen.offsets, f"the means of {seen.channels} channels in training{note}"
     yield "data.channel_scales", seen.scales, "their deviations"
@@ -81,7 +81,7 @@ def inputs(seen, config):
 def _of_missing(seen):
     """What is said about values that are not there."""
     if not seen.missing:
-        return "all values that were read are numbers"
+        return "should a value be NaN, it is put on the line between its neighbours; none was"
     lost = [f"channel {channel} in {count}" for channel, count in seen.lost.items()]
     of_lost = f"; lost all over recordings: {', '.join(lost[:5])}" if lost else ""
     return f"{seen.missing:.2g} of the values are NaN, put on the line between their neighbours{of_lost}"
