@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from tal_jax import data, evaluate, planned_run, train
-from tal_jax.data.detections_file import read_detections, write_detections
+from tal_jax.data.detections_file import read_detections
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 
@@ -85,10 +85,10 @@ def cross_validate(asked, config, workdir, said, begun):
     log.info("All recordings, after mAP %.2f ± %.2f over the folds.", np.mean(scores), np.std(scores, ddof=1))
     if train.train(config, workdir, begun, scored=False) is None:
         return None
-    everything, path = config.copy_and_resolve_references(), workdir / "folds" / "detections.json"
+    everything = config.copy_and_resolve_references()
     everything.data.test_subset = config.data.train_subset
-    write_detections(path, pooled)
-    return evaluate.evaluate(everything, workdir, str(path)) | {"folds": scores}
+    annotations = evaluate.scored_annotations(everything)
+    return evaluate.score_results(everything, workdir, annotations, pooled, folds=scores)
 
 
 def _write_fold(config, folder, held_out):

@@ -71,7 +71,7 @@ def evaluate(config, workdir, detections_path="", said=(), export=()):
     results = read_detections_of(detections_path, annotations)
     if problem := times_problem(results, annotations):
         log.warning("%s: %s", detections_path, problem)
-    return _score(config, workdir, annotations, results, export=export)
+    return score_results(config, workdir, annotations, results, export=export)
 
 
 def require_inputs_stay(config, workdir, detections_path=""):
@@ -190,7 +190,7 @@ def evaluate_streams(workdir, detector, streams, export=()):
     if settings.recording_scores and dataset.recording_scores is None:
         best = best_classes(settings.recording_scores, settings.classes_per_recording)
         results = label_recordings(results, best, settings.recording_score_power)
-    return _score(config, workdir, annotations, results, dataset, export)
+    return score_results(config, workdir, annotations, results, dataset, export)
 
 
 def test_recordings(config, dataset):
@@ -277,10 +277,15 @@ def as_proposals(detections):
     return Proposals(segments_sec, np.array([*best.values()], np.float64))
 
 
-def _score(config, workdir, annotations, results, dataset=None, export=()):
+def score_results(config, workdir, annotations, results, dataset=None, export=(), folds=()):
     """Writes detections.json, the scores of `results` and exports; returns the scores, see `evaluate`.
 
-    dataset: that a system has detected in; None: the detections come from a file.
+    Args:
+      config, workdir, export: see `evaluate`.
+      annotations: see `scored_annotations`.
+      results: name -> detections, as in a detections file.
+      dataset: that a system has detected in; None: the detections come from a file.
+      folds: mAP of each fold of a cross-validation, kept with the scores as "folds".
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
@@ -293,6 +298,7 @@ def _score(config, workdir, annotations, results, dataset=None, export=()):
         result["protocol"]["duplicate_sec"] = config.data.duplicate_sec
     if dataset and dataset.proposals is not None:
         result["proposals"] = score_proposals(config, dataset, results)
+    result |= {"folds": list(folds)} if folds else {}
     if distributed.is_first():
         with replacing(path_of(workdir, settings)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
@@ -302,7 +308,7 @@ def _score(config, workdir, annotations, results, dataset=None, export=()):
 
 
 def _export(config, folder, annotations, results, dataset, export):
-    """Writes the results of each recording to `folder` in the formats of `export`. dataset: see `_score`."""
+    """Writes the results of each recording to a folder, in formats. dataset: see `score_results`."""
     media = exports.media_files(config.data.get("features"), config.data.file_prefix)
     min_score, written = config.predict.min_score, 0
     for name, found in results.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import cross_validation, plan, train
+from tal_jax import cross_validation, plan, planned_run, train
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
 
@@ -88,7 +88,7 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
     assert {frames for *_, frames in trained} == {config.window.frames}
     assert result["folds"] == [81.0, 82.0, 83.0]
     assert result["counts"]["ground_truths"] == 36 and result["map_avg"] == pytest.approx(100 * 5 / 6)
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["map_avg"] == result["map_avg"]
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == result
 
 
 def test_data_with_a_test_subset_have_no_folds(planned):
@@ -109,3 +109,29 @@ def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monke
     assert config.system == "ecm" and cross_validation.applies(planned)
     assert cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: None) == {}
     assert cross_validation.NOTHING_SCORED in caplog.text
+
+
+def test_folds_are_trained_scored_and_used(planned, tmp_path, compiled_once):
+    content = json.loads(open(planned.data.annotations).read())
+    for i, entry in enumerate(content["database"].values()):
+        entry["subject"] = f"s{i % 2}"
+    open(planned.data.annotations, "w").write(json.dumps(content))
+    planned.backbone.update(channels=8, heads=2, branch_blocks=1)
+    planned.update(
+        loss=dict(level_bounds=((0, 4), (4, 100))), train=dict(epochs=1, batch_size=2, warmup_epochs=0)
+    )
+    planned.parallel.max_devices = 1
+    of_network = ("backbone.branch_blocks", "loss.level_bounds")
+    said = (*of_network, "train.epochs", "train.batch_size", "train.warmup_epochs")
+    config, lines = planned_run.planned(planned, tmp_path / "run", said)
+    begun = lambda: planned_run.write_plan(tmp_path / "run", lines)
+    result = cross_validation.cross_validate(planned, config, tmp_path / "run", said, begun)
+    assert len(result["folds"]) == 2 and result["counts"]["recordings"] == 6
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == result
+    found = json.loads((tmp_path / "run" / "detections.json").read_text())["results"]
+    of_folds = [tmp_path / "run" / "folds" / fold / "detections.json" for fold in "12"]
+    assert found == {
+        name: rows for path in of_folds for name, rows in json.loads(path.read_text())["results"].items()
+    }
+    again = cross_validation.cross_validate(planned, config, tmp_path / "run", said, begun)
+    assert again == result  # a run that is over has nothing left to train
