@@ -49,7 +49,7 @@ from tal_jax.evaluation.matching import (
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.evaluation.tables import detection_table, truth_tables, within_recordings
 from tal_jax.ops.nms import hard_nms
-from tal_jax.ops.segments import overlap_and_union, tiou
+from tal_jax.ops.segments import overlap_and_union
 
 
 def evaluate_detections(
@@ -182,7 +182,7 @@ def activitynet_ap(found, truths, tious, count=None):
         count: N of DETAD's normalised `precision`; None: G, which gives the ordinary precision.
     """
     found = by_falling_score(found, nan_as=np.inf)
-    hits = match(found, truths, tious) >= 0
+    hits = match(overlapping_pairs(found, truths), tious, len(found), len(truths)) >= 0
     return average_precision(hits, ~hits, len(truths), count).tolist()
 
 
@@ -199,7 +199,7 @@ def thumos14_ap(found, truths, tious, ignored):
     truths = _with_sorted_ends(truths)
     touches_ignored = np.zeros(len(found), bool)
     touches_ignored[overlapping_pairs(found, _with_sorted_ends(ignored))[0]] = True
-    detection, truth = overlapping_pairs(found, truths)  # (P,)
+    detection, truth, _ = overlapping_pairs(found, truths)  # (P,)
     found_sec, truth_sec = found["segment_sec"][detection], truths["segment_sec"][truth]
     shared_sec, _ = overlap_and_union(found_sec, truth_sec)
     # The union as the devkit takes it, since rounding decides the pairs whose tIoU is just the threshold.
@@ -234,8 +234,7 @@ def recall_of_best(found, truths, tious, k):
     begin = np.searchsorted(truths["recording"], found["recording"], "left")
     end = np.searchsorted(truths["recording"], found["recording"], "right")
     found = found[rank < k * (end - begin)]
-    detection, truth = overlapping_pairs(found, truths)
-    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
+    _, truth, overlap = overlapping_pairs(found, truths)
     return [len(np.unique(truth[overlap >= threshold])) / len(truths) for threshold in tious]
 
 
@@ -251,9 +250,8 @@ def _suppressed(found, keep):
 def _detections_per_truth(found, truths, threshold):
     """(G,) how many detections overlap each of the G truths of one class by a tIoU above the threshold."""
     found, truths = _with_sorted_ends(found), _with_sorted_ends(truths)
-    detection, truth = overlapping_pairs(found, truths)
-    near = tiou(found["segment_sec"][detection], truths["segment_sec"][truth]) > threshold
-    return np.bincount(truth[near], minlength=len(truths))
+    _, truth, overlap = overlapping_pairs(found, truths)
+    return np.bincount(truth[overlap > threshold], minlength=len(truths))
 
 
 PROTOCOLS = ("activitynet", "thumos14", "detad")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tal_jax.ops.segments import overlap_and_union, tiou
+from tal_jax.ops.segments import overlap_and_union
 
 
 def by_falling_score(rows, nan_as):
@@ -18,14 +18,19 @@ def overlapping_pairs(found, truths):
         truths: (G,) ROW, ordered by recording.
 
     Returns:
-        (rows of `found`, rows of `truths`), (P,) each, ordered by the first and then by the second.
+        (rows of `found`, rows of `truths`, their tIoU), (P,) each, ordered by the first, then by the second.
     """
     first = np.searchsorted(truths["recording"], found["recording"], "left")
     count = np.searchsorted(truths["recording"], found["recording"], "right") - first
     detection = np.repeat(np.arange(len(found)), count)
     truth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)
-    overlaps = overlap_and_union(found["segment_sec"][detection], truths["segment_sec"][truth])[0] > 0
-    return detection[overlaps], truth[overlaps]
+    (start_sec, end_sec), (true_start_sec, true_end_sec) = found["segment_sec"].T, truths["segment_sec"].T
+    # Most pairs are apart, and this sees it at the least cost.
+    near = (start_sec[detection] < true_end_sec[truth]) & (true_start_sec[truth] < end_sec[detection])
+    detection, truth = detection[near], truth[near]
+    shared_sec, union_sec = overlap_and_union(found["segment_sec"][detection], truths["segment_sec"][truth])
+    overlaps = shared_sec > 0
+    return detection[overlaps], truth[overlaps], shared_sec[overlaps] / union_sec[overlaps]
 
 
 def take_while_free(detection, truth, num_detections, num_truths):
@@ -41,35 +46,33 @@ def take_while_free(detection, truth, num_detections, num_truths):
     return np.array(taken, int)
 
 
-def match(found, truths, tious):
-    """Detections choose truths of their class, as by the ActivityNet evaluator.
+def match(pairs, tious, num_detections, num_truths):
+    """Detections choose truths in turn, as by the ActivityNet evaluator.
 
-    The best detection chooses first. It takes the free truth of highest tIoU, if that is the threshold or
-    more; between equal ones the later truth. A pair without overlap never matches.
+    A detection takes the free truth of highest tIoU, if that is the threshold or more; between equal ones the
+    later truth.
 
     Args:
-        found: (D,) ROW by falling score.
-        truths: (G,) ROW, ordered by recording.
+        pairs: (detection, truth, tIoU), (P,) each: detections by falling score, with the truths that they may
+            take.
         tious: T thresholds.
+        num_detections, num_truths: D and G.
 
     Returns:
-        (T, D) int, the truth (row of `truths`) that each detection took, -1 for none.
+        (T, D) int, the truth that each detection took, -1 for none.
     """
-    detection, truth = overlapping_pairs(found, truths)  # (P,)
-    own = found["label"][detection] == truths["label"][truth]
-    detection, truth = detection[own], truth[own]
-    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
+    detection, truth, overlap = pairs
     order = np.lexsort((-truth, -overlap, detection))
     chosen = [order[overlap[order] >= threshold] for threshold in tious]
-    sizes = len(found), len(truths)
+    sizes = num_detections, num_truths
     return np.array([take_while_free(detection[rows], truth[rows], *sizes) for rows in chosen])
 
 
 def precision(hits, misses, num_truths, count=None):
-    """Normalised precision R N / (R N + FP) at each detection of a class, R the recall and FP false positives.
+    """Normalised precision R N / (R N + FP) at each detection of a class.
 
-    Alwassel et al., "Diagnosing Error in Temporal Action Detectors" (ECCV 2018). With N the number of truths
-    it is the ordinary precision.
+    R is the recall and FP the false positives up to there. With N the number of truths it is the ordinary
+    precision. Alwassel et al., "Diagnosing Error in Temporal Action Detectors" (ECCV 2018).
 
     Args:
         hits, misses: (..., D) bool by falling score, the true and the false positives; a detection that is
@@ -86,9 +89,9 @@ def precision(hits, misses, num_truths, count=None):
 
 
 def average_precision(hits, misses, num_truths, count=None):
-    """(...) AP in [0, 1] of a class: the mean over its truths of the best precision at their recall or beyond.
+    """(...) AP of a class in [0, 1]: the best precision at each truth's recall or beyond, averaged.
 
-    Args: see `precision`. A truth that was not found adds 0.
+    Args: see `precision`. A truth that was not found counts 0.
     """
     precisions = precision(hits, misses, num_truths, count)
     best = np.maximum.accumulate(precisions[..., ::-1], axis=-1)[..., ::-1]
