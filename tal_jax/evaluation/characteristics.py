@@ -54,14 +54,14 @@ def characteristics(truths, annotated, durations_sec):
 def quantile_edges(values, count=5):
     """Edges of `count` buckets that hold as many of the (G,) values each as can be; NaN is no value.
 
-    Equal quantiles make fewer buckets. All values may be equal, but one value at least must be there.
+    Equal quantiles make fewer buckets. One value at least must be a number.
 
     Returns:
-        tuple of floats that rise; two equal ones where all values are equal.
+        tuple of floats that rise, but that the first two are equal where the lowest value is so frequent that
+        it has a bucket of its own.
     """
-    values = values[~np.isnan(values)]
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1))).tolist()
-    return tuple(edges if len(edges) > 1 else 2 * edges)
+    lowest, *others = np.quantile(values[~np.isnan(values)], np.linspace(0, 1, count + 1))
+    return (float(lowest), *np.unique(others).tolist())
 
 
 def bucket_of(values, edges):

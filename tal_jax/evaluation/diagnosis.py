@@ -62,7 +62,7 @@ def diagnose(
         in seconds; None stands for what is not defined, such as the AP of an empty bucket, and for infinity.
         Thresholds are keys like "0.5".
 
-        `settings`: the arguments but the data, `edges` as {characteristic: its edges}.
+        `settings`: the arguments but the data and `names`, `edges` as {characteristic: its edges}.
         `counts`: `recordings`, `recordings_missing` (without any list of detections), `classes`,
             `ground_truths`, `ground_truths_left_out`, `detections` (that count), and those that do not:
             `detections_on_other_recordings`, `detections_with_unknown_label`,
@@ -172,13 +172,13 @@ def _by_tiou(tious, values):
 
 def _false_positives(profile):
     """`false_positives` of the diagnosis. profile: see `detad.false_positives`."""
-    shares_of = lambda shares: dict(zip(detad.TYPES, 100 * shares, strict=True))
+    by_type = lambda shares: dict(zip(detad.TYPES, 100 * shares, strict=True))
     groups = zip(profile["group_sizes"], profile["group_shares"], strict=True)
     return {
         "detections": profile["selected"].sum(),
         "map_avg": 100 * profile["ap"].mean(),
-        "shares": shares_of(profile["shares"]),
-        "groups": [{"detections": size, "shares": shares_of(shares)} for size, shares in groups],
+        "shares": by_type(profile["shares"]),
+        "groups": [{"detections": size, "shares": by_type(shares)} for size, shares in groups],
         "gain": dict(zip(detad.TYPES[1:], 100 * profile["gain"], strict=True)),
     }
 
