@@ -154,6 +154,7 @@ def test_best_f1_by_hand():
     # with 2 truths: 4/5 at 0.8, where both of score 0.8 count
     assert best_f1(scores, right & (scores > 0.3), 2)["score"] == 0.8
     assert best_f1(scores, right & (scores > 0.3), 2)["f1"] == pytest.approx(4 / 5)
+    assert best_f1(np.array([0.8, 0.8]), np.array([True, False]), 1)["f1"] == pytest.approx(2 / 3)
     assert np.isnan(best_f1(scores, right & False, 2)["score"])
     assert best_f1(np.array([np.nan, 0.5]), np.array([True, True]), 1)["precision"] == 1
     assert best_f1(np.zeros(0), np.zeros(0, bool), 1)["recall"] == 0
