@@ -39,10 +39,17 @@ import functools
 
 import numpy as np
 
+from tal_jax.evaluation.matching import (
+    average_precision,
+    by_falling_score,
+    match,
+    overlapping_pairs,
+    take_while_free,
+)
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.evaluation.tables import detection_table, truth_tables, within_recordings
 from tal_jax.ops.nms import hard_nms
-from tal_jax.ops.segments import overlap_and_union, tiou
+from tal_jax.ops.segments import overlap_and_union
 
 
 def evaluate_detections(
@@ -172,22 +179,11 @@ def activitynet_ap(found, truths, tious, count=None):
         found: (D,) ROW, the detections of the class.
         truths: (G,) ROW, its ground truths.
         tious: the thresholds.
-        count: N of the normalised precision R N / (R N + FP) of DETAD at a recall R with FP false positives;
-            None: G, which gives the ordinary precision.
+        count: N of DETAD's normalised `precision`; None: G, which gives the ordinary precision.
     """
-    found = _by_falling_score(found, nan_as=np.inf)
-    detection, truth = _overlapping_pairs(found, truths)  # (P,)
-    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
-    order = np.lexsort((-truth, -overlap, detection))
-    values = []
-    for threshold in tious:
-        chosen = order[overlap[order] >= threshold]
-        hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
-        right = np.cumsum(hits) * ((count or len(truths)) / len(truths))
-        precision = right / (right + np.cumsum(~hits))
-        best_precision = np.maximum.accumulate(precision[::-1])[::-1]
-        values.append(float(best_precision[hits].sum() / len(truths)))
-    return values
+    found = by_falling_score(found, nan_as=np.inf)
+    hits = match(overlapping_pairs(found, truths), tious, len(found), len(truths)) >= 0
+    return average_precision(hits, ~hits, len(truths), count).tolist()
 
 
 def thumos14_ap(found, truths, tious, ignored):
@@ -199,11 +195,11 @@ def thumos14_ap(found, truths, tious, ignored):
         tious: the thresholds.
         ignored: (I,) ROW, the ignored intervals, which belong to every class.
     """
-    found = _with_sorted_ends(_by_falling_score(found, nan_as=-np.inf))
+    found = _with_sorted_ends(by_falling_score(found, nan_as=-np.inf))
     truths = _with_sorted_ends(truths)
     touches_ignored = np.zeros(len(found), bool)
-    touches_ignored[_overlapping_pairs(found, _with_sorted_ends(ignored))[0]] = True
-    detection, truth = _overlapping_pairs(found, truths)  # (P,)
+    touches_ignored[overlapping_pairs(found, _with_sorted_ends(ignored))[0]] = True
+    detection, truth, _ = overlapping_pairs(found, truths)  # (P,)
     found_sec, truth_sec = found["segment_sec"][detection], truths["segment_sec"][truth]
     shared_sec, _ = overlap_and_union(found_sec, truth_sec)
     # The union as the devkit takes it, since rounding decides the pairs whose tIoU is just the threshold.
@@ -213,7 +209,7 @@ def thumos14_ap(found, truths, tious, ignored):
     values = []
     for threshold in tious:
         chosen = order[overlap[order] > threshold]
-        hits = _take_while_free(detection[chosen], truth[chosen], len(found), len(truths))
+        hits = take_while_free(detection[chosen], truth[chosen], len(found), len(truths)) >= 0
         hits = hits[hits | ~touches_ignored]
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         values.append(float(precision[hits].sum() / len(truths)))
@@ -232,14 +228,13 @@ def recall_of_best(found, truths, tious, k):
         tious: the thresholds.
         k: detections for each truth.
     """
-    found = _by_falling_score(found, nan_as=np.inf)
+    found = by_falling_score(found, nan_as=np.inf)
     found = found[np.argsort(found["recording"], kind="stable")]
     rank = np.arange(len(found)) - np.searchsorted(found["recording"], found["recording"])
     begin = np.searchsorted(truths["recording"], found["recording"], "left")
     end = np.searchsorted(truths["recording"], found["recording"], "right")
     found = found[rank < k * (end - begin)]
-    detection, truth = _overlapping_pairs(found, truths)
-    overlap = tiou(found["segment_sec"][detection], truths["segment_sec"][truth])
+    _, truth, overlap = overlapping_pairs(found, truths)
     return [len(np.unique(truth[overlap >= threshold])) / len(truths) for threshold in tious]
 
 
@@ -255,9 +250,8 @@ def _suppressed(found, keep):
 def _detections_per_truth(found, truths, threshold):
     """(G,) how many detections overlap each of the G truths of one class by a tIoU above the threshold."""
     found, truths = _with_sorted_ends(found), _with_sorted_ends(truths)
-    detection, truth = _overlapping_pairs(found, truths)
-    near = tiou(found["segment_sec"][detection], truths["segment_sec"][truth]) > threshold
-    return np.bincount(truth[near], minlength=len(truths))
+    _, truth, overlap = overlapping_pairs(found, truths)
+    return np.bincount(truth[overlap > threshold], minlength=len(truths))
 
 
 PROTOCOLS = ("activitynet", "thumos14", "detad")
@@ -265,47 +259,11 @@ OTHER_RECORDINGS = ("ignored", "false positives")
 DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those of soft suppression 2 to 5
 
 
-def _by_falling_score(rows, nan_as):
-    """(N,) ROW by falling score, a score of NaN taken for `nan_as`; equal ones keep their order."""
-    return rows[np.argsort(-np.where(np.isnan(rows["score"]), nan_as, rows["score"]), kind="stable")]
-
-
 def _with_sorted_ends(rows):
     """(N,) ROW whose segments end after they start: the ends of the others are swapped."""
     rows = rows.copy()
     rows["segment_sec"] = np.sort(rows["segment_sec"], axis=1)
     return rows
-
-
-def _overlapping_pairs(found, truths):
-    """Each detection with each truth of its recording that it overlaps.
-
-    Args:
-        found: (D,) ROW.
-        truths: (G,) ROW, ordered by recording.
-
-    Returns:
-        (rows of `found`, rows of `truths`), (P,) each.
-    """
-    first = np.searchsorted(truths["recording"], found["recording"], "left")
-    count = np.searchsorted(truths["recording"], found["recording"], "right") - first
-    detection = np.repeat(np.arange(len(found)), count)
-    truth = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count - first, count)
-    overlaps = overlap_and_union(found["segment_sec"][detection], truths["segment_sec"][truth])[0] > 0
-    return detection[overlaps], truth[overlaps]
-
-
-def _take_while_free(detection, truth, num_detections, num_truths):
-    """Walks through pairs in their order and takes each whose two sides are still free.
-
-    Returns:
-        (num_detections,) bool, the detections that were taken.
-    """
-    detection_free, truth_free = [True] * num_detections, [True] * num_truths
-    for d, t in zip(detection.tolist(), truth.tolist(), strict=True):
-        if detection_free[d] and truth_free[t]:
-            detection_free[d] = truth_free[t] = False
-    return ~np.array(detection_free, bool)
 
 
 def _require_arguments(protocol, tious, other_recordings, devkit_keep):

@@ -5,9 +5,9 @@ import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.evaluation.detection import evaluate_detections
-from tests.golden_case import GOLDEN, GoldenCase
+from tests.golden_case import GoldenCase
 
-CASES = sorted(path.name for path in (GOLDEN / "diagnosis").iterdir())
+CASES = ["edges", "hand"]  # those that hold their annotations
 
 
 @pytest.mark.parametrize("name", CASES)
