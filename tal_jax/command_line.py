@@ -14,7 +14,7 @@ from tal_jax.systems import SYSTEMS
 
 FLAGS = flags.FLAGS
 MODES_OF = {
-    "detections": ("evaluate",),
+    "detections": ("evaluate", "diagnose"),
     "input": ("predict", "propose", "extract"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),

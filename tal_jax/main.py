@@ -18,6 +18,7 @@ from absl import app, flags
 from tal_jax import (
     cross_validation,
     data,
+    diagnose,
     evaluate,
     exports,
     extract,
@@ -38,7 +39,7 @@ from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
-MODES = ["train", "evaluate", "predict", "propose", "check_data", "extract"]
+MODES = ["train", "evaluate", "diagnose", "predict", "propose", "check_data", "extract"]
 
 define_config(
     FLAGS,
@@ -54,7 +55,9 @@ flags.DEFINE_string(
     "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.",
 )
 flags.DEFINE_string(
-    "detections", "", "For --mode=evaluate: score this file (ActivityNet format), without a model."
+    "detections",
+    "",
+    "For --mode=evaluate and diagnose: score this file (ActivityNet format), without a model.",
 )
 flags.DEFINE_string(
     "input",
@@ -115,6 +118,7 @@ def run_mode(config):
             else train.train(config, workdir, begun)
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
+        "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
@@ -126,7 +130,9 @@ def run_mode(config):
         result = functions[mode]() if goes_on else None
     if not first or not goes_on:
         return 0
-    if mode == "propose":
+    if mode == "diagnose":
+        report.print_diagnosis(result, diagnose.path_of(workdir))
+    elif mode == "propose":
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:
         report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))

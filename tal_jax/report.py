@@ -95,6 +95,47 @@ def print_evaluation(result, path):
         Console().print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 
 
+def print_diagnosis(made, path):
+    """Prints what `diagnose.diagnose` returns, in percent and seconds. path: the file that holds it."""
+    false, counts = made["false_positives"], made["counts"]
+    title = f"the best {false['detections']} detections (%)"
+    table = _table(title, "what", "share", "normalised mAP without it")
+    for kind, share in false["shares"].items():
+        gain = false["gain"].get(kind)
+        table.add_row(kind.replace("_", " "), _number(share), f"+{gain:.1f}" if gain is not None else "")
+    Console().print(table)
+    table = _table("actions by what they are like (%)", "what", "from", "to", "actions", "mAP", "missed")
+    for kind, of_kind in made["sensitivity"].items():
+        missed = made["false_negatives"]["buckets"][kind]
+        for name, row in of_kind["buckets"].items():
+            ends = [f"{row[end]:.3g}" if row[end] is not None else "" for end in ("above", "up_to")]
+            number, score = str(row["ground_truths"]), _number(row["map"])
+            table.add_row(f"{kind} {name}", *ends, number, score, _number(missed[name]["missed"]))
+    Console().print(table)
+    title = "classes: normalised AP (%), best F1 (%) and its score, median errors (s)"
+    table = _table(title, "class", "AP", "F1", "score", "start", "end", "taken for")
+    confusion = made["confusion"]
+    for k, (name, ap) in enumerate(made["ap"].items()):
+        best, ends = made["calibration"]["best_f1"][name], made["boundary_errors"]["classes"][name]
+        row = [count if other != k else 0 for other, count in enumerate(confusion["counts"][k])]
+        most = max(row, default=0)
+        other = f"{confusion['classes'][row.index(most)]} ({most})" if most else ""
+        off = [_number(ends[end]["50%"], 2) for end in ("start_sec", "end_sec")]
+        at = _number(best["score"], 2)
+        table.add_row(escape(name), _number(ap), _number(best["f1"]), at, *off, escape(other))
+    Console().print(table)
+    _say(
+        f"Normalised mAP {made['map_avg']:.2f}; {made['false_negatives']['missed_avg']:.1f} % of "
+        f"{counts['ground_truths']} actions are missed. Scores differ from the share of right detections by "
+        f"{_number(made['calibration']['expected_error'])} points. All of it: {path}"
+    )
+
+
+def _number(value, digits=1):
+    """A number as text, "" for None."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
 def print_detections(name, detections, min_score=0.0):
     """Prints the detections of a recording in the order of time, at most MOST_DETECTIONS, the best ones.
 

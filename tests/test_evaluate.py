@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tal_jax import evaluate, propose, report, train
+from tal_jax import diagnose, evaluate, propose, report, train
 from tal_jax.data import dataset_annotations, load_dataset
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.proposals import Proposals, write_proposals
@@ -304,6 +304,28 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     config.data.class_agnostic = True
     result = evaluate.evaluate(config, tmp_path / "scored", tmp_path / "found.json")
     assert result["ap"] == {"action": dict.fromkeys(result["map"], 100)}
+
+
+def test_detections_are_diagnosed(tiny, tmp_path, capsys):
+    """Both actions are found; of the other detections one has the wrong label, one is background."""
+    found = [
+        ("slow", 1.0, 4.0, 0.9),
+        ("fast", 5.0, 8.0, 0.2),
+        ("slow", 5.1, 7.9, 0.8),
+        ("slow", 8.5, 9.0, 0.7),
+    ]
+    rows = [dict(label=label, segment=[start, end], score=score) for label, start, end, score in found]
+    write_detections(tmp_path / "found.json", {"sunday": rows})
+    made = diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "found.json"))
+    shares = made["false_positives"]["shares"]
+    assert [shares[kind] for kind in ("true positive", "wrong label", "background")] == [50, 25, 25]
+    assert made["boundary_errors"]["classes"]["slow"]["start_sec"]["50%"] == 0
+    assert json.loads(diagnose.path_of(tmp_path / "run").read_text()) == made
+    report.print_diagnosis(made, diagnose.path_of(tmp_path / "run"))
+    printed = capsys.readouterr().out
+    assert "wrong label" in printed and "length" in printed and "diagnosis.json" in printed
+    with pytest.raises(DataError, match="holds no detections.json; run --mode=evaluate first, or name"):
+        diagnose.diagnose(tiny(), tmp_path / "other")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,50 @@
+"""Why a score is what it is: the diagnosis of a run's detections, or of anyone's."""
+
+import json
+import pathlib
+
+from tal_jax import evaluate
+from tal_jax.data.detections_file import read_detections_of
+from tal_jax.errors import DataError
+from tal_jax.evaluation import diagnosis
+from tal_jax.run_config import trained_run
+from tal_jax.runtime.files import replacing, require_apart
+from tal_jax.systems import require_valid
+
+EDGES = ("thumos14", "activitynet")  # data sets whose buckets of characteristics are published
+
+
+def diagnose(config, workdir, detections_path="", said=()):
+    """Writes `<workdir>/diagnosis.json` and returns its content, see `diagnosis.diagnose`.
+
+    Args:
+      config: the run's config; of another one, what says which recordings are scored.
+      workdir: of the run, whose detections.json is diagnosed.
+      detections_path: anyone's detections instead.
+      said: fields that flags name, see `run_config.trained_run`.
+
+    Raises:
+      DataError: there are no detections, or nothing to score them against.
+    """
+    require_valid(config, training=False)
+    workdir = pathlib.Path(workdir)
+    if not detections_path and (workdir / "config.json").exists():
+        config = trained_run(config, workdir, said)[0]
+    path = pathlib.Path(detections_path or workdir / "detections.json")
+    if not detections_path and not path.exists():
+        what_to_do = "run --mode=evaluate first, or name --detections=FILE"
+        raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
+    require_apart([path_of(workdir)], {"--detections": str(path)} | evaluate.files_read(config))
+    annotations = evaluate.scored_annotations(config)
+    results = read_detections_of(path, annotations)
+    edges = config.data.name if config.data.name in EDGES else "quantiles"
+    which = evaluate.scored_settings(config, annotations)
+    made = diagnosis.diagnose(annotations, results, tious=config.evaluate.tious, edges=edges, **which)
+    with replacing(path_of(workdir)) as temporary:
+        temporary.write_text(json.dumps(made, indent=1))
+    return made
+
+
+def path_of(workdir):
+    """The file of the diagnosis of a run."""
+    return pathlib.Path(workdir) / "diagnosis.json"
