@@ -55,6 +55,8 @@ def convert_labels(
         raise DataError(
             f"--to={target} is a file that --from names and would be overwritten; choose another."
         )
+    if fps and not features:
+        raise DataError("--features_fps is of the files of --features; name their folder, or leave it out.")
     media = Media(features, fps) if features else None
     read = [read_labels(path, options, kind) for path in paths]
     joined = join_labels([found for _, found in read], media, widen_sec, test, target)
@@ -143,23 +145,26 @@ def _count(number, what):
 def _class_table(database):
     """Lines, one a class: how many actions and recordings, and the lengths of its actions in seconds."""
     lengths, recordings = collections.defaultdict(list), collections.defaultdict(set)
+    counts = collections.Counter()
     for name, entry in database.items():
         for action in entry["annotations"]:
-            start, end = action.get("segment", (0.0, 0.0))
-            lengths[action["label"]].append(end - start)
+            start, end = action.get("segment", (None, None))
+            lengths[action["label"]] += [] if start is None else [end - start]
+            counts[action["label"]] += 1
             recordings[action["label"]].add(name)
     rows = [("class", "actions", "recordings", "shortest (s)", "median (s)", "longest (s)")]
-    for label, of_class in sorted(lengths.items()):
-        spread = (min(of_class), statistics.median(of_class), max(of_class))
-        counts = str(len(of_class)), str(len(recordings[label]))
-        rows.append((label, *counts, *(f"{length:.2f}" if max(of_class) else "-" for length in spread)))
+    for label, count in sorted(counts.items()):
+        of_class = lengths[label]
+        spread = (min(of_class), statistics.median(of_class), max(of_class)) if of_class else (None,) * 3
+        cells = ("-" if length is None else f"{length:.2f}" for length in spread)
+        rows.append((label, str(count), str(len(recordings[label])), *cells))
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def _positive(text):
     value = float(text)
-    if not 0 < value < float("inf"):
+    if not 1e-6 <= value < float("inf"):
         raise ValueError
     return value
 

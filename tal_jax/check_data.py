@@ -113,6 +113,10 @@ def _subset_problems(config, dataset, annotations):
         number = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
         said = f"no recording is for the test: training scores {number} folds, each by a model without it."
         yield f"Note: {said if number else cross_validation.NOTHING_SCORED}"
+    if "plan" in config:
+        for subset in sorted({recording.subset for recording in annotations.recordings.values()} - subsets):
+            number = len(annotations.subset(subset).recordings)
+            yield f"Note: {number} recordings of the subset '{subset}' are not used."
     for field in ("train_subset", *([] if folds else ["test_subset"]), "clips_subset"):
         if settings.get(field) and settings[field] not in subsets:
             of_config = f"'{settings[field]}' of config.data.{field}"

@@ -30,8 +30,8 @@ def applies(config):
 
 
 def training_recordings(config):
-    """name -> Recording of the training subset, as annotated."""
-    return data.dataset_annotations(config).subset(config.data.train_subset).recordings
+    """name -> Recording of the training subset that is used: it has features, and is not left out."""
+    return data.load_dataset(config).annotations.subset(config.data.train_subset).recordings
 
 
 def folds_of(recordings):
@@ -76,6 +76,7 @@ def cross_validate(asked, config, workdir, said, begun):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
         of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
         of_fold.data.annotations = str(_write_fold(config, folder, held_out))
+        of_fold.data.left_out = ()  # the file does not have them
         of_fold, lines = planned_run.planned(of_fold, folder, said)
         result = train.train(of_fold, folder, functools.partial(planned_run.write_plan, folder, lines))
         if result is None:

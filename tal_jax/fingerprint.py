@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tal_jax import data
+from tal_jax.data import check
 from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
@@ -30,6 +31,7 @@ class Fingerprint(NamedTuple):
     seconds: float  # of all recordings
     recording_sec: float  # the median of those that were read
     lengths_sec: np.ndarray  # (N,) of actions, ascending
+    shortest_rows: float = math.inf  # of any recording whose length is annotated, or that was read
     of_classes: tuple = (1,)  # number of labels of each class in training
     overlap: bool = False  # whether two actions of a training recording do
     most_actions: int = 0  # of a training recording
@@ -58,7 +60,7 @@ def fingerprint(config):
             "be made; annotate them."
         )
     names = [*training][:: math.ceil(len(training) / MOST_READ)]
-    rates, seconds, means, variances, missing, problem = [], [], [], [], [], None
+    rates, seconds, read_rows, readable, means, variances, missing, problem = [], [], [], [], [], [], [], None
     for name in names:
         try:
             rows, timeline = dataset.read(name), dataset.timeline(name)
@@ -66,6 +68,8 @@ def fingerprint(config):
             problem = problem or error
             continue
         seconds.append(timeline.seen_sec(len(rows)))
+        read_rows.append(len(rows))
+        readable.append(name)
         frame_sec = common_frame_sec(dataset, [name])[0]
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         rows = np.float64(rows[:: math.ceil(rows.size / MOST_VALUES)])
@@ -76,6 +80,8 @@ def fingerprint(config):
             missing.append(np.ma.getmaskarray(rows).mean())
     if not means:
         raise problem
+    if unit_problem := check.unit_problem(dataset, readable):
+        raise DataError(unit_problem)
     means, variances = np.ma.stack(means), np.ma.stack(variances)
     mean = means.mean(axis=0).filled(0)
     deviation = np.sqrt(variances.mean(axis=0).filled(0) + means.var(axis=0).filled(0))
@@ -84,6 +90,8 @@ def fingerprint(config):
         raise DataError(f"No value of the training recording '{names[0]}' is a number; correct the files.")
     varies = deviation > SMALLEST_SHARE * np.abs(mean)
     lengths_sec = _lengths(training.values())
+    durations_sec = [recording.duration_sec for recording in annotations.recordings.values()]
+    known = [int(duration_sec * np.median(rates)) for duration_sec in durations_sec if duration_sec]
     subsets = [recording.subset for recording in annotations.recordings.values()]
     return Fingerprint(
         recordings={subset: subsets.count(subset) for subset in dict.fromkeys(subsets)},
@@ -97,6 +105,7 @@ def fingerprint(config):
         seconds=float(np.mean(seconds) * len(training)),
         recording_sec=float(np.median(seconds)),
         lengths_sec=lengths_sec,
+        shortest_rows=min(known + read_rows),
         of_classes=_of_classes(training.values()),
         overlap=any(_overlap(recording.segments_sec) for recording in training.values()),
         most_actions=max(len(recording.labels) for recording in training.values()),

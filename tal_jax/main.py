@@ -93,6 +93,8 @@ def run_mode(config):
     devices.require_local("--workdir", workdir)
     asked, lines, unplanned = config, [], []
     if mode in ("train", "check_data"):
+        if "plan" in config:
+            require_valid(config, training=False)  # rules reckon with these fields
         try:
             config, lines = planned_run.planned(config, workdir, said)
         except DataError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tal_jax.errors import DataError
 from tal_jax.fingerprint import fingerprint
+from tal_jax.ranges import largest
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
@@ -45,7 +46,7 @@ def cells(seen, config):
     """How long a cell lasts: short actions take CELLS of them, unless the longest then takes MOST_CELLS."""
     short, longest = seen.quantile_sec(SHORT), seen.quantile_sec(1)
     cell_sec = max(short / CELLS, min(short / FEWEST_CELLS, longest / MOST_CELLS))
-    samples = max(1, round(cell_sec * seen.rows_a_sec))
+    samples = max(1, min(round(cell_sec * seen.rows_a_sec), seen.shortest_rows))
     why = f"the shortest tenth of the actions lasts up to {short:.3g} s, the longest {longest:.3g} s"
     takes = short * seen.rows_a_sec / samples
     yield "data.samples_per_frame", samples, f"{why}: a short one takes {takes:.3g} cells of {samples} rows"
@@ -101,15 +102,16 @@ def levels(seen, config):
     longest = seen.quantile_sec(1) * seen.rows_a_sec / config.data.samples_per_frame
     number = math.ceil(math.log2(max(longest, 1) / FINEST_BOUND)) + 1
     number = min(max(number, FEWEST_LEVELS), MOST_LEVELS)
-    bounds = [0, *(FINEST_BOUND * 2**level for level in range(number - 1)), 10000]
     yield "backbone.branch_blocks", number - 1, f"{number} levels, of strides 1 to {2 ** (number - 1)} cells"
+    number = config.backbone.branch_blocks + 1
+    bounds = [0, *(FINEST_BOUND * 2**level for level in range(number - 1)), 10000]
     pairs = tuple(zip(bounds[:-1], bounds[1:]))
     yield "loss.level_bounds", pairs, "of the longer distance from a point to start or end, in cells"
 
 
 def schedule(seen, config):
     """Batch and epochs: about UPDATES updates of CELLS_A_STEP cells."""
-    frames = config.window.frames
+    frames = max(1, config.window.frames)
     batch = _for_devices(max(2, CELLS_A_STEP // frames), config)
     yield "train.batch_size", batch, f"{batch * frames} cells a step"
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
@@ -141,6 +143,7 @@ def weak_cells(seen, config):
     yield "data.samples_per_frame", samples, f"{lasts}; labels have no times, which a cell could resolve"
     longest = max(1, seen.longest_rows // config.data.samples_per_frame)
     frames = longest + 1  # a file may be a little longer than annotated
+    frames = frames if frames <= largest("window.frames") else 0  # 0: a window is a whole recording
     yield "window.frames", frames, "the longest training recording; a longer one is seen in parts"
     yield "window.test_stride_frames", max(1, longest // 3), "from part to part"
     snippets = min(max(longest, FEWEST_SNIPPETS), MOST_SNIPPETS)

@@ -1,15 +1,19 @@
 """The plan of a run: made once, kept as plan.json, and read again."""
 
 import json
+import logging
 import pathlib
 
 import ml_collections
 
 from tal_jax import data, plan
 from tal_jax.errors import DataError
+from tal_jax.ranges import require_fields
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 from tal_jax.step_cost import step_cost
+
+log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
 OWN_PLAN = "Put back the file, or choose another --workdir."
@@ -41,9 +45,13 @@ def planned(config, workdir, said):
     own = pathlib.Path(workdir) / PLAN
     if config.plan.minutes and "train.epochs" in said:
         raise DataError("config.plan.minutes and config.train.epochs both say how long to train; name one.")
+    if config.plan.minutes and config.plan.file:
+        what = "config.plan.minutes and config.plan.file both say how long to train"
+        raise DataError(f"{what}; leave one out, or name --config.train.epochs beside the file.")
     if config.plan.file:
         return read_plan(config.plan.file, config, said, "Name another file, or leave it out.")
     if own.exists():
+        log.info("The plan is that of %s; another --workdir plans anew.", own)
         return read_plan(own, config, said, OWN_PLAN)
     if not config.plan.minutes:
         return plan.make_plan(config, said)
@@ -96,12 +104,13 @@ def read_plan(path, config, said, what_to_do):
     """
     entries = read_json(path, "plan")
     try:
-        lines = [plan.Line(entry["field"], _tuples(entry["value"]), entry["reason"]) for entry in entries]
+        lines = [
+            plan.Line(entry["field"], _tuples(entry["value"]), str(entry["reason"])) for entry in entries
+        ]
         system = dict([lines[0][:2]])["system"]
     except (KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{path} is no plan that this version of tal_jax has written. {what_to_do}"
-        ) from error
+        what = f"{path} is no plan that this version of tal_jax has written"
+        raise DataError(f"{what}. {what_to_do}") from error
     config = config.copy_and_resolve_references()
     if system != config.system:
         config = plan.of_labels(config, said)
@@ -110,11 +119,18 @@ def read_plan(path, config, said, what_to_do):
     for i, line in enumerate(lines):
         try:
             now = plan.value_of(config, line.field)
+            if hasattr(now, "items"):
+                raise TypeError
             if line.field in said:
                 lines[i] = line = line._replace(value=now, reason="set by hand")
             config.update_from_flattened_dict({line.field: line.value})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{path} is no plan for this config: {str(error):.200}. {what_to_do}") from error
+            what = f"{path} is no plan for this config: {line.field!s:.60} cannot be {line.value!s:.60}"
+            raise DataError(f"{what}. {what_to_do}") from error
+    try:
+        require_fields(config)
+    except DataError as error:
+        raise DataError(f"{path}: {error} {what_to_do}") from error
     return config, lines
 
 

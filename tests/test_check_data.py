@@ -468,7 +468,7 @@ def test_a_test_subset_without_actions_or_times(check, database):
     ]
     database["second"]["annotations"] = [{"label": "run"}]
     assert check() == [
-        "Recording 'second' has a label without times (no field 'segment'); scoring needs times."
+        "Recording 'second' has a label without times (no field 'segment'); scoring needs times: add them, or drop the label."
     ]
 
 

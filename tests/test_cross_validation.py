@@ -99,6 +99,13 @@ def test_data_with_a_test_subset_have_no_folds(planned):
     assert not cross_validation.applies(planned)
 
 
+def test_recordings_that_are_left_out_are_in_no_fold(planned, tmp_path):
+    planned.data.left_out = ("r0",)
+    (tmp_path / "features" / "r1.npy").unlink()
+    planned.data.allow_missing = True
+    assert [*cross_validation.training_recordings(planned)] == ["r2", "r3", "r4", "r5"]
+
+
 def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monkeypatch, caplog):
     content = json.loads(open(planned.data.annotations).read())
     for entry in content["database"].values():

@@ -94,6 +94,33 @@ def test_the_system_and_its_reason():
     )
 
 
+def test_a_cell_is_no_longer_than_the_shortest_recording():
+    seen = seen_of([30.0] * 20)
+    assert fields_of(seen)["data.samples_per_frame"] == 188
+    assert fields_of(seen._replace(shortest_rows=30))["data.samples_per_frame"] == 30
+
+
+def test_levels_that_are_set_by_hand_have_their_bounds():
+    config = folder.get_config()
+    config.backbone.branch_blocks = 4
+    fields = fields_of(seen_of([3.2] * 20), ["backbone.branch_blocks"], config)
+    assert len(fields["loss.level_bounds"]) == 5
+
+
+def test_a_very_long_recording_without_times_is_one_window():
+    seen = seen_of([], recording_sec=2.0)._replace(longest_rows=10**6)
+    config = planned_run.plan.of_labels(folder.get_config(), ())
+    lines = {line.field: line.value for line in plan.lines_of(seen, config, ())}
+    assert lines["window.frames"] == 0
+
+
+def test_times_that_are_no_seconds_are_said_before_a_plan(files):
+    folder_of_run, config = files
+    relabel(folder_of_run, [{"label": "x", "segment": [2000.0, 4000.0]}])
+    with pytest.raises(DataError, match="give the times of the annotations in seconds"):
+        fingerprint.fingerprint(config)
+
+
 def test_recordings_of_many_actions_keep_as_many_detections():
     few, many = fields_of(seen_of([3.2] * 20)), fields_of(seen_of([3.2] * 20)._replace(most_actions=2000))
     limits = ("decode.max_per_recording", "decode.max_per_level")
@@ -209,6 +236,23 @@ def test_the_plan_refuses_what_it_cannot_read(files):
         DataError, match=r"other.json is no plan for this config: .*epoch.* Name another file"
     ):
         planned_run.planned(config, folder_of_run, ())
+    for entry, sentence in (
+        ('{"field": "data", "value": {}, "reason": ""}', "is no plan for this config: data cannot be {}"),
+        (
+            '{"field": "train.epochs", "value": -4, "reason": 5}',
+            "config.train.epochs is -4; it must be at least",
+        ),
+        ('{"field": 3, "value": 4, "reason": ""}', "is no plan for this config: 3 cannot be 4"),
+    ):
+        path.write_text(f"[{system}, {entry}]")
+        with pytest.raises(DataError, match=sentence):
+            planned_run.planned(config, folder_of_run, ())
+    config.plan.minutes = 3.0
+    with pytest.raises(
+        DataError, match="config.plan.minutes and config.plan.file both say how long to train"
+    ):
+        planned_run.planned(config, folder_of_run, ())
+    config.plan.minutes = 0.0
     path.write_text(f"[{system.replace('actionformer', 'pgcn')}]")
     with pytest.raises(DataError, match="other.json plans the system 'pgcn', which no plan is for"):
         planned_run.planned(config, folder_of_run, ())

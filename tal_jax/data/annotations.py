@@ -331,7 +331,9 @@ def require_times(recordings, what_for):
     for name, recording in recordings.items():
         if np.isnan(recording.segments_sec).any():
             found = "has a label without times (no field 'segment')"
-            raise DataError(f"Recording '{name}' {found}; {what_for} needs times.")
+            raise DataError(
+                f"Recording '{name}' {found}; {what_for} needs times: add them, or drop the label."
+            )
 
 
 def require_order(start_sec, end_sec, where):

@@ -354,7 +354,7 @@ def test_two_recordings_are_learned_and_their_actions_found():
         (
             "train.decay_epochs",
             (0, 3),
-            r"config.train.decay_epochs is \(0, 3\); each of its numbers must be above 0",
+            r"config.train.decay_epochs is \(0, 3\); each of its whole numbers must be above 0",
         ),
     ],
 )

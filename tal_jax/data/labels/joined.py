@@ -104,8 +104,8 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:
         count = f"{len(without)} of {len(database)} recordings, the first is '{without[0]}'"
-        may = "--features_fps=ROWS_A_SECOND" if media else "--features=FOLDER"
-        notes.append(f"Nothing says how long a recording lasts for {count}; {may} may.")
+        may = "" if media and media.fps else f"; --features{'_fps=ROWS_A_SECOND' if media else '=FOLDER'} may"
+        notes.append(f"Nothing says how long a recording lasts for {count}{may}.")
     return Joined(content, dropped, changed, unmatched, notes)
 
 
@@ -186,17 +186,18 @@ def _actions(rows, duration_sec, widen_sec, dropped, changed):
     """
     kept = {}
     for row in rows:
-        label, start_sec, end_sec = " ".join(row.label.split()), row.start_sec, row.end_sec
+        label = " ".join(row.label.split())
+        start_sec, end_sec = round(row.start_sec, 6), round(row.end_sec, 6)
         ways = []
         if start_sec == end_sec and widen_sec:
             ways.append(f"{WIDENED} to {widen_sec:g} s")
-            start_sec, end_sec = start_sec - widen_sec / 2, end_sec + widen_sec / 2
+            start_sec, end_sec = round(start_sec - widen_sec / 2, 6), round(end_sec + widen_sec / 2, 6)
         reason = _reason_to_drop(label, start_sec, end_sec, duration_sec)
         if not reason:
             require_label(label, row.where)
             ways += [CUT_START] if start_sec < 0 else []
             ways += [CUT_END] if end_sec > duration_sec else []
-            action = (round(max(start_sec, 0.0), 6), round(min(end_sec, duration_sec), 6), label)
+            action = max(start_sec, 0.0), min(end_sec, duration_sec), label
             action = (math.inf, math.inf, label) if math.isnan(start_sec) else action
             reason = TWICE if action in kept else ""
             kept[action] = None

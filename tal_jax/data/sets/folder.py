@@ -17,6 +17,9 @@ def load(config):
     `config.data.frames`.
     """
     data = config.data
+    if data.input != "features" and "frames" not in data:
+        ways = "name a variant of frames, such as --config=folder:dw_afsd,input=rgb"
+        raise DataError(f"config.data.input is '{data.input}', but the config has no frames; {ways}.")
     for field in ("annotations", "features" if data.input == "features" else "frames"):
         if not data[field]:
             raise DataError(f"config.data.{field} is empty; set it with --config.data.{field}=PATH.")

@@ -50,7 +50,7 @@ def require_valid(config):
         found = f"config.backbone.windows has {len(backbone.windows)} entries"
         raise DataError(f"{found}; it must have one, or one for each of the {levels} levels.")
     windows = backbone.windows if backbone.mixer in ("attention", "sgp") else ()
-    if any(not isinstance(window, int) or window > 1 and window % 2 != 1 for window in windows):
+    if any(window > 1 and window % 2 != 1 for window in windows):
         found = f"config.backbone.windows is {tuple(backbone.windows)}"
         raise DataError(f"{found}; each window must be odd and whole, so that a position is in its middle.")
     if backbone.mixer == "sgp":
@@ -89,7 +89,7 @@ def _require_bounds(bounds, levels):
         found = f"config.loss.level_bounds has {len(bounds)} entries"
         raise DataError(f"{found}; it must have one for each of the {levels} levels.")
     for pair in bounds:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or pair[0] >= pair[1]:
+        if pair[0] >= pair[1]:
             found = f"config.loss.level_bounds has {pair!s:.60}"
             raise DataError(f"{found}; each entry must be two rising numbers of cells, such as (4, 8).")
 
