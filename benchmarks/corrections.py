@@ -31,7 +31,7 @@ WORK = ("moved", "relabelled", "added", "deleted")
 
 
 def corrected(found, truth):
-    """What a person makes of detections.
+    """Corrects the detections of a recording as a person would, and counts what that takes.
 
     Each action goes with one detection, that of its own class before others.
 

@@ -80,7 +80,7 @@ def inputs(seen, config):
 
 
 def _of_missing(seen):
-    """What is said about values that are not there."""
+    """The reason of `data.fill_missing`: how many values are NaN, and which channels have no value."""
     if not seen.missing:
         return "should a value be NaN, it is put on the line between its neighbours; none was"
     lost = [f"channel {channel} in {count}" for channel, count in seen.lost.items()]

@@ -18,7 +18,7 @@ MEASURED_STEPS = 3
 
 
 class StepCost(NamedTuple):
-    """What one update costs.
+    """Time and memory of one update of a training.
 
     Attributes:
       seconds: of an update.
