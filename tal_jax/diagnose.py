@@ -28,7 +28,10 @@ def diagnose(config, workdir, detections_path="", said=()):
     """
     require_valid(config, training=False)
     workdir = pathlib.Path(workdir)
-    if not detections_path and (workdir / "config.json").exists():
+    if (workdir / "config.json").exists():
+        if detections_path:
+            lost = "holds a trained run, whose diagnosis would be lost"
+            raise DataError(f"{workdir} {lost}; choose another --workdir.")
         config = trained_run(config, workdir, said)[0]
     path = pathlib.Path(detections_path or workdir / "detections.json")
     if not detections_path and not path.exists():

@@ -124,11 +124,10 @@ def print_diagnosis(made, path):
         at = _number(best["score"], 2)
         table.add_row(escape(name), _number(ap), _number(best["f1"]), at, *off, escape(other))
     Console().print(table)
-    _say(
-        f"Normalised mAP {made['map_avg']:.2f}; {made['false_negatives']['missed_avg']:.1f} % of "
-        f"{counts['ground_truths']} actions are missed. Scores differ from the share of right detections by "
-        f"{_number(made['calibration']['expected_error'])} points. All of it: {path}"
-    )
+    missed = f"{made['false_negatives']['missed_avg']:.1f} % of {counts['ground_truths']} actions are missed"
+    _say(f"Normalised mAP {made['map_avg']:.2f}; {missed}. All of it: {path}")
+    if (error := made["calibration"]["expected_error"]) is not None:
+        _say(f"Scores differ from the share of right detections by {error:.1f} points.")
 
 
 def _number(value, digits=1):

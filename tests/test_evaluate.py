@@ -326,6 +326,14 @@ def test_detections_are_diagnosed(tiny, tmp_path, capsys):
     assert "wrong label" in printed and "length" in printed and "diagnosis.json" in printed
     with pytest.raises(DataError, match="holds no detections.json; run --mode=evaluate first, or name"):
         diagnose.diagnose(tiny(), tmp_path / "other")
+    write_detections(tmp_path / "none.json", {})
+    made = diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "none.json"))
+    report.print_diagnosis(made, "there")
+    printed = capsys.readouterr().out
+    assert "100.0 % of 2 actions are missed" in printed and "Scores differ" not in printed
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="holds a trained run, whose diagnosis would be lost; choose another"):
+        diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "none.json"))
 
 
 @pytest.fixture(scope="module")
