@@ -14,8 +14,9 @@ from tal_jax.systems import SYSTEMS
 
 FLAGS = flags.FLAGS
 MODES_OF = {
-    "detections": ("evaluate", "diagnose"),
-    "input": ("predict", "propose", "extract"),
+    "detections": ("evaluate", "diagnose", "report"),
+    "runs": ("report",),
+    "input": ("predict", "propose", "extract", "report"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),
 }

@@ -22,6 +22,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
+from tal_jax.page import of_run
 from tal_jax.run_config import trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
@@ -76,7 +77,8 @@ def evaluate(config, workdir, detections_path="", said=(), export=()):
 
 def require_inputs_stay(config, workdir, detections_path=""):
     """Raises DataError if a result of `evaluate` would overwrite a file that it reads."""
-    targets = [pathlib.Path(workdir) / "detections.json", path_of(workdir, config.evaluate)]
+    names = ("detections.json", "diagnosis.json", "report.html")
+    targets = [*(pathlib.Path(workdir) / name for name in names), path_of(workdir, config.evaluate)]
     require_apart(targets, {"--detections": detections_path} | files_read(config))
 
 
@@ -278,7 +280,9 @@ def as_proposals(detections):
 
 
 def score_results(config, workdir, annotations, results, dataset=None, export=(), folds=()):
-    """Writes detections.json, the scores of `results` and exports; returns the scores, see `evaluate`.
+    """Writes detections.json, scores, diagnosis and page of `results`, and exports; returns the scores, see
+    `evaluate`.
+
 
     Args:
       config, workdir, export: see `evaluate`.
@@ -289,6 +293,23 @@ def score_results(config, workdir, annotations, results, dataset=None, export=()
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
+    result = scores_of(config, annotations, results)
+    if dataset and dataset.proposals is not None:
+        result["proposals"] = score_proposals(config, dataset, results)
+    result |= {"folds": list(folds)} if folds else {}
+    if distributed.is_first():
+        with replacing(path_of(workdir, config.evaluate)) as temporary:
+            temporary.write_text(json.dumps(result, indent=1))
+        of_run.write_report(
+            config, workdir, annotations, results, scored_settings(config, annotations), result
+        )
+        if export:
+            _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
+    return result
+
+
+def scores_of(config, annotations, results):
+    """What `evaluate_detections` gives by the settings of a config. Args: see `score_results`."""
     settings, which = config.evaluate, scored_settings(config, annotations)
     which["other_recordings"] = settings.other_recordings
     how = dict(tious=settings.tious, recall_at=settings.recall_at)
@@ -296,14 +317,6 @@ def score_results(config, workdir, annotations, results, dataset=None, export=()
     result = evaluate_detections(annotations, results, **which, **how)
     if config.data.duplicate_sec:
         result["protocol"]["duplicate_sec"] = config.data.duplicate_sec
-    if dataset and dataset.proposals is not None:
-        result["proposals"] = score_proposals(config, dataset, results)
-    result |= {"folds": list(folds)} if folds else {}
-    if distributed.is_first():
-        with replacing(path_of(workdir, settings)) as temporary:
-            temporary.write_text(json.dumps(result, indent=1))
-        if export:
-            _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
     return result
 
 

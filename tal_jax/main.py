@@ -26,6 +26,7 @@ from tal_jax import (
     predict,
     propose,
     report,
+    report_page,
     train,
 )
 from tal_jax.check_data import check_dataset
@@ -39,7 +40,7 @@ from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
-MODES = ["train", "evaluate", "diagnose", "predict", "propose", "check_data", "extract"]
+MODES = ["train", "evaluate", "diagnose", "report", "predict", "propose", "check_data", "extract"]
 
 define_config(
     FLAGS,
@@ -57,13 +58,18 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "detections",
     "",
-    "For --mode=evaluate and diagnose: score this file (ActivityNet format), without a model.",
+    "For --mode=evaluate, diagnose and report: score this file (ActivityNet format), without a model.",
+)
+flags.DEFINE_list(
+    "runs",
+    [],
+    "For --mode=report: show these side by side, two or more folders of runs or files of detections.",
 )
 flags.DEFINE_string(
     "input",
     "",
     "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a "
-    "folder of actionness, or a file of proposals.",
+    "folder of actionness, or a file of proposals; to report, a folder of videos of the recordings.",
 )
 flags.DEFINE_enum(
     "draw",
@@ -88,7 +94,7 @@ flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for ea
 def run_mode(config):
     """Runs --mode with a config; returns the exit code."""
     mode, first, said = FLAGS.mode, distributed.is_first(), said_fields()
-    name = "scored_detections" if FLAGS.detections else config.name
+    name = "comparison" if FLAGS.runs else "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
     asked, lines, unplanned = config, [], []
@@ -105,7 +111,7 @@ def run_mode(config):
     else:
         config = planned_run.of_run(config, workdir, said)
     require_valid(config, training=mode == "train")
-    if mode != "check_data" and not FLAGS.detections:
+    if mode not in ("check_data", "report") and not FLAGS.detections:
         log.info("%s", devices.describe_devices())
         if unused := devices.unused_accelerator():
             log.warning("%s", unused)
@@ -121,6 +127,7 @@ def run_mode(config):
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
         "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
+        "report": lambda: _report(config, workdir, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
@@ -134,6 +141,8 @@ def run_mode(config):
         return 0
     if mode == "diagnose":
         report.print_diagnosis(result, diagnose.path_of(workdir))
+    elif mode == "report":
+        print(f"Open {result}")
     elif mode == "propose":
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:
@@ -148,6 +157,10 @@ def run_mode(config):
         cost = step_cost(config, data.load_dataset(config))
         summary += f"\n{cost.sentence(config.train.epochs, folds)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
+
+
+def _report(config, workdir, said):
+    return report_page.report(config, workdir, FLAGS.detections, FLAGS.runs, FLAGS.input, said)
 
 
 def main(_):

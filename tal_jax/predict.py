@@ -1,4 +1,4 @@
-"""From your own recordings to detections: a table, a JSON file and a picture of the timeline for each.
+"""From your own recordings to detections: a table, a JSON file, a picture and a page for each.
 
 `--export` adds files of other formats.
 """
@@ -17,6 +17,8 @@ from tal_jax.data.detections_file import write_detections
 from tal_jax.data.loader import chunks
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
+from tal_jax.inputs import input_datasets
+from tal_jax.page import content, recordings, signals, write
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.trained_run import TrainedRun
@@ -27,7 +29,7 @@ LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
 def predict(config, workdir, source, draw="detections", said=(), export=()):
-    """Detects in recordings and writes `<workdir>/predictions/<name>.json` and `.png`.
+    """Detects in recordings and writes `<workdir>/predictions/<name>.json`, `.png` and `.html`.
 
     Each of several processes sees every n-th recording; the first process writes.
 
@@ -58,7 +60,7 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
     with tqdm(total=len(inputs), unit="recording", disable=hidden) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            of_all = distributed.gather(own and _find(run, *own, draw, export))
+            of_all = distributed.gather(own and _find(run, source, *own, draw, export))
             for (name, _), found in zip(turn, of_all):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -73,7 +75,7 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
         raise DataError(f"{count} could not be used, see above: {', '.join(failed)}.")
 
 
-def _find(run, name, make_datasets, draw, export):
+def _find(run, source, name, make_datasets, draw, export):
     """Everything to write of one recording, or {"error": the sentence why there is nothing}.
 
     A dict that `distributed.gather` takes.
@@ -90,9 +92,19 @@ def _find(run, name, make_datasets, draw, export):
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
             "key_frames": np.asarray(key_frames(frames[0])) if frames else None,
+            "signal": _signal(run, source, name),
         }
     except DataError as error:
         return {"error": str(error)}
+
+
+def _signal(run, source, name):
+    """The signal of a recording as its file has it, packed for the page; None for features and videos."""
+    if run.config.data.input != "features":
+        return None
+    plain = recordings.as_in_files(run.config)
+    signal = recordings.signal_of(input_datasets(plain, source, run.classes)[name](), name)
+    return signal and signals.packed(*signal, content.PREDICTED_BYTES)
 
 
 def _require_short(name, suffixes):
@@ -123,9 +135,12 @@ def _write(run, folder, name, found, export, media):
     if cas:
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
+    page, parts = folder / f"{name}.html", dict(cas=cas, signal=found["signal"], media=media)
+    made = content.of_prediction(name, recording, detections, run.classes, min_score, page=page, **parts)
+    write.write_page(page, made)
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)
     report.print_detections(name, detections, min_score)
-    log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", *exports.suffixes(export)]))
+    log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", ".html", *exports.suffixes(export)]))
 
 
 def key_frames(frames):

@@ -1,0 +1,67 @@
+"""How sure a mAP is: the scores of recordings drawn again and again, and of each recording alone.
+
+Detections are matched once. A recording that is drawn w times counts w times: its detections and its truths
+weigh w. Letters of shapes: B draws, R recordings, T thresholds, D detections of a class.
+"""
+
+import numpy as np
+
+RESAMPLES = 500
+CHUNK = 2e7  # numbers that are held at a time
+
+
+def map_of_weights(matches, weights):
+    """(B, T) mAP in [0, 1] where recordings count so many times; NaN for a draw without truths.
+
+    The mean is over the classes that have truths in the draw.
+
+    Args:
+        matches: detad.Matches, whose "recording" is an index below R.
+        weights: (B, R) float, 0 or more.
+    """
+    size = max(1, int(CHUNK / max(1, len(matches.tious) * len(matches.found))))
+    parts = [_map_of(matches, weights[i : i + size]) for i in range(0, len(weights), size)]
+    return np.concatenate(parts)
+
+
+def _map_of(matches, weights):
+    """`map_of_weights` of few draws."""
+    rank = matches.truths["recording"].astype(int)
+    values = []
+    for k, rows in enumerate(matches.rows_of_classes):
+        own = rank[matches.truths["label"] == matches.labels[k]]
+        truths = weights @ np.bincount(own, minlength=weights.shape[1])  # (B,)
+        of_each = weights[:, None, matches.found["recording"][rows].astype(int)]  # (B, 1, D)
+        right = of_each * matches.hits[:, rows]  # (B, T, D)
+        reached, seen = np.cumsum(right, axis=-1), np.cumsum(of_each, axis=-1)
+        precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
+        best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+        sums = np.sum(best * right, axis=-1)
+        drawn = np.where(truths > 0, truths, np.nan)
+        values.append(sums / drawn[:, None])
+    values = np.array(values)  # (K, B, T)
+    count = np.isfinite(values).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def draws(num_recordings, count=RESAMPLES, seed=0):
+    """(count, R) float, how often each recording is drawn where R are drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(num_recordings, np.full(num_recordings, 1 / num_recordings), count).astype(float)
+
+
+def interval(values, level=0.95):
+    """(low, high): between them lies so much of (n,) values, as much of the rest below as above; NaN counts
+    for nothing.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resamples(matches):
+    """How many draws take a second or two: RESAMPLES, fewer of many detections, 100 at least."""
+    size = len(matches.tious) * max(1, len(matches.found))
+    return int(np.clip(1e8 / size, 100, RESAMPLES))

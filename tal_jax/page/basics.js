@@ -1,0 +1,204 @@
+"use strict";
+// What all parts of the page share: its content, elements, colours, times, tables.
+// Names and labels are written as text alone (textContent), never as markup.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+const COLORS = ["#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb",
+  "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d"];
+const state = { threshold: content.threshold ?? 0, label: -1, run: 0 };
+const redraws = new Set(); // functions that draw what depends on the score
+
+/** An HTML element: attributes, or listeners where the name begins with "on"; children are nodes or texts. */
+function make(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element, as `make`. */
+function draw(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.assign(element.style, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
+}
+
+const color = (label) => COLORS[label % COLORS.length];
+const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
+const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
+const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+const scoreText = (score) => (score >= 10 ? score.toFixed(1) : score >= 0.1 ? score.toFixed(2) : score.toPrecision(2));
+
+/** A small square of a class: its colour and its pattern. */
+function swatch(label) {
+  return make("span", { class: `swatch texture${texture(label)}`, style: { backgroundColor: color(label) } });
+}
+
+/** 65.25 s in a recording of `duration` s as "65.3", or "1:05.3" where it lasts more than three minutes. */
+function clock(seconds, duration, digits = 1) {
+  if (duration <= 180) return seconds.toFixed(digits);
+  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
+  const minutes = duration < 3600 ? whole : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  return `${minutes}:${rest}`;
+}
+
+/** A round step of a time axis with at most `most` ticks over `span` seconds. */
+function tickStep(span, most) {
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
+  return steps.find((step) => span / step <= most) ?? 86400;
+}
+
+/** A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown. */
+function table(caption, headers, rows, sorted = -1) {
+  const body = make("tbody");
+  const shown = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.show : cell ?? "–");
+  const value = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.value : cell);
+  const line = (row) => make("tr", {}, row.map((cell, i) =>
+    make(i ? "td" : "th", i ? {} : { scope: "row" }, shown(cell))));
+  const heads = headers.map((header, i) => {
+    const button = make("button", { class: "sort", onclick: () => sort(i) }, header);
+    return make("th", { scope: "col" }, button);
+  });
+  let column = sorted, rising = true;
+  function sort(i) {
+    rising = i === column ? !rising : i === 0;
+    column = i;
+    const order = [...rows].sort((a, b) => {
+      const [x, y] = [value(a[i]), value(b[i])];
+      if (x == null || y == null) return (x == null) - (y == null);
+      return (x < y ? -1 : x > y ? 1 : 0) * (rising ? 1 : -1);
+    });
+    heads.forEach((head, j) => (j === i ? head.setAttribute("aria-sort", rising ? "ascending" : "descending")
+      : head.removeAttribute("aria-sort")));
+    body.replaceChildren(...order.map(line));
+  }
+  body.append(...rows.map(line));
+  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, heads)), body));
+}
+
+/** A labelled select. options: [[value, text]]. */
+function choice(label, options, onchange, value) {
+  const select = make("select", { onchange: (event) => onchange(event.target.value) },
+    options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text)));
+  return make("label", { class: "field" }, make("span", {}, label), select);
+}
+
+function section(id, title, lead, ...children) {
+  return make("section", { id, "aria-labelledby": `${id}-title` },
+    make("h2", { id: `${id}-title` }, title), lead && make("p", { class: "lead" }, lead), children);
+}
+
+function card(title, lead, ...children) {
+  return make("div", { class: "card" }, make("h3", {}, title), lead && make("p", { class: "note" }, lead), children);
+}
+
+const patterns = new Map();
+
+/** What fills the bar of a class on a canvas: its colour with its pattern. */
+function fillOf(context, label) {
+  const key = label % (4 * COLORS.length);
+  if (!patterns.has(key)) {
+    const tile = make("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d"), kind = texture(label);
+    pen.fillStyle = color(label);
+    pen.fillRect(0, 0, 8, 8);
+    pen.strokeStyle = pen.fillStyle = "rgba(255,255,255,.42)";
+    pen.lineWidth = 1.6;
+    pen.beginPath();
+    if (kind === 1) for (const x of [-8, 0, 8]) { pen.moveTo(x, 8); pen.lineTo(x + 8, 0); }
+    if (kind === 2) { pen.arc(4, 4, 1.5, 0, 7); pen.fill(); pen.beginPath(); }
+    if (kind === 3) { pen.moveTo(0, 4); pen.lineTo(8, 4); }
+    pen.stroke();
+    patterns.set(key, context.createPattern(tile, "repeat"));
+  }
+  return patterns.get(key);
+}
+
+/** Prepares a canvas of some CSS pixels for a sharp picture; returns its context. */
+function sharp(canvas, width, height) {
+  const scale = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  return context;
+}
+
+/** A bar of a class. kind: "right" is filled, "wrong" an outline; strength: 0 to 1. */
+function bar(context, label, x, y, width, height, kind, strength = 1) {
+  width = Math.max(width, 2);
+  context.beginPath();
+  context.roundRect(x, y, width, height, Math.min(3, width / 3));
+  context.globalAlpha = 0.35 + 0.65 * strength;
+  if (kind === "wrong") {
+    context.globalAlpha = 1;
+    context.fillStyle = themed("sheet"); // hides what lies under it
+    context.fill();
+    context.globalAlpha = 0.08 + 0.14 * strength;
+    context.fillStyle = color(label);
+    context.fill();
+    context.globalAlpha = 0.5 + 0.5 * strength;
+    context.lineWidth = 1.5;
+    context.strokeStyle = color(label);
+    context.stroke();
+  } else {
+    context.fillStyle = fillOf(context, label);
+    context.fill();
+  }
+  context.globalAlpha = 1;
+}
+
+/** Writes the name of a class into a bar, where it has room. */
+function barText(context, text, x, y, width, height, kind) {
+  if (width < 26) return;
+  context.font = "600 10px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  if (context.measureText(text).width > width - 10) return;
+  context.fillStyle = kind === "wrong" ? themed("ink") : "#fff";
+  if (kind !== "wrong") { context.shadowColor = "rgba(0,0,0,.55)"; context.shadowBlur = 3; }
+  context.fillText(text, x + 5, y + height / 2 + 0.5);
+  context.shadowBlur = 0;
+}
+
+/** Sets the score from which on detections are shown, and draws again what depends on it. */
+function setThreshold(value) {
+  const [low, high] = scoreRange();
+  state.threshold = Math.min(Math.max(value, low), high);
+  for (const redraw of redraws) redraw();
+}
+
+/** [lowest, highest score] of the slider: 0, or below where a score is, to the best one. */
+function scoreRange() {
+  scoreRange.known ??= content.recordings.reduce((range, recording) => {
+    for (const { score } of recording.found)
+      if (score.length) range = [Math.min(range[0], score[score.length - 1]), Math.max(range[1], score[0])];
+    return range;
+  }, [0, 1e-6]);
+  return scoreRange.known;
+}
+
+/** A slider for the score, with what it says. count: gives a text for the current score. */
+function slider(count) {
+  const [low, high] = scoreRange();
+  const input = make("input", { type: "range", min: 0, max: 1000, step: 1, "aria-label": "Lowest score that is shown",
+    oninput: () => setThreshold(low + (input.value / 1000) * (high - low)) });
+  const output = make("output", {}), said = make("span", { class: "said" });
+  const update = () => {
+    const place = Math.round((1000 * (state.threshold - low)) / (high - low));
+    if (document.activeElement !== input || Math.abs(place - input.value) > 1) input.value = place;
+    input.setAttribute("aria-valuetext", `score ${scoreText(state.threshold)} or more`);
+    output.textContent = `≥ ${scoreText(state.threshold)}`;
+    said.textContent = count();
+  };
+  redraws.add(update);
+  update();
+  return make("div", { class: "slider" }, make("span", { class: "name" }, "Score"), input, output, said);
+}

@@ -1,0 +1,344 @@
+"""What a page shows, as a dict ready for JSON; page.html and its scripts draw it.
+
+Its parts: `title`, `facts`, `config`, `summary`, `classes`, `runs`, `scores`, `curves`, `diagnosis`,
+`training`, `comparison`, `recordings`, `threshold`, `notes`. A part that a page lacks is None or empty.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+import numpy as np
+from absl import flags
+
+from tal_jax import __version__
+from tal_jax.config import define_config, known_configs
+from tal_jax.evaluation import bootstrap, detad
+from tal_jax.page import judged as judging
+from tal_jax.page import recordings as rows
+from tal_jax.page import signals
+from tal_jax.page.comparison import compare
+
+PAGE_BYTES = 3_000_000  # of a page, without media
+FIXED_BYTES = 250_000  # of its text, style and scripts, and what has no room of its own
+SIGNAL_SHARE = 0.45  # of the rest
+PREDICTED_BYTES = 1_100_000  # of the signal on the page of one recording
+MOST_POINTS = 300  # of a curve of training
+MOST_CURVES = 3000  # rows of precision; with more classes fewer thresholds
+PACKAGES = ("jax", "flax", "numpy")
+SAID = {
+    "double detection": "it finds an action a second time",
+    "wrong label": "the time is right, the class is not",
+    "localization": "the class is right, but start or end is off",
+    "confusion": "the class is wrong, and start or end is off",
+    "background": "it finds something where nothing is annotated",
+    "missed": "it finds nothing where an action is annotated",
+}
+
+
+def of_run(title, config, annotations, runs, which, **parts):
+    """The content of the page of one run, or of several side by side.
+
+    Args:
+      title: of the page.
+      config: of the run; says how it is scored.
+      annotations: `tal_jax.data.annotations.Annotations`, as for scoring.
+      runs: {name: results}, the first one is that of the summary and the diagnosis; {} shows training alone.
+      which: dict of `subset`, `left_out` and `missing`.
+      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `page`, the path that
+        links to media count from, and `media` {recording: path}.
+
+    """
+    tious = tuple(config.evaluate.tious)
+    judged = {name: judging.judge(annotations, results, which, tious) for name, results in runs.items()}
+    first = next(iter(judged.values()), None)
+    notes = list(parts.get("notes", ()))
+    made = {
+        "title": title,
+        "facts": parts.get("facts", []),
+        "config": differences(config),
+        "runs": [*runs],
+        "scores": parts.get("scores"),
+        "curves": None,
+        "diagnosis": parts.get("diagnosis"),
+        "training": parts.get("training"),
+        "comparison": compare(judged, tious) if len(runs) > 1 and first else None,
+        "types": list(detad.TYPES),
+        "said": SAID,
+        "threshold": first and first.threshold,
+        "summary": [],
+    }
+    if first:
+        thinned = tious if len(first.classes) * len(tious) <= MOST_CURVES else tious[:1]
+        table = {name: of_class[: len(thinned)] for name, of_class in judging.curves(first).items()}
+        made["curves"] = {"tious": [f"{tiou:g}" for tiou in thinned], "classes": table}
+        made["summary"] = summary(first, made["scores"], made["diagnosis"])
+    used = FIXED_BYTES + len(json.dumps(made))
+    made["recordings"], made["classes"], said = _recordings(
+        config, annotations, runs, judged, which, used, parts
+    )
+    made["notes"] = notes + said
+    return made
+
+
+def _recordings(config, annotations, runs, judged, which, used, parts):
+    """(rows of the page, names of classes, notes). used: bytes of the page that are gone."""
+    names, notes = _names(annotations, runs, which), []
+    index = {name: k for k, name in enumerate(annotations.classes)}
+    media, page = parts.get("media") or {}, parts.get("page") or "report.html"
+    known = annotations.recordings
+    used += sum(120 + 24 * len(known[name].labels) for name in names)
+    room = max(400_000, PAGE_BYTES - used)
+    reader = rows.SignalReader(config, len(names))
+    counts = np.array([len(of_run.get(name, ())) for name in names for of_run in runs.values()], int)
+    share = SIGNAL_SHARE if not reader.problem else 0
+    most = rows.most_of_each(counts, room * (1 - share)) if len(counts) else None
+    if most:
+        lost = int(np.maximum(counts - most, 0).sum())
+        held = f"To keep the page small, it holds the {most} best detections of each recording"
+        notes.append(f"{held}; {lost:,} of {counts.sum():,} are left out here, and counted in all scores.")
+    left = room - rows.DETECTION_BYTES * np.minimum(counts, most or counts.max(initial=0)).sum()
+    made = []
+    for i, name in enumerate(names):
+        recording, signal = known[name], reader.read(name)
+        found_at = [one.found_at.get(name) if one else None for one in judged.values()]
+        row = {
+            "name": name,
+            "entry": rows.entry_of(recording, config.data.ignored_labels),
+            "truth": rows.truth_of(recording, found_at[0] if found_at else None),
+            "found": [
+                rows.found_of(results.get(name, []), index, one and one.types.get(name), most)
+                for results, one in zip(runs.values(), judged.values(), strict=True)
+            ],
+        }
+        if signal:
+            row["signal"] = signals.packed(*signal, min(left / (len(names) - i), 2_000_000))
+            left -= sum(len(channel["data"]) for channel in row["signal"]["channels"])
+        if name in media:
+            row["media"] = rows.link(media[name], page)
+        row["duration"] = round(recording.duration_sec or _length(row, signal), 3)
+        made.append(row)
+    if reader.problem and names:
+        notes.append(reader.problem)
+    return made, [*index], notes
+
+
+def _names(annotations, runs, which):
+    """The recordings of a page: those of the subset, in file order, that are not left out."""
+    return [
+        name
+        for name, recording in annotations.recordings.items()
+        if recording.subset == which["subset"] and name not in which["left_out"] and runs
+    ]
+
+
+def _length(row, signal):
+    """Seconds that a recording lasts, as its signal says, or else its last end."""
+    if signal:
+        values, start_sec, sample_sec = signal
+        return start_sec + len(values) * sample_sec
+    ends = [end for columns in (row["truth"], *row["found"]) for end in columns["end"]]
+    return max(ends, default=1000) / 1000
+
+
+def of_prediction(name, recording, detections, classes, threshold, **parts):
+    """The content of the page of one recording that a run has detected in.
+
+    Args:
+      name: of the recording.
+      recording: its Recording; one that is annotated shows its truths.
+      detections: [{"label", "segment", "score"}].
+      classes: of the run.
+      threshold: score from which on detections are shown at first.
+      parts: `signal`, what `signals.packed` returns in PREDICTED_BYTES; `cas`, (times_sec (T,), (T, K));
+        `media` and `page`, see `rows.link`.
+    """
+    index = {label: k for k, label in enumerate(classes)}
+    room = PAGE_BYTES - FIXED_BYTES - 24 * len(recording.labels)
+    counts = np.array([len(detections)])
+    most = rows.most_of_each(counts, room / 3)
+    row = {
+        "name": name,
+        "duration": recording.duration_sec and round(recording.duration_sec, 3),
+        "entry": rows.entry_of(recording),
+        "truth": rows.truth_of(recording),
+        "found": [rows.found_of(detections, index, None, most)],
+    }
+    if not len(recording.labels):
+        row["entry"]["subset"] = "train"  # to learn from, once it is corrected
+    if signal := parts.get("signal"):
+        row["signal"] = signal
+    if cas := parts.get("cas"):
+        times_sec, values = cas
+        step_sec = float(times_sec[1] - times_sec[0]) if len(times_sec) > 1 else 1.0
+        first_sec = times_sec[0] - step_sec / 2
+        row["cas"] = signals.packed(values, first_sec, step_sec, room / 5, names=[*classes])
+    if media := parts.get("media"):
+        row["media"] = rows.link(media, parts["page"])
+    row["duration"] = row["duration"] or _length(row, None)
+    notes = [f"The page holds the {most} best of {len(detections):,} detections."] if most else []
+    return {
+        "title": name,
+        "predicted": True,
+        "runs": [""],
+        "classes": [*index],
+        "recordings": [row],
+        "threshold": threshold,
+        "types": list(detad.TYPES),
+        "said": SAID,
+        "notes": notes,
+    }
+
+
+def summary(judged, scores, diagnosis):
+    """The first things to know: sentences, with where to look.
+
+    Args:
+      judged: Judged.
+      scores: of `evaluate_detections`, or None.
+      diagnosis: of `diagnosis.diagnose`, or {"problem"}.
+
+    Returns:
+      list of {"text": sentence, and perhaps "recording", "time" (s), "label", "score": what a click opens}.
+    """
+    ap = {name: np.mean([*row.values()]) for name, row in scores["ap"].items()} if scores else {}
+    ap = {name: value for name, value in ap.items() if name in judged.classes}
+    said = []
+    if scores:
+        draws = bootstrap.draws(len(judged.names), bootstrap.resamples(judged.matches))
+        low_high = bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
+        by = f"mAP is {scores['map_avg']:.1f} %, the mean over {len(scores['map'])} thresholds of tIoU"
+        by = by.replace(" thresholds", " threshold") if len(scores["map"]) == 1 else by
+        sure = low_high and scores["protocol"]["name"] == "activitynet" and len(judged.names) > 1
+        sure = f"; 95 % interval over recordings: {low_high[0]:.1f} to {low_high[1]:.1f}" if sure else ""
+        said.append({"text": f"{by}{sure}."})
+    if not ap:
+        return said
+    worst = min(ap, key=ap.get)
+    k = judged.classes.index(worst)
+    best_f1 = (diagnosis or {}).get("calibration", {}).get("best_f1", {}).get(worst, {})
+    threshold = best_f1.get("score") or judged.threshold or 0.0
+    errors = judging.errors_of(judged, k, threshold)
+    said.append({"text": f"The weakest class is {worst}: AP {ap[worst]:.1f} %.", "label": worst})
+    if not errors:
+        said.append({"text": f"It has no error at tIoU {judged.tiou:g} from score {threshold:.2g} on."})
+        return said
+    kinds = [kind for kind, _, _ in errors]
+    kind = max({*kinds}, key=lambda one: (kinds.count(one), one))
+    count = f"{kinds.count(kind)} of its {len(errors)} error{'s' * (len(errors) > 1)}"
+    why = f"{kind}; {count} from score {threshold:.2g} on"
+    said.append({"text": f"Its commonest error: {SAID[kind]} ({why}).", "error": kind})
+    places = [name for one, name, _ in errors if one == kind]
+    where = max(dict.fromkeys(places), key=places.count)
+    time = min(time for one, name, time in errors if (one, name) == (kind, where))
+    count = f"{places.count(where)} of them, the first" if places.count(where) > 1 else "one"
+    count += f" at {time:.0f} s"
+    said.append(
+        {
+            "text": f"Look at {where}, which has {count}.",
+            "recording": where,
+            "time": time,
+            "label": worst,
+            "score": threshold,
+        }
+    )
+    return said
+
+
+def training(path, scores=None):
+    """The losses and scores over steps of a metrics.jsonl, thinned; None without one.
+
+    Args:
+      path: the file.
+      scores: of the evaluation that is just made, whose line comes later.
+
+    Returns:
+      {"losses": {name: [[step, value]]}, "map": [[step, percent]], "seconds": of all steps}.
+    """
+    path, losses, found = pathlib.Path(path), {}, []
+    if not path.exists():
+        return None
+    seconds = before = last = 0
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            values = json.loads(line)
+            step = int(values.pop("step"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # a line that is just being written
+        if "map_avg" in values:
+            found.append([step, values["map_avg"]])
+            continue
+        last = step
+        seconds += (step - before) * values.get("seconds_per_step", 0)
+        before = step
+        for name, value in values.items():
+            if name not in ("epoch", "data_wait_share", "seconds_per_step", "gradient_norm"):
+                losses.setdefault(name, []).append([step, float(f"{value:.4g}")])
+    if scores and last and (not found or found[-1][0] < last):
+        found.append([last, scores["map_avg"]])
+    thin = lambda points: points[:: -(-len(points) // MOST_POINTS)]
+    return {
+        "losses": {name: thin(points) for name, points in losses.items()},
+        "map": found,
+        "seconds": seconds,
+    }
+
+
+def facts(config, *more):
+    """[(what, value)] of a run: system, config, device, time, versions; and `more`."""
+    from tal_jax.runtime.devices import describe_devices
+
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    return [
+        ("system", config.system),
+        ("config", config.get("name", "")),
+        *more,
+        ("device", describe_devices()),
+        ("page made", made),
+        ("versions", f"tal_jax {__version__}, {versions}, Python {platform.python_version()}"),
+    ]
+
+
+def differences(config):
+    """[(field, default, value)] of a config whose fields differ from those of the config it is named after.
+
+    None where no config that comes with tal_jax is called so.
+    """
+    default = _default_of(config.get("name", ""))
+    if default is None:
+        return None
+    old, new = (_flat(json.loads(one.to_json())) for one in (default, config))
+    fields = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    text = lambda value: "" if value is None else json.dumps(value) if not isinstance(value, str) else value
+    return [(field, text(old.get(field)), text(new.get(field))) for field in fields]
+
+
+def _default_of(name):
+    """The config that comes with tal_jax and is called so, or None: sbhar_ecm_full is that of sbhar:ecm."""
+    for stem, file in known_configs().items():
+        words = name.removeprefix(stem).strip("_").split("_")
+        if not name.startswith(stem):
+            continue
+        for count in range(len(words), -1, -1):
+            values = flags.FlagValues()
+            define_config(values, "")
+            variant = "_".join(words[:count])
+            try:
+                values(["", f"--config={file}{':' * bool(variant)}{variant}"])
+                found = values["config"].value
+            except Exception:  # what a config file raises for a variant that it does not know
+                continue
+            if found is not None and found.get("name") == name:
+                return found
+    return None
+
+
+def _flat(config, prefix=""):
+    """Nested dicts -> {"train.epochs": 16, …}."""
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

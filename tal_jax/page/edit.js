@@ -1,0 +1,119 @@
+// Correcting a recording: ends, places, classes; undo; the file of annotations that training reads.
+
+const corrected = new Map(); // name of a recording -> its corrected actions [{id, label, start, end}] in ms
+
+/** What can be changed in the view of a recording. `rows` is null until a correction is begun. */
+function makeEditor(view) {
+  const { recording } = view, undone = [], last = Math.round(1000 * recording.duration);
+  let next = 1;
+  const editor = { rows: corrected.get(recording.name) ?? null, begin: null, panel: null };
+  if (editor.rows) next = 1 + Math.max(0, ...editor.rows.map(({ id }) => id));
+
+  function change(rows) {
+    undone.push(editor.rows.map((row) => ({ ...row })));
+    put(rows);
+  }
+
+  function put(rows) {
+    editor.rows = rows.sort((a, b) => a.start - b.start || a.end - b.end);
+    corrected.set(recording.name, editor.rows);
+    saved = false;
+    editor.show();
+    view.redraw();
+  }
+
+  function start(source) {
+    const { label, start: starts, end } = source === "truth" ? recording.truth : recording.found[state.run];
+    const count = source === "truth" ? label.length : countOf(recording.found[state.run].score);
+    const rows = [];
+    for (let i = 0; i < count; i++)
+      rows.push({ id: next++, label: label[i], start: Math.max(0, starts[i]), end: Math.min(last, end[i]) });
+    if (editor.rows) undone.push(editor.rows);
+    view.chosen = null;
+    put(rows.filter((row) => row.start < row.end));
+  }
+
+  /** Moves an end or the whole of an action while a pointer is held. */
+  editor.drag = (item, part) => {
+    const before = editor.rows.map((row) => ({ ...row })), { start: from, end: to } = item;
+    return {
+      move(seconds) {
+        const ms = Math.round(1000 * seconds);
+        if (part === "start") item.start = Math.min(Math.max(0, from + ms), to - 10);
+        else if (part === "end") item.end = Math.max(Math.min(last, to + ms), from + 10);
+        else {
+          const by = Math.min(Math.max(ms, -from), last - to);
+          [item.start, item.end] = [from + by, to + by];
+        }
+      },
+      end(moved) { if (moved) { undone.push(before); put(editor.rows); } },
+    };
+  };
+
+  editor.add = (seconds = view.time, label = view.chosenItem()?.label ?? view.lanes[0] ?? 0) => {
+    if (!editor.rows) return;
+    const size = Math.min(last, 1000 * Math.max(0.2, (view.to - view.from) / 20)), from = Math.max(0, Math.min(Math.round(1000 * seconds), last - size));
+    const row = { id: next++, label, start: Math.round(from), end: Math.round(from + size) };
+    view.chosen = row.id;
+    change([...editor.rows, row]);
+  };
+
+  const remove = () => view.chosenItem() && editor.rows && change(editor.rows.filter(({ id }) => id !== view.chosen));
+  const undo = () => undone.length && put(undone.pop());
+  const relabel = (label) => view.chosenItem() && change(editor.rows.map((row) => (row.id === view.chosen ? { ...row, label } : row)));
+  const setEnd = (end, value) => {
+    const row = view.chosenItem(), ms = Math.round(1000 * value);
+    if (row && Number.isFinite(ms) && (end === "start" ? ms >= 0 && ms < row.end : ms <= last && ms > row.start))
+      change(editor.rows.map((one) => (one === row ? { ...one, [end]: ms } : one)));
+  };
+
+  editor.keys = { e: () => editor.rows || start("found"), a: () => editor.add(), Delete: remove, Backspace: remove,
+    "Ctrl+z": undo, "Ctrl+s": () => editor.rows && save() };
+  const from = make("select", { "aria-label": "Correct, starting from" }, make("option", { value: "found" }, "these detections"),
+    recording.truth.label.length > 0 && make("option", { value: "truth" }, "the truth"));
+  editor.begin = make("span", { class: "begin" }, make("button", { onclick: () => start(from.value) }, "Correct from"), from);
+
+  const label = make("select", { "aria-label": "Class of the chosen action", onchange: () => relabel(+label.value) },
+    content.classes.map((name, i) => make("option", { value: i }, name)));
+  const ends = Object.fromEntries(["start", "end"].map((end) => [end, make("input", { type: "number", step: 0.01, min: 0, "aria-label": `${end} in seconds`,
+    onchange: (event) => setEnd(end, +event.target.value) })]));
+  const tools = [label, ends.start, ends.end, make("button", { onclick: remove }, "Delete")];
+  const undoButton = make("button", { onclick: undo }, "Undo"), said = make("span", { class: "note", role: "status" });
+  editor.panel = make("div", { class: "toolbar editing", hidden: true, role: "group", "aria-label": "Correct" }, make("strong", {}, "Correcting"),
+    make("button", { onclick: () => editor.add() }, "Add here"), tools, undoButton,
+    make("button", { class: "primary", onclick: () => save() }, "Save annotations"), said);
+
+  editor.show = () => {
+    const row = editor.rows && view.chosenItem();
+    editor.panel.hidden = !editor.rows;
+    tools.forEach((tool) => { tool.disabled = !row; });
+    if (row) { label.value = row.label; ends.start.value = row.start / 1000; ends.end.value = row.end / 1000; }
+    undoButton.disabled = !undone.length;
+    said.textContent = editor.rows ? `Drag an end or the bar; a double click adds. ${plural(corrected.size, "recording")} to save${saved ? ", saved" : ""}.` : "";
+  };
+  return editor;
+}
+
+let saved = true;
+
+/** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */
+function correctedFile() {
+  const database = Object.create(null);
+  for (const { name, duration, entry } of content.recordings) {
+    if (!corrected.has(name)) continue;
+    const { ignored = [], ...rest } = entry;
+    const annotations = corrected.get(name).map(({ label, start, end }) => ({ label: content.classes[label], segment: [start / 1000, end / 1000] }));
+    database[name] = { ...rest, duration, annotations: [...annotations, ...ignored] };
+  }
+  return { classes: content.classes, database };
+}
+
+function save() {
+  const file = new Blob([JSON.stringify(correctedFile(), null, 1)], { type: "application/json" }), url = URL.createObjectURL(file);
+  make("a", { href: url, download: "corrected.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  saved = true;
+  open?.view?.redraw();
+}
+
+addEventListener("beforeunload", (event) => { if (!saved) event.preventDefault(); });

@@ -1,0 +1,168 @@
+"""The recordings of a page: truth, detections, signal and video of each, in few bytes."""
+
+import logging
+import os
+import pathlib
+import urllib.parse
+
+import numpy as np
+
+from tal_jax import exports
+from tal_jax.data import DATASETS
+from tal_jax.errors import DataError
+from tal_jax.page import signals
+
+log = logging.getLogger(__name__)
+
+MOST_SIGNALS = 600  # recordings: reading more takes too long at the end of an evaluation
+DETECTION_BYTES = 24  # of a detection in the page, about
+
+
+def truth_of(recording, found_at=None):
+    """The truths of a Recording as columns: class indices, start and end in ms, the score of the detection
+    that finds each (None for none, absent where nothing is judged). Those without times are left out.
+    """
+    timed = np.isfinite(recording.segments_sec).all(axis=1)
+    columns = {"label": recording.labels[timed].tolist()} | _ms(recording.segments_sec[timed])
+    if found_at is not None:
+        columns["found"] = [None if np.isnan(score) else _short(score) for score in found_at[timed]]
+    return columns
+
+
+def found_of(detections, index, types=None, most=None):
+    """The best `most` detections of a recording as columns, by falling score.
+
+    Args:
+      detections: [{"label", "segment", "score"}].
+      index: {class: number}; a class that it lacks is added.
+      types: (n,) int of `judge`, or None.
+      most: None keeps all.
+
+    Returns:
+      {"label", "start", "end" (ms), "score", "type" (absent without types)}, lists of one length.
+    """
+    scores = np.array([d["score"] for d in detections], float)
+    order = np.argsort(-scores, kind="stable")[:most]
+    chosen = [detections[i] for i in order]
+    columns = {"label": [index.setdefault(d["label"], len(index)) for d in chosen]}
+    columns |= _ms(np.array([d["segment"] for d in chosen], float).reshape(-1, 2))
+    columns["score"] = [_short(score) for score in scores[order]]
+    if types is not None:
+        columns["type"] = types[order].tolist()
+    return columns
+
+
+def most_of_each(counts, num_bytes):
+    """How many detections of each recording a page may hold, for so many bytes; None: all.
+
+    counts: (R,) numbers of detections.
+    """
+    room = num_bytes / DETECTION_BYTES
+    if counts.sum() <= room:
+        return None
+    low, high = 1, int(counts.max())
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if np.minimum(counts, middle).sum() <= room else (low, middle - 1)
+    return low
+
+
+def entry_of(recording, ignored_labels=()):
+    """What a corrected annotation file says of a Recording besides its actions and its length."""
+    entry = {"subset": recording.subset}
+    for field in ("fps", "num_frames", "subject"):
+        if value := getattr(recording, field):
+            entry[field] = value
+    if len(recording.ignored_sec) and ignored_labels:
+        rows = [{"label": ignored_labels[0], "segment": sec} for sec in recording.ignored_sec.tolist()]
+        entry["ignored"] = rows
+    return entry
+
+
+class SignalReader:
+    """Reads signals as the files have them, before they are folded or described.
+
+    Attributes:
+      problem: why there are none, a sentence, or "".
+    """
+
+    def __init__(self, config, count):
+        self.problem, self._dataset = "", None
+        if config.data.input != "features":
+            self.problem = "The run sees videos: the page plays those that it finds, or that --input names."
+            return
+        if count > MOST_SIGNALS:
+            self.problem = f"Signals are not shown, for there are more than {MOST_SIGNALS} recordings."
+            return
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # what loading says was said before
+        try:
+            self._dataset = DATASETS[config.data.name](as_in_files(config))
+        except (DataError, OSError) as error:
+            self.problem = f"Signals are not shown: {error}"
+        finally:
+            logging.disable(before)
+
+    def read(self, name):
+        """What `signal_of` gives of a recording, or None."""
+        if self._dataset is None or name not in self._dataset.annotations.recordings:
+            return None
+        try:
+            signal = signal_of(self._dataset, name)
+        except (DataError, OSError) as error:
+            self.problem = self.problem or f"Signals are not shown of all recordings: {error}"
+            return None
+        if signal is None:
+            self.problem = "The inputs are features of many channels, which a page does not show."
+            self._dataset = None
+        return signal
+
+
+def as_in_files(config):
+    """The config to read signals with as the files have them, before they are folded or described."""
+    plain = config.copy_and_resolve_references()
+    plain.data.update(samples_per_frame=1, statistics_samples=0, samples_beside=False)
+    plain.data.update(standardised=False, fill_missing=False)
+    return plain
+
+
+def signal_of(dataset, name):
+    """(values (T, C), time of the first sample, seconds from one to the next), the arguments of
+    `signals.packed`; None for features, of many channels.
+
+    Raises DataError for a bad file.
+    """
+    values = dataset.read(name)
+    if values.ndim != 2 or not values.size or values.shape[1] > signals.FEATURES:
+        return None
+    first, second = dataset.timeline(name).to_seconds(np.array([0.0, 1.0]))
+    return values, float(first), float(second - first)
+
+
+def media_of(config, folder=""):
+    """{recording: path of its video or sound}: of a folder, and else of the config's folders of inputs."""
+    data, found = config.data, {}
+    for place in (data.get("frames"), data.get("features"), folder):
+        found |= exports.media_files(place, data.file_prefix)
+    return found
+
+
+def link(path, page):
+    """{"src", "sound"} of a video or sound as the page names it: relative to the page, if it can be."""
+    path, folder = pathlib.Path(path).resolve(), pathlib.Path(page).resolve().parent
+    try:
+        src = urllib.parse.quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+    except ValueError:  # on another drive
+        src = path.as_uri()
+    return {"src": src, "sound": path.suffix.lower() == ".wav"}
+
+
+def _ms(segments_sec):
+    """{"start", "end"} of (n, 2) segments in whole milliseconds."""
+    start, end = np.round(1000 * segments_sec).astype(int).T
+    return {"start": start.tolist(), "end": end.tolist()}
+
+
+def _short(score):
+    """A score with four digits."""
+    return float(f"{score:.4g}")

@@ -1,0 +1,163 @@
+"""--mode=report: the page of a run, of anyone's detections, or of several runs side by side."""
+
+import pathlib
+
+import numpy as np
+
+from tal_jax import evaluate
+from tal_jax.data import dataset_annotations
+from tal_jax.data.detections_file import read_detections_of
+from tal_jax.errors import DataError
+from tal_jax.page import of_run, recordings, write
+from tal_jax.run_config import RECORDING_FIELDS, stored_config, trained_run
+from tal_jax.runtime.files import require_apart
+from tal_jax.systems import require_valid
+
+
+def report(config, workdir, detections_path="", runs=(), media="", said=()):
+    """Writes `<workdir>/report.html`, and diagnosis.json beside it. Returns the path of the page.
+
+    A run that has detected nothing yet gets a page of its training.
+
+    Args:
+      config: the run's config; of another one, what says which recordings are scored.
+      workdir: of the run, whose detections.json is shown.
+      detections_path: anyone's detections instead.
+      runs: folders of runs, or files of detections, two or more to compare instead.
+      media: folder of videos and sounds that belong to the recordings.
+      said: fields that flags name, see `run_config.trained_run`.
+
+    Raises:
+      DataError: there are no detections, or nothing to score them against, or the runs do not compare.
+    """
+    require_valid(config, training=False)
+    workdir = pathlib.Path(workdir)
+    if media and not pathlib.Path(media).is_dir():
+        raise DataError(f"--input={media} is no folder; name the folder of the videos of the recordings.")
+    if runs:
+        return _compare(config, workdir, detections_path, runs, media, said)
+    if (workdir / "config.json").exists():
+        if detections_path:
+            lost = "holds a trained run, whose page would be lost"
+            raise DataError(f"{workdir} {lost}; choose another --workdir.")
+        config = trained_run(config, workdir, said)[0]
+    path = pathlib.Path(detections_path or workdir / "detections.json")
+    if not detections_path and not path.exists():
+        if not (workdir / "metrics.jsonl").exists():
+            what_to_do = "run --mode=evaluate first, or name --detections=FILE"
+            raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
+        return write.write_page(of_run.path_of(workdir), unfinished(config, workdir))
+    evaluate.require_inputs_stay(config, workdir, detections_path)
+    annotations = evaluate.scored_annotations(config)
+    results = read_detections_of(path, annotations)
+    scores, which = (
+        evaluate.scores_of(config, annotations, results),
+        evaluate.scored_settings(config, annotations),
+    )
+    return of_run.write_report(config, workdir, annotations, results, which, scores, media)
+
+
+def unfinished(config, workdir):
+    """The content of the page of a run that is still training: its losses, and what it is."""
+    annotations = dataset_annotations(config)
+    notes = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
+    return of_run.run_content(
+        config, workdir, annotations, {}, evaluate.scored_settings(config, annotations), notes=notes
+    )
+
+
+def _compare(config, workdir, detections_path, runs, media, said):
+    """`report` of several runs."""
+    if detections_path:
+        raise DataError("--runs and --detections both say what to show; leave one out.")
+    if len(runs) < 2:
+        what_to_do = "name two or more, or show one with --workdir"
+        raise DataError(f"--runs names one run, {runs[0]}; {what_to_do}.")
+    paths = {name: _detections_of(run) for name, run in zip(_names(runs), runs, strict=True)}
+    for path in paths.values():
+        if workdir.resolve() == path.parent.resolve():
+            lost = "holds one of the runs, whose own page would be lost"
+            raise DataError(f"{workdir} {lost}; choose another --workdir.")
+    stored = {run: stored_config(run) for run in runs if (pathlib.Path(run) / "config.json").exists()}
+    config = _scored_as(config, stored, said)
+    page = of_run.path_of(workdir)
+    require_apart([page], {f"--runs, {name}": str(path) for name, path in paths.items()})
+    require_apart([page], evaluate.files_read(config))
+    annotations = evaluate.scored_annotations(config)
+    which = evaluate.scored_settings(config, annotations) | {"missing": "missed"}
+    for run, other in stored.items():
+        _require_same(run, other, annotations, which)
+    results = {name: read_detections_of(path, annotations) for name, path in paths.items()}
+    name, first = next(iter(results.items()))
+    parts = dict(scores=evaluate.scores_of(config, annotations, first), page=page)
+    parts |= dict(diagnosis=of_run.diagnosis_of(config, annotations, first, which))
+    parts |= dict(media=recordings.media_of(config, media))
+    made = of_run.run_content(config, workdir, annotations, results, which, **parts)
+    made["title"] = " · ".join(results)
+    made["notes"].append(f"Scores and errors are those of {name}; the recordings show all runs.")
+    return write.write_page(page, made)
+
+
+def _detections_of(run):
+    """The file of detections that an entry of --runs names. Raises DataError where there is none."""
+    path = pathlib.Path(run)
+    if path.is_dir():
+        path = path / "detections.json"
+        if not path.exists():
+            raise DataError(f"--runs: {run} holds no detections.json; run --mode=evaluate there first.")
+    elif not path.exists():
+        raise DataError(
+            f"--runs: {run} is neither the folder of a run nor a file of detections; correct the name."
+        )
+    return path
+
+
+def _names(runs):
+    """A name for each run: that of its folder or file, with the folders above it where two are equal."""
+    paths = [pathlib.Path(run).resolve() for run in runs]
+    if len({*paths}) < len(paths):
+        raise DataError(f"--runs names a run twice: {', '.join(map(str, runs))}; name each once.")
+    count, names = 1, [path.stem if path.is_file() else path.name for path in paths]
+    while len({*names}) < len(names):
+        count += 1
+        names = ["/".join(path.parts[-count:]) for path in paths]
+    return names
+
+
+def _scored_as(config, stored, said):
+    """The config with the recordings of the first run that has a config, but for what flags name."""
+    config = config.copy_and_resolve_references()
+    for other in [*stored.values()][:1]:
+        fields = [field.removeprefix("data.") for field in RECORDING_FIELDS if field not in said]
+        of_run_ = {field: other.data[field] for field in (*fields, "class_agnostic") if field in other.data}
+        with config.data.unlocked():
+            config.data.update(of_run_)
+    return config
+
+
+def _require_same(run, stored, annotations, which):
+    """Raises DataError for a run that was made on other recordings, actions or classes than are compared.
+
+    Annotations of the run that are gone cannot be compared; they are taken for the same.
+    """
+    try:
+        own = dataset_annotations(stored)
+        own = own.class_agnostic() if stored.data.class_agnostic else own
+    except DataError:
+        return
+    problem = ""
+    subset = {name: one for name, one in own.recordings.items() if one.subset == which["subset"]}
+    wanted = annotations.subset(which["subset"]).recordings
+    if {*own.classes} != {*annotations.classes}:
+        lacks = sorted({*own.classes} ^ {*annotations.classes})
+        problem = f"other classes: '{lacks[0]}' is not in both"
+    elif subset.keys() != wanted.keys():
+        lacks = sorted(subset.keys() ^ wanted.keys())
+        problem = f"other recordings: '{lacks[0]}' is not in both"
+    else:
+        for name, one in wanted.items():
+            if not np.array_equal(one.segments_sec, subset[name].segments_sec, equal_nan=True):
+                problem = f"other annotations of the recording '{name}'"
+                break
+    if problem:
+        raise DataError(f"--runs: {run} was made on {problem}; compare runs on the same annotations.")
