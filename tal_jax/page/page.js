@@ -42,7 +42,8 @@ function around(time, duration) {
 }
 
 function build() {
-  const head = make("header", {}, make("p", { class: "eyebrow" }, content.predicted ? "tal_jax · prediction" : "tal_jax · report"), make("h1", {}, content.title));
+  const head = make("header", {}, make("p", { class: "eyebrow" }, content.predicted ? "tal_jax · prediction" : "tal_jax · report"),
+    !content.predicted && make("h1", {}, content.title));
   if (content.predicted) {
     main.append(head, single, ...content.notes.map((note) => make("p", { class: "note" }, note)));
   } else {

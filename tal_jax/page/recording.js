@@ -287,7 +287,7 @@ function recordingView(index, startAt, close) {
 
   const standingOf = tally([recording], state.run);
   const part = make("section", { class: "recording", "aria-label": `Recording ${recording.name}` },
-    make("div", { class: "recording-head" }, close && make("button", { onclick: close }, "← All recordings"), make("h2", {}, recording.name),
+    make("div", { class: "recording-head" }, close && make("button", { onclick: close }, "← All recordings"), make("h1", {}, recording.name),
       close && make("div", { class: "fields" }, make("button", { disabled: index === 0, onclick: () => openRecording(index - 1) }, "Previous recording"),
         make("button", { disabled: index + 1 >= content.recordings.length, onclick: () => openRecording(index + 1) }, "Next recording"))),
     make("div", { class: "toolbar" }, slider(() => (recording.found[state.run]?.type ? standing(standingOf) : `${view.items.length} shown`)),

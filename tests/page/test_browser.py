@@ -1,0 +1,254 @@
+"""The page in a real browser: what a person does with it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import Recording, load_annotations
+from tal_jax.page import content, write
+from tests.data.test_video import numbered, write_video
+from tests.page.conftest import SCRIPT
+
+
+def first_row(page):
+    page.wait_for_selector(".row")
+    return page.locator(".row").first
+
+
+def open_recording(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_selector(".recording")
+
+
+def until(page, condition):
+    """Waits until an expression of JavaScript is true; the policy of the page forbids Playwright's own way."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"never true: {condition}")
+
+
+def said(page):
+    return page.locator(".slider .said").last.text_content()
+
+
+def test_the_page_shows_everything(case, opened):
+    page = opened(case[1])
+    assert page.title() == "out · tal_jax"
+    headings = page.locator("h2").all_text_contents()
+    assert headings == ["In short", "Recordings", "Scores", "Errors", "The run"]
+    summary = page.locator(".summary").inner_text()
+    assert "The weakest class is" in summary and "commonest error" in summary and "Look at" in summary
+    assert page.locator("#recordings .row").count() == 4
+    assert page.locator("#errors .card").count() >= 7
+
+
+def test_names_and_labels_are_text(case, opened):
+    page = opened(case[1])
+    assert page.get_by_text("<img src=x onerror=window.broken=1>").count()
+    open_recording(page, SCRIPT)
+    assert page.locator(".recording h1").text_content() == SCRIPT
+    assert page.evaluate("window.broken") is None
+    assert page.locator("img").count() == 0 and page.locator("script").count() == 2
+
+
+def test_no_network(case, browser):
+    """The policy of the page refuses what a script would ask of a network."""
+    page = browser.new_page()
+    page.goto(case[1].as_uri())
+    refused = page.evaluate("fetch('http://127.0.0.1:9').then(() => 'asked', (error) => error.message)")
+    assert refused != "asked"
+    policy = page.locator("meta[http-equiv]").get_attribute("content")
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
+    page.close()
+
+
+def test_the_slider(case, opened):
+    page = opened(case[1])
+    counts = []
+    for value in (0, 500, 1000):
+        page.locator("#recordings input[type=range]").fill(str(value))
+        counts.append([int(part.split()[0]) for part in said(page).split(" · ")])
+    assert counts[0][0] >= counts[1][0] >= counts[2][0] and counts[0][1] > counts[2][1]
+    assert counts[2][2] == 20 - counts[2][0]
+
+
+def test_tables_sort(case, opened):
+    page = opened(case[1])
+    table = page.locator("#scores table")
+    table.get_by_role("button", name="average").click()
+    values = [float(row) for row in table.locator("tbody td:last-child").all_text_contents()]
+    assert values == sorted(values, reverse=True)
+    table.get_by_role("button", name="average").click()
+    assert [float(row) for row in table.locator("tbody td:last-child").all_text_contents()] == sorted(values)
+
+
+def test_the_summary_opens_its_recording(case, opened):
+    page = opened(case[1])
+    page.locator(".summary button").click()
+    page.wait_for_selector(".recording")
+    name = page.locator(".recording h1").text_content()
+    assert f"Look at {name}" in page.evaluate("content.summary.map(({text}) => text).join()")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#recordings .row")
+    assert page.locator(".recording").count() == 0
+
+
+def test_keys(case, opened):
+    page = opened(case[1])
+    open_recording(page, "rec1")
+    rows = page.locator(".list tbody tr")
+    before, count = page.locator(".slider output").last.text_content(), rows.count()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("open.view.items.indexOf(open.view.chosenItem())") == 1
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("open.view.items.indexOf(open.view.chosenItem())") == 0
+    for _ in range(20):
+        page.keyboard.press("ArrowUp")
+    assert page.locator(".slider output").last.text_content() > before and rows.count() < count
+    time = page.evaluate("open.view.time")
+    page.keyboard.press("Space")
+    until(page, f"open.view.time > {time} + 0.2")
+    page.keyboard.press("Space")
+    stopped = page.evaluate("open.view.time")
+    page.wait_for_timeout(150)
+    assert page.evaluate("open.view.time") == stopped
+
+
+def place_of(page, item):
+    """(x of the start, x of the end, y) of the middle of an item's bar, on the screen."""
+    return page.evaluate(
+        """(i) => { const view = open.view, item = view.items[i], box = view.part.querySelector("canvas").getBoundingClientRect();
+          const x = (ms) => box.left + GUTTER + (ms / 1000 - view.from) / (view.to - view.from) * (box.width - GUTTER - 8);
+          return [x(item.start), x(item.end), box.top + view.top + LANE * view.lanes.indexOf(item.label) + 16]; }""",
+        item,
+    )
+
+
+def test_a_click_on_a_detection_plays_from_its_start(case, opened):
+    page = opened(case[1])
+    open_recording(page, "rec1")
+    left, right, y = place_of(page, 0)
+    page.mouse.click((left + right) / 2, y)
+    start = page.evaluate("open.view.chosenItem().start") / 1000
+    assert page.evaluate("open.view.playing")
+    assert start <= page.evaluate("open.view.time") < start + 2
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """The page of a video of 5 s, and detections in it."""
+    folder = tmp_path_factory.mktemp("film")
+    write_video(folder / "a film.mp4", numbered(50), fps=10)
+    recording = Recording("a film", "test", 5.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+    found = [
+        {"label": "walk", "segment": [2.0, 3.5], "score": 0.9},
+        {"label": "jump", "segment": [0.5, 1.0], "score": 0.4},
+    ]
+    (folder / "predictions").mkdir()
+    page = folder / "predictions" / "a film.html"
+    made = content.of_prediction(
+        "a film", recording, found, ["walk", "jump"], 0.2, media=folder / "a film.mp4", page=page
+    )
+    return write.write_page(page, made)
+
+
+def test_a_click_plays_the_video(film, opened):
+    page = opened(film)
+    page.wait_for_selector(".recording video")
+    assert page.locator("video").get_attribute("src") == "../a%20film.mp4"
+    until(page, "document.querySelector('video').readyState > 0")
+    page.locator(".list button").last.click()
+    until(page, "document.querySelector('video').currentTime >= 2")
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('video').paused")
+    page.evaluate("document.querySelector('video').currentTime = 4")
+    until(page, "open.view.time >= 4")
+
+
+def test_a_video_that_is_gone_is_a_sentence(film, browser, tmp_path):
+    (tmp_path / "page.html").write_text(film.read_text())
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector(".recording p.warn")
+    assert "cannot play ../a film.mp4" in page.locator("p.warn").text_content()
+    page.close()
+
+
+def test_correcting(case, opened, tmp_path):
+    """Drag an end, move, relabel, delete, add, undo; the saved file is one that training reads."""
+    page = opened(case[1])
+    open_recording(page, "rec2")
+    page.get_by_label("Correct, starting from").select_option("truth")
+    page.get_by_role("button", name="Correct from").click()
+    before = page.evaluate("open.view.items.map((item) => ({...item}))")
+    assert len(before) == 5
+
+    left, right, y = place_of(page, 0)
+    page.mouse.click((left + right) / 2, y)
+    left, right, y = place_of(page, 0)
+    page.mouse.move(right - 1, y)
+    page.mouse.down()
+    page.mouse.move(right + 30, y, steps=4)
+    page.mouse.up()
+    dragged = page.evaluate("open.view.items.map((item) => ({...item}))")
+    assert dragged[0]["end"] > before[0]["end"] and dragged[0]["start"] == before[0]["start"]
+
+    page.get_by_role("button", name="Undo").click()
+    assert page.evaluate("open.view.items.map((item) => ({...item}))") == before
+    left, right, y = place_of(page, 1)
+    page.mouse.move((left + right) / 2, y)
+    page.mouse.down()
+    page.mouse.move((left + right) / 2 + 20, y, steps=4)
+    page.mouse.up()
+    moved = page.evaluate("open.view.chosenItem()")
+    assert moved["start"] > before[1]["start"]
+    assert moved["end"] - moved["start"] == before[1]["end"] - before[1]["start"]
+
+    page.get_by_label("Class of the chosen action").select_option("jump")
+    assert page.evaluate("content.classes[open.view.chosenItem().label]") == "jump"
+    page.get_by_label("start in seconds").fill("0.25")
+    page.get_by_label("start in seconds").press("Enter")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    page.keyboard.press("Control+z")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save annotations").click()
+    download.value.save_as(tmp_path / "corrected.json")
+    read = load_annotations(tmp_path / "corrected.json")
+    assert list(read.recordings) == ["rec2"] and len(read.classes) == 3
+    recording = read.recordings["rec2"]
+    assert (recording.subset, recording.duration_sec, len(recording.labels)) == ("test", 60.0, 5)
+    assert recording.segments_sec[:, 0].min() == 0.25
+
+
+def test_detections_above_the_threshold_are_where_a_correction_begins(case, opened, tmp_path):
+    page = opened(case[1])
+    open_recording(page, SCRIPT)
+    count = page.locator(".list tbody tr").count()
+    page.keyboard.press("e")
+    assert page.locator(".list tbody tr").count() == count
+    with page.expect_download() as download:
+        page.keyboard.press("Control+s")
+    download.value.save_as(tmp_path / "corrected.json")
+    assert len(json.loads((tmp_path / "corrected.json").read_text())["database"][SCRIPT]["annotations"]) == count
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("place", ["", "#recording-1"])
+def test_accessible(case, opened, colours, place):
+    """axe-core finds nothing serious."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(case[1], place, color_scheme=colours)
+    if place:
+        page.wait_for_selector(".recording")
+        page.keyboard.press("e")
+    found = axe.run(page).response["violations"]
+    serious = [f for f in found if f["impact"] in ("serious", "critical")]
+    assert not serious, [(f["id"], [node["html"] for node in f["nodes"][:3]]) for f in serious]
