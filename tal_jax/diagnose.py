@@ -7,11 +7,10 @@ from tal_jax import evaluate
 from tal_jax.data.detections_file import read_detections_of
 from tal_jax.errors import DataError
 from tal_jax.evaluation import diagnosis
+from tal_jax.evaluation.characteristics import EDGES
 from tal_jax.run_config import trained_run
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import require_valid
-
-EDGES = ("thumos14", "activitynet")  # data sets whose buckets of characteristics are published
 
 
 def diagnose(config, workdir, detections_path="", said=()):

@@ -55,12 +55,13 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
     inputs = run.inputs(source)
     data = run.config.data
     media = exports.media_files(source if os.path.exists(source) else data.get("features"), data.file_prefix)
+    files = _as_in_files(run, source)
     run.prepare()
     hidden = len(inputs) == 1 or not distributed.is_first()
     with tqdm(total=len(inputs), unit="recording", disable=hidden) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            of_all = distributed.gather(own and _find(run, source, *own, draw, export))
+            of_all = distributed.gather(own and _find(run, *own, draw, export, files))
             for (name, _), found in zip(turn, of_all):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -75,7 +76,7 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
         raise DataError(f"{count} could not be used, see above: {', '.join(failed)}.")
 
 
-def _find(run, source, name, make_datasets, draw, export):
+def _find(run, name, make_datasets, draw, export, files):
     """Everything to write of one recording, or {"error": the sentence why there is nothing}.
 
     A dict that `distributed.gather` takes.
@@ -92,18 +93,26 @@ def _find(run, source, name, make_datasets, draw, export):
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
             "key_frames": np.asarray(key_frames(frames[0])) if frames else None,
-            "signal": _signal(run, source, name),
+            "signal": _signal(files, name),
         }
     except DataError as error:
         return {"error": str(error)}
 
 
-def _signal(run, source, name):
-    """The signal of a recording as its file has it, packed for the page; None for features and videos."""
+def _as_in_files(run, source):
+    """{name: function that makes a Dataset} of the signals that `source` names, as the files have them; {} of
+    videos.
+    """
     if run.config.data.input != "features":
-        return None
-    plain = recordings.as_in_files(run.config)
-    signal = recordings.signal_of(input_datasets(plain, source, run.classes)[name](), name)
+        return {}
+    with recordings.said_before():
+        return input_datasets(recordings.as_in_files(run.config), source, run.classes)
+
+
+def _signal(files, name):
+    """The signal of a recording, packed for its page, or None. files: see `_as_in_files`."""
+    with recordings.said_before():
+        signal = recordings.signal_of(files[name](), name) if name in files else None
     return signal and signals.packed(*signal, content.PREDICTED_BYTES)
 
 

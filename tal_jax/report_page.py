@@ -42,11 +42,11 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
             raise DataError(f"{workdir} {lost}; choose another --workdir.")
         config = trained_run(config, workdir, said)[0]
     path = pathlib.Path(detections_path or workdir / "detections.json")
-    if not detections_path and not path.exists():
-        if not (workdir / "metrics.jsonl").exists():
-            what_to_do = "run --mode=evaluate first, or name --detections=FILE"
-            raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
-        return write.write_page(of_run.path_of(workdir), unfinished(config, workdir))
+    if not path.exists() and not detections_path and not (workdir / "metrics.jsonl").exists():
+        what_to_do = "run --mode=evaluate first, or name --detections=FILE"
+        raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
+    if not path.exists() and not detections_path:
+        return write.write_page(of_run.path_of(workdir), content_as_it_stands(config, workdir))
     evaluate.require_inputs_stay(config, workdir, detections_path)
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
@@ -57,13 +57,26 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     return of_run.write_report(config, workdir, annotations, results, which, scores, media)
 
 
-def unfinished(config, workdir):
-    """The content of the page of a run that is still training: its losses, and what it is."""
-    annotations = dataset_annotations(config)
-    notes = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
-    return of_run.run_content(
-        config, workdir, annotations, {}, evaluate.scored_settings(config, annotations), notes=notes
-    )
+def content_as_it_stands(config, workdir):
+    """The content of the page of a run, also of one that is still training. It writes nothing.
+
+    `write.page_text` makes the HTML of it, which a server can give.
+
+    Args:
+      config: of the run, see `run_config.trained_run`.
+      workdir: its folder.
+    """
+    annotations, path = evaluate.scored_annotations(config), pathlib.Path(workdir) / "detections.json"
+    which, runs, parts = evaluate.scored_settings(config, annotations), {}, {}
+    if path.exists():
+        runs = {"": read_detections_of(path, annotations)}
+        parts = dict(
+            scores=evaluate.scores_of(config, annotations, runs[""]), media=recordings.media_of(config)
+        )
+        parts["page"] = of_run.path_of(workdir)
+    else:
+        parts["notes"] = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
+    return of_run.run_content(config, workdir, annotations, runs, which, **parts)
 
 
 def _compare(config, workdir, detections_path, runs, media, said):
@@ -90,8 +103,7 @@ def _compare(config, workdir, detections_path, runs, media, said):
     results = {name: read_detections_of(path, annotations) for name, path in paths.items()}
     name, first = next(iter(results.items()))
     parts = dict(scores=evaluate.scores_of(config, annotations, first), page=page)
-    parts |= dict(diagnosis=of_run.diagnosis_of(config, annotations, first, which))
-    parts |= dict(media=recordings.media_of(config, media))
+    parts["media"] = recordings.media_of(config, media)
     made = of_run.run_content(config, workdir, annotations, results, which, **parts)
     made["title"] = " · ".join(results)
     made["notes"].append(f"Scores and errors are those of {name}; the recordings show all runs.")

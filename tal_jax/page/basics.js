@@ -31,7 +31,15 @@ function filled(element, attributes, children) {
 
 const color = (label) => COLORS[label % COLORS.length];
 const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
-const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widths = new Map();
+dark.addEventListener("change", () => theme.clear());
+
+/** A colour of page.css, light or dark. */
+function themed(name) {
+  if (!theme.has(name)) theme.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return theme.get(name);
+}
+
 const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 const scoreText = (score) => (score >= 10 ? score.toFixed(1) : score >= 0.1 ? score.toFixed(2) : score.toPrecision(2));
@@ -161,7 +169,8 @@ function barText(context, text, x, y, width, height, kind) {
   if (width < 26) return;
   context.font = "600 10px system-ui, sans-serif";
   context.textBaseline = "middle";
-  if (context.measureText(text).width > width - 10) return;
+  if (!widths.has(text)) widths.set(text, context.measureText(text).width);
+  if (widths.get(text) > width - 10) return;
   context.fillStyle = kind === "wrong" ? themed("ink") : "#fff";
   if (kind !== "wrong") { context.shadowColor = "rgba(0,0,0,.55)"; context.shadowBlur = 3; }
   context.fillText(text, x + 5, y + height / 2 + 0.5);

@@ -21,7 +21,7 @@ from tal_jax.page import recordings as rows
 from tal_jax.page import signals
 from tal_jax.page.comparison import compare
 
-PAGE_BYTES = 3_000_000  # of a page, without media
+PAGE_BYTES = 2_900_000  # of a page, without media
 FIXED_BYTES = 250_000  # of its text, style and scripts, and what has no room of its own
 SIGNAL_SHARE = 0.45  # of the rest
 PREDICTED_BYTES = 1_100_000  # of the signal on the page of one recording
@@ -103,13 +103,12 @@ def _recordings(config, annotations, runs, judged, which, used, parts):
     made = []
     for i, name in enumerate(names):
         recording, signal = known[name], reader.read(name)
-        found_at = [one.found_at.get(name) if one else None for one in judged.values()]
         row = {
             "name": name,
             "entry": rows.entry_of(recording, config.data.ignored_labels),
-            "truth": rows.truth_of(recording, found_at[0] if found_at else None),
+            "truth": rows.truth_of(recording),
             "found": [
-                rows.found_of(results.get(name, []), index, one and one.types.get(name), most)
+                rows.found_of(results.get(name, []), index, *_judgement(one, name), most)
                 for results, one in zip(runs.values(), judged.values(), strict=True)
             ],
         }
@@ -123,6 +122,11 @@ def _recordings(config, annotations, runs, judged, which, used, parts):
     if reader.problem and names:
         notes.append(reader.problem)
     return made, [*index], notes
+
+
+def _judgement(judged, name):
+    """(types, found_at) of a recording, None each where nothing is judged."""
+    return (judged.types.get(name), judged.found_at.get(name)) if judged else (None, None)
 
 
 def _names(annotations, runs, which):
@@ -164,7 +168,7 @@ def of_prediction(name, recording, detections, classes, threshold, **parts):
         "duration": recording.duration_sec and round(recording.duration_sec, 3),
         "entry": rows.entry_of(recording),
         "truth": rows.truth_of(recording),
-        "found": [rows.found_of(detections, index, None, most)],
+        "found": [rows.found_of(detections, index, most=most)],
     }
     if not len(recording.labels):
         row["entry"]["subset"] = "train"  # to learn from, once it is corrected
@@ -296,8 +300,7 @@ def facts(config, *more):
         ("system", config.system),
         ("config", config.get("name", "")),
         *more,
-        ("device", describe_devices()),
-        ("page made", made),
+        ("page made", f"{made}, {describe_devices()}"),
         ("versions", f"tal_jax {__version__}, {versions}, Python {platform.python_version()}"),
     ]
 

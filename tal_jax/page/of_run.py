@@ -27,27 +27,30 @@ def write_report(config, workdir, annotations, results, which, scores, media="")
       scores: what `evaluate_detections` returns.
       media: folder of videos and sounds of the recordings, besides those of the config.
     """
-    made = diagnosis_of(config, annotations, results, which)
+    page = path_of(workdir)
+    parts = dict(scores=scores, page=page, media=recordings.media_of(config, media))
+    shown = run_content(config, workdir, annotations, {"": results}, which, **parts)
+    made = shown["diagnosis"]
     path = pathlib.Path(workdir) / "diagnosis.json"
     if "problem" in made:
         path.unlink(missing_ok=True)
     else:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(made, indent=1))
-    page = path_of(workdir)
-    parts = dict(scores=scores, diagnosis=made, page=page, media=recordings.media_of(config, media))
-    return write.write_page(page, run_content(config, workdir, annotations, {"": results}, which, **parts))
+    return write.write_page(page, shown)
 
 
 def run_content(config, workdir, annotations, runs, which, **parts):
     """The content of the page of a run's folder, also of one that is not finished, see `content.of_run`.
 
-    runs: {name: results}; {} where nothing is detected yet.
+    The diagnosis is that of the first of `runs`, {name: results}; {} where nothing is detected yet.
     """
     workdir, scores = pathlib.Path(workdir), parts.get("scores")
     trained = content.training(workdir / "metrics.jsonl", scores)
     name = workdir.resolve().name
     more = [("training", f"{trained['seconds'] / 60:.1f} minutes")] if trained and trained["seconds"] else []
+    for results in [*runs.values()][:1]:
+        parts["diagnosis"] = diagnosis_of(config, annotations, results, which)
     parts |= {"training": trained, "facts": content.facts(config, ("run", name), *more)}
     return content.of_run(name, config, annotations, runs, which, **parts)
 

@@ -1,6 +1,6 @@
 // One recording beside its answer: video or signal, detections under it, a playhead, the keyboard.
 
-const LANE = 46, STRIP = 38, AXIS = 22, GUTTER = 132;
+const LANE = 42, STRIP = 38, AXIS = 22, GUTTER = 132;
 
 /** The bytes of a channel, see signals.py. */
 function bytesOf(channel) {
@@ -129,20 +129,20 @@ function recordingView(index, startAt, close) {
         if (item.label !== label) continue;
         const [x, size] = [toX(item.start / 1000), toX(item.end / 1000) - toX(item.start / 1000)];
         const strength = item.score == null ? 1 : Math.min(1, item.score / scoreRange()[1]);
-        bar(context, label, x, y + 6, size, 21, item.type > 0 || item.type < 0 ? "wrong" : "right", strength);
+        bar(context, label, x, y + 5, size, 20, item.type > 0 || item.type < 0 ? "wrong" : "right", strength);
         if (item === chosenItem()) {
           context.strokeStyle = themed("ink");
           context.lineWidth = 2;
-          context.strokeRect(x - 2, y + 4, Math.max(size, 2) + 4, 25);
+          context.strokeRect(x - 2, y + 3, Math.max(size, 2) + 4, 24);
         }
       }
       truth.label.forEach((other, i) => {
         if (other !== label) return;
-        const missed = truth.found && !(truth.found[i] >= state.threshold);
+        const { truths } = recording.found[state.run], missed = truths && !(truths[i] >= state.threshold);
         context.fillStyle = context.strokeStyle = themed("ink");
         const [x, size] = [toX(truth.start[i] / 1000), Math.max(2, toX(truth.end[i] / 1000) - toX(truth.start[i] / 1000))];
         context.lineWidth = 1;
-        if (missed && !editor.rows) context.strokeRect(x + 0.5, y + 33.5, size - 1, 5); else context.fillRect(x, y + 33, size, 6);
+        if (missed && !editor.rows) context.strokeRect(x + 0.5, y + 30.5, size - 1, 5); else context.fillRect(x, y + 30, size, 6);
       });
     });
   }
@@ -290,17 +290,16 @@ function recordingView(index, startAt, close) {
     make("div", { class: "recording-head" }, close && make("button", { onclick: close }, "← All recordings"), make("h1", {}, recording.name),
       close && make("div", { class: "fields" }, make("button", { disabled: index === 0, onclick: () => openRecording(index - 1) }, "Previous recording"),
         make("button", { disabled: index + 1 >= content.recordings.length, onclick: () => openRecording(index + 1) }, "Next recording"))),
-    make("div", { class: "toolbar" }, slider(() => (recording.found[state.run]?.type ? standing(standingOf) : `${view.items.length} shown`)),
+    make("div", { class: "toolbar" }, slider(() => (recording.found[state.run]?.type ? standing(standingOf) : `${countOf(recording.found[state.run].score)} shown`)),
       make("div", { class: "fields" }, play, clockText, make("button", { "aria-label": "Zoom in", onclick: () => zoom(0.5) }, "+"),
         make("button", { "aria-label": "Zoom out", onclick: () => zoom(2) }, "−"), make("button", { onclick: () => zoom(1e9) }, "Whole"),
         content.runs.length > 1 && choice("Run", content.runs.map((name, i) => [i, name]), (value) => { state.run = +value; openRecording(index, view.time); }, state.run),
         editor.begin)),
-    media && make("div", { class: "media" }, media), stage, editor.panel, make("div", { class: "below" }, list, shortcuts(close)));
+    media && make("div", { class: "media" }, media), editor.panel, stage, make("div", { class: "below" }, list, shortcuts(close)));
   document.addEventListener("keydown", onkey);
   redraws.add(redraw);
   const resized = new ResizeObserver(redraw);
   resized.observe(stage);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", redraw);
   Object.assign(view, { redraw, choose, seek, chosenItem, part, leave() {
     toggle(false);

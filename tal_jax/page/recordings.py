@@ -1,5 +1,6 @@
 """The recordings of a page: truth, detections, signal and video of each, in few bytes."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -12,34 +13,30 @@ from tal_jax.data import DATASETS
 from tal_jax.errors import DataError
 from tal_jax.page import signals
 
-log = logging.getLogger(__name__)
-
 MOST_SIGNALS = 600  # recordings: reading more takes too long at the end of an evaluation
-DETECTION_BYTES = 24  # of a detection in the page, about
+DETECTION_BYTES = 27  # of a detection in the page, about
 
 
-def truth_of(recording, found_at=None):
-    """The truths of a Recording as columns: class indices, start and end in ms, the score of the detection
-    that finds each (None for none, absent where nothing is judged). Those without times are left out.
+def truth_of(recording):
+    """The truths of a Recording as columns: class indices, start and end in ms. Those without times are left
+    out.
     """
     timed = np.isfinite(recording.segments_sec).all(axis=1)
-    columns = {"label": recording.labels[timed].tolist()} | _ms(recording.segments_sec[timed])
-    if found_at is not None:
-        columns["found"] = [None if np.isnan(score) else _short(score) for score in found_at[timed]]
-    return columns
+    return {"label": recording.labels[timed].tolist()} | _ms(recording.segments_sec[timed])
 
 
-def found_of(detections, index, types=None, most=None):
+def found_of(detections, index, types=None, found_at=None, most=None):
     """The best `most` detections of a recording as columns, by falling score.
 
     Args:
       detections: [{"label", "segment", "score"}].
       index: {class: number}; a class that it lacks is added.
-      types: (n,) int of `judge`, or None.
+      types, found_at: of the recording, see `judged.Judged`; None: nothing is judged.
       most: None keeps all.
 
     Returns:
-      {"label", "start", "end" (ms), "score", "type" (absent without types)}, lists of one length.
+      {"label", "start", "end" (ms), "score", "type" (absent without types)}, lists of one length; "truths",
+      the score of the detection that finds each truth, None for none (absent without found_at).
     """
     scores = np.array([d["score"] for d in detections], float)
     order = np.argsort(-scores, kind="stable")[:most]
@@ -49,6 +46,8 @@ def found_of(detections, index, types=None, most=None):
     columns["score"] = [_short(score) for score in scores[order]]
     if types is not None:
         columns["type"] = types[order].tolist()
+    if found_at is not None:
+        columns["truths"] = [None if np.isnan(score) else _short(score) for score in found_at]
     return columns
 
 
@@ -94,21 +93,19 @@ class SignalReader:
         if count > MOST_SIGNALS:
             self.problem = f"Signals are not shown, for there are more than {MOST_SIGNALS} recordings."
             return
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # what loading says was said before
         try:
-            self._dataset = DATASETS[config.data.name](as_in_files(config))
+            with said_before():
+                self._dataset = DATASETS[config.data.name](as_in_files(config))
         except (DataError, OSError) as error:
             self.problem = f"Signals are not shown: {error}"
-        finally:
-            logging.disable(before)
 
     def read(self, name):
         """What `signal_of` gives of a recording, or None."""
         if self._dataset is None or name not in self._dataset.annotations.recordings:
             return None
         try:
-            signal = signal_of(self._dataset, name)
+            with said_before():
+                signal = signal_of(self._dataset, name)
         except (DataError, OSError) as error:
             self.problem = self.problem or f"Signals are not shown of all recordings: {error}"
             return None
@@ -116,6 +113,17 @@ class SignalReader:
             self.problem = "The inputs are features of many channels, which a page does not show."
             self._dataset = None
         return signal
+
+
+@contextlib.contextmanager
+def said_before():
+    """Keeps the log quiet while files are read again: their notes have been told."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def as_in_files(config):

@@ -43,7 +43,7 @@ function drawRow(canvas, recording) {
   truth.label.forEach((label, i) => {
     if (!shown(label)) return;
     const [x, size] = [toX(truth.start[i]), toX(truth.end[i] - truth.start[i])];
-    const kind = truth.found && !(truth.found[i] >= state.threshold) ? "wrong" : "right";
+    const { truths } = found[0], kind = truths && !(truths[i] >= state.threshold) ? "wrong" : "right";
     bar(context, label, x, 1, size, 12, kind);
     barText(context, content.classes[label], x, 1, size, 12, kind);
   });
@@ -132,7 +132,7 @@ function recordingsPart() {
   };
   redraws.add(redraw);
   window.addEventListener("resize", redraw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  dark.addEventListener("change", redraw);
   const judged = recordings.some(({ found }) => found[0]?.type);
   const control = slider(() => (judged ? standing(all) : ""));
   control.addEventListener("change", () => order === "errors" && arrange());

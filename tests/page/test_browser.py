@@ -237,7 +237,9 @@ def test_detections_above_the_threshold_are_where_a_correction_begins(case, open
     with page.expect_download() as download:
         page.keyboard.press("Control+s")
     download.value.save_as(tmp_path / "corrected.json")
-    assert len(json.loads((tmp_path / "corrected.json").read_text())["database"][SCRIPT]["annotations"]) == count
+    assert (
+        len(json.loads((tmp_path / "corrected.json").read_text())["database"][SCRIPT]["annotations"]) == count
+    )
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

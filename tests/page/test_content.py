@@ -1,0 +1,204 @@
+"""What a page holds: its detections, signals, summary and curves, and that it stays small."""
+
+import base64
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.page import content, judged, recordings, signals, write
+from tests import tiny_config
+
+WHICH = dict(subset="test", left_out=(), missing="missed")
+
+
+def config_of():
+    config = tiny_config.get_config("toy")
+    config.data.input = "rgb"  # no signal is read
+    config.data.frames = ""
+    return config
+
+
+def recording(name, labels, segments, duration_sec=100.0):
+    segments = np.array(segments, float).reshape(-1, 2)
+    return Recording(name, "test", duration_sec, segments, np.array(labels, np.int32))
+
+
+def detection(label, start, end, score):
+    return {"label": label, "segment": [start, end], "score": score}
+
+
+@pytest.fixture
+def case():
+    """(annotations, results): class "b" is twice found too early, once missed, and once right."""
+    one = recording("one", [0, 1, 1], [[0, 10], [20, 30], [40, 50]])
+    two = recording("two", [1, 1], [[0, 10], [60, 70]])
+    results = {
+        "one": [
+            detection("a", 0, 10, 0.9),
+            detection("b", 16, 24, 0.8),
+            detection("b", 36, 44, 0.7),
+            detection("c", 1, 2, 0.1),
+        ],
+        "two": [detection("b", 0, 10, 0.6)],
+    }
+    return Annotations(("a", "b"), {"one": one, "two": two}), results
+
+
+def made_of(case, **parts):
+    annotations, results = case
+    return content.of_run("name", config_of(), annotations, {"": results}, WHICH, **parts)
+
+
+def test_recordings_say_what_is_right(case):
+    one, two = made_of(case)["recordings"]
+    assert one["truth"] == {"label": [0, 1, 1], "start": [0, 20000, 40000], "end": [10000, 30000, 50000]}
+    assert one["found"][0]["truths"] == [0.9, None, None]
+    (found,) = one["found"]
+    assert found["score"] == [0.9, 0.8, 0.7, 0.1] and found["label"] == [0, 1, 1, 2]
+    assert [content.detad.TYPES[kind] if kind >= 0 else "" for kind in found["type"]] == [
+        "true positive", "localization", "localization", "",
+    ]  # fmt: skip
+    assert two["found"][0]["truths"] == [0.6, None]
+    assert made_of(case)["classes"] == ["a", "b", "c"]
+
+
+def test_the_summary_names_class_error_and_recording(case):
+    scores = {"ap": {"a": {"0.5": 100.0}, "b": {"0.5": 25.0}}, "map": {"0.5": 62.5}, "map_avg": 62.5,
+              "protocol": {"name": "activitynet"}}  # fmt: skip
+    diagnosis = {"calibration": {"best_f1": {"b": {"score": 0.5}}}}
+    said = made_of(case, scores=scores, diagnosis=diagnosis)["summary"]
+    texts = [line["text"] for line in said]
+    assert texts[0].startswith("mAP is 62.5 %, the mean over 1 threshold of tIoU; 95 % interval")
+    assert texts[1:] == [
+        "The weakest class is b: AP 25.0 %.",
+        "Its commonest error: the class is right, but start or end is off (localization; 2 of its 3 errors from "
+        "score 0.5 on).",
+        "Look at one, which has 2 of them, the first at 16 s.",
+    ]
+    assert (said[3]["recording"], said[3]["time"], said[3]["score"]) == ("one", 16.0, 0.5)
+
+
+def test_curves_are_the_ap(case):
+    annotations, results = case
+    found = judged.judge(annotations, results, WHICH, (0.5, 0.3))
+    curves = judged.curves(found)
+    assert curves["a"] == [[100] * 41] * 2
+    assert curves["b"][0] == [33] * 11 + [0] * 30  # one of four is found, after two that are wrong
+    assert found.threshold == 0.6 and found.classes == ["a", "b"]
+
+
+def test_nothing_to_score_against_is_a_page_too():
+    annotations = Annotations(("a",), {"one": recording("one", [0], [[0, 200]])})
+    made = content.of_run("name", config_of(), annotations, {"": {"one": []}}, WHICH,
+                          diagnosis={"problem": "nothing"})  # fmt: skip
+    assert made["curves"] is None and made["summary"] == [] and len(made["recordings"]) == 1
+    assert "nothing" in write.page_text(made)
+
+
+def test_42000_detections_fit():
+    rng, labels = np.random.default_rng(0), [f"class {k}" for k in range(20)]
+    known, results = {}, {}
+    for i in range(210):
+        starts = rng.uniform(0, 3000, 300)
+        known[f"r{i}"] = recording(
+            f"r{i}", rng.integers(0, 20, 30), np.stack([starts, starts + 5], 1)[:30], 3600.0
+        )
+        results[f"r{i}"] = [
+            detection(labels[rng.integers(20)], start, start + 7.123, rng.uniform()) for start in starts
+        ]
+    annotations = Annotations(tuple(labels), known)
+    made = content.of_run("name", config_of(), annotations, {"": results}, WHICH)
+    assert len(write.page_text(made).encode()) <= 3_000_000
+    assert (
+        sum(len(row["found"][0]["score"]) for row in made["recordings"]) == 63_000 and len(made["notes"]) == 1
+    )
+    made = content.of_run("name", config_of(), annotations, {name: results for name in "abc"}, WHICH)
+    assert len(write.page_text(made).encode()) <= 3_000_000
+    assert re.match("To keep the page small, it holds the [0-9]+ best detections of each", made["notes"][0])
+
+
+def test_most_of_each():
+    counts = np.array([10, 100, 1000])
+    size = recordings.DETECTION_BYTES
+    assert recordings.most_of_each(counts, 1110 * size) is None
+    assert recordings.most_of_each(counts, 510 * size) == 400
+    assert recordings.most_of_each(counts, 0) == 1
+
+
+def test_what_could_run_is_escaped():
+    text = "</script><script>alert(1)</script>\u2028&<!--"
+    page = write.page_text({"title": "a title", "recordings": [{"name": text}]})
+    assert page.count("<script") == 2 and "<!--" not in page and "\u2028" not in page
+    data = page.split('id="content">')[1].split("</script>")[0]
+    assert not {*"<>&"} & {*data} and json.loads(data)["recordings"][0]["name"] == text
+    assert "<title>&lt;b&gt;" in write.page_text({"title": "<b>", "recordings": []})
+
+
+def test_the_page_is_in_plain_files():
+    folder = pathlib.Path(write.__file__).parent
+    assert {path.name for path in folder.glob("*.js")} == {*write.SCRIPTS}
+    for script in folder.glob("*.js"):
+        text = script.read_text()
+        assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "eval(" not in text
+        assert len(text.splitlines()) <= 350 and max(map(len, text.splitlines())) <= 110
+
+
+def test_lowest_and_highest_of_each_part():
+    values = np.array([[0, 9], [4, 8], [np.nan, 7], [np.inf, 1], [-3, 5]], float)
+    low, high, step = signals.reduced(values, 3)
+    assert step == 2
+    np.testing.assert_array_equal(low, [[0, 8], [np.nan, 1], [-3, 5]])
+    np.testing.assert_array_equal(high, [[4, 9], [np.nan, 7], [-3, 5]])
+
+
+def test_a_packed_signal_comes_back():
+    rng = np.random.default_rng(0)
+    values = np.cumsum(rng.standard_normal((5000, 2)), axis=0)
+    for most_bytes, pairs in ((1e6, False), (4000, True)):
+        packed = signals.packed(values, 1.0, 0.02, most_bytes)
+        assert (
+            packed["pairs"] == pairs and packed["start"] == 1.0 and len(json.dumps(packed)) < most_bytes + 400
+        )
+        for channel, column in zip(packed["channels"], values.T, strict=True):
+            data = np.frombuffer(base64.b64decode(channel["data"]), np.uint8).astype(float)
+            back = channel["low"] + (data - 1) / 254 * (channel["high"] - channel["low"])
+            step = round(packed["step"] / 0.02)
+            parts = [column[i : i + step] for i in range(0, len(column), step)]
+            known = [[part.min(), part.max()] for part in parts] if pairs else [[part[0]] for part in parts]
+            assert np.abs(back - np.ravel(known)).max() < (channel["high"] - channel["low"]) / 254
+
+
+def test_many_channels_are_thinned():
+    values = np.random.default_rng(0).standard_normal((1000, 20)) * np.arange(20)
+    packed = signals.packed(values, 0.0, 0.1, 1e6)
+    assert [channel["name"] for channel in packed["channels"]] == [f"channel {k}" for k in range(15, 21)]
+    assert packed["left_out"] == 14
+    assert len(signals.packed(values, 0.0, 0.1, 2000)["channels"]) == 3
+
+
+def test_curves_of_training_are_thinned(tmp_path):
+    lines = [
+        json.dumps({"step": s, "total": 1 / s, "epoch": 1, "seconds_per_step": 0.5})
+        for s in range(10, 7010, 10)
+    ]
+    lines += [json.dumps({"step": 3000, "map_avg": 50.0}), '{"step": 70']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    found = content.training(tmp_path / "metrics.jsonl", {"map_avg": 60.0})
+    assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= content.MOST_POINTS
+    assert found["map"] == [[3000, 50.0], [7000, 60.0]] and found["seconds"] == 3500
+    assert content.training(tmp_path / "none.jsonl") is None
+
+
+def test_fields_that_differ_from_the_config_of_the_name():
+    from configs import sbhar
+
+    config = sbhar.get_config("ecm")
+    assert content.differences(config) == []
+    config.train.epochs = 3
+    assert content.differences(config) == [("train.epochs", "36", "3")]
+    config.name = "unknown"
+    assert content.differences(config) is None

@@ -1,0 +1,178 @@
+"""--mode=report, and the page that an evaluation writes."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from tal_jax import evaluate, predict, report_page, train
+from tal_jax.errors import DataError
+from tal_jax.page import of_run
+from tests.page.conftest import write_case
+
+
+def content_of(page):
+    return json.loads(re.search('id="content">(.*?)</script>', page.read_text())[1])
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """(config, workdir) of a trained toy."""
+    config, workdir = tiny("toy", epochs=2), tmp_path_factory.mktemp("run")
+    train.train(config, workdir)
+    return config, workdir
+
+
+def test_training_ends_with_a_page(run):
+    config, workdir = run
+    made = content_of(workdir / "report.html")
+    assert made["title"] == workdir.name and [row["name"] for row in made["recordings"]] == ["sunday"]
+    assert made["recordings"][0]["signal"]["channels"] and "total" in made["training"]["losses"]
+    scores = json.loads((workdir / "evaluation.json").read_text())
+    assert made["scores"] == scores
+    assert made["diagnosis"] == json.loads((workdir / "diagnosis.json").read_text())
+    assert len(made["training"]["map"]) == 1
+
+
+def test_the_mode_makes_the_same_page(run, tmp_path):
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    before = content_of(tmp_path / "run" / "report.html")
+    (tmp_path / "run" / "report.html").unlink()
+    after = content_of(report_page.report(config, tmp_path / "run"))
+    for made in (before, after):
+        del made["facts"], made["title"]
+    assert after == before
+
+
+def test_a_run_that_has_detected_nothing_has_a_page(run, tmp_path):
+    config, workdir = run
+    for name in ("config.json", "metrics.jsonl"):
+        shutil.copy(workdir / name, tmp_path / name)
+    made = content_of(report_page.report(config, tmp_path))
+    assert made["recordings"] == [] and made["training"] and made["scores"] is None
+
+
+def test_where_there_is_no_diagnosis_the_page_says_why(case, tmp_path, monkeypatch):
+    config, _, folder = case
+    monkeypatch.setattr(
+        of_run.diagnosis, "diagnose", lambda *_, **__: (_ for _ in ()).throw(DataError("Why."))
+    )
+    (tmp_path / "diagnosis.json").write_text("{}")
+    evaluate.evaluate(config, tmp_path, str(folder / "detections.json"))
+    assert content_of(tmp_path / "report.html")["diagnosis"] == {"problem": "Why."}
+    assert not (tmp_path / "diagnosis.json").exists()
+
+
+def test_a_prediction_has_a_page(run, tmp_path):
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+    np.save(tmp_path / "walk.npy", np.random.default_rng(0).standard_normal((300, 3)).astype(np.float32))
+    predict.predict(config, tmp_path / "run", str(tmp_path / "walk.npy"))
+    made = content_of(tmp_path / "run" / "predictions" / "walk.html")
+    (row,) = made["recordings"]
+    assert made["predicted"] and row["duration"] == 30.0 and len(row["signal"]["channels"]) == 3
+    assert row["entry"] == {"subset": "train"}
+    found = json.loads((tmp_path / "run" / "predictions" / "walk.json").read_text())["results"]["walk"]
+    assert len(row["found"][0]["score"]) == len(found)
+
+
+def test_videos_of_a_folder_are_linked(case, tmp_path):
+    config, _, folder = case
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "rec1.mp4").write_bytes(b"")
+    detections = str(folder / "detections.json")
+    made = content_of(
+        report_page.report(config, tmp_path / "out", detections, media=str(tmp_path / "videos"))
+    )
+    assert {row["name"]: row.get("media") for row in made["recordings"]}["rec1"] == {
+        "src": "../videos/rec1.mp4",
+        "sound": False,
+    }
+    with pytest.raises(DataError, match="--input=nowhere is no folder; name the folder of the videos"):
+        report_page.report(config, tmp_path / "out", detections, media="nowhere")
+
+
+@pytest.fixture
+def two(tmp_path):
+    """(config, folder of run "a", folder of run "b") of detections on the same recordings; b is worse."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    config = write_case(tmp_path / "a")
+    results = json.loads((tmp_path / "a" / "detections.json").read_text())
+    for found in results["results"].values():
+        for d in found:
+            d["segment"][0] -= 3
+    (tmp_path / "b" / "detections.json").write_text(json.dumps(results))
+    return config, tmp_path / "a", tmp_path / "b"
+
+
+def test_runs_side_by_side(two, tmp_path):
+    config, a, b = two
+    made = content_of(
+        report_page.report(config, tmp_path / "both", runs=[str(a), str(b / "detections.json")])
+    )
+    assert made["runs"] == ["a", "detections"]
+    first, second = made["comparison"]["runs"]
+    assert second["difference"] == second["map_avg"] - first["map_avg"] < 0
+    low, high = second["interval"]
+    assert low < second["difference"] < high
+    assert first["map_avg"] == pytest.approx(made["scores"]["map_avg"])
+    assert len(made["comparison"]["recordings"]) == 4
+    assert all(len(row["found"]) == 2 for row in made["recordings"])
+
+
+def test_a_run_does_not_differ_from_itself(two, tmp_path):
+    config, a, _ = two
+    shutil.copytree(a, tmp_path / "c")
+    made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")]))
+    assert made["comparison"]["runs"][1]["difference"] == 0 == made["comparison"]["runs"][1]["interval"][0]
+
+
+def test_runs_that_do_not_compare(two, run, tiny, tmp_path):
+    config, a, b = two
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged.json").write_text("{")
+    cases = {
+        "--runs names one run, .*; name two or more": [a],
+        "--runs: .*empty holds no detections.json; run --mode=evaluate there first": [a, tmp_path / "empty"],
+        "--runs: .*nowhere is neither the folder of a run nor a file": [a, tmp_path / "nowhere"],
+        "--runs names a run twice": [a, a],
+        "damaged.json": [a, tmp_path / "damaged.json"],
+    }
+    for sentence, runs in cases.items():
+        with pytest.raises(DataError, match=sentence):
+            report_page.report(config, tmp_path / "both", runs=[*map(str, runs)])
+    with pytest.raises(DataError, match="holds one of the runs, whose own page would be lost"):
+        report_page.report(config, a, runs=[str(a), str(b)])
+    with pytest.raises(DataError, match="--runs and --detections both"):
+        report_page.report(config, tmp_path / "both", "x.json", runs=[str(a), str(b)])
+    trained = tmp_path / "trained"
+    shutil.copytree(run[1], trained, ignore=shutil.ignore_patterns("checkpoints"))
+    other = json.loads((run[1] / "config.json").read_text())
+    labels = json.loads((a / "labels.json").read_text())
+    other["config"]["data"]["annotations"] = str(a / "labels.json")
+    shutil.copytree(run[1], tmp_path / "other", ignore=shutil.ignore_patterns("checkpoints"))
+    (tmp_path / "other" / "config.json").write_text(json.dumps(other))
+    with pytest.raises(
+        DataError, match="other was made on other classes: .* is not in both; compare runs on"
+    ):
+        report_page.report(run[0], tmp_path / "both", runs=[str(trained), str(tmp_path / "other")])
+    assert labels["classes"]
+    assert not (tmp_path / "both").exists()
+
+
+def test_bad_input(case, run, tmp_path):
+    config, _, folder = case
+    with pytest.raises(DataError, match="holds no detections.json; run --mode=evaluate first, or name"):
+        report_page.report(config, tmp_path)
+    with pytest.raises(DataError, match="holds a trained run, whose page would be lost; choose another"):
+        report_page.report(run[0], run[1], str(folder / "detections.json"))
+    (tmp_path / "bad.json").write_text('{"results": 3}')
+    with pytest.raises(DataError, match='bad.json: field "results" must be an object'):
+        report_page.report(config, tmp_path / "out", str(tmp_path / "bad.json"))
+    shutil.copy(folder / "detections.json", tmp_path / "report.html")
+    with pytest.raises(DataError, match="--detections=.*report.html would be overwritten"):
+        report_page.report(config, tmp_path, str(tmp_path / "report.html"))
