@@ -36,13 +36,15 @@ dark.addEventListener("change", () => theme.clear());
 
 /** A colour of page.css, light or dark. */
 function themed(name) {
-  if (!theme.has(name)) theme.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  const style = getComputedStyle(document.documentElement);
+  if (!theme.has(name)) theme.set(name, style.getPropertyValue(`--${name}`).trim());
   return theme.get(name);
 }
 
 const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-const scoreText = (score) => (score >= 10 ? score.toFixed(1) : score >= 0.1 ? score.toFixed(2) : score.toPrecision(2));
+const scoreText = (score) => (score >= 10 ? score.toFixed(1) : score >= 0.1 ? score.toFixed(2)
+  : score.toPrecision(2));
 
 /** A small square of a class: its colour and its pattern. */
 function swatch(label) {
@@ -52,8 +54,10 @@ function swatch(label) {
 /** 65.25 s in a recording of `duration` s as "65.3", or "1:05.3" where it lasts more than three minutes. */
 function clock(seconds, duration, digits = 1) {
   if (duration <= 180) return seconds.toFixed(digits);
-  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
-  const minutes = duration < 3600 ? whole : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits).padStart(digits ? 3
+    + digits : 2, "0");
+  const hours = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  const minutes = duration < 3600 ? whole : hours;
   return `${minutes}:${rest}`;
 }
 
@@ -66,7 +70,8 @@ function tickStep(span, most) {
 /** A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown. */
 function table(caption, headers, rows, sorted = -1) {
   const body = make("tbody");
-  const shown = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.show : cell ?? "–");
+  const shown = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.show
+    : cell ?? "–");
   const value = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.value : cell);
   const line = (row) => make("tr", {}, row.map((cell, i) =>
     make(i ? "td" : "th", i ? {} : { scope: "row" }, shown(cell))));
@@ -95,7 +100,8 @@ function table(caption, headers, rows, sorted = -1) {
 /** A labelled select. options: [[value, text]]. */
 function choice(label, options, onchange, value) {
   const select = make("select", { onchange: (event) => onchange(event.target.value) },
-    options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text)));
+    options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) },
+      text)));
   return make("label", { class: "field" }, make("span", {}, label), select);
 }
 
@@ -105,7 +111,8 @@ function section(id, title, lead, ...children) {
 }
 
 function card(title, lead, ...children) {
-  return make("div", { class: "card" }, make("h3", {}, title), lead && make("p", { class: "note" }, lead), children);
+  return make("div", { class: "card" }, make("h3", {}, title), lead && make("p", { class: "note" }, lead),
+    children);
 }
 
 const patterns = new Map();
@@ -197,7 +204,8 @@ function scoreRange() {
 /** A slider for the score, with what it says. count: gives a text for the current score. */
 function slider(count) {
   const [low, high] = scoreRange();
-  const input = make("input", { type: "range", min: 0, max: 1000, step: 1, "aria-label": "Lowest score that is shown",
+  const input = make("input", { type: "range", min: 0, max: 1000, step: 1,
+    "aria-label": "Lowest score that is shown",
     oninput: () => setThreshold(low + (input.value / 1000) * (high - low)) });
   const output = make("output", {}), said = make("span", { class: "said" });
   const update = () => {
@@ -209,5 +217,7 @@ function slider(count) {
   };
   redraws.add(update);
   update();
-  return make("div", { class: "slider" }, make("span", { class: "name" }, "Score"), input, output, said);
+  const element = make("div", { class: "slider" }, make("span", { class: "name" }, "Score"), input, output,
+    said);
+  return Object.assign(element, { update });
 }

@@ -3,91 +3,101 @@
 const KINDS = { "true positive": "#5b8db8", "double detection": "#8866bb", "wrong label": "#cc3366",
   localization: "#ee7733", confusion: "#a5761b", background: "#7a808c", missed: "#d4579e" };
 
-/** Lines over two axes. series: [{name, points: [[x, y]], color, width, dash, opacity}]. */
-function lineChart(label, series, { x, y, xMax, yMax, xMin = 0, yMin = 0, width = 520, height = 280, more = [] }) {
-  const left = 46, right = 14, top = 12, bottom = 38;
-  const toX = (value) => left + ((value - xMin) / (xMax - xMin || 1)) * (width - left - right);
-  const toY = (value) => height - bottom - ((value - yMin) / (yMax - yMin || 1)) * (height - top - bottom);
-  const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => {
-    const [value, at] = [yMin + share * (yMax - yMin), yMin + share * (yMax - yMin)];
-    return [draw("line", { class: "grid", x1: left, x2: width - right, y1: toY(at), y2: toY(at) }),
-      draw("text", { class: "tick", x: left - 8, y: toY(at) + 4, "text-anchor": "end" }, short(value))];
-  });
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => {
-    const value = xMin + share * (xMax - xMin);
-    return draw("text", { class: "tick", x: toX(value), y: height - 20, "text-anchor": "middle" }, short(value));
-  });
-  const lines = series.map(({ name, points, color: stroke, width: stroke_width = 2, dash, opacity = 1 }) =>
-    draw("polyline", { points: points.map(([a, b]) => `${toX(a).toFixed(1)},${toY(Math.min(b, yMax)).toFixed(1)}`).join(" "),
-      fill: "none", stroke, "stroke-width": stroke_width, "stroke-dasharray": dash, opacity, "stroke-linejoin": "round" },
-    draw("title", {}, name)));
-  return draw("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height },
-    grid.flat(), ticks, lines, more.map((add) => add(toX, toY)),
-    draw("text", { class: "axis", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, x),
-    draw("text", { class: "axis", x: 12, y: (top + height - bottom) / 2, "text-anchor": "middle",
-      transform: `rotate(-90 12 ${(top + height - bottom) / 2})` }, y));
-}
-
+/** A number of an axis with three digits: "0.25", "12.5k". */
 function short(value) {
-  if (Math.abs(value) >= 10000) return `${+(value / 1000).toPrecision(3)}k`;
-  return String(+value.toPrecision(3));
+  return Math.abs(value) >= 10000 ? `${+(value / 1000).toPrecision(3)}k` : String(+value.toPrecision(3));
 }
 
-/** Bars to the right, one a row. rows: [{name, value, text, color, label}], drawn against `max`. */
+function chart(label, width, height, ...parts) {
+  return draw("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`,
+    width,
+    height }, parts);
+}
+
+const line = (name, x1, y1, x2, y2, more = {}) => draw("line", { class: name, x1, y1, x2, y2, ...more });
+const words = (name, x, y, text, anchor = "middle", more = {}) =>
+  draw("text", { class: name, x, y, "text-anchor": anchor, ...more }, text);
+
+/** Lines over two axes from 0. series: [{name, points: [[x, y]], color, width, dash, opacity}]. */
+function lineChart(label, series, { x, y, xMax, yMax, width = 520, height = 280, more = [] }) {
+  const left = 46, right = width - 14, top = 12, bottom = height - 38, middle = (top + bottom) / 2;
+  const toX = (value) => left + (value / (xMax || 1)) * (right - left);
+  const toY = (value) => bottom - (Math.min(value, yMax) / (yMax || 1)) * (bottom - top);
+  const axes = [0, 0.25, 0.5, 0.75, 1].map((share) => [
+    line("grid", left, toY(share * yMax), right, toY(share * yMax)),
+    words("tick", left - 8, toY(share * yMax) + 4, short(share * yMax), "end"),
+    words("tick", toX(share * xMax), height - 20, short(share * xMax))]);
+  const place = ([a, b]) => `${toX(a).toFixed(1)},${toY(b).toFixed(1)}`;
+  const lines = series.map((one) => draw("polyline", { points: one.points.map(place).join(" "), fill: "none",
+    stroke: one.color, "stroke-width": one.width ?? 2, "stroke-dasharray": one.dash,
+      opacity: one.opacity ?? 1,
+    "stroke-linejoin": "round" }, draw("title", {}, one.name)));
+  return chart(label, width, height, axes, lines, more.map((add) => add(toX, toY)),
+    words("axis", (left + right) / 2, height - 4, x),
+    words("axis", 12, middle, y, "middle", { transform: `rotate(-90 12 ${middle})` }));
+}
+
+/** Bars to the right, one a row. rows: [{name, value, text, color}], drawn against `max`. */
 function bars(rows, max) {
-  return make("ul", { class: "bars" }, rows.map(({ name, value, text, color: fill, label }) =>
-    make("li", {}, make("span", { class: "bar-name" }, label != null && swatch(label), name),
-      make("span", { class: "bar-room" }, make("span", { class: "bar-fill",
-        style: { width: `${Math.max(0, Math.min(100, (100 * (value ?? 0)) / max))}%`, background: fill } })),
-      make("span", { class: "bar-text" }, text))));
+  return make("ul", { class: "bars" }, rows.map(({ name, value, text, color: background }) => {
+    const width = `${Math.max(0, Math.min(100, (100 * (value ?? 0)) / max))}%`;
+    return make("li", {}, make("span", { class: "bar-name" }, name),
+      make("span", { class: "bar-room" }, make("span", { class: "bar-fill", style: { width, background } })),
+      make("span", { class: "bar-text" }, text));
+  }));
 }
 
 /** Upright bars that stand in parts. columns: [{name, parts: [{kind, value}]}], of 100 in all. */
 function stackChart(label, columns, width = 520, height = 240) {
-  const left = 40, bottom = 38, step = (width - left - 8) / columns.length;
-  const toY = (value) => height - bottom - (value / 100) * (height - bottom - 10);
-  return draw("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height },
-    [0, 50, 100].map((value) => [
-      draw("line", { class: "grid", x1: left, x2: width - 8, y1: toY(value), y2: toY(value) }),
-      draw("text", { class: "tick", x: left - 6, y: toY(value) + 4, "text-anchor": "end" }, `${value}`)]).flat(),
-    columns.map(({ name, parts }, i) => {
-      let below = 0;
-      return [...parts.map(({ kind, value }) => {
-        const top = toY(below + value), size = toY(below) - top;
-        below += value;
-        return draw("rect", { x: left + i * step + step * 0.14, y: top, width: step * 0.72, height: Math.max(0, size),
-          fill: KINDS[kind] }, draw("title", {}, `${name}: ${kind} ${number(value)} %`));
-      }), draw("text", { class: "tick", x: left + (i + 0.5) * step, y: height - 20, "text-anchor": "middle" }, name)];
-    }).flat(),
-    draw("text", { class: "axis", x: width / 2, y: height - 4, "text-anchor": "middle" },
-      "the best n detections of each class with n actions, the next n, …"));
+  const left = 40, right = width - 8, bottom = height - 38, step = (right - left) / columns.length;
+  const toY = (value) => bottom - (value / 100) * (bottom - 10);
+  const axis = [0, 50, 100].map((value) => [line("grid", left, toY(value), right, toY(value)),
+    words("tick", left - 6, toY(value) + 4, String(value), "end")]);
+  const stack = ({ name, parts }, i) => {
+    let below = 0;
+    const blocks = parts.map(({ kind, value }) => {
+      const y = toY(below + value), size = Math.max(0, toY(below) - y);
+      below += value;
+      return draw("rect", { x: left + (i + 0.14) * step, y, width: 0.72 * step, height: size,
+        fill: KINDS[kind] },
+        draw("title", {}, `${name}: ${kind} ${number(value)} %`));
+    });
+    return [blocks, words("tick", left + (i + 0.5) * step, height - 20, name)];
+  };
+  return chart(label, width, height, axis, columns.map(stack),
+    words("axis", width / 2, height - 4, "the best n detections of a class with n actions, the next n, …"));
 }
 
-/** Where errors lie: a thin line from 5 to 95 %, a thick one from 25 to 75 %, a mark at the median. */
+/**
+ * Where errors lie, a row for each of [{name, values, color}]: a thin line from 5 to 95 %,
+   a thick one from 25 to
+ * 75 %, a mark at the median.
+ */
 function rangeChart(label, rows, width = 520) {
-  const left = 150, right = 16, line = 22, height = rows.length * line + 44;
+  const left = 150, right = width - 16, height = 22 * rows.length + 44;
   const ends = rows.flatMap(({ values }) => [values["5%"], values["95%"]]).filter((value) => value != null);
   const most = Math.max(0.1, ...ends.map(Math.abs));
-  const toX = (value) => left + ((value + most) / (2 * most)) * (width - left - right);
-  const part = (values, low, high, y, stroke, size) => values[low] != null && draw("line", { x1: toX(values[low]),
-    x2: Math.max(toX(values[high]), toX(values[low]) + 1), y1: y, y2: y, stroke, "stroke-width": size });
-  return draw("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height },
-    [-most, -most / 2, 0, most / 2, most].map((value) => [
-      draw("line", { class: value ? "grid" : "zero", x1: toX(value), x2: toX(value), y1: 4, y2: height - 38 }),
-      draw("text", { class: "tick", x: toX(value), y: height - 22, "text-anchor": "middle" }, short(value))]).flat(),
-    rows.map(({ name, values, color: stroke }, i) => {
-      const y = 14 + i * line;
-      return [draw("text", { class: "tick", x: left - 8, y: y + 4, "text-anchor": "end" },
-        name.length > 22 ? `${name.slice(0, 21)}…` : name),
-      part(values, "5%", "95%", y, stroke, 2), part(values, "25%", "75%", y, stroke, 9),
-      values["50%"] != null && draw("line", { class: "median", x1: toX(values["50%"]), x2: toX(values["50%"]), y1: y - 7, y2: y + 7 })];
-    }).flat().filter(Boolean),
-    draw("text", { class: "axis", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" },
-      "seconds, detected minus true"));
+  const toX = (value) => left + ((value + most) / (2 * most)) * (right - left);
+  const axis = [-most, -most / 2, 0, most / 2, most].map((value) => [
+    line(value ? "grid" : "zero", toX(value), 4, toX(value), height - 38),
+    words("tick", toX(value), height - 22, short(value))]);
+  const range = ({ name, values, color: stroke }, i) => {
+    const y = 14 + 22 * i, title = name.length > 22 ? `${name.slice(0, 21)}…` : name;
+    if (values["50%"] == null) return words("tick", left - 8, y + 4, title, "end");
+    const [least, low, median, high, top] = ["5%", "25%", "50%", "75%", "95%"].map((key) => toX(values[key]));
+    return [words("tick", left - 8, y + 4, title, "end"),
+      line("", least, y, Math.max(top, least + 1), y, { stroke, "stroke-width": 2 }),
+      line("", low, y, Math.max(high, low + 1), y, { stroke, "stroke-width": 9 }),
+      line("median", median, y - 7, median, y + 7)];
+  };
+  return chart(label, width, height, axis, rows.map(range),
+    words("axis", (left + right) / 2, height - 4, "seconds, detected minus true"));
 }
 
-/** What colours mean. entries: [[name, colour]]. */
+/** What colours mean. entries: [[name, colour, and for a class its number]]. */
 function legend(entries) {
-  return make("ul", { class: "legend" }, entries.map(([name, fill, label]) => make("li", {},
-    label != null ? swatch(label) : make("span", { class: "swatch", style: { backgroundColor: fill } }), name)));
+  const mark = (fill, label) => (label == null
+    ? make("span", { class: "swatch", style: { backgroundColor: fill } }) : swatch(label));
+  return make("ul", { class: "legend" },
+    entries.map(([name, fill, label]) => make("li", {}, mark(fill, label), name)));
 }

@@ -18,8 +18,8 @@ function makeEditor(view) {
     editor.rows = rows.sort((a, b) => a.start - b.start || a.end - b.end);
     corrected.set(recording.name, editor.rows);
     saved = false;
-    editor.show();
     view.redraw();
+    editor.show();
   }
 
   function start(source) {
@@ -52,44 +52,58 @@ function makeEditor(view) {
 
   editor.add = (seconds = view.time, label = view.chosenItem()?.label ?? view.lanes[0] ?? 0) => {
     if (!editor.rows) return;
-    const size = Math.min(last, 1000 * Math.max(0.2, (view.to - view.from) / 20)), from = Math.max(0, Math.min(Math.round(1000 * seconds), last - size));
-    const row = { id: next++, label, start: Math.round(from), end: Math.round(from + size) };
-    view.chosen = row.id;
-    change([...editor.rows, row]);
+    const size = Math.min(last, 1000 * Math.max(0.2, (view.to - view.from) / 20));
+    const from = Math.max(0, Math.min(1000 * seconds, last - size));
+    view.chosen = next++;
+    change([...editor.rows, { id: view.chosen, label, start: Math.round(from),
+      end: Math.round(from + size) }]);
   };
 
-  const remove = () => view.chosenItem() && editor.rows && change(editor.rows.filter(({ id }) => id !== view.chosen));
+  /** Changes fields of the chosen action. */
+  const alter = (fields) => editor.rows && view.chosenItem()
+    && change(editor.rows.map((row) => (row.id === view.chosen ? { ...row, ...fields } : row)));
+  const remove = () => editor.rows && view.chosenItem()
+    && change(editor.rows.filter(({ id }) => id !== view.chosen));
   const undo = () => undone.length && put(undone.pop());
-  const relabel = (label) => view.chosenItem() && change(editor.rows.map((row) => (row.id === view.chosen ? { ...row, label } : row)));
-  const setEnd = (end, value) => {
-    const row = view.chosenItem(), ms = Math.round(1000 * value);
-    if (row && Number.isFinite(ms) && (end === "start" ? ms >= 0 && ms < row.end : ms <= last && ms > row.start))
-      change(editor.rows.map((one) => (one === row ? { ...one, [end]: ms } : one)));
+  const setEnd = (end, seconds) => {
+    const row = { ...view.chosenItem(), [end]: Math.round(1000 * seconds) };
+    if (row.start >= 0 && row.start < row.end && row.end <= last) alter({ [end]: row[end] });
+      else editor.show();
   };
-
-  editor.keys = { e: () => editor.rows || start("found"), a: () => editor.add(), Delete: remove, Backspace: remove,
+  editor.keys = { e: () => editor.rows || start("found"), a: () => editor.add(), Delete: remove,
+    Backspace: remove,
     "Ctrl+z": undo, "Ctrl+s": () => editor.rows && save() };
-  const from = make("select", { "aria-label": "Correct, starting from" }, make("option", { value: "found" }, "these detections"),
-    recording.truth.label.length > 0 && make("option", { value: "truth" }, "the truth"));
-  editor.begin = make("span", { class: "begin" }, make("button", { onclick: () => start(from.value) }, "Correct from"), from);
 
-  const label = make("select", { "aria-label": "Class of the chosen action", onchange: () => relabel(+label.value) },
-    content.classes.map((name, i) => make("option", { value: i }, name)));
-  const ends = Object.fromEntries(["start", "end"].map((end) => [end, make("input", { type: "number", step: 0.01, min: 0, "aria-label": `${end} in seconds`,
-    onchange: (event) => setEnd(end, +event.target.value) })]));
+  const from = make("select", { "aria-label": "Correct, starting from" },
+    make("option", { value: "found" }, "these detections"),
+    recording.truth.label.length > 0 && make("option", { value: "truth" }, "the truth"));
+  editor.begin = make("span", { class: "begin" },
+    make("button", { onclick: () => start(from.value) }, "Correct from"), from);
+  const label = make("select", { "aria-label": "Class of the chosen action",
+    onchange: () => alter({ label: Number(label.value) }) },
+  content.classes.map((name, i) => make("option", { value: i }, name)));
+  const field = (end) => make("input", { type: "number", step: 0.01, min: 0,
+    "aria-label": `${end} in seconds`,
+    onchange: (event) => setEnd(end, Number(event.target.value)) });
+  const ends = { start: field("start"), end: field("end") };
   const tools = [label, ends.start, ends.end, make("button", { onclick: remove }, "Delete")];
-  const undoButton = make("button", { onclick: undo }, "Undo"), said = make("span", { class: "note", role: "status" });
-  editor.panel = make("div", { class: "toolbar editing", hidden: true, role: "group", "aria-label": "Correct" }, make("strong", {}, "Correcting"),
-    make("button", { onclick: () => editor.add() }, "Add here"), tools, undoButton,
+  const back = make("button", { onclick: undo }, "Undo"), said = make("span",
+    { class: "note", role: "status" });
+  editor.panel = make("div", { class: "toolbar editing", hidden: true, role: "group",
+    "aria-label": "Correct" },
+    make("strong", {}, "Correcting"), make("button", { onclick: () => editor.add() }, "Add here"), tools,
+      back,
     make("button", { class: "primary", onclick: () => save() }, "Save annotations"), said);
 
   editor.show = () => {
     const row = editor.rows && view.chosenItem();
     editor.panel.hidden = !editor.rows;
     tools.forEach((tool) => { tool.disabled = !row; });
-    if (row) { label.value = row.label; ends.start.value = row.start / 1000; ends.end.value = row.end / 1000; }
-    undoButton.disabled = !undone.length;
-    said.textContent = editor.rows ? `Drag an end or the bar; a double click adds. ${plural(corrected.size, "recording")} to save${saved ? ", saved" : ""}.` : "";
+    if (row) label.value = row.label;
+    for (const [end, input] of Object.entries(ends)) input.value = row ? row[end] / 1000 : "";
+    back.disabled = !undone.length;
+    const count = `${plural(corrected.size, "recording")} to save${saved ? ", saved" : ""}`;
+    said.textContent = `Drag an end or the bar; a double click adds. ${count}.`;
   };
   return editor;
 }
@@ -102,18 +116,20 @@ function correctedFile() {
   for (const { name, duration, entry } of content.recordings) {
     if (!corrected.has(name)) continue;
     const { ignored = [], ...rest } = entry;
-    const annotations = corrected.get(name).map(({ label, start, end }) => ({ label: content.classes[label], segment: [start / 1000, end / 1000] }));
+    const annotations = corrected.get(name).map(({ label, start, end }) =>
+      ({ label: content.classes[label], segment: [start / 1000, end / 1000] }));
     database[name] = { ...rest, duration, annotations: [...annotations, ...ignored] };
   }
   return { classes: content.classes, database };
 }
 
 function save() {
-  const file = new Blob([JSON.stringify(correctedFile(), null, 1)], { type: "application/json" }), url = URL.createObjectURL(file);
+  const file = new Blob([JSON.stringify(correctedFile(), null, 1)], { type: "application/json" });
+  const url = URL.createObjectURL(file);
   make("a", { href: url, download: "corrected.json" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
   saved = true;
-  open?.view?.redraw();
+  open?.view.choose(open.view.chosenItem());
 }
 
 addEventListener("beforeunload", (event) => { if (!saved) event.preventDefault(); });

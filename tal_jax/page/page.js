@@ -1,59 +1,56 @@
 // Puts the page together; what is open stands in the address, so that the browser's Back works.
 
-const page = document.getElementById("page");
-let open = null; // {view, index}, while a recording is open
+let open = null, pending, overviewTop = 0; // {view} of the open recording; the time to open it at
+const main = make("main", {}), overview = make("div", {}), single = make("div", {});
 
 function openRecording(index, time) {
   pending = time;
   if (location.hash === `#recording-${index}`) route(); else location.hash = `#recording-${index}`;
 }
 
-let pending, overviewTop = 0;
-const main = make("main", {}), overview = make("div", {}), single = make("div", {});
 const closeRecording = () => { location.hash = "#recordings"; };
 
+/** Shows what the address names: a recording, or all of the page. */
 function route() {
-  const index = Number((location.hash.match(/^#recording-(\d+)$/) ?? [])[1] ?? (content.predicted ? 0 : -1));
+  const named = location.hash.match(/^#recording-(\d+)$/), index = named ? Number(named[1]) : 0;
   if (!open) overviewTop = scrollY;
   open?.view.leave();
   open = null;
-  if (content.recordings[index]) {
-    const view = recordingView(index, pending, content.predicted ? null : closeRecording);
-    open = { view, index };
-    single.replaceChildren(view.part);
-    overview.hidden = true;
-    if (pending != null && view.recording.duration > 60) [view.from, view.to] = around(pending, view.recording.duration);
-    pending = undefined;
-    view.redraw();
-    view.choose(null);
-    view.seek(view.time);
-    scrollTo(0, 0);
-  } else {
-    single.replaceChildren();
-    overview.hidden = false;
+  const opens = (named || content.predicted) && content.recordings[index];
+  overview.hidden = Boolean(opens);
+  single.replaceChildren();
+  if (!opens) {
     if (location.hash === "#recordings") scrollTo(0, overviewTop);
+    return;
   }
-}
-
-/** A minute around a time, within a recording. */
-function around(time, duration) {
-  const from = Math.min(Math.max(0, time - 20), duration - 60);
-  return [from, from + 60];
+  const view = recordingView(index, pending, content.predicted ? null : closeRecording);
+  open = { view };
+  single.replaceChildren(view.part);
+  if (pending != null && opens.duration > 60) { // a minute around it
+    view.from = Math.min(Math.max(0, pending - 20), opens.duration - 60);
+    view.to = view.from + 60;
+  }
+  pending = undefined;
+  view.choose(null);
+  view.seek(view.time);
+  scrollTo(0, 0);
 }
 
 function build() {
-  const head = make("header", {}, make("p", { class: "eyebrow" }, content.predicted ? "tal_jax · prediction" : "tal_jax · report"),
-    !content.predicted && make("h1", {}, content.title));
+  const eyebrow = make("p", { class: "eyebrow" }, `tal_jax · ${content.predicted ? "prediction" : "report"}`);
   if (content.predicted) {
-    main.append(head, single, ...content.notes.map((note) => make("p", { class: "note" }, note)));
+    main.append(eyebrow, single, ...content.notes.map((note) => make("p", { class: "note" }, note)));
   } else {
-    const parts = [content.recordings.length && recordingsPart(), comparisonPart(), scoresPart(), diagnosisPart(), trainingPart(), runPart()].filter(Boolean);
-    const links = parts.map((part) => make("a", { href: `#${part.id}` }, part.querySelector("h2").textContent));
-    head.append(tilesPart() ?? "", make("nav", { "aria-label": "Parts of the page" }, links));
-    overview.append(head, content.summary.length ? summaryPart() : "", ...parts);
+    const parts = [content.recordings.length && recordingsPart(), comparisonPart(), scoresPart(),
+      errorsPart(),
+      trainingPart(), runPart()].filter(Boolean);
+    const links = parts.map(({ id, firstChild }) => make("a", { href: `#${id}` }, firstChild.textContent));
+    overview.append(make("header", {}, eyebrow, make("h1", {}, content.title), tilesPart(),
+      make("nav", { "aria-label": "Parts of the page" }, links)));
+    overview.append(...[content.summary.length && summaryPart(), ...parts].filter(Boolean));
     main.append(overview, single);
   }
-  page.append(main);
+  document.getElementById("page").append(main);
   addEventListener("hashchange", route);
   route();
 }

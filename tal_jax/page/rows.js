@@ -37,13 +37,15 @@ function errorsOf(known) {
 function drawRow(canvas, recording) {
   const width = canvas.clientWidth, { duration, truth, found } = recording, each = 19;
   const context = sharp(canvas, width, 18 + each * found.length);
-  const toX = (ms) => (ms / 1000 / duration) * width, shown = (label) => state.label < 0 || state.label === label;
+  const toX = (ms) => (ms / 1000 / duration) * width, shown = (label) => state.label < 0
+    || state.label === label;
   context.fillStyle = themed("wash");
   context.fillRect(0, 0, width, 14);
   truth.label.forEach((label, i) => {
     if (!shown(label)) return;
     const [x, size] = [toX(truth.start[i]), toX(truth.end[i] - truth.start[i])];
-    const { truths } = found[0], kind = truths && !(truths[i] >= state.threshold) ? "wrong" : "right";
+    const { truths } = found[0];
+    const kind = truths && !(truths[i] >= state.threshold) ? "wrong" : "right";
     bar(context, label, x, 1, size, 12, kind);
     barText(context, content.classes[label], x, 1, size, 12, kind);
   });
@@ -53,7 +55,8 @@ function drawRow(canvas, recording) {
     context.fillRect(0, y - 1, width, 17);
     for (let i = countOf(score) - 1; i >= 0; i--) {
       if (!shown(label[i])) continue;
-      const [x, size, kind] = [toX(start[i]), toX(end[i] - start[i]), type && type[i] !== 0 ? "wrong" : "right"];
+      const [x, size, kind] = [toX(start[i]), toX(end[i] - start[i]),
+        type && type[i] !== 0 ? "wrong" : "right"];
       bar(context, label[i], x, y, size, 15, kind, Math.min(1, score[i] / best));
       barText(context, content.classes[label[i]], x, y, size, 15, kind);
     }
@@ -70,80 +73,94 @@ function countOf(score) {
   return low;
 }
 
+const verdict = (found, i) => (found.type?.[i] >= 0
+  ? `, ${found.type[i] ? content.types[found.type[i]] : "right"}` : "");
+
 /** What lies under a place of a row: a text for the pointer. */
-function underPointer(recording, canvas, event) {
-  const box = canvas.getBoundingClientRect(), ms = (1000 * recording.duration * (event.clientX - box.left)) / box.width;
-  const run = Math.floor((event.clientY - box.top - 16) / 19), inside = (one, i) => one.start[i] <= ms && ms <= one.end[i];
-  const time = clock(ms / 1000, recording.duration), { truth } = recording, found = recording.found[Math.max(run, 0)];
+function underPointer({ duration, truth, found }, canvas, event) {
+  const box = canvas.getBoundingClientRect(), run = Math.floor((event.clientY - box.top - 16) / 19);
+  const ms = (1000 * duration * (event.clientX - box.left)) / box.width, time = clock(ms / 1000, duration);
+  const inside = (one, i) => one.start[i] <= ms && ms <= one.end[i];
   if (run < 0) {
     const at = truth.label.findIndex((_, i) => inside(truth, i));
     return at < 0 ? time : `${time} · truth: ${content.classes[truth.label[at]]}`;
   }
-  for (let i = 0; i < countOf(found.score); i++)
-    if (inside(found, i)) return `${time} · ${content.classes[found.label[i]]}, score ${scoreText(found.score[i])}${verdict(found, i)}`;
+  const of = found[Math.min(run, found.length - 1)];
+  for (let i = 0; i < countOf(of.score); i++) {
+    const said = `${content.classes[of.label[i]]}, score ${scoreText(of.score[i])}${verdict(of, i)}`;
+    if (inside(of, i)) return `${time} · ${said}`;
+  }
   return time;
 }
 
-const verdict = (found, i) => (found.type && found.type[i] >= 0 ? `, ${found.type[i] ? content.types[found.type[i]] : "right"}` : "");
+/** A recording as a line of the list: its elements,
+  and how to draw it. tip: shows what is under the pointer. */
+function makeRow(recording, index, tip) {
+  const known = tally([recording]), said = make("span", { class: "row-said" });
+  const point = (event) => {
+    tip.textContent = underPointer(recording, canvas, event);
+    tip.hidden = false;
+    const left = Math.min(event.clientX + 14, innerWidth - 260);
+    Object.assign(tip.style, { left: `${left}px`, top: `${event.clientY + 16}px` });
+  };
+  const canvas = make("canvas", { "aria-hidden": "true", onpointermove: point,
+    onpointerleave: () => { tip.hidden = true; },
+    onclick: (event) => openRecording(index, recording.duration * (event.offsetX / canvas.clientWidth)) });
+  const element = make("div", { class: "row" }, make("div", { class: "row-name" },
+    make("button", { class: "link", onclick: () => openRecording(index) }, recording.name), said), canvas);
+  const row = { recording, element, errors: () => errorsOf(known), forget: () => { canvas.width = 0; },
+    draw() {
+    const length = clock(recording.duration, 181, 0);
+    said.textContent = recording.found[0].type ? `${length} · ${plural(errorsOf(known), "error")}` : length;
+    drawRow(canvas, recording);
+  } };
+  element.row = row;
+  return row;
+}
 
 function recordingsPart() {
-  const { recordings } = content, known = new Map(recordings.map((one) => [one, tally([one])])), all = tally(recordings);
-  const list = make("div", { class: "rows" }), visible = new Set(), tip = make("div", { class: "tip", hidden: true });
-  let [order, words] = ["errors", ""];
-  const rows = recordings.map((recording, i) => {
-    const canvas = make("canvas", { "aria-hidden": "true",
-      onclick: (event) => openRecording(i, recording.duration * (event.offsetX / canvas.clientWidth)),
-      onpointermove: (event) => {
-        tip.textContent = underPointer(recording, canvas, event);
-        tip.hidden = false;
-        Object.assign(tip.style, { left: `${Math.min(event.clientX + 14, innerWidth - 260)}px`, top: `${event.clientY + 16}px` });
-      },
-      onpointerleave: () => { tip.hidden = true; } });
-    const said = make("span", { class: "row-said" });
-    const row = make("div", { class: "row" }, make("div", { class: "row-name" },
-      make("button", { class: "link", onclick: () => openRecording(i) }, recording.name), said), canvas);
-    const line = { recording, row, canvas, draw() {
-      const count = errorsOf(known.get(recording));
-      said.textContent = `${clock(recording.duration, 181, 0)} · ${plural(count, "error")}`;
-      drawRow(canvas, recording);
-    } };
-    row.line = line;
-    return line;
-  });
-  const watcher = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
-    const { line } = target;
-    if (isIntersecting) { visible.add(line); line.draw(); } else if (visible.delete(line)) line.canvas.width = 0;
-  }), { rootMargin: "200px" });
-  rows.forEach(({ row }) => watcher.observe(row));
-  let waiting = false;
+  const { recordings, classes, runs } = content, all = tally(recordings), visible = new Set();
+  const list = make("div", { class: "rows" }), tip = make("div", { class: "tip", hidden: true });
+  const rows = recordings.map((recording, i) => makeRow(recording, i, tip));
+  let [order, text, waiting] = ["errors", "", false];
   const redraw = () => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; visible.forEach((line) => line.draw()); });
+    requestAnimationFrame(() => { waiting = false; visible.forEach((row) => row.draw()); });
   };
+  const has = ({ truth, found }) => [truth, ...found].some(({ label }) => label.includes(state.label));
   const arrange = () => {
-    const errors = new Map(rows.map((line) => [line, errorsOf(known.get(line.recording))]));
-    const shown = rows.filter(({ recording }) => recording.name.toLowerCase().includes(words)
-      && (state.label < 0 || [recording.truth, ...recording.found].some(({ label }) => label.includes(state.label))));
-    if (order === "errors") shown.sort((a, b) => errors.get(b) - errors.get(a));
-    if (order === "name") shown.sort((a, b) => (a.recording.name < b.recording.name ? -1 : 1));
-    list.replaceChildren(...shown.map(({ row }) => row));
+    const shown = rows.filter(({ recording }) => recording.name.toLowerCase().includes(text)
+      && (state.label < 0 || has(recording))).map((row) => ({ row, errors: row.errors() }));
+    if (order === "errors") shown.sort((a, b) => b.errors - a.errors);
+    if (order === "name") shown.sort((a, b) => (a.row.recording.name < b.row.recording.name ? -1 : 1));
+    list.replaceChildren(...shown.map(({ row }) => row.element));
     redraw();
   };
+  const watcher = new IntersectionObserver((entries) => entries.forEach(({ target: { row },
+    isIntersecting }) => {
+    if (isIntersecting) { visible.add(row); row.draw(); } else if (visible.delete(row)) row.forget();
+  }), { rootMargin: "200px" });
+  rows.forEach(({ element }) => watcher.observe(element));
   redraws.add(redraw);
   window.addEventListener("resize", redraw);
   dark.addEventListener("change", redraw);
-  const judged = recordings.some(({ found }) => found[0]?.type);
-  const control = slider(() => (judged ? standing(all) : ""));
+  const control = slider(() => (recordings.some(({ found }) => found[0].type) ? standing(all) : ""));
   control.addEventListener("change", () => order === "errors" && arrange());
-  const part = section("recordings", "Recordings", "Truth above, detections below"
-    + `${content.runs.length > 1 ? `, a line a run: ${content.runs.join(", ")}` : ""}. Filled bars agree; outlines are wrong, or not found. A click opens the recording there.`,
-  make("div", { class: "toolbar" }, control, make("div", { class: "fields" },
-    choice("Order", [["errors", "most errors first"], ["file", "as in the file"], ["name", "by name"]], (value) => { order = value; arrange(); }),
-    choice("Class", [[-1, "all"], ...content.classes.map((name, i) => [i, name])], (value) => { state.label = +value; arrange(); }, state.label),
-    make("label", { class: "field" }, make("span", {}, "Find"), make("input", { type: "search", size: 12,
-      oninput: (event) => { words = event.target.value.toLowerCase(); arrange(); } })))),
-  legend(content.classes.slice(0, 40).map((name, i) => [name, color(i), i])), make("div", { class: "rows-box" }, list), tip);
+  const orders = [["errors", "most errors first"], ["file", "as in the file"], ["name", "by name"]];
+  const find = make("input", { type: "search", size: 12,
+    oninput: () => { text = find.value.toLowerCase(); arrange(); } });
+  const fields = make("div", { class: "fields" },
+    choice("Order", orders, (value) => { order = value; arrange(); }),
+    choice("Class", [[-1, "all"], ...classes.map((name, i) => [i, name])],
+      (value) => { state.label = Number(value); arrange(); }, state.label),
+    make("label", { class: "field" }, make("span", {}, "Find"), find));
+  const more = classes.length > 40 ? ` Colours of the first 40 of ${classes.length} classes:` : "";
+  const lines = runs.length > 1 ? `, a line a run: ${runs.join(", ")}` : "";
+  const lead = `Truth above, detections below${lines}. Filled bars agree; outlines are wrong, or not found. `
+    + `A click opens the recording there.${more}`;
   arrange();
-  return part;
+  return section("recordings", "Recordings", lead, make("div", { class: "toolbar" }, control, fields),
+    legend(classes.slice(0, 40).map((name, i) => [name, color(i), i])),
+    make("div", { class: "rows-box" }, list), tip);
 }

@@ -123,7 +123,7 @@ def place_of(page, item):
     return page.evaluate(
         """(i) => { const view = open.view, item = view.items[i], box = view.part.querySelector("canvas").getBoundingClientRect();
           const x = (ms) => box.left + GUTTER + (ms / 1000 - view.from) / (view.to - view.from) * (box.width - GUTTER - 8);
-          return [x(item.start), x(item.end), box.top + view.top + LANE * view.lanes.indexOf(item.label) + 16]; }""",
+          return [x(item.start), x(item.end), box.top + view.stage.top + LANE * view.lanes.indexOf(item.label) + 16]; }""",
         item,
     )
 
