@@ -43,8 +43,7 @@ function themed(name) {
 
 const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-const scoreText = (score) => (score >= 10 ? score.toFixed(1) : score >= 0.1 ? score.toFixed(2)
-  : score.toPrecision(2));
+const scoreText = (score) => (score < 0.1 ? score.toPrecision(2) : score.toFixed(score < 10 ? 2 : 1));
 
 /** A small square of a class: its colour and its pattern. */
 function swatch(label) {
@@ -54,11 +53,9 @@ function swatch(label) {
 /** 65.25 s in a recording of `duration` s as "65.3", or "1:05.3" where it lasts more than three minutes. */
 function clock(seconds, duration, digits = 1) {
   if (duration <= 180) return seconds.toFixed(digits);
-  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits).padStart(digits ? 3
-    + digits : 2, "0");
+  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits);
   const hours = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-  const minutes = duration < 3600 ? whole : hours;
-  return `${minutes}:${rest}`;
+  return `${duration < 3600 ? whole : hours}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;
 }
 
 /** A round step of a time axis with at most `most` ticks over `span` seconds. */
@@ -68,18 +65,15 @@ function tickStep(span, most) {
 }
 
 /** A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown. */
-function table(caption, headers, rows, sorted = -1) {
+function table(caption, headers, rows) {
   const body = make("tbody");
-  const shown = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.show
-    : cell ?? "–");
-  const value = (cell) => (cell !== null && typeof cell === "object" && "value" in cell ? cell.value : cell);
-  const line = (row) => make("tr", {}, row.map((cell, i) =>
-    make(i ? "td" : "th", i ? {} : { scope: "row" }, shown(cell))));
-  const heads = headers.map((header, i) => {
-    const button = make("button", { class: "sort", onclick: () => sort(i) }, header);
-    return make("th", { scope: "col" }, button);
-  });
-  let column = sorted, rising = true;
+  const of = (entry) => (typeof entry === "object" ? entry : { value: entry, show: entry });
+  const value = (entry) => of(entry ?? "–").value, shown = (entry) => of(entry ?? "–").show;
+  const line = ([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, shown(first)),
+    rest.map((entry) => make("td", {}, shown(entry))));
+  const heads = headers.map((header, i) =>
+    make("th", { scope: "col" }, make("button", { class: "sort", onclick: () => sort(i) }, header)));
+  let column = -1, rising = true;
   function sort(i) {
     rising = i === column ? !rising : i === 0;
     column = i;
@@ -88,8 +82,8 @@ function table(caption, headers, rows, sorted = -1) {
       if (x == null || y == null) return (x == null) - (y == null);
       return (x < y ? -1 : x > y ? 1 : 0) * (rising ? 1 : -1);
     });
-    heads.forEach((head, j) => (j === i ? head.setAttribute("aria-sort", rising ? "ascending" : "descending")
-      : head.removeAttribute("aria-sort")));
+    heads.forEach((head) => head.removeAttribute("aria-sort"));
+    heads[i].setAttribute("aria-sort", rising ? "ascending" : "descending");
     body.replaceChildren(...order.map(line));
   }
   body.append(...rows.map(line));
@@ -99,9 +93,9 @@ function table(caption, headers, rows, sorted = -1) {
 
 /** A labelled select. options: [[value, text]]. */
 function choice(label, options, onchange, value) {
-  const select = make("select", { onchange: (event) => onchange(event.target.value) },
-    options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) },
-      text)));
+  const option = ([key, text]) =>
+    make("option", { value: key, selected: String(key) === String(value) }, text);
+  const select = make("select", { onchange: () => onchange(select.value) }, options.map(option));
   return make("label", { class: "field" }, make("span", {}, label), select);
 }
 

@@ -67,32 +67,29 @@ function makeEditor(view) {
   const undo = () => undone.length && put(undone.pop());
   const setEnd = (end, seconds) => {
     const row = { ...view.chosenItem(), [end]: Math.round(1000 * seconds) };
-    if (row.start >= 0 && row.start < row.end && row.end <= last) alter({ [end]: row[end] });
-      else editor.show();
+    const fits = row.start >= 0 && row.start < row.end && row.end <= last;
+    if (fits) alter({ [end]: row[end] }); else editor.show();
   };
   editor.keys = { e: () => editor.rows || start("found"), a: () => editor.add(), Delete: remove,
-    Backspace: remove,
-    "Ctrl+z": undo, "Ctrl+s": () => editor.rows && save() };
+    Backspace: remove, "Ctrl+z": undo, "Ctrl+s": () => editor.rows && save() };
 
   const from = make("select", { "aria-label": "Correct, starting from" },
     make("option", { value: "found" }, "these detections"),
     recording.truth.label.length > 0 && make("option", { value: "truth" }, "the truth"));
   editor.begin = make("span", { class: "begin" },
     make("button", { onclick: () => start(from.value) }, "Correct from"), from);
-  const label = make("select", { "aria-label": "Class of the chosen action",
-    onchange: () => alter({ label: Number(label.value) }) },
-  content.classes.map((name, i) => make("option", { value: i }, name)));
+  const relabel = () => alter({ label: Number(label.value) });
+  const label = make("select", { "aria-label": "Class of the chosen action", onchange: relabel },
+    content.classes.map((name, i) => make("option", { value: i }, name)));
   const field = (end) => make("input", { type: "number", step: 0.01, min: 0,
-    "aria-label": `${end} in seconds`,
-    onchange: (event) => setEnd(end, Number(event.target.value)) });
+    "aria-label": `${end} in seconds`, onchange: () => setEnd(end, Number(ends[end].value)) });
   const ends = { start: field("start"), end: field("end") };
   const tools = [label, ends.start, ends.end, make("button", { onclick: remove }, "Delete")];
-  const back = make("button", { onclick: undo }, "Undo"), said = make("span",
-    { class: "note", role: "status" });
-  editor.panel = make("div", { class: "toolbar editing", hidden: true, role: "group",
-    "aria-label": "Correct" },
-    make("strong", {}, "Correcting"), make("button", { onclick: () => editor.add() }, "Add here"), tools,
-      back,
+  const back = make("button", { onclick: undo }, "Undo");
+  const said = make("span", { class: "note", role: "status" });
+  const panel = { class: "toolbar editing", hidden: true, role: "group", "aria-label": "Correct" };
+  editor.panel = make("div", panel, make("strong", {}, "Correcting"),
+    make("button", { onclick: () => editor.add() }, "Add here"), tools, back,
     make("button", { class: "primary", onclick: () => save() }, "Save annotations"), said);
 
   editor.show = () => {
@@ -129,7 +126,7 @@ function save() {
   make("a", { href: url, download: "corrected.json" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
   saved = true;
-  open?.view.choose(open.view.chosenItem());
+  open?.view.editor.show();
 }
 
 addEventListener("beforeunload", (event) => { if (!saved) event.preventDefault(); });

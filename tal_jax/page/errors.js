@@ -24,7 +24,7 @@ function profileCard({ groups }) {
   const filled = groups.filter(({ detections }) => detections);
   const columns = filled.map(({ shares }, i) => (
     { name: `${i + 1}n`, parts: content.types.map((kind) => ({ kind, value: shares[kind] ?? 0 })) }));
-  return card("What the best detections are", "Share of each kind in percent, from the best ones to the worse.",
+  return card("What the best detections are", "Share of each kind in percent, from the best to the worse.",
     stackChart("Kinds of detections by rank", columns),
     legend(content.types.map((kind) => [kind, KINDS[kind]])));
 }

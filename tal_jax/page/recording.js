@@ -231,13 +231,13 @@ function recordingView(index, startAt, close) {
     redraws.delete(control.update);
     resized.disconnect();
   }
-  return Object.assign(view, { redraw, choose, seek, chosenItem, part, leave, stage });
+  return Object.assign(view, { redraw, choose, seek, chosenItem, part, leave, stage, editor });
 }
 
 function keysCard(close) {
   const rows = [["→ ←", "next, previous detection"], ["↑ ↓", "score up, down"], ["Space", "play, pause"],
     ["+ −", "zoom"], ["E", "correct"], ["A", "add here"], ["Del", "delete"], ["Ctrl Z", "undo"],
-      ["Ctrl S", "save"]];
+    ["Ctrl S", "save"]];
   if (close) rows.push(["Esc", "all recordings"]);
   const row = ([key, what]) => make("div", {}, make("dt", {}, make("kbd", {}, key)), make("dd", {}, what));
   const hint = "A click on a detection plays it. Drag to pan; Ctrl and the wheel zoom. Dark lines below the "

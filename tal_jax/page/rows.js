@@ -37,8 +37,8 @@ function errorsOf(known) {
 function drawRow(canvas, recording) {
   const width = canvas.clientWidth, { duration, truth, found } = recording, each = 19;
   const context = sharp(canvas, width, 18 + each * found.length);
-  const toX = (ms) => (ms / 1000 / duration) * width, shown = (label) => state.label < 0
-    || state.label === label;
+  const toX = (ms) => (ms / 1000 / duration) * width;
+  const shown = (label) => state.label < 0 || state.label === label;
   context.fillStyle = themed("wash");
   context.fillRect(0, 0, width, 14);
   truth.label.forEach((label, i) => {
@@ -55,8 +55,7 @@ function drawRow(canvas, recording) {
     context.fillRect(0, y - 1, width, 17);
     for (let i = countOf(score) - 1; i >= 0; i--) {
       if (!shown(label[i])) continue;
-      const [x, size, kind] = [toX(start[i]), toX(end[i] - start[i]),
-        type && type[i] !== 0 ? "wrong" : "right"];
+      const [x, size] = [toX(start[i]), toX(end[i] - start[i])], kind = type?.[i] ? "wrong" : "right";
       bar(context, label[i], x, y, size, 15, kind, Math.min(1, score[i] / best));
       barText(context, content.classes[label[i]], x, y, size, 15, kind);
     }

@@ -117,8 +117,8 @@ function makeStage(view) {
       for (const item of items.sort((a, b) => (a.score ?? 1) - (b.score ?? 1))) paintItem(item, y);
       truth.label.forEach((other, i) => {
         if (other !== label) return;
-        const [left, right] = span({ start: truth.start[i], end: truth.end[i] }),
-          size = Math.max(2, right - left);
+        const [left, right] = span({ start: truth.start[i], end: truth.end[i] });
+        const size = Math.max(2, right - left);
         context.fillStyle = context.strokeStyle = themed("ink");
         context.lineWidth = 1;
         if (truths && !view.corrects() && !(truths[i] >= state.threshold)) {
@@ -132,8 +132,8 @@ function makeStage(view) {
   }
 
   function paintItem(item, y) {
-    const [left, right] = span(item), strength = item.score == null ? 1
-      : Math.min(1, item.score / scoreRange()[1]);
+    const [left, right] = span(item);
+    const strength = item.score == null ? 1 : Math.min(1, item.score / scoreRange()[1]);
     bar(context, item.label, left, y + 5, right - left, 20, item.type ? "wrong" : "right", strength);
     if (item.id !== view.chosen) return;
     context.strokeStyle = themed("ink");
@@ -150,13 +150,13 @@ function makeStage(view) {
   /** What lies at a place: {label, item, part}, part of the item: "start", "end" or "body". */
   function hit({ offsetX: x, offsetY: y }) {
     const label = view.lanes[Math.floor((y - top) / LANE)];
-    const near = view.items.filter((item) => item.label === label && span(item)[0] < x + 6
-      && span(item)[1] > x - 6);
+    const touches = ([left, right]) => left < x + 6 && right > x - 6;
+    const near = view.items.filter((item) => item.label === label && touches(span(item)));
     near.sort((a, b) => (b.id === view.chosen) - (a.id === view.chosen) || (b.score ?? 0) - (a.score ?? 0));
     if (!near.length) return { label };
     const [left, right] = span(near[0]).map((end) => Math.abs(x - end));
-    return { label, item: near[0], part: Math.min(left, right) > 6 ? "body" : left < right ? "start"
-      : "end" };
+    const end = left < right ? "start" : "end";
+    return { label, item: near[0], part: Math.min(left, right) > 6 ? "body" : end };
   }
 
   return { element, canvas, paint, moveHead, toX, toTime, hit, top };
