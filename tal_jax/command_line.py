@@ -16,7 +16,9 @@ FLAGS = flags.FLAGS
 MODES_OF = {
     "detections": ("evaluate", "diagnose", "report"),
     "runs": ("report",),
-    "input": ("predict", "propose", "extract", "report"),
+    "host": ("watch",),
+    "port": ("watch",),
+    "input": ("predict", "propose", "extract", "report", "watch"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),
 }

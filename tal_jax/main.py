@@ -28,6 +28,7 @@ from tal_jax import (
     report,
     report_page,
     train,
+    watch,
 )
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
@@ -40,7 +41,7 @@ from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
-MODES = ["train", "evaluate", "diagnose", "report", "predict", "propose", "check_data", "extract"]
+MODES = ["train", "evaluate", "diagnose", "report", "watch", "predict", "propose", "check_data", "extract"]
 
 define_config(
     FLAGS,
@@ -69,7 +70,7 @@ flags.DEFINE_string(
     "input",
     "",
     "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a "
-    "folder of actionness, or a file of proposals; to report, a folder of videos of the recordings.",
+    "folder of actionness, or a file of proposals; to report and watch, a folder of videos.",
 )
 flags.DEFINE_enum(
     "draw",
@@ -83,6 +84,10 @@ flags.DEFINE_list(
     "predict and evaluate also write the detections for other programs: a list of "
     f"{', '.join(exports.FORMATS)}.",
 )
+flags.DEFINE_string(
+    "host", "127.0.0.1", "For --mode=watch: who may open the page; 0.0.0.0 lets other machines."
+)
+flags.DEFINE_integer("port", 0, "For --mode=watch; 0: a free one.", 0, 65535)
 flags.DEFINE_string(
     "coordinator", "", "HOST:PORT of process 0, of several; not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -111,7 +116,7 @@ def run_mode(config):
     else:
         config = planned_run.of_run(config, workdir, said)
     require_valid(config, training=mode == "train")
-    if mode not in ("check_data", "report") and not FLAGS.detections:
+    if mode not in ("check_data", "report", "watch") and not FLAGS.detections:
         log.info("%s", devices.describe_devices())
         if unused := devices.unused_accelerator():
             log.warning("%s", unused)
@@ -127,6 +132,7 @@ def run_mode(config):
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
         "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
+        "watch": lambda: watch.watch(config, workdir, FLAGS.host, FLAGS.port, FLAGS.input, said),
         "report": lambda: _report(config, workdir, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),

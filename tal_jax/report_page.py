@@ -57,21 +57,21 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     return of_run.write_report(config, workdir, annotations, results, which, scores, media)
 
 
-def content_as_it_stands(config, workdir):
+def content_as_it_stands(config, workdir, media=""):
     """The content of the page of a run, also of one that is still training. It writes nothing.
 
     `write.page_text` makes the HTML of it, which a server can give.
 
     Args:
       config: of the run, see `run_config.trained_run`.
-      workdir: its folder.
+      workdir, media: see `report`.
     """
     annotations, path = evaluate.scored_annotations(config), pathlib.Path(workdir) / "detections.json"
     which, runs, parts = evaluate.scored_settings(config, annotations), {}, {}
     if path.exists():
         runs = {"": read_detections_of(path, annotations)}
         parts = dict(
-            scores=evaluate.scores_of(config, annotations, runs[""]), media=recordings.media_of(config)
+            scores=evaluate.scores_of(config, annotations, runs[""]), media=recordings.media_of(config, media)
         )
         parts["page"] = of_run.path_of(workdir)
     else:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tal_jax.runtime.files import replacing
 
 SCRIPTS = (
-    *("basics.js", "charts.js", "overview.js", "errors.js", "compare.js", "rows.js"),
+    *("basics.js", "renew.js", "charts.js", "overview.js", "errors.js", "compare.js", "rows.js"),
     *("stage.js", "recording.js", "edit.js", "page.js"),
 )
 # Within a script element no character of these may stand as it is.
@@ -31,6 +31,7 @@ def page_text(content):
         "default-src 'none'; base-uri 'none'; form-action 'none'; media-src 'self' file: blob:; "
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
+    policy += "; connect-src 'self'" if "state" in content else ""  # of a page that is watched
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).translate(ESCAPED)
     return _template().render(
         title=content["title"],
