@@ -96,7 +96,7 @@ SENTENCES = {
     "a config that nobody knows": "no config is called 'sbar'; those that are known are activitynet, ego4d, epic, folder, hacs, multithumos, sbhar, shapes, thumos, and",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config, for example --config=sbhar.",
     "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, actionformer, dw_actionformer, ecm, kt_mgfn, pgcn, pgcn_dw, tcanet; the head of the config file lists its variants.",
-    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|predict|propose|check_data|extract>",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|report|predict|propose|check_data|extract>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "endless flag": "an argument is too long, or nested too deeply; shorten it.",
     "unknown argument": "unknown argument 'train'.",
@@ -127,15 +127,15 @@ SENTENCES = {
     "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
     "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
-    "input without mode": "--input is for --mode=predict, propose, extract; add one of them.",
-    "detections without mode": "--detections is for --mode=evaluate, diagnose; add one of them.",
+    "input without mode": "--input is for --mode=predict, propose, extract, report; add one of them.",
+    "detections without mode": "--detections is for --mode=evaluate, diagnose, report; add one of them.",
     "draw without mode": "--draw is for --mode=predict; add it.",
     "unknown format": "--export names 'vtx', which is no format; the formats are csv, vtt, srt, eaf, textgrid, audacity, boris.",
     "format that nobody sees": "--export names '', which is no format; the formats are csv, ",
     "export to train": "--export is for --mode=predict, evaluate; add one of them.",
-    "detections to predict": "--detections is for --mode=evaluate, diagnose; leave it out, or choose another mode.",
-    "input to check": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
-    "input to evaluate": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
+    "detections to predict": "--detections is for --mode=evaluate, diagnose, report; leave it out, or choose another mode.",
+    "input to check": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
+    "input to evaluate": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
     "draw to evaluate": "--draw is for --mode=predict; leave it out, or choose another mode.",
     "actionness nowhere": "--input=nowhere is not there",
     "left out nobody": "config.data.left_out names 'nobody', which is no recording of the annotations; correct the name",
@@ -390,7 +390,8 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
         result["counts"]["recordings"] == 210
         and result["counts"]["ground_truths"] == result["counts"]["detections"]
     )
-    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation_thumos14.json"]
+    written = ["detections.json", "diagnosis.json", "evaluation_thumos14.json", "report.html"]
+    assert sorted(path.name for path in workdir.iterdir()) == written
 
 
 @pytest.fixture(scope="module")
