@@ -26,7 +26,7 @@ from tal_jax import (
     predict,
     propose,
     report,
-    train,
+    trials,
 )
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
@@ -111,13 +111,12 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
-    begun = lambda: planned_run.write_plan(workdir, lines)
     folds = mode == "train" and cross_validation.applies(config)
     functions = {
         "train": lambda: (
-            cross_validation.cross_validate(asked, config, workdir, said, begun)
+            cross_validation.cross_validate(asked, config, lines, workdir, said)
             if folds
-            else train.train(config, workdir, begun)
+            else trials.train_best(config, lines, workdir)
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
         "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
@@ -142,11 +141,9 @@ def run_mode(config):
         return 0
     summary, problems = result
     if lines and not report.problems_of(problems):
-        folds = 0
-        if cross_validation.applies(config):
-            folds = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
+        times = cross_validation.trainings_of(config)
         cost = step_cost(config, data.load_dataset(config))
-        summary += f"\n{cost.sentence(config.train.epochs, folds)}"
+        summary += f"\n{cost.sentence(config.train.epochs, *times)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
 
 
