@@ -13,6 +13,7 @@ from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
 
 MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
+LARGEST = 1e15  # of a value: its square is a float32
 OVERLAP_SEC = 1e-3  # two actions may touch
 SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
@@ -75,6 +76,9 @@ def fingerprint(config):
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         rows = np.float64(rows[:: math.ceil(rows.size / MOST_VALUES)])
         rows = np.ma.masked_where(~finite_values(rows), rows)
+        if (largest := float(np.abs(rows).filled(0).max())) > LARGEST:
+            what = f"Recording '{name}' has values up to {largest:.2g}, more than {LARGEST:g}"
+            raise DataError(f"{what}, of which no mean can be reckoned; correct the file.")
         if not means or rows.shape[1] == len(means[0]):
             means.append(rows.mean(axis=0))
             variances.append(rows.var(axis=0))

@@ -342,3 +342,12 @@ def test_minutes_and_epochs_exclude_each_other(files):
     config.plan.minutes = 1.0
     with pytest.raises(DataError, match=r"config.plan.minutes and config.train.epochs both say how long"):
         planned_run.planned(config, folder_of_run / "run", ["train.epochs"])
+
+
+def test_values_that_no_mean_can_be_reckoned_of_are_said(files):
+    folder_of_run, config = files
+    np.save(folder_of_run / "features" / "a.npy", np.full((2000, 2), 1e36, np.float32))
+    with pytest.raises(
+        DataError, match="Recording 'a' has values up to 1e[+]36, more than 1e[+]15, of which"
+    ):
+        fingerprint.fingerprint(config)
