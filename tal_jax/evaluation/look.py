@@ -52,9 +52,9 @@ def written(text):
     return text, dict(parse_math=False, fontfamily=fonts)
 
 
-def short_name(name):
-    """The name of a class on at most NAME_LINES lines of NAME_LETTERS letters; "…" stands for more."""
-    lines = textwrap.wrap(name, NAME_LETTERS, max_lines=NAME_LINES, placeholder="…")
+def short_name(name, letters=NAME_LETTERS):
+    """The name of a class on at most NAME_LINES lines of so many letters; "…" stands for more."""
+    lines = textwrap.wrap(name, letters, max_lines=NAME_LINES, placeholder="…")
     return "\n".join(lines) or name
 
 
@@ -83,9 +83,9 @@ def score_text(score):
     return f"{score:.2f}" if score == 0 or 0.01 <= abs(score) < 100 else f"{score:.1g}"
 
 
-def tick_step_sec(duration_sec):
-    """The smallest round step (a day, if none is) that gives at most 13 ticks."""
-    return next((step for step in TICK_STEPS_SEC if duration_sec / step < 13), TICK_STEPS_SEC[-1])
+def tick_step_sec(duration_sec, most=13):
+    """The smallest round step (a day, if none is) that gives at most `most` ticks."""
+    return next((step for step in TICK_STEPS_SEC if duration_sec / step < most), TICK_STEPS_SEC[-1])
 
 
 def clock(time_sec, duration_sec):

@@ -230,7 +230,8 @@ def _draw_frame(axes, rows, tops, colors, duration_sec, scale):
     beside = axes.get_yaxis_transform() + ScaledTranslation(-9 * scale / 72, 0, axes.figure.dpi_scale_trans)
     look = dict(s=(7 * scale) ** 2, marker="s", linewidths=0, transform=beside, clip_on=False)
     axes.scatter(np.zeros(len(rows)), middles, c=colors, **look)
-    ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec))
+    most_ticks = 13 * axes.figure.get_figwidth() / (12 * scale)
+    ticks_sec = np.arange(0, duration_sec * 1.0001, tick_step_sec(duration_sec, most_ticks))
     axes.set_xticks(
         ticks_sec, [clock(tick, duration_sec) for tick in ticks_sec], fontsize=9 * scale, color=GREY
     )

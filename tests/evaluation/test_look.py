@@ -76,6 +76,7 @@ def test_scores_and_names_are_short():
 
 
 def test_characters_that_no_font_has_are_written_as_their_codes(monkeypatch):
+    drawable("run")  # finds the usual font
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     assert drawable("run 跳")[0] == "run \\u8df3"
 
