@@ -32,6 +32,7 @@ from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
 from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
+from tal_jax.evaluation import figures
 from tal_jax.runtime import devices, distributed
 from tal_jax.runtime.files import remove_unfinished
 from tal_jax.step_cost import step_cost
@@ -77,6 +78,9 @@ flags.DEFINE_list(
     "predict and evaluate also write the detections for other programs: a list of "
     f"{', '.join(exports.FORMATS)}.",
 )
+flags.DEFINE_enum(
+    "figures", None, figures.ENDINGS, "evaluate and diagnose also write figures for papers, in this format."
+)
 flags.DEFINE_string(
     "coordinator", "", "HOST:PORT of process 0, of several; not on TPU pods, not under Slurm: docs/launch.md."
 )
@@ -119,7 +123,7 @@ def run_mode(config):
             else trials.train_best(config, lines, workdir)
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
-        "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
+        "diagnose": lambda: _diagnosed(config, workdir, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
@@ -137,6 +141,8 @@ def run_mode(config):
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:
         report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
+    if mode == "evaluate" and FLAGS.figures:
+        _diagnosed(config, workdir, said)
     if mode != "check_data":
         return 0
     summary, problems = result
@@ -145,6 +151,11 @@ def run_mode(config):
         cost = step_cost(config, data.load_dataset(config))
         summary += f"\n{cost.sentence(config.train.epochs, *times)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
+
+
+def _diagnosed(config, workdir, said):
+    """The diagnosis, with figures if --figures asks for them."""
+    return diagnose.diagnose(config, workdir, FLAGS.detections, said, FLAGS.figures)
 
 
 def main(_):
