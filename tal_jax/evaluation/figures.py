@@ -87,28 +87,30 @@ def false_positives(made):
     the next ones. After Figure 4 of Alwassel et al., "Diagnosing Error in Temporal Action Detectors" (ECCV
     2018).
     """
-    groups = made["false_positives"]["groups"]
     figure = _figure(COLUMN, 2.3)
-    axes, places, bottom = figure.subplots(), np.arange(len(groups)), np.zeros(len(groups))
+    draw_shares(figure.subplots(), [group["shares"] for group in made["false_positives"]["groups"]])
+    figure.legend(loc="outside lower center", ncols=3, handlelength=0.9, handleheight=0.9, columnspacing=1.2)
+    return figure
+
+
+def draw_shares(axes, groups):
+    """Draws a bar for each group of detections, made of the shares of their types.
+
+    groups: list of {type: percent, or None for 0}.
+    """
+    places, bottom, look = (
+        np.arange(len(groups)),
+        np.zeros(len(groups)),
+        dict(edgecolor="white", linewidth=0.3),
+    )
     for kind in TYPES:
-        shares = np.array([group["shares"][kind] or 0.0 for group in groups])
-        axes.bar(
-            places,
-            shares,
-            0.86,
-            bottom,
-            color=TYPE_COLORS[kind],
-            label=kind,
-            edgecolor="white",
-            linewidth=0.3,
-        )
+        shares = np.array([group.get(kind) or 0.0 for group in groups])
+        axes.bar(places, shares, 0.86, bottom, color=TYPE_COLORS[kind], label=kind, **look)
         bottom += shares
     axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=(0, 100), ylabel="share of the detections (%)")
     axes.set_xticks(places, [f"{i + 1}G" for i in places])
     axes.set_xlabel("best detections of each class with G actions")
     axes.tick_params(axis="x", length=0)
-    figure.legend(loc="outside lower center", ncols=3, handlelength=0.9, handleheight=0.9, columnspacing=1.2)
-    return figure
 
 
 def error_costs(made):
