@@ -19,6 +19,7 @@ MODES_OF = {
     "input": ("predict", "propose", "extract", "report"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),
+    "figures": ("evaluate", "diagnose"),
 }
 PROBLEMS = (
     AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,

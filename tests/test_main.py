@@ -133,6 +133,8 @@ SENTENCES = {
     "unknown format": "--export names 'vtx', which is no format; the formats are csv, vtt, srt, eaf, textgrid, audacity, boris.",
     "format that nobody sees": "--export names '', which is no format; the formats are csv, ",
     "export to train": "--export is for --mode=predict, evaluate; add one of them.",
+    "figures to train": "--figures is for --mode=evaluate, diagnose; add one of them.",
+    "unknown figures": "flag --figures=gif: value should be one of <pdf|svg|png>",
     "detections to predict": "--detections is for --mode=evaluate, diagnose, report; leave it out, or choose another mode.",
     "input to check": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
     "input to evaluate": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
@@ -258,6 +260,9 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "unknown format": [*predict, "--input=sunday", "--export=csv,vtx"],
             "format that nobody sees": [*evaluate, "--export= "],
             "export to train": [*run, *good, "--export=csv"],
+            "figures to train": [*run, *good, "--figures=pdf"],
+            "unknown figures": [*evaluate, f"--detections={perfect}", "--figures=gif"],
+            "figures": [*evaluate, f"--workdir={folder}/drawn", f"--detections={perfect}", "--figures=svg"],
             "detections to predict": [*predict, f"--detections={perfect}"],
             "input to check": [*check, *good, "--input=sunday"],
             "input to evaluate": [*evaluate, "--input=sunday"],
@@ -360,6 +365,15 @@ def test_proposals_of_actionness_need_no_run(outcomes):
     assert code == 0 and "Traceback" not in err
     assert "2 of 3 recordings have no feature file" in err
     assert "AR@" in out and "/grouped/proposals.json" in out
+
+
+def test_figures_of_anyones_detections(outcomes):
+    code, out, err = outcomes["figures"]
+    assert code == 0, err
+    assert "mAP" in out
+    assert (
+        "/drawn/figures: false_positives.svg, error_costs.svg, sensitivity.svg, precision_recall.svg" in err
+    )
 
 
 def test_help(outcomes):

@@ -3,8 +3,7 @@
 // Names and labels are written as text alone (textContent), never as markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const COLORS = ["#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb",
-  "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d"];
+const COLORS = content.colors; // that colour-blind eyes tell apart
 const state = { threshold: content.threshold ?? 0, label: -1, run: 0 };
 const redraws = new Set(); // functions that draw what depends on the score
 
@@ -29,11 +28,19 @@ function filled(element, attributes, children) {
   return element;
 }
 
-const color = (label) => COLORS[label % COLORS.length];
-const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widths = new Map();
-dark.addEventListener("change", () => theme.clear());
+const patterns = new Map();
+dark.addEventListener("change", () => { theme.clear(); patterns.clear(); });
 
+/** A colour as it is seen: on dark paper a third of the way to white. */
+function seen(hex) {
+  if (!dark.matches) return hex;
+  const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  return `rgb(${parts.map((part) => Math.round(part + (255 - part) / 3)).join(" ")})`;
+}
+
+const color = (label) => seen(COLORS[label % COLORS.length]);
+const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 /** A colour of page.css, light or dark. */
 function themed(name) {
   const style = getComputedStyle(document.documentElement);
@@ -108,8 +115,6 @@ function card(title, lead, ...children) {
   return make("div", { class: "card" }, make("h3", {}, title), lead && make("p", { class: "note" }, lead),
     children);
 }
-
-const patterns = new Map();
 
 /** What fills the bar of a class on a canvas: its colour with its pattern. */
 function fillOf(context, label) {

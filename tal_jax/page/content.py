@@ -16,6 +16,8 @@ from absl import flags
 from tal_jax import __version__
 from tal_jax.config import define_config, known_configs
 from tal_jax.evaluation import bootstrap, detad
+from tal_jax.evaluation.detection import precision_recall
+from tal_jax.evaluation.look import COLORS
 from tal_jax.page import judged as judging
 from tal_jax.page import recordings as rows
 from tal_jax.page import signals
@@ -25,6 +27,7 @@ PAGE_BYTES = 2_900_000  # of a page, without media
 FIXED_BYTES = 250_000  # of its text, style and scripts, and what has no room of its own
 SIGNAL_SHARE = 0.45  # of the rest
 PREDICTED_BYTES = 1_100_000  # of the signal on the page of one recording
+RECALLS = np.linspace(0, 1, 41)  # at which a precision is told
 MOST_POINTS = 300  # of a curve of training
 MOST_CURVES = 3000  # rows of precision; with more classes fewer thresholds
 PACKAGES = ("jax", "flax", "numpy")
@@ -67,13 +70,12 @@ def of_run(title, config, annotations, runs, which, **parts):
         "comparison": compare(judged, tious) if len(runs) > 1 and first else None,
         "types": list(detad.TYPES),
         "said": SAID,
+        "colors": COLORS,
         "threshold": first and first.threshold,
         "summary": [],
     }
     if first:
-        thinned = tious if len(first.classes) * len(tious) <= MOST_CURVES else tious[:1]
-        table = {name: of_class[: len(thinned)] for name, of_class in judging.curves(first).items()}
-        made["curves"] = {"tious": [f"{tiou:g}" for tiou in thinned], "classes": table}
+        made["curves"] = curves(config, annotations, next(iter(runs.values())), which)
         made["summary"] = summary(first, made["scores"], made["diagnosis"])
     used = FIXED_BYTES + len(json.dumps(made))
     made["recordings"], made["classes"], said = _recordings(
@@ -127,6 +129,31 @@ def _recordings(config, annotations, runs, judged, which, used, parts):
 def _judgement(judged, name):
     """(types, found_at) of a recording, None each where nothing is judged."""
     return (judged.types.get(name), judged.found_at.get(name)) if judged else (None, None)
+
+
+def curves(config, annotations, results, which):
+    """Precision over recall of each class, as the AP by the config's protocol averages it.
+
+    Args: see `of_run`; results: of one run.
+
+    Returns:
+      {"tious": T thresholds as texts, "classes": {class: T lists of precision in percent, at each of
+      RECALLS}}; of very many classes the first threshold alone.
+    """
+    settings = config.evaluate
+    how = dict(protocol=settings.protocol, devkit_keep=settings.devkit_keep)
+    how |= dict(other_recordings=settings.other_recordings, tious=settings.tious)
+    found, table, tious = precision_recall(annotations, results, **which, **how), {}, []
+    for name, of_class in found.items():
+        tious = [*of_class] if len(found) * len(of_class) <= MOST_CURVES else [*of_class][:1]
+        table[name] = [_at_recalls(*of_class[tiou]) for tiou in tious]
+    return {"tious": tious, "classes": table}
+
+
+def _at_recalls(recall, precision):
+    """Precision in whole percent at each of RECALLS, 0 where the recall is not reached."""
+    first = np.searchsorted(recall, RECALLS - 1e-9)
+    return np.round(100 * np.append(precision, 0)[first]).astype(int).tolist()
 
 
 def _names(annotations, runs, which):
@@ -192,6 +219,7 @@ def of_prediction(name, recording, detections, classes, threshold, **parts):
         "threshold": threshold,
         "types": list(detad.TYPES),
         "said": SAID,
+        "colors": COLORS,
         "notes": notes,
     }
 

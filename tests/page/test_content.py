@@ -85,9 +85,12 @@ def test_the_summary_names_class_error_and_recording(case):
 def test_curves_are_the_ap(case):
     annotations, results = case
     found = judged.judge(annotations, results, WHICH, (0.5, 0.3))
-    curves = judged.curves(found)
-    assert curves["a"] == [[100] * 41] * 2
-    assert curves["b"][0] == [33] * 11 + [0] * 30  # one of four is found, after two that are wrong
+    config = config_of()
+    config.evaluate.tious = (0.5, 0.3)
+    curves = content.curves(config, annotations, results, WHICH)
+    assert curves["tious"] == ["0.5", "0.3"] and curves["classes"]["a"] == [[100] * 41] * 2
+    # one of four is found, after two that are wrong
+    assert curves["classes"]["b"][0] == [33] * 11 + [0] * 30
     assert found.threshold == 0.6 and found.classes == ["a", "b"]
 
 
