@@ -32,14 +32,14 @@ const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widt
 const patterns = new Map();
 dark.addEventListener("change", () => { theme.clear(); patterns.clear(); });
 
-/** A colour as it is seen: on dark paper a third of the way to white. */
-function seen(hex) {
-  if (!dark.matches) return hex;
-  const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return `rgb(${parts.map((part) => Math.round(part + (255 - part) / 3)).join(" ")})`;
+/** The red, green and blue of a class, 0 to 255: on dark paper a third of the way to white. */
+function channelsOf(label) {
+  const hex = COLORS[label % COLORS.length], parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  return dark.matches ? parts.map((part) => Math.round(part + (255 - part) / 3)) : parts;
 }
 
-const color = (label) => seen(COLORS[label % COLORS.length]);
+const color = (label) => `rgb(${channelsOf(label).join(" ")})`;
+const isLight = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue > 150;
 const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 /** A colour of page.css, light or dark. */
 function themed(name) {
@@ -171,14 +171,15 @@ function bar(context, label, x, y, width, height, kind, strength = 1) {
 }
 
 /** Writes the name of a class into a bar, where it has room. */
-function barText(context, text, x, y, width, height, kind) {
+function barText(context, label, x, y, width, height, kind) {
+  const text = content.classes[label], light = isLight(channelsOf(label));
   if (width < 26) return;
   context.font = "600 10px system-ui, sans-serif";
   context.textBaseline = "middle";
   if (!widths.has(text)) widths.set(text, context.measureText(text).width);
   if (widths.get(text) > width - 10) return;
-  context.fillStyle = kind === "wrong" ? themed("ink") : "#fff";
-  if (kind !== "wrong") { context.shadowColor = "rgba(0,0,0,.55)"; context.shadowBlur = 3; }
+  context.fillStyle = kind === "wrong" ? themed("ink") : light ? "#15181e" : "#fff";
+  if (kind !== "wrong") Object.assign(context, { shadowColor: light ? "#fff" : "#000a", shadowBlur: 3 });
   context.fillText(text, x + 5, y + height / 2 + 0.5);
   context.shadowBlur = 0;
 }
