@@ -41,8 +41,8 @@ def of_run(title, config, annotations, runs, which, **parts):
       annotations: `tal_jax.data.annotations.Annotations`, as for scoring.
       runs: {name: results}, the first one is that of the summary and the diagnosis; {} shows training alone.
       which: dict of `subset`, `left_out` and `missing`.
-      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `differences`, what it has
-        as `config`; `page`, the path that links to media count from, and `media` {recording: path}.
+      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `differences`, its
+        `config`; `page`, the path that links to media count from, and `media` {recording: path}.
 
     """
     tious = tuple(config.evaluate.tious)
