@@ -230,8 +230,10 @@ def summary(judged, scores, diagnosis):
     ap = {name: value for name, value in ap.items() if name in judged.classes}
     said = []
     if scores:
-        draws = bootstrap.draws(len(judged.names), bootstrap.resamples(judged.matches))
-        low_high = bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
+        low_high, count = None, bootstrap.resamples(judged.matches)
+        if count >= bootstrap.LEAST:
+            draws = bootstrap.draws(len(judged.names), count)
+            low_high = bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
         by = f"mAP is {scores['map_avg']:.1f} %, the mean over {len(scores['map'])} thresholds of tIoU"
         by = by.replace(" thresholds", " threshold") if len(scores["map"]) == 1 else by
         sure = low_high and scores["protocol"]["name"] == "activitynet" and len(judged.names) > 1

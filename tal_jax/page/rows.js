@@ -156,8 +156,8 @@ function recordingsPart() {
     make("label", { class: "field" }, make("span", {}, "Find"), find));
   const more = classes.length > 40 ? ` Colours of the first 40 of ${classes.length} classes:` : "";
   const lines = runs.length > 1 ? `, a line a run: ${runs.join(", ")}` : "";
-  const lead = `Truth above, detections below${lines}. Filled bars agree; outlines are wrong, or not found. `
-    + `A click opens the recording there.${more}`;
+  const lead = `Truth above, detections below${lines}. Filled bars agree at tIoU 0.5; outlines are wrong, `
+    + `or not found. A click opens the recording there.${more}`;
   arrange();
   return section("recordings", "Recordings", lead, make("div", { class: "toolbar" }, control, fields),
     legend(classes.slice(0, 40).map((name, i) => [name, color(i), i])),
