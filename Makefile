@@ -15,6 +15,7 @@ demo: export JAX_COMPILATION_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 demo: .venv/installed
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp19_user10
+	@echo "Open runs/demo/report.html"
 
 test: .venv/installed
 	$(BIN)/ruff check -q

@@ -5,6 +5,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import curriculum_choices as study
 from benchmarks import study_results, training
+from tal_jax.evaluation import figures
+from tal_jax.evaluation.detad import TYPES
 from tal_jax.runtime.files import replacing
 
 FIGURES = {
@@ -33,6 +35,15 @@ to TemporalMaxer. `python -m benchmarks.curriculum_study --part=page` writes it 
 """
 
 
+ERRORS = """## Which errors are left
+
+As in Figure 5 of the paper, after DETAD, on the test persons of SBHAR, means over the seeds. Of a class with
+G actions the best G detections are the first bar, the next G the second, and so on. A table says how many
+points of normalised mAP each type of error costs: the gain without detections of this type.
+"""
+SHOWN = ("base", "curriculum", "all")  # rows whose errors are shown
+
+
 def write(records, page, picture):
     """Writes the page and its picture.
 
@@ -46,7 +57,13 @@ def write(records, page, picture):
         parts += [
             table for system in study.SYSTEMS if (table := _test_table(records, part, system, benchmark))
         ]
-    parts += [f"![Gain over the base row]({picture.name})\n", "## What was chosen\n"]
+    parts += [f"![Gain over the base row]({picture.name})\n"]
+    errors = picture.with_stem(f"{picture.stem}_errors")
+    if shown := [system for system in study.SYSTEMS if errors_of(records, system, "base")]:
+        parts += [ERRORS, f"![Shares of the errors, and what each costs]({errors.name})\n"]
+        parts += [_errors_table(records, system) for system in shown]
+        _draw_errors(records, shown, errors)
+    parts += ["## What was chosen\n"]
     parts += [table for system in study.SYSTEMS if (table := _choices_table(records, system))]
     with replacing(page) as temporary:
         temporary.write_text("\n".join(parts))
@@ -115,6 +132,44 @@ def _test_table(records, part, system, benchmark):
     head = f"| row | {heads} | gain over the base row | seeds |\n{'|---' * (len(columns) + 3)}|"
     title = f"### {study.SYSTEMS[system][0]}, {benchmark}\n\nmAP in percent, mean ± standard deviation."
     return "\n".join([title, "", head, *lines, ""])
+
+
+def errors_of(records, system, row):
+    """The false positives of a row of the test on SBHAR, see `training.false_positives`: a list of seeds."""
+    runs = [run for run in study.runs_of("test", [system]) if run.label == row]
+    found = [study.find(records, run) for run in runs]
+    return [record["false_positives"] for record in found if record and "false_positives" in record]
+
+
+def _errors_table(records, system):
+    """The table of what each type of error costs a system."""
+    lines = []
+    for row in SHOWN:
+        if of_seeds := errors_of(records, system, row):
+            gains = [[one["gain"].get(kind, 0.0) for kind in TYPES[1:]] for one in of_seeds]
+            lines.append(f"| {study.ROWS[row][0]} | {training.spread(gains)} | {len(of_seeds)} |")
+    head = f"| row | {' | '.join(TYPES[1:])} | seeds |\n{'|---' * (len(TYPES) + 1)}|"
+    return "\n".join([f"### {study.SYSTEMS[system][0]}", "", head, *lines, ""])
+
+
+def _draw_errors(records, systems, path):
+    """The shares of right detections and of errors in groups of detections, a panel for each row."""
+    figure = Figure(figsize=(3.2 * len(SHOWN), 2.6 * len(systems)), layout="constrained")
+    panels = figure.subplots(len(systems), len(SHOWN), squeeze=False, sharey=True)
+    for line, system in zip(panels, systems):
+        for axes, row in zip(line, SHOWN):
+            groups = [one["groups"] for one in errors_of(records, system, row)]
+            means = [
+                {kind: np.mean([group.get(kind, 0.0) for group in of_seeds]) for kind in TYPES}
+                for of_seeds in zip(*groups)
+            ]
+            figures.draw_shares(axes, means)
+            axes.set_title(f"{study.SYSTEMS[system][0]}, {study.ROWS[row][0]}", loc="left", fontsize=9)
+            axes.label_outer()
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(TYPES), frameon=False, fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def _choices_table(records, system):

@@ -66,8 +66,12 @@ def make(run, out, myo):
     workdir, variant = workdir_of(run, out), study.SYSTEMS[run.system][1]
     of_command = arguments(study.config_of(run.system, run.part), fields)
     training.run(variant, of_command, workdir, config=config)
-    figures = training.figures(annotations, read_detections(workdir / "detections.json"))
-    return run._asdict() | {"figures": {name: round(value, 3) for name, value in figures.items()}}
+    detections = read_detections(workdir / "detections.json")
+    figures = training.figures(annotations, detections)
+    record = run._asdict() | {"figures": {name: round(value, 3) for name, value in figures.items()}}
+    if run.part != "select":
+        record["false_positives"] = training.false_positives(annotations, detections)
+    return record
 
 
 def main():

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import measure
 from tal_jax.data.sets import sbhar
+from tal_jax.evaluation import diagnosis
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.runtime.files import replacing
 
@@ -80,6 +81,18 @@ def figures(annotations, detections):
     of_run = {"average": result["map_avg"], "at_0.7": result["map"]["0.7"], "strict": strict["map_avg"]}
     transitions = [np.mean(list(row.values())) for name, row in result["ap"].items() if "_to_" in name]
     return of_run | ({"transitions": float(np.mean(transitions))} if transitions else {})
+
+
+def false_positives(annotations, detections):
+    """The false positives of a run on the subset "test", see `diagnosis.diagnose`, rounded.
+
+    Returns:
+      {"shares" {type: percent}, "gain" {type of error: points of mAP}, "groups" list of {type: percent}}.
+    """
+    made = diagnosis.diagnose(annotations, detections, subset="test", tious=TIOUS)["false_positives"]
+    rounded = lambda values: {name: round(value, 2) for name, value in values.items() if value is not None}
+    groups = [rounded(group["shares"]) for group in made["groups"]]
+    return {"shares": rounded(made["shares"]), "gain": rounded(made["gain"]), "groups": groups}
 
 
 def persons(subsets=("train",)):

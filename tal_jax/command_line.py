@@ -21,6 +21,7 @@ MODES_OF = {
     "input": ("predict", "propose", "extract", "report", "watch"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),
+    "figures": ("evaluate", "diagnose"),
 }
 PROBLEMS = (
     AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,

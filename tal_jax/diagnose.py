@@ -1,6 +1,7 @@
 """Why a score is what it is: the diagnosis of a run's detections, or of anyone's."""
 
 import json
+import logging
 import pathlib
 
 from tal_jax import evaluate
@@ -8,12 +9,16 @@ from tal_jax.data.detections_file import read_detections_of
 from tal_jax.errors import DataError
 from tal_jax.evaluation import diagnosis
 from tal_jax.evaluation.characteristics import EDGES
+from tal_jax.evaluation.detection import precision_recall
+from tal_jax.evaluation.figures import write_figures
 from tal_jax.run_config import trained_run
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import require_valid
 
+log = logging.getLogger(__name__)
 
-def diagnose(config, workdir, detections_path="", said=()):
+
+def diagnose(config, workdir, detections_path="", said=(), figures=None):
     """Writes `<workdir>/diagnosis.json` and returns its content, see `diagnosis.diagnose`.
 
     Args:
@@ -21,6 +26,7 @@ def diagnose(config, workdir, detections_path="", said=()):
       workdir: of the run, whose detections.json is diagnosed.
       detections_path: anyone's detections instead.
       said: fields that flags name, see `run_config.trained_run`.
+      figures: one of `figures.ENDINGS`, of the figures to write into `<workdir>/figures`; None: none.
 
     Raises:
       DataError: there are no detections, or nothing to score them against.
@@ -36,7 +42,9 @@ def diagnose(config, workdir, detections_path="", said=()):
     if not detections_path and not path.exists():
         what_to_do = "run --mode=evaluate first, or name --detections=FILE"
         raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
-    require_apart([path_of(workdir)], {"--detections": str(path)} | evaluate.files_read(config))
+    require_apart(
+        [path_of(workdir), workdir / "figures"], {"--detections": str(path)} | evaluate.files_read(config)
+    )
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
     edges = config.data.name if config.data.name in EDGES else "quantiles"
@@ -44,6 +52,12 @@ def diagnose(config, workdir, detections_path="", said=()):
     made = diagnosis.diagnose(annotations, results, tious=config.evaluate.tious, edges=edges, **which)
     with replacing(path_of(workdir)) as temporary:
         temporary.write_text(json.dumps(made, indent=1))
+    if figures:
+        fields = "tious", "protocol", "devkit_keep", "other_recordings"
+        how = which | {name: config.evaluate[name] for name in fields}
+        curves = precision_recall(annotations, results, **how)
+        names = write_figures(workdir / "figures", figures, annotations, results, made, curves)
+        log.info("Written to %s: %s", workdir / "figures", ", ".join(names))
     return made
 
 

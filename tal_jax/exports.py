@@ -10,7 +10,6 @@ first track where it overlaps none, see `tracks`. Nothing is cut or left out. Th
 the tier CLASS_2, or in BORIS the subject "2". The text of an interval is the class on every track.
 """
 
-import bisect
 import csv
 import datetime
 import html
@@ -23,6 +22,7 @@ from xml.etree import ElementTree
 
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
+from tal_jax.ops.lanes import lanes
 from tal_jax.runtime.files import list_files, replacing
 
 MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, ".wav")  # of recordings that other programs play
@@ -85,20 +85,13 @@ def tracks(rows):
 
     The surest detections of a class choose first, each the first track where it overlaps none.
     """
-    found = {}
-    for row in sorted(rows, key=lambda row: -row.score):
-        number = 1
-        while not _is_free(found.setdefault((row.label, number), []), row):
-            number += 1
-        bisect.insort(found[row.label, number], row)
-    return dict(sorted(found.items()))
-
-
-def _is_free(track, row):
-    """Whether a Row overlaps none of a track's, which are in the order of time."""
-    i = bisect.bisect(track, row)
-    after_last = i == 0 or track[i - 1].end_ms <= row.start_ms
-    return after_last and (i == len(track) or row.end_ms <= track[i].start_ms)
+    by_class, found = {}, {}
+    for row in rows:
+        by_class.setdefault(row.label, []).append(row)
+    for label, of_class in by_class.items():
+        for row, lane in zip(of_class, lanes([row[:2] for row in of_class], [row.score for row in of_class])):
+            found.setdefault((label, lane + 1), []).append(row)
+    return {key: sorted(found[key]) for key in sorted(found)}
 
 
 def tiers(rows):

@@ -13,6 +13,7 @@ from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
 
 MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
+LARGEST = 1e15  # of a value: its square is a float32
 OVERLAP_SEC = 1e-3  # two actions may touch
 SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
@@ -36,6 +37,7 @@ class Fingerprint(NamedTuple):
     overlap: bool = False  # whether two actions of a training recording do
     most_actions: int = 0  # of a training recording
     longest_rows: int = 0  # of all training recordings, where labels have no times
+    groups: int = 0  # `groups_of` the training recordings with actions that have times
 
     def quantile_sec(self, share):
         """The length that this share of the actions does not exceed, in seconds."""
@@ -74,6 +76,9 @@ def fingerprint(config):
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         rows = np.float64(rows[:: math.ceil(rows.size / MOST_VALUES)])
         rows = np.ma.masked_where(~finite_values(rows), rows)
+        if (largest := float(np.abs(rows).filled(0).max())) > LARGEST:
+            what = f"Recording '{name}' has values up to {largest:.2g}, more than {LARGEST:g}"
+            raise DataError(f"{what}, of which no mean can be reckoned; correct the file.")
         if not means or rows.shape[1] == len(means[0]):
             means.append(rows.mean(axis=0))
             variances.append(rows.var(axis=0))
@@ -110,7 +115,19 @@ def fingerprint(config):
         overlap=any(_overlap(recording.segments_sec) for recording in training.values()),
         most_actions=max(len(recording.labels) for recording in training.values()),
         longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training, np.median(rates)),
+        groups=len(groups_of({name: r for name, r in training.items() if len(_lengths([r]))})),
     )
+
+
+def groups_of(recordings):
+    """The groups of recordings: a list of lists of names.
+
+    A group is the recordings of one subject, or a recording without a subject. recordings: name -> Recording.
+    """
+    groups = {}
+    for name, recording in recordings.items():
+        groups.setdefault(recording.subject or f"recording {name}", []).append(name)
+    return [*groups.values()]
 
 
 def _most_rows(dataset, recordings, rows_a_sec):

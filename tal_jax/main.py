@@ -27,13 +27,14 @@ from tal_jax import (
     propose,
     report,
     report_page,
-    train,
+    trials,
     watch,
 )
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
 from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
+from tal_jax.evaluation import figures
 from tal_jax.runtime import devices, distributed
 from tal_jax.runtime.files import remove_unfinished
 from tal_jax.step_cost import step_cost
@@ -84,6 +85,9 @@ flags.DEFINE_list(
     "predict and evaluate also write the detections for other programs: a list of "
     f"{', '.join(exports.FORMATS)}.",
 )
+flags.DEFINE_enum(
+    "figures", None, figures.ENDINGS, "evaluate and diagnose also write figures for papers, in this format."
+)
 flags.DEFINE_string(
     "host", "127.0.0.1", "For --mode=watch: who may open the page; 0.0.0.0 lets other machines."
 )
@@ -122,16 +126,15 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
-    begun = lambda: planned_run.write_plan(workdir, lines)
     folds = mode == "train" and cross_validation.applies(config)
     functions = {
         "train": lambda: (
-            cross_validation.cross_validate(asked, config, workdir, said, begun)
+            cross_validation.cross_validate(asked, config, lines, workdir, said)
             if folds
-            else train.train(config, workdir, begun)
+            else trials.train_best(config, lines, workdir)
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
-        "diagnose": lambda: diagnose.diagnose(config, workdir, FLAGS.detections, said) if first else None,
+        "diagnose": lambda: _diagnosed(config, workdir, said) if first else None,
         "watch": lambda: watch.watch(config, workdir, FLAGS.host, FLAGS.port, FLAGS.input, said),
         "report": lambda: _report(config, workdir, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
@@ -153,20 +156,25 @@ def run_mode(config):
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:
         report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
+    if mode == "evaluate" and FLAGS.figures:
+        _diagnosed(config, workdir, said)
     if mode != "check_data":
         return 0
     summary, problems = result
     if lines and not report.problems_of(problems):
-        folds = 0
-        if cross_validation.applies(config):
-            folds = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
+        times = cross_validation.trainings_of(config)
         cost = step_cost(config, data.load_dataset(config))
-        summary += f"\n{cost.sentence(config.train.epochs, folds)}"
+        summary += f"\n{cost.sentence(config.train.epochs, *times)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
 
 
 def _report(config, workdir, said):
     return report_page.report(config, workdir, FLAGS.detections, FLAGS.runs, FLAGS.input, said)
+
+
+def _diagnosed(config, workdir, said):
+    """The diagnosis, with figures if --figures asks for them."""
+    return diagnose.diagnose(config, workdir, FLAGS.detections, said, FLAGS.figures)
 
 
 def main(_):

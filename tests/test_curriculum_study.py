@@ -62,6 +62,19 @@ def test_the_page_says_whether_the_interval_is_above_0(tmp_path, gains, verdict)
     assert len(gains) < 5 or "93.00 ± 1.58" in text
 
 
+def test_the_page_shows_which_errors_are_left(tmp_path):
+    records = []
+    for run in study.plan("test", [SYSTEM], []):
+        gain = {"background": 1.0 + run.seed, "wrong label": 0.5}
+        group = {"true positive": 60.0, "background": 40.0}
+        errors = {"shares": group, "gain": gain, "groups": [group] * 10}
+        records.append(record_of(run, 90.0) | {"false_positives": errors})
+    page, picture = tmp_path / "page.md", tmp_path / "page.png"
+    curriculum_page.write(records, page, picture)
+    text = page.read_text()
+    assert "4.00 ± 1.58" in text and (tmp_path / "page_errors.png").stat().st_size > 1000
+
+
 def test_the_page_leaves_out_runs_of_other_settings():
     base, other, row = (run for run in study.runs_of("test", [SYSTEM])[:3])
     records = [

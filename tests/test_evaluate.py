@@ -316,7 +316,8 @@ def test_detections_are_diagnosed(tiny, tmp_path, capsys):
     ]
     rows = [dict(label=label, segment=[start, end], score=score) for label, start, end, score in found]
     write_detections(tmp_path / "found.json", {"sunday": rows})
-    made = diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "found.json"))
+    made = diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "found.json"), figures="svg")
+    assert {path.suffix for path in (tmp_path / "run" / "figures").iterdir()} == {".svg"}
     shares = made["false_positives"]["shares"]
     assert [shares[kind] for kind in ("true positive", "wrong label", "background")] == [50, 25, 25]
     assert made["boundary_errors"]["classes"]["slow"]["start_sec"]["50%"] == 0

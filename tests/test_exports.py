@@ -304,7 +304,7 @@ def test_predict_writes_each_format_beside_the_json(run, tmp_path):
     np.save(tmp_path / "new.npy", signal(200, [("fast", 40, 72), ("slow", 100, 140)], seed=9))
     predict.predict(config, tmp_path / "run", str(tmp_path / "new.npy"), export=[*exports.FORMATS])
     folder = tmp_path / "run" / "predictions"
-    endings = [".TextGrid", ".csv", ".eaf", ".json", ".png", ".srt", ".tsv", ".txt", ".vtt"]
+    endings = [".TextGrid", ".csv", ".eaf", ".html", ".json", ".png", ".srt", ".tsv", ".txt", ".vtt"]
     assert sorted(path.name for path in folder.iterdir()) == [f"new{ending}" for ending in endings]
     detections = json.loads((folder / "new.json").read_text())["results"]["new"]
     least = config.predict.min_score

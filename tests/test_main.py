@@ -96,7 +96,7 @@ SENTENCES = {
     "a config that nobody knows": "no config is called 'sbar'; those that are known are activitynet, ego4d, epic, folder, hacs, multithumos, sbhar, shapes, thumos, and",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config, for example --config=sbhar.",
     "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, actionformer, dw_actionformer, ecm, kt_mgfn, pgcn, pgcn_dw, tcanet; the head of the config file lists its variants.",
-    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|predict|propose|check_data|extract>",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|report|predict|propose|check_data|extract>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "endless flag": "an argument is too long, or nested too deeply; shorten it.",
     "unknown argument": "unknown argument 'train'.",
@@ -127,15 +127,17 @@ SENTENCES = {
     "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
     "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
-    "input without mode": "--input is for --mode=predict, propose, extract; add one of them.",
-    "detections without mode": "--detections is for --mode=evaluate, diagnose; add one of them.",
+    "input without mode": "--input is for --mode=predict, propose, extract, report; add one of them.",
+    "detections without mode": "--detections is for --mode=evaluate, diagnose, report; add one of them.",
     "draw without mode": "--draw is for --mode=predict; add it.",
     "unknown format": "--export names 'vtx', which is no format; the formats are csv, vtt, srt, eaf, textgrid, audacity, boris.",
     "format that nobody sees": "--export names '', which is no format; the formats are csv, ",
     "export to train": "--export is for --mode=predict, evaluate; add one of them.",
-    "detections to predict": "--detections is for --mode=evaluate, diagnose; leave it out, or choose another mode.",
-    "input to check": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
-    "input to evaluate": "--input is for --mode=predict, propose, extract; leave it out, or choose another mode.",
+    "figures to train": "--figures is for --mode=evaluate, diagnose; add one of them.",
+    "unknown figures": "flag --figures=gif: value should be one of <pdf|svg|png>",
+    "detections to predict": "--detections is for --mode=evaluate, diagnose, report; leave it out, or choose another mode.",
+    "input to check": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
+    "input to evaluate": "--input is for --mode=predict, propose, extract, report; leave it out, or choose another mode.",
     "draw to evaluate": "--draw is for --mode=predict; leave it out, or choose another mode.",
     "actionness nowhere": "--input=nowhere is not there",
     "left out nobody": "config.data.left_out names 'nobody', which is no recording of the annotations; correct the name",
@@ -258,6 +260,9 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "unknown format": [*predict, "--input=sunday", "--export=csv,vtx"],
             "format that nobody sees": [*evaluate, "--export= "],
             "export to train": [*run, *good, "--export=csv"],
+            "figures to train": [*run, *good, "--figures=pdf"],
+            "unknown figures": [*evaluate, f"--detections={perfect}", "--figures=gif"],
+            "figures": [*evaluate, f"--workdir={folder}/drawn", f"--detections={perfect}", "--figures=svg"],
             "detections to predict": [*predict, f"--detections={perfect}"],
             "input to check": [*check, *good, "--input=sunday"],
             "input to evaluate": [*evaluate, "--input=sunday"],
@@ -362,6 +367,15 @@ def test_proposals_of_actionness_need_no_run(outcomes):
     assert "AR@" in out and "/grouped/proposals.json" in out
 
 
+def test_figures_of_anyones_detections(outcomes):
+    code, out, err = outcomes["figures"]
+    assert code == 0, err
+    assert "mAP" in out
+    assert (
+        "/drawn/figures: false_positives.svg, error_costs.svg, sensitivity.svg, precision_recall.svg" in err
+    )
+
+
 def test_help(outcomes):
     code, out, err = outcomes["help"]
     assert code == outcomes["all help"][0] == 0
@@ -390,7 +404,8 @@ def test_anyones_detections_are_scored_without_features_and_without_a_model(thum
         result["counts"]["recordings"] == 210
         and result["counts"]["ground_truths"] == result["counts"]["detections"]
     )
-    assert sorted(path.name for path in workdir.iterdir()) == ["detections.json", "evaluation_thumos14.json"]
+    written = ["detections.json", "diagnosis.json", "evaluation_thumos14.json", "report.html"]
+    assert sorted(path.name for path in workdir.iterdir()) == written
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,14 @@ def test_the_system_and_its_reason():
     )
 
 
+def test_trials_need_persons_and_no_budget():
+    seen, config = seen_of([3.2] * 20)._replace(groups=14), folder.get_config()
+    assert fields_of(seen)["plan.trials"] and not fields_of(seen._replace(groups=5))["plan.trials"]
+    assert not fields_of(seen, ["augment.noise"])["plan.trials"]
+    config.plan.minutes = 5.0
+    assert not fields_of(seen, config=config)["plan.trials"]
+
+
 def test_a_cell_is_no_longer_than_the_shortest_recording():
     seen = seen_of([30.0] * 20)
     assert fields_of(seen)["data.samples_per_frame"] == 188
@@ -324,7 +332,7 @@ def test_a_step_is_measured(files):
     assert 0 < cost.seconds < 5 and cost.compile_sec > cost.seconds
     assert cost.an_epoch == 16  # 2,000 rows are 32 windows
     assert 2**24 < cost.bytes < 2**40
-    said = step_cost.StepCost(0.5, 6.0, 60, 3 * 2**29).sentence(10, 0)
+    said = step_cost.StepCost(0.5, 6.0, 60, 3 * 2**29).sentence(10, 0, False)
     steps, memory = "about 5.1 minutes (600 steps of 500 ms)", "and 1.5 GiB of memory."
     assert said == f"On this machine training takes {steps}, {memory}"
 
@@ -334,3 +342,12 @@ def test_minutes_and_epochs_exclude_each_other(files):
     config.plan.minutes = 1.0
     with pytest.raises(DataError, match=r"config.plan.minutes and config.train.epochs both say how long"):
         planned_run.planned(config, folder_of_run / "run", ["train.epochs"])
+
+
+def test_values_that_no_mean_can_be_reckoned_of_are_said(files):
+    folder_of_run, config = files
+    np.save(folder_of_run / "features" / "a.npy", np.full((2000, 2), 1e36, np.float32))
+    with pytest.raises(
+        DataError, match="Recording 'a' has values up to 1e[+]36, more than 1e[+]15, of which"
+    ):
+        fingerprint.fingerprint(config)

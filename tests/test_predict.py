@@ -291,7 +291,11 @@ def test_what_cannot_be_used_of_a_folder_is_told_and_the_rest_done(run, tmp_path
         f"The name of the recording {'a' * 251} has 251 bytes; rename its file to at most 240 before the "
         f"ending.",
     ]
-    assert sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir()) == ["b.html", "b.json", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir()) == [
+        "b.html",
+        "b.json",
+        "b.png",
+    ]
 
 
 def test_a_folder_of_two_streams(run, tmp_path):

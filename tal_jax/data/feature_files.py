@@ -100,8 +100,16 @@ def _as_rows(array, path):
 
 def _read_npy(path, data):
     """[array], mapped into memory, not read."""
-    with ARRAY_HEADERS:
-        return [np.lib.format.open_memmap(path, mode="r")]
+    with path.open("rb") as file:
+        begin = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if begin != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is no .npy file of NumPy" if begin else "it is empty")
+    try:
+        with ARRAY_HEADERS:
+            return [np.lib.format.open_memmap(path, mode="r")]
+    except (ValueError, OSError) as error:
+        cut_off = "mmap length" in str(error) or "EOF" in str(error)
+        raise ValueError("it is cut off; copy it again") from error if cut_off else error
 
 
 def _read_npz(path, data):

@@ -7,6 +7,7 @@ weigh w. Letters of shapes: B draws, R recordings, T thresholds, D detections of
 import numpy as np
 
 RESAMPLES = 500
+LEAST = 50  # draws that an interval needs
 CHUNK = 2e7  # numbers that are held at a time
 
 
@@ -51,17 +52,17 @@ def draws(num_recordings, count=RESAMPLES, seed=0):
 
 
 def interval(values, level=0.95):
-    """(low, high): between them lies so much of (n,) values, as much of the rest below as above; NaN counts
-    for nothing.
+    """(low, high): between them lies so much of (n,) values, as much of the rest below as above.
+
+    NaN counts for nothing. None for fewer than LEAST values.
     """
     values = values[np.isfinite(values)]
-    if not len(values):
+    if len(values) < LEAST:
         return None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def resamples(matches):
-    """How many draws take a second or two: RESAMPLES, fewer of many detections, 100 at least."""
-    size = len(matches.tious) * max(1, len(matches.found))
-    return int(np.clip(1e8 / size, 100, RESAMPLES))
+    """How many draws take a second or two: RESAMPLES, fewer of many detections."""
+    return int(min(RESAMPLES, 1e8 / (len(matches.tious) * max(1, len(matches.found)))))

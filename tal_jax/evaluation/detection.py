@@ -35,21 +35,26 @@ Equal scores rank by the recording's name, then by position in its list: the dev
 ActivityNet evaluator leaves to an unstable sort.
 """
 
-import functools
+from typing import NamedTuple
 
 import numpy as np
 
-from tal_jax.evaluation.matching import (
-    average_precision,
-    by_falling_score,
-    match,
-    overlapping_pairs,
-    take_while_free,
+from tal_jax.evaluation.class_ap import (
+    activitynet_ap,
+    activitynet_hits,
+    detections_per_truth,
+    recall_of_best,
+    suppressed,
+    thumos14_ap,
+    thumos14_hits,
 )
+from tal_jax.evaluation.matching import best_precision, precision
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.evaluation.tables import detection_table, truth_tables, within_recordings
-from tal_jax.ops.nms import hard_nms
-from tal_jax.ops.segments import overlap_and_union
+
+PROTOCOLS = ("activitynet", "thumos14", "detad")
+OTHER_RECORDINGS = ("ignored", "false positives")
+DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those of soft suppression 2 to 5
 
 
 def evaluate_detections(
@@ -99,34 +104,19 @@ def evaluate_detections(
         ValueError: an argument is none of the values above.
     """
     _require_arguments(protocol, tious, other_recordings, devkit_keep)
-    of_devkit = protocol == "thumos14"
     chosen = dict(subset=subset, left_out=left_out, missing=missing)
-    recordings, absent = scored_recordings(annotations, detections, **chosen)
-    ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
-    truths, ignored = truth_tables(recordings, ranks)
-    annotated = len(truths)
-    if protocol == "detad":
-        truths = within_recordings(truths, recordings, ranks)
-    require_actions(truths, subset)
-    classes = {annotations.classes[label]: label for label in np.unique(truths["label"]).astype(int)}
-    scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*left_out}
-    found, not_scored = detection_table(detections, scored, ranks, classes)
-
-    ap_of = {
-        "activitynet": activitynet_ap,
-        "thumos14": functools.partial(thumos14_ap, ignored=ignored),
-        "detad": functools.partial(activitynet_ap, count=len(truths) / len(classes)),
-    }
-    scored_rows = found if protocol != "detad" else found[np.diff(found["segment_sec"])[:, 0] > 0]
+    recordings, absent, tables = _tables(annotations, detections, chosen, protocol, other_recordings)
+    truths, ignored, found, classes = tables.truths, tables.ignored, tables.found, tables.classes
+    of_devkit = protocol == "thumos14"
     keys = [f"{threshold:g}" for threshold in tious]
     ap, matches, recall = {}, [], []
-    for name, label in classes.items():
-        found_k = scored_rows[scored_rows["label"] == label]
-        truths_k = truths[truths["label"] == label]
+    for name in classes:
+        found_k, truths_k = tables.of_class(name, devkit_keep)
         if of_devkit:
-            found_k = _suppressed(found_k, devkit_keep)
-            matches.append(_detections_per_truth(found_k, truths_k, min(tious)))
-        values = ap_of[protocol](found_k, truths_k, tious)
+            matches.append(detections_per_truth(found_k, truths_k, min(tious)))
+            values = thumos14_ap(found_k, truths_k, tious, ignored)
+        else:
+            values = activitynet_ap(found_k, truths_k, tious, tables.count)
         ap[name] = {key: 100 * value for key, value in zip(keys, values, strict=True)}
         recall.append([recall_of_best(found_k, truths_k, tious, k) for k in recall_at])
     map_percent = {key: float(np.mean([of_class[key] for of_class in ap.values()])) for key in keys}
@@ -135,12 +125,12 @@ def evaluate_detections(
         "recordings_of_subset": len(annotations.subset(subset).recordings),
         "classes": len(classes),
         "ground_truths": len(truths),
-        "ground_truths_left_out": annotated - len(truths),
+        "ground_truths_left_out": tables.annotated - len(truths),
         "ignored_intervals": len(ignored),
         "detections": len(found),
         "detections_with_end_before_start": int(np.sum(np.diff(found["segment_sec"]) < 0)),
         "detections_with_nan_score": int(np.sum(np.isnan(found["score"]))),
-        "detections_ignored": not_scored,
+        "detections_ignored": tables.not_scored,
     }
     if of_devkit:
         per_truth = np.concatenate(matches)
@@ -169,101 +159,96 @@ def evaluate_detections(
     }
 
 
-def activitynet_ap(found, truths, tious, count=None):
-    """ActivityNet's `compute_average_precision_detection`: AP in [0, 1] of one class at each threshold.
+class _Tables(NamedTuple):
+    """What a protocol scores.
 
-    A pair without overlap never matches; the reference also takes those where both lengths are 0 (it computes
-    0/0).
-
-    Args:
-        found: (D,) ROW, the detections of the class.
-        truths: (G,) ROW, its ground truths.
-        tious: the thresholds.
-        count: N of DETAD's normalised `precision`; None: G, which gives the ordinary precision.
+    Attributes:
+        truths: (G,) ROW.
+        ignored: (I,) ROW, the ignored intervals.
+        found: (D,) ROW, the detections in scored recordings, of classes with truths.
+        classes: {name: label} of the truths.
+        annotated: the number of truths before some are left out.
+        not_scored: {why: number of detections}.
+        protocol: one of PROTOCOLS.
+        count: N of the normalised `precision`; None: the precision is the ordinary one.
     """
-    found = by_falling_score(found, nan_as=np.inf)
-    hits = match(overlapping_pairs(found, truths), tious, len(found), len(truths)) >= 0
-    return average_precision(hits, ~hits, len(truths), count).tolist()
+
+    truths: np.ndarray
+    ignored: np.ndarray
+    found: np.ndarray
+    classes: dict
+    annotated: int
+    not_scored: dict
+    protocol: str
+    count: float | None
+
+    def of_class(self, name, devkit_keep):
+        """(detections, truths) of a class, as the protocol matches them. devkit_keep: of "thumos14"."""
+        found, label = self.found, self.classes[name]
+        if self.protocol == "detad":
+            found = found[np.diff(found["segment_sec"])[:, 0] > 0]
+        found = found[found["label"] == label]
+        if self.protocol == "thumos14":
+            found = suppressed(found, devkit_keep)
+        return found, self.truths[self.truths["label"] == label]
 
 
-def thumos14_ap(found, truths, tious, ignored):
-    """The THUMOS14 devkit's `TH14eventdetpr`: AP in [0, 1] of one class at each threshold.
+def _tables(annotations, detections, chosen, protocol, other_recordings):
+    """({name: Recording} that are scored, names of the missing ones, _Tables).
 
-    Args:
-        found: (D,) ROW, the detections of the class.
-        truths: (G,) ROW, its ground truths.
-        tious: the thresholds.
-        ignored: (I,) ROW, the ignored intervals, which belong to every class.
+    Args: see `evaluate_detections`; chosen: the arguments of `scored_recordings`.
     """
-    found = _with_sorted_ends(by_falling_score(found, nan_as=-np.inf))
-    truths = _with_sorted_ends(truths)
-    touches_ignored = np.zeros(len(found), bool)
-    touches_ignored[overlapping_pairs(found, _with_sorted_ends(ignored))[0]] = True
-    detection, truth, _ = overlapping_pairs(found, truths)  # (P,)
-    found_sec, truth_sec = found["segment_sec"][detection], truths["segment_sec"][truth]
-    shared_sec, _ = overlap_and_union(found_sec, truth_sec)
-    # The union as the devkit takes it, since rounding decides the pairs whose tIoU is just the threshold.
-    union_sec = np.maximum(found_sec[:, 1], truth_sec[:, 1]) - np.minimum(found_sec[:, 0], truth_sec[:, 0])
-    overlap = shared_sec / union_sec
-    order = np.lexsort((detection, -overlap, truth))
-    values = []
-    for threshold in tious:
-        chosen = order[overlap[order] > threshold]
-        hits = take_while_free(detection[chosen], truth[chosen], len(found), len(truths)) >= 0
-        hits = hits[hits | ~touches_ignored]
-        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-        values.append(float(precision[hits].sum() / len(truths)))
-    return values
+    recordings, absent = scored_recordings(annotations, detections, **chosen)
+    ranks = {name: rank for rank, name in enumerate(sorted({*recordings, *detections}))}
+    truths, ignored = truth_tables(recordings, ranks)
+    annotated = len(truths)
+    if protocol == "detad":
+        truths = within_recordings(truths, recordings, ranks)
+    require_actions(truths, chosen["subset"])
+    classes = {annotations.classes[label]: label for label in np.unique(truths["label"]).astype(int)}
+    scored = {*recordings} if other_recordings == "ignored" else {*ranks} - {*chosen["left_out"]}
+    found, not_scored = detection_table(detections, scored, ranks, classes)
+    count = len(truths) / len(classes) if protocol == "detad" else None
+    tables = _Tables(truths, ignored, found, classes, annotated, not_scored, protocol, count)
+    return recordings, absent, tables
 
 
-def recall_of_best(found, truths, tious, k):
-    """Recall@kx of one class in [0, 1] at each threshold: the share of truths that the best detections find.
+def precision_recall(
+    annotations,
+    detections,
+    *,
+    subset,
+    tious,
+    protocol="activitynet",
+    left_out=(),
+    missing="missed",
+    other_recordings="ignored",
+    devkit_keep=1.0,
+):
+    """The curves whose areas are the AP of `evaluate_detections`, which has the same arguments and errors.
 
-    The best are the k n of highest score in each recording with n truths. A truth is found if one of them has
-    a tIoU of at least the threshold with it, which may find others too. As in ActionFormer's code.
-
-    Args:
-        found: (D,) ROW, the detections of the class.
-        truths: (G,) ROW, its ground truths.
-        tious: the thresholds.
-        k: detections for each truth.
+    Returns:
+        {class: {threshold: (recall (n,), precision (n,))}}, fractions, at each of the n truths that are
+        found, by falling score of their detections. The precision is the one that the protocol averages: the
+        sum of it, divided by the number of truths, is the AP. Thresholds are keys like "0.5".
     """
-    found = by_falling_score(found, nan_as=np.inf)
-    found = found[np.argsort(found["recording"], kind="stable")]
-    rank = np.arange(len(found)) - np.searchsorted(found["recording"], found["recording"])
-    begin = np.searchsorted(truths["recording"], found["recording"], "left")
-    end = np.searchsorted(truths["recording"], found["recording"], "right")
-    found = found[rank < k * (end - begin)]
-    _, truth, overlap = overlapping_pairs(found, truths)
-    return [len(np.unique(truth[overlap >= threshold])) / len(truths) for threshold in tious]
-
-
-def _suppressed(found, keep):
-    """(D,) ROW of one class: of detections that overlap by `keep` or more in a recording, the best alone."""
-    if keep == 1:
-        return found
-    scores = np.where(np.isnan(found["score"]), -np.inf, found["score"])
-    segments_sec = _with_sorted_ends(found)["segment_sec"]
-    return found[np.sort(hard_nms(segments_sec, scores, keep, groups=found["recording"]))]
-
-
-def _detections_per_truth(found, truths, threshold):
-    """(G,) how many detections overlap each of the G truths of one class by a tIoU above the threshold."""
-    found, truths = _with_sorted_ends(found), _with_sorted_ends(truths)
-    _, truth, overlap = overlapping_pairs(found, truths)
-    return np.bincount(truth[overlap > threshold], minlength=len(truths))
-
-
-PROTOCOLS = ("activitynet", "thumos14", "detad")
-OTHER_RECORDINGS = ("ignored", "false positives")
-DENSE = 1.5  # published detections of the devkit's time have 1.0 to 1.2, those of soft suppression 2 to 5
-
-
-def _with_sorted_ends(rows):
-    """(N,) ROW whose segments end after they start: the ends of the others are swapped."""
-    rows = rows.copy()
-    rows["segment_sec"] = np.sort(rows["segment_sec"], axis=1)
-    return rows
+    _require_arguments(protocol, tious, other_recordings, devkit_keep)
+    chosen = dict(subset=subset, left_out=left_out, missing=missing)
+    *_, tables = _tables(annotations, detections, chosen, protocol, other_recordings)
+    of_devkit, curves = protocol == "thumos14", {}
+    for name in tables.classes:
+        found_k, truths_k = tables.of_class(name, devkit_keep)
+        if of_devkit:
+            hits = thumos14_hits(found_k, truths_k, tious, tables.ignored)
+        else:
+            hits = activitynet_hits(found_k, truths_k, tious)
+        of_class = {}
+        for threshold, right in zip(tious, hits, strict=True):
+            function, count = (precision if of_devkit else best_precision), tables.count
+            recall = np.arange(1, right.sum() + 1) / len(truths_k)
+            of_class[f"{threshold:g}"] = recall, function(right, ~right, len(truths_k), count)[right]
+        curves[name] = of_class
+    return curves
 
 
 def _require_arguments(protocol, tious, other_recordings, devkit_keep):

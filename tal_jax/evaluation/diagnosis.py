@@ -86,6 +86,8 @@ def diagnose(
         `confusion`: `classes` (names in the order of what follows), `min_scores`, `counts` (a row for each
             true class, a column for each detected one), `missed` (ground truths of each class that no
             detection takes), `background` (detections of each class that take none).
+        `recordings`: {name: {`ground_truths`, `detections` (with the `min_scores` of the confusion, or more),
+            `right`, `f1`}}, at `at_tiou`.
 
     Raises:
         DataError: the subset has no recordings or no ground truth, a label has no times, or `left_out` does
@@ -162,6 +164,7 @@ def diagnose(
                 "min_scores": min_scores,
                 **operating_point.confusion(matches, taken, at_tiou, min_scores),
             },
+            "recordings": _recordings(matches, taken, min_scores, {name: ranks[name] for name in recordings}),
         }
     )
 
@@ -279,6 +282,13 @@ def _calibration(matches, taken):
 def _f1(best):
     """`best_f1` of a class in percent, but the score."""
     return {key: value if key == "score" else 100 * value for key, value in best.items()}
+
+
+def _recordings(matches, taken, min_scores, ranks):
+    """`recordings` of the diagnosis. ranks: {name: rank}; others: see `operating_point.f1_of_recordings`."""
+    found = operating_point.f1_of_recordings(matches, taken, min_scores, max(ranks.values()) + 1)
+    found["f1"] = 100 * found["f1"]
+    return {name: {key: of_all[rank] for key, of_all in found.items()} for name, rank in ranks.items()}
 
 
 def _plain(value):

@@ -88,11 +88,15 @@ def precision(hits, misses, num_truths, count=None):
     return np.divide(right, counted, out=np.zeros_like(right), where=counted > 0)
 
 
+def best_precision(hits, misses, num_truths, count=None):
+    """(..., D) the best precision at each detection of a class or after it. Args: see `precision`."""
+    precisions = precision(hits, misses, num_truths, count)
+    return np.maximum.accumulate(precisions[..., ::-1], axis=-1)[..., ::-1]
+
+
 def average_precision(hits, misses, num_truths, count=None):
     """(...) AP of a class in [0, 1]: the best precision at each truth's recall or beyond, averaged.
 
     Args: see `precision`. A truth that was not found counts 0.
     """
-    precisions = precision(hits, misses, num_truths, count)
-    best = np.maximum.accumulate(precisions[..., ::-1], axis=-1)[..., ::-1]
-    return np.sum(best * hits, axis=-1) / num_truths
+    return np.sum(best_precision(hits, misses, num_truths, count) * hits, axis=-1) / num_truths

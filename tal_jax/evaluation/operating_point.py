@@ -88,6 +88,26 @@ def best_f1_of_classes(matches, taken):
     return [best_f1(matches.found["score"][rows], taken[rows] >= 0, n) for rows, n in rows_of_classes]
 
 
+def f1_of_recordings(matches, taken, min_scores, num_recordings):
+    """The F1 of each recording, of all classes together.
+
+    Args:
+        matches, taken: see `boundary_errors_sec`.
+        min_scores: (K,) float, the lowest score of detections of a class that count; NaN: none counts.
+        num_recordings: R; the recordings of detections and truths are their ranks below it.
+
+    Returns:
+        {"ground_truths", "detections" (that count), "right" (R,) int; "f1" (R,), NaN without either}.
+    """
+    of_found, of_truths = (table["recording"].astype(int) for table in (matches.found, matches.truths))
+    counted = matches.found["score"] >= min_scores[np.searchsorted(matches.labels, matches.found["label"])]
+    count = lambda recordings: np.bincount(recordings, minlength=num_recordings)
+    truths, detections = count(of_truths), count(of_found[counted])
+    right = count(of_found[counted & (taken >= 0)])
+    f1 = shares_of(2.0 * right, truths + detections)
+    return {"ground_truths": truths, "detections": detections, "right": right, "f1": f1}
+
+
 def confusion(matches, taken, tiou, min_scores):
     """Counts of truths by their class and by that of the detection that takes them.
 

@@ -3,8 +3,7 @@
 // Names and labels are written as text alone (textContent), never as markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const COLORS = ["#4477aa", "#ee7733", "#228833", "#cc3366", "#8866bb",
-  "#00889f", "#a5761b", "#d4579e", "#5f7d1f", "#6b6b8d"];
+const COLORS = content.colors; // that colour-blind eyes tell apart
 const state = { threshold: content.threshold ?? 0, label: -1, run: 0 };
 const redraws = new Set(); // functions that draw what depends on the score
 
@@ -29,11 +28,19 @@ function filled(element, attributes, children) {
   return element;
 }
 
-const color = (label) => COLORS[label % COLORS.length];
-const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widths = new Map();
-dark.addEventListener("change", () => theme.clear());
+const patterns = new Map();
+dark.addEventListener("change", () => { theme.clear(); patterns.clear(); });
 
+/** The red, green and blue of a class, 0 to 255: on dark paper a third of the way to white. */
+function channelsOf(label) {
+  const hex = COLORS[label % COLORS.length], parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  return dark.matches ? parts.map((part) => Math.round(part + (255 - part) / 3)) : parts;
+}
+
+const color = (label) => `rgb(${channelsOf(label).join(" ")})`;
+const isLight = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue > 150;
+const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 /** A colour of page.css, light or dark. */
 function themed(name) {
   const style = getComputedStyle(document.documentElement);
@@ -109,8 +116,6 @@ function card(title, lead, ...children) {
     children);
 }
 
-const patterns = new Map();
-
 /** What fills the bar of a class on a canvas: its colour with its pattern. */
 function fillOf(context, label) {
   const key = label % (4 * COLORS.length);
@@ -166,14 +171,15 @@ function bar(context, label, x, y, width, height, kind, strength = 1) {
 }
 
 /** Writes the name of a class into a bar, where it has room. */
-function barText(context, text, x, y, width, height, kind) {
+function barText(context, label, x, y, width, height, kind) {
+  const text = content.classes[label], light = isLight(channelsOf(label));
   if (width < 26) return;
   context.font = "600 10px system-ui, sans-serif";
   context.textBaseline = "middle";
   if (!widths.has(text)) widths.set(text, context.measureText(text).width);
   if (widths.get(text) > width - 10) return;
-  context.fillStyle = kind === "wrong" ? themed("ink") : "#fff";
-  if (kind !== "wrong") { context.shadowColor = "rgba(0,0,0,.55)"; context.shadowBlur = 3; }
+  context.fillStyle = kind === "wrong" ? themed("ink") : light ? "#15181e" : "#fff";
+  if (kind !== "wrong") Object.assign(context, { shadowColor: light ? "#fff" : "#000a", shadowBlur: 3 });
   context.fillText(text, x + 5, y + height / 2 + 0.5);
   context.shadowBlur = 0;
 }

@@ -14,10 +14,11 @@ function comparisonPart() {
   const open = (name) => make("button", { class: "link", onclick: () =>
     openRecording(content.recordings.findIndex((one) => one.name === name)) }, name);
   const alone = found.recordings.map(({ name, values }) => [{ value: name, show: open(name) },
-    ...values.map((value) => cell(value)), ...values.slice(1).map((value) => signedCell(value - values[0]))]);
-  const lead = "mAP in percent over the same recordings, matched as by the ActivityNet evaluator. The interval "
-    + `is that of 95 % of ${found.resamples} draws of recordings with replacement, the same for all runs. `
-    + "The second table scores each recording alone.";
+    ...values.map((value) => cell(value)),
+    ...values.slice(1).map((value) => signedCell(value - values[0]))]);
+  const lead = "mAP in percent over the same recordings, matched as by the ActivityNet evaluator. The "
+    + `interval is that of 95 % of ${found.resamples} draws of recordings with replacement, the same for `
+    + "all runs. The second table scores each recording alone.";
   return section("comparison", "Runs side by side", lead,
     others.map((name, i) => make("p", {}, comparedText(name, base, found.runs[i + 1]))),
     make("div", { class: "card" }, table("mAP (%) by run",

@@ -20,7 +20,7 @@ def compare(judged, tious):
       truths, scored alone, and the recordings that differ most come first.
     """
     first = next(iter(judged.values()))
-    count = min(bootstrap.resamples(one.matches) for one in judged.values())
+    count = max(bootstrap.LEAST, min(bootstrap.resamples(one.matches) for one in judged.values()))
     draws = bootstrap.draws(len(first.names), count)
     drawn = [100 * bootstrap.map_of_weights(one.matches, draws).mean(axis=1) for one in judged.values()]
     runs = []

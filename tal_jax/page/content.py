@@ -4,18 +4,13 @@ Its parts: `title`, `facts`, `config`, `summary`, `classes`, `runs`, `scores`, `
 `training`, `comparison`, `recordings`, `threshold`, `notes`. A part that a page lacks is None or empty.
 """
 
-import datetime
-import importlib.metadata
 import json
-import pathlib
-import platform
 
 import numpy as np
-from absl import flags
 
-from tal_jax import __version__
-from tal_jax.config import define_config, known_configs
 from tal_jax.evaluation import bootstrap, detad
+from tal_jax.evaluation.detection import precision_recall
+from tal_jax.evaluation.look import COLORS
 from tal_jax.page import judged as judging
 from tal_jax.page import recordings as rows
 from tal_jax.page import signals
@@ -25,9 +20,8 @@ PAGE_BYTES = 2_900_000  # of a page, without media
 FIXED_BYTES = 250_000  # of its text, style and scripts, and what has no room of its own
 SIGNAL_SHARE = 0.45  # of the rest
 PREDICTED_BYTES = 1_100_000  # of the signal on the page of one recording
-MOST_POINTS = 300  # of a curve of training
+RECALLS = np.linspace(0, 1, 41)  # at which a precision is told
 MOST_CURVES = 3000  # rows of precision; with more classes fewer thresholds
-PACKAGES = ("jax", "flax", "numpy")
 SAID = {
     "double detection": "it finds an action a second time",
     "wrong label": "the time is right, the class is not",
@@ -47,8 +41,8 @@ def of_run(title, config, annotations, runs, which, **parts):
       annotations: `tal_jax.data.annotations.Annotations`, as for scoring.
       runs: {name: results}, the first one is that of the summary and the diagnosis; {} shows training alone.
       which: dict of `subset`, `left_out` and `missing`.
-      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `page`, the path that
-        links to media count from, and `media` {recording: path}.
+      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `differences`, its
+        `config`; `page`, the path that links to media count from, and `media` {recording: path}.
 
     """
     tious = tuple(config.evaluate.tious)
@@ -58,7 +52,7 @@ def of_run(title, config, annotations, runs, which, **parts):
     made = {
         "title": title,
         "facts": parts.get("facts", []),
-        "config": differences(config),
+        "config": parts.get("differences"),
         "runs": [*runs],
         "scores": parts.get("scores"),
         "curves": None,
@@ -67,13 +61,12 @@ def of_run(title, config, annotations, runs, which, **parts):
         "comparison": compare(judged, tious) if len(runs) > 1 and first else None,
         "types": list(detad.TYPES),
         "said": SAID,
+        "colors": COLORS,
         "threshold": first and first.threshold,
         "summary": [],
     }
     if first:
-        thinned = tious if len(first.classes) * len(tious) <= MOST_CURVES else tious[:1]
-        table = {name: of_class[: len(thinned)] for name, of_class in judging.curves(first).items()}
-        made["curves"] = {"tious": [f"{tiou:g}" for tiou in thinned], "classes": table}
+        made["curves"] = curves(config, annotations, next(iter(runs.values())), which)
         made["summary"] = summary(first, made["scores"], made["diagnosis"])
     used = FIXED_BYTES + len(json.dumps(made))
     made["recordings"], made["classes"], said = _recordings(
@@ -127,6 +120,31 @@ def _recordings(config, annotations, runs, judged, which, used, parts):
 def _judgement(judged, name):
     """(types, found_at) of a recording, None each where nothing is judged."""
     return (judged.types.get(name), judged.found_at.get(name)) if judged else (None, None)
+
+
+def curves(config, annotations, results, which):
+    """Precision over recall of each class, as the AP by the config's protocol averages it.
+
+    Args: see `of_run`; results: of one run.
+
+    Returns:
+      {"tious": T thresholds as texts, "classes": {class: T lists of precision in percent, at each of
+      RECALLS}}; of very many classes the first threshold alone.
+    """
+    settings = config.evaluate
+    how = dict(protocol=settings.protocol, devkit_keep=settings.devkit_keep)
+    how |= dict(other_recordings=settings.other_recordings, tious=settings.tious)
+    found, table, tious = precision_recall(annotations, results, **which, **how), {}, []
+    for name, of_class in found.items():
+        tious = [*of_class] if len(found) * len(of_class) <= MOST_CURVES else [*of_class][:1]
+        table[name] = [_at_recalls(*of_class[tiou]) for tiou in tious]
+    return {"tious": tious, "classes": table}
+
+
+def _at_recalls(recall, precision):
+    """Precision in whole percent at each of RECALLS, 0 where the recall is not reached."""
+    first = np.searchsorted(recall, RECALLS - 1e-9)
+    return np.round(100 * np.append(precision, 0)[first]).astype(int).tolist()
 
 
 def _names(annotations, runs, which):
@@ -192,6 +210,7 @@ def of_prediction(name, recording, detections, classes, threshold, **parts):
         "threshold": threshold,
         "types": list(detad.TYPES),
         "said": SAID,
+        "colors": COLORS,
         "notes": notes,
     }
 
@@ -211,8 +230,10 @@ def summary(judged, scores, diagnosis):
     ap = {name: value for name, value in ap.items() if name in judged.classes}
     said = []
     if scores:
-        draws = bootstrap.draws(len(judged.names), bootstrap.resamples(judged.matches))
-        low_high = bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
+        low_high, count = None, bootstrap.resamples(judged.matches)
+        if count >= bootstrap.LEAST:
+            draws = bootstrap.draws(len(judged.names), count)
+            low_high = bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
         by = f"mAP is {scores['map_avg']:.1f} %, the mean over {len(scores['map'])} thresholds of tIoU"
         by = by.replace(" thresholds", " threshold") if len(scores["map"]) == 1 else by
         sure = low_high and scores["protocol"]["name"] == "activitynet" and len(judged.names) > 1
@@ -249,99 +270,3 @@ def summary(judged, scores, diagnosis):
         }
     )
     return said
-
-
-def training(path, scores=None):
-    """The losses and scores over steps of a metrics.jsonl, thinned; None without one.
-
-    Args:
-      path: the file.
-      scores: of the evaluation that is just made, whose line comes later.
-
-    Returns:
-      {"losses": {name: [[step, value]]}, "map": [[step, percent]], "seconds": of all steps}.
-    """
-    path, losses, found = pathlib.Path(path), {}, []
-    if not path.exists():
-        return None
-    seconds = before = last = 0
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            values = json.loads(line)
-            step = int(values.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # a line that is just being written
-        if "map_avg" in values:
-            found.append([step, values["map_avg"]])
-            continue
-        last = step
-        seconds += (step - before) * values.get("seconds_per_step", 0)
-        before = step
-        for name, value in values.items():
-            if name not in ("epoch", "data_wait_share", "seconds_per_step", "gradient_norm"):
-                losses.setdefault(name, []).append([step, float(f"{value:.4g}")])
-    if scores and last and (not found or found[-1][0] < last):
-        found.append([last, scores["map_avg"]])
-    thin = lambda points: points[:: -(-len(points) // MOST_POINTS)]
-    return {
-        "losses": {name: thin(points) for name, points in losses.items()},
-        "map": found,
-        "seconds": seconds,
-    }
-
-
-def facts(config, *more):
-    """[(what, value)] of a run: system, config, device, time, versions; and `more`."""
-    from tal_jax.runtime.devices import describe_devices
-
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    return [
-        ("system", config.system),
-        ("config", config.get("name", "")),
-        *more,
-        ("page made", f"{made}, {describe_devices()}"),
-        ("versions", f"tal_jax {__version__}, {versions}, Python {platform.python_version()}"),
-    ]
-
-
-def differences(config):
-    """[(field, default, value)] of a config whose fields differ from those of the config it is named after.
-
-    None where no config that comes with tal_jax is called so.
-    """
-    default = _default_of(config.get("name", ""))
-    if default is None:
-        return None
-    old, new = (_flat(json.loads(one.to_json())) for one in (default, config))
-    fields = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    text = lambda value: "" if value is None else json.dumps(value) if not isinstance(value, str) else value
-    return [(field, text(old.get(field)), text(new.get(field))) for field in fields]
-
-
-def _default_of(name):
-    """The config that comes with tal_jax and is called so, or None: sbhar_ecm_full is that of sbhar:ecm."""
-    for stem, file in known_configs().items():
-        words = name.removeprefix(stem).strip("_").split("_")
-        if not name.startswith(stem):
-            continue
-        for count in range(len(words), -1, -1):
-            values = flags.FlagValues()
-            define_config(values, "")
-            variant = "_".join(words[:count])
-            try:
-                values(["", f"--config={file}{':' * bool(variant)}{variant}"])
-                found = values["config"].value
-            except Exception:  # what a config file raises for a variant that it does not know
-                continue
-            if found is not None and found.get("name") == name:
-                return found
-    return None
-
-
-def _flat(config, prefix=""):
-    """Nested dicts -> {"train.epochs": 16, …}."""
-    flat = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

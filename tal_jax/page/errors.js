@@ -86,7 +86,7 @@ function calibrationCard({ bins, best_f1, expected_error }) {
   const points = used.map((bin) => [bin.mean_score, bin.true_positives / 100]);
   const size = ({ detections }) => Math.min(9, 2.5 + Math.log10(detections) * 1.6);
   const dots = (toX, toY) => draw("g", {}, used.map((bin, i) => {
-    const place = { cx: toX(points[i][0]), cy: toY(points[i][1]), r: size(bin), fill: COLORS[0] };
+    const place = { cx: toX(points[i][0]), cy: toY(points[i][1]), r: size(bin), fill: color(0) };
     const share = `${number(bin.true_positives)} % of ${bin.detections} right`;
     const text = `score ${number(bin.mean_score, 2)}: ${share}`;
     return draw("circle", place, draw("title", {}, text));
@@ -99,7 +99,7 @@ function calibrationCard({ bins, best_f1, expected_error }) {
     cell(best.f1), cell(best.precision), cell(best.recall)]);
   return card("How much a score says", expected_error == null ? "No score is a probability."
     : `Scores differ from the share of right detections by ${number(expected_error)} points.`,
-  lineChart("Share of right detections by score", [sure, { name: "detections", points, color: COLORS[0] }],
+  lineChart("Share of right detections by score", [sure, { name: "detections", points, color: color(0) }],
     { x: "score", y: "share that is right", xMax: 1, yMax: 1, height: 240, more: [dots] }),
   table("Best threshold of each class, at tIoU 0.5", ["class", "score", "F1", "precision", "recall"], rows));
 }

@@ -9,7 +9,6 @@ from tal_jax.evaluation import detad, operating_point
 from tal_jax.evaluation.recordings import scored_recordings
 from tal_jax.evaluation.tables import detection_table, truth_tables
 
-RECALLS = np.linspace(0, 1, 41)  # at which a precision-recall curve is told
 NOT_COUNTED = -1
 
 
@@ -81,23 +80,6 @@ def judge(annotations, results, which, tious, tiou=0.5):
     best = operating_point.best_f1(at.found["score"], taken >= 0, len(truths))["score"]
     threshold = None if np.isnan(best) else float(best)
     return Judged(names, classes, matches, at, tiou, types, found_at, threshold)
-
-
-def curves(judged):
-    """{class: (T, 41) int}: the best precision in percent at each of RECALLS or beyond, as AP averages it."""
-    made = {}
-    for k, rows in enumerate(judged.matches.rows_of_classes):
-        hits, number = judged.matches.hits[:, rows], judged.matches.num_truths[k]
-        precision = detad.precision(hits, ~hits, number) if len(rows) else np.zeros(hits.shape)
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        table = np.zeros((len(hits), len(RECALLS)), int)
-        for t, row in enumerate(hits):
-            recall = np.cumsum(row) / number
-            first = np.searchsorted(recall, RECALLS - 1e-9)
-            reached = first < len(recall)
-            table[t, reached] = np.round(100 * best[t, first[reached]])
-        made[judged.classes[k]] = table.tolist()
-    return made
 
 
 def touched(judged, threshold):

@@ -7,7 +7,7 @@ import pathlib
 from tal_jax.errors import DataError
 from tal_jax.evaluation import diagnosis
 from tal_jax.evaluation.characteristics import EDGES
-from tal_jax.page import content, recordings, write
+from tal_jax.page import content, recordings, run_facts, write
 from tal_jax.runtime.files import replacing
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,13 @@ def run_content(config, workdir, annotations, runs, which, **parts):
     The diagnosis is that of the first of `runs`, {name: results}; {} where nothing is detected yet.
     """
     workdir, scores = pathlib.Path(workdir), parts.get("scores")
-    trained = content.training(workdir / "metrics.jsonl", scores)
+    trained = run_facts.training(workdir / "metrics.jsonl", scores)
     name = workdir.resolve().name
     more = [("training", f"{trained['seconds'] / 60:.1f} minutes")] if trained and trained["seconds"] else []
     for results in [*runs.values()][:1]:
         parts["diagnosis"] = diagnosis_of(config, annotations, results, which)
-    parts |= {"training": trained, "facts": content.facts(config, ("run", name), *more)}
+    parts["differences"] = run_facts.differences(config)
+    parts |= {"training": trained, "facts": run_facts.facts(config, ("run", name), *more)}
     return content.of_run(name, config, annotations, runs, which, **parts)
 
 

@@ -79,7 +79,7 @@ function curvesCard() {
   const tious = curves.tious.map((tiou, i) => [i, tiou]);
   const classes = [["", "all"], ...names.map((name) => [name, name])];
   return card("Precision and recall",
-    "Each line is a class; the dashed one is the mean. Matched as by the ActivityNet evaluator.",
+    `Each line is a class, the dashed one their mean; by the protocol ${content.scores?.protocol.name}.`,
     make("div", { class: "fields" },
       choice("tIoU", tious, (value) => { at = Number(value); update(); }),
       choice("Class", classes, (value) => { chosen = value; update(); })),
@@ -95,11 +95,11 @@ function trainingPart() {
   const values = names.flatMap((name) => settled(found.losses[name]).map(([, value]) => value));
   const top = 1.2 * Math.max(1e-6, ...values);
   const series = names.map((name, i) => ({
-    name, points: found.losses[name], color: COLORS[i % COLORS.length], width: name === "total" ? 3 : 1.8,
+    name, points: found.losses[name], color: color(i), width: name === "total" ? 3 : 1.8,
     dash: i < COLORS.length ? null : "5 3",
   }));
   const dot = (toX, toY, [step, value]) => draw("circle", { cx: toX(step), cy: toY(value), r: 4,
-    fill: COLORS[2] },
+    fill: color(2) },
     draw("title", {}, `step ${step}: mAP ${number(value, 2)} %`));
   const dots = (toX, toY) => draw("g", {}, found.map.map((point) => dot(toX, toY, point)));
   const minutes = found.seconds ? ` in ${number(found.seconds / 60)} minutes` : "";
@@ -107,9 +107,9 @@ function trainingPart() {
     make("div", { class: "columns" },
     card("Losses", "As they are added up, over steps.",
       lineChart("Losses over steps", series, { x: "step", y: "loss", xMax: last, yMax: top }),
-      legend(names.map((name, i) => [name, COLORS[i % COLORS.length]]))),
+      legend(names.map((name, i) => [name, color(i)]))),
     found.map.length > 1 && card("mAP", "Of the test recordings, in percent, over steps.",
-      lineChart("mAP over steps", [{ name: "mAP", points: found.map, color: COLORS[2] }],
+      lineChart("mAP over steps", [{ name: "mAP", points: found.map, color: color(2) }],
         { x: "step", y: "mAP (%)", xMax: last, yMax: 100, more: [dots] }))));
 }
 

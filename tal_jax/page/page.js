@@ -37,7 +37,9 @@ function route() {
 }
 
 function build() {
-  const eyebrow = make("p", { class: "eyebrow" }, `tal_jax · ${content.predicted ? "prediction" : "report"}`);
+  const config = content.facts?.find(([name]) => name === "config")?.[1];
+  const kind = content.predicted ? "prediction" : "report";
+  const eyebrow = make("p", { class: "eyebrow" }, ["tal_jax", kind, config].filter(Boolean).join(" · "));
   if (content.predicted) {
     main.append(eyebrow, single, ...content.notes.map((note) => make("p", { class: "note" }, note)));
   } else {

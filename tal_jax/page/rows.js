@@ -47,7 +47,7 @@ function drawRow(canvas, recording) {
     const { truths } = found[0];
     const kind = truths && !(truths[i] >= state.threshold) ? "wrong" : "right";
     bar(context, label, x, 1, size, 12, kind);
-    barText(context, content.classes[label], x, 1, size, 12, kind);
+    barText(context, label, x, 1, size, 12, kind);
   });
   found.forEach(({ label, start, end, score, type }, run) => {
     const y = 18 + each * run, best = scoreRange()[1];
@@ -57,7 +57,7 @@ function drawRow(canvas, recording) {
       if (!shown(label[i])) continue;
       const [x, size] = [toX(start[i]), toX(end[i] - start[i])], kind = type?.[i] ? "wrong" : "right";
       bar(context, label[i], x, y, size, 15, kind, Math.min(1, score[i] / best));
-      barText(context, content.classes[label[i]], x, y, size, 15, kind);
+      barText(context, label[i], x, y, size, 15, kind);
     }
   });
 }
@@ -156,8 +156,8 @@ function recordingsPart() {
     make("label", { class: "field" }, make("span", {}, "Find"), find));
   const more = classes.length > 40 ? ` Colours of the first 40 of ${classes.length} classes:` : "";
   const lines = runs.length > 1 ? `, a line a run: ${runs.join(", ")}` : "";
-  const lead = `Truth above, detections below${lines}. Filled bars agree; outlines are wrong, or not found. `
-    + `A click opens the recording there.${more}`;
+  const lead = `Truth above, detections below${lines}. Filled bars agree at tIoU 0.5; outlines are wrong, `
+    + `or not found. A click opens the recording there.${more}`;
   arrange();
   return section("recordings", "Recordings", lead, make("div", { class: "toolbar" }, control, fields),
     legend(classes.slice(0, 40).map((name, i) => [name, color(i), i])),

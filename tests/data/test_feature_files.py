@@ -302,3 +302,17 @@ def test_a_name_longer_than_file_systems_allow_has_no_features(tmp_path, array):
     }
     dataset = folder_dataset(Annotations(("x",), recordings), tmp_path, data_config(allow_missing=True))
     assert dataset.missing == ("b" * 300, "c\0")
+
+
+def test_an_array_file_that_is_no_array_is_described(tmp_path):
+    np.save(tmp_path / "whole.npy", np.zeros((50, 3), np.float32))
+    whole = (tmp_path / "whole.npy").read_bytes()
+    cases = {
+        b"": "it is empty",
+        b"time,x": "it is no .npy file of NumPy",
+        whole[:300]: "it is cut off; copy it",
+    }
+    for content, sentence in (cases | {whole[:9]: "it is cut off"}).items():
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(DataError, match=f"Cannot read the feature file .*a.npy: {sentence}"):
+            read(tmp_path / "a.npy")

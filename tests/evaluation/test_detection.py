@@ -10,7 +10,7 @@ import pytest
 from tal_jax import report
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.errors import DataError
-from tal_jax.evaluation.detection import DENSE, PROTOCOLS, evaluate_detections
+from tal_jax.evaluation.detection import DENSE, PROTOCOLS, evaluate_detections, precision_recall
 from tests.evaluation.plain_evaluator import plain_ap
 
 
@@ -329,3 +329,29 @@ def test_suppression_keeps_recordings_and_classes_apart_and_ranks_nan_last():
 def test_a_tiou_of_suppression_that_cannot_be(keep):
     with pytest.raises(ValueError, match="devkit_keep is .*; it must be above 0 and at most 1"):
         score({"v": [("run", 0, 10)]}, {}, protocol="thumos14", devkit_keep=keep)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_area_under_precision_and_recall_is_the_ap(protocol, seed):
+    truths, found = random_case(seed)
+    how = dict(subset="test", tious=[0.1, 0.5], protocol=protocol, other_recordings="false positives")
+    annotations, results = annotations_of(truths), results_of(found)
+    scores, curves = (
+        function(annotations, results, **how) for function in (evaluate_detections, precision_recall)
+    )
+    assert curves.keys() == scores["ap"].keys() == {"run", "jump"}
+    for name, of_class in curves.items():
+        for threshold, (recall, precision) in of_class.items():
+            area = np.sum(np.diff(recall, prepend=0) * precision)
+            assert 100 * area == pytest.approx(scores["ap"][name][threshold])
+            assert np.all(np.diff(recall) > 0) and np.all((precision > 0) & (precision <= 1))
+
+
+def test_precision_and_recall_by_hand():
+    truths = {"v": [("run", 0, 10), ("run", 20, 30), ("run", 40, 50)]}
+    found = {"v": [("run", 0, 10, 0.9), ("run", 60, 70, 0.8), ("run", 20, 30, 0.7)]}
+    curves = precision_recall(annotations_of(truths), results_of(found), subset="test", tious=[0.5])
+    recall, precision = curves["run"]["0.5"]
+    np.testing.assert_allclose(recall, [1 / 3, 2 / 3])
+    np.testing.assert_allclose(precision, [1, 2 / 3])

@@ -306,3 +306,14 @@ def test_edges_of_a_data_set_are_of_all_characteristics():
     values = {name: np.array([0.5]) for name in ("coverage", "length", "num_instances")}
     for data_set in ("thumos14", "activitynet"):
         assert list(edges_of(data_set, values)) == list(values)
+
+
+def test_f1_of_each_recording():
+    truths = {"a": [("run", 0, 10), ("run", 20, 30)], "b": [("run", 0, 10)], "c": [], "d": []}
+    found = {"a": [("run", 0, 10, 0.9)], "b": [("run", 50, 60, 0.8)], "d": [("run", 0, 1, 0.85)], "other": []}
+    made = diagnosis_of(truths, found, min_score=0.5)["recordings"]
+    assert made["a"] == {"ground_truths": 2, "detections": 1, "right": 1, "f1": pytest.approx(100 * 2 / 3)}
+    assert made["b"] == {"ground_truths": 1, "detections": 1, "right": 0, "f1": 0.0}
+    assert made["c"]["f1"] is None and made["d"]["f1"] == 0.0 and [*made] == ["a", "b", "c", "d"]
+    of_best = diagnosis_of(truths, found)["recordings"]  # from score 0.9 on
+    assert of_best["b"]["detections"] == 0

@@ -169,6 +169,21 @@ def test_a_click_plays_the_video(film, opened):
     until(page, "open.view.time >= 4")
 
 
+def test_activation_sequences_are_drawn_in_the_lanes(opened, tmp_path):
+    times_sec = np.arange(200) * 0.5 + 0.25
+    values = np.stack([np.sin(times_sec / 9), np.cos(times_sec / 5)], axis=1)
+    recording = Recording("walk", "test", 100.0, np.zeros((0, 2)), np.zeros(0, np.int32))
+    found = [{"label": "walk", "segment": [2.0, 30.5], "score": 1.4}]
+    page = tmp_path / "walk.html"
+    pictures = []
+    for cas in (None, (times_sec, values)):
+        made = content.of_prediction("walk", recording, found, ["walk", "jump"], 0.2, cas=cas, page=page)
+        shown = opened(write.write_page(page, made))
+        pictures.append(shown.locator("canvas.stage").screenshot())
+    assert [channel["name"] for channel in made["recordings"][0]["cas"]["channels"]] == ["walk", "jump"]
+    assert pictures[0] != pictures[1]
+
+
 def test_a_video_that_is_gone_is_a_sentence(film, browser, tmp_path):
     (tmp_path / "page.html").write_text(film.read_text())
     page = browser.new_page()

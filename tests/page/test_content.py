@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
-from tal_jax.page import content, judged, recordings, signals, write
+from tal_jax.page import content, judged, recordings, run_facts, signals, write
 from tests import tiny_config
 
 WHICH = dict(subset="test", left_out=(), missing="missed")
@@ -85,9 +85,12 @@ def test_the_summary_names_class_error_and_recording(case):
 def test_curves_are_the_ap(case):
     annotations, results = case
     found = judged.judge(annotations, results, WHICH, (0.5, 0.3))
-    curves = judged.curves(found)
-    assert curves["a"] == [[100] * 41] * 2
-    assert curves["b"][0] == [33] * 11 + [0] * 30  # one of four is found, after two that are wrong
+    config = config_of()
+    config.evaluate.tious = (0.5, 0.3)
+    curves = content.curves(config, annotations, results, WHICH)
+    assert curves["tious"] == ["0.5", "0.3"] and curves["classes"]["a"] == [[100] * 41] * 2
+    # one of four is found, after two that are wrong
+    assert curves["classes"]["b"][0] == [33] * 11 + [0] * 30
     assert found.threshold == 0.6 and found.classes == ["a", "b"]
 
 
@@ -187,18 +190,18 @@ def test_curves_of_training_are_thinned(tmp_path):
     ]
     lines += [json.dumps({"step": 3000, "map_avg": 50.0}), '{"step": 70']
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    found = content.training(tmp_path / "metrics.jsonl", {"map_avg": 60.0})
-    assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= content.MOST_POINTS
+    found = run_facts.training(tmp_path / "metrics.jsonl", {"map_avg": 60.0})
+    assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= run_facts.MOST_POINTS
     assert found["map"] == [[3000, 50.0], [7000, 60.0]] and found["seconds"] == 3500
-    assert content.training(tmp_path / "none.jsonl") is None
+    assert run_facts.training(tmp_path / "none.jsonl") is None
 
 
 def test_fields_that_differ_from_the_config_of_the_name():
     from configs import sbhar
 
     config = sbhar.get_config("ecm")
-    assert content.differences(config) == []
+    assert run_facts.differences(config) == []
     config.train.epochs = 3
-    assert content.differences(config) == [("train.epochs", "36", "3")]
+    assert run_facts.differences(config) == [("train.epochs", "36", "3")]
     config.name = "unknown"
-    assert content.differences(config) is None
+    assert run_facts.differences(config) is None

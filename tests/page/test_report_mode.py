@@ -164,6 +164,15 @@ def test_runs_that_do_not_compare(two, run, tiny, tmp_path):
     assert not (tmp_path / "both").exists()
 
 
+def test_the_benchmark_has_a_page(tmp_path):
+    benchmark = pytest.importorskip("benchmarks.page", reason="playwright is not installed")
+    benchmark.write_data(tmp_path, 3, 20, length_sec=30.0)
+    config = benchmark.config_of(tmp_path)
+    made = content_of(report_page.report(config, tmp_path / "out", str(tmp_path / "detections.json")))
+    assert [len(row["found"][0]["score"]) for row in made["recordings"]] == [20] * 3
+    assert made["recordings"][2]["signal"]["channels"]
+
+
 def test_bad_input(case, run, tmp_path):
     config, _, folder = case
     with pytest.raises(DataError, match="holds no detections.json; run --mode=evaluate first, or name"):

@@ -1,0 +1,110 @@
+"""What a run is, for its page: how it was trained, of what config, on which machine."""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+from absl import flags
+
+from tal_jax import __version__
+from tal_jax.config import define_config, known_configs
+from tal_jax.runtime.devices import describe_devices
+
+MOST_POINTS = 300  # of a curve of training
+PACKAGES = ("jax", "flax", "numpy")
+
+
+def training(path, scores=None):
+    """The losses and scores over steps of a metrics.jsonl, thinned; None without one.
+
+    Args:
+      path: the file.
+      scores: of the evaluation that is just made, whose line comes later.
+
+    Returns:
+      {"losses": {name: [[step, value]]}, "map": [[step, percent]], "seconds": of all steps}.
+    """
+    path, losses, found = pathlib.Path(path), {}, []
+    if not path.exists():
+        return None
+    seconds = before = last = 0
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            values = json.loads(line)
+            step = int(values.pop("step"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # a line that is just being written
+        if "map_avg" in values:
+            found.append([step, values["map_avg"]])
+            continue
+        last = step
+        seconds += (step - before) * values.get("seconds_per_step", 0)
+        before = step
+        for name, value in values.items():
+            if name not in ("epoch", "data_wait_share", "seconds_per_step", "gradient_norm"):
+                losses.setdefault(name, []).append([step, float(f"{value:.4g}")])
+    if scores and last and (not found or found[-1][0] < last):
+        found.append([last, scores["map_avg"]])
+    thin = lambda points: points[:: -(-len(points) // MOST_POINTS)]
+    return {
+        "losses": {name: thin(points) for name, points in losses.items()},
+        "map": found,
+        "seconds": seconds,
+    }
+
+
+def facts(config, *more):
+    """[(what, value)] of a run: system, config, device, time, versions; and `more`."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    return [
+        ("system", config.system),
+        ("config", config.get("name", "")),
+        *more,
+        ("page made", f"{made}, {describe_devices()}"),
+        ("versions", f"tal_jax {__version__}, {versions}, Python {platform.python_version()}"),
+    ]
+
+
+def differences(config):
+    """[(field, default, value)] of a config whose fields differ from those of the config it is named after.
+
+    None where no config that comes with tal_jax is called so.
+    """
+    default = _default_of(config.get("name", ""))
+    if default is None:
+        return None
+    old, new = (_flat(json.loads(one.to_json())) for one in (default, config))
+    fields = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    text = lambda value: "" if value is None else json.dumps(value) if not isinstance(value, str) else value
+    return [(field, text(old.get(field)), text(new.get(field))) for field in fields]
+
+
+def _default_of(name):
+    """The config that comes with tal_jax and is called so, or None: sbhar_ecm_full is that of sbhar:ecm."""
+    for stem, file in known_configs().items():
+        words = name.removeprefix(stem).strip("_").split("_")
+        if not name.startswith(stem):
+            continue
+        for count in range(len(words), -1, -1):
+            values = flags.FlagValues()
+            define_config(values, "")
+            variant = "_".join(words[:count])
+            try:
+                values(["", f"--config={file}{':' * bool(variant)}{variant}"])
+                found = values["config"].value
+            except Exception:  # what a config file raises for a variant that it does not know
+                continue
+            if found is not None and found.get("name") == name:
+                return found
+    return None
+
+
+def _flat(config, prefix=""):
+    """Nested dicts -> {"train.epochs": 16, …}."""
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
