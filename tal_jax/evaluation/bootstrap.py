@@ -20,29 +20,36 @@ def map_of_weights(matches, weights):
         matches: detad.Matches, whose "recording" is an index below R.
         weights: (B, R) float, 0 or more.
     """
-    size = max(1, int(CHUNK / max(1, len(matches.tious) * len(matches.found))))
+    size = max(1, int(CHUNK / max(1, len(matches.found))))
     parts = [_map_of(matches, weights[i : i + size]) for i in range(0, len(weights), size)]
     return np.concatenate(parts)
 
 
 def _map_of(matches, weights):
     """`map_of_weights` of few draws."""
-    rank = matches.truths["recording"].astype(int)
-    values = []
+    rank, values = matches.truths["recording"].astype(int), []
     for k, rows in enumerate(matches.rows_of_classes):
         own = rank[matches.truths["label"] == matches.labels[k]]
         truths = weights @ np.bincount(own, minlength=weights.shape[1])  # (B,)
-        of_each = weights[:, None, matches.found["recording"][rows].astype(int)]  # (B, 1, D)
-        right = of_each * matches.hits[:, rows]  # (B, T, D)
-        reached, seen = np.cumsum(right, axis=-1), np.cumsum(of_each, axis=-1)
-        precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
-        best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-        sums = np.sum(best * right, axis=-1)
-        drawn = np.where(truths > 0, truths, np.nan)
-        values.append(sums / drawn[:, None])
-    values = np.array(values)  # (K, B, T)
+        of_each = weights[:, matches.found["recording"][rows].astype(int)]  # (B, D)
+        seen, drawn = np.cumsum(of_each, axis=1), np.where(truths > 0, truths, np.nan)
+        # The best precision at a recall or beyond is one at a true positive; no other is needed.
+        values.append([_sums(of_each[:, hits], seen[:, hits]) / drawn for hits in matches.hits[:, rows]])
+    values = np.array(values)  # (K, T, B)
     count = np.isfinite(values).sum(axis=0)
-    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+    means = np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+    return means.T
+
+
+def _sums(right, seen):
+    """(B,) sums of the best precisions of the h true positives of a class.
+
+    right, seen: (B, h), the weight of each, and of it and all detections of higher score.
+    """
+    reached = np.cumsum(right, axis=1)
+    precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return np.sum(best * right, axis=1)
 
 
 def draws(num_recordings, count=RESAMPLES, seed=0):
@@ -65,4 +72,4 @@ def interval(values, level=0.95):
 
 def resamples(matches):
     """How many draws take a second or two: RESAMPLES, fewer of many detections."""
-    return int(min(RESAMPLES, 1e8 / (len(matches.tious) * max(1, len(matches.found)))))
+    return int(min(RESAMPLES, 4e7 / max(1, len(matches.found))))

@@ -43,7 +43,6 @@ def of_run(title, config, annotations, runs, which, **parts):
       which: dict of `subset`, `left_out` and `missing`.
       parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `differences`, its
         `config`; `page`, the path that links to media count from, and `media` {recording: path}.
-
     """
     tious = tuple(config.evaluate.tious)
     judged = {name: judging.judge(annotations, results, which, tious) for name, results in runs.items()}
@@ -250,19 +249,21 @@ def summary(judged, scores, diagnosis):
     if not errors:
         said.append({"text": f"It has no error at tIoU {judged.tiou:g} from score {threshold:.2g} on."})
         return said
-    kinds = [kind for kind, _, _ in errors]
+    kinds = [error.kind for error in errors]
     kind = max({*kinds}, key=lambda one: (kinds.count(one), one))
-    count = f"{kinds.count(kind)} of its {len(errors)} error{'s' * (len(errors) > 1)}"
+    chosen = [error for error in errors if error.kind == kind]
+    count = f"{len(chosen)} of its {len(errors)} error{'s' * (len(errors) > 1)}"
     why = f"{kind}; {count} from score {threshold:.2g} on"
-    said.append({"text": f"Its commonest error: {SAID[kind]} ({why}).", "error": kind})
-    places = [name for one, name, _ in errors if one == kind]
+    classes = [error.overlaps for error in chosen if error.overlaps not in ("", worst)]
+    on = f", most often on {max(dict.fromkeys(classes), key=classes.count)}" if classes else ""
+    said.append({"text": f"Its commonest error: {SAID[kind]} ({why}{on}).", "error": kind})
+    places = [error.recording for error in chosen]
     where = max(dict.fromkeys(places), key=places.count)
-    time = min(time for one, name, time in errors if (one, name) == (kind, where))
+    time = min(error.time_sec for error in chosen if error.recording == where)
     count = f"{places.count(where)} of them, the first" if places.count(where) > 1 else "one"
-    count += f" at {time:.0f} s"
     said.append(
         {
-            "text": f"Look at {where}, which has {count}.",
+            "text": f"Look at {where}, which has {count} at {time:.0f} s.",
             "recording": where,
             "time": time,
             "label": worst,

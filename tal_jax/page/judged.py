@@ -90,16 +90,28 @@ def touched(judged, threshold):
     return seen
 
 
-def errors_of(judged, k, threshold):
-    """The errors of a class among detections with at least this score.
-
-    Returns:
-      [(kind, recording, time in seconds)]: a type of error, or "missed": a truth that no detection overlaps.
+class Error(NamedTuple):
+    """An error: its type, or "missed" of a truth that no detection overlaps; where and when; and the class of
+    the truth that it overlaps most, "" for none.
     """
+
+    kind: str
+    recording: str
+    time_sec: float
+    overlaps: str
+
+
+def errors_of(judged, k, threshold):
+    """The Errors of class k among detections with at least this score, and truths of it that are missed."""
     found, truths = judged.at.found, judged.at.truths
+    detection, truth, overlap = judged.at.pairs
+    order = np.lexsort((overlap, detection))
+    most = dict(zip(detection[order].tolist(), truth[order].tolist()))  # the last one, of highest tIoU, stays
+    name_of = dict(zip(judged.at.labels.tolist(), judged.classes, strict=True))
     types, label = detad.error_types(judged.at)[0], judged.at.labels[k]
     wrong = np.flatnonzero((found["label"] == label) & (found["score"] >= threshold) & (types > 0))
     missed = np.flatnonzero((truths["label"] == label) & ~touched(judged, threshold))
-    rows = [(detad.TYPES[types[i]], found[i]) for i in wrong] + [("missed", truths[i]) for i in missed]
     place = lambda row: (judged.names[int(row["recording"])], float(row["segment_sec"][0]))
-    return [(kind, *place(row)) for kind, row in rows]
+    on = lambda i: name_of[float(truths["label"][most[i]])] if i in most else ""
+    errors = [Error(detad.TYPES[types[i]], *place(found[i]), on(i)) for i in wrong.tolist()]
+    return errors + [Error("missed", *place(truths[i]), "") for i in missed]
