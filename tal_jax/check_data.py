@@ -110,7 +110,7 @@ def _subset_problems(config, dataset, annotations):
     subsets = {recording.subset for recording in known.recordings.values()}
     folds = cross_validation.applies(config)
     if folds:
-        number = cross_validation.trainings_of(config)[0]
+        number = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
         said = f"no recording is for the test: training scores {number} folds, each by a model without it."
         yield f"Note: {said if number else cross_validation.NOTHING_SCORED}"
     if "plan" in config:

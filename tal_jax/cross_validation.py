@@ -1,13 +1,16 @@
 """Cross-validation of a planned run whose data have no test recordings, then a training on all of them."""
 
+import functools
+import json
 import logging
 import pathlib
 
 import numpy as np
 
-from tal_jax import data, evaluate, planned_run, trials
+from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections
-from tal_jax.folds import folds_of, of_fold, training_recordings
+from tal_jax.runtime.files import replacing
+from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -26,43 +29,77 @@ def applies(config):
     return config.data.train_subset in subsets and config.data.test_subset not in subsets
 
 
-def trainings_of(config):
-    """(number of folds of a planned config, 0 without a cross-validation; whether trials come first)."""
-    folds = folds_of(training_recordings(config), FOLDS) if applies(config) else []
-    return len(folds), config.plan.trials
+def training_recordings(config):
+    """name -> Recording of the training subset that is used: it has features, and is not left out."""
+    return data.load_dataset(config).annotations.subset(config.data.train_subset).recordings
 
 
-def cross_validate(asked, config, lines, workdir, said):
+def folds_of(recordings):
+    """The folds of recordings: lists of names, FOLDS of them, or fewer so that each has actions.
+
+    A group is the recordings of one subject, or a recording without a subject. Groups are whole. The one with
+    most actions goes first, always to the fold with the fewest. There is no fold where fewer than two groups
+    have actions with times.
+
+    recordings: name -> Recording.
+    """
+    groups = {}
+    for name, recording in recordings.items():
+        groups.setdefault(recording.subject or f"recording {name}", []).append(name)
+    count = lambda names: sum(np.isfinite(recordings[name].segments_sec).all(axis=1).sum() for name in names)
+    with_actions = sum(count(names) > 0 for names in groups.values())
+    folds = [[] for _ in range(min(FOLDS, with_actions))] if with_actions > 1 else []
+    for names in sorted(groups.values(), key=count, reverse=True) if folds else []:
+        min(folds, key=lambda fold: (count(fold), len(fold))).extend(names)
+    return folds
+
+
+def cross_validate(asked, config, workdir, said, begun):
     """Trains without each fold and detects in it, scores the detections of all folds together, trains on all.
 
     Args:
       asked: a config for which `applies`, before its fields are planned: each fold is planned by itself.
-      config, lines: the same, planned from all recordings, see `planned_run.planned`.
+      config: the same, planned from all recordings.
       workdir: of the run of all recordings; those of the folds are in `<workdir>/folds`.
       said: see `planned_run.planned`.
+      begun: see `train.train`.
 
     Returns:
       The evaluation of the pooled detections, as `evaluate.evaluate` returns it, with `folds`, the mAP of
       each; {} where nothing can be scored; None if a signal stopped a training.
     """
-    workdir, pooled, scores = pathlib.Path(workdir), {}, []
-    folds = folds_of(training_recordings(config), FOLDS)
+    workdir, pooled, scores, folds = pathlib.Path(workdir), {}, [], folds_of(training_recordings(config))
     if not folds:
         log.warning("Note: %s", NOTHING_SCORED)
-        return trials.train_best(config, lines, workdir, scored=False)
+        return train.train(config, workdir, begun, scored=False)
     for k, held_out in enumerate(folds):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
-        folder = workdir / "folds" / str(k + 1)
-        planned = planned_run.planned(of_fold(asked, folder, held_out), folder, said)
-        result = trials.train_best(*planned, folder)
+        of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
+        of_fold.data.annotations = str(_write_fold(config, folder, held_out))
+        of_fold.data.left_out = ()  # the file does not have them
+        of_fold, lines = planned_run.planned(of_fold, folder, said)
+        result = train.train(of_fold, folder, functools.partial(planned_run.write_plan, folder, lines))
         if result is None:
             return None
         scores.append(result["map_avg"])
         pooled |= read_detections(folder / "detections.json")
     log.info("All recordings, after mAP %.2f ± %.2f over the folds.", np.mean(scores), np.std(scores, ddof=1))
-    if trials.train_best(config, lines, workdir, scored=False) is None:
+    if train.train(config, workdir, begun, scored=False) is None:
         return None
     everything = config.copy_and_resolve_references()
     everything.data.test_subset = config.data.train_subset
     annotations = evaluate.scored_annotations(everything)
     return evaluate.score_results(everything, workdir, annotations, pooled, folds=scores)
+
+
+def _write_fold(config, folder, held_out):
+    """Writes the annotations of a fold, in which the recordings held out are the test; returns the path."""
+    content = read_json(config.data.annotations, "annotation file")
+    entries = {}
+    for name in training_recordings(config):
+        subset = config.data.test_subset if name in held_out else config.data.train_subset
+        entries[name] = content["database"][name] | {"subset": subset}
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "annotations.json") as temporary:
+        temporary.write_text(json.dumps(content | {"database": entries}))
+    return folder / "annotations.json"

@@ -37,7 +37,6 @@ class Fingerprint(NamedTuple):
     overlap: bool = False  # whether two actions of a training recording do
     most_actions: int = 0  # of a training recording
     longest_rows: int = 0  # of all training recordings, where labels have no times
-    groups: int = 0  # `groups_of` the training recordings with actions that have times
 
     def quantile_sec(self, share):
         """The length that this share of the actions does not exceed, in seconds."""
@@ -115,19 +114,7 @@ def fingerprint(config):
         overlap=any(_overlap(recording.segments_sec) for recording in training.values()),
         most_actions=max(len(recording.labels) for recording in training.values()),
         longest_rows=0 if len(lengths_sec) else _most_rows(dataset, training, np.median(rates)),
-        groups=len(groups_of({name: r for name, r in training.items() if len(_lengths([r]))})),
     )
-
-
-def groups_of(recordings):
-    """The groups of recordings: a list of lists of names.
-
-    A group is the recordings of one subject, or a recording without a subject. recordings: name -> Recording.
-    """
-    groups = {}
-    for name, recording in recordings.items():
-        groups.setdefault(recording.subject or f"recording {name}", []).append(name)
-    return [*groups.values()]
 
 
 def _most_rows(dataset, recordings, rows_a_sec):

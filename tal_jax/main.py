@@ -27,7 +27,7 @@ from tal_jax import (
     propose,
     report,
     report_page,
-    trials,
+    train,
     watch,
 )
 from tal_jax.check_data import check_dataset
@@ -126,12 +126,13 @@ def run_mode(config):
             log.warning("%s", unused)
     if mode == "predict":
         devices.keep_compiled()
+    begun = lambda: planned_run.write_plan(workdir, lines)
     folds = mode == "train" and cross_validation.applies(config)
     functions = {
         "train": lambda: (
-            cross_validation.cross_validate(asked, config, lines, workdir, said)
+            cross_validation.cross_validate(asked, config, workdir, said, begun)
             if folds
-            else trials.train_best(config, lines, workdir)
+            else train.train(config, workdir, begun)
         ),
         "evaluate": lambda: evaluate.evaluate(config, workdir, FLAGS.detections, said, FLAGS.export),
         "diagnose": lambda: _diagnosed(config, workdir, said) if first else None,
@@ -162,9 +163,11 @@ def run_mode(config):
         return 0
     summary, problems = result
     if lines and not report.problems_of(problems):
-        times = cross_validation.trainings_of(config)
+        folds = 0
+        if cross_validation.applies(config):
+            folds = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
         cost = step_cost(config, data.load_dataset(config))
-        summary += f"\n{cost.sentence(config.train.epochs, *times)}"
+        summary += f"\n{cost.sentence(config.train.epochs, folds)}"
     return report.print_check(summary, [*unplanned, *(line for line in problems if line not in unplanned)])
 
 

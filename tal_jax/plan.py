@@ -31,7 +31,6 @@ FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
 MOST_KEPT, MOST_CANDIDATES = 20, 40  # for each action of a recording: others may be much longer
-FEWEST_GROUPS = 6  # of which a third is held out
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
 
@@ -170,17 +169,7 @@ def weak_network(seen, config):
     yield "train.epochs", epochs, f"{steps} steps each, {epochs * steps} in all"
 
 
-def trials(seen, config):
-    """Whether trials choose the noise: how much persons differ shows in recordings held out."""
-    reason = f"short trainings without a third of {seen.groups} subjects or recordings choose the noise"
-    if seen.groups < FEWEST_GROUPS:
-        reason = f"actions are of {seen.groups} subjects or recordings: too few to hold some out"
-    elif config.plan.minutes:
-        reason = "config.plan.minutes are for the training alone"
-    yield "plan.trials", seen.groups >= FEWEST_GROUPS and not config.plan.minutes, reason
-
-
-RULES = (cells, inputs, windows, levels, schedule, detections, trials)
+RULES = (cells, inputs, windows, levels, schedule, detections)
 WEAK_RULES = (weak_cells, inputs, weak_network)
 
 
@@ -232,8 +221,6 @@ def lines_of(seen, config, said):
         for line in rule(seen, config):
             if line[0] in said:
                 line = line[0], value_of(config, line[0]), "set by hand"
-            elif line[0] == "plan.trials" and "augment.noise" in said:
-                line = line[0], False, "the noise is set by hand"
             config.update_from_flattened_dict({line[0]: line[1]})
             lines.append(Line(*line))
     return lines

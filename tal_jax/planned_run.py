@@ -23,7 +23,6 @@ def plan_config():
     """The section `config.plan`, of configs whose fields are planned."""
     section = ml_collections.ConfigDict()
     section.file = ""  # a plan.json of another run, in place of the rules; --config.plan=FILE says the same
-    section.trials = False  # whether short trainings choose the noise first; the plan says where they can
     section.minutes = 0.0  # of training on this machine, whose speed is measured; 0: as long as the rules say
     return section
 

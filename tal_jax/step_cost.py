@@ -32,15 +32,11 @@ class StepCost(NamedTuple):
     an_epoch: int
     bytes: int
 
-    def sentence(self, epochs, folds, trials):
-        """How long so many epochs take here, and how much memory.
-
-        folds: of a cross-validation, or 0; trials: whether `trials.train_best` tries noises.
-        """
+    def sentence(self, epochs, folds):
+        """How long so many epochs take here, and how much memory. folds: of a cross-validation, or 0."""
         steps = epochs * self.an_epoch
         minutes = (self.compile_sec + steps * self.seconds) / 60
         each = f", and each of {folds} folds as long" if folds else ""
-        each += ", after trials that take as long or half as long again" if trials else ""
         return (
             f"On this machine training takes about {minutes:.2g} minutes ({steps:,} steps of "
             f"{1e3 * self.seconds:.3g} ms){each}, and {self.bytes / 2**30:.2g} GiB of memory."

@@ -10,7 +10,6 @@ from configs import folder
 from tal_jax import cross_validation, plan, planned_run, train
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
-from tal_jax.folds import folds_of, training_recordings
 
 
 def recording(name, count, subject=""):
@@ -27,18 +26,18 @@ def test_folds_keep_subjects_whole_and_share_the_actions():
         "e": (2, ""),
         "f": (1, ""),
     }
-    folds = folds_of({name: recording(name, *of) for name, of in counts.items()}, 5)
+    folds = cross_validation.folds_of({name: recording(name, *of) for name, of in counts.items()})
     assert sorted(map(sorted, folds)) == [["a1", "a2"], ["b"], ["c"], ["d"], ["e", "f"]]
     few = {"a": recording("a", 3), "b": recording("b", 2), "c": recording("c", 0), "d": recording("d", 0)}
-    assert sorted(map(sorted, folds_of(few, 5))) == [["a"], ["b", "c", "d"]]
+    assert sorted(map(sorted, cross_validation.folds_of(few))) == [["a"], ["b", "c", "d"]]
     one = {
         name: recording(name, count, of) for name, count, of in (("x", 3, "a"), ("y", 2, "a"), ("z", 0, "b"))
     }
-    assert folds_of(one, 5) == []
+    assert cross_validation.folds_of(one) == []
     labels = {
         name: dataclasses.replace(recording(name, 3), segments_sec=np.full((3, 2), np.nan)) for name in "ab"
     }
-    assert folds_of(labels, 5) == []
+    assert cross_validation.folds_of(labels) == []
 
 
 @pytest.fixture
@@ -65,7 +64,6 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
         database = json.loads(open(config.data.annotations).read())["database"]
         subsets = {name: entry["subset"] for name, entry in database.items()}
         trained.append((subsets, scored, config.window.frames))
-        workdir.mkdir(exist_ok=True)
         begun()
         if not scored:
             return {}
@@ -79,15 +77,14 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
 
     monkeypatch.setattr(train, "train", fake)
     assert cross_validation.applies(planned)
-    planned.plan.trials = False
-    config, lines = plan.make_plan(planned, ["plan.trials"])
-    result = cross_validation.cross_validate(planned, config, lines, tmp_path / "run", ["plan.trials"])
+    config, lines = plan.make_plan(planned, ())
+    begun = []
+    result = cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: begun.append(1))
     held_out = [
         sorted(name for name, subset in subsets.items() if subset == "test") for subsets, *_ in trained
     ]
     assert sorted(held_out[:3]) == [["r0", "r1"], ["r2", "r3"], ["r4", "r5"]] and held_out[3] == []
-    assert [scored for _, scored, _ in trained] == [True, True, True, False]
-    assert planned_run.planned(planned, tmp_path / "run", ())[1] == lines
+    assert [scored for _, scored, _ in trained] == [True, True, True, False] and begun == [1]
     assert {frames for *_, frames in trained} == {config.window.frames}
     assert result["folds"] == [81.0, 82.0, 83.0]
     assert result["counts"]["ground_truths"] == 36 and result["map_avg"] == pytest.approx(100 * 5 / 6)
@@ -106,7 +103,7 @@ def test_recordings_that_are_left_out_are_in_no_fold(planned, tmp_path):
     planned.data.left_out = ("r0",)
     (tmp_path / "features" / "r1.npy").unlink()
     planned.data.allow_missing = True
-    assert [*training_recordings(planned)] == ["r2", "r3", "r4", "r5"]
+    assert [*cross_validation.training_recordings(planned)] == ["r2", "r3", "r4", "r5"]
 
 
 def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monkeypatch, caplog):
@@ -115,9 +112,9 @@ def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monke
         entry["annotations"] = [{"label": "x"}]
     open(planned.data.annotations, "w").write(json.dumps(content))
     monkeypatch.setattr(train, "train", lambda config, workdir, begun, scored: {} if not scored else None)
-    config, lines = plan.make_plan(planned, ())
+    config, _ = plan.make_plan(planned, ())
     assert config.system == "ecm" and cross_validation.applies(planned)
-    assert cross_validation.cross_validate(planned, config, lines, tmp_path / "run", ()) == {}
+    assert cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: None) == {}
     assert cross_validation.NOTHING_SCORED in caplog.text
 
 
@@ -134,7 +131,8 @@ def test_folds_are_trained_scored_and_used(planned, tmp_path, compiled_once):
     of_network = ("backbone.branch_blocks", "loss.level_bounds")
     said = (*of_network, "train.epochs", "train.batch_size", "train.warmup_epochs")
     config, lines = planned_run.planned(planned, tmp_path / "run", said)
-    result = cross_validation.cross_validate(planned, config, lines, tmp_path / "run", said)
+    begun = lambda: planned_run.write_plan(tmp_path / "run", lines)
+    result = cross_validation.cross_validate(planned, config, tmp_path / "run", said, begun)
     assert len(result["folds"]) == 2 and result["counts"]["recordings"] == 6
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == result
     found = json.loads((tmp_path / "run" / "detections.json").read_text())["results"]
@@ -142,5 +140,5 @@ def test_folds_are_trained_scored_and_used(planned, tmp_path, compiled_once):
     assert found == {
         name: rows for path in of_folds for name, rows in json.loads(path.read_text())["results"].items()
     }
-    again = cross_validation.cross_validate(planned, config, lines, tmp_path / "run", said)
+    again = cross_validation.cross_validate(planned, config, tmp_path / "run", said, begun)
     assert again == result  # a run that is over has nothing left to train

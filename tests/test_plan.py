@@ -94,14 +94,6 @@ def test_the_system_and_its_reason():
     )
 
 
-def test_trials_need_persons_and_no_budget():
-    seen, config = seen_of([3.2] * 20)._replace(groups=14), folder.get_config()
-    assert fields_of(seen)["plan.trials"] and not fields_of(seen._replace(groups=5))["plan.trials"]
-    assert not fields_of(seen, ["augment.noise"])["plan.trials"]
-    config.plan.minutes = 5.0
-    assert not fields_of(seen, config=config)["plan.trials"]
-
-
 def test_a_cell_is_no_longer_than_the_shortest_recording():
     seen = seen_of([30.0] * 20)
     assert fields_of(seen)["data.samples_per_frame"] == 188
@@ -332,7 +324,7 @@ def test_a_step_is_measured(files):
     assert 0 < cost.seconds < 5 and cost.compile_sec > cost.seconds
     assert cost.an_epoch == 16  # 2,000 rows are 32 windows
     assert 2**24 < cost.bytes < 2**40
-    said = step_cost.StepCost(0.5, 6.0, 60, 3 * 2**29).sentence(10, 0, False)
+    said = step_cost.StepCost(0.5, 6.0, 60, 3 * 2**29).sentence(10, 0)
     steps, memory = "about 5.1 minutes (600 steps of 500 ms)", "and 1.5 GiB of memory."
     assert said == f"On this machine training takes {steps}, {memory}"
 
