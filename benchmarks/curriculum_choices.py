@@ -102,7 +102,7 @@ class Run(NamedTuple):
     fold: int | None
     seed: int
     fields: dict
-    config: str  # digest of the config before the fields
+    config: str  # `rest_of` the system and the part
 
 
 def first_settings(system):
@@ -151,8 +151,8 @@ def greedy(system, records):
         for value in choice.values:
             fields = settings | choice.row | {choice.field: value}
             label = f"{choice.name}: {value}"
-            digest = digest_of(config_of(system, "select"))
-            runs = [Run("select", system, label, fold, SEED_OF_FOLD[fold], fields, digest) for fold in FOLDS]
+            rest = rest_of(system, "select")
+            runs = [Run("select", system, label, fold, SEED_OF_FOLD[fold], fields, rest) for fold in FOLDS]
             candidates.append(Candidate(value, runs, [find(records, run) for run in runs]))
         complete = all(None not in candidate.records for candidate in candidates)
         chosen = max(candidates, key=Candidate.score).value if complete else None
@@ -163,6 +163,15 @@ def greedy(system, records):
 def config_of(system, part="test"):
     """The config of a system's runs, before their fields."""
     return (folder if part == "myo" else sbhar).get_config(SYSTEMS[system][1])
+
+
+def rest_of(system, part):
+    """The digest of the config of a system's runs, without the settings of CHOICES, which each run names."""
+    config, first = config_of(system, part).copy_and_resolve_references(), first_settings(system)
+    config.update_from_flattened_dict({field: first[field] for field in first if "readings." not in field})
+    others = [entry for entry in config.readings if f"readings.{entry.split('=')[0]}" not in first]
+    config.readings = tuple(others)
+    return digest_of(config)
 
 
 def frozen_settings(system):
@@ -196,7 +205,7 @@ def seeds_of(part):
 def runs_of(part, systems):
     """The Runs of 'test' or 'myo', seed by seed."""
     return [
-        Run(part, system, row, None, seed, fields, digest_of(config_of(system, part)))
+        Run(part, system, row, None, seed, fields, rest_of(system, part))
         for system in systems
         for seed in seeds_of(part)
         for row, fields in rows(system).items()

@@ -34,6 +34,16 @@ def test_a_choice_is_the_best_mean_over_the_folds_and_later_ones_build_on_it():
     assert planned and all(run.label.startswith(second.name) for run in planned)
 
 
+def test_what_a_person_freezes_keeps_the_runs_of_the_selection(monkeypatch):
+    before, frozen = study.rest_of("actionformer", "select"), sbhar.get_config("dw_actionformer")
+    frozen.train.update(epochs=7, learning_rate=0.1)
+    frozen.readings = (*frozen.readings, "weighted_entries=all")
+    monkeypatch.setattr(sbhar, "get_config", lambda variant: frozen)
+    assert study.rest_of("actionformer", "select") == before
+    frozen.window.frames = 512
+    assert study.rest_of("actionformer", "select") != before
+
+
 def test_each_row_of_the_test_is_run_once_with_each_seed():
     runs = study.plan("test", [SYSTEM], [])
     assert len(runs) == len(study.rows(SYSTEM)) * len(study.SEEDS)
