@@ -29,17 +29,23 @@ function filled(element, attributes, children) {
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widths = new Map();
-const patterns = new Map();
-dark.addEventListener("change", () => { theme.clear(); patterns.clear(); });
+const patterns = new Map(), looks = new Map();
+dark.addEventListener("change", () => [theme, patterns, looks].forEach((known) => known.clear()));
 
-/** The red, green and blue of a class, 0 to 255: on dark paper a third of the way to white. */
-function channelsOf(label) {
-  const hex = COLORS[label % COLORS.length], parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return dark.matches ? parts.map((part) => Math.round(part + (255 - part) / 3)) : parts;
+/** How a class is seen: {fill, light}; on dark paper a third of the way to white. */
+function lookOf(label) {
+  const hex = COLORS[label % COLORS.length];
+  if (!looks.has(hex)) {
+    const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+    const paler = parts.map((part) => Math.round(part + (255 - part) / 3));
+    const [red, green, blue] = dark.matches ? paler : parts;
+    const light = 0.3 * red + 0.59 * green + 0.11 * blue > 150;
+    looks.set(hex, { fill: `rgb(${red} ${green} ${blue})`, light });
+  }
+  return looks.get(hex);
 }
 
-const color = (label) => `rgb(${channelsOf(label).join(" ")})`;
-const isLight = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue > 150;
+const color = (label) => lookOf(label).fill;
 const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 /** A colour of page.css, light or dark. */
 function themed(name) {
@@ -137,51 +143,45 @@ function fillOf(context, label) {
 
 /** Prepares a canvas of some CSS pixels for a sharp picture; returns its context. */
 function sharp(canvas, width, height) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
+  const scale = window.devicePixelRatio || 1, context = canvas.getContext("2d");
+  const [x, y] = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== x || canvas.height !== y) Object.assign(canvas, { width: x, height: y });
   canvas.style.height = `${height}px`;
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.font = "600 10px system-ui, sans-serif";
+  context.textBaseline = "middle";
   return context;
 }
 
-/** A bar of a class. kind: "right" is filled, "wrong" an outline; strength: 0 to 1. */
-function bar(context, label, x, y, width, height, kind, strength = 1) {
+/**
+ * A bar of a class, {x, y, width, height}: filled, or an outline where it is wrong. With `named` the name of
+ * the class stands in it where it has room; else it has the pattern of the class.
+ */
+function bar(context, label, { x, y, width, height }, { wrong = false, strength = 1, named = false } = {}) {
+  const text = content.classes[label], narrow = width < 7;
+  if (named && width > 26 && !widths.has(text)) widths.set(text, context.measureText(text).width);
+  const written = named && width > 26 && widths.get(text) < width - 9;
   width = Math.max(width, 2);
   context.beginPath();
-  context.roundRect(x, y, width, height, Math.min(3, width / 3));
-  context.globalAlpha = 0.35 + 0.65 * strength;
-  if (kind === "wrong") {
-    context.globalAlpha = 1;
+  if (narrow) context.rect(x, y, width, height); else context.roundRect(x, y, width, height, 3);
+  if (wrong) {
     context.fillStyle = themed("sheet"); // hides what lies under it
     context.fill();
     context.globalAlpha = 0.08 + 0.14 * strength;
-    context.fillStyle = color(label);
-    context.fill();
+  } else context.globalAlpha = 0.35 + 0.65 * strength;
+  context.fillStyle = wrong || written || narrow ? color(label) : fillOf(context, label);
+  context.fill();
+  if (wrong) {
     context.globalAlpha = 0.5 + 0.5 * strength;
     context.lineWidth = 1.5;
     context.strokeStyle = color(label);
     context.stroke();
-  } else {
-    context.fillStyle = fillOf(context, label);
-    context.fill();
   }
   context.globalAlpha = 1;
-}
-
-/** Writes the name of a class into a bar, where it has room. */
-function barText(context, label, x, y, width, height, kind) {
-  const text = content.classes[label], light = isLight(channelsOf(label));
-  if (width < 26) return;
-  context.font = "600 10px system-ui, sans-serif";
-  context.textBaseline = "middle";
-  if (!widths.has(text)) widths.set(text, context.measureText(text).width);
-  if (widths.get(text) > width - 10) return;
-  context.fillStyle = kind === "wrong" ? themed("ink") : light ? "#15181e" : "#fff";
-  if (kind !== "wrong") Object.assign(context, { shadowColor: light ? "#fff" : "#000a", shadowBlur: 3 });
+  if (!written) return;
+  context.fillStyle = wrong || strength < 0.5 ? themed("ink") : lookOf(label).light ? "#15181e" : "#fff";
   context.fillText(text, x + 5, y + height / 2 + 0.5);
-  context.shadowBlur = 0;
 }
 
 /** Sets the score from which on detections are shown, and draws again what depends on it. */

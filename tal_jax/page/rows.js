@@ -41,13 +41,11 @@ function drawRow(canvas, recording) {
   const shown = (label) => state.label < 0 || state.label === label;
   context.fillStyle = themed("wash");
   context.fillRect(0, 0, width, 14);
+  const { truths } = found[0], named = true;
   truth.label.forEach((label, i) => {
     if (!shown(label)) return;
-    const [x, size] = [toX(truth.start[i]), toX(truth.end[i] - truth.start[i])];
-    const { truths } = found[0];
-    const kind = truths && !(truths[i] >= state.threshold) ? "wrong" : "right";
-    bar(context, label, x, 1, size, 12, kind);
-    barText(context, label, x, 1, size, 12, kind);
+    const place = { x: toX(truth.start[i]), y: 1, width: toX(truth.end[i] - truth.start[i]), height: 12 };
+    bar(context, label, place, { wrong: truths && !(truths[i] >= state.threshold), named });
   });
   found.forEach(({ label, start, end, score, type }, run) => {
     const y = 18 + each * run, best = scoreRange()[1];
@@ -55,9 +53,8 @@ function drawRow(canvas, recording) {
     context.fillRect(0, y - 1, width, 17);
     for (let i = countOf(score) - 1; i >= 0; i--) {
       if (!shown(label[i])) continue;
-      const [x, size] = [toX(start[i]), toX(end[i] - start[i])], kind = type?.[i] ? "wrong" : "right";
-      bar(context, label[i], x, y, size, 15, kind, Math.min(1, score[i] / best));
-      barText(context, label[i], x, y, size, 15, kind);
+      const place = { x: toX(start[i]), y, width: toX(end[i] - start[i]), height: 15 };
+      bar(context, label[i], place, { wrong: type?.[i], strength: Math.min(1, score[i] / best), named });
     }
   });
 }

@@ -134,7 +134,8 @@ function makeStage(view) {
   function paintItem(item, y) {
     const [left, right] = span(item);
     const strength = item.score == null ? 1 : Math.min(1, item.score / scoreRange()[1]);
-    bar(context, item.label, left, y + 5, right - left, 20, item.type ? "wrong" : "right", strength);
+    const place = { x: left, y: y + 5, width: right - left, height: 20 };
+    bar(context, item.label, place, { wrong: item.type, strength });
     if (item.id !== view.chosen) return;
     context.strokeStyle = themed("ink");
     context.lineWidth = 2;
