@@ -77,8 +77,11 @@ function tickStep(span, most) {
   return steps.find((step) => span / step <= most) ?? 86400;
 }
 
-/** A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown. */
-function table(caption, headers, rows) {
+/**
+ * A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown; foot:
+ * the last row, which stays where it is.
+ */
+function table(caption, headers, rows, foot) {
   const body = make("tbody");
   const of = (entry) => (typeof entry === "object" ? entry : { value: entry, show: entry });
   const value = (entry) => of(entry ?? "–").value, shown = (entry) => of(entry ?? "–").show;
@@ -101,7 +104,8 @@ function table(caption, headers, rows) {
   }
   body.append(...rows.map(line));
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, heads)), body));
+    make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, heads)), body,
+      foot && make("tfoot", {}, line(foot))));
 }
 
 /** A labelled select. options: [[value, text]]. */

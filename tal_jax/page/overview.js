@@ -41,7 +41,7 @@ function scoresPart() {
   const mean = (row) => tious.reduce((sum, key) => sum + row[key], 0) / tious.length;
   const rows = Object.entries(scores.ap).map(([name, row]) =>
     [classCell(name), ...tious.map((key) => cell(row[key])), cell(mean(row))]);
-  const means = tious.map((key) => `${number(scores.map[key], 2)} at ${key}`).join(" · ");
+  const means = ["mAP", ...tious.map((key) => cell(scores.map[key], 2)), cell(scores.map_avg, 2)];
   const lead = "AP in percent, by class and by the overlap (tIoU) that a detection must reach. "
     + `Protocol: ${scores.protocol.name}. A click on a column sorts.`;
   const counted = scores.protocol.missing === "missed" ? "count as missed." : "are left out.";
@@ -49,8 +49,7 @@ function scoresPart() {
     missing > 0 && make("p", { class: "warn" },
       `${plural(missing, "recording")} without detections ${counted}`),
     make("div", { class: "columns" },
-      make("div", { class: "card" }, table("AP (%) by class", ["class", ...tious, "average"], rows),
-        make("p", { class: "total" }, `mAP: ${means} · average ${number(scores.map_avg, 2)}`)),
+      make("div", { class: "card" }, table("AP (%) by class", ["class", ...tious, "average"], rows, means)),
       curvesCard()));
 }
 
