@@ -78,8 +78,8 @@ function tickStep(span, most) {
 }
 
 /**
- * A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown; foot:
- * the last row, which stays where it is.
+ * A table whose columns sort by a click. rows: arrays of values, or of {value, show} with what is shown.
+ * foot: the last row, which stays where it is.
  */
 function table(caption, headers, rows, foot) {
   const body = make("tbody");
