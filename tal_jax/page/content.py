@@ -32,7 +32,22 @@ SAID = {
 }
 
 
-def of_run(title, config, annotations, runs, which, **parts):
+def of_run(
+    title,
+    config,
+    annotations,
+    runs,
+    which,
+    *,
+    scores=None,
+    diagnosis=None,
+    training=None,
+    facts=(),
+    notes=(),
+    differences=None,
+    media=None,
+    page="report.html",
+):
     """The content of the page of one run, or of several side by side.
 
     Args:
@@ -41,22 +56,24 @@ def of_run(title, config, annotations, runs, which, **parts):
       annotations: `tal_jax.data.annotations.Annotations`, as for scoring.
       runs: {name: results}, the first one is that of the summary and the diagnosis; {} shows training alone.
       which: dict of `subset`, `left_out` and `missing`.
-      parts: `scores`, `diagnosis`, `training`, `facts`, `notes`, as in the content; `differences`, its
-        `config`; `page`, the path that links to media count from, and `media` {recording: path}.
+      scores, diagnosis: of the first run, see `evaluate_detections` and `diagnosis.diagnose`; None: none.
+      training, facts, differences: see `run_facts`.
+      notes: sentences at the end of the page.
+      media: {recording: path of its video or sound}.
+      page: the path that links to media count from.
     """
     tious = tuple(config.evaluate.tious)
     judged = {name: judging.judge(annotations, results, which, tious) for name, results in runs.items()}
     first = next(iter(judged.values()), None)
-    notes = list(parts.get("notes", ()))
     made = {
         "title": title,
-        "facts": parts.get("facts", []),
-        "config": parts.get("differences"),
+        "facts": facts,
+        "config": differences,
         "runs": [*runs],
-        "scores": parts.get("scores"),
+        "scores": scores,
         "curves": None,
-        "diagnosis": parts.get("diagnosis"),
-        "training": parts.get("training"),
+        "diagnosis": diagnosis,
+        "training": training,
         "comparison": compare(judged, tious) if len(runs) > 1 and first else None,
         "types": list(detad.TYPES),
         "said": SAID,
@@ -66,25 +83,24 @@ def of_run(title, config, annotations, runs, which, **parts):
     }
     if first:
         made["curves"] = curves(config, annotations, next(iter(runs.values())), which)
-        made["summary"] = summary(first, made["scores"], made["diagnosis"])
+        made["summary"] = summary(first, scores, diagnosis)
     used = FIXED_BYTES + len(json.dumps(made))
     made["recordings"], made["classes"], said = _recordings(
-        config, annotations, runs, judged, which, used, parts
+        config, annotations, runs, judged, which, used, media or {}, page
     )
-    made["notes"] = notes + said
+    made["notes"] = [*notes, *said]
     return made
 
 
-def _recordings(config, annotations, runs, judged, which, used, parts):
+def _recordings(config, annotations, runs, judged, which, used, media, page):
     """(rows of the page, names of classes, notes). used: bytes of the page that are gone."""
     names, notes = _names(annotations, runs, which), []
     index = {name: k for k, name in enumerate(annotations.classes)}
-    media, page = parts.get("media") or {}, parts.get("page") or "report.html"
     known = annotations.recordings
     used += sum(120 + 24 * len(known[name].labels) for name in names)
     room = max(400_000, PAGE_BYTES - used)
     reader = rows.SignalReader(config, len(names))
-    counts = np.array([len(of_run.get(name, ())) for name in names for of_run in runs.values()], int)
+    counts = np.array([len(found.get(name, ())) for name in names for found in runs.values()], int)
     share = SIGNAL_SHARE if not reader.problem else 0
     most = rows.most_of_each(counts, room * (1 - share)) if len(counts) else None
     if most:

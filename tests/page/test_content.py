@@ -209,9 +209,10 @@ def test_curves_of_training_are_thinned(tmp_path):
     ]
     lines += [json.dumps({"step": 3000, "map_avg": 50.0}), '{"step": 70']
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    found = run_facts.training(tmp_path / "metrics.jsonl", {"map_avg": 60.0})
+    found = run_facts.training(tmp_path / "metrics.jsonl")
     assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= run_facts.MOST_POINTS
-    assert found["map"] == [[3000, 50.0], [7000, 60.0]] and found["seconds"] == 3500
+    assert [found["losses"]["total"][i][0] for i in (0, -1)] == [10, 7000]  # the last step is kept
+    assert found["map"] == [[3000, 50.0]] and found["seconds"] == 3500
     assert run_facts.training(tmp_path / "none.jsonl") is None
 
 

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tal_jax import evaluate, predict, report_page, train
+from tal_jax import diagnosis_file, evaluate, predict, report_page, train
 from tal_jax.errors import DataError
-from tal_jax.page import of_run
+from tal_jax.page import run_page
 from tests.page.conftest import write_case
 
 
@@ -36,6 +36,39 @@ def test_training_ends_with_a_page(run):
     assert len(made["training"]["map"]) == 1
 
 
+def test_a_page_that_cannot_be_made_does_not_end_a_training(tiny, tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr(run_page, "write_report", full)
+    scores = train.train(tiny("toy", epochs=2, evaluate_every_epochs=1), tmp_path)
+    assert scores["map_avg"] >= 0 and [*(tmp_path / "checkpoints" / "best").iterdir()]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("map_avg" in line for line in lines) == 2
+    (said,) = (record.message for record in caplog.records if "page" in record.message)
+    assert "could not be made" in said and "No space left on device" in said and "--mode=report" in said
+    with pytest.raises(OSError, match="No space"):
+        evaluate.evaluate(tiny("toy"), tmp_path)
+
+
+def test_only_the_last_evaluation_of_a_training_makes_a_page(tiny, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(run_page, "write_report", lambda *_, **__: made.append(1))
+    train.train(tiny("toy", epochs=3, evaluate_every_epochs=1), tmp_path)
+    assert len(made) == 1
+
+
+def test_the_chart_has_the_scores_that_were_logged(run, tmp_path):
+    """Detections of another time are no score of the last step."""
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = [line for line in path.read_text().splitlines() if "map_avg" not in line]
+    path.write_text("\n".join(lines) + "\n")
+    made = report_page.content_as_it_stands(config, tmp_path / "run")
+    assert made["scores"] and made["training"]["map"] == []
+
+
 def test_the_mode_makes_the_same_page(run, tmp_path):
     config, workdir = run
     shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
@@ -58,7 +91,7 @@ def test_a_run_that_has_detected_nothing_has_a_page(run, tmp_path):
 def test_where_there_is_no_diagnosis_the_page_says_why(case, tmp_path, monkeypatch):
     config, _, folder = case
     monkeypatch.setattr(
-        of_run.diagnosis, "diagnose", lambda *_, **__: (_ for _ in ()).throw(DataError("Why."))
+        diagnosis_file.diagnosis, "diagnose", lambda *_, **__: (_ for _ in ()).throw(DataError("Why."))
     )
     (tmp_path / "diagnosis.json").write_text("{}")
     evaluate.evaluate(config, tmp_path, str(folder / "detections.json"))
