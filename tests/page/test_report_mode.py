@@ -107,7 +107,7 @@ def test_a_prediction_has_a_page(run, tmp_path):
     made = content_of(tmp_path / "run" / "predictions" / "walk.html")
     (row,) = made["recordings"]
     assert made["predicted"] and row["duration"] == 30.0 and len(row["signal"]["channels"]) == 3
-    assert row["entry"] == {"subset": "train"}
+    assert row["entry"] == {"subset": "train", "duration": 30.0}
     found = json.loads((tmp_path / "run" / "predictions" / "walk.json").read_text())["results"]["walk"]
     assert len(row["found"][0]["score"]) == len(found)
 
@@ -162,6 +162,37 @@ def test_a_run_does_not_differ_from_itself(two, tmp_path):
     shutil.copytree(a, tmp_path / "c")
     made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")]))
     assert made["comparison"]["runs"][1]["difference"] == 0 == made["comparison"]["runs"][1]["interval"][0]
+
+
+def test_a_comparison_has_one_setting(two, tmp_path):
+    """A recording that the first run lacks is missed in all that the page says, whatever the config says."""
+    config, a, b = two
+    config.evaluate.missing = "left out"
+    results = json.loads((a / "detections.json").read_text())
+    del results["results"]["rec1"]
+    (a / "detections.json").write_text(json.dumps(results))
+    made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(b)]))
+    assert made["scores"]["protocol"]["missing"] == "missed" and len(made["recordings"]) == 4
+    assert made["comparison"]["runs"][0]["map_avg"] == pytest.approx(made["scores"]["map_avg"])
+
+
+@pytest.mark.parametrize("change", ["labels", "ignored"])
+def test_runs_on_other_labels_do_not_compare(two, run, tiny_data, tmp_path, change):
+    labels = json.loads((tiny_data / "labels.json").read_text())
+    for name in ("sunday", "monday"):
+        actions = labels["database"][name]["annotations"]
+        if change == "labels":
+            actions[0]["label"], actions[1]["label"] = actions[1]["label"], actions[0]["label"]
+        else:
+            actions.append({"label": "Ambiguous", "segment": [0.1, 0.4]})
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    for name in ("one", "two"):
+        shutil.copytree(run[1], tmp_path / name, ignore=shutil.ignore_patterns("checkpoints"))
+    stored = json.loads((tmp_path / "two" / "config.json").read_text())
+    stored["config"]["data"].update(annotations=str(tmp_path / "labels.json"), ignored_labels=["Ambiguous"])
+    (tmp_path / "two" / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match="two was made on other annotations of the recording 'sunday'"):
+        report_page.report(run[0], tmp_path / "both", runs=[str(tmp_path / "one"), str(tmp_path / "two")])
 
 
 def test_runs_that_do_not_compare(two, run, tiny, tmp_path):
