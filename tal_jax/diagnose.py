@@ -11,12 +11,13 @@ from tal_jax.evaluation.detection import precision_recall
 from tal_jax.evaluation.figures import write_figures
 from tal_jax.run_config import trained_run
 from tal_jax.runtime.files import require_apart
+from tal_jax.runtime.json_files import read_json
 from tal_jax.systems import require_valid
 
 log = logging.getLogger(__name__)
 
 
-def diagnose(config, workdir, detections_path="", said=(), figures=None):
+def diagnose(config, workdir, detections_path="", said=(), figures=None, again=True):
     """Writes `<workdir>/diagnosis.json` and returns its content, see `diagnosis.diagnose`.
 
     Args:
@@ -25,6 +26,7 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None):
       detections_path: anyone's detections instead.
       said: fields that flags name, see `run_config.trained_run`.
       figures: one of `figures.ENDINGS`, of the figures to write into `<workdir>/figures`; None: none.
+      again: False takes the diagnosis.json that an evaluation of these detections has just written, if any.
 
     Raises:
       DataError: there are no detections, or nothing to score them against.
@@ -46,8 +48,9 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None):
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
     which = evaluate.scored_settings(config, annotations)
-    made = diagnosis_of(config, annotations, results, which)
-    write_diagnosis(workdir, made)
+    if again or not path_of(workdir).exists():
+        write_diagnosis(workdir, diagnosis_of(config, annotations, results, which))
+    made = read_json(path_of(workdir), "diagnosis")
     if figures:
         fields = "tious", "protocol", "devkit_keep", "other_recordings"
         how = which | {name: config.evaluate[name] for name in fields}

@@ -30,12 +30,12 @@ AGNOSTIC = (
 )
 MOST_CURVES = 3000  # rows of precision; with more classes fewer thresholds
 SAID = {
-    "double detection": "it finds an action a second time",
+    "double detection": "an action is found a second time",
     "wrong label": "the time is right, the class is not",
     "localization": "the class is right, but start or end is off",
     "confusion": "the class is wrong, and start or end is off",
-    "background": "it finds something where nothing is annotated",
-    "missed": "it finds nothing where an action is annotated",
+    "background": "something is found where nothing is annotated",
+    "missed": "an annotated action is not found",
 }
 
 
