@@ -9,6 +9,8 @@ import numpy as np
 
 from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections
+from tal_jax.page import run_page
+from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 
@@ -89,7 +91,12 @@ def cross_validate(asked, config, workdir, said, begun):
     everything = config.copy_and_resolve_references()
     everything.data.test_subset = config.data.train_subset
     annotations = evaluate.scored_annotations(everything)
-    return evaluate.score_results(everything, workdir, annotations, pooled, folds=scores)
+    result = evaluate.score_results(everything, workdir, annotations, pooled, folds=scores, page=False)
+    if distributed.is_first():
+        which = evaluate.scored_settings(everything, annotations)
+        page = everything, workdir, annotations, pooled, which, result
+        run_page.write_or_warn(lambda: run_page.write_report(*page))
+    return result
 
 
 def _write_fold(config, folder, held_out):

@@ -17,7 +17,8 @@ from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.loader import stack, training_batches
 from tal_jax.detect import Detector, Stream
-from tal_jax.errors import DataError, TrainingError, sentence_of
+from tal_jax.errors import DataError, TrainingError
+from tal_jax.page import run_page
 from tal_jax.run_config import remember_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
@@ -156,22 +157,14 @@ def train(config, workdir, begun=lambda: None, scored=True):
         if not stopped:
             result = evaluate_now() if scored else {}
             if scored and distributed.is_first():
-                _write_page(config, workdir)
+                then = "; --mode=report tries again"
+                run_page.write_or_warn(lambda: report_page.report(config, workdir), then)
             return result
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
     finally:
         stop.restore()
         writer.close()
         checkpoints.close()
-
-
-def _write_page(config, workdir):
-    """Writes the page of a trained run. A page that cannot be made is a warning: the run itself is whole."""
-    try:
-        report_page.report(config, workdir)
-    except Exception as error:
-        why = f"{type(error).__name__}: {sentence_of(error)}"
-        log.warning("The page could not be made (%s); --mode=report tries again. The run is saved.", why)
 
 
 def _write_parameters(path, params):

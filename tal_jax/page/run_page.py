@@ -1,10 +1,13 @@
 """The page of a run's folder: made at the end of an evaluation, and by --mode=report."""
 
+import logging
 import pathlib
 
 from tal_jax import diagnosis_file
-from tal_jax.errors import DataError
+from tal_jax.errors import DataError, sentence_of
 from tal_jax.page import content, recordings, run_facts, write
+
+log = logging.getLogger(__name__)
 
 
 def write_report(config, workdir, annotations, results, which, scores, media=""):
@@ -27,6 +30,18 @@ def write_report(config, workdir, annotations, results, which, scores, media="")
     else:
         diagnosis_file.write_diagnosis(workdir, shown["diagnosis"])
     return write.write_page(path_of(workdir), shown)
+
+
+def write_or_warn(make, then=""):
+    """Calls `make`, which makes the page at the end of a training; a failure of it is a warning.
+
+    then: what to do, the end of the sentence.
+    """
+    try:
+        make()
+    except Exception as error:
+        why = f"{type(error).__name__}: {sentence_of(error)}"
+        log.warning("The page could not be made, all else is saved (%s)%s.", why.rstrip("."), then)
 
 
 def run_content(config, workdir, annotations, runs, which, *, scores=None, media="", notes=()):

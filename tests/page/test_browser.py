@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording, load_annotations
+from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.page import content, write
 from tests import tiny_config
 from tests.data.test_video import numbered, write_video
@@ -212,6 +213,24 @@ def test_a_run_without_classes_cannot_be_corrected(opened, tmp_path):
     page.keyboard.press("e")
     assert page.evaluate("open.view.editor.rows") is None
     assert "would lose the classes" in page.locator(".begin").text_content()
+
+
+def test_the_subset_has_its_name_and_every_score_lies_in_the_chart(opened, tmp_path):
+    known = Annotations(
+        ("a",), {"one": Recording("one", "val", 9.0, np.array([[1.0, 2.0]]), np.zeros(1, int))}
+    )
+    which, results = dict(subset="val", left_out=(), missing="missed"), {"one": []}
+    config = tiny_config.get_config("toy")
+    config.data.update(input="rgb", frames="")
+    scores = evaluate_detections(known, results, tious=(0.5,), **which)
+    training = {"losses": {"total": [[1, 2.0], [703, 1.0]]}, "map": [[300, 50.0], [1000, 60.0]], "seconds": 0}
+    made = content.of_run("one", config, known, {"": results}, which, scores=scores, training=training)
+    page = opened(write.write_page(tmp_path / "page.html", made))
+    assert "val recordings" in page.locator(".tiles").text_content()
+    assert "test recordings" not in page.locator("#page").text_content()
+    assert "703 steps" in page.locator("#training .lead").text_content()
+    places = page.locator("#training circle").evaluate_all("(all) => all.map((one) => one.cx.baseVal.value)")
+    assert len(places) == 2 and max(places) <= 506
 
 
 def test_tables_sort(case, opened):

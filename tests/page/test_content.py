@@ -271,14 +271,14 @@ def test_channels_that_vary_most_are_chosen_among_gaps():
 def test_curves_of_training_are_thinned(tmp_path):
     lines = [
         json.dumps({"step": s, "total": 1 / s, "epoch": 1, "seconds_per_step": 0.5})
-        for s in range(10, 7010, 10)
+        for s in range(10, 7060, 10)
     ]
     lines += [json.dumps({"step": 3000, "map_avg": 50.0}), '{"step": 70']
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     found = run_facts.training(tmp_path / "metrics.jsonl")
     assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= run_facts.MOST_POINTS
-    assert [found["losses"]["total"][i][0] for i in (0, -1)] == [10, 7000]  # the last step is kept
-    assert found["map"] == [[3000, 50.0]] and found["seconds"] == 3500
+    assert [found["losses"]["total"][i][0] for i in (0, -1)] == [10, 7050]  # the last step is kept
+    assert found["map"] == [[3000, 50.0]] and found["seconds"] == 3525
     assert run_facts.training(tmp_path / "none.jsonl") is None
 
 
