@@ -117,3 +117,19 @@ def test_a_browser_sees_what_is_new(run, address, browser):
     assert page.evaluate("content.state") != before
     assert not [text for text in errors if "favicon" not in text]
     page.close()
+
+
+def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatch):
+    config, workdir = run
+    read, of_run = [], watch.report_page.content_as_it_stands
+    monkeypatch.setattr(
+        watch.report_page, "content_as_it_stands", lambda *args: read.append(args) or of_run(*args)
+    )
+    watched = watch.Watched(config, workdir, "", ())
+    watched.page()
+    (workdir / "metrics.jsonl").write_text(json.dumps({"step": 7, "total": 2.0}) + "\n")
+    assert content_of(watched.page().encode())["training"]["losses"] == {"total": [[7, 2.0]]}
+    assert len(read) == 1
+    (workdir / "detections.json").write_text('{"results": {}}')
+    watched.page()
+    assert len(read) == 2
