@@ -32,8 +32,7 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     """
     require_valid(config, training=False)
     workdir = pathlib.Path(workdir)
-    if media and not pathlib.Path(media).is_dir():
-        raise DataError(f"--input={media} is no folder; name the folder of the videos of the recordings.")
+    require_media(media)
     if runs:
         return _compare(config, workdir, detections_path, runs, media, said)
     if (workdir / "config.json").exists():
@@ -55,6 +54,12 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
         evaluate.scored_settings(config, annotations),
     )
     return of_run.write_report(config, workdir, annotations, results, which, scores, media)
+
+
+def require_media(folder):
+    """Raises DataError for a folder of videos, "" for none, that is not there."""
+    if folder and not pathlib.Path(folder).is_dir():
+        raise DataError(f"--input={folder} is no folder; name the folder of the videos of the recordings.")
 
 
 def content_as_it_stands(config, workdir, media=""):

@@ -45,15 +45,16 @@ def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=
       DataError: the folder holds no run, or nothing can listen at the address.
     """
     require_valid(config, training=False)
-    if not (pathlib.Path(workdir) / "config.json").exists():
-        raise DataError(f"{workdir} holds no run; begin its training first, or name another --workdir.")
+    report_page.require_media(media)
+    if not host:
+        raise DataError("--host is empty; name an address of this machine, such as 127.0.0.1.")
     watched = Watched(config, pathlib.Path(workdir), media, said)
     watched.page()  # what is wrong with the run is said before anyone opens the page
     word = secrets.token_urlsafe(16)
     handler = type("Handler", (_Handler,), {"watched": watched, "word": word})
     try:
         server = http.server.ThreadingHTTPServer((host, port), handler)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:
         what_to_do = "choose another --host or --port"
         raise DataError(f"Nothing can listen at {host}:{port} ({error}); {what_to_do}.") from error
     if threading.current_thread() is threading.main_thread():
@@ -75,7 +76,8 @@ class Watched:
         self._config, self._workdir, self._media, self._said = config, workdir, media, said
         self._lock, self._of_results, self._content = threading.Lock(), None, {}
         self._of_page, self._text = None, ""
-        self.files = ()  # paths of the videos and sounds, in the order of their numbers
+        self.files = []  # paths of the videos and sounds by number: a page that is still open keeps its own
+        self._labels = None  # the annotation file
 
     def state(self):
         """A text that changes when the run does."""
@@ -86,8 +88,9 @@ class Watched:
         with self._lock:
             state, of_results = self.state(), self._state_of(*RESULTS)
             if of_results != self._of_results:
-                self._content, self.files = self._read()
-                self._of_results = of_results
+                self._content = self._read()
+                self._of_results = of_results = self._state_of(*RESULTS)
+                state = self.state()
             if state != self._of_page:
                 self._content["training"] = run_facts.training(self._workdir / METRICS)
                 self._text = write.page_text(self._content | {"state": state})
@@ -95,18 +98,26 @@ class Watched:
             return self._text
 
     def _state_of(self, *names):
-        stats = [path.stat() for name in names if (path := self._workdir / name).exists()]
+        paths = [self._workdir / name for name in names] + ([self._labels] if self._labels else [])
+        stats = [path.stat() for path in paths if path.exists()]
         return hashlib.sha256(repr([(s.st_mtime_ns, s.st_size) for s in stats]).encode()).hexdigest()[:16]
 
     def _read(self):
-        """(content of the page, paths of the media that it shows)."""
+        """The content of the page. Raises DataError where the folder holds no run."""
+        if not (self._workdir / "config.json").exists():
+            what_to_do = "begin its training first, or name another --workdir"
+            raise DataError(f"{self._workdir} holds no run; {what_to_do}.")
         config = trained_run(self._config, self._workdir, self._said)[0]
+        self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
         content = report_page.content_as_it_stands(config, self._workdir, self._media)
         known = recordings.media_of(config, self._media)
-        shown = [row for row in content["recordings"] if "media" in row]
-        for number, row in enumerate(shown):
-            row["media"]["src"] = f"media/{number}"
-        return content, tuple(pathlib.Path(known[row["name"]]) for row in shown)
+        for row in content["recordings"]:
+            if "media" in row:
+                path = pathlib.Path(known[row["name"]])
+                if path not in self.files:
+                    self.files.append(path)
+                row["media"]["src"] = f"media/{self.files.index(path)}"
+        return content
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -116,12 +127,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self._begun = False
-        begin, _, asked = self.path.partition("?")[0].removeprefix("/").partition("/")
+        begin, slash, asked = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not secrets.compare_digest(begin.encode(), self.word.encode()):
             return self._text(404, "Nothing is here.")
         number, files = re.fullmatch(r"media/(\d{1,9})", asked), self.watched.files
         try:
-            if asked == "":
+            if not slash:
+                self._head(301, {"Location": f"/{self.word}/", "Content-Length": 0})
+            elif asked == "":
                 self._text(200, self.watched.page(), "text/html; charset=utf-8")
             elif asked == "state":
                 self._text(200, self.watched.state())
@@ -131,7 +144,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._text(404, "Nothing is here.")
         except ConnectionError:  # the visitor has left
             self.close_connection = True
-        except (DataError, OSError) as error:
+        except Exception as error:  # the training goes on whatever a page lacks
             self.close_connection = True
             if not self._begun:
                 self._text(503, str(error))
@@ -158,7 +171,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 fields["Content-Range"] = f"bytes {first}-{last}/{size}"
             self._head(206 if asked else 200, fields)
             file.seek(first)
-            shutil.copyfileobj(_Part(file, last - first + 1), self.wfile)
+            part = _Part(file, last - first + 1)
+            shutil.copyfileobj(part, self.wfile)
+            self.close_connection |= part.left > 0  # the file was cut meanwhile
 
     def _head(self, code, fields):
         self._begun = True
@@ -176,10 +191,10 @@ class _Part:
     """The next bytes of an open file, and no more. file: open for reading; size: how many bytes."""
 
     def __init__(self, file, size):
-        self._file, self._left = file, size
+        self._file, self.left = file, size
 
     def read(self, size):
         """At most `size` bytes; b"" at the end of the part."""
-        found = self._file.read(min(size, self._left))
-        self._left -= len(found)
+        found = self._file.read(min(size, self.left))
+        self.left -= len(found)
         return found

@@ -11,6 +11,6 @@ if (content.state) {
     if (!answer?.ok || await answer.text() === content.state) return;
     if (open || !saved || Date.now() - touched < REST_MS) return;
     if (kept !== null || state.threshold !== opened) sessionStorage.setItem(KEPT, state.threshold);
-    location.reload();
+    if ((await fetch(location.pathname)).ok) location.reload(); // a file may be half written
   }, RENEW_MS);
 }
