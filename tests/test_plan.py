@@ -225,10 +225,9 @@ def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
 def test_the_plan_refuses_what_it_cannot_read(files):
     folder_of_run, config = files
     path = folder_of_run / "other.json"
-    config.plan.file, rows = str(path), ("system", "actionformer"), ("data.samples_per_frame", 1)
-    rows = [{"field": field, "value": value, "reason": ""} for field, value in (*rows, ("train.epochs", 9))]
-    system = json.dumps(rows)[1:-1]
-    rows = json.dumps(rows[:1])
+    values = {"system": "actionformer", "data.samples_per_frame": 1, "train.epochs": 9}
+    rows = [{"field": field, "value": value, "reason": ""} for field, value in values.items()]
+    config.plan.file, system, rows = str(path), json.dumps(rows)[1:-1], json.dumps(rows[:1])
     for content in (
         "3",
         "[3]",
