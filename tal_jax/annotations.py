@@ -5,6 +5,8 @@ python -m tal_jax.annotations --from FILES… --to=annotations.json
     them; --from also takes folders and patterns, --from='labels/*.eaf'
 python -m tal_jax.annotations --from labels --to=annotations.json --features=FOLDER --test=NAME,NAME
     takes lengths from the recordings' files, leaves out what has no file, and says who is to be tested on
+python -m tal_jax.annotations --from old.json corrected.json --to=annotations.json --replace
+    takes each recording from the last file that has it
 """
 
 import argparse
@@ -16,7 +18,7 @@ import statistics
 import sys
 
 from tal_jax.data.labels import FORMATS, SUFFIXES, read_labels
-from tal_jax.data.labels.joined import join_labels, overlap_counts
+from tal_jax.data.labels.joined import join_labels, keep_latest, overlap_counts
 from tal_jax.data.labels.media import Media
 from tal_jax.data.labels.rows import Options
 from tal_jax.data.video_jobs import first_few
@@ -27,7 +29,15 @@ MOST_NOTES = 20  # that are printed
 
 
 def convert_labels(
-    sources, target, kind="", options=Options(), features="", fps=None, widen_sec=0.0, test=()
+    sources,
+    target,
+    kind="",
+    options=Options(),
+    features="",
+    fps=None,
+    widen_sec=0.0,
+    test=(),
+    replace=False,
 ):
     """Writes an annotation file of files of labels.
 
@@ -40,6 +50,7 @@ def convert_labels(
             labels say.
         fps: rows of features a second, where their files do not say it.
         widen_sec, test: see `joined.join_labels`.
+        replace: whether a recording of a later file takes the place of that of the files before it.
 
     Returns:
         list of lines, the report.
@@ -59,6 +70,8 @@ def convert_labels(
         raise DataError("--features_fps is of the files of --features; name their folder, or leave it out.")
     media = Media(features, fps) if features else None
     read = [read_labels(path, options, kind) for path in paths]
+    if replace:
+        keep_latest([found for _, found in read])
     joined = join_labels([found for _, found in read], media, widen_sec, test, target)
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(joined.content, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -197,11 +210,13 @@ def main():
     parser.add_argument("--widen_sec", type=_positive, default=0.0, metavar="SECONDS", help=widen_help)
     test_help = "recordings or subjects that are the subset test, with commas between; all others are train"
     parser.add_argument("--test", type=_names, default=(), metavar="NAME,NAME", help=test_help)
+    replace_help = "takes each recording from the last file that has it, instead of joining all that have it"
+    parser.add_argument("--replace", action="store_true", help=replace_help)
     said = parser.parse_args()
     options = Options(said.fps, said.label_column)
     try:
         features = dict(features=said.features, fps=said.features_fps)
-        rest = dict(widen_sec=said.widen_sec, test=said.test)
+        rest = dict(widen_sec=said.widen_sec, test=said.test, replace=said.replace)
         print("\n".join(convert_labels(said.sources, said.to, said.format, options, **features, **rest)))
     except (DataError, OSError) as error:
         sys.exit(f"Error: {sentence_of(error)}")

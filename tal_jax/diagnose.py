@@ -1,24 +1,23 @@
 """Why a score is what it is: the diagnosis of a run's detections, or of anyone's."""
 
-import json
 import logging
 import pathlib
 
 from tal_jax import evaluate
 from tal_jax.data.detections_file import read_detections_of
+from tal_jax.diagnosis_file import diagnosis_of, path_of, write_diagnosis
 from tal_jax.errors import DataError
-from tal_jax.evaluation import diagnosis
-from tal_jax.evaluation.characteristics import EDGES
 from tal_jax.evaluation.detection import precision_recall
 from tal_jax.evaluation.figures import write_figures
 from tal_jax.run_config import trained_run
-from tal_jax.runtime.files import replacing, require_apart
+from tal_jax.runtime.files import require_apart
+from tal_jax.runtime.json_files import read_json
 from tal_jax.systems import require_valid
 
 log = logging.getLogger(__name__)
 
 
-def diagnose(config, workdir, detections_path="", said=(), figures=None):
+def diagnose(config, workdir, detections_path="", said=(), figures=None, again=True):
     """Writes `<workdir>/diagnosis.json` and returns its content, see `diagnosis.diagnose`.
 
     Args:
@@ -27,6 +26,7 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None):
       detections_path: anyone's detections instead.
       said: fields that flags name, see `run_config.trained_run`.
       figures: one of `figures.ENDINGS`, of the figures to write into `<workdir>/figures`; None: none.
+      again: False takes the diagnosis.json that an evaluation of these detections has just written, if any.
 
     Raises:
       DataError: there are no detections, or nothing to score them against.
@@ -47,11 +47,10 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None):
     )
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
-    edges = config.data.name if config.data.name in EDGES else "quantiles"
     which = evaluate.scored_settings(config, annotations)
-    made = diagnosis.diagnose(annotations, results, tious=config.evaluate.tious, edges=edges, **which)
-    with replacing(path_of(workdir)) as temporary:
-        temporary.write_text(json.dumps(made, indent=1))
+    if again or not path_of(workdir).exists():
+        write_diagnosis(workdir, diagnosis_of(config, annotations, results, which))
+    made = read_json(path_of(workdir), "diagnosis")
     if figures:
         fields = "tious", "protocol", "devkit_keep", "other_recordings"
         how = which | {name: config.evaluate[name] for name in fields}
@@ -59,8 +58,3 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None):
         names = write_figures(workdir / "figures", figures, annotations, results, made, curves)
         log.info("Written to %s: %s", workdir / "figures", ", ".join(names))
     return made
-
-
-def path_of(workdir):
-    """The file of the diagnosis of a run."""
-    return pathlib.Path(workdir) / "diagnosis.json"

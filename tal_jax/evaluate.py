@@ -22,7 +22,7 @@ from tal_jax.errors import DataError
 from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
-from tal_jax.page import of_run
+from tal_jax.page import run_page
 from tal_jax.run_config import trained_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
@@ -168,7 +168,7 @@ def _trained_as(config):
     return config.window.frames, config.get("curriculum"), config.get("recipe"), readings
 
 
-def evaluate_streams(workdir, detector, streams, export=()):
+def evaluate_streams(workdir, detector, streams, export=(), page=True):
     """Detects in the test subset and scores what is found, see `evaluate`.
 
     Args:
@@ -176,6 +176,7 @@ def evaluate_streams(workdir, detector, streams, export=()):
       detector: a Detector.
       streams: a Stream of each of its networks.
       export: as for `evaluate`.
+      page: whether the page and the diagnosis are made.
 
     Returns, Raises: as `evaluate`.
     """
@@ -192,7 +193,7 @@ def evaluate_streams(workdir, detector, streams, export=()):
     if settings.recording_scores and dataset.recording_scores is None:
         best = best_classes(settings.recording_scores, settings.classes_per_recording)
         results = label_recordings(results, best, settings.recording_score_power)
-    return score_results(config, workdir, annotations, results, dataset, export)
+    return score_results(config, workdir, annotations, results, dataset, export, page=page)
 
 
 def test_recordings(config, dataset):
@@ -279,10 +280,9 @@ def as_proposals(detections):
     return Proposals(segments_sec, np.array([*best.values()], np.float64))
 
 
-def score_results(config, workdir, annotations, results, dataset=None, export=(), folds=()):
-    """Writes detections.json, scores, diagnosis and page of `results`, and exports; returns the scores, see
+def score_results(config, workdir, annotations, results, dataset=None, export=(), folds=(), page=True):
+    """Writes detections.json, scores, exports, diagnosis and page of `results`; returns the scores, see
     `evaluate`.
-
 
     Args:
       config, workdir, export: see `evaluate`.
@@ -290,6 +290,7 @@ def score_results(config, workdir, annotations, results, dataset=None, export=()
       results: name -> detections, as in a detections file.
       dataset: that a system has detected in; None: the detections come from a file.
       folds: mAP of each fold of a cross-validation, kept with the scores as "folds".
+      page: see `evaluate_streams`.
     """
     if distributed.is_first():
         write_detections(pathlib.Path(workdir) / "detections.json", results)
@@ -300,11 +301,11 @@ def score_results(config, workdir, annotations, results, dataset=None, export=()
     if distributed.is_first():
         with replacing(path_of(workdir, config.evaluate)) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
-        of_run.write_report(
-            config, workdir, annotations, results, scored_settings(config, annotations), result
-        )
         if export:
             _export(config, pathlib.Path(workdir) / "exports", annotations, results, dataset, export)
+        if page:
+            which = scored_settings(config, annotations)
+            run_page.write_report(config, workdir, annotations, results, which, result)
     return result
 
 

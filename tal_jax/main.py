@@ -159,7 +159,7 @@ def run_mode(config):
     elif alone:
         report.print_evaluation(result, evaluate.path_of(workdir, config.evaluate))
     if mode == "evaluate" and FLAGS.figures:
-        _diagnosed(config, workdir, said)
+        _diagnosed(config, workdir, said, again=False)
     if mode != "check_data":
         return 0
     summary, problems = result
@@ -176,9 +176,9 @@ def _report(config, workdir, said):
     return report_page.report(config, workdir, FLAGS.detections, FLAGS.runs, FLAGS.input, said)
 
 
-def _diagnosed(config, workdir, said):
-    """The diagnosis, with figures if --figures asks for them."""
-    return diagnose.diagnose(config, workdir, FLAGS.detections, said, FLAGS.figures)
+def _diagnosed(config, workdir, said, again=True):
+    """The diagnosis, with figures if --figures asks for them. again: see `diagnose.diagnose`."""
+    return diagnose.diagnose(config, workdir, FLAGS.detections, said, FLAGS.figures, again)
 
 
 def main(_):

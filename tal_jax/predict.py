@@ -135,6 +135,7 @@ def _write(run, folder, name, found, export, media):
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
     page, parts = folder / f"{name}.html", dict(cas=cas, signal=found["signal"], media=media)
+    parts["class_agnostic"] = run.config.data.class_agnostic
     made = content.of_prediction(name, recording, detections, run.classes, min_score, page=page, **parts)
     write.write_page(page, made)
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)

@@ -2,13 +2,11 @@
 
 import pathlib
 
-import numpy as np
-
 from tal_jax import evaluate
 from tal_jax.data import dataset_annotations
 from tal_jax.data.detections_file import read_detections_of
 from tal_jax.errors import DataError
-from tal_jax.page import of_run, recordings, write
+from tal_jax.page import run_page, write
 from tal_jax.run_config import RECORDING_FIELDS, stored_config, trained_run
 from tal_jax.runtime.files import require_apart
 from tal_jax.systems import require_valid
@@ -45,15 +43,13 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
         what_to_do = "run --mode=evaluate first, or name --detections=FILE"
         raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
     if not path.exists() and not detections_path:
-        return write.write_page(of_run.path_of(workdir), content_as_it_stands(config, workdir))
+        return write.write_page(run_page.path_of(workdir), content_as_it_stands(config, workdir))
     evaluate.require_inputs_stay(config, workdir, detections_path)
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
-    scores, which = (
-        evaluate.scores_of(config, annotations, results),
-        evaluate.scored_settings(config, annotations),
-    )
-    return of_run.write_report(config, workdir, annotations, results, which, scores, media)
+    scores = evaluate.scores_of(config, annotations, results)
+    which = evaluate.scored_settings(config, annotations)
+    return run_page.write_report(config, workdir, annotations, results, which, scores, media)
 
 
 def require_media(folder):
@@ -72,16 +68,15 @@ def content_as_it_stands(config, workdir, media=""):
       workdir, media: see `report`.
     """
     annotations, path = evaluate.scored_annotations(config), pathlib.Path(workdir) / "detections.json"
-    which, runs, parts = evaluate.scored_settings(config, annotations), {}, {}
-    if path.exists():
-        runs = {"": read_detections_of(path, annotations)}
-        parts = dict(
-            scores=evaluate.scores_of(config, annotations, runs[""]), media=recordings.media_of(config, media)
-        )
-        parts["page"] = of_run.path_of(workdir)
-    else:
-        parts["notes"] = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
-    return of_run.run_content(config, workdir, annotations, runs, which, **parts)
+    which = evaluate.scored_settings(config, annotations)
+    if not path.exists():
+        notes = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
+        return run_page.run_content(config, workdir, annotations, {}, which, notes=notes)
+    results = read_detections_of(path, annotations)
+    scores = evaluate.scores_of(config, annotations, results)
+    return run_page.run_content(
+        config, workdir, annotations, {"": results}, which, scores=scores, media=media
+    )
 
 
 def _compare(config, workdir, detections_path, runs, media, said):
@@ -98,18 +93,17 @@ def _compare(config, workdir, detections_path, runs, media, said):
             raise DataError(f"{workdir} {lost}; choose another --workdir.")
     stored = {run: stored_config(run) for run in runs if (pathlib.Path(run) / "config.json").exists()}
     config = _scored_as(config, stored, said)
-    page = of_run.path_of(workdir)
+    page = run_page.path_of(workdir)
     require_apart([page], {f"--runs, {name}": str(path) for name, path in paths.items()})
     require_apart([page], evaluate.files_read(config))
     annotations = evaluate.scored_annotations(config)
-    which = evaluate.scored_settings(config, annotations) | {"missing": "missed"}
+    which = evaluate.scored_settings(config, annotations)
     for run, other in stored.items():
         _require_same(run, other, annotations, which)
     results = {name: read_detections_of(path, annotations) for name, path in paths.items()}
     name, first = next(iter(results.items()))
-    parts = dict(scores=evaluate.scores_of(config, annotations, first), page=page)
-    parts["media"] = recordings.media_of(config, media)
-    made = of_run.run_content(config, workdir, annotations, results, which, **parts)
+    scores = evaluate.scores_of(config, annotations, first)
+    made = run_page.run_content(config, workdir, annotations, results, which, scores=scores, media=media)
     made["title"] = " · ".join(results)
     made["notes"].append(f"Scores and errors are those of {name}; the recordings show all runs.")
     return write.write_page(page, made)
@@ -142,13 +136,18 @@ def _names(runs):
 
 
 def _scored_as(config, stored, said):
-    """The config with the recordings of the first run that has a config, but for what flags name."""
+    """The config to compare runs with: it has the recordings of the first run that has a config, but for
+    what flags name; and a recording that a run lacks is missed, so that all are scored on the same ones.
+    """
     config = config.copy_and_resolve_references()
-    for other in [*stored.values()][:1]:
+    config.evaluate.missing = "missed"
+    if stored:
+        other = next(iter(stored.values())).data
         fields = [field.removeprefix("data.") for field in RECORDING_FIELDS if field not in said]
-        of_run_ = {field: other.data[field] for field in (*fields, "class_agnostic") if field in other.data}
         with config.data.unlocked():
-            config.data.update(of_run_)
+            config.data.update(
+                {field: other[field] for field in (*fields, "class_agnostic") if field in other}
+            )
     return config
 
 
@@ -173,8 +172,16 @@ def _require_same(run, stored, annotations, which):
         problem = f"other recordings: '{lacks[0]}' is not in both"
     else:
         for name, one in wanted.items():
-            if not np.array_equal(one.segments_sec, subset[name].segments_sec, equal_nan=True):
+            if _actions(one, annotations.classes) != _actions(subset[name], own.classes):
                 problem = f"other annotations of the recording '{name}'"
                 break
     if problem:
         raise DataError(f"--runs: {run} was made on {problem}; compare runs on the same annotations.")
+
+
+def _actions(recording, classes):
+    """What a Recording is scored against: its actions, by the names of their classes, and what is ignored."""
+    labels = [classes[label] for label in recording.labels]
+    # As texts, so that times that are not known (NaN) are the same.
+    actions = sorted(str(row) for row in zip(labels, recording.segments_sec.tolist(), strict=True))
+    return actions, sorted(recording.ignored_sec.tolist())

@@ -11,13 +11,13 @@ import numpy as np
 from clu import parameter_overview
 from tqdm import tqdm
 
-from tal_jax import evaluate
+from tal_jax import evaluate, report_page
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
 from tal_jax.data.dataset import common_frame_sec
 from tal_jax.data.loader import stack, training_batches
 from tal_jax.detect import Detector, Stream
-from tal_jax.errors import DataError, TrainingError
+from tal_jax.errors import DataError, TrainingError, sentence_of
 from tal_jax.run_config import remember_run
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
@@ -103,7 +103,7 @@ def train(config, workdir, begun=lambda: None, scored=True):
     def evaluate_now():
         now = parallel.unreplicate(state)
         streams = [Stream(config, now.inference_variables(), dataset, frame_sec)]
-        result = evaluate.evaluate_streams(workdir, detector, streams)
+        result = evaluate.evaluate_streams(workdir, detector, streams, page=False)
         checkpoints.save_if_best(int(now.step), now, result["map_avg"])
         scores = {f"map@{tiou}": value for tiou, value in result["map"].items()}
         writer.write(int(now.step), {"map_avg": result["map_avg"], **scores})
@@ -154,12 +154,24 @@ def train(config, workdir, begun=lambda: None, scored=True):
                     evaluate_now()
         stop.restore()
         if not stopped:
-            return evaluate_now() if scored else {}
+            result = evaluate_now() if scored else {}
+            if scored and distributed.is_first():
+                _write_page(config, workdir)
+            return result
         log.warning("Stopped by a signal; saved at step %d. The same command goes on from here.", step)
     finally:
         stop.restore()
         writer.close()
         checkpoints.close()
+
+
+def _write_page(config, workdir):
+    """Writes the page of a trained run. A page that cannot be made is a warning: the run itself is whole."""
+    try:
+        report_page.report(config, workdir)
+    except Exception as error:
+        why = f"{type(error).__name__}: {sentence_of(error)}"
+        log.warning("The page could not be made (%s); --mode=report tries again. The run is saved.", why)
 
 
 def _write_parameters(path, params):

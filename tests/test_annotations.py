@@ -97,6 +97,29 @@ def test_what_is_written_is_read_again_to_the_same(run, tmp_path):
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
+def test_a_later_file_replaces_the_recordings_of_earlier_ones(run, tmp_path):
+    def write(name, database):
+        entries = {
+            recording: {"subset": "train", "duration": 9.0, "annotations": [
+                {"label": "walk", "segment": segment} for segment in segments
+            ]} for recording, segments in database.items()
+        }  # fmt: skip
+        (tmp_path / name).write_text(json.dumps({"database": entries}))
+
+    write("old.json", {"rec1": [[1, 2], [3, 4]], "rec2": [[5, 6]], "rec3": [[1, 2]]})
+    write("corrected.json", {"rec1": [[1, 2.5]], "rec3": [], "rec4": [[7, 8]]})
+    stop, lines = run("--from", "old.json", "corrected.json", "--to=all.json", "--replace")
+    assert stop is None
+    said = "Note: 3 labels made room for 2 recordings of a later file, the first is 'rec1' (--replace)."
+    assert said in lines and not any("are joined" in line for line in lines)
+    database = json.loads((tmp_path / "all.json").read_text())["database"]
+    found = {name: [a["segment"] for a in entry["annotations"]] for name, entry in database.items()}
+    assert found == {"rec1": [[1, 2.5]], "rec2": [[5, 6]], "rec3": [], "rec4": [[7, 8]]}
+    run("--from", "old.json", "corrected.json", "--to=all.json")
+    database = json.loads((tmp_path / "all.json").read_text())["database"]
+    assert len(database["rec1"]["annotations"]) == 3
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [

@@ -306,7 +306,7 @@ def test_ambiguous_intervals_of_ones_own_annotations(tiny, tmp_path, capsys):
     assert result["ap"] == {"action": dict.fromkeys(result["map"], 100)}
 
 
-def test_detections_are_diagnosed(tiny, tmp_path, capsys):
+def test_detections_are_diagnosed(tiny, tmp_path, capsys, monkeypatch):
     """Both actions are found; of the other detections one has the wrong label, one is background."""
     found = [
         ("slow", 1.0, 4.0, 0.9),
@@ -322,6 +322,11 @@ def test_detections_are_diagnosed(tiny, tmp_path, capsys):
     assert [shares[kind] for kind in ("true positive", "wrong label", "background")] == [50, 25, 25]
     assert made["boundary_errors"]["classes"]["slow"]["start_sec"]["50%"] == 0
     assert json.loads(diagnose.path_of(tmp_path / "run").read_text()) == made
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "run" / "figures").iterdir()}
+    with monkeypatch.context() as patched:  # an evaluation has diagnosed: that is not done a second time
+        patched.setattr(diagnose, "diagnosis_of", None)
+        diagnose.diagnose(tiny(), tmp_path / "run", str(tmp_path / "found.json"), figures="svg", again=False)
+    assert drawn == {path.name: path.read_bytes() for path in (tmp_path / "run" / "figures").iterdir()}
     report.print_diagnosis(made, diagnose.path_of(tmp_path / "run"))
     printed = capsys.readouterr().out
     assert "wrong label" in printed and "length" in printed and "diagnosis.json" in printed

@@ -288,7 +288,7 @@ def _summary(num_detections, num_hidden, min_score, truths, duration_sec):
     parts = [f"{num_detections} detection{'s' * (num_detections != 1)}"]
     parts[0] += f" with score {min_score:g} or more" if min_score > 0 else ""
     if num_hidden:
-        parts.append(f"{num_hidden} not drawn, for better ones lie there")
+        parts.append(f"{num_hidden} not drawn: better ones lie there")
     if truths is not None:
         parts.append(f"{len(truths.labels)} annotated")
     return [*parts, clock(duration_sec, duration_sec) + " s" * (duration_sec <= 180)]

@@ -23,10 +23,15 @@ def truth_tables(recordings, ranks):
 
 def within_recordings(truths, recordings, ranks):
     """Those of (G,) ROW that last, and no longer than their recording where its length is known."""
+    return truths[are_within(truths, recordings, ranks)]
+
+
+def are_within(truths, recordings, ranks):
+    """(G,) bool, which of ROW `within_recordings` keeps."""
     durations_sec = {ranks[name]: one.duration_sec or np.inf for name, one in recordings.items()}
     lengths_sec = np.diff(truths["segment_sec"])[:, 0]
     longest_sec = np.array([durations_sec[rank] for rank in truths["recording"]])
-    return truths[(lengths_sec > 0) & (lengths_sec <= longest_sec)]
+    return (lengths_sec > 0) & (lengths_sec <= longest_sec)
 
 
 def detection_table(detections, scored, ranks, classes):

@@ -32,9 +32,8 @@ const dark = matchMedia("(prefers-color-scheme: dark)"), theme = new Map(), widt
 const patterns = new Map(), looks = new Map();
 dark.addEventListener("change", () => [theme, patterns, looks].forEach((known) => known.clear()));
 
-/** How a class is seen: {fill, light}; on dark paper a third of the way to white. */
-function lookOf(label) {
-  const hex = COLORS[label % COLORS.length];
+/** How a colour "#rrggbb" is seen: {fill, light}; on dark paper a third of the way to white. */
+function lookOf(hex) {
   if (!looks.has(hex)) {
     const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
     const paler = parts.map((part) => Math.round(part + (255 - part) / 3));
@@ -45,7 +44,9 @@ function lookOf(label) {
   return looks.get(hex);
 }
 
-const color = (label) => lookOf(label).fill;
+const colorOf = (label) => COLORS[label % COLORS.length];
+const color = (label) => lookOf(colorOf(label)).fill;
+const kindColor = (kind) => lookOf(content.type_colors[kind]).fill; // of a kind of error, see figures.py
 const texture = (label) => (label + Math.floor(label / COLORS.length)) % 4; // plain, stripes, dots, lines
 /** A colour of page.css, light or dark. */
 function themed(name) {
@@ -159,10 +160,11 @@ function sharp(canvas, width, height) {
 }
 
 /**
- * A bar of a class, {x, y, width, height}: filled, or an outline where it is wrong. With `named` the name of
- * the class stands in it where it has room; else it has the pattern of the class.
+ * A bar of a class, {x, y, width, height}: filled, an outline where it is wrong, grey where it is not scored.
+ * With `named` the name of the class stands in it where it has room; else it has the pattern of the class.
  */
-function bar(context, label, { x, y, width, height }, { wrong = false, strength = 1, named = false } = {}) {
+function bar(context, label, { x, y, width, height }, { type = 0, strength = 1, named = false } = {}) {
+  const wrong = type > 0, scored = type >= 0;
   const text = content.classes[label], narrow = width < 7;
   if (named && width > 26 && !widths.has(text)) widths.set(text, context.measureText(text).width);
   const written = named && width > 26 && widths.get(text) < width - 9;
@@ -174,7 +176,8 @@ function bar(context, label, { x, y, width, height }, { wrong = false, strength 
     context.fill();
     context.globalAlpha = 0.08 + 0.14 * strength;
   } else context.globalAlpha = 0.35 + 0.65 * strength;
-  context.fillStyle = wrong || written || narrow ? color(label) : fillOf(context, label);
+  if (!scored) context.fillStyle = themed("line");
+  else context.fillStyle = wrong || written || narrow ? color(label) : fillOf(context, label);
   context.fill();
   if (wrong) {
     context.globalAlpha = 0.5 + 0.5 * strength;
@@ -184,7 +187,8 @@ function bar(context, label, { x, y, width, height }, { wrong = false, strength 
   }
   context.globalAlpha = 1;
   if (!written) return;
-  context.fillStyle = wrong || strength < 0.5 ? themed("ink") : lookOf(label).light ? "#15181e" : "#fff";
+  const light = lookOf(colorOf(label)).light, onPaper = wrong || !scored || strength < 0.5;
+  context.fillStyle = onPaper ? themed("ink") : light ? "#15181e" : "#fff";
   context.fillText(text, x + 5, y + height / 2 + 0.5);
 }
 

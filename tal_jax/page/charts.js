@@ -1,8 +1,5 @@
 // Charts as SVG, small enough to read as code.
 
-const KINDS = { "true positive": "#5b8db8", "double detection": "#8866bb", "wrong label": "#cc3366",
-  localization: "#ee7733", confusion: "#a5761b", background: "#7a808c", missed: "#d4579e" };
-
 /** A number of an axis with three digits: "0.25", "12.5k". */
 function short(value) {
   return Math.abs(value) >= 10000 ? `${+(value / 1000).toPrecision(3)}k` : String(+value.toPrecision(3));
@@ -59,7 +56,7 @@ function stackChart(label, columns, width = 520, height = 240) {
       const y = toY(below + value), size = Math.max(0, toY(below) - y);
       below += value;
       return draw("rect", { x: left + (i + 0.14) * step, y, width: 0.72 * step, height: size,
-        fill: KINDS[kind] },
+        fill: kindColor(kind) },
         draw("title", {}, `${name}: ${kind} ${number(value)} %`));
     });
     return [blocks, words("tick", left + (i + 0.5) * step, height - 20, name)];
@@ -69,9 +66,8 @@ function stackChart(label, columns, width = 520, height = 240) {
 }
 
 /**
- * Where errors lie, a row for each of [{name, values, color}]: a thin line from 5 to 95 %,
-   a thick one from 25 to
- * 75 %, a mark at the median.
+ * Where errors lie, a row for each of [{name, values, color}]: a thin line from 5 to 95 %, a thick one from
+ * 25 to 75 %, a mark at the median.
  */
 function rangeChart(label, rows, width = 520) {
   const left = 150, right = width - 16, height = 22 * rows.length + 44;

@@ -1,36 +1,44 @@
 // Correcting a recording: ends, places, classes; undo; the file of annotations that training reads.
 
 const corrected = new Map(); // name of a recording -> its corrected actions [{id, label, start, end}] in ms
+const histories = new Map(); // name of a recording -> what it was before each change; null: not corrected
+const unsaved = new Set(); // names of recordings
+let saved = true, nextId = 1; // whether all corrections are saved; of an action
 
 /** What can be changed in the view of a recording. `rows` is null until a correction is begun. */
 function makeEditor(view) {
-  const { recording } = view, undone = [], last = Math.round(1000 * recording.duration);
-  let next = 1;
-  const editor = { rows: corrected.get(recording.name) ?? null, begin: null, panel: null };
-  if (editor.rows) next = 1 + Math.max(0, ...editor.rows.map(({ id }) => id));
+  const { recording } = view, { name, duration, known, entry } = recording;
+  const last = known ? Math.floor(1000 * (entry.duration ?? duration) + 1e-6) : Infinity;
+  if (!histories.has(name)) histories.set(name, []);
+  const undone = histories.get(name);
+  const editor = { rows: corrected.get(name) ?? null, begin: null, panel: null };
 
   function change(rows) {
-    undone.push(editor.rows.map((row) => ({ ...row })));
+    undone.push(editor.rows && editor.rows.map((row) => ({ ...row })));
     put(rows);
   }
 
+  /** Shows these actions; null ends the correction. */
   function put(rows) {
-    editor.rows = rows.sort((a, b) => a.start - b.start || a.end - b.end);
-    corrected.set(recording.name, editor.rows);
-    saved = false;
+    editor.rows = rows && rows.sort((a, b) => a.start - b.start || a.end - b.end);
+    if (rows) corrected.set(name, editor.rows); else corrected.delete(name);
+    if (rows) unsaved.add(name); else unsaved.delete(name);
+    saved = !unsaved.size;
     view.redraw();
     editor.show();
   }
 
   function start(source) {
+    if (content.uncorrectable) return;
     const { label, start: starts, end } = source === "truth" ? recording.truth : recording.found[state.run];
     const count = source === "truth" ? label.length : countOf(recording.found[state.run].score);
     const rows = [];
-    for (let i = 0; i < count; i++)
-      rows.push({ id: next++, label: label[i], start: Math.max(0, starts[i]), end: Math.min(last, end[i]) });
-    if (editor.rows) undone.push(editor.rows);
+    for (let i = 0; i < count; i++) {
+      const times = { start: Math.max(0, starts[i]), end: Math.min(last, end[i]) };
+      rows.push({ id: nextId++, label: label[i], ...times });
+    }
     view.chosen = null;
-    put(rows.filter((row) => row.start < row.end));
+    change(rows.filter((row) => row.start < row.end));
   }
 
   /** Moves an end or the whole of an action while a pointer is held. */
@@ -39,8 +47,8 @@ function makeEditor(view) {
     return {
       move(seconds) {
         const ms = Math.round(1000 * seconds);
-        if (part === "start") item.start = Math.min(Math.max(0, from + ms), to - 10);
-        else if (part === "end") item.end = Math.max(Math.min(last, to + ms), from + 10);
+        if (part === "start") item.start = Math.max(0, Math.min(from + ms, to - 10));
+        else if (part === "end") item.end = Math.min(last, Math.max(to + ms, from + 10));
         else {
           const by = Math.min(Math.max(ms, -from), last - to);
           [item.start, item.end] = [from + by, to + by];
@@ -54,7 +62,7 @@ function makeEditor(view) {
     if (!editor.rows) return;
     const size = Math.min(last, 1000 * Math.max(0.2, (view.to - view.from) / 20));
     const from = Math.max(0, Math.min(1000 * seconds, last - size));
-    view.chosen = next++;
+    view.chosen = nextId++;
     change([...editor.rows, { id: view.chosen, label, start: Math.round(from),
       end: Math.round(from + size) }]);
   };
@@ -64,7 +72,12 @@ function makeEditor(view) {
     && change(editor.rows.map((row) => (row.id === view.chosen ? { ...row, ...fields } : row)));
   const remove = () => editor.rows && view.chosenItem()
     && change(editor.rows.filter(({ id }) => id !== view.chosen));
-  const undo = () => undone.length && put(undone.pop());
+  const undo = () => {
+    if (!undone.length) return;
+    const rows = undone.pop();
+    if (!rows) view.chosen = null; // detections are shown again, which have other numbers
+    put(rows);
+  };
   const setEnd = (end, seconds) => {
     const row = { ...view.chosenItem(), [end]: Math.round(1000 * seconds) };
     const fits = row.start >= 0 && row.start < row.end && row.end <= last;
@@ -76,8 +89,9 @@ function makeEditor(view) {
   const from = make("select", { "aria-label": "Correct, starting from" },
     make("option", { value: "found" }, "these detections"),
     recording.truth.label.length > 0 && make("option", { value: "truth" }, "the truth"));
-  editor.begin = make("span", { class: "begin" },
-    make("button", { onclick: () => start(from.value) }, "Correct from"), from);
+  editor.begin = make("span", { class: "begin" }, content.uncorrectable
+    ? make("span", { class: "note" }, content.uncorrectable)
+    : [make("button", { onclick: () => start(from.value) }, "Correct from"), from]);
   const relabel = () => alter({ label: Number(label.value) });
   const label = make("select", { "aria-label": "Class of the chosen action", onchange: relabel },
     content.classes.map((name, i) => make("option", { value: i }, name)));
@@ -105,19 +119,20 @@ function makeEditor(view) {
   return editor;
 }
 
-let saved = true;
-
 /** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */
 function correctedFile() {
-  const database = Object.create(null);
-  for (const { name, duration, entry } of content.recordings) {
+  const database = Object.create(null), used = new Set();
+  for (const { name, entry } of content.recordings) {
     if (!corrected.has(name)) continue;
     const { ignored = [], ...rest } = entry;
-    const annotations = corrected.get(name).map(({ label, start, end }) =>
-      ({ label: content.classes[label], segment: [start / 1000, end / 1000] }));
-    database[name] = { ...rest, duration, annotations: [...annotations, ...ignored] };
+    const annotations = corrected.get(name).map(({ label, start, end }) => {
+      used.add(label);
+      return { label: content.classes[label], segment: [start / 1000, end / 1000] };
+    });
+    database[name] = { ...rest, annotations: [...annotations, ...ignored] };
   }
-  return { classes: content.classes, database };
+  const classes = content.classes.filter((_, i) => i < content.num_annotated || used.has(i));
+  return { classes, database };
 }
 
 function save() {
@@ -125,6 +140,7 @@ function save() {
   const url = URL.createObjectURL(file);
   make("a", { href: url, download: "corrected.json" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
+  unsaved.clear();
   saved = true;
   open?.view.editor.show();
 }

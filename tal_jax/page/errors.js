@@ -24,24 +24,23 @@ function profileCard({ groups }) {
   const filled = groups.filter(({ detections }) => detections);
   const columns = filled.map(({ shares }, i) => (
     { name: `${i + 1}n`, parts: content.types.map((kind) => ({ kind, value: shares[kind] ?? 0 })) }));
-  return card("What the best detections are", "Share of each kind in percent, from the best to the worse.",
+  return card("What the best detections are", "Share of each kind in percent, from the best detections on.",
     stackChart("Kinds of detections by rank", columns),
-    legend(content.types.map((kind) => [kind, KINDS[kind]])));
+    legend(content.types.map((kind) => [kind, kindColor(kind)])));
 }
 
 function costCard({ gain, shares }) {
   const kinds = content.types.filter((kind) => kind !== "true positive");
-  const rows = kinds.map((kind) => ({ name: kind, value: gain[kind], color: KINDS[kind],
+  const rows = kinds.map((kind) => ({ name: kind, value: gain[kind], color: kindColor(kind),
     text: `+${number(gain[kind])} · ${number(shares[kind])} %` }));
   return card("What each kind of error costs",
-    "Points of normalised mAP that would be won without it, and its share of these detections.",
+    "Points of normalised mAP that the detections gain without it, and its share of them.",
     bars(rows, Math.max(1, ...Object.values(gain).map((points) => points ?? 0))),
     make("dl", { class: "said-kinds" }, kinds.map((kind) =>
       [make("dt", {}, kind), make("dd", {}, content.said[kind])])));
 }
 
-/** Bars of each bucket of each characteristic. valueOf: (characteristic, name of the bucket,
-  bucket) -> percent. */
+/** Bars of the buckets of each characteristic. valueOf: (characteristic, name of a bucket, it) -> percent. */
 function bucketBars({ sensitivity }, fill, valueOf) {
   return Object.entries(sensitivity).map(([kind, { buckets }]) => {
     const rows = Object.entries(buckets).map(([name, bucket]) => {
@@ -56,15 +55,15 @@ function bucketBars({ sensitivity }, fill, valueOf) {
 
 function hardCard(found) {
   return card("Which actions are hard",
-    "Normalised mAP of actions alike, from few or short (XS) to many or long (XL).",
-    bucketBars(found, KINDS["true positive"], (kind, name, bucket) => bucket.map));
+    "Normalised mAP of groups of actions, from few or short ones (XS) to many or long ones (XL).",
+    bucketBars(found, kindColor("true positive"), (kind, name, bucket) => bucket.map));
 }
 
 function missedCard(found) {
   const { missed_avg, buckets } = found.false_negatives;
   return card("Which actions are missed",
     `Share that no detection finds; of all ${found.counts.ground_truths}: ${number(missed_avg)} %.`,
-    bucketBars(found, KINDS.missed, (kind, name) => buckets[kind][name].missed));
+    bucketBars(found, kindColor("missed"), (kind, name) => buckets[kind][name].missed));
 }
 
 function boundariesCard({ boundary_errors }) {
@@ -72,7 +71,7 @@ function boundariesCard({ boundary_errors }) {
   const show = (end) => {
     const rows = [all, ...Object.entries(boundary_errors.classes)].map(([name, row], i) => (
       { name, values: row[`${end}_sec`], color: i ? color(content.classes.indexOf(name))
-        : KINDS.background }));
+        : kindColor("background") }));
     holder.replaceChildren(rangeChart(`Errors of the ${end}`, rows));
   };
   show("start");
@@ -101,7 +100,8 @@ function calibrationCard({ bins, best_f1, expected_error }) {
     : `Scores differ from the share of right detections by ${number(expected_error)} points.`,
   lineChart("Share of right detections by score", [sure, { name: "detections", points, color: color(0) }],
     { x: "score", y: "share that is right", xMax: 1, yMax: 1, height: 240, more: [dots] }),
-  table("Best threshold of each class, at tIoU 0.5", ["class", "score", "F1", "precision", "recall"], rows));
+  table(`Best threshold of each class, at tIoU ${content.diagnosis.settings.at_tiou}`,
+    ["class", "score", "F1", "precision", "recall"], rows));
 }
 
 function confusionCard({ classes, counts, missed, background }) {

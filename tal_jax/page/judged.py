@@ -7,9 +7,10 @@ import numpy as np
 
 from tal_jax.evaluation import detad, operating_point
 from tal_jax.evaluation.recordings import scored_recordings
-from tal_jax.evaluation.tables import detection_table, truth_tables
+from tal_jax.evaluation.tables import are_within, detection_table, truth_tables
 
 NOT_COUNTED = -1
+TIOU = 0.5  # at which a detection is right, on a page
 
 
 class Judged(NamedTuple):
@@ -36,23 +37,20 @@ class Judged(NamedTuple):
     threshold: float | None
 
 
-def judge(annotations, results, which, tious, tiou=0.5):
+def judge(annotations, results, which, tious):
     """Judges detections; None where no truth can be scored against.
 
     Args:
       annotations: `tal_jax.data.annotations.Annotations`.
       results: {recording: [{"label", "segment", "score"}]}.
       which: dict of `subset`, `left_out` and `missing`, see `scored_recordings`.
-      tious: T thresholds.
-      tiou: the threshold at which a detection is right.
+      tious: T thresholds of `matches`; what else is said is at TIOU.
     """
     recordings, _ = scored_recordings(annotations, results, **which)
     names = sorted(recordings)
     ranks = {name: rank for rank, name in enumerate(names)}
     annotated, _ = truth_tables(recordings, ranks)
-    longest_sec = np.array([recordings[name].duration_sec or np.inf for name in names])
-    lengths_sec = np.diff(annotated["segment_sec"])[:, 0]
-    usable = (lengths_sec > 0) & (lengths_sec <= longest_sec[annotated["recording"].astype(int)])
+    usable = are_within(annotated, recordings, ranks)
     truths = annotated[usable]
     if not len(truths):
         return None
@@ -63,7 +61,7 @@ def judge(annotations, results, which, tious, tiou=0.5):
     table, _ = detection_table(own, {*names}, ranks, index)
     places = [(name, i) for name in names for i, d in enumerate(own[name]) if d["label"] in index]
     lasts = np.flatnonzero(np.diff(table["segment_sec"])[:, 0] > 0)
-    both = detad.match_all(table[lasts], truths, (*tious, tiou))
+    both = detad.match_all(table[lasts], truths, (*tious, TIOU))
     order = lasts[np.argsort(-table["score"][lasts], kind="stable")]  # as `match_all` ranks them
     matches = dataclasses.replace(both, tious=both.tious[:-1], truth=both.truth[:-1])
     at = dataclasses.replace(both, tious=both.tious[-1:], truth=both.truth[-1:])
@@ -79,7 +77,7 @@ def judge(annotations, results, which, tious, tiou=0.5):
     found_at = dict(zip(names, np.split(scores, ends), strict=True))
     best = operating_point.best_f1(at.found["score"], taken >= 0, len(truths))["score"]
     threshold = None if np.isnan(best) else float(best)
-    return Judged(names, classes, matches, at, tiou, types, found_at, threshold)
+    return Judged(names, classes, matches, at, TIOU, types, found_at, threshold)
 
 
 def touched(judged, threshold):

@@ -21,7 +21,7 @@ function tilesPart() {
     tile(number(scores.map_avg), "mAP in %, average"),
     tious.length > 1 && tile(number(scores.map[tious[0]]), `mAP at tIoU ${tious[0]}`),
     tious.length > 1 && tile(number(scores.map[tious.at(-1)]), `mAP at tIoU ${tious.at(-1)}`),
-    tile(counts.recordings.toLocaleString("en"), "test recordings"),
+    tile(counts.recordings.toLocaleString("en"), `${scores.protocol.subset} recordings`),
     tile(counts.ground_truths.toLocaleString("en"), "annotated actions"),
     tile(counts.classes, "classes"));
 }
@@ -88,7 +88,9 @@ function curvesCard() {
 function trainingPart() {
   const found = content.training;
   if (!found || !Object.keys(found.losses).length) return null;
-  const names = Object.keys(found.losses), last = found.losses[names[0]].at(-1)[0];
+  const names = Object.keys(found.losses), subset = content.scores?.protocol.subset ?? "test";
+  const last = Math.max(...names.map((name) => found.losses[name].at(-1)[0]));
+  const end = Math.max(last, ...found.map.map(([step]) => step)); // an evaluation may come after them
   // The first steps dwarf the rest: the axis is for what comes after them.
   const settled = (points) => points.filter(([step]) => step > last / 10 || points.length < 5);
   const values = names.flatMap((name) => settled(found.losses[name]).map(([, value]) => value));
@@ -104,12 +106,12 @@ function trainingPart() {
   const minutes = found.seconds ? ` in ${number(found.seconds / 60)} minutes` : "";
   return section("training", "Training", `${plural(last, "step")}${minutes}.`,
     make("div", { class: "columns" },
-    card("Losses", "As they are added up, over steps.",
-      lineChart("Losses over steps", series, { x: "step", y: "loss", xMax: last, yMax: top }),
+    card("Losses", "Each as it counts in the total.",
+      lineChart("Losses over steps", series, { x: "step", y: "loss", xMax: end, yMax: top }),
       legend(names.map((name, i) => [name, color(i)]))),
-    found.map.length > 1 && card("mAP", "Of the test recordings, in percent, over steps.",
+    found.map.length > 1 && card("mAP", `Of the ${subset} recordings, in percent.`,
       lineChart("mAP over steps", [{ name: "mAP", points: found.map, color: color(2) }],
-        { x: "step", y: "mAP (%)", xMax: last, yMax: 100, more: [dots] }))));
+        { x: "step", y: "mAP (%)", xMax: end, yMax: 100, more: [dots] }))));
 }
 
 function runPart() {

@@ -1,4 +1,4 @@
-// One recording beside its answer: the stage, its video or sound, the list of detections, the keyboard.
+// One recording beside its answer: the stage, its video or sound, the list of detections.
 
 /** The view of a recording; `close` is called to leave it, null where there is nowhere to go. */
 function recordingView(index, startAt, close) {
@@ -8,8 +8,8 @@ function recordingView(index, startAt, close) {
   const editor = makeEditor(view), stage = makeStage(view), media = recording.media
     && mediaOf(recording.media);
   const play = make("button", { onclick: () => toggle() }, "Play"), time = make("span", { class: "clock" });
-  const list = make("div", { class: "list" }), chosenItem = () => view.items.find(({ id }) =>
-    id === view.chosen);
+  const list = make("div", { class: "list" });
+  const chosenItem = () => view.items.find(({ id }) => id === view.chosen);
 
   /** What is shown and can be chosen: detections by time, or the corrected actions. */
   function itemsNow() {
@@ -17,7 +17,7 @@ function recordingView(index, startAt, close) {
     const { label, start, end, score, type } = found[state.run], made = [];
     for (let i = countOf(score) - 1; i >= 0; i--) {
       made.push({ id: i, label: label[i], start: start[i], end: end[i], score: score[i], type: type?.[i] ?? 0,
-        said: verdict(found[state.run], i).slice(2) });
+        said: verdict(found[state.run], i) });
     }
     return made.sort((a, b) => a.start - b.start || a.end - b.end);
   }
@@ -130,76 +130,23 @@ function recordingView(index, startAt, close) {
       "aria-label": recording.name, onplay: () => view.playing || toggle(true),
       onpause: () => view.playing && toggle(false), onseeked: () => { view.time = element.currentTime;
         showTime(); },
-      onloadedmetadata: () => { element.currentTime = view.time; if (view.playing) element.play(); },
+      onloadedmetadata: () => {
+        if (!recording.known && isFinite(element.duration)) {
+          Object.assign(recording, { known: true, duration: Math.max(duration, element.duration) });
+          openRecording(index, view.time); // to show all of it
+          return;
+        }
+        element.currentTime = view.time;
+        if (view.playing) element.play();
+      },
       onerror: () => element.replaceWith(make("p", { class: "warn" }, problem)) });
     return element;
-  }
-
-  // ---------------------------------------------------------------------------- the pointer, the keyboard
-
-  const { canvas, toTime, hit } = stage;
-  canvas.addEventListener("pointerdown", (event) => {
-    if (event.offsetX < GUTTER || event.button) return;
-    const { item, part } = hit(event), from = view.from;
-    const drag = editor.rows && item ? editor.drag(item, part) : null;
-    const startX = event.offsetX, perPixel = (view.to - view.from) / (canvas.clientWidth - GUTTER - MARGIN);
-    let moved = false;
-    canvas.setPointerCapture(event.pointerId);
-    const move = (now) => {
-      moved ||= Math.abs(now.offsetX - startX) > 3;
-      if (!moved) return;
-      const by = (now.offsetX - startX) * perPixel;
-      if (drag) { drag.move(by); stage.paint(); } else show(from - by, view.to - view.from);
-    };
-    const end = () => {
-      canvas.removeEventListener("pointermove", move);
-      drag?.end(moved);
-      if (moved && drag) choose(view.items.find(({ id }) => id === item.id));
-      if (moved) return;
-      if (!item) seek(toTime(startX));
-      choose(item, !editor.rows);
-    };
-    canvas.addEventListener("pointermove", move);
-    canvas.addEventListener("pointerup", end, { once: true });
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const { item, part } = hit(event), grips = part === "body" ? "grab" : "ew-resize";
-    canvas.style.cursor = item ? (editor.rows ? grips : "pointer") : "crosshair";
-  });
-  canvas.addEventListener("dblclick", (event) => {
-    const { item, label } = hit(event);
-    if (editor.rows && !item) editor.add(toTime(event.offsetX), label);
-  });
-  canvas.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && !event.shiftKey) return; // else the page scrolls
-    event.preventDefault();
-    const size = view.to - view.from, by = event.deltaY || event.deltaX;
-    if (event.ctrlKey) zoom(by > 0 ? 1.25 : 0.8, toTime(event.offsetX));
-    else show(view.from + (by / 500) * size, size);
-  }, { passive: false });
-
-  const [low, high] = scoreRange(), step = (high - low) / 50;
-  const keys = {
-    ArrowRight: () => neighbour(1), ArrowLeft: () => neighbour(-1), " ": () => toggle(),
-      Escape: () => close?.(),
-    ArrowUp: () => setThreshold(state.threshold + step), ArrowDown: () =>
-      setThreshold(state.threshold - step),
-    "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), ...editor.keys,
-  };
-  function onkey(event) {
-    const { tagName, type } = event.target, name = (event.ctrlKey || event.metaKey ? "Ctrl+" : "")
-      + event.key;
-    const writes = tagName === "SELECT" || (tagName === "INPUT" && type !== "range");
-    const own = (tagName === "BUTTON" && event.key === " ") || (type === "range"
-      && event.key.startsWith("Arrow"));
-    if (!keys[name] || event.altKey || own || (writes && name !== "Escape")) return;
-    event.preventDefault();
-    keys[name]();
   }
 
   // --------------------------------------------------------------------------------------- what is where
 
   const known = tally([recording], state.run), count = () => `${countOf(found[state.run].score)} shown`;
+  const more = recording.signal?.left_out ?? 0;
   const control = slider(() => (found[state.run].type ? standing(known) : count()));
   const button = (text, onclick, more = {}) => make("button", { onclick, ...more }, text);
   const others = close && make("div", { class: "fields" },
@@ -216,8 +163,13 @@ function recordingView(index, startAt, close) {
       button("−", () => zoom(2), { "aria-label": "Zoom out" }),
       button("Whole", () => show(0, duration)), runs, editor.begin)),
     media && make("div", { class: "media" }, media), editor.panel, stage.element,
+    more > 0 && make("p", { class: "note" }, `The signal has ${plural(more, "more channel")}.`),
     make("div", { class: "below" }, list, keysCard(close)));
 
+  Object.assign(view, { part, stage, editor, redraw, leave });
+  Object.assign(view, { choose, chosenItem, neighbour, seek, show, zoom, toggle });
+  followPointer(view);
+  const onkey = keyListener(view, close);
   document.addEventListener("keydown", onkey);
   dark.addEventListener("change", redraw);
   redraws.add(redraw);
@@ -231,7 +183,7 @@ function recordingView(index, startAt, close) {
     redraws.delete(control.update);
     resized.disconnect();
   }
-  return Object.assign(view, { redraw, choose, seek, chosenItem, part, leave, stage, editor });
+  return view;
 }
 
 function keysCard(close) {

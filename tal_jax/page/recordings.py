@@ -18,9 +18,7 @@ DETECTION_BYTES = 27  # of a detection in the page, about
 
 
 def truth_of(recording):
-    """The truths of a Recording as columns: class indices, start and end in ms. Those without times are left
-    out.
-    """
+    """The truths of a Recording that have times, as columns: class indices, start and end in ms."""
     timed = np.isfinite(recording.segments_sec).all(axis=1)
     return {"label": recording.labels[timed].tolist()} | _ms(recording.segments_sec[timed])
 
@@ -43,11 +41,11 @@ def found_of(detections, index, types=None, found_at=None, most=None):
     chosen = [detections[i] for i in order]
     columns = {"label": [index.setdefault(d["label"], len(index)) for d in chosen]}
     columns |= _ms(np.array([d["segment"] for d in chosen], float).reshape(-1, 2))
-    columns["score"] = [_short(score) for score in scores[order]]
+    columns["score"] = [short(score) for score in scores[order]]
     if types is not None:
         columns["type"] = types[order].tolist()
     if found_at is not None:
-        columns["truths"] = [None if np.isnan(score) else _short(score) for score in found_at]
+        columns["truths"] = [None if np.isnan(score) else short(score) for score in found_at]
     return columns
 
 
@@ -67,11 +65,10 @@ def most_of_each(counts, num_bytes):
 
 
 def entry_of(recording, ignored_labels=()):
-    """What a corrected annotation file says of a Recording besides its actions and its length."""
-    entry = {"subset": recording.subset}
-    for field in ("fps", "num_frames", "subject"):
-        if value := getattr(recording, field):
-            entry[field] = value
+    """What a corrected annotation file says of a Recording besides its actions."""
+    facts = {"duration": recording.duration_sec, "fps": recording.fps}
+    facts |= {"num_frames": recording.num_frames, "subject": recording.subject}
+    entry = {"subset": recording.subset} | {field: value for field, value in facts.items() if value}
     if len(recording.ignored_sec) and ignored_labels:
         rows = [{"label": ignored_labels[0], "segment": sec} for sec in recording.ignored_sec.tolist()]
         entry["ignored"] = rows
@@ -91,7 +88,7 @@ class SignalReader:
             self.problem = "The run sees videos: the page plays those that it finds, or that --input names."
             return
         if count > MOST_SIGNALS:
-            self.problem = f"Signals are not shown, for there are more than {MOST_SIGNALS} recordings."
+            self.problem = f"Signals are not shown: there are more than {MOST_SIGNALS} recordings."
             return
         try:
             with said_before():
@@ -171,6 +168,6 @@ def _ms(segments_sec):
     return {"start": start.tolist(), "end": end.tolist()}
 
 
-def _short(score):
+def short(score):
     """A score with four digits."""
     return float(f"{score:.4g}")

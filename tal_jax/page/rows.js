@@ -10,23 +10,44 @@ function countFrom(negated, score) {
   return low;
 }
 
-/** {right, wrong, truths}: scores, negated and rising, of right and wrong detections; number of truths. */
-function tally(recordings, run = 0) {
-  const right = [], wrong = [];
+/**
+ * {right, wrong, truths}: scores, negated and rising, that find a truth, and of wrong detections; number of
+ * truths. label: of the class that is counted, -1 for all. Every truth counts, and of wrong detections those
+ * that the page holds.
+ */
+function tally(recordings, run = 0, label = -1) {
+  const right = [], wrong = [], counts = (other) => label < 0 || other === label;
   let truths = 0;
   for (const { found, truth } of recordings) {
-    truths += truth.label.length;
-    const { score, type } = found[run] ?? { score: [] };
-    score.forEach((value, i) => type && type[i] >= 0 && (type[i] ? wrong : right).push(-value));
+    const { score, type, label: labels, truths: foundAt } = found[run];
+    truth.label.forEach((other, i) => {
+      if (!counts(other)) return;
+      truths += 1;
+      if (foundAt?.[i] != null) right.push(-foundAt[i]);
+    });
+    score.forEach((value, i) => type?.[i] > 0 && counts(labels[i]) && wrong.push(-value));
   }
   return { right: Float64Array.from(right).sort(), wrong: Float64Array.from(wrong).sort(), truths };
+}
+
+/** A function that gives the tally of recordings for the class that is chosen, and counts once a class. */
+function tallied(recordings) {
+  let known = null, label = null;
+  return () => {
+    if (label !== state.label) known = tally(recordings, 0, label = state.label);
+    return known;
+  };
 }
 
 /** The text of how a tally stands at the current score. */
 function standing({ right, wrong, truths }) {
   const [hits, errors] = [countFrom(right, state.threshold), countFrom(wrong, state.threshold)];
-  return `${hits} right · ${errors} wrong · ${truths - hits} of ${truths} not found`;
+  const held = content.thinned ? " of those shown" : "";
+  return `${hits} right · ${errors} wrong${held} · ${truths - hits} of ${truths} not found`;
 }
+
+/** Whether the filter of the list shows a class. */
+const isShown = (label) => state.label < 0 || state.label === label;
 
 function errorsOf(known) {
   const hits = countFrom(known.right, state.threshold);
@@ -38,23 +59,22 @@ function drawRow(canvas, recording) {
   const width = canvas.clientWidth, { duration, truth, found } = recording, each = 19;
   const context = sharp(canvas, width, 18 + each * found.length);
   const toX = (ms) => (ms / 1000 / duration) * width;
-  const shown = (label) => state.label < 0 || state.label === label;
   context.fillStyle = themed("wash");
   context.fillRect(0, 0, width, 14);
   const { truths } = found[0], named = true;
   truth.label.forEach((label, i) => {
-    if (!shown(label)) return;
+    if (!isShown(label)) return;
     const place = { x: toX(truth.start[i]), y: 1, width: toX(truth.end[i] - truth.start[i]), height: 12 };
-    bar(context, label, place, { wrong: truths && !(truths[i] >= state.threshold), named });
+    bar(context, label, place, { type: truths && !(truths[i] >= state.threshold) ? 1 : 0, named });
   });
   found.forEach(({ label, start, end, score, type }, run) => {
     const y = 18 + each * run, best = scoreRange()[1];
     context.fillStyle = themed("wash");
     context.fillRect(0, y - 1, width, 17);
     for (let i = countOf(score) - 1; i >= 0; i--) {
-      if (!shown(label[i])) continue;
+      if (!isShown(label[i])) continue;
       const place = { x: toX(start[i]), y, width: toX(end[i] - start[i]), height: 15 };
-      bar(context, label[i], place, { wrong: type?.[i], strength: Math.min(1, score[i] / best), named });
+      bar(context, label[i], place, { type: type?.[i], strength: Math.min(1, score[i] / best), named });
     }
   });
 }
@@ -69,30 +89,32 @@ function countOf(score) {
   return low;
 }
 
-const verdict = (found, i) => (found.type?.[i] >= 0
-  ? `, ${found.type[i] ? content.types[found.type[i]] : "right"}` : "");
+/** What a detection is, as far as it is judged: "right", a kind of error, "not scored" or "". */
+function verdict({ type }, i) {
+  if (!type) return "";
+  return type[i] < 0 ? "not scored" : type[i] ? content.types[type[i]] : "right";
+}
 
 /** What lies under a place of a row: a text for the pointer. */
 function underPointer({ duration, truth, found }, canvas, event) {
   const box = canvas.getBoundingClientRect(), run = Math.floor((event.clientY - box.top - 16) / 19);
   const ms = (1000 * duration * (event.clientX - box.left)) / box.width, time = clock(ms / 1000, duration);
-  const inside = (one, i) => one.start[i] <= ms && ms <= one.end[i];
+  const inside = (one, i) => isShown(one.label[i]) && one.start[i] <= ms && ms <= one.end[i];
   if (run < 0) {
     const at = truth.label.findIndex((_, i) => inside(truth, i));
     return at < 0 ? time : `${time} · truth: ${content.classes[truth.label[at]]}`;
   }
   const of = found[Math.min(run, found.length - 1)];
   for (let i = 0; i < countOf(of.score); i++) {
-    const said = `${content.classes[of.label[i]]}, score ${scoreText(of.score[i])}${verdict(of, i)}`;
-    if (inside(of, i)) return `${time} · ${said}`;
+    const said = [content.classes[of.label[i]], `score ${scoreText(of.score[i])}`, verdict(of, i)];
+    if (inside(of, i)) return `${time} · ${said.filter(Boolean).join(", ")}`;
   }
   return time;
 }
 
-/** A recording as a line of the list: its elements,
-  and how to draw it. tip: shows what is under the pointer. */
+/** A recording as a line of the list: its elements, how to draw it. tip: shows what is under the pointer. */
 function makeRow(recording, index, tip) {
-  const known = tally([recording]), said = make("span", { class: "row-said" });
+  const known = tallied([recording]), said = make("span", { class: "row-said" });
   const point = (event) => {
     tip.textContent = underPointer(recording, canvas, event);
     tip.hidden = false;
@@ -104,10 +126,10 @@ function makeRow(recording, index, tip) {
     onclick: (event) => openRecording(index, recording.duration * (event.offsetX / canvas.clientWidth)) });
   const element = make("div", { class: "row" }, make("div", { class: "row-name" },
     make("button", { class: "link", onclick: () => openRecording(index) }, recording.name), said), canvas);
-  const row = { recording, element, errors: () => errorsOf(known), forget: () => { canvas.width = 0; },
+  const row = { recording, element, errors: () => errorsOf(known()), forget: () => { canvas.width = 0; },
     draw() {
     const length = clock(recording.duration, 181, 0);
-    said.textContent = recording.found[0].type ? `${length} · ${plural(errorsOf(known), "error")}` : length;
+    said.textContent = recording.found[0].type ? `${length} · ${plural(errorsOf(known()), "error")}` : length;
     drawRow(canvas, recording);
   } };
   element.row = row;
@@ -115,7 +137,7 @@ function makeRow(recording, index, tip) {
 }
 
 function recordingsPart() {
-  const { recordings, classes, runs } = content, all = tally(recordings), visible = new Set();
+  const { recordings, classes, runs } = content, all = tallied(recordings), visible = new Set();
   const list = make("div", { class: "rows" }), tip = make("div", { class: "tip", hidden: true });
   const rows = recordings.map((recording, i) => makeRow(recording, i, tip));
   let [order, text, waiting] = ["errors", "", false];
@@ -141,7 +163,7 @@ function recordingsPart() {
   redraws.add(redraw);
   window.addEventListener("resize", redraw);
   dark.addEventListener("change", redraw);
-  const control = slider(() => (recordings.some(({ found }) => found[0].type) ? standing(all) : ""));
+  const control = slider(() => (recordings.some(({ found }) => found[0].type) ? standing(all()) : ""));
   control.addEventListener("change", () => order === "errors" && arrange());
   const orders = [["errors", "most errors first"], ["file", "as in the file"], ["name", "by name"]];
   const find = make("input", { type: "search", size: 12,
@@ -149,12 +171,12 @@ function recordingsPart() {
   const fields = make("div", { class: "fields" },
     choice("Order", orders, (value) => { order = value; arrange(); }),
     choice("Class", [[-1, "all"], ...classes.map((name, i) => [i, name])],
-      (value) => { state.label = Number(value); arrange(); }, state.label),
+      (value) => { state.label = Number(value); arrange(); control.update(); }, state.label),
     make("label", { class: "field" }, make("span", {}, "Find"), find));
   const more = classes.length > 40 ? ` Colours of the first 40 of ${classes.length} classes:` : "";
   const lines = runs.length > 1 ? `, a line a run: ${runs.join(", ")}` : "";
-  const lead = `Truth above, detections below${lines}. Filled bars agree at tIoU 0.5; outlines are wrong, `
-    + `or not found. A click opens the recording there.${more}`;
+  const lead = `Truth above, detections below${lines}. Filled bars agree at tIoU ${content.tiou}; `
+    + `outlines are wrong, or not found; grey ones are not scored. A click opens the recording there.${more}`;
   arrange();
   return section("recordings", "Recordings", lead, make("div", { class: "toolbar" }, control, fields),
     legend(classes.slice(0, 40).map((name, i) => [name, color(i), i])),

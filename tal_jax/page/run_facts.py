@@ -16,12 +16,8 @@ MOST_POINTS = 300  # of a curve of training
 PACKAGES = ("jax", "flax", "numpy")
 
 
-def training(path, scores=None):
-    """The losses and scores over steps of a metrics.jsonl, thinned; None without one.
-
-    Args:
-      path: the file.
-      scores: of the evaluation that is just made, whose line comes later.
+def training(path):
+    """The losses and scores over steps of the metrics.jsonl at a path, thinned; None without one.
 
     Returns:
       {"losses": {name: [[step, value]]}, "map": [[step, percent]], "seconds": of all steps}.
@@ -29,7 +25,7 @@ def training(path, scores=None):
     path, losses, found = pathlib.Path(path), {}, []
     if not path.exists():
         return None
-    seconds = before = last = 0
+    seconds = before = 0
     for line in path.read_text(errors="replace").splitlines():
         try:
             values = json.loads(line)
@@ -39,20 +35,22 @@ def training(path, scores=None):
         if "map_avg" in values:
             found.append([step, values["map_avg"]])
             continue
-        last = step
         seconds += (step - before) * values.get("seconds_per_step", 0)
         before = step
         for name, value in values.items():
             if name not in ("epoch", "data_wait_share", "seconds_per_step", "gradient_norm"):
                 losses.setdefault(name, []).append([step, float(f"{value:.4g}")])
-    if scores and last and (not found or found[-1][0] < last):
-        found.append([last, scores["map_avg"]])
-    thin = lambda points: points[:: -(-len(points) // MOST_POINTS)]
     return {
-        "losses": {name: thin(points) for name, points in losses.items()},
+        "losses": {name: _thin(points) for name, points in losses.items()},
         "map": found,
         "seconds": seconds,
     }
+
+
+def _thin(points):
+    """At most MOST_POINTS of some points, with the last of them."""
+    step = -(-(len(points) - 1) // (MOST_POINTS - 1)) if len(points) > MOST_POINTS else 1
+    return points[:-1:step] + points[-1:]
 
 
 def facts(config, *more):

@@ -1,6 +1,7 @@
 """Signals small enough for a page: the lowest and highest value of each short part, a byte each."""
 
 import base64
+import warnings
 
 import numpy as np
 
@@ -35,6 +36,13 @@ def quantised(values, low, high):
     return np.where(np.isnan(scaled), 0, np.round(np.nan_to_num(scaled))).astype(np.uint8)
 
 
+def _spread(values):
+    """(C,) standard deviations of channels; what is not finite counts for nothing, 0 where nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a channel without values
+        return np.nan_to_num(np.nanstd(np.where(np.isfinite(values), values, np.nan), axis=0))
+
+
 def packed(values, start_sec, sample_sec, most_bytes, names=None):
     """A signal as a page holds it.
 
@@ -53,7 +61,7 @@ def packed(values, start_sec, sample_sec, most_bytes, names=None):
         per_channel = most_bytes * 3 / 4 / 2 / min(MOST_CHANNELS, values.shape[1])
         most = MOST_CHANNELS if min(per_channel, len(values)) >= min(LEAST_BINS, len(values)) else 3
         if len(chosen) > most:
-            spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(values), values, 0), axis=0))
+            spread = _spread(values)
             chosen = sorted(np.argsort(-spread, kind="stable")[:most]) if most > 3 else range(most)
     bins = max(1, int(most_bytes * 3 / 4 / 2 / len(chosen)))
     low, high, step = reduced(values[:, list(chosen)], bins)

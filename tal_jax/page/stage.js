@@ -10,8 +10,7 @@ function bytesOf(channel) {
 
 /**
  * A channel from one time to another in a box {x, y, width, height}. Where a pixel holds several parts of it,
-   the
- * lowest and the highest of them are joined, so that no peak is lost at any zoom.
+ * the lowest and the highest of them are joined, so that no peak is lost at any zoom.
  */
 function drawChannel(context, { start, step, pairs }, channel, from, to, { x, y, width, height }) {
   const bytes = bytesOf(channel), size = pairs ? 2 : 1, count = bytes.length / size;
@@ -135,7 +134,7 @@ function makeStage(view) {
     const [left, right] = span(item);
     const strength = item.score == null ? 1 : Math.min(1, item.score / scoreRange()[1]);
     const place = { x: left, y: y + 5, width: right - left, height: 20 };
-    bar(context, item.label, place, { wrong: item.type, strength });
+    bar(context, item.label, place, { type: item.type, strength });
     if (item.id !== view.chosen) return;
     context.strokeStyle = themed("ink");
     context.lineWidth = 2;

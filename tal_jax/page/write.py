@@ -14,7 +14,7 @@ from tal_jax.runtime.files import replacing
 
 SCRIPTS = (
     *("basics.js", "renew.js", "charts.js", "overview.js", "errors.js", "compare.js", "rows.js"),
-    *("stage.js", "recording.js", "edit.js", "page.js"),
+    *("stage.js", "recording.js", "hands.js", "edit.js", "page.js"),
 )
 # Within a script element no character of these may stand as it is.
 ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}

@@ -133,7 +133,7 @@ def test_what_no_lane_has_room_for_is_counted():
     found = [{"label": "class 0", "segment": [0.0, 50.0], "score": 0.5}] * (MOST_LANES + 3)
     figure = timeline("v", found, duration_sec=100.0, classes=CLASSES)
     assert len(bars_of(figure, COLORS[0])) == MOST_LANES
-    assert "9 detections  ·  3 not drawn, for better ones lie there  ·  100 s" in texts_of(figure)
+    assert "9 detections  ·  3 not drawn: better ones lie there  ·  100 s" in texts_of(figure)
     figure = timeline("v", found[:MOST_LANES], duration_sec=100.0, classes=CLASSES, note="The best one.")
     assert "The best one.  ·  6 detections  ·  100 s" in texts_of(figure)
 

@@ -1,12 +1,15 @@
 """The page in a real browser: what a person does with it."""
 
+import http.server
 import json
+import threading
 
 import numpy as np
 import pytest
 
-from tal_jax.data.annotations import Recording, load_annotations
+from tal_jax.data.annotations import Annotations, Recording, load_annotations
 from tal_jax.page import content, write
+from tests import tiny_config
 from tests.data.test_video import numbered, write_video
 from tests.page.conftest import SCRIPT
 
@@ -54,15 +57,40 @@ def test_names_and_labels_are_text(case, opened):
     assert page.locator("img").count() == 0 and page.locator("script").count() == 2
 
 
-def test_no_network(case, browser):
-    """The policy of the page refuses what a script would ask of a network."""
-    page = browser.new_page()
-    page.goto(case[1].as_uri())
-    refused = page.evaluate("fetch('http://127.0.0.1:9').then(() => 'asked', (error) => error.message)")
-    assert refused != "asked"
-    policy = page.locator("meta[http-equiv]").get_attribute("content")
-    assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
-    page.close()
+@pytest.fixture
+def asked():
+    """(address of a server that is there, list of the paths that it was asked for)."""
+    paths = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+
+
+def test_no_network(case, browser, asked, tmp_path):
+    """The policy of the page refuses what a script would ask of a network, which without it would be asked."""
+    address, paths = asked
+    (tmp_path / "open.html").write_text(case[1].read_text().replace("Content-Security-Policy", "X-None"))
+    for path, count in ((case[1], 0), (tmp_path / "open.html", 1)):
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        page.evaluate(f"fetch('{address}/one', {{mode: 'no-cors'}}).catch(() => null)")
+        page.evaluate(
+            f"""new Promise((done) => {{ const image = new Image(); image.onload = image.onerror = done;
+                image.src = '{address}/two'; }})"""
+        )
+        assert paths == ["/one", "/two"][: 2 * count]
+        page.close()
 
 
 def test_the_slider(case, opened):
@@ -73,6 +101,117 @@ def test_the_slider(case, opened):
         counts.append([int(part.split()[0]) for part in said(page).split(" · ")])
     assert counts[0][0] >= counts[1][0] >= counts[2][0] and counts[0][1] > counts[2][1]
     assert counts[2][2] == 20 - counts[2][0]
+
+
+def judged_page(folder, truths, found, **more):
+    """The path of a page of one recording of 100 s; truths (label, start, end), found (…, score)."""
+    labels = ["walk", "jump"]
+    segments = np.array([[start, end] for _, start, end in truths], float).reshape(-1, 2)
+    rows = np.array([labels.index(label) for label, *_ in truths], np.int32)
+    known = Annotations(tuple(labels), {"one": Recording("one", "test", 100.0, segments, rows)})
+    results = [{"label": label, "segment": [s, e], "score": score} for label, s, e, score in found]
+    config = tiny_config.get_config("toy")
+    config.data.update(input="rgb", frames="", **more)
+    which = dict(subset="test", left_out=(), missing="missed")
+    made = content.of_run("one", config, known, {"": {"one": results}}, which)
+    return write.write_page(folder / "page.html", made)
+
+
+TRUTHS = [("walk", 10, 20), ("walk", 30, 40), ("jump", 50, 60)]
+FOUND = [("walk", 10, 20, 0.9), ("jump", 50, 60, 0.8), ("jump", 80, 90, 0.7), ("swim", 1, 2, 0.6)]
+
+
+def test_what_is_not_scored_is_neither_right_nor_wrong(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    page.evaluate("setThreshold(0)")
+    assert said(page) == "2 right · 1 wrong · 1 of 3 not found"
+    open_recording(page, "one")
+    assert page.locator(".list tbody td:last-child").all_text_contents() == [
+        "not scored", "right", "right", "background",
+    ]  # fmt: skip
+    assert page.evaluate("open.view.items.map(({type}) => type)") == [-1, 0, 0, 5]
+
+
+def test_the_class_that_is_chosen_is_counted(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    page.evaluate("setThreshold(0)")
+    page.locator("#recordings").get_by_label("Class").select_option("jump")
+    assert said(page) == "1 right · 1 wrong · 0 of 1 not found"
+    assert page.locator(".row-said").text_content().endswith("1 error")
+    under = """(ms) => { const canvas = document.querySelector(".row canvas"), box = canvas.getBoundingClientRect();
+      return underPointer(content.recordings[0], canvas,
+        {clientX: box.left + box.width * ms / 100000, clientY: box.top + 20}); }"""
+    assert "jump, score 0.80, right" in page.evaluate(under, 55_000)
+    assert "walk" not in page.evaluate(under, 15_000)
+
+
+def test_counts_of_a_thinned_page_are_those_of_all(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(content.rows, "most_of_each", lambda *_: 1)
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    page.evaluate("setThreshold(0)")
+    assert said(page) == "2 right · 0 wrong of those shown · 1 of 3 not found"
+
+
+def test_a_correction_is_given_up_by_undoing_it(opened, tmp_path):
+    page = opened(judged_page(tmp_path, [("walk", 0, 0.005), *TRUTHS], FOUND))
+    open_recording(page, "one")
+    page.evaluate("setThreshold(0)")
+    page.keyboard.press("e")
+    assert page.evaluate("open.view.items.length") == 4 and not page.evaluate("saved")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#recordings .row")
+    open_recording(page, "one")
+    page.keyboard.press("a")
+    for count in (4, 4):  # the action that was added goes, then the correction
+        page.keyboard.press("Control+z")
+        assert page.evaluate("open.view.items.length") == count
+    assert page.evaluate("saved && corrected.size === 0") and page.locator(".editing").is_hidden()
+    page.keyboard.press("Control+z")
+    assert page.evaluate("open.view.items[0].score") is not None
+
+
+def test_a_start_is_never_negative_and_a_cancelled_drag_ends(opened, tmp_path):
+    page = opened(judged_page(tmp_path, [("walk", 0, 0.005), *TRUTHS], FOUND))
+    open_recording(page, "one")
+    page.get_by_label("Correct, starting from").select_option("truth")
+    page.get_by_role("button", name="Correct from").click()
+    drag = "(() => { const item = open.view.items[0], drag = open.view.editor.drag(item, 'start'); "
+    page.evaluate(drag + "drag.move(-3); drag.end(true); })()")
+    assert page.evaluate("open.view.items[0].start") == 0
+    left, right, y = place_of(page, 1)
+    page.mouse.move((left + right) / 2, y)
+    page.mouse.down()
+    page.mouse.move((left + right) / 2 + 20, y, steps=4)
+    page.evaluate("document.querySelector('canvas.stage').dispatchEvent(new PointerEvent('pointercancel'))")
+    before = page.evaluate("open.view.items.map(({start}) => start)")
+    page.mouse.move((left + right) / 2 + 80, y, steps=4)
+    page.mouse.up()
+    assert page.evaluate("open.view.items.map(({start}) => start)") == before
+
+
+def test_a_corrected_file_has_nothing_that_nobody_said(opened, tmp_path):
+    """Neither a length that nothing says nor a class that is only detected; and there is room at the end."""
+    recording = Recording("new", "test", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    found = [{"label": label, "segment": [1.0, 3.0], "score": 0.9} for label in ("walk", "swim")]
+    page_path = tmp_path / "page.html"
+    made = content.of_prediction("new", recording, found, ["walk", "jump"], 0.2, page=page_path)
+    page = opened(write.write_page(page_path, made))
+    page.keyboard.press("e")
+    page.evaluate("open.view.editor.add(3.1, 1)")
+    read = page.evaluate("correctedFile()")
+    assert read["classes"] == ["walk", "jump", "swim"] and "duration" not in read["database"]["new"]
+    assert read["database"]["new"]["annotations"][-1]["segment"] == [3.1, 3.3]
+    page.evaluate("open.view.choose(open.view.items.find(({label}) => label === 2))")
+    page.keyboard.press("Delete")
+    assert page.evaluate("correctedFile().classes") == ["walk", "jump"]
+
+
+def test_a_run_without_classes_cannot_be_corrected(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND, class_agnostic=True))
+    open_recording(page, "one")
+    page.keyboard.press("e")
+    assert page.evaluate("open.view.editor.rows") is None
+    assert "would lose the classes" in page.locator(".begin").text_content()
 
 
 def test_tables_sort(case, opened):

@@ -1,6 +1,7 @@
 """What a page holds: its detections, signals, summary and curves, and that it stays small."""
 
 import base64
+import dataclasses
 import json
 import pathlib
 import re
@@ -9,14 +10,19 @@ import numpy as np
 import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.page import content, judged, recordings, run_facts, signals, write
 from tests import tiny_config
 
 WHICH = dict(subset="test", left_out=(), missing="missed")
 
 
+TIOUS = (0.5,)
+
+
 def config_of():
     config = tiny_config.get_config("toy")
+    config.evaluate.tious = TIOUS
     config.data.input = "rgb"  # no signal is read
     config.data.frames = ""
     return config
@@ -67,19 +73,68 @@ def test_recordings_say_what_is_right(case):
 
 
 def test_the_summary_names_class_error_and_recording(case):
-    scores = {"ap": {"a": {"0.5": 100.0}, "b": {"0.5": 25.0}}, "map": {"0.5": 62.5}, "map_avg": 62.5,
-              "protocol": {"name": "activitynet"}}  # fmt: skip
+    scores = evaluate_detections(*case, tious=TIOUS, **WHICH)
     diagnosis = {"calibration": {"best_f1": {"b": {"score": 0.5}}}}
     said = made_of(case, scores=scores, diagnosis=diagnosis)["summary"]
     texts = [line["text"] for line in said]
-    assert texts[0].startswith("mAP is 62.5 %, the mean over 1 threshold of tIoU; 95 % interval")
+    assert texts[0].startswith("mAP is 54.2 %, the mean over 1 threshold of tIoU; 95 % interval")
     assert texts[1:] == [
-        "The weakest class is b: AP 25.0 %.",
+        "The weakest class is b: AP 8.3 %.",
         "Its commonest error: the class is right, but start or end is off (localization; 2 of its 3 errors from "
         "score 0.5 on).",
         "Look at one, which has 2 of them, the first at 16 s.",
     ]
     assert (said[3]["recording"], said[3]["time"], said[3]["score"]) == ("one", 16.0, 0.5)
+
+
+def test_an_interval_is_that_of_the_score(case):
+    """The interval knows nothing of detections on other recordings, and so is not said where these count."""
+    annotations, results = case
+    results["elsewhere"] = [detection("a", 0, 10, 0.95)]
+    for other, known in (("ignored", True), ("false positives", False)):
+        scores = evaluate_detections(*case, tious=TIOUS, other_recordings=other, **WHICH)
+        found = judged.judge(annotations, results, WHICH, TIOUS)
+        sure = content.map_interval(found, scores)
+        assert (sure is not None) == known and (
+            "interval" in content.summary(found, scores, None)[0]["text"]
+        ) == known
+        assert not known or sure[0] <= scores["map_avg"] <= sure[1]
+    results["one"].append(detection("a", 10, 5, 0.99))  # ends before it starts: a false positive
+    scores = evaluate_detections(*case, tious=TIOUS, **WHICH)
+    assert content.map_interval(judged.judge(annotations, results, WHICH, TIOUS), scores) is None
+
+
+def test_the_detection_of_the_best_threshold_is_shown(case):
+    annotations, results = case
+    results["two"] = [detection("b", 0, 10, 0.123446)]  # the page holds 0.1234
+    scores = evaluate_detections(*case, tious=TIOUS, **WHICH)
+    best = {"calibration": {"best_f1": {"b": {"score": 0.123446}}}}
+    results["one"] = []
+    made = made_of(case, scores=scores, diagnosis=best)
+    assert made["recordings"][1]["found"][0]["score"] == [0.1234] and made["threshold"] <= 0.1234
+    assert made["summary"][-1]["score"] <= 0.1234
+
+
+def test_recordings_that_are_not_scored_are_not_shown(case):
+    annotations, results = case
+    del results["two"]
+    for missing, names in (("left out", ["one"]), ("missed", ["one", "two"])):
+        made = content.of_run("a", config_of(), annotations, {"": results}, WHICH | {"missing": missing})
+        assert [row["name"] for row in made["recordings"]] == names
+
+
+def test_a_correction_says_what_the_annotations_say(case):
+    annotations, results = case
+    annotations.recordings["two"] = dataclasses.replace(annotations.recordings["two"], duration_sec=None)
+    made = made_of(case)
+    one, two = made["recordings"]
+    assert (one["duration"], one["known"], one["entry"]["duration"]) == (100.0, True, 100.0)
+    assert (two["duration"], two["known"]) == (77.0, False) and "duration" not in two["entry"]
+    assert made["classes"] == ["a", "b", "c"] and made["num_annotated"] == 2 and not made["uncorrectable"]
+    config = config_of()
+    config.data.class_agnostic = True
+    said = content.of_run("a", config, annotations, {"": results}, WHICH)["uncorrectable"]
+    assert "would lose the classes" in said
 
 
 def test_the_summary_names_the_class_that_is_mistaken():
@@ -140,6 +195,7 @@ def test_42000_detections_fit():
     )
     made = content.of_run("name", config_of(), annotations, {name: results for name in "abc"}, WHICH)
     assert len(write.page_text(made).encode()) <= 3_000_000
+    assert made["thinned"]
     assert re.match("To keep the page small, it holds the [0-9]+ best detections of each", made["notes"][0])
 
 
@@ -202,6 +258,16 @@ def test_many_channels_are_thinned():
     assert len(signals.packed(values, 0.0, 0.1, 2000)["channels"]) == 3
 
 
+def test_channels_that_vary_most_are_chosen_among_gaps():
+    """What is missing counts for nothing: a constant far from 0 with gaps does not vary."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((1000, 8))
+    values[:, 0] = np.where(rng.uniform(size=1000) < 0.5, 100.0, np.nan)
+    values[:, 1] = np.nan
+    names = [channel["name"] for channel in signals.packed(values, 0.0, 0.1, 1e6)["channels"]]
+    assert names == [f"channel {k}" for k in range(3, 9)]
+
+
 def test_curves_of_training_are_thinned(tmp_path):
     lines = [
         json.dumps({"step": s, "total": 1 / s, "epoch": 1, "seconds_per_step": 0.5})
@@ -209,9 +275,10 @@ def test_curves_of_training_are_thinned(tmp_path):
     ]
     lines += [json.dumps({"step": 3000, "map_avg": 50.0}), '{"step": 70']
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    found = run_facts.training(tmp_path / "metrics.jsonl", {"map_avg": 60.0})
+    found = run_facts.training(tmp_path / "metrics.jsonl")
     assert list(found["losses"]) == ["total"] and len(found["losses"]["total"]) <= run_facts.MOST_POINTS
-    assert found["map"] == [[3000, 50.0], [7000, 60.0]] and found["seconds"] == 3500
+    assert [found["losses"]["total"][i][0] for i in (0, -1)] == [10, 7000]  # the last step is kept
+    assert found["map"] == [[3000, 50.0]] and found["seconds"] == 3500
     assert run_facts.training(tmp_path / "none.jsonl") is None
 
 

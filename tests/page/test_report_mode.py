@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tal_jax import evaluate, predict, report_page, train
+from tal_jax import diagnosis_file, evaluate, predict, report_page, train
 from tal_jax.errors import DataError
-from tal_jax.page import of_run
+from tal_jax.page import run_page
 from tests.page.conftest import write_case
 
 
@@ -36,6 +36,39 @@ def test_training_ends_with_a_page(run):
     assert len(made["training"]["map"]) == 1
 
 
+def test_a_page_that_cannot_be_made_does_not_end_a_training(tiny, tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr(run_page, "write_report", full)
+    scores = train.train(tiny("toy", epochs=2, evaluate_every_epochs=1), tmp_path)
+    assert scores["map_avg"] >= 0 and [*(tmp_path / "checkpoints" / "best").iterdir()]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("map_avg" in line for line in lines) == 2
+    (said,) = (record.message for record in caplog.records if "page" in record.message)
+    assert "could not be made" in said and "No space left on device" in said and "--mode=report" in said
+    with pytest.raises(OSError, match="No space"):
+        evaluate.evaluate(tiny("toy"), tmp_path)
+
+
+def test_only_the_last_evaluation_of_a_training_makes_a_page(tiny, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(run_page, "write_report", lambda *_, **__: made.append(1))
+    train.train(tiny("toy", epochs=3, evaluate_every_epochs=1), tmp_path)
+    assert len(made) == 1
+
+
+def test_the_chart_has_the_scores_that_were_logged(run, tmp_path):
+    """Detections of another time are no score of the last step."""
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = [line for line in path.read_text().splitlines() if "map_avg" not in line]
+    path.write_text("\n".join(lines) + "\n")
+    made = report_page.content_as_it_stands(config, tmp_path / "run")
+    assert made["scores"] and made["training"]["map"] == []
+
+
 def test_the_mode_makes_the_same_page(run, tmp_path):
     config, workdir = run
     shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
@@ -58,7 +91,7 @@ def test_a_run_that_has_detected_nothing_has_a_page(run, tmp_path):
 def test_where_there_is_no_diagnosis_the_page_says_why(case, tmp_path, monkeypatch):
     config, _, folder = case
     monkeypatch.setattr(
-        of_run.diagnosis, "diagnose", lambda *_, **__: (_ for _ in ()).throw(DataError("Why."))
+        diagnosis_file.diagnosis, "diagnose", lambda *_, **__: (_ for _ in ()).throw(DataError("Why."))
     )
     (tmp_path / "diagnosis.json").write_text("{}")
     evaluate.evaluate(config, tmp_path, str(folder / "detections.json"))
@@ -74,7 +107,7 @@ def test_a_prediction_has_a_page(run, tmp_path):
     made = content_of(tmp_path / "run" / "predictions" / "walk.html")
     (row,) = made["recordings"]
     assert made["predicted"] and row["duration"] == 30.0 and len(row["signal"]["channels"]) == 3
-    assert row["entry"] == {"subset": "train"}
+    assert row["entry"] == {"subset": "train", "duration": 30.0}
     found = json.loads((tmp_path / "run" / "predictions" / "walk.json").read_text())["results"]["walk"]
     assert len(row["found"][0]["score"]) == len(found)
 
@@ -129,6 +162,37 @@ def test_a_run_does_not_differ_from_itself(two, tmp_path):
     shutil.copytree(a, tmp_path / "c")
     made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")]))
     assert made["comparison"]["runs"][1]["difference"] == 0 == made["comparison"]["runs"][1]["interval"][0]
+
+
+def test_a_comparison_has_one_setting(two, tmp_path):
+    """A recording that the first run lacks is missed in all that the page says, whatever the config says."""
+    config, a, b = two
+    config.evaluate.missing = "left out"
+    results = json.loads((a / "detections.json").read_text())
+    del results["results"]["rec1"]
+    (a / "detections.json").write_text(json.dumps(results))
+    made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(b)]))
+    assert made["scores"]["protocol"]["missing"] == "missed" and len(made["recordings"]) == 4
+    assert made["comparison"]["runs"][0]["map_avg"] == pytest.approx(made["scores"]["map_avg"])
+
+
+@pytest.mark.parametrize("change", ["labels", "ignored"])
+def test_runs_on_other_labels_do_not_compare(two, run, tiny_data, tmp_path, change):
+    labels = json.loads((tiny_data / "labels.json").read_text())
+    for name in ("sunday", "monday"):
+        actions = labels["database"][name]["annotations"]
+        if change == "labels":
+            actions[0]["label"], actions[1]["label"] = actions[1]["label"], actions[0]["label"]
+        else:
+            actions.append({"label": "Ambiguous", "segment": [0.1, 0.4]})
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    for name in ("one", "two"):
+        shutil.copytree(run[1], tmp_path / name, ignore=shutil.ignore_patterns("checkpoints"))
+    stored = json.loads((tmp_path / "two" / "config.json").read_text())
+    stored["config"]["data"].update(annotations=str(tmp_path / "labels.json"), ignored_labels=["Ambiguous"])
+    (tmp_path / "two" / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match="two was made on other annotations of the recording 'sunday'"):
+        report_page.report(run[0], tmp_path / "both", runs=[str(tmp_path / "one"), str(tmp_path / "two")])
 
 
 def test_runs_that_do_not_compare(two, run, tiny, tmp_path):

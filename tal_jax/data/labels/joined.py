@@ -109,6 +109,24 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
     return Joined(content, dropped, changed, unmatched, notes)
 
 
+def keep_latest(labels):
+    """Takes each recording out of all Labels but the last that have it, and adds a note that says so.
+
+    labels: list of Labels in their order; they are changed.
+    """
+    seen = set()
+    for found in reversed(labels):
+        old, seen = seen & found.recordings.keys(), seen | found.recordings.keys()
+        if not old:
+            continue
+        rows = [row for row in found.rows if row.recording not in old]
+        count = len(found.rows) - len(rows)
+        which = f"{len(old)} recording{'s' * (len(old) > 1)} of a later file, the first is '{min(old)}'"
+        found.notes.append(f"{count} label{'s' * (count != 1)} made room for {which} (--replace).")
+        found.rows = rows
+        found.recordings = {name: known for name, known in found.recordings.items() if name not in old}
+
+
 def _names(labels, media):
     """{name in a file of labels: the recording that it means, or None}."""
     others = {}
