@@ -291,3 +291,11 @@ def test_fields_that_differ_from_the_config_of_the_name():
     assert run_facts.differences(config) == [("train.epochs", "36", "3")]
     config.name = "unknown"
     assert run_facts.differences(config) is None
+
+
+def test_damaged_lines_of_a_training_are_left_out(tmp_path):
+    lines = ['{"step": 3, "total": NaN}', '{"step": 1e999, "total": 1}', '{"step": true, "total": "<b>"}']
+    lines += [100_000 * "[", "3", '{"step": 4, "map_avg": null}', '{"step": 5, "total": 2.5}', '{"step"']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    made = run_facts.training(tmp_path / "metrics.jsonl")
+    assert made["losses"] == {"total": [[5, 2.5]]} and made["map"] == []
