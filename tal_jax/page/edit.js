@@ -11,7 +11,7 @@ function makeEditor(view) {
   const last = known ? Math.floor(1000 * (entry.duration ?? duration) + 1e-6) : Infinity;
   if (!histories.has(name)) histories.set(name, []);
   const undone = histories.get(name);
-  const editor = { rows: corrected.get(name) ?? null, begin: null, panel: null };
+  const editor = { rows: corrected.get(name) ?? null };
 
   function change(rows) {
     undone.push(editor.rows && editor.rows.map((row) => ({ ...row })));
@@ -92,31 +92,38 @@ function makeEditor(view) {
   editor.begin = make("span", { class: "begin" }, content.uncorrectable
     ? make("span", { class: "note" }, content.uncorrectable)
     : [make("button", { onclick: () => start(from.value) }, "Correct from"), from]);
-  const relabel = () => alter({ label: Number(label.value) });
-  const label = make("select", { "aria-label": "Class of the chosen action", onchange: relabel },
-    content.classes.map((name, i) => make("option", { value: i }, name)));
+  const hands = { add: () => editor.add(), relabel: (label) => alter({ label }), setEnd, remove, undo,
+    undoes: () => undone.length > 0 };
+  return Object.assign(editor, editorPanel(view, editor, hands));
+}
+
+/** {panel, show}: the tools of a correction, and what shows how it stands. hands: what the tools do. */
+function editorPanel(view, editor, { add, relabel, setEnd, remove, undo, undoes }) {
+  const label = make("select", { "aria-label": "Class of the chosen action",
+    onchange: () => relabel(Number(label.value)) },
+  content.classes.map((name, i) => make("option", { value: i }, name)));
   const field = (end) => make("input", { type: "number", step: 0.01, min: 0,
     "aria-label": `${end} in seconds`, onchange: () => setEnd(end, Number(ends[end].value)) });
   const ends = { start: field("start"), end: field("end") };
   const tools = [label, ends.start, ends.end, make("button", { onclick: remove }, "Delete")];
   const back = make("button", { onclick: undo }, "Undo");
   const said = make("span", { class: "note", role: "status" });
-  const panel = { class: "toolbar editing", hidden: true, role: "group", "aria-label": "Correct" };
-  editor.panel = make("div", panel, make("strong", {}, "Correcting"),
-    make("button", { onclick: () => editor.add() }, "Add here"), tools, back,
+  const looks = { class: "toolbar editing", hidden: true, role: "group", "aria-label": "Correct" };
+  const panel = make("div", looks, make("strong", {}, "Correcting"),
+    make("button", { onclick: add }, "Add here"), tools, back,
     make("button", { class: "primary", onclick: () => save() }, "Save annotations"), said);
 
-  editor.show = () => {
+  function show() {
     const row = editor.rows && view.chosenItem();
-    editor.panel.hidden = !editor.rows;
+    panel.hidden = !editor.rows;
     tools.forEach((tool) => { tool.disabled = !row; });
     if (row) label.value = row.label;
     for (const [end, input] of Object.entries(ends)) input.value = row ? row[end] / 1000 : "";
-    back.disabled = !undone.length;
+    back.disabled = !undoes();
     const count = `${plural(corrected.size, "recording")} to save${saved ? ", saved" : ""}`;
     said.textContent = `Drag an end or the bar; a double click adds. ${count}.`;
-  };
-  return editor;
+  }
+  return { panel, show };
 }
 
 /** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */

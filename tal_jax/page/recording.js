@@ -5,25 +5,13 @@ function recordingView(index, startAt, close) {
   const recording = content.recordings[index], { duration, truth, found } = recording;
   const view = { recording, from: 0, to: duration, chosen: null, time: startAt ?? 0, lanes: [], items: [],
     playing: false, corrects: () => editor.rows };
-  const editor = makeEditor(view), stage = makeStage(view), media = recording.media
-    && mediaOf(recording.media);
+  const editor = makeEditor(view), stage = makeStage(view), media = recording.media && mediaOf(view, index);
   const play = make("button", { onclick: () => toggle() }, "Play"), time = make("span", { class: "clock" });
   const list = make("div", { class: "list" });
   const chosenItem = () => view.items.find(({ id }) => id === view.chosen);
 
-  /** What is shown and can be chosen: detections by time, or the corrected actions. */
-  function itemsNow() {
-    if (editor.rows) return editor.rows;
-    const { label, start, end, score, type } = found[state.run], made = [];
-    for (let i = countOf(score) - 1; i >= 0; i--) {
-      made.push({ id: i, label: label[i], start: start[i], end: end[i], score: score[i], type: type?.[i] ?? 0,
-        said: verdict(found[state.run], i) });
-    }
-    return made.sort((a, b) => a.start - b.start || a.end - b.end);
-  }
-
   function redraw() {
-    view.items = itemsNow();
+    view.items = itemsOf(view);
     const labels = new Set([...truth.label, ...view.items.map(({ label }) => label)]);
     if (editor.rows && content.classes.length <= 16) content.classes.forEach((_, i) => labels.add(i));
     view.lanes = [...labels].sort((a, b) => a - b);
@@ -33,23 +21,7 @@ function recordingView(index, startAt, close) {
   }
 
   function showList() {
-    const rows = view.items.slice(0, 400).map((item) => {
-      const start = make("button", { class: "link", onclick: () => choose(item, true) },
-        clock(item.start / 1000, duration, 2));
-      const name = make("span", { class: "named" }, swatch(item.label), content.classes[item.label]);
-      const cells = [start, clock(item.end / 1000, duration, 2), name,
-        item.score == null ? "" : scoreText(item.score), item.said ?? ""];
-      const chosen = item.id === view.chosen;
-      return make("tr", { class: chosen && "chosen", "aria-current": chosen && "true" },
-        cells.map((shown) => make("td", {}, shown)));
-    });
-    const shown = `with score ${scoreText(state.threshold)} or more, ${truth.label.length} annotated`;
-    const caption = editor.rows ? `${plural(view.items.length, "action")}, corrected`
-      : `${plural(view.items.length, "detection")} ${shown}`;
-    const heads = ["start", "end", "class", "score", "verdict"].map((name) =>
-      make("th", { scope: "col" }, name));
-    list.replaceChildren(make("table", {}, make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)));
+    list.replaceChildren(listTable(view));
     const current = list.querySelector(".chosen");
     if (current) list.scrollTop = Math.max(0, current.offsetTop - list.clientHeight / 2);
   }
@@ -122,27 +94,6 @@ function recordingView(index, startAt, close) {
     requestAnimationFrame(tick);
   }
 
-  function mediaOf({ src, sound }) {
-    const problem = `The browser cannot play ${decodeURIComponent(src)}. Is the file still there? `
-      + "Browsers play mp4, webm and wav; the timeline runs without it.";
-    const element = make(sound ? "audio" : "video", { src, controls: true, preload: "metadata",
-      playsinline: true,
-      "aria-label": recording.name, onplay: () => view.playing || toggle(true),
-      onpause: () => view.playing && toggle(false), onseeked: () => { view.time = element.currentTime;
-        showTime(); },
-      onloadedmetadata: () => {
-        if (!recording.known && isFinite(element.duration)) {
-          Object.assign(recording, { known: true, duration: Math.max(duration, element.duration) });
-          openRecording(index, view.time); // to show all of it
-          return;
-        }
-        element.currentTime = view.time;
-        if (view.playing) element.play();
-      },
-      onerror: () => element.replaceWith(make("p", { class: "warn" }, problem)) });
-    return element;
-  }
-
   // --------------------------------------------------------------------------------------- what is where
 
   const known = tally([recording], state.run), count = () => `${countOf(found[state.run].score)} shown`;
@@ -167,7 +118,7 @@ function recordingView(index, startAt, close) {
     make("div", { class: "below" }, list, keysCard(close)));
 
   Object.assign(view, { part, stage, editor, redraw, leave });
-  Object.assign(view, { choose, chosenItem, neighbour, seek, show, zoom, toggle });
+  Object.assign(view, { choose, chosenItem, neighbour, seek, show, showTime, zoom, toggle });
   followPointer(view);
   const onkey = keyListener(view, close);
   document.addEventListener("keydown", onkey);
@@ -184,6 +135,62 @@ function recordingView(index, startAt, close) {
     resized.disconnect();
   }
   return view;
+}
+
+/** What is shown and can be chosen: detections by time, or the corrected actions. */
+function itemsOf({ recording, editor }) {
+  if (editor.rows) return editor.rows;
+  const found = recording.found[state.run], { label, start, end, score, type } = found, made = [];
+  for (let i = countOf(score) - 1; i >= 0; i--) {
+    made.push({ id: i, label: label[i], start: start[i], end: end[i], score: score[i], type: type?.[i] ?? 0,
+      said: verdict(found, i) });
+  }
+  return made.sort((a, b) => a.start - b.start || a.end - b.end);
+}
+
+/** The first 400 items of a view as a table, in which a click on a start plays the item. */
+function listTable(view) {
+  const { items, recording: { duration, truth } } = view;
+  const rows = items.slice(0, 400).map((item) => {
+    const start = make("button", { class: "link", onclick: () => view.choose(item, true) },
+      clock(item.start / 1000, duration, 2));
+    const name = make("span", { class: "named" }, swatch(item.label), content.classes[item.label]);
+    const cells = [start, clock(item.end / 1000, duration, 2), name,
+      item.score == null ? "" : scoreText(item.score), item.said ?? ""];
+    const chosen = item.id === view.chosen;
+    return make("tr", { class: chosen && "chosen", "aria-current": chosen && "true" },
+      cells.map((shown) => make("td", {}, shown)));
+  });
+  const shown = `with score ${scoreText(state.threshold)} or more, ${truth.label.length} annotated`;
+  const caption = view.corrects() ? `${plural(items.length, "action")}, corrected`
+    : `${plural(items.length, "detection")} ${shown}`;
+  const heads = ["start", "end", "class", "score", "verdict"].map((name) =>
+    make("th", { scope: "col" }, name));
+  return make("table", {}, make("caption", {}, caption),
+    make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows));
+}
+
+/** The video or sound of the recording of a view, which runs with the view. */
+function mediaOf(view, index) {
+  const { recording } = view, { src, sound } = recording.media;
+  const problem = `The browser cannot play ${decodeURIComponent(src)}. Is the file still there? `
+    + "Browsers play mp4, webm and wav; the timeline runs without it.";
+  const begin = () => {
+    const { duration } = element;
+    if (!recording.known && isFinite(duration)) {
+      Object.assign(recording, { known: true, duration: Math.max(recording.duration, duration) });
+      openRecording(index, view.time); // to show all of it
+      return;
+    }
+    element.currentTime = view.time;
+    if (view.playing) element.play();
+  };
+  const element = make(sound ? "audio" : "video", { src, controls: true, preload: "metadata",
+    playsinline: true, "aria-label": recording.name, onloadedmetadata: begin,
+    onplay: () => view.playing || view.toggle(true), onpause: () => view.playing && view.toggle(false),
+    onseeked: () => { view.time = element.currentTime; view.showTime(); },
+    onerror: () => element.replaceWith(make("p", { class: "warn" }, problem)) });
+  return element;
 }
 
 function keysCard(close) {

@@ -308,6 +308,20 @@ def test_a_click_plays_the_video(film, opened):
     until(page, "open.view.time >= 4")
 
 
+def test_a_video_says_how_long_its_recording_is(film, opened):
+    """Where nothing else says it; so that actions can be added behind the last one."""
+    recording = Recording("a film", "test", None, np.zeros((0, 2)), np.zeros(0, np.int32))
+    found = [{"label": "walk", "segment": [0.5, 1.0], "score": 0.9}]
+    path = film.parent / "unknown.html"
+    media = film.parent.parent / "a film.mp4"
+    page = opened(write.write_page(path, content.of_prediction(
+        "a film", recording, found, ["walk"], 0.2, media=media, page=path)))  # fmt: skip
+    until(page, "Math.abs(open.view.recording.duration - 5) < 0.2")
+    page.keyboard.press("e")
+    page.evaluate("open.view.editor.add(4, 0)")
+    assert page.evaluate("open.view.items.at(-1).start") == 4000
+
+
 def test_activation_sequences_are_drawn_in_the_lanes(opened, tmp_path):
     times_sec = np.arange(200) * 0.5 + 0.25
     values = np.stack([np.sin(times_sec / 9), np.cos(times_sec / 5)], axis=1)
