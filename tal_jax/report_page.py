@@ -105,7 +105,8 @@ def _compare(config, workdir, detections_path, runs, media, said):
     scores = evaluate.scores_of(config, annotations, first)
     made = run_page.run_content(config, workdir, annotations, results, which, scores=scores, media=media)
     made["title"] = " · ".join(results)
-    made["notes"].append(f"Scores and errors are those of {name}; the recordings show all runs.")
+    whose = f"The figures above, the scores and the errors are those of {name}; the recordings show all runs."
+    made["summary"].insert(0, {"text": whose})
     return write.write_page(page, made)
 
 
