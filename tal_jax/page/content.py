@@ -300,7 +300,8 @@ def map_interval(judged, scores):
     """(low, high) in percent, the 95 % interval of the mAP over draws of recordings; or None.
 
     There is none of fewer than `bootstrap.FEWEST` recordings, of so many detections that it takes too long,
-    and where the score counts what `judged` does not have: another protocol, or detections on other recordings.
+    and where the score counts what `judged` does not have: another protocol, or detections on other
+    recordings.
     """
     count, of_all = bootstrap.resamples(judged.matches), np.ones((1, len(judged.names)))
     if (
