@@ -3,7 +3,7 @@
     python -m tal_jax.main --config=configs/sbhar.py:VARIANT
 
     dw_afsd, afsd    DW-AFSD (without VARIANT too), AFSD: mAP about 96 in 5 to 7 minutes; demo: 94 in 2
-    actionformer, dw_actionformer    ActionFormer, with mixer=max TemporalMaxer
+    actionformer, dw_actionformer    ActionFormer: 96 in 4 to 6 minutes; with mixer=max TemporalMaxer
     ecm, kt_mgfn     from labels of windows: mAP 46 to 58 in 1.5 minutes, 49 to 54 in 3 (row=simple: 58 to 60)
     tcanet, pgcn, pgcn_dw    on proposals of the demo: mAP 93 to 95 in 5 minutes, 75 to 79 in half a minute
 

@@ -42,6 +42,7 @@ from tal_jax.systems import require_valid
 
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
+LOOKS = ("diagnose", "report", "watch")
 MODES = ["train", "evaluate", "diagnose", "report", "watch", "predict", "propose", "check_data", "extract"]
 
 define_config(
@@ -187,6 +188,8 @@ def main(_):
     A process that is left alone, or crashes among several, ends with distributed.LOST: all are worth starting
     again.
     """
+    if FLAGS.mode in LOOKS:  # at files: an accelerator may belong to the training
+        jax.config.update("jax_platforms", "cpu")
     try:
         distributed.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.join_timeout_sec)
         if not distributed.is_first():  # the first one says what concerns all

@@ -16,6 +16,7 @@ from tal_jax.step_cost import step_cost
 log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
+ALWAYS = ("data.samples_per_frame", "train.epochs")  # fields that each plan has
 OWN_PLAN = "Put back the file, or choose another --workdir."
 
 
@@ -108,6 +109,8 @@ def read_plan(path, config, said, what_to_do):
             plan.Line(entry["field"], _tuples(entry["value"]), str(entry["reason"])) for entry in entries
         ]
         system = dict([lines[0][:2]])["system"]
+        if lacking := {*ALWAYS} - {line.field for line in lines}:
+            raise KeyError(*lacking)
     except (KeyError, TypeError, IndexError) as error:
         what = f"{path} is no plan that this version of tal_jax has written"
         raise DataError(f"{what}. {what_to_do}") from error
@@ -123,6 +126,10 @@ def read_plan(path, config, said, what_to_do):
                 raise TypeError
             if line.field in said:
                 lines[i] = line = line._replace(value=now, reason="set by hand")
+            elif line.field == "train.warmup_epochs" and line.value >= config.train.epochs:  # set by hand
+                lines[i] = line = line._replace(
+                    value=config.train.epochs - 1, reason="there are no more epochs"
+                )
             config.update_from_flattened_dict({line.field: line.value})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             what = f"{path} is no plan for this config: {line.field!s:.60} cannot be {line.value!s:.60}"

@@ -15,6 +15,7 @@ from tal_jax import evaluate, exports, report
 from tal_jax.data.annotations import Recording
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.loader import chunks
+from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
 from tal_jax.inputs import input_datasets
@@ -24,8 +25,6 @@ from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
-
-LONGEST_FILE_BYTES = 255  # that file systems take for a name
 
 
 def predict(config, workdir, source, draw="detections", said=(), export=()):
@@ -82,7 +81,7 @@ def _find(run, name, make_datasets, draw, export, files):
     A dict that `distributed.gather` takes.
     """
     try:
-        _require_short(name, [".cas.npz" if draw == "cas" else ".json", *exports.suffixes(export)])
+        require_name(name, "--input")
         streams = run.streams(make_datasets())
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
@@ -114,15 +113,6 @@ def _signal(files, name):
     with recordings.said_before():
         signal = recordings.signal_of(files[name](), name) if name in files else None
     return signal and signals.packed(*signal, content.PREDICTED_BYTES)
-
-
-def _require_short(name, suffixes):
-    """Raises DataError for a recording's name that is too long for files of it that end in `suffixes`."""
-    size, suffix = len(os.fsencode(name)), max(suffixes, key=len)
-    most = LONGEST_FILE_BYTES - len(f".{suffix}.1a2b3c4d")  # `files.replacing` writes to such a name first
-    if size > most:
-        problem = f"The name of the recording {name} has {size} bytes"
-        raise DataError(f"{problem}; rename its file to at most {most} before the ending.")
 
 
 def _write(run, folder, name, found, export, media):

@@ -113,7 +113,7 @@ RANGES = {
     "data.samples_per_frame": "[1, 100000]",
     "data.statistics_samples": "[0, 1000000]",
     "data.channel_offsets": "[-1e30, 1e30]",
-    "data.channel_scales": "(0, 1e30]",
+    "data.channel_scales": "[1e-30, 1e30]",
     "data.num_channels": "[0, 10000000]",
     "data.*_pixels": "[1, 10000]",
     "data.task": ("verb", "noun"),

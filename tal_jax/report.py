@@ -1,5 +1,7 @@
 """Prints scores, detections and faults of data on the terminal, for a person to read."""
 
+import pathlib
+
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -64,6 +66,8 @@ def print_evaluation(result, path):
     Console().print(table)
     scored = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions"
     _say(f"{counts['detections']} detections in {scored}. All counts: {path}")
+    if (page := pathlib.Path(path).with_name("report.html")).exists():
+        _say(f"To look at in a browser: {page}")
     if "folds" in result:
         mean, deviation = np.mean(result["folds"]), np.std(result["folds"], ddof=1)
         each = ", ".join(f"{score:.2f}" for score in result["folds"])

@@ -30,8 +30,7 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     """
     require_valid(config, training=False)
     workdir = pathlib.Path(workdir)
-    if media and not pathlib.Path(media).is_dir():
-        raise DataError(f"--input={media} is no folder; name the folder of the videos of the recordings.")
+    require_media(media)
     if runs:
         return _compare(config, workdir, detections_path, runs, media, said)
     if (workdir / "config.json").exists():
@@ -51,6 +50,12 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     scores = evaluate.scores_of(config, annotations, results)
     which = evaluate.scored_settings(config, annotations)
     return run_page.write_report(config, workdir, annotations, results, which, scores, media)
+
+
+def require_media(folder):
+    """Raises DataError for a folder of videos, "" for none, that is not there."""
+    if folder and not pathlib.Path(folder).is_dir():
+        raise DataError(f"--input={folder} is no folder; name the folder of the videos of the recordings.")
 
 
 def content_as_it_stands(config, workdir, media=""):
@@ -100,7 +105,8 @@ def _compare(config, workdir, detections_path, runs, media, said):
     scores = evaluate.scores_of(config, annotations, first)
     made = run_page.run_content(config, workdir, annotations, results, which, scores=scores, media=media)
     made["title"] = " · ".join(results)
-    made["notes"].append(f"Scores and errors are those of {name}; the recordings show all runs.")
+    whose = f"The figures above, the scores and the errors are those of {name}; the recordings show all runs."
+    made["summary"].insert(0, {"text": whose})
     return write.write_page(page, made)
 
 

@@ -96,7 +96,7 @@ def train(config, workdir, begun=lambda: None, scored=True):
     sizes = len(recordings), len(items), batches_per_epoch, config.train.epochs, parallel.num_devices
     processes = f" of {distributed.count()} processes" if distributed.count() > 1 else ""
     log.info("%d recordings, %d windows, %d steps an epoch, %d epochs, %d device(s)%s.", *sizes, processes)
-    log.info("Compiling the first step; without a compilation cache that takes about half a minute on a CPU.")
+    log.info("Compiling the first step: half a minute on a CPU; JAX_COMPILATION_CACHE_DIR=FOLDER keeps it.")
     step_fn = parallel.compile(make_step(config, system, model, optimizer, batches_per_epoch))
     state = parallel.replicate(state)
     detector = Detector([config], len(classes), shared=True)

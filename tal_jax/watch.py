@@ -12,16 +12,20 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import threading
 
 from tal_jax import report_page
 from tal_jax.errors import DataError
-from tal_jax.page import recordings, write
+from tal_jax.page import recordings, run_facts, write
 from tal_jax.run_config import trained_run
 from tal_jax.systems import require_valid
 
-WATCHED = ("config.json", "metrics.jsonl", "detections.json")  # files of a run, which it replaces or adds to
-RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+METRICS = "metrics.jsonl"  # to which a training adds, often
+RESULTS = ("config.json", "detections.json")  # which begin a run, and end an evaluation
+EVERYWHERE = ("0.0.0.0", "::")
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
+IDLE_SEC = 30.0  # that a visitor may be silent
 
 
 def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=lambda server: None):
@@ -41,21 +45,22 @@ def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=
       DataError: the folder holds no run, or nothing can listen at the address.
     """
     require_valid(config, training=False)
-    if not (pathlib.Path(workdir) / "config.json").exists():
-        raise DataError(f"{workdir} holds no run; begin its training first, or name another --workdir.")
-    watched = Watched(trained_run(config, workdir, said)[0], pathlib.Path(workdir), media)
-    watched.page()  # raises DataError now, not once a visitor
+    report_page.require_media(media)
+    if not host:
+        raise DataError("--host is empty; name an address of this machine, such as 127.0.0.1.")
+    watched = Watched(config, pathlib.Path(workdir), media, said)
+    watched.page()  # what is wrong with the run is said before anyone opens the page
     word = secrets.token_urlsafe(16)
     handler = type("Handler", (_Handler,), {"watched": watched, "word": word})
     try:
         server = http.server.ThreadingHTTPServer((host, port), handler)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:
         what_to_do = "choose another --host or --port"
         raise DataError(f"Nothing can listen at {host}:{port} ({error}); {what_to_do}.") from error
-    server.daemon_threads = True
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is how a visitor ends it
-    print(f"Open http://{host}:{server.server_port}/{word}/ (Ctrl-C ends it).", flush=True)
+    name = socket.gethostname() if host in EVERYWHERE else host
+    print(f"Open http://{name}:{server.server_port}/{word}/ (Ctrl-C ends it).", flush=True)
     started(server)
     with server:
         try:
@@ -65,61 +70,83 @@ def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=
 
 
 class Watched:
-    """The page of a run as its files are now.
+    """The page of a run as its files are now. Args: see `watch`."""
 
-    Args:
-      config: of the run.
-      workdir: pathlib.Path of its folder.
-      media: see `watch`.
-    """
-
-    def __init__(self, config, workdir, media):
-        self._config, self._workdir, self._media = config, workdir, media
-        self._made, self._text, self._lock = None, "", threading.Lock()
-        self.files = []  # paths of the videos and sounds, in the order of their numbers
+    def __init__(self, config, workdir, media, said):
+        self._config, self._workdir, self._media, self._said = config, workdir, media, said
+        self._lock, self._of_results, self._content = threading.Lock(), None, {}
+        self._of_page, self._text = None, ""
+        self.files = []  # paths of the videos and sounds by number: a page that is still open keeps its own
+        self._labels = None  # the annotation file
 
     def state(self):
         """A text that changes when the run does."""
-        found = [self._workdir / name for name in WATCHED]
-        stats = [path.stat() for path in found if path.exists()]
-        return hashlib.sha256(repr([(s.st_mtime_ns, s.st_size) for s in stats]).encode()).hexdigest()[:16]
+        return self._state_of(*RESULTS, METRICS)
 
     def page(self):
-        """The HTML of the page, made anew if the run has changed."""
+        """The HTML of the page. What the run has changed is made anew: recordings and scores seldom."""
         with self._lock:
-            state = self.state()
-            if state != self._made:
-                content = report_page.content_as_it_stands(self._config, self._workdir, self._media)
-                known = recordings.media_of(self._config, self._media)
-                shown = [row for row in content["recordings"] if "media" in row]
-                for number, row in enumerate(shown):
-                    row["media"]["src"] = f"media/{number}"
-                self.files = [known[row["name"]] for row in shown]
-                self._text, self._made = write.page_text(content | {"state": state}), state
+            state, of_results = self.state(), self._state_of(*RESULTS)
+            if of_results != self._of_results:
+                self._content = self._read()
+                self._of_results = of_results = self._state_of(*RESULTS)
+                state = self.state()
+            if state != self._of_page:
+                self._content["training"] = run_facts.training(self._workdir / METRICS)
+                self._text = write.page_text(self._content | {"state": state})
+                self._of_page = state
             return self._text
+
+    def _state_of(self, *names):
+        paths = [self._workdir / name for name in names] + ([self._labels] if self._labels else [])
+        stats = [path.stat() for path in paths if path.exists()]
+        return hashlib.sha256(repr([(s.st_mtime_ns, s.st_size) for s in stats]).encode()).hexdigest()[:16]
+
+    def _read(self):
+        """The content of the page. Raises DataError where the folder holds no run."""
+        if not (self._workdir / "config.json").exists():
+            what_to_do = "begin its training first, or name another --workdir"
+            raise DataError(f"{self._workdir} holds no run; {what_to_do}.")
+        config = trained_run(self._config, self._workdir, self._said)[0]
+        self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
+        content = report_page.content_as_it_stands(config, self._workdir, self._media)
+        known = recordings.media_of(config, self._media)
+        for row in content["recordings"]:
+            if "media" in row:
+                path = pathlib.Path(known[row["name"]])
+                if path not in self.files:
+                    self.files.append(path)
+                row["media"]["src"] = f"media/{self.files.index(path)}"
+        return content
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers under the secret word (`word`): the page, its state, and media by number (of `watched`)."""
 
-    protocol_version = "HTTP/1.1"
+    protocol_version, timeout, _begun = "HTTP/1.1", IDLE_SEC, False
 
     def do_GET(self):
-        begin, _, asked = self.path.partition("?")[0].removeprefix("/").partition("/")
+        self._begun = False
+        begin, slash, asked = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not secrets.compare_digest(begin.encode(), self.word.encode()):
             return self._text(404, "Nothing is here.")
-        number = re.fullmatch(r"media/(\d{1,9})", asked)
+        number, files = re.fullmatch(r"media/(\d{1,9})", asked), self.watched.files
         try:
-            if asked == "":
+            if not slash:
+                self._head(301, {"Location": f"/{self.word}/", "Content-Length": 0})
+            elif asked == "":
                 self._text(200, self.watched.page(), "text/html; charset=utf-8")
             elif asked == "state":
                 self._text(200, self.watched.state())
-            elif number and int(number[1]) < len(self.watched.files):
-                self._media(pathlib.Path(self.watched.files[int(number[1])]))
+            elif number and int(number[1]) < len(files):
+                self._media(files[int(number[1])])
             else:
                 self._text(404, "Nothing is here.")
-        except (DataError, OSError) as error:
-            if not isinstance(error, ConnectionError):  # the visitor has left
+        except ConnectionError:  # the visitor has left
+            self.close_connection = True
+        except Exception as error:  # the training goes on whatever a page lacks
+            self.close_connection = True
+            if not self._begun:
                 self._text(503, str(error))
 
     def _text(self, code, text, kind="text/plain; charset=utf-8"):
@@ -144,9 +171,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 fields["Content-Range"] = f"bytes {first}-{last}/{size}"
             self._head(206 if asked else 200, fields)
             file.seek(first)
-            shutil.copyfileobj(_Part(file, last - first + 1), self.wfile)
+            part = _Part(file, last - first + 1)
+            shutil.copyfileobj(part, self.wfile)
+            self.close_connection |= part.left > 0  # the file was cut meanwhile
 
     def _head(self, code, fields):
+        self._begun = True
         self.send_response(code)
         fields |= {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
         for name, value in fields.items():
@@ -161,10 +191,10 @@ class _Part:
     """The next bytes of an open file, and no more. file: open for reading; size: how many bytes."""
 
     def __init__(self, file, size):
-        self._file, self._left = file, size
+        self._file, self.left = file, size
 
     def read(self, size):
         """At most `size` bytes; b"" at the end of the part."""
-        found = self._file.read(min(size, self._left))
-        self._left -= len(found)
+        found = self._file.read(min(size, self.left))
+        self.left -= len(found)
         return found

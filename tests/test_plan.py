@@ -182,7 +182,7 @@ def test_lost_channels_and_gaps_are_filled(files):
     )
     assert np.isfinite(data.load_dataset(made).read("a")).all()
     assert check_dataset(made)[1] == [
-        "Note: recording 'a' has NaN in 0.62 of its values, each put on the line between its neighbours.",
+        "Note: recording 'a' has NaN in 62.50% of its values, each put on the line between its neighbours.",
         "Note: these channels, counted from 1, never change in any recording: 2.",
     ]
     rows[:, 0] = np.nan
@@ -219,13 +219,23 @@ def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
     config.train.epochs = 3
     other, _ = planned_run.planned(config, folder_of_run / "other", ["train.epochs"])
     assert other.train.epochs == 3 and other.window.frames == made.window.frames
+    assert other.train.warmup_epochs == 2 < made.train.warmup_epochs
 
 
 def test_the_plan_refuses_what_it_cannot_read(files):
     folder_of_run, config = files
     path = folder_of_run / "other.json"
-    config.plan.file, system = str(path), '{"field": "system", "value": "actionformer", "reason": ""}'
-    for content in ("3", "[3]", "[]", '{"a": 1}', '[{"field": "train.epochs", "value": 3, "reason": ""}]'):
+    values = {"system": "actionformer", "data.samples_per_frame": 1, "train.epochs": 9}
+    rows = [{"field": field, "value": value, "reason": ""} for field, value in values.items()]
+    config.plan.file, system, rows = str(path), json.dumps(rows)[1:-1], json.dumps(rows[:1])
+    for content in (
+        "3",
+        "[3]",
+        "[]",
+        '{"a": 1}',
+        '[{"field": "train.epochs", "value": 3, "reason": ""}]',
+        rows,
+    ):
         path.write_text(content)
         with pytest.raises(
             DataError, match="other.json is no plan that this version of tal_jax has written. Name"

@@ -288,8 +288,8 @@ def test_what_cannot_be_used_of_a_folder_is_told_and_the_rest_done(run, tmp_path
         predict.predict(config, tmp_path / "run", str(folder))
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == [
         f"1 left out of {folder}: called like files, but links to nothing or folders; the first is c.npy.",
-        f"The name of the recording {'a' * 251} has 251 bytes; rename its file to at most 240 before the "
-        f"ending.",
+        f"--input: the recording's name '{'a' * 59} is no plain file name; files are called after it, so "
+        "rename the recording: 1 to 236 bytes, no '/', '\\' or control character, no dot in front.",
     ]
     assert sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir()) == [
         "b.html",

@@ -39,6 +39,7 @@ RECORDING_FIELDS = (
     "annotations",
 )  # besides the subset
 
+LONGEST_SEC = 1e9  # of a time: 30 years
 IGNORED_LABELS = ("Ambiguous",)  # THUMOS14's label of intervals that may or may not be an action
 
 
@@ -198,7 +199,7 @@ def parse_annotations(content, path, ignored_labels=IGNORED_LABELS, classes=()):
         recordings[name] = Recording(
             name=name,
             subset=entry["subset"],
-            duration_sec=positive_or_none(entry, "duration", where),
+            duration_sec=positive_or_none(entry, "duration", where, 1e-3, LONGEST_SEC),
             segments_sec=np.array([segment_sec for _, segment_sec in actions], np.float64).reshape(-1, 2),
             labels=np.array([index[label] for label, _ in actions], np.int32),
             fps=positive_or_none(entry, "fps", where),
@@ -288,7 +289,10 @@ def segment_of(entry, where, finite=True):
     segment, where = entry["segment"], f"{where}: field 'segment'"
     if not isinstance(segment, list) or len(segment) != 2:
         raise DataError(f"{where} must be [start, end] in seconds, found {segment!r:.60}.")
-    return [require_number(value, where, finite) for value in segment]
+    numbers = [require_number(value, where, finite) for value in segment]
+    if any(LONGEST_SEC < abs(number) < math.inf for number in numbers):
+        raise DataError(f"{where} must be in seconds, of {LONGEST_SEC:g} at most, found {segment!r:.60}.")
+    return numbers
 
 
 def require_number(value, where, finite=True):
@@ -308,8 +312,8 @@ def require_number(value, where, finite=True):
     return number
 
 
-def positive_or_none(entry, field, where):
-    """The positive number that a field of a dict holds, None where it is absent or null.
+def positive_or_none(entry, field, where, least=0, most=math.inf):
+    """The positive number, from `least` to `most`, that a field of a dict holds; None where it has none.
 
     Raises DataError for anything else; `where` begins its sentence.
     """
@@ -318,6 +322,8 @@ def positive_or_none(entry, field, where):
     number = require_number(entry[field], f"{where}: field '{field}'")
     if number <= 0:
         raise DataError(f"{where}: field '{field}' must be positive, found {entry[field]!r:.60}.")
+    if not least <= number <= most:
+        raise DataError(f"{where}: field '{field}' is {number:g}; it must be from {least:g} to {most:g}.")
     return number
 
 

@@ -133,7 +133,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         if data.fill_missing and (missing := (~signals.finite_values(signal)).mean()):
-            filled = f"has NaN in {missing:.2g} of its values, each put on the line between its neighbours"
+            if missing == 1:
+                raise DataError(f"{where} has no number, NaN alone; correct the file, or leave it out.")
+            filled = f"has NaN in {missing:.2%} of its values, each put on the line between its neighbours"
             axes[name].notes["filled"] = filled
         for kind, note in axes[name].notes.items():
             tell(kind, f"{where} {note}.")
@@ -223,6 +225,7 @@ def _scaled(signal, data, where):
             found = (
                 f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(values)} numbers"
             )
-            raise DataError(f"{found}; give one for each channel.")
+            whose = "A plan, or a run, fits recordings of its own channels alone"
+            raise DataError(f"{found}, one for each channel. {whose}; else correct the field.")
         signal = apply(signal, np.float32(values)) if values else signal
     return signal

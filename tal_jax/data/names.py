@@ -8,7 +8,7 @@ from tal_jax.errors import UNPRINTABLE, DataError
 
 # Of a recording's name. Files are called after it, and a file's name may have 255 bytes: the longest is that
 # of a file on its way, ".NAME.cas.npz.1a2b3c4d".
-MAX_BYTES = 237
+MAX_BYTES = 236
 VIDEO_SUFFIXES = tuple(
     ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 RESAMPLES = 500
 LEAST = 50  # draws that an interval needs
+FEWEST = 8  # recordings: draws of fewer say little of others
 CHUNK = 2e7  # numbers that are held at a time
 
 

@@ -22,14 +22,17 @@ function comparisonPart() {
   return section("comparison", "Runs side by side", lead,
     others.map((name, i) => make("p", {}, comparedText(name, base, found.runs[i + 1]))),
     make("div", { class: "card" }, table("mAP (%) by run",
-      ["run", ...found.tious, "average", `less ${base}`, "95 % interval"], rows)),
+      ["run", ...found.tious, "average", `− ${base}`, "95 % interval"], rows)),
     make("p"),
     make("div", { class: "card tall" }, table("mAP (%) of each recording alone",
       ["recording", ...content.runs, ...others.map((name) => `${name} − ${base}`)], alone)));
 }
 
 function comparedText(name, base, { difference, interval }) {
-  if (!interval) return `${name} differs from ${base} by ${signed(difference)} points.`;
+  if (!interval) {
+    return `${name} differs from ${base} by ${signed(difference)} points; these recordings are too few to `
+      + "say how sure that is.";
+  }
   const unsure = `${name} and ${base} cannot be told apart on these recordings`;
   const said = interval[0] > 0 ? `${name} is better than ${base}`
     : interval[1] < 0 ? `${name} is worse than ${base}` : unsure;

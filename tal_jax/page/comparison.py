@@ -32,7 +32,9 @@ def compare(judged, tious):
                 "map": of_all.tolist(),
                 "map_avg": float(of_all.mean()),
                 "difference": float(of_all.mean() - base),
-                "interval": bootstrap.interval(of_draws - drawn[0]) if len(first.names) > 1 else None,
+                "interval": bootstrap.interval(of_draws - drawn[0])
+                if len(first.names) >= bootstrap.FEWEST
+                else None,
             }
         )
     alone = np.stack([_alone(one) for one in judged.values()], axis=1)  # (R, runs)

@@ -282,6 +282,8 @@ def summary(judged, scores, diagnosis):
     worst = min(ap, key=ap.get)
     best_f1 = (diagnosis or {}).get("calibration", {}).get("best_f1", {}).get(worst, {})
     threshold = best_f1.get("score") or judged.threshold or 0.0
+    if ap[worst] > 99.95:
+        return [*said, {"text": "Every class has an AP of 100 %."}]
     said.append({"text": f"The weakest class is {worst}: AP {ap[worst]:.1f} %.", "label": worst})
     return said + _error_lines(judged, worst, threshold)
 
@@ -297,11 +299,16 @@ def _score_text(judged, scores):
 def map_interval(judged, scores):
     """(low, high) in percent, the 95 % interval of the mAP over draws of recordings; or None.
 
-    There is none of a single recording, of so many detections that it takes too long, and where the score
-    counts what `judged` does not have: another protocol, or detections on other recordings.
+    There is none of fewer than `bootstrap.FEWEST` recordings, of so many detections that it takes too long,
+    and where the score counts what `judged` does not have: another protocol, or detections on other
+    recordings.
     """
     count, of_all = bootstrap.resamples(judged.matches), np.ones((1, len(judged.names)))
-    if len(judged.names) < 2 or count < bootstrap.LEAST or scores["protocol"]["name"] != "activitynet":
+    if (
+        len(judged.names) < bootstrap.FEWEST
+        or count < bootstrap.LEAST
+        or scores["protocol"]["name"] != "activitynet"
+    ):
         return None
     if not np.isclose(100 * bootstrap.map_of_weights(judged.matches, of_all).mean(), scores["map_avg"]):
         return None

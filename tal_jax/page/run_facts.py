@@ -12,7 +12,7 @@ from tal_jax import __version__
 from tal_jax.config import define_config, known_configs
 from tal_jax.runtime.devices import describe_devices
 
-MOST_POINTS = 300  # of a curve of training
+MOST_POINTS, MOST_VALUE = 300, 1e300  # of a curve of training
 PACKAGES = ("jax", "flax", "numpy")
 
 
@@ -28,10 +28,10 @@ def training(path):
     seconds = before = 0
     for line in path.read_text(errors="replace").splitlines():
         try:
-            values = json.loads(line)
+            values = {name: value for name, value in json.loads(line).items() if _is_number(value)}
             step = int(values.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # a line that is just being written
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # a damaged line, or one that is just being written
         if "map_avg" in values:
             found.append([step, values["map_avg"]])
             continue
@@ -45,6 +45,11 @@ def training(path):
         "map": found,
         "seconds": seconds,
     }
+
+
+def _is_number(value):
+    """Whether a JSON value is a number that can be drawn."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MOST_VALUE
 
 
 def _thin(points):

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 MOST_CHANNELS = 6  # that a page shows
+LARGEST = 1e18  # of a value that is drawn: its square is a float32
 FEATURES = 64  # with more channels than this, one of them shows nobody anything
 LEAST_BINS = 300  # below it, half of the channels are shown in more detail instead
 
@@ -14,14 +15,14 @@ def reduced(values, num_bins):
     """The lowest and highest value of each of at most `num_bins` equal parts of a signal.
 
     Args:
-      values: (T, C) float; what is not finite counts for nothing.
+      values: (T, C) float; what is not finite, or LARGEST or more, counts for nothing.
       num_bins: parts, above 0.
 
     Returns:
       (low, high, step): (n, C) float32 each, NaN where a part has no value; the number of samples of a part,
       of which the last may have fewer.
     """
-    values = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    values = np.where(np.abs(values) < LARGEST, values, np.nan).astype(np.float32)
     step = max(1, -(-len(values) // num_bins))
     rest = -len(values) % step
     padded = np.concatenate([values, np.full((rest, values.shape[1]), np.nan, np.float32)])
@@ -40,7 +41,7 @@ def _spread(values):
     """(C,) standard deviations of channels; what is not finite counts for nothing, 0 where nothing is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a channel without values
-        return np.nan_to_num(np.nanstd(np.where(np.isfinite(values), values, np.nan), axis=0))
+        return np.nan_to_num(np.nanstd(np.where(np.abs(values) < LARGEST, values, np.nan), axis=0))
 
 
 def packed(values, start_sec, sample_sec, most_bytes, names=None):

@@ -49,8 +49,8 @@ def replacing(path):
             yield temporary
             os.replace(temporary, path)
         except OSError as error:
-            if error.errno and not error.filename:
-                error.filename = str(path)
+            if error.errno and str(error.filename or temporary) == str(temporary):
+                error.filename, error.filename2 = str(path), None
             raise
         finally:
             temporary.unlink(missing_ok=True)

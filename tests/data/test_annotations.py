@@ -176,3 +176,18 @@ def test_repeated_and_momentary_actions_are_left_out(tmp_path):
     assert recording.labels.tolist() == [1, 1, 0, 1]
     weak = write(tmp_path, {"a": {"subset": "train", "annotations": [{"label": "run"}] * 2}})
     assert load_annotations(weak).without_duplicates(1.0).recordings["a"].labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "entry, sentence",
+    [
+        ({"duration": 1e300}, "field 'duration' is 1e[+]300; it must be from 0.001 to 1e[+]09"),
+        ({"duration": 1e-300}, "field 'duration' is 1e-300; it must be from 0.001"),
+        ({"annotations": [{"label": "x", "segment": [9, 1e300]}]}, "must be in seconds, of 1e[+]09 at most"),
+    ],
+)
+def test_times_that_no_recording_has_are_refused(tmp_path, entry, sentence):
+    content = {"database": {"a": {"subset": "train", "annotations": []} | entry}}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=sentence):
+        load_annotations(tmp_path / "a.json")

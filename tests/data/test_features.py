@@ -84,7 +84,7 @@ def test_samples_beside_their_statistics_and_values_that_are_filled(config, tmp_
     expected[2, 3] = 2 / 3
     np.testing.assert_allclose(read[:, -8:], expected[:8].reshape(4, 8), rtol=1e-6)
     np.testing.assert_allclose(read[1, :16:4], expected[1:5].mean(axis=0), rtol=1e-5, atol=1e-7)
-    assert dataset.notes("a")["filled"].startswith("has NaN in 0.37 of its values, each put on the line")
+    assert dataset.notes("a")["filled"].endswith("of its values, each put on the line between its neighbours")
 
 
 def test_folder_errors(config):

@@ -9,6 +9,7 @@ import pytest
 
 from tal_jax import diagnosis_file, evaluate, predict, report_page, train
 from tal_jax.errors import DataError
+from tal_jax.evaluation import bootstrap
 from tal_jax.page import run_page
 from tests.page.conftest import write_case
 
@@ -142,8 +143,9 @@ def two(tmp_path):
     return config, tmp_path / "a", tmp_path / "b"
 
 
-def test_runs_side_by_side(two, tmp_path):
+def test_runs_side_by_side(two, tmp_path, monkeypatch):
     config, a, b = two
+    monkeypatch.setattr(bootstrap, "FEWEST", 4)
     made = content_of(
         report_page.report(config, tmp_path / "both", runs=[str(a), str(b / "detections.json")])
     )
@@ -157,8 +159,11 @@ def test_runs_side_by_side(two, tmp_path):
     assert all(len(row["found"]) == 2 for row in made["recordings"])
 
 
-def test_a_run_does_not_differ_from_itself(two, tmp_path):
-    config, a, _ = two
+def test_a_run_does_not_differ_from_itself(two, tmp_path, monkeypatch):
+    config, a, b = two
+    made = content_of(report_page.report(config, tmp_path / "few", runs=[str(a), str(b)]))
+    assert made["comparison"]["runs"][1]["interval"] is None  # four recordings
+    monkeypatch.setattr(bootstrap, "FEWEST", 4)
     shutil.copytree(a, tmp_path / "c")
     made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")]))
     assert made["comparison"]["runs"][1]["difference"] == 0 == made["comparison"]["runs"][1]["interval"][0]

@@ -64,6 +64,7 @@ def test_the_page_follows_the_run(run, address):
 
 def test_nobody_without_the_word_sees_anything(address):
     host = re.match(r"http://[^/]+/", address)[0]
+    assert get(address[:-1])[1] == get(address)[1]
     for place in ("", "wrong/", "wrong/state", f"{address.split('/')[3][:-1]}/"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get(host + place)
@@ -96,10 +97,42 @@ def test_a_damaged_file_of_the_run_is_a_sentence(run, address):
     assert caught.value.code == 503 and "detections.json" in caught.value.read().decode()
 
 
+def test_a_page_that_is_still_open_plays_its_own_files(run, tmp_path):
+    watched = watch.Watched(*run, str(tmp_path / "sounds"), ())
+    watched.page()
+    (tmp_path / "sounds" / "rec0.wav").write_bytes(b"other")
+    (tmp_path / "sounds" / "rec2.wav").write_bytes(b"other")
+    before = watched.files[0]
+    (run[1] / "detections.json").write_text('{"results": {}}')
+    made = content_of(watched.page().encode())
+    assert watched.files[0] == before
+    of = {row["name"]: row["media"]["src"] for row in made["recordings"] if "media" in row}
+    assert of["rec1"] == "media/0" and of["rec2"] == "media/1"
+
+
+def test_a_run_that_is_gone_or_labelled_anew_is_seen(run, tmp_path):
+    watched = watch.Watched(*run, "", ())
+    before = watched.page()
+    content = json.loads((tmp_path / "data" / "labels.json").read_text())
+    for entry in content["database"].values():
+        entry["annotations"] = entry["annotations"][:1]
+    (tmp_path / "data" / "labels.json").write_text(json.dumps(content))
+    assert watched.page() != before
+    (run[1] / "config.json").unlink()
+    with pytest.raises(DataError, match="holds no run"):
+        watched.page()
+
+
 def test_what_cannot_be_watched_is_refused(run, tmp_path):
     config, workdir = run
     with pytest.raises(DataError, match="holds no run; begin its training first"):
         watch.watch(config, tmp_path / "nothing")
+    with pytest.raises(DataError, match="--host is empty"):
+        watch.watch(config, workdir, host="")
+    with pytest.raises(DataError, match="--input=nowhere is no folder"):
+        watch.watch(config, workdir, media="nowhere")
+    with pytest.raises(DataError, match="Nothing can listen at éé"):
+        watch.watch(config, workdir, host=70 * "é")
     with pytest.raises(DataError, match="Nothing can listen at 203.0.113.1:0 .*choose another --host"):
         watch.watch(config, workdir, host="203.0.113.1")
 
@@ -117,3 +150,19 @@ def test_a_browser_sees_what_is_new(run, address, browser):
     assert page.evaluate("content.state") != before
     assert not [text for text in errors if "favicon" not in text]
     page.close()
+
+
+def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatch):
+    config, workdir = run
+    read, of_run = [], watch.report_page.content_as_it_stands
+    monkeypatch.setattr(
+        watch.report_page, "content_as_it_stands", lambda *args: read.append(args) or of_run(*args)
+    )
+    watched = watch.Watched(config, workdir, "", ())
+    watched.page()
+    (workdir / "metrics.jsonl").write_text(json.dumps({"step": 7, "total": 2.0}) + "\n")
+    assert content_of(watched.page().encode())["training"]["losses"] == {"total": [[7, 2.0]]}
+    assert len(read) == 1
+    (workdir / "detections.json").write_text('{"results": {}}')
+    watched.page()
+    assert len(read) == 2
