@@ -165,7 +165,10 @@ def _draw_errors(records, systems, path):
             ]
             figures.draw_shares(axes, means)
             axes.set_title(f"{study.SYSTEMS[system][0]}, {study.ROWS[row][0]}", loc="left", fontsize=9)
-            axes.label_outer()
+            axes.tick_params(labelsize=8)
+            axes.set(xlabel="", ylabel="")
+    panels[-1, len(SHOWN) // 2].set_xlabel("best detections of each class with G actions", fontsize=9)
+    panels[0, 0].set_ylabel("share (%)", fontsize=9)
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(TYPES), frameon=False, fontsize=8)
     with replacing(path) as temporary:
