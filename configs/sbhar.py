@@ -58,8 +58,7 @@ def pgcn(system, row="full"):
     config = on_proposals(pgcn_config(system, row), f"sbhar_{system}_{row}")
     config.model.update(hidden=128, dropout=0.0, branch_dropout=0.0)  # else too little of 48 channels is left
     config.train.update(learning_rate=0.02, epochs=20, decay_epochs=(8, 14, 18))
-    config.pools.background_coverage = 0.0
-    config.predict.min_score = 3.0  # probability times exp(completeness), without bound
+    config.pools.background_coverage, config.predict.min_score = 0.0, 3.0  # of p times exp(completeness)
     return config
 
 
@@ -84,11 +83,10 @@ def ecm(system, row="full"):
 def kt_mgfn(system, row="boundary"):
     """KT-MGFN on windows of 30 s, with the training actions cut out as clips; row: of its ablation."""
     config = from_labels(kt_mgfn_config(row), f"sbhar_{system}_{row}", 75, 25)
-    config.data.clips_subset = ""
     config.model.update(width=64, erase_threshold=0.8, predictor_width=64)
     # Scaled to [0, 1], what the second stage has not found looks like an action; but OIC needs bounds.
     config.readings = ("normalised_fusion=False", "oic_scaled=True")
-    config.model.anchors = (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
+    config.data.clips_subset, config.model.anchors = "", (6.0, 9.0, 14.0, 21.0, 32.0, 48.0)  # 2.4 to 19 s
     config.localize.min_probability, config.predict.min_score = 0.1, 0.4 if config.model.boundary else 0.8
     config.stages.update(source_epochs=20, target_epochs=50, boundary_epochs=20, boundary_learning_rate=0.01)
     return config

@@ -140,7 +140,7 @@ def test_a_pipe_a_long_name_and_what_is_uncommon(config, tmp_path, caplog):
     assert "1 left out of" in caplog.text and "the first is gone.mp4." in caplog.text
     assert (
         "a.mkv: rate varies 5 to 20 fps." in caplog.text
-        and "rename the recording: 1 to 237 bytes" in caplog.text
+        and "rename the recording: 1 to 236 bytes" in caplog.text
     )
 
 

@@ -328,12 +328,12 @@ def test_a_name_that_is_too_long_costs_one_video(videos, tmp_path):
     for video_file in list(videos.iterdir())[1:]:
         video_file.unlink()
     (kept,) = videos.iterdir()
-    for length, ending in ((250, ".mp4"), (252, ".ts"), (237, ".mp4")):
+    for length, ending in ((250, ".mp4"), (252, ".ts"), (236, ".mp4")):
         (videos / ("n" * length + ending)).write_bytes(kept.read_bytes())
     failed = prepare.prepare("folder", videos, tmp_path / "out", frame_pixels=16, flow=True)
     assert sorted(len(pathlib.Path(path).stem) for path in failed) == [250, 252]
-    assert all("rename the recording: 1 to 237 bytes" in reason for reason in failed.values())
-    assert (tmp_path / "out" / "flow" / ("n" * 237 + ".npy")).exists()
+    assert all("rename the recording: 1 to 236 bytes" in reason for reason in failed.values())
+    assert (tmp_path / "out" / "flow" / ("n" * 236 + ".npy")).exists()
 
 
 def test_a_second_run_waits_its_turn_and_leaves_the_files_of_the_first_alone(videos, tmp_path):

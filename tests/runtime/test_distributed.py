@@ -416,7 +416,9 @@ def test_any_number_of_processes_predicts_the_same(alone, tiny_data, tmp_path):
             "tuesday",
         ]
         files = sorted((workdir / "predictions").iterdir())
-        names = [f"{name}.{kind}" for name in ("monday", "sunday", "tuesday") for kind in ("json", "png")]
+        names = [
+            f"{name}.{kind}" for name in ("monday", "sunday", "tuesday") for kind in ("html", "json", "png")
+        ]
         assert [path.name for path in files] == names
         found[count] = [path.read_bytes() for path in files if path.suffix == ".json"]
     assert found[1] == found[2]
