@@ -39,7 +39,8 @@ ERRORS = """## Which errors are left
 
 As in Figure 5 of the paper, after DETAD, on the test persons of SBHAR, means over the seeds. Of a class with
 G actions the best G detections are the first bar, the next G the second, and so on. A table says how many
-points of normalised mAP each type of error costs: the gain without detections of this type.
+points of normalised mAP each type of error costs: the gain without detections of this type. AFSD and DW-AFSD
+as they are configured are in [results.md](results.md#which-errors-are-left-afsd-and-dw-afsd).
 """
 SHOWN = ("base", "curriculum", "all")  # rows whose errors are shown
 
