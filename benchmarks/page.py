@@ -82,6 +82,7 @@ def measure(page):
 
 
 def main():
+    """Makes a page, opens it, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recordings", type=int, default=500)
     parser.add_argument("--detections", type=int, default=84, help="of each recording")

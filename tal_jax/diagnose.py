@@ -5,11 +5,15 @@ import pathlib
 
 from tal_jax import evaluate
 from tal_jax.data.detections_file import read_detections_of
-from tal_jax.diagnosis_file import diagnosis_of, path_of, write_diagnosis
-from tal_jax.errors import DataError
+from tal_jax.diagnosis_file import (
+    diagnosis_of,
+    named_detections,
+    path_of,
+    require_evaluated,
+    write_diagnosis,
+)
 from tal_jax.evaluation.detection import precision_recall
 from tal_jax.evaluation.figures import write_figures
-from tal_jax.run_config import trained_run
 from tal_jax.runtime.files import require_apart
 from tal_jax.runtime.json_files import read_json
 from tal_jax.systems import require_valid
@@ -33,15 +37,8 @@ def diagnose(config, workdir, detections_path="", said=(), figures=None, again=T
     """
     require_valid(config, training=False)
     workdir = pathlib.Path(workdir)
-    if (workdir / "config.json").exists():
-        if detections_path:
-            lost = "holds a trained run, whose diagnosis would be lost"
-            raise DataError(f"{workdir} {lost}; choose another --workdir.")
-        config = trained_run(config, workdir, said)[0]
-    path = pathlib.Path(detections_path or workdir / "detections.json")
-    if not detections_path and not path.exists():
-        what_to_do = "run --mode=evaluate first, or name --detections=FILE"
-        raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
+    config, path = named_detections(config, workdir, detections_path, said, "diagnosis")
+    require_evaluated(workdir, detections_path, path)
     require_apart(
         [path_of(workdir), workdir / "figures"], {"--detections": str(path)} | evaluate.files_read(config)
     )

@@ -310,7 +310,7 @@ def score_results(config, workdir, annotations, results, dataset=None, export=()
 
 
 def scores_of(config, annotations, results):
-    """What `evaluate_detections` gives by the settings of a config. Args: see `score_results`."""
+    """The scores of detections by the settings of a config, see `evaluate_detections` and `score_results`."""
     settings, which = config.evaluate, scored_settings(config, annotations)
     which["other_recordings"] = settings.other_recordings
     how = dict(tious=settings.tious, recall_at=settings.recall_at)

@@ -77,7 +77,7 @@ def fingerprint(config):
         rows = np.ma.masked_where(~finite_values(rows), rows)
         if (largest := float(np.abs(rows).filled(0).max())) > LARGEST:
             what = f"Recording '{name}' has values up to {largest:.2g}, more than {LARGEST:g}"
-            raise DataError(f"{what}, of which no mean can be reckoned; correct the file.")
+            raise DataError(f"{what}, too large for a mean and a deviation; correct the file.")
         if not means or rows.shape[1] == len(means[0]):
             means.append(rows.mean(axis=0))
             variances.append(rows.var(axis=0))

@@ -90,7 +90,7 @@ flags.DEFINE_enum(
     "figures", None, figures.ENDINGS, "evaluate and diagnose also write figures for papers, in this format."
 )
 flags.DEFINE_string(
-    "host", "127.0.0.1", "For --mode=watch: who may open the page; 0.0.0.0 lets other machines."
+    "host", "127.0.0.1", "For --mode=watch: the address to listen on; 0.0.0.0 lets other machines open it."
 )
 flags.DEFINE_integer("port", 0, "For --mode=watch; 0: a free one.", 0, 65535)
 flags.DEFINE_string(

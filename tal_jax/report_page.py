@@ -5,9 +5,10 @@ import pathlib
 from tal_jax import evaluate
 from tal_jax.data import dataset_annotations
 from tal_jax.data.detections_file import read_detections_of
+from tal_jax.diagnosis_file import named_detections, require_evaluated
 from tal_jax.errors import DataError
 from tal_jax.page import run_page, write
-from tal_jax.run_config import RECORDING_FIELDS, stored_config, trained_run
+from tal_jax.run_config import RECORDING_FIELDS, stored_config
 from tal_jax.runtime.files import require_apart
 from tal_jax.systems import require_valid
 
@@ -33,17 +34,10 @@ def report(config, workdir, detections_path="", runs=(), media="", said=()):
     require_media(media)
     if runs:
         return _compare(config, workdir, detections_path, runs, media, said)
-    if (workdir / "config.json").exists():
-        if detections_path:
-            lost = "holds a trained run, whose page would be lost"
-            raise DataError(f"{workdir} {lost}; choose another --workdir.")
-        config = trained_run(config, workdir, said)[0]
-    path = pathlib.Path(detections_path or workdir / "detections.json")
-    if not path.exists() and not detections_path and not (workdir / "metrics.jsonl").exists():
-        what_to_do = "run --mode=evaluate first, or name --detections=FILE"
-        raise DataError(f"{workdir} holds no detections.json; {what_to_do}.")
-    if not path.exists() and not detections_path:
+    config, path = named_detections(config, workdir, detections_path, said, "page")
+    if not path.exists() and not detections_path and (workdir / "metrics.jsonl").exists():
         return write.write_page(run_page.path_of(workdir), content_as_it_stands(config, workdir))
+    require_evaluated(workdir, detections_path, path)
     evaluate.require_inputs_stay(config, workdir, detections_path)
     annotations = evaluate.scored_annotations(config)
     results = read_detections_of(path, annotations)
@@ -83,6 +77,8 @@ def _compare(config, workdir, detections_path, runs, media, said):
     """`report` of several runs."""
     if detections_path:
         raise DataError("--runs and --detections both say what to show; leave one out.")
+    if not all(runs):
+        raise DataError(f"--runs={','.join(runs)} has an empty name; take a comma out.")
     if len(runs) < 2:
         what_to_do = "name two or more, or show one with --workdir"
         raise DataError(f"--runs names one run, {runs[0]}; {what_to_do}.")
@@ -181,7 +177,7 @@ def _require_same(run, stored, annotations, which):
 
 
 def _actions(recording, classes):
-    """What a Recording is scored against: its actions, by the names of their classes, and what is ignored."""
+    """The actions of a Recording, by the names of their classes, and its ignored intervals, as texts."""
     labels = [classes[label] for label in recording.labels]
     # As texts, so that times that are not known (NaN) are the same.
     actions = sorted(str(row) for row in zip(labels, recording.segments_sec.tolist(), strict=True))

@@ -160,7 +160,7 @@ def evaluate_detections(
 
 
 class _Tables(NamedTuple):
-    """What a protocol scores.
+    """The truths and the detections that a protocol scores.
 
     Attributes:
         truths: (G,) ROW.

@@ -163,7 +163,7 @@ def sensitivity(made):
 
 
 def span(bucket, factor=1):
-    """What a bucket of a characteristic holds: "≤ 3", "3–6", "> 18".
+    """The range of a bucket of a characteristic as a text: "≤ 3", "3–6", "> 18".
 
     Args:
         bucket: {"above", "up_to", …}, see `diagnosis.diagnose`; None is infinity.

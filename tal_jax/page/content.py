@@ -98,7 +98,7 @@ def of_run(
 
 
 def _always(classes, class_agnostic):
-    """What every page has: kinds of errors, colours, and how its recordings are corrected.
+    """The parts that every page has: kinds of errors, colours, and how its recordings are corrected.
 
     classes: of the annotations; those of the page that follow them come from detections.
     """
@@ -317,7 +317,7 @@ def map_interval(judged, scores):
 
 
 def _error_lines(judged, worst, threshold):
-    """What `summary` says of the errors of a class from a score on."""
+    """The lines of `summary` on the errors of a class from a score on."""
     errors = judging.errors_of(judged, judged.classes.index(worst), threshold)
     if not errors:
         return [{"text": f"It has no error at tIoU {judged.tiou:g} from score {threshold:.2g} on."}]

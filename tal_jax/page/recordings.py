@@ -65,7 +65,7 @@ def most_of_each(counts, num_bytes):
 
 
 def entry_of(recording, ignored_labels=()):
-    """What a corrected annotation file says of a Recording besides its actions."""
+    """The entry of a Recording in a corrected annotation file, without its actions."""
     facts = {"duration": recording.duration_sec, "fps": recording.fps}
     facts |= {"num_frames": recording.num_frames, "subject": recording.subject}
     entry = {"subset": recording.subset} | {field: value for field, value in facts.items() if value}
@@ -97,7 +97,7 @@ class SignalReader:
             self.problem = f"Signals are not shown: {error}"
 
     def read(self, name):
-        """What `signal_of` gives of a recording, or None."""
+        """The signal of a recording, see `signal_of`; None where it cannot be shown."""
         if self._dataset is None or name not in self._dataset.annotations.recordings:
             return None
         try:

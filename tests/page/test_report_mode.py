@@ -159,6 +159,11 @@ def test_runs_side_by_side(two, tmp_path, monkeypatch):
     assert all(len(row["found"]) == 2 for row in made["recordings"])
 
 
+def test_an_empty_name_of_a_run_is_said(case, tmp_path):
+    with pytest.raises(DataError, match="--runs=a, has an empty name; take a comma out"):
+        report_page.report(case[0], tmp_path, runs=["a", ""])
+
+
 def test_a_run_does_not_differ_from_itself(two, tmp_path, monkeypatch):
     config, a, b = two
     made = content_of(report_page.report(config, tmp_path / "few", runs=[str(a), str(b)]))
