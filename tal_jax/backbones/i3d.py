@@ -53,7 +53,7 @@ class I3D(nn.Module):
         are trained; statistics are those of the batch over all devices wherever "batch_stats" is mutable,
         else the running ones.
       remat: recompute the inside of each block in the backward pass instead of keeping it.
-      conv: 'native' or 'folded', see `conv3d`; None: 'folded' on a CPU, else 'native' (docs/performance.md).
+      conv: 'native', 'folded' or 'auto', see `conv3d` and docs/performance.md.
       dtype: of the computation; parameters stay float32.
     """
 
@@ -62,7 +62,7 @@ class I3D(nn.Module):
     num_classes: int = 0
     frozen_norm: bool = True
     remat: bool = False
-    conv: str | None = None
+    conv: str = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -80,8 +80,7 @@ class I3D(nn.Module):
         """
         if clips.dtype in (jnp.uint8, jnp.float16):
             clips = scale_pixels(clips)
-        conv = self.conv or ("folded" if jax.default_backend() == "cpu" else "native")
-        settings = dict(conv=conv, frozen_norm=self.frozen_norm, dtype=self.dtype)
+        settings = dict(conv=self.conv, frozen_norm=self.frozen_norm, dtype=self.dtype)
         unit, inception = (nn.remat(Unit), nn.remat(Inception)) if self.remat else (Unit, Inception)
         x, end_points = clips.astype(self.dtype), {}
         for name, layer in LAYERS.items():
@@ -113,7 +112,7 @@ class Unit(nn.Module):
     features: int
     kernel: tuple = (1, 1, 1)
     stride: tuple = (1, 1, 1)
-    conv: str = "native"
+    conv: str = "auto"
     frozen_norm: bool = True
     dtype: Any = jnp.float32
 
@@ -208,7 +207,7 @@ def scale_pixels(pixels):
     return pixels.astype(jnp.float32) / MAX_PIXEL * 2.0 - 1.0
 
 
-def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
+def conv3d(x, kernel, stride=(1, 1, 1), formulation="auto"):
     """3-D convolution without bias, SAME padding.
 
     Args:
@@ -216,14 +215,24 @@ def conv3d(x, kernel, stride=(1, 1, 1), formulation="native"):
       kernel: (kt, kh, kw, C, O).
       stride: (time, height, width).
       formulation: 'native', XLA's 3-D convolution; 'folded', one 2-D convolution of the kt * C channels of kt
-        steps, which on a CPU is several times faster (XLA has no fast 3-D convolution there).
+        steps, which on a CPU is several times faster (XLA has no fast 3-D convolution there); 'auto',
+        'folded' where the program is compiled for a CPU, else 'native'.
 
     Returns:
       (B, ceil(T / stride), ..., O); the two formulations differ by rounding alone.
     """
-    if formulation == "native":
-        layout = "NDHWC", "DHWIO", "NDHWC"
-        return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=layout)
+    native = functools.partial(_native_conv3d, stride=stride)
+    folded = functools.partial(_folded_conv3d, stride=stride)
+    auto = functools.partial(jax.lax.platform_dependent, cpu=folded, default=native)
+    return {"auto": auto, "native": native, "folded": folded}[formulation](x, kernel)
+
+
+def _native_conv3d(x, kernel, stride):
+    layout = "NDHWC", "DHWIO", "NDHWC"
+    return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=layout)
+
+
+def _folded_conv3d(x, kernel, stride):
     steps, taps, hop = x.shape[1], kernel.shape[0], stride[0]
     new_steps = -(-steps // hop)
     padding = max((new_steps - 1) * hop + taps - steps, 0)

@@ -29,7 +29,8 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
       features: (B, T, C), floating, C even.
       regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
         interval.
-      method: "sparse_table", "scan", or "auto": "scan" on a CPU, "sparse_table" elsewhere.
+      method: "sparse_table", "scan", or "auto": "scan" where the program is compiled for a CPU,
+        "sparse_table" elsewhere.
       grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the
         published CUDA code does, which differs unless K = T (see `_as_misread`). Regions get no gradient.
 
@@ -45,14 +46,11 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
         raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
     for name, value, choices in (
-        ("method", method, ("auto", *_METHODS)),
+        ("method", method, _METHODS),
         ("grad", grad, ("exact", "reference")),
     ):
         if value not in choices:
-            raise ValueError(f"{name} must be one of {choices}: got {value!r}.")
-    if method == "auto":
-        method = "scan" if jax.default_backend() == "cpu" else "sparse_table"
-
+            raise ValueError(f"{name} must be one of {tuple(choices)}: got {value!r}.")
     pooled = _pool_halves(features, regions, method)
     if grad == "reference":
         misread = _pool_halves(_as_misread(features, regions.shape[1]), regions, method)
@@ -161,4 +159,8 @@ def _by_scan(features, left, right):
     return maximum, first_cell
 
 
-_METHODS = {"sparse_table": _by_sparse_table, "scan": _by_scan}
+_METHODS = {
+    "auto": functools.partial(lax.platform_dependent, cpu=_by_scan, default=_by_sparse_table),
+    "sparse_table": _by_sparse_table,
+    "scan": _by_scan,
+}

@@ -163,3 +163,14 @@ def test_bfloat16_is_near(stem):
     (exact,), (rounded,) = (jax.jit(m.apply)(variables, clips) for m in (model, half))
     assert rounded.dtype == jnp.bfloat16
     assert np.linalg.norm(exact - rounded.astype(jnp.float32)) < 0.05 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("platform, axes", [("cpu", 2), ("tpu", 3), ("cuda", 3)])
+def test_convolution_follows_the_platform_that_is_compiled_for(platform, axes):
+    shapes = (
+        jax.ShapeDtypeStruct((1, 4, 6, 6, 2), jnp.float32),
+        jax.ShapeDtypeStruct((3, 3, 3, 2, 5), jnp.float32),
+    )
+    lowered = jax.jit(conv3d).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
+    layout = {2: "[b, 0, 1, f]", 3: "[b, 0, 1, 2, f]"}
+    assert {key: value in lowered for key, value in layout.items()} == {2: axes == 2, 3: axes == 3}

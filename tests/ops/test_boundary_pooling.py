@@ -211,3 +211,10 @@ def test_errors_say_what_to_do():
         boundary_max_pool(features, regions, method="cuda")
     with pytest.raises(ValueError, match="grad must be"):
         boundary_max_pool(features, regions, grad="none")
+
+
+@pytest.mark.parametrize("platform, loops", [("cpu", True), ("tpu", False), ("cuda", False)])
+def test_method_follows_the_platform_that_is_compiled_for(platform, loops):
+    shapes = jax.ShapeDtypeStruct((1, 8, 4), jnp.float32), jax.ShapeDtypeStruct((1, 3, 4), jnp.float32)
+    traced = jax.jit(jax.grad(lambda *given: boundary_max_pool(*given).sum())).trace(*shapes)
+    assert ("stablehlo.while" in traced.lower(lowering_platforms=(platform,)).as_text()) == loops

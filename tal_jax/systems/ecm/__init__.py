@@ -2,7 +2,6 @@
 when (Zhao et al.).
 """
 
-import jax
 import jax.numpy as jnp
 
 from tal_jax.systems.ecm.config import reading, require_model
@@ -16,7 +15,6 @@ def build(config, num_classes):
     """
     require_model(config)
     dtype = jnp.bfloat16 if config.train.mixed_precision else jnp.float32
-    background, on_cpu = config.loss.a2c_weight > 0, jax.default_backend() == "cpu"
-    weights = reading(config, "background_weights")
-    given = dict(background=background, background_weights=weights, on_cpu=on_cpu, dtype=dtype)
+    background, weights = config.loss.a2c_weight > 0, reading(config, "background_weights")
+    given = dict(background=background, background_weights=weights, dtype=dtype)
     return ECM(num_classes, **given, **config.model)

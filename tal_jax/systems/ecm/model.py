@@ -138,7 +138,7 @@ class Classifier(nn.Module):
     hidden: int
     dropout: float
     remat: bool
-    on_cpu: bool
+    on_cpu: bool | None
     dtype: Any
 
     def setup(self):
@@ -174,13 +174,12 @@ class Classifier(nn.Module):
         layers = jax.tree.map(lambda parameter: parameter.astype(self.dtype), layers)
         keep = 1.0 - self.dropout
         keys = jax.random.split(self.make_rng("dropout"), len(flat)) if train and keep < 1 else None
-        formulation = "winograd" if self.on_cpu and length >= WINOGRAD_MIN_SNIPPETS else "products"
 
         # Activations, masks and sums of neighbours are cheap to do again in the backward pass, so not kept.
         kept = jax.checkpoint_policies.save_only_these_names(*(["conv_2"] if self.remat else layers))
 
-        @functools.partial(jax.checkpoint, policy=kept)
-        def classify(sequence_and_key):
+        @functools.partial(jax.checkpoint, policy=kept, static_argnums=1)
+        def classify(sequence_and_key, formulation):
             x, key = sequence_and_key
             x = x.astype(self.dtype)
             for name, (kernel, bias) in layers.items():
@@ -190,9 +189,19 @@ class Classifier(nn.Module):
                 x = jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0.0)
             return read(x.astype(jnp.float32))
 
-        parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE) if self.on_cpu else 1
-        at_once = -(-len(flat) // parts)  # parts of the same size
-        results = jax.lax.map(classify, (flat, keys), batch_size=at_once)
+        def on_cpu(*flat_and_keys):
+            formulation = "winograd" if length >= WINOGRAD_MIN_SNIPPETS else "products"
+            parts = -(-len(flat) * length // CPU_SNIPPETS_AT_ONCE)
+            at_once = -(-len(flat) // parts)  # parts of the same size
+            few = lambda pair: classify(pair, formulation)
+            return jax.lax.map(few, flat_and_keys, batch_size=at_once)
+
+        def elsewhere(*flat_and_keys):
+            return jax.vmap(lambda pair: classify(pair, "products"))(flat_and_keys)
+
+        run = {None: functools.partial(jax.lax.platform_dependent, cpu=on_cpu, default=elsewhere)}
+        run |= {True: on_cpu, False: elsewhere}
+        results = run[self.on_cpu](flat, keys)
         return results.reshape(*sequences.shape[:-2], *results.shape[1:])
 
 
@@ -224,8 +233,8 @@ class ECM(nn.Module):
       background_weights: 'w*(1-w)' of each class and the labelled one (published code); '1-w' of the labelled
         one (paper).
       remat: do the first convolution again in the backward pass instead of keeping it.
-      on_cpu: compute in the way that is fast on a CPU: Winograd's convolutions of all but short sequences,
-        few sequences at once.
+      on_cpu: whether to compute in the way that is fast on a CPU: Winograd's convolutions of all but short
+        sequences, few sequences at once. None: where the program is compiled for a CPU.
       dtype: of the convolutions; parameters and scores stay float32.
     """
 
@@ -240,7 +249,7 @@ class ECM(nn.Module):
     background: bool = True
     background_weights: str = "w*(1-w)"
     remat: bool = True
-    on_cpu: bool = False
+    on_cpu: bool | None = None
     dtype: Any = jnp.float32
 
     def setup(self):
