@@ -108,9 +108,9 @@ class Detector:
             raise ValueError(f"{found}; each of them must be {self.about['input']['what']}.")
         if samples.dtype.kind != "f" and len(shape) == 1:
             samples = samples.astype(np.float32)
-        finite = finite_values(samples).reshape(len(samples), -1)
+        finite = finite_values(samples)
         if not finite.all() and not (gaps and self.about["prepare"]["fill_missing"] and finite.any()):
-            raise ValueError(f"Sample {int(finite.all(axis=1).argmin())}, from 0 on, is NaN or infinite.")
+            raise ValueError(f"Sample {finite.all(axis=1).argmin()}, from 0 on, is NaN or infinite.")
         return samples
 
     def to_seconds(self, frames):
@@ -178,8 +178,8 @@ class Stream:
 
     A window is seen when its last sample has come. What later windows find begins where the next one begins,
     or later. So a segment that ends before that is final, unless a better one of its class overlaps it and is
-    not final: then it waits for that one. All that is final is what `Detector.detect` finds in the whole
-    recording, but for its last window: there it is flush with the end, here it stays on the grid, padded.
+    not final: then it waits for that one. So all is as `Detector.detect` finds it in the whole recording, but
+    for its last window and what overlaps that: there it is flush with the end, here on the grid and padded.
     Memory does not grow with the recording: what has waited for `HELD_WINDOWS` windows is final, with all
     that waits. A detection is final at most `latency_sec`, a window, after its end, unless it waits.
     """

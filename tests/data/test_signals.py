@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data import signals
+from tal_jax.runtime_export import filled, fold_samples, sample_statistics, standardise
 
 
 def test_fold_samples():
