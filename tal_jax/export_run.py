@@ -145,7 +145,8 @@ def _about(config, classes, deployment, fps):
 def _network(config, num_classes, variables, about, length):
     """The serialized program (weights, inputs (B, T, …), num_frames (B,)) -> `System.decode` of them.
 
-    B is any number where windows are a grid, and 1 where they are whole recordings. T is `length`.
+    B is any number where windows are a grid, or `evaluate.batch_size` for a network that cannot take any; 1
+    for whole recordings. T is `length`.
     """
     system, frame = SYSTEMS[config.system], about["frame"]
     model = system.build(config, num_classes)
@@ -163,10 +164,22 @@ def _network(config, num_classes, variables, about, length):
         own = jax.tree.unflatten(structure, weights)
         return system.decode(config, call(model.apply, own, dict(inputs=inputs, num_frames=num_frames)))
 
-    batch = export.symbolic_shape("batch")[0] if about["windows"]["stride"] else 1
+    def of_batch(batch):
+        inputs = jax.ShapeDtypeStruct((batch, *shape), frame["dtype"])
+        return _serialized(network, weights, inputs, jax.ShapeDtypeStruct((batch,), np.int32))
+
     weights = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(variables)]
-    inputs = jax.ShapeDtypeStruct((batch, *shape), frame["dtype"])
-    return _serialized(network, weights, inputs, jax.ShapeDtypeStruct((batch,), np.int32))
+    windows = about["windows"]
+    if not windows["stride"]:
+        return of_batch(1)
+    try:
+        return of_batch(export.symbolic_shape("batch")[0])
+    except Exception as error:  # whatever an operation raises that needs the number
+        first_line = str(error).partition("\n")[0]
+        log.warning(
+            "The program takes %d windows at a time, not any number: %s", windows["batch"], first_line
+        )
+        return of_batch(windows["batch"])
 
 
 def _suppression(config, num_classes, deployment):

@@ -1,5 +1,6 @@
 """--mode=export, and what runtime_export.py makes of its file."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ from tal_jax.systems import SYSTEMS, actionformer
 from tal_jax.systems.actionformer.config import small_config
 from tal_jax.systems.afsd import model as afsd_model
 from tal_jax.trained_run import TrainedRun
-from tests import tiny_config
+from tests import tiny_config, toy_system
 from tests.systems.test_weak import weak_config
 from tests.test_propose import saved_run
 
@@ -111,6 +112,16 @@ def test_programs_are_for_three_platforms_and_any_batch(afsd):
     assert str(network.in_avals[-1].shape[0]) == "batch" and network.in_avals[-2].shape[1:] == (128, 60)
     assert about["windows"] == {"lengths": [128], "stride": 64, "batch": 8}
     assert about["input"]["what"] == "6 numbers as the files of the data set hold them, 50 of them a second"
+
+
+def test_a_network_that_needs_the_number_of_windows(tmp_path, samples, monkeypatch, caplog):
+    decode, config = toy_system.TOY.decode, sbhar_config()
+    needy = lambda config, logits: decode(config, logits[: int(logits.shape[0])])
+    monkeypatch.setitem(SYSTEMS, "toy", dataclasses.replace(toy_system.TOY, decode=needy))
+    saved_run(config, tmp_path)
+    detector = runtime_export.load(export_run.export_run(config, tmp_path))
+    assert "The program takes 8 windows at a time, not any number" in caplog.text
+    assert_same(detector.detect(samples[:3000]), TrainedRun.load(tmp_path).detect(samples[:3000]))
 
 
 def pushed(detector, samples, sizes):

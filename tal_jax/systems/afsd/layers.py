@@ -82,7 +82,7 @@ class GroupNorm(nn.Module):
         inside = np.repeat(np.eye(len(cells), dtype=np.float32), cells, axis=1)  # (L, T)
         counted = inside[None] if real is None else inside * real[:, None]
         share = counted / jnp.maximum(counted.sum(2, keepdims=True), 1)  # of each cell in the mean of a level
-        weights = jnp.broadcast_to(share, (len(x), *inside.shape)), self.groups
+        weights = jnp.broadcast_to(share, (x.shape[0], *inside.shape)), self.groups  # of any B
         mean = functools.partial(
             jax.lax.platform_dependent,
             cpu=lambda values: _mean_by_channels(values, *weights),

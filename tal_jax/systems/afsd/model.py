@@ -214,7 +214,7 @@ class AFSD(nn.Module):
         frames = without_padding(upsample_nearest(levels[0], self.window), of_maps, self.window)
         frame_feature = _through(self.frame, frames, of_maps)
 
-        batch = len(frame_feature) // (1 if rearranged is None else 2)
+        batch = frame_feature.shape[0] // (1 if rearranged is None else 2)  # len would need a number
         cells = all_cells = tuple(level.shape[1] for level in levels)
         parts = [level[:batch] for level in levels]
         if rearranged is not None:  # its level 0 is one level more
