@@ -16,8 +16,8 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// Actions are {label, start, end (ms)}. A truth has foundAt, the score of the detection of each run that finds
-// it; a detection has its score and type. Of a run, rest is how many wrong detections the page lacks.
+// Actions are {label, start, end (ms)}. A truth has foundAt, the score of the detection of each run that
+// finds it; a detection has its score and type. Of a run, rest is how many wrong detections the page lacks.
 for (const recording of content.recordings) {
   recording.truth = recording.truth.map(([label, start, end, ...foundAt]) =>
     ({ label, start, end, foundAt: foundAt.map((score) => score ?? -Infinity) }));
@@ -47,8 +47,8 @@ const isHigh = ({ score }) => score >= state.threshold;
 const verdict = ({ type }) => content.verdicts[type] ?? "";
 
 /**
- * {right, wrong, truths, rest, errors} of recordings at the score: numbers of detections that find a truth, of
- * wrong ones, of truths, of wrong ones that the page lacks and that may have the score, and of errors.
+ * {right, wrong, truths, rest, errors} of recordings at the score: numbers of detections that find a truth,
+ * of wrong ones, of truths, of wrong ones that the page lacks and that may have the score, of errors.
  */
 function tally(recordings) {
   const count = { right: 0, wrong: 0, truths: 0, rest: 0 }, { run, threshold } = state;

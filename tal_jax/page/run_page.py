@@ -61,8 +61,9 @@ def run_content(config, workdir, annotations, runs, which, *, scores=None, media
     name = workdir.resolve().name
     first, more = next(iter(runs.values()), None), []
     if trained and trained["seconds"]:
-        devices = devices_of_training(workdir)
-        more = [("training", f"{trained['seconds'] / 60:.1f} minutes{' on ' * bool(devices)}{devices}")]
+        more.append(("training", f"{trained['seconds'] / 60:.1f} minutes"))
+    if trained and (devices := devices_of_training(workdir)):
+        more.append(("trained on", devices))
     return content.of_run(
         name,
         config,
