@@ -34,9 +34,9 @@ const scoreText = (score) => (score < 0.1 ? score.toPrecision(2) : score.toFixed
 /** 65.25 s in a recording of `duration` s as "65.3", or "1:05.3" where it lasts more than three minutes. */
 function clock(seconds, duration, digits = 1) {
   if (duration <= 180) return seconds.toFixed(digits);
-  const whole = Math.floor(seconds / 60), rest = (seconds - 60 * whole).toFixed(digits);
-  const hours = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-  return `${duration < 3600 ? whole : hours}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;
+  const minutes = Math.floor(seconds / 60), rest = (seconds - 60 * minutes).toFixed(digits);
+  const hours = `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
+  return `${duration < 3600 ? minutes : hours}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;
 }
 
 /** Whether the list shows the class of an action, as an open recording always does; and the score. */
@@ -46,10 +46,7 @@ const isHigh = ({ score }) => score >= state.threshold;
 /** What a detection is, as far as it is judged: "right", a kind of error, "not scored" or "". */
 const verdict = ({ type }) => content.verdicts[type] ?? "";
 
-/**
- * {right, wrong, truths, rest, errors} of recordings at the score: numbers of detections that find a truth,
- * of wrong ones, of truths, of wrong ones that the page lacks and that may have the score, of errors.
- */
+/** What recordings show at the score, in numbers; rest: of wrong detections that the page lacks, at most. */
 function tally(recordings) {
   const count = { right: 0, wrong: 0, truths: 0, rest: 0 }, { run, threshold } = state;
   for (const { truth, found: { [run]: found } } of recordings) {
@@ -70,14 +67,13 @@ const swatch = (label) => make("span", { className: `swatch ${looksOf(label)}` }
 /** The bar of an action within `duration` s: filled, an outline where it is wrong, grey where not scored. */
 function barOf(action, duration) {
   const { label, start, end, score, type, foundAt } = action, name = content.classes[label];
-  const strength = clamp((score ?? Infinity) / content.range[1], 0, 1), weak = strength < 0.5 ? "weak" : "";
-  const wrong = type > 0 || foundAt?.[state.run] < state.threshold, kind = type < 0 ? "unscored" : weak;
+  const strength = Math.round(3 * clamp((score ?? Infinity) / content.range[1], 0, 1));
+  const isWrong = type > 0 || foundAt?.[state.run] < state.threshold, kind = type < 0 ? "unscored" : "";
   const time = `${clock(start / 1000, duration)} to ${clock(end / 1000, duration)}`;
   const said = [name, score != null && `score ${scoreText(score)}`, verdict(action), time];
-  const bar = make("div", { className: `bar ${looksOf(label)} ${wrong ? "wrong" : kind}` });
+  const bar = make("div", { className: `bar ${looksOf(label)} s${strength} ${isWrong ? "wrong" : kind}` });
   bar.title = said.filter(Boolean).join(", ");
-  bar.dataset.name = name;
-  bar.style.setProperty("--strength", strength);
+  if (end - start > 25 * duration) bar.textContent = name; // a fortieth, where it may have room
   placeBar(bar, action, duration);
   return bar;
 }

@@ -11,6 +11,9 @@ from tal_jax.evaluation.look import COLORS
 MOST_CLASSES = 300  # that tables and charts show, those of lowest AP; the files of a run have all
 MOST_MISTAKES = 40
 MOST_LETTERS = 80  # of a name in a table or a list
+LEVELS = (0.4, 0.6, 0.8, 1)  # of how strong the colour of a bar is
+LINES = ("fill", "stroke", "border-color")
+LIGHT_PAPER, DARK_PAPER = "#f1f2f4", "#20252e"  # --wash in page.css
 KINDS = (*TYPES, "missed")
 KIND_COLORS = TYPE_COLORS | {"missed": "#d4579e"}
 CHARACTERISTICS = {
@@ -21,20 +24,32 @@ CHARACTERISTICS = {
 
 
 def color_rules():
-    """CSS of the colours: .c0, .c1, … of classes, .k0, … of kinds of errors.
+    """CSS of the colours: .c0, .c1, … of classes, .k0, … of kinds of errors; on dark paper they are paler.
 
-    --bar is the colour, on dark paper a third of the way to white, and --on that of letters on it.
+    A bar has one of the LEVELS too, .s0, .s1, …: the lower the score, the more it is like its paper. The
+    colours are plain, because browsers take ten times as long to draw thousands of bars with variables.
     """
     named = {f"c{i}": color for i, color in enumerate(COLORS)}
     named |= {f"k{i}": KIND_COLORS[kind] for i, kind in enumerate(KINDS)}
     rules = []
-    for name, color in named.items():
-        plain = np.array(matplotlib.colors.to_rgb(color))
-        seen = [plain, plain + (1 - plain) / 3]
-        bar = ", ".join(map(matplotlib.colors.to_hex, seen))
-        on = ", ".join("#15181e" if rgb @ (0.3, 0.59, 0.11) > 0.59 else "#fff" for rgb in seen)
-        rules.append(f".{name} {{ --bar: light-dark({bar}); --on: light-dark({on}); }}")
-    return "\n".join(rules)
+    for paper, paler in ((LIGHT_PAPER, 0), (DARK_PAPER, 1 / 3)):
+        paper = np.array(matplotlib.colors.to_rgb(paper))
+        for name, color in named.items():
+            rgb = np.array(matplotlib.colors.to_rgb(color))
+            rgb += paler * (1 - rgb)
+            lines = "".join(f"{what}: {matplotlib.colors.to_hex(rgb)}; " for what in LINES)
+            rules.append(f".{name} {{ {lines}{_filled(rgb)} }}")
+            for level, share in enumerate(LEVELS if name[0] == "c" else ()):
+                mixed = paper + share * (rgb - paper)
+                rules.append(f".bar.{name}.s{level} {{ {_filled(mixed)} }}")
+        rules.append("" if paler else "@media (prefers-color-scheme: dark) {")
+    return "\n".join([*rules[:-1], "}"])
+
+
+def _filled(rgb):
+    """The colours of a box, and of letters in it."""
+    letters = "#15181e" if rgb @ (0.3, 0.59, 0.11) > 0.59 else "#fff"
+    return f"background-color: {matplotlib.colors.to_hex(rgb)}; color: {letters};"
 
 
 def kind(name):

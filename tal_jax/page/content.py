@@ -146,7 +146,7 @@ def _add_found(made, config, annotations, runs, judged, room):
             for results, one in zip(runs.values(), judged.values(), strict=True)
         ]
         if signal:
-            row["signal"] = signals.packed(*signal, min(room / (len(recordings) - i), 2_000_000))
+            row["signal"] = signals.packed(*signal, most_bytes=min(room / (len(recordings) - i), 2_000_000))
             room -= sum(len(channel["data"]) for channel in row["signal"]["channels"])
         row |= _length(annotations.recordings[name], row, signal)
     if most:
@@ -191,7 +191,7 @@ def _length(recording, row, signal=None):
     """
     seconds = recording.duration_sec
     if not seconds and signal:
-        values, start_sec, sample_sec = signal
+        values, start_sec, sample_sec, _ = signal
         seconds = round(start_sec + len(values) * sample_sec, 3)
     if seconds:
         return {"duration": round(seconds, 3), "last": math.floor(1000 * seconds + 1e-6)}
@@ -243,7 +243,7 @@ def of_prediction(
         times_sec, values = cas
         step_sec = float(times_sec[1] - times_sec[0]) if len(times_sec) > 1 else 1.0
         first_sec = times_sec[0] - step_sec / 2
-        row["cas"] = signals.packed(values, first_sec, step_sec, room / 5, names=[*classes])
+        row["cas"] = signals.packed(values, first_sec, step_sec, classes, room / 5, keeps_all=True)
     if media:
         row["media"] = rows.link(media, page)
     row |= _length(recording, row)

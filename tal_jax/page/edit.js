@@ -18,8 +18,7 @@ function change(actions) {
 }
 
 function undo() {
-  const { history } = view.recording;
-  if (history.length) put(history.pop());
+  if (view.recording.history.length) put(view.recording.history.pop());
 }
 
 function beginCorrection() {

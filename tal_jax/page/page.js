@@ -21,7 +21,7 @@ function route() {
 /** Sets the score from which on detections are shown, and says beside the sliders how these are. */
 function setThreshold(score) {
   state.threshold = clamp(score, low, high);
-  if (view) redraw(); else inSight.forEach(drawRow);
+  if (view) redraw(); else inSight.forEach(updateRow);
   const { right, wrong, truths, rest } = tally(view ? [view.recording] : content.recordings);
   const more = rest ? `, up to ${rest.toLocaleString("en")} more that the page lacks` : "";
   const whose = content.runs.length > 1 ? `${content.runs[state.run]}: ` : "";
@@ -75,20 +75,20 @@ document.addEventListener("input", ({ target: { name, value, selectedIndex } }) 
   if (name === "run") state.run = selectedIndex;
   if (name === "run" || name === "score") setThreshold(name === "score" ? Number(value) : state.threshold);
   parts(`[data-shown-by="${name}"]`).forEach((one, i) => { one.hidden = i !== selectedIndex; });
-  if (name === "curve") parts(".curve").forEach((one) => one.classList.toggle("chosen", one.id === value));
+  if (name !== "curve") return;
+  for (const { classList } of parts(".curve")) classList.toggle("chosen", classList.contains(value));
 });
-for (const select of parts("select.classes")) {
+for (const select of parts("select.classes"))
   content.classes.forEach((name, i) => select.add(new Option(name, i)));
-}
 addEventListener("hashchange", route);
 route();
 if (list) arrange();
 
 // A page that is watched is loaded again when the run has changed, but not under the hands of a person. What
 // the person has chosen stays.
+let touched = 0; // when a person did something
 if (content.state) {
   const chosen = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
-  let touched = 0;
   const touch = () => { touched = Date.now(); };
   for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, touch);
   for (const [name, value] of Object.entries(chosen)) {

@@ -5,14 +5,11 @@ const single = part("#single"), player = part("video"), scroller = part(".scroll
 /** Opens a recording, at a time in seconds if there is one. */
 function openRecording(index, time) {
   const recording = content.recordings[index], { name, duration, media, signal } = recording;
+  const count = content.recordings.length, beside = (by) => (index + by + count) % count; // they go round
   view = { recording, time: 0, chosen: null, playing: false, items: [], lanes: [] };
   part("#name").textContent = name;
-  for (const link of parts(".beside")) {
-    const count = content.recordings.length; // the first one follows the last
-    link.href = `#recording-${(index + Number(link.dataset.by) + count) % count}`;
-  }
-  const more = signal?.left_out;
-  part("#more").textContent = more ? `The signal has ${plural(more, "more channel")}.` : "";
+  for (const link of parts(".beside")) link.href = `#recording-${beside(Number(link.dataset.by))}`;
+  part("#more").textContent = signal?.more ?? "";
   part("#from").lastElementChild.disabled = !recording.truth.length;
   part("#problem").hidden = true;
   Object.assign(player, { hidden: !media, className: media?.sound ? "sound" : "" });
@@ -39,8 +36,8 @@ function showList() {
   const { items, chosen, recording: { duration, truth, corrected } } = view, most = 400;
   const [table] = part(".list").children;
   const count = plural(items.length, corrected ? "corrected action" : "detection");
-  const first = items.length > most ? `, the first ${most}` : "";
-  table.caption.textContent = `${count}${first}; ${truth.length} annotated`;
+  const first = items.length > most ? `the first ${most} of ` : "";
+  table.caption.textContent = `${first}${count}, ${truth.length} annotated`;
   table.tBodies[0].replaceChildren(...items.slice(0, most).map((item) => {
     const [from, to] = [item.start, item.end].map((ms) => clock(ms / 1000, duration, 2));
     const start = make("button", { className: "link", onclick: () => choose(item, true) }, from);
@@ -111,8 +108,7 @@ function play(on) {
   const begun = view, { playing, recording: { duration } } = view;
   view.playing = on;
   part("#play").textContent = on ? "Pause" : "Play";
-  if (isReady() && on) player.play().catch(() => play(false));
-  if (isReady() && !on) player.pause();
+  if (isReady()) player[on ? "play" : "pause"]()?.catch(() => play(false));
   if (!on || playing) return;
   if (view.time >= duration) seek(0);
   let before = performance.now();

@@ -136,8 +136,8 @@ def as_in_files(config):
 
 
 def signal_of(dataset, name):
-    """(values (T, C), time of the first sample, seconds from one to the next), the arguments of
-    `signals.packed`; None for features, of many channels.
+    """(values (T, C), time of the first sample, seconds from one to the next, C names or ()), the arguments
+    of `signals.packed`; None for features, of many channels.
 
     Raises DataError for a bad file.
     """
@@ -145,7 +145,8 @@ def signal_of(dataset, name):
     if values.ndim != 2 or not values.size or values.shape[1] > signals.FEATURES:
         return None
     first, second = dataset.timeline(name).to_seconds(np.array([0.0, 1.0]))
-    return values, float(first), float(second - first)
+    names = dataset.channels(name)
+    return values, float(first), float(second - first), names if len(names) == values.shape[1] else ()
 
 
 def media_of(config, folder=""):

@@ -1,23 +1,31 @@
 // Every recording as a row: truth over the detections of each run. Only rows in sight have bars.
 
-const list = part(".rows"), rows = parts(".row"), inSight = new Set();
-const filters = part("fieldset.fields");
+const list = part(".rows"), rows = parts(".row"), inSight = new Set(), filters = part("fieldset.fields");
 rows.forEach((row, i) => { row.recording = content.recordings[i]; });
 
-/** Shows in a row what has the score and the class that are asked for. */
-function drawRow({ recording, children: [, said, lines] }) {
-  const { duration, truth, found } = recording, length = clock(duration, 181, 0);
+function fillRow(row) {
+  const { duration, truth, found } = row.recording;
   const line = (actions) => make("div", { className: "line" },
-    ...actions.filter(isChosen).map((one) => barOf(one, duration)).reverse()); // the best ones are on top
-  lines.replaceChildren(line(truth), ...found.map((one) => line(one.filter(isHigh))));
+    ...actions.map((one) => (one.bar = barOf(one, duration))).reverse()); // the best ones are on top
+  row.lastElementChild.replaceChildren(line(truth), ...found.map(line));
+  updateRow(row);
+}
+
+/** Shows in a row what has the score and the class that are asked for; what is hidden stays in its place. */
+function updateRow({ recording, children: [, said] }) {
+  const { duration, truth, found } = recording, length = clock(duration, 181, 0);
+  for (const one of truth) one.bar.classList.toggle("wrong", one.foundAt[state.run] < state.threshold);
+  for (const one of [truth, ...found].flat()) {
+    one.bar.style.visibility = isChosen(one) && (one.foundAt || isHigh(one)) ? "" : "hidden";
+  }
   said.textContent = content.judged ? `${length} · ${plural(tally([recording]).errors, "error")}` : length;
 }
 
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (isIntersecting) { inSight.add(target); drawRow(target); } else inSight.delete(target);
+    if (isIntersecting) { inSight.add(target); fillRow(target); } else inSight.delete(target);
   }
-}, { root: list, rootMargin: "200px" });
+}, { root: list, rootMargin: "60px" });
 rows.forEach((row) => watcher.observe(row));
 
 /** Shows the rows of the class and the name that are asked for, in the order that is. */
@@ -34,13 +42,11 @@ function arrange() {
   setThreshold(state.threshold);
 }
 
-if (list) {
-  filters.addEventListener("input", arrange);
-  list.addEventListener("click", ({ clientX, target }) => {
-    const row = target.closest(".row"), lines = row?.lastElementChild;
-    if (!lines?.contains(target)) return;
-    const { left, width } = lines.getBoundingClientRect();
-    const time = (row.recording.duration * (clientX - left)) / width;
-    location.hash = `recording-${rows.indexOf(row)}/${time.toFixed(3)}`;
-  });
-}
+filters?.addEventListener("input", arrange);
+list?.addEventListener("click", ({ clientX, target }) => {
+  const row = target.closest(".row"), lines = row?.lastElementChild;
+  if (!lines?.contains(target)) return;
+  const { left, width } = lines.getBoundingClientRect();
+  const time = (row.recording.duration * (clientX - left)) / width;
+  location.hash = `recording-${rows.indexOf(row)}/${time.toFixed(3)}`;
+});

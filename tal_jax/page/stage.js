@@ -83,10 +83,10 @@ track.addEventListener("pointerdown", (event) => {
   const bar = event.target.closest(".item"), begin = timeAt(event), { scrollLeft } = scroller;
   const drags = bar && view.recording.corrected;
   let place = null, hasMoved = false;
-  track.setPointerCapture(event.pointerId);
   track.onpointermove = (now) => {
     hasMoved ||= Math.abs(now.clientX - event.clientX) > 3;
     if (!hasMoved) return;
+    track.setPointerCapture(event.pointerId);
     if (drags) place = movedBy(bar.item, event.target.className, timeAt(now) - begin);
     if (drags) placeBar(bar, place, view.recording.duration);
     else scroller.scrollLeft = scrollLeft + event.clientX - now.clientX;

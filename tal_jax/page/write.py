@@ -21,6 +21,8 @@ LIVE = (
     *("classes", "recordings", "runs", "threshold", "range", "judged", "verdicts"),
     *("colors", "num_annotated", "uncorrectable", "predicted", "state"),
 )
+CLASS_BYTES = 1_000_000  # of the names of all classes
+CUT = "Names of classes are cut to keep the page small: what is corrected here would lose their ends."
 # Within a script element no character of these may stand as it is.
 ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -40,6 +42,11 @@ def page_text(content):
     )
     policy += "; connect-src 'self'" if "state" in content else ""  # of a page that is watched
     live = {name: content[name] for name in LIVE if name in content}
+    if len(json.dumps(live["classes"])) > CLASS_BYTES:
+        letters = CLASS_BYTES // len(live["classes"]) // len("\\u1234")
+        live["classes"] = [charts.cut(name, letters) for name in live["classes"]]
+        content = content | {"uncorrectable": CUT}
+        live["uncorrectable"] = CUT
     data = json.dumps(live, separators=(",", ":"), allow_nan=False).translate(ESCAPED)
     return (
         _templates()

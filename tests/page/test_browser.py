@@ -147,19 +147,19 @@ def test_the_class_that_is_chosen_is_counted(opened, tmp_path):
     page.evaluate("setThreshold(0)")
     page.locator("#recordings").get_by_label("Class").select_option("jump")
     assert said(page) == "1 right · 1 wrong · 0 of 1 not found"
-    assert page.locator(".row-said").text_content().endswith("1 error")
+    assert page.locator(".row p").text_content().endswith("1 error")
     titles = page.locator(".row .bar").evaluate_all("(bars) => bars.map((bar) => bar.title)")
     assert "jump, score 0.80, right, 50.0 to 60.0" in titles and not any("walk" in title for title in titles)
 
 
 def test_a_thinned_page_says_how_many_wrong_detections_it_lacks(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(content.rows, "most_of_each", lambda *_: 1)
+    monkeypatch.setattr(content.rows, "most_of_each", lambda *_: 2)
     page = opened(judged_page(tmp_path, TRUTHS, FOUND))
     page.evaluate("setThreshold(0)")
     assert said(page) == "2 right · 0 wrong, up to 1 more that the page lacks · 1 of 3 not found"
-    assert "3 of 4, 1 of them wrong, are left out here" in page.locator("#run").text_content()
-    page.evaluate("setThreshold(0.95)")  # above the best of those that are left out
-    assert said(page) == "0 right · 0 wrong · 3 of 3 not found"
+    assert "2 of 4, 1 of them wrong, are left out here" in page.locator("#run").text_content()
+    page.evaluate("setThreshold(0.85)")  # none of those that are left out has it
+    assert said(page) == "1 right · 0 wrong · 2 of 3 not found"
 
 
 def test_a_correction_is_given_up_by_undoing_it(opened, tmp_path):
@@ -185,7 +185,7 @@ def test_a_start_is_never_negative_and_a_cancelled_drag_ends(opened, tmp_path):
     open_recording(page, "one")
     page.get_by_label("Correct, starting from").select_option("truth")
     page.get_by_role("button", name="Correct from").click()
-    assert page.evaluate("movedBy(view.items[0], 'start', -3)") == {"start": 0, "end": 10_000}
+    assert page.evaluate("movedBy(view.items[0], 'start', -3)") == {"start": 0, "end": 5}
     left, right, y = place_of(page, 1)
     page.mouse.move((left + right) / 2, y)
     page.mouse.down()
@@ -422,6 +422,48 @@ def test_correcting(case, opened, tmp_path):
     recording = read.recordings["rec2"]
     assert (recording.subset, recording.duration_sec, len(recording.labels)) == ("test", 60.0, 5)
     assert recording.segments_sec[:, 0].min() == 0.25
+
+
+def test_a_double_click_adds_an_action_where_it_clicks(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    open_recording(page, "one")
+    page.keyboard.press("e")
+    count = page.evaluate("view.items.length")
+    lane = page.locator(".track .lane").nth(1).bounding_box()
+    for share in (0.27, 0.995):  # the second one is near the end
+        page.mouse.dblclick(lane["x"] + share * lane["width"], lane["y"] + 16)
+        count += 1
+        assert page.evaluate("view.items.length") == count
+        added = page.evaluate("view.chosen")
+        assert added["start"] == pytest.approx(1e5 * share, abs=100) and added["end"] <= 1e5
+        assert page.evaluate("content.classes[view.chosen.label]") == "jump"
+
+
+def test_a_drag_pans_and_ctrl_and_the_wheel_zoom(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    open_recording(page, "one")
+    track = page.locator(".scroller").bounding_box()
+    x, y = track["x"] + track["width"] / 2, track["y"] + 30
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    until(page, "span()[1] - span()[0] < 81")
+    first, last = page.evaluate("span()")
+    assert (first + last) / 2 == pytest.approx(50, abs=0.5)  # about the pointer
+    page.mouse.down()
+    page.mouse.move(x - 100, y, steps=4)
+    page.mouse.up()
+    assert page.evaluate("span()")[0] == pytest.approx(first + 80 * 100 / track["width"], abs=0.5)
+
+
+def test_curves_show_the_threshold_and_the_class_that_are_chosen(case, opened):
+    page = opened(case[1])
+    page.locator("#scores").get_by_label("tIoU").select_option("0.7")
+    assert page.locator(".curves:visible .chart").get_attribute("aria-label").endswith("at tIoU 0.7")
+    page.locator("#scores").get_by_label("Class").select_option("walk")
+    chosen = page.locator(".curves:visible .curve.chosen title").all_text_contents()
+    assert chosen == ["walk"]
 
 
 def test_detections_above_the_threshold_are_where_a_correction_begins(case, opened, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.evaluation.detection import evaluate_detections
+from tal_jax.evaluation.diagnosis import diagnose
 from tal_jax.page import content, judged, recordings, run_facts, signals, summary, write
 from tests import tiny_config
 
@@ -198,6 +199,30 @@ def test_42000_detections_fit():
     assert re.match("To keep the page small, it holds the [0-9]+ best detections of each", made["notes"][0])
 
 
+def test_5000_classes_with_long_names_fit():
+    """Tables and charts show the weakest ones; names that are too long in all are cut."""
+    for letters, cut in ((150, False), (600, True)):
+        labels = [f"{k:05d} {'x' * letters}" for k in range(5000)]
+        known, results = {}, {}
+        for i in range(10):
+            starts = np.arange(500) * 7.0
+            numbers = np.arange(500 * i, 500 * (i + 1))
+            known[f"r{i}"] = recording(f"r{i}", numbers, np.stack([starts, starts + 5], 1), 3600.0)
+            found = zip(numbers, starts, strict=True)
+            results[f"r{i}"] = [detection(labels[k], start, start + 4, 0.5) for k, start in found]
+        annotations = Annotations(tuple(labels), known)
+        scores = evaluate_detections(annotations, results, tious=TIOUS, **WHICH)
+        diagnosis = diagnose(annotations, results, tious=TIOUS, **WHICH)
+        made = content.of_run(
+            "name", config_of(), annotations, {"": results}, WHICH, scores=scores, diagnosis=diagnosis
+        )
+        page = write.page_text(made)
+        assert len(page.encode()) <= 3_000_000
+        assert "Of 5000 classes the 300 of lowest AP are" in page
+        assert ("Names of classes are cut" in page) == cut
+        assert sum(len(row["found"][0]["rows"]) for row in made["recordings"]) == 5000
+
+
 def test_most_of_each():
     counts = np.array([10, 100, 1000])
     size = recordings.DETECTION_BYTES
@@ -243,7 +268,7 @@ def test_a_packed_signal_comes_back():
     rng = np.random.default_rng(0)
     values = np.cumsum(rng.standard_normal((5000, 2)), axis=0)
     for most_bytes, pairs in ((1e6, False), (4000, True)):
-        packed = signals.packed(values, 1.0, 0.02, most_bytes)
+        packed = signals.packed(values, 1.0, 0.02, (), most_bytes)
         assert (
             packed["pairs"] == pairs and packed["start"] == 1.0 and len(json.dumps(packed)) < most_bytes + 400
         )
@@ -258,10 +283,10 @@ def test_a_packed_signal_comes_back():
 
 def test_many_channels_are_thinned():
     values = np.random.default_rng(0).standard_normal((1000, 20)) * np.arange(20)
-    packed = signals.packed(values, 0.0, 0.1, 1e6)
+    packed = signals.packed(values, 0.0, 0.1, (), 1e6)
     assert [channel["name"] for channel in packed["channels"]] == [f"channel {k}" for k in range(15, 21)]
-    assert packed["left_out"] == 14
-    assert len(signals.packed(values, 0.0, 0.1, 2000)["channels"]) == 3
+    assert packed["more"] == "The signal has 14 more channels."
+    assert len(signals.packed(values, 0.0, 0.1, (), 2000)["channels"]) == 3
 
 
 def test_channels_that_vary_most_are_chosen_among_gaps():
@@ -270,7 +295,7 @@ def test_channels_that_vary_most_are_chosen_among_gaps():
     values = rng.standard_normal((1000, 8))
     values[:, 0] = np.where(rng.uniform(size=1000) < 0.5, 100.0, np.nan)
     values[:, 1] = np.nan
-    names = [channel["name"] for channel in signals.packed(values, 0.0, 0.1, 1e6)["channels"]]
+    names = [channel["name"] for channel in signals.packed(values, 0.0, 0.1, (), 1e6)["channels"]]
     assert names == [f"channel {k}" for k in range(3, 9)]
 
 

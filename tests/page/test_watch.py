@@ -162,6 +162,25 @@ def test_a_browser_sees_what_is_new(run, address, browser):
     page.close()
 
 
+def test_what_a_person_has_chosen_stays(run, address, browser):
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(".row")
+    recordings = page.locator("#recordings")
+    recordings.get_by_label("Class").select_option("walk")
+    recordings.get_by_label("Order").select_option("name")
+    recordings.get_by_label("Find").fill("rec")
+    page.evaluate("touched = -1e12")
+    (run[1] / "metrics.jsonl").write_text(json.dumps({"step": 1, "total": 2.0, "epoch": 1.0}) + "\n")
+    with page.expect_navigation(timeout=60_000):
+        pass
+    page.wait_for_selector(".row")
+    assert page.evaluate("[content.classes[state.label], filters.elements.order.value]") == ["walk", "name"]
+    names = page.locator(".row:visible a").all_text_contents()
+    assert names == ["rec1", "rec2", "rec3"]
+    page.close()
+
+
 def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatch):
     config, workdir = run
     read, of_run = [], watch.report_page.content_as_it_stands
