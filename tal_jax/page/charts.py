@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from tal_jax.evaluation.detad import TYPES
 from tal_jax.evaluation.figures import TYPE_COLORS
-from tal_jax.evaluation.look import COLORS
+from tal_jax.evaluation.look import COLORS, contrast
 
 MOST_CLASSES = 300  # that tables and charts show, those of lowest AP; the files of a run have all
 MOST_MISTAKES = 40
@@ -41,14 +41,14 @@ def color_rules():
             rules.append(f".{name} {{ {lines}{_filled(rgb)} }}")
             for level, share in enumerate(LEVELS if name[0] == "c" else ()):
                 mixed = paper + share * (rgb - paper)
-                rules.append(f".bar.{name}.s{level} {{ {_filled(mixed)} }}")
+                rules.append(f".{name}.s{level} {{ {_filled(mixed)} }}")
         rules.append("" if paler else "@media (prefers-color-scheme: dark) {")
     return "\n".join([*rules[:-1], "}"])
 
 
 def _filled(rgb):
     """The colours of a box, and of letters in it."""
-    letters = "#15181e" if rgb @ (0.3, 0.59, 0.11) > 0.59 else "#fff"
+    letters = max(("#000", "#fff"), key=lambda color: contrast(color, rgb))
     return f"background-color: {matplotlib.colors.to_hex(rgb)}; color: {letters};"
 
 

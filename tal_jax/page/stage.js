@@ -78,11 +78,13 @@ function drawChannel(context, { start, step, pairs }, channel, { from, to, width
 const timeAt = ({ clientX }) =>
   ((clientX - track.getBoundingClientRect().left) / track.clientWidth) * view.recording.duration;
 
+let hasMoved = false; // the pointer, since it was pressed
 track.addEventListener("pointerdown", (event) => {
-  if (event.button) return;
   const bar = event.target.closest(".item"), begin = timeAt(event), { scrollLeft } = scroller;
   const drags = bar && view.recording.corrected;
-  let place = null, hasMoved = false;
+  let place = null;
+  hasMoved = false;
+  if (event.button) return;
   track.onpointermove = (now) => {
     hasMoved ||= Math.abs(now.clientX - event.clientX) > 3;
     if (!hasMoved) return;
@@ -91,18 +93,17 @@ track.addEventListener("pointerdown", (event) => {
     if (drags) placeBar(bar, place, view.recording.duration);
     else scroller.scrollLeft = scrollLeft + event.clientX - now.clientX;
   };
-  track.onpointerup = ({ type }) => {
+  track.onpointerup = track.onpointercancel = () => { // a touch that scrolls the page cancels
     track.onpointermove = track.onpointerup = track.onpointercancel = null;
     if (place) { view.chosen = bar.item; alter(place); }
-    if (hasMoved || type === "pointercancel") return; // a touch that scrolls the page cancels
-    if (!bar) seek(begin);
-    choose(bar?.item ?? null, bar && !drags);
   };
-  track.onpointercancel = track.onpointerup;
 });
-track.addEventListener("dblclick", (event) => {
-  const lane = event.target.closest(".lane");
-  if (lane && !event.target.closest(".item")) add(timeAt(event), lane.label);
+track.addEventListener("click", (event) => {
+  const bar = event.target.closest(".item"), lane = event.target.closest(".lane");
+  if (hasMoved) return;
+  if (event.detail === 2 && lane && !bar) { add(timeAt(event), lane.label); return; }
+  if (!bar) seek(timeAt(event));
+  choose(bar?.item ?? null, bar && !view.recording.corrected);
 });
 scroller.addEventListener("wheel", (event) => { // with Shift the browser scrolls
   if (!event.ctrlKey) return;

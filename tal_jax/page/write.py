@@ -35,7 +35,7 @@ def page_text(content):
     a network.
     """
     script, rules = "\n".join(map(_file, SCRIPTS)), charts.color_rules()
-    style = f"{_file('page.css')}{rules}\n.rows {{ --runs: {len(content.get('runs', ()))}; }}\n"
+    style = f"{rules}\n.rows {{ --runs: {len(content['runs'])}; }}\n{_file('page.css')}"
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; media-src 'self' file: blob:; "
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"

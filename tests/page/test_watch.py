@@ -174,7 +174,7 @@ def test_what_a_person_has_chosen_stays(run, address, browser):
     (run[1] / "metrics.jsonl").write_text(json.dumps({"step": 1, "total": 2.0, "epoch": 1.0}) + "\n")
     with page.expect_navigation(timeout=60_000):
         pass
-    page.wait_for_selector(".row")
+    page.wait_for_selector(".row:not([hidden])")
     assert page.evaluate("[content.classes[state.label], filters.elements.order.value]") == ["walk", "name"]
     names = page.locator(".row:visible a").all_text_contents()
     assert names == ["rec1", "rec2", "rec3"]
