@@ -73,7 +73,7 @@ function barOf(action, duration) {
   const said = [name, score != null && `score ${scoreText(score)}`, verdict(action), time];
   const bar = make("div", { className: `bar ${looksOf(label)} s${strength} ${isWrong ? "wrong" : kind}` });
   bar.title = said.filter(Boolean).join(", ");
-  if (end - start > 25 * duration) bar.textContent = name; // a fortieth, where it may have room
+  if (end - start > (6 * name.length + 12) * duration) bar.textContent = name; // of 1000 pixels: it has room
   placeBar(bar, action, duration);
   return bar;
 }

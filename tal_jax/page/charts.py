@@ -187,7 +187,6 @@ def matrix(confusion):
     """Rows (true class, [(times, class of CSS)]) of all confusions, the actions that are missed in the last
     column, and detections of nothing in the last row.
     """
-    classes, total = confusion["classes"], {}
     rows = [[*row, missed] for row, missed in zip(confusion["counts"], confusion["missed"], strict=True)]
     total = [sum(row) for row in rows]
 
@@ -196,7 +195,7 @@ def matrix(confusion):
 
     shaded = [[(n, shade(n, total[i], i == j)) for j, n in enumerate(row)] for i, row in enumerate(rows)]
     nothing = [(n, shade(n, total[j], False)) for j, n in enumerate(confusion["background"])]
-    return [*zip(classes, shaded, strict=True), ("nothing there", [*nothing, ("", "")])]
+    return [*zip(confusion["classes"], shaded, strict=True), ("nothing there", [*nothing, ("", "")])]
 
 
 FILTERS = (

@@ -1,7 +1,8 @@
 """What a page shows, as a dict ready for JSON; `write.py` makes the page of it.
 
 Its parts: `title`, `facts`, `config`, `summary`, `classes`, `runs`, `scores`, `curves`, `diagnosis`,
-`training`, `comparison`, `recordings`, `threshold`, `notes`. A part that a page lacks is None or empty.
+`training`, `comparison`, `recordings`, `threshold`, `range` (of scores), `judged` (whether detections are),
+`notes`, and what `_always` adds. A part that a page lacks is None or empty.
 """
 
 import json
