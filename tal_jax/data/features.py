@@ -118,7 +118,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {choices}, or empty.")
     recordings, missing = _with_features(annotations, available, data, place, hint)
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
-    axes, tell = {}, told_once()  # recording name -> Axis, of those that have been read
+    # recording name -> Axis, and names of channels, of those that have been read
+    axes, names, tell = {}, {}, told_once()
 
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
@@ -131,6 +132,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         if channels != num_channels:
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
+        names[name] = file.channels
         if data.fill_missing and (missing := (~finite_values(signal)).mean()):
             if missing == 1:
                 raise DataError(f"{where} has no number, NaN alone; correct the file, or leave it out.")
@@ -165,8 +167,13 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     def notes(name):
         return axis(name).notes
 
+    def channel_names(name):
+        axis(name)
+        return names[name]
+
     kept = Annotations(annotations.classes, recordings)
-    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=notes)
+    more = dict(seen_sec=seen_sec, frame_sec=frame_sec, notes=notes, channels=channel_names)
+    return Dataset(kept, read, timeline, missing, **more)
 
 
 def _with_features(annotations, available, data, place, hint):
