@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, conv3d, scale_pixels
+from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, scale_pixels
 from tal_jax.published.i3d import i3d_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
