@@ -49,7 +49,7 @@ def max_pool3d(x, window, stride, formulation="auto"):
       (B, ceil(T / stride), ..., C).
     """
     if formulation == "native":
-        return nn.max_pool(x, window, stride, "SAME")
+        return _native_max_pool3d(x, window, stride)
     return _max_pool3d(x, tuple(window), tuple(stride), formulation)
 
 
@@ -154,7 +154,7 @@ def _gradient_of_kernel(x, kernel, grad, stride):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max_pool3d(x, window, stride, formulation):
     folded = functools.partial(_folded_max_pool3d, window=window, stride=stride)
-    native = functools.partial(nn.max_pool, window_shape=window, strides=stride, padding="SAME")
+    native = functools.partial(_native_max_pool3d, window=window, stride=stride)
     return _choose(formulation, folded, native)(x)
 
 
@@ -163,27 +163,36 @@ def _max_pool3d_forward(x, window, stride, formulation):
 
 
 def _max_pool3d_backward(window, stride, formulation, x, grad):
-    def gradient(pool):
-        return lambda x, grad: jax.vjp(pool, x)[1](grad)
+    def folded(x, grad):
+        return jax.vjp(lambda x: _folded_max_pool3d(x, window, stride, _earlier_maximum), x)[1](grad)
 
-    folded = functools.partial(_folded_max_pool3d, window=window, stride=stride)
-    native = functools.partial(nn.max_pool, window_shape=window, strides=stride, padding="SAME")
-    return _choose(formulation, gradient(folded), gradient(native))(x, grad)
+    def native(x, grad):
+        return jax.vjp(lambda x: _native_max_pool3d(x, window, stride), x)[1](grad)
+
+    return _choose(formulation, folded, native)(x, grad)
 
 
 _max_pool3d.defvjp(_max_pool3d_forward, _max_pool3d_backward)
 
 
-def _folded_max_pool3d(x, window, stride):
+def _native_max_pool3d(x, window, stride):
+    return nn.max_pool(x, window, stride, "SAME")
+
+
+def _folded_max_pool3d(x, window, stride, maximum=jnp.maximum):
     """Maxima along the width, of these along the height, of these along time."""
     for axis, size, hop in reversed(list(zip((1, 2, 3), window, stride))):
         if (size, hop) == (1, 1):
             continue
         count, padding = _same(x.shape[axis], size, hop)
         x = jnp.pad(x, [padding if other == axis else (0, 0) for other in range(5)], constant_values=-jnp.inf)
-        # Of equal values the earlier is taken, and gets the gradient.
-        x = functools.reduce(lambda a, b: jnp.where(a >= b, a, b), _shifted(x, size, hop, axis, count))
+        x = functools.reduce(maximum, _shifted(x, size, hop, axis, count))
     return x
+
+
+def _earlier_maximum(earlier, later):
+    """The larger value. Of equal ones the earlier gets the gradient; jnp.maximum would halve it."""
+    return jnp.where(earlier >= later, earlier, later)
 
 
 def _same(length, size, hop):
