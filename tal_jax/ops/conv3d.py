@@ -114,22 +114,23 @@ def _gradient_of_input(x, kernel, grad, stride):
 
 
 def _gradient_of_kernel(x, kernel, grad, stride):
-    """Sums, over few pictures at a time, products of values and gradients: matrices (kw * C) x (kt * O).
+    """(kt, kh, kw, C, O), from kh products of two matrices for few pictures at a time, added up in float32.
 
-    The kw values of neighbouring columns lie side by side as channels, and so do the gradients of the kt steps
-    that a value is seen by. Steps within a stride in time are channels too.
+    The rows of both matrices are positions. The columns of the first are the values that a kernel sees side
+    by side (kw * C), those of the second the gradients of the steps that see a value (kt * O). A stride in time
+    is made one step, its values channels.
     """
     (taps, *sizes, channels, features), (hop, *hops) = kernel.shape, stride
     batch, steps, height, width, _ = grad.shape
     taps_of_hop = -(-taps // hop)
     hops_of_x = steps + taps_of_hop - 1
-    (_, (before, _)), (_, rows), (_, columns) = map(_same, x.shape[1:4], kernel.shape[:3], stride)
+    (_, (before, _)), (_, above), (_, left) = map(_same, x.shape[1:4], kernel.shape[:3], stride)
     count = max(1, min(hops_of_x, PRODUCT_ROWS // (batch * height * width)))
     loops = -(-hops_of_x // count)
     count = -(-hops_of_x // loops)
 
     after = loops * count * hop - x.shape[1] - before
-    x = jnp.pad(x, ((0, 0), (before, after), rows, columns, (0, 0)))
+    x = jnp.pad(x, ((0, 0), (before, after), above, left, (0, 0)))
     x = x.reshape(batch, -1, hop, *x.shape[2:])
     x = jnp.moveaxis(x, 2, 4).reshape(batch, -1, *x.shape[3:5], hop * channels)
     grad = jnp.pad(grad, ((0, 0), (taps_of_hop - 1, loops * count - steps), (0, 0), (0, 0), (0, 0)))
@@ -164,7 +165,7 @@ def _max_pool3d_forward(x, window, stride, formulation):
 
 def _max_pool3d_backward(window, stride, formulation, x, grad):
     def folded(x, grad):
-        return jax.vjp(lambda x: _folded_max_pool3d(x, window, stride, _earlier_maximum), x)[1](grad)
+        return jax.vjp(lambda x: _folded_max_pool3d(x, window, stride), x)[1](grad)
 
     def native(x, grad):
         return jax.vjp(lambda x: _native_max_pool3d(x, window, stride), x)[1](grad)
@@ -179,20 +180,19 @@ def _native_max_pool3d(x, window, stride):
     return nn.max_pool(x, window, stride, "SAME")
 
 
-def _folded_max_pool3d(x, window, stride, maximum=jnp.maximum):
+def _folded_max_pool3d(x, window, stride):
     """Maxima along the width, of these along the height, of these along time."""
+
+    def earlier_maximum(a, b):  # jnp.maximum would share the gradient of equal values
+        return jnp.where((a >= b) | jnp.isnan(a), a, b)
+
     for axis, size, hop in reversed(list(zip((1, 2, 3), window, stride))):
         if (size, hop) == (1, 1):
             continue
         count, padding = _same(x.shape[axis], size, hop)
         x = jnp.pad(x, [padding if other == axis else (0, 0) for other in range(5)], constant_values=-jnp.inf)
-        x = functools.reduce(maximum, _shifted(x, size, hop, axis, count))
+        x = functools.reduce(earlier_maximum, _shifted(x, size, hop, axis, count))
     return x
-
-
-def _earlier_maximum(earlier, later):
-    """The larger value. Of equal ones the earlier gets the gradient; jnp.maximum would halve it."""
-    return jnp.where(earlier >= later, earlier, later)
 
 
 def _same(length, size, hop):
