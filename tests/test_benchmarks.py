@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import background, estimate, flops, scale, short_recordings, training
 from configs import hacs, sbhar
-from tal_jax.backbones.i3d import conv3d
 from tal_jax.data.annotations import Annotations, Recording, load_annotations
 from tal_jax.data.sets import sbhar as sbhar_data
+from tal_jax.ops.conv3d import conv3d
 
 
 def shape(*sizes):

@@ -12,12 +12,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tal_jax.ops.conv3d import conv3d, max_pool3d
 from tal_jax.runtime.parallel import AXIS
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.99  # share of the running statistics that a training step keeps
 MAX_PIXEL = 255.0
-FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
 
 # End point -> (kernel, stride, channels) of a convolution, (kernel, stride) of a max pool, or the channels of
 # an Inception block: b0, b1a, b1b, b2a, b2b, b3b.
@@ -53,7 +53,8 @@ class I3D(nn.Module):
         are trained; statistics are those of the batch over all devices wherever "batch_stats" is mutable,
         else the running ones.
       remat: recompute the inside of each block in the backward pass instead of keeping it.
-      conv: 'native', 'folded' or 'auto', see `conv3d` and docs/performance.md.
+      conv: 'native', 'folded' or 'auto', of convolutions and max pools, see `ops.conv3d` and
+        docs/performance.md.
       dtype: of the computation; parameters stay float32.
     """
 
@@ -85,13 +86,15 @@ class I3D(nn.Module):
         x, end_points = clips.astype(self.dtype), {}
         for name, layer in LAYERS.items():
             if len(layer) == 2:
-                x = nn.max_pool(x, *layer, padding="SAME")
+                x = max_pool3d(x, *layer, self.conv)
             elif len(layer) == 3:
                 kernel, stride, channels = layer
                 x = unit(self._scaled(channels), kernel, stride, **settings, name=name)(x, sample_mask)
             else:
                 channels = tuple(map(self._scaled, layer))
-                x = inception(channels, functools.partial(Unit, **settings), name=name)(x, sample_mask)
+                x = inception(channels, functools.partial(Unit, **settings), self.conv, name=name)(
+                    x, sample_mask
+                )
             end_points[name] = x
             if set(self.outputs) <= end_points.keys() and not self.num_classes:
                 break
@@ -134,6 +137,7 @@ class Inception(nn.Module):
 
     channels: tuple  # b0, b1a, b1b, b2a, b2b, b3b
     unit: Any
+    conv: str
 
     @nn.compact
     def __call__(self, x, sample_mask=None):
@@ -147,7 +151,7 @@ class Inception(nn.Module):
             apply(x, b0, point, "b0"),
             apply(apply(x, b1a, point, "b1a"), b1b, cube, "b1b"),
             apply(apply(x, b2a, point, "b2a"), b2b, cube, "b2b"),
-            apply(nn.max_pool(x, cube, padding="SAME"), b3b, point, "b3b"),
+            apply(max_pool3d(x, cube, (1, 1, 1), self.conv), b3b, point, "b3b"),
         ]
         return jnp.concatenate(branches, axis=-1)
 
@@ -205,46 +209,3 @@ class FrozenBatchNorm(nn.Module):
 def scale_pixels(pixels):
     """0 to 255 -> -1 to 1, float32. 127.5, which float16 holds exactly, is the 0 of padding."""
     return pixels.astype(jnp.float32) / MAX_PIXEL * 2.0 - 1.0
-
-
-def conv3d(x, kernel, stride=(1, 1, 1), formulation="auto"):
-    """3-D convolution without bias, SAME padding.
-
-    Args:
-      x: (B, T, H, W, C).
-      kernel: (kt, kh, kw, C, O).
-      stride: (time, height, width).
-      formulation: 'native', XLA's 3-D convolution; 'folded', one 2-D convolution of the kt * C channels of kt
-        steps, which on a CPU is several times faster (XLA has no fast 3-D convolution there); 'auto',
-        'folded' where the program is compiled for a CPU, else 'native'.
-
-    Returns:
-      (B, ceil(T / stride), ..., O); the two formulations differ by rounding alone.
-    """
-    native = functools.partial(_native_conv3d, stride=stride)
-    folded = functools.partial(_folded_conv3d, stride=stride)
-    auto = functools.partial(jax.lax.platform_dependent, cpu=folded, default=native)
-    return {"auto": auto, "native": native, "folded": folded}[formulation](x, kernel)
-
-
-def _native_conv3d(x, kernel, stride):
-    layout = "NDHWC", "DHWIO", "NDHWC"
-    return jax.lax.conv_general_dilated(x, kernel, stride, "SAME", dimension_numbers=layout)
-
-
-def _folded_conv3d(x, kernel, stride):
-    steps, taps, hop = x.shape[1], kernel.shape[0], stride[0]
-    new_steps = -(-steps // hop)
-    padding = max((new_steps - 1) * hop + taps - steps, 0)
-    x = jnp.pad(x, ((0, 0), (padding // 2, padding - padding // 2), (0, 0), (0, 0), (0, 0)))
-    flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
-    # More parts take long to compile.
-    parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))
-    for first in range(0, new_steps, part_steps):
-        count = min(part_steps, new_steps - first)
-        starts, span = range(first * hop, first * hop + taps), (count - 1) * hop + 1
-        folded = jnp.concatenate([x[:, start : start + span : hop] for start in starts], axis=-1)
-        pictures, layout = folded.reshape(-1, *folded.shape[2:]), ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=layout)
-        parts.append(y.reshape(x.shape[0], count, *y.shape[1:]))
-    return jnp.concatenate(parts, axis=1)

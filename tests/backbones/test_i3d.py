@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, conv3d, scale_pixels
+from tal_jax.backbones.i3d import I3D, LAYERS, BatchNorm, scale_pixels
 from tal_jax.published.i3d import i3d_from_state_dict
 from tests.golden import recipe
 from tests.golden_case import GoldenCase
@@ -38,32 +38,6 @@ def test_end_points_are_the_published_ones(stream, channels, formulation):
         np.testing.assert_allclose(norm, row["norm"], rtol=1e-4)
         projection = recipe.projection(f"{stream}.{row['end_point']}", value, case.info["seed"])
         assert abs(projection - row["projection"]) <= 0.01 * norm / np.sqrt(value.size), row["end_point"]
-
-
-@pytest.mark.parametrize(
-    "kernel, stride, size",
-    [
-        ((7, 7, 7), (2, 2, 2), (9, 10, 7)),
-        ((3, 3, 3), (1, 1, 1), (5, 4, 6)),
-        ((1, 1, 1), (1, 1, 1), (3, 2, 2)),
-    ],
-)
-def test_both_formulations_are_one_convolution(kernel, stride, size):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, *size, 3), np.float32)
-    weights = rng.standard_normal((*kernel, 3, 4), np.float32)
-
-    def run(x, weights, formulation):
-        return (conv3d(x, weights, stride, formulation) ** 2).sum()
-
-    for argument in (0, 1):
-        one, other = (
-            jax.jit(jax.grad(run, argument), static_argnums=2)(x, weights, f) for f in ("native", "folded")
-        )
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(one).max())
-    np.testing.assert_allclose(
-        conv3d(x, weights, stride, "native"), conv3d(x, weights, stride, "folded"), rtol=1e-3, atol=1e-4
-    )
 
 
 def test_pixels_become_minus_one_to_one():
@@ -163,14 +137,3 @@ def test_bfloat16_is_near(stem):
     (exact,), (rounded,) = (jax.jit(m.apply)(variables, clips) for m in (model, half))
     assert rounded.dtype == jnp.bfloat16
     assert np.linalg.norm(exact - rounded.astype(jnp.float32)) < 0.05 * np.linalg.norm(exact)
-
-
-@pytest.mark.parametrize("platform, axes", [("cpu", 2), ("tpu", 3), ("cuda", 3)])
-def test_convolution_follows_the_platform_that_is_compiled_for(platform, axes):
-    shapes = (
-        jax.ShapeDtypeStruct((1, 4, 6, 6, 2), jnp.float32),
-        jax.ShapeDtypeStruct((3, 3, 3, 2, 5), jnp.float32),
-    )
-    lowered = jax.jit(conv3d).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
-    layout = {2: "[b, 0, 1, f]", 3: "[b, 0, 1, 2, f]"}
-    assert {key: value in lowered for key, value in layout.items()} == {2: axes == 2, 3: axes == 3}
