@@ -20,7 +20,7 @@ from tal_jax.systems import SYSTEMS, afsd
 from tal_jax.systems.afsd import decode as afsd_decode
 from tal_jax.systems.afsd.config import afsd_config, sequence_config
 from tal_jax.systems.afsd.examples import training_examples
-from tal_jax.systems.afsd.model import Block, real_cells
+from tal_jax.systems.afsd.layers import Block, real_cells
 from tests.systems.test_afsd_decode import by_hand_outputs, make_outputs
 
 
@@ -49,7 +49,7 @@ def one_recording(features, segments_sec=((1.0, 4.0),)):
 
 
 def test_cells_that_begin_before_the_end_are_real():
-    cells = real_cells(jnp.array([1, 32, 33, 128]), 4, 128)[..., 0]  # of 32 frames
+    cells = real_cells(jnp.array([1, 32, 33, 128]), (4,), 128)  # of 32 frames
     np.testing.assert_array_equal(cells, [[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 
 

@@ -1,0 +1,58 @@
+"""Convolution over time as one product of matrices, also over several levels of a pyramid side by side.
+
+A row of the first matrix holds the cells that a kernel sees, a row for each place of the kernel. Compilers
+for TPUs stop at the gradients of XLA's own convolution of few cells; and this one starts one kernel on a GPU
+where a convolution a level starts as many as there are levels.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def conv1d(x, kernel, *, stride=1, padding=None, cells=None, precision=None):
+    """Cross-correlation over time, without bias; cells beyond the ends are 0.
+
+    Args:
+      x: (B, T, C).
+      kernel: (k, C, O).
+      stride: of the output.
+      padding: (before, after), cells of 0; None: as many as make ceil(T / stride) outputs, the odd one after.
+      cells: numbers of cells of the levels that lie side by side in x, T in all: no kernel sees two of them;
+        for stride 1 and an odd k. None: x is one level.
+      precision: of the product, see `jax.lax.dot`.
+
+    Returns:
+      (B, (T + padding - k) // stride + 1, O), of float32 or the type of x, whichever has more digits.
+    """
+    taps, channels, features = kernel.shape
+    seen = _seen(x, taps, stride, padding, cells)
+    # Of two axes: the gradient of a product of more axes copies its operands, slowly on CPUs.
+    product = jax.lax.dot(
+        seen.reshape(-1, taps * channels), kernel.reshape(-1, features), precision=precision
+    )
+    return product.reshape(*seen.shape[:2], features)
+
+
+def _seen(x, taps, stride, padding, cells):
+    """What each place of a kernel sees, (B, T', taps * C), the first tap first; see `conv1d`."""
+    length = x.shape[1]
+    if padding is None:
+        missing = max((-(-length // stride) - 1) * stride + taps - length, 0)
+        padding = missing // 2, missing - missing // 2
+    if taps == 1:
+        return x[:, ::stride]
+    span = length + sum(padding) - taps + 1  # of all first cells
+    padded = jnp.pad(x, ((0, 0), padding, (0, 0)))
+    parts = [padded[:, tap : tap + span : stride] for tap in range(taps)]
+    if cells and len(cells) > 1:
+        place, last = place_in_level(cells), np.repeat(cells, cells) - 1
+        for tap in range(taps):
+            there = place + tap - padding[0]
+            parts[tap] = jnp.where(((there >= 0) & (there <= last))[:, None], parts[tap], 0)
+    return jnp.concatenate(parts, axis=-1)
+
+
+def place_in_level(cells):
+    """Index of each cell within its own level, (N,), of levels side by side with so many cells each."""
+    return np.concatenate([np.arange(count) for count in cells])
