@@ -7,7 +7,6 @@ import os
 import pathlib
 from typing import NamedTuple
 
-import jax
 from jax.experimental import topologies
 
 from tal_jax.errors import DataError
@@ -70,7 +69,7 @@ class Chip(NamedTuple):
     launch_sec: float
 
 
-# Peaks, bandwidths and memories: vendors' data sheets, dense. XLA keeps 0.25 GiB of a TPU's memory for itself.
+# Peaks, bandwidths and memories: vendors' data sheets, dense. XLA keeps 0.25 GiB of a v5e for itself.
 # ASSUMED: a program may fill 95 % of a GPU, which XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 gives it.
 _TPU_V5E, _TPU_V5P = dict(float32=197e12, bfloat16=197e12), dict(float32=459e12, bfloat16=459e12)
 _HOPPER = dict(float32=495e12, bfloat16=989e12)

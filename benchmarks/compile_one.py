@@ -25,8 +25,11 @@ def config_of(words):
     """The config of the words --config=… and --config.FIELD=… of a command line."""
     values = flags.FlagValues()
     define_config(values, "")
-    sys.argv = ["compile", *words]  # config_flags finds the fields there
-    values(sys.argv)
+    before, sys.argv = sys.argv, ["compile", *words]  # config_flags finds the fields there
+    try:
+        values(sys.argv)
+    finally:
+        sys.argv = before
     return values["config"].value
 
 
@@ -39,8 +42,8 @@ def traced(made, program, parallel):
 
 
 def flops_of(config, program, windows, job, platform):
-    """Floating point operations of a program on one chip; where batches are accumulated, without the pass that
-    counts what losses are divided by.
+    """Floating point operations of a program on one chip; where batches are accumulated, without the pass
+    that counts what losses are divided by.
     """
     config = config.copy_and_resolve_references()
     config.train.accumulate_steps = 1  # of a loop over batches XLA would count one

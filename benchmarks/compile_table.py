@@ -2,7 +2,8 @@
 
 from benchmarks import chips
 
-COLUMNS = {
+COLUMNS = {  # name -> head
+    "row": "config",
     "chip": "chip",
     "program": "program",
     "windows": "windows a chip",
@@ -18,7 +19,6 @@ COLUMNS = {
 }
 
 
-
 def roofline(record):
     """(seconds of a call at the least, the share that launches take): the longer of computing and moving, and
     after it the launches, a sum that no overlap makes smaller.
@@ -30,21 +30,30 @@ def roofline(record):
     return busy + launches, launches / (busy + launches)
 
 
-def cells(record):
-    """dict of COLUMNS -> text, of a record of `one`."""
-    memory = f"{record['memory_bytes'] / chips.GIB:.2f}" if "memory_bytes" in record else ""
+def label(record):
+    """The config of a record and the fields that differ, as code."""
+    return f"`{record['row']}`"
+
+
+def _cells(record):
+    """dict of COLUMNS -> text."""
     shown = dict(chip=record["chip"], program=record["program"], windows=str(record["windows"]))
+    if "row" in record:
+        shown["row"] = label(record)
+    if "memory_bytes" in record:
+        memory = f"{record['memory_bytes'] / chips.GIB:.3g}"
+        shown["memory"] = memory if record["fits"] else f"**{memory}**"
     if "error" in record:
-        return shown | dict(memory=memory and f"**{memory}**", kernels=f"does not compile: {record['error']}")
+        return shown | dict(kernels=f"does not compile: {record['error'].replace('|', '/')}")
     seconds, launches = roofline(record)
     return shown | dict(
-        memory=memory if record["fits"] else f"**{memory}**",
         gflop=f"{record['flops'] / 1e9:.4g}",
         gb=f"{record['bytes'] / 1e9:.3g}",
         kernels=f"{record['kernels']:,}",
         products=", ".join(f"{number} {name}" for name, number in sorted(record["products"].items())),
         collectives=", ".join(
-            f"{number} {name}, {size / 1e6:.3g} MB" for name, (number, size) in record["collectives"].items()
+            f"{number} {name}, {size / 1e6:.3g} MB"
+            for name, (number, size) in sorted(record["collectives"].items())
         ),
         roofline=f"{1e3 * seconds:.3g}",
         launches=f"{100 * launches:.0f} %",
@@ -52,12 +61,10 @@ def cells(record):
     )
 
 
-def table(records, columns=COLUMNS):
-    """The lines of a markdown table of records."""
+def text(records, columns):
+    """A markdown table of records. columns: names of COLUMNS."""
     lines = [f"| {' | '.join(COLUMNS[name] for name in columns)} |", "|---" * len(columns) + "|"]
     for record in records:
-        of_record = cells(record)
-        lines.append(f"| {' | '.join(of_record.get(name, '') for name in columns)} |")
-    return lines
-
-
+        shown = _cells(record)
+        lines.append(f"| {' | '.join(shown.get(name, '') for name in columns)} |")
+    return "\n".join([*lines, ""])

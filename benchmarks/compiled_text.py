@@ -133,7 +133,8 @@ def summary(text):
                 counts["product", *product] += 1
             counts.update(_of_kernel(one, named, computations) if not fused else {})
             if one.opcode == "conditional":
-                counts.update(max((total(called, fused) for called in one.called), key=lambda x: x["kernels"]))
+                branches = [total(called, fused) for called in one.called]
+                counts.update(max(branches, key=lambda branch: branch["kernels"]))
             elif one.opcode in CONTROL or one.opcode == "fusion":
                 times = int(one.attribute(_TURNS, 1))
                 for called in one.called:

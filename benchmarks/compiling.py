@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from benchmarks import chips
+from benchmarks import chips, compile_one
 from tal_jax.errors import DataError
 
 MOST_WINDOWS, MOST_TRIES = 1024, 6
@@ -66,24 +66,27 @@ def largest(memory_at, capacity, unit=1):
       unit: the numbers of windows are multiples of it.
 
     Returns:
-      (the number, 0 if none fits; the smallest number tried that does not fit, or None).
+      (the number, 0 if none fits; the smallest number tried that does not fit, None if it is known from the
+      line through smaller ones alone, or MOST_WINDOWS fit).
     """
-    known = {unit: memory_at(unit)}
-    low, high = (unit, None) if known[unit] <= capacity else (0, unit)
-    while low and low < MOST_WINDOWS and len(known) < MOST_TRIES:
-        guess = _guess(known, capacity)
-        if high is None and len(known) > 1 and guess < CLOSE * low or high and high <= max(CLOSE * low, low + unit):
-            break
-        guess = max(guess // unit * unit, low + unit)
-        if high and guess >= high:
-            guess = (low + high) // 2 // unit * unit
-        guess = min(guess, MOST_WINDOWS // unit * unit)
+    known, low, high, guess = {}, 0, None, unit
+    most = MOST_WINDOWS // unit * unit
+    while len(known) < MOST_TRIES:
         known[guess] = memory_at(guess)
         low, high = (guess, high) if known[guess] <= capacity else (low, guess)
+        if low in (0, most) or high and high <= max(CLOSE * low, low + unit):
+            break
+        guess = _filling(known, capacity) // unit * unit
+        if high is None:
+            if len(known) > 1 and guess < CLOSE * low:
+                break
+            guess = min(max(guess, low + unit), most)
+        elif not low < guess < high:
+            guess = (low + high) // 2 // unit * unit
     return low, high
 
 
-def _guess(known, capacity):
+def _filling(known, capacity):
     """The windows that would fill a chip, on the line through the last two points that are known."""
     points = sorted((windows, memory) for windows, memory in known.items() if math.isfinite(memory))[-2:]
     (before, at_before), (last, at_last) = points[0] if len(points) > 1 else (0, 0), points[-1]
@@ -91,15 +94,16 @@ def _guess(known, capacity):
     return int(last + (capacity - at_last) / slope)
 
 
-def largest_of(job, compilers, unit=1):
-    """(windows, windows that are too many or None, the records of `one` on the way) of a training step."""
-    records = {}
+def largest_of(job, compilers):
+    """The largest training step of a job of `one`, whose windows are not read.
+
+    Returns:
+      (windows, windows that are too many, see `largest`; dict windows -> record of `one`).
+    """
+    unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, {}
 
     def memory_at(windows):
-        record = one(job | dict(program="step", windows=windows), compilers)
-        records[windows] = record
-        return record.get("memory_bytes", math.inf)
+        records[windows] = one(job | dict(program="step", windows=windows), compilers)
+        return records[windows].get("memory_bytes", math.inf)
 
     return *largest(memory_at, chips.CHIPS[job["chip"]].memory_bytes, unit), records
-
-

@@ -57,7 +57,7 @@ class Parallel:
         return lambda params, batch: jax.tree.map(np.asarray, mapped(params, self.shard(batch)))
 
     def jit_map(self, body):
-        """A body as in `compile_map` -> what it calls, jitted: it takes a sharded batch and gives JAX arrays."""
+        """(body as in `compile_map`) -> jitted function, which takes a sharded batch and gives JAX arrays."""
         return jax.jit(self._mapped(body, _SPLIT))
 
     def shapes(self, tree, *, split=False):
