@@ -97,6 +97,7 @@ def environment(folder):
     path = [str(folder), os.environ.get("PYTHONPATH", "")]
     inherited = {name: text for name, text in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     return inherited | {
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several processes compile at once
         "JAX_PLATFORMS": "cpu",
         "PATH": f"{cuda / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(filter(None, path)),
