@@ -1,8 +1,8 @@
 """Convolution over time as one product of matrices, also over several levels of a pyramid side by side.
 
-A row of the first matrix holds the cells that a kernel sees, a row for each place of the kernel. Compilers
-for TPUs stop at the gradients of XLA's own convolution of few cells; and this one starts one kernel on a GPU
-where a convolution a level starts as many as there are levels.
+A row of the first matrix holds the cells that one place of the kernel sees. XLA has a convolution of its own,
+but its compiler for TPUs stops at the gradient of one of few cells. And levels side by side are one kernel on
+a GPU, where each level by itself is one.
 """
 
 import jax
@@ -51,6 +51,15 @@ def _seen(x, taps, stride, padding, cells):
             there = place + tap - padding[0]
             parts[tap] = jnp.where(((there >= 0) & (there <= last))[:, None], parts[tap], 0)
     return jnp.concatenate(parts, axis=-1)
+
+
+def of_cells(values, cells):
+    """A number of each level for each of its cells. values: (L,) or more -> (T,).
+
+    It is a sum of products, whose gradient is one too; the gradient of indexing would be a scatter.
+    """
+    level = np.repeat(np.arange(len(cells)), cells)
+    return (values[: len(cells)] * (level[:, None] == np.arange(len(cells)))).sum(-1)
 
 
 def place_in_level(cells):

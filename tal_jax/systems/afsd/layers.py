@@ -4,6 +4,7 @@ Side by side, levels share their weights in one product of matrices; convolution
 apart. `cells` are the numbers of cells of the levels, T in all.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -77,22 +78,40 @@ class GroupNorm(nn.Module):
         """(B, T, C) -> (B, T, C), each level by itself. real: (B, T) bool, cells that count; None: all."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        of_groups = x.astype(jnp.float32).reshape(*x.shape[:2], self.groups, -1)
-        level = np.repeat(np.arange(len(cells)), cells)
-        inside = (level == np.arange(len(cells))[:, None])[None, :, :, None]  # (1, L, T, 1)
-        counted = inside if real is None else inside & real[:, None, :, None]
+        exact = x.astype(jnp.float32)
+        inside = np.repeat(np.eye(len(cells), dtype=np.float32), cells, axis=1)  # (L, T)
+        counted = inside[None] if real is None else inside * real[:, None]
         share = counted / jnp.maximum(counted.sum(2, keepdims=True), 1)  # of each cell in the mean of a level
+        weights = jnp.broadcast_to(share, (len(x), *inside.shape)), self.groups
+        mean = functools.partial(
+            jax.lax.platform_dependent,
+            cpu=lambda values: _mean_by_channels(values, *weights),
+            default=lambda values: _mean_by_groups(values, *weights),
+        )
+        centre = mean(exact)
+        variance = jnp.maximum(mean(jnp.square(exact)) - jnp.square(centre), 0)
+        exact = (exact - centre) * jax.lax.rsqrt(variance + GROUP_NORM_EPS)
+        return (exact * scale + bias).astype(self.dtype)
 
-        def mean(values):
-            """(B, T, G, C / G) -> (B, T, G, 1), the mean over the level of each cell and the group."""
-            # Sums of products: XLA makes one kernel of them, and rounds no operand as a TPU does in matrices.
-            of_levels = (share * values.mean(-1)[:, None]).sum(2, keepdims=True)  # (B, L, 1, G)
-            return jnp.where(inside, of_levels, 0).sum(1)[..., None]
 
-        centre = mean(of_groups)
-        variance = jnp.maximum(mean(jnp.square(of_groups)) - jnp.square(centre), 0)
-        of_groups = (of_groups - centre) * jax.lax.rsqrt(variance + GROUP_NORM_EPS)
-        return (of_groups.reshape(x.shape) * scale + bias).astype(self.dtype)
+def _mean_by_channels(values, share, groups):
+    """The mean over the level and the group of each value: products of matrices, fast on a CPU.
+
+    values: (B, T, C); share: (B, L, T), of each cell in the mean of a level -> (B, T, C).
+    """
+    product = functools.partial(jnp.matmul, precision="highest")
+    of_levels = product(share, values)  # (B, L, C)
+    of_groups = of_levels.reshape(*of_levels.shape[:2], groups, -1)
+    of_groups = jnp.broadcast_to(of_groups.mean(-1, keepdims=True), of_groups.shape)
+    return product((share > 0).swapaxes(1, 2).astype(jnp.float32), of_groups.reshape(of_levels.shape))
+
+
+def _mean_by_groups(values, share, groups):
+    """The same as `_mean_by_channels`, as sums, of which a GPU makes fewer kernels."""
+    of_groups = values.reshape(*values.shape[:2], groups, -1)
+    of_levels = (share[..., None] * of_groups.mean(-1)[:, None]).sum(2, keepdims=True)  # (B, L, 1, G)
+    of_cells = jnp.where(share[..., None] > 0, of_levels, 0).sum(1)  # (B, T, G)
+    return jnp.broadcast_to(of_cells[..., None], of_groups.shape).reshape(values.shape)
 
 
 class Block(nn.Module):

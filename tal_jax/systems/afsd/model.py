@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.ops.boundary_pooling import boundary_max_pool
-from tal_jax.ops.conv1d import place_in_level
+from tal_jax.ops.conv1d import of_cells, place_in_level
 from tal_jax.systems.afsd.layers import (
     Block,
     Conv,
@@ -242,11 +242,8 @@ class AFSD(nn.Module):
 
     def _coarse(self, loc_feature, cls_feature, cells):
         """Coarse predictions from the two towers (B, N, C), and where their refinement looks."""
-        level = np.repeat(np.arange(len(cells)), cells)
-        # A sum of products, of which the gradient is one too: that of indexing would be a scatter.
-        scales = (self.scales[: len(cells)] * (level[:, None] == np.arange(len(cells)))).sum(-1)
-        distances = jnp.exp(scales[:, None] * self.loc_head(loc_feature, cells))
-        distances = distances * np.float32(self.distance_multipliers)[level][:, None]
+        distances = jnp.exp(of_cells(self.scales, cells)[:, None] * self.loc_head(loc_feature, cells))
+        distances = distances * of_cells(np.float32(self.distance_multipliers), cells)[:, None]
         fixed = jax.lax.stop_gradient(distances)
         place, count = place_in_level(cells), np.repeat(cells, cells)
         anchors = np.float32((place + 0.5) / count * self.window)
@@ -268,11 +265,15 @@ class AFSD(nn.Module):
           row: of `_coarse`.
           lengths: (B,) frames of the recording, None: all; cells: of the levels.
         """
-        pool_frames = functools.partial(self._pool, lengths=lengths, cells=cells, levels=(self.window,))
-        pool_sides = functools.partial(self._pool, lengths=lengths, cells=cells, levels=cells)
-        frame_pooled = pool_frames(frame_feature, row["frame_regions"])
+        frame_pooled = self._pool_frame_feature(frame_feature, row["frame_regions"], lengths, cells)
         loc, cls = (
-            branch(tower, frame_pooled, pool_sides(side, row["level_regions"]), lengths, cells)
+            branch(
+                tower,
+                frame_pooled,
+                self._pool_sides(side, row["level_regions"], lengths, cells),
+                lengths,
+                cells,
+            )
             for branch, tower, side in zip((self.loc_branch, self.cls_branch), towers, sides)
         )
         refined = dict(
@@ -287,39 +288,27 @@ class AFSD(nn.Module):
             refined["auxiliary_logits"] = self.auxiliary_head(reduced, cells)[..., 0]
         return refined
 
-    def _pool(self, features, regions, lengths, cells, levels):
-        """Boundary pooling for all locations, among the cells of the recording.
+    def _pool_frame_feature(self, frame_feature, regions, lengths, cells):
+        """The frame-level feature (B, window, C), pooled for (B, N, 4) regions in frames -> (B, N, C)."""
+        pool = functools.partial(boundary_max_pool, frame_feature, grad=self.boundary_pool_grad)
+        regions = self._inside(regions, lengths, self.window)
+        if self.boundary_pool_grad == "exact":
+            return pool(regions)
+        # The published gradient depends on the number of regions in a call, which are those of a level.
+        levels = jnp.split(regions, np.cumsum(cells)[:-1], axis=1)
+        return jnp.concatenate([*map(pool, levels)], axis=1)
 
-        Args:
-          features: (B, T, C), of levels side by side.
-          regions: (B, N, 4), in cells of `features`, or of each location's own level.
-          lengths: (B,) frames of the recording, None: all.
-          cells: of the levels of the locations, N in all.
-          levels: cells of the levels of `features`, T in all: one, or `cells` themselves.
-
-        Returns:
-          (B, N, C).
-        """
-        ends = np.cumsum(cells)
-        if self.boundary_pool_grad == "reference":  # its gradient depends on the cells and regions of a call
-            split = functools.partial(jnp.split, indices_or_sections=ends[:-1], axis=1)
-            parts = [features] * len(cells) if len(levels) == 1 else split(features)
-            pooled = [
-                boundary_max_pool(part, self._inside(region, lengths, part.shape[1]), grad="reference")
-                for part, region in zip(parts, split(regions))
-            ]
-            return jnp.concatenate(pooled, axis=1)
-        if len(levels) == 1:
-            return boundary_max_pool(features, self._inside(regions, lengths, *levels))
-        first_cells = np.repeat(ends - cells, cells)[:, None]
-        inside = self._inside(regions, lengths, np.repeat(cells, cells))
-        return boundary_max_pool(features, inside + first_cells)
+    def _pool_sides(self, sides, regions, lengths, cells):
+        """Features (B, N, 2C) of levels side by side, pooled for regions (B, N, 4) in cells of each level."""
+        regions = self._inside(regions, lengths, np.repeat(cells, cells))
+        return boundary_max_pool(sides, regions, cells=cells, grad=self.boundary_pool_grad)
 
     def _inside(self, regions, lengths, count):
         """Regions (B, N, 4) cut to the cells of the recording. count: cells in a window, a number or (N,)."""
-        if lengths is not None:  # those that begin before the end, see `real_cells`
-            count = jnp.ceil(lengths[:, None] * (count / self.window))
-        return jnp.clip(regions, 0, jnp.maximum(count - 1, 0)[..., None])
+        if lengths is None:
+            return regions
+        real = jnp.ceil(lengths[:, None] * (count / self.window))  # begin before its end, see `real_cells`
+        return jnp.minimum(regions, real[..., None] - 1)
 
 
 def _through(blocks, x, *place):
