@@ -69,13 +69,13 @@ class Chip(NamedTuple):
     launch_sec: float
 
 
-# Peaks, bandwidths and memories: vendors' data sheets, dense. XLA keeps 0.25 GiB of a v5e for itself.
+# Peaks, bandwidths and memories: vendors' data sheets, dense; of TPUs the memory that XLA says it can fill.
 # ASSUMED: a program may fill 95 % of a GPU, which XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 gives it.
 _TPU_V5E, _TPU_V5P = dict(float32=197e12, bfloat16=197e12), dict(float32=459e12, bfloat16=459e12)
 _HOPPER = dict(float32=495e12, bfloat16=989e12)
 CHIPS = {
     "v5e-16": Chip("tpu", "v5e:4x4", "TPU v5 lite", 16, _TPU_V5E, 819e9, 15.75 * GIB, 1e-6),
-    "v5p-8": Chip("tpu", "v5p:2x2x1", "TPU v5", 4, _TPU_V5P, 2765e9, 95 * GB, 1e-6),
+    "v5p-8": Chip("tpu", "v5p:2x2x1", "TPU v5", 4, _TPU_V5P, 2765e9, 95.73 * GIB, 1e-6),
     "h100": Chip("cuda", "1x1x1", "NVIDIA H100 80GB HBM3", 1, _HOPPER, 3352e9, 0.95 * 80 * GB, 3e-6),
     "h200x8": Chip("cuda", "1x1x8", "NVIDIA H200", 8, _HOPPER, 4800e9, 0.95 * 141 * GB, 3e-6),
 }

@@ -14,7 +14,7 @@ from tal_jax.errors import DataError
 MOST_WINDOWS, MOST_TRIES = 1024, 6
 CLOSE = 1.1  # the largest number of windows is found to this factor
 
-_USED = re.compile(r"Used ([\d.]+)([KMG]) of")
+_USED = re.compile(r"(?:Used |\()([\d.]+)([KMG])(?: of|\) exceeds)")
 _CHECK = re.compile(r"^F\d{4}.*?\] (.+)", re.MULTILINE)
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
