@@ -10,6 +10,7 @@ import numpy as np
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.dataset import Dataset
 from tal_jax.data.frames import STREAMS
+from tal_jax.data.loader import stack
 from tal_jax.data.proposals import Proposals
 from tal_jax.data.timeline import Timeline
 from tal_jax.step import init_state, make_step
@@ -52,15 +53,10 @@ def of_config(config, num_classes, num_channels, batch_size=0, detected=0):
       batch_size: examples of an update; 0: the config's.
       detected: windows of a call of `detect`; 0: the config's.
     """
-    system, config = SYSTEMS[config.system], config.copy_and_resolve_references()
-    if config.data.get("clips_subset"):
-        config.data.clips_subset = ""  # clips are cut out of the recording, as where there are none
+    system = SYSTEMS[config.system]
     dataset = _one_recording(config, num_classes, num_channels)
-    items, make_example = system.examples(config, dataset)
-    example = make_example(items[0], np.random.default_rng(0))
-    example |= {"sample_mask": np.float32(1), "stop": np.float32(0)}
     batch_size = batch_size or config.train.batch_size * config.train.accumulate_steps
-    batch = _stacked(example, batch_size)
+    batch = _shapes(made_batch(config, num_classes, num_channels, 1), batch_size)
     window = next(system.windows(config, dataset, "one"))()
     model = system.build(config, num_classes)
     optimizer = system.optimizer(config, TOTAL_STEPS)
@@ -70,14 +66,25 @@ def of_config(config, num_classes, num_channels, batch_size=0, detected=0):
         detect=lambda variables, inputs: system.decode(config, call(model.apply, variables, inputs)),
         state=state,
         batch=batch,
-        inputs=_stacked(window.inputs, detected or config.evaluate.batch_size),
+        inputs=_shapes(stack([window.inputs]), detected or config.evaluate.batch_size),
     )
 
 
-def _stacked(arrays, size):
-    """The shapes of a tree of arrays, `size` times one above the other."""
-    one = lambda array: jax.ShapeDtypeStruct((size, *np.shape(array)), np.asarray(array).dtype)
-    return jax.tree.map(one, arrays)
+def made_batch(config, num_classes, num_channels, batch_size):
+    """A batch of `batch_size` times the same example, of nothing: what a training step takes."""
+    config = config.copy_and_resolve_references()
+    if config.data.get("clips_subset"):
+        config.data.clips_subset = ""  # clips are cut out of the recording, as where there are none
+    dataset = _one_recording(config, num_classes, num_channels)
+    items, make_example = SYSTEMS[config.system].examples(config, dataset)
+    example = make_example(items[0], np.random.default_rng(0))
+    example |= {"sample_mask": np.float32(1), "stop": np.float32(0)}
+    return stack([example] * batch_size)
+
+
+def _shapes(batch, size):
+    """The shapes of a batch of one, for `size` examples."""
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype), batch)
 
 
 def _one_recording(config, num_classes, num_channels):

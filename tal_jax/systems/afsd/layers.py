@@ -82,36 +82,52 @@ class GroupNorm(nn.Module):
         inside = np.repeat(np.eye(len(cells), dtype=np.float32), cells, axis=1)  # (L, T)
         counted = inside[None] if real is None else inside * real[:, None]
         share = counted / jnp.maximum(counted.sum(2, keepdims=True), 1)  # of each cell in the mean of a level
-        weights = jnp.broadcast_to(share, (len(x), *inside.shape)), self.groups
-        mean = functools.partial(
-            jax.lax.platform_dependent,
-            cpu=lambda values: _mean_by_channels(values, *weights),
-            default=lambda values: _mean_by_groups(values, *weights),
-        )
-        centre = mean(exact)
-        variance = jnp.maximum(mean(jnp.square(exact)) - jnp.square(centre), 0)
-        exact = (exact - centre) * jax.lax.rsqrt(variance + GROUP_NORM_EPS)
-        return (exact * scale + bias).astype(self.dtype)
+        given = exact, jnp.broadcast_to(share, (len(x), *inside.shape))
+        settings = dict(inside=inside, groups=self.groups)
+        by_channels = functools.partial(_normalise_channels, **settings)
+        by_groups = functools.partial(_normalise_groups, **settings)
+        normal = jax.lax.platform_dependent(*given, cpu=by_channels, default=by_groups)
+        return (normal * scale + bias).astype(self.dtype)
 
 
-def _mean_by_channels(values, share, groups):
-    """The mean over the level and the group of each value: products of matrices, fast on a CPU.
+def _normalise_channels(x, share, inside, groups):
+    """x normalised over each level and group by products of matrices, which is fast on a CPU.
 
-    values: (B, T, C); share: (B, L, T), of each cell in the mean of a level -> (B, T, C).
+    Args:
+      x: (B, T, C).
+      share: (B, L, T), of each cell in the mean of a level.
+      inside: (L, T), 1 for the cells of a level.
+      groups: how many share the channels.
+
+    Returns:
+      (B, T, C).
     """
     product = functools.partial(jnp.matmul, precision="highest")
-    of_levels = product(share, values)  # (B, L, C)
-    of_groups = of_levels.reshape(*of_levels.shape[:2], groups, -1)
-    of_groups = jnp.broadcast_to(of_groups.mean(-1, keepdims=True), of_groups.shape)
-    return product((share > 0).swapaxes(1, 2).astype(jnp.float32), of_groups.reshape(of_levels.shape))
+    of_cells = jnp.broadcast_to(inside.T, (len(x), *inside.T.shape))
+
+    def mean(values):
+        of_levels = product(share, values)  # (B, L, C)
+        of_groups = of_levels.reshape(*of_levels.shape[:2], groups, -1)
+        of_groups = jnp.broadcast_to(of_groups.mean(-1, keepdims=True), of_groups.shape)
+        return product(of_cells, of_groups.reshape(of_levels.shape))
+
+    return _normalise(x, mean)
 
 
-def _mean_by_groups(values, share, groups):
-    """The same as `_mean_by_channels`, as sums, of which a GPU makes fewer kernels."""
-    of_groups = values.reshape(*values.shape[:2], groups, -1)
-    of_levels = (share[..., None] * of_groups.mean(-1)[:, None]).sum(2, keepdims=True)  # (B, L, 1, G)
-    of_cells = jnp.where(share[..., None] > 0, of_levels, 0).sum(1)  # (B, T, G)
-    return jnp.broadcast_to(of_cells[..., None], of_groups.shape).reshape(values.shape)
+def _normalise_groups(x, share, inside, groups):
+    """The same as `_normalise_channels` by sums, of which a GPU makes fewer kernels."""
+
+    def mean(values):  # (B, T, G, C / G)
+        of_levels = (share[..., None] * values.mean(-1)[:, None]).sum(2, keepdims=True)  # (B, L, 1, G)
+        return jnp.where(inside[None, ..., None] > 0, of_levels, 0).sum(1)[..., None]  # (B, T, G, 1)
+
+    return _normalise(x.reshape(*x.shape[:2], groups, -1), mean).reshape(x.shape)
+
+
+def _normalise(x, mean):
+    centre = mean(x)
+    variance = jnp.maximum(mean(jnp.square(x)) - jnp.square(centre), 0)
+    return (x - centre) * jax.lax.rsqrt(variance + GROUP_NORM_EPS)
 
 
 class Block(nn.Module):
