@@ -13,15 +13,16 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.runtime.parallel import make_parallel
 
 
-def count(function, *arguments):
+def count(function, *arguments, platform="tpu"):
     """FLOPs of one call of a function on an accelerator.
 
     Args:
       function: jitted or not.
       arguments: trees of arrays or jax.ShapeDtypeStruct.
+      platform: 'tpu' or 'cuda'.
     """
     jitted = function if hasattr(function, "trace") else jax.jit(function)
-    return jitted.trace(*arguments).lower(lowering_platforms=("tpu",)).cost_analysis()["flops"]
+    return jitted.trace(*arguments).lower(lowering_platforms=(platform,)).cost_analysis()["flops"]
 
 
 def of_system(config, num_classes, num_channels):
