@@ -117,8 +117,8 @@ def _gradient_of_kernel(x, kernel, grad, stride):
     """(kt, kh, kw, C, O), from kh products of two matrices for few pictures at a time, added up in float32.
 
     The rows of both matrices are positions. The columns of the first are the values that a kernel sees side
-    by side (kw * C), those of the second the gradients of the steps that see a value (kt * O). A stride in time
-    is made one step, its values channels.
+    by side (kw * C), those of the second the gradients of the steps that see a value (kt * O). With a stride
+    in time the steps between two outputs are channels of one.
     """
     (taps, *sizes, channels, features), (hop, *hops) = kernel.shape, stride
     batch, steps, height, width, _ = grad.shape
