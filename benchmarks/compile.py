@@ -43,7 +43,8 @@ def main():
         parser.error(f"unknown {unknown[0]}")
     if unknown := {*options.programs} - {*PROGRAMS}:
         parser.error(f"--programs names '{min(unknown)}'; it may name {', '.join(PROGRAMS)}.")
-    classes, channels = accelerators.sizes_of(options.config) or (options.classes, options.channels)
+    listed, given = accelerators.sizes_of(options.config), (options.classes, options.channels)
+    classes, channels = (said if said is not None else own for said, own in zip(given, listed or given))
     if classes is None or channels is None:
         parser.error(f"--config={options.config} is not in the list: --classes and --channels are needed.")
     job = dict(chip=options.chip, classes=classes, channels=channels)
@@ -53,6 +54,8 @@ def main():
         print(compile_table.text([*records.values()], COLUMNS))
         print(f"\n{fits} windows a chip fit" + (f", {too_many} do not." if too_many else "."))
         return
+    if options.text:
+        options.text.mkdir(parents=True, exist_ok=True)
     records = []
     for program in options.programs:
         text = options.text and str(options.text / f"{options.chip}_{program}_{options.windows}.txt")

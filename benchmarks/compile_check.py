@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 from benchmarks import accelerators, chips, measure
+from tal_jax.errors import DataError
 
 LONGEST = 120  # seconds of processor time, the others wait for `benchmarks.accelerators`
 GROWTH = 1.1
@@ -62,6 +63,8 @@ def main():
         for record in accelerators.read(options.results)
         if options.rows in record["row"] and record["row"] in accelerators.ROWS and is_checked(record)
     }
+    if not table:
+        raise DataError(f"{options.results} has no record of a row with '{options.rows}' in its name.")
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / f"{digest_of('.')}.json"
     there = {accelerators.key_of(record) for record in accelerators.read(kept)}

@@ -63,8 +63,11 @@ def main():
     parser.add_argument("--turns", default=3, type=int)
     parser.add_argument("--steps", default=40, type=int)
     options = parser.parse_args()
+    against = options.against and pathlib.Path(options.against).resolve()
+    if against and not (against / "tal_jax").is_dir():
+        parser.error(f"--against={options.against} is no checkout of the project: it has no folder tal_jax.")
     sizes = [int(size) for size in options.sizes.split(",")]
-    if not options.against:
+    if not against:
         print(json.dumps(here(options.config, sizes, options.steps)))
         return
     command = [sys.executable, __file__, f"--config={options.config}", f"--sizes={options.sizes}"]
@@ -73,11 +76,11 @@ def main():
     ratios = []
     for turn in range(options.turns):
         found = {}
-        for name in (str(ROOT), options.against)[:: -1 if turn % 2 else 1]:
+        for name in (str(ROOT), str(against))[:: -1 if turn % 2 else 1]:
             environment = os.environ | {"PYTHONPATH": name, "JAX_PLATFORMS": "cpu"}
             run = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=name, env=environment)
             found[name] = json.loads(run.stdout.splitlines()[-1])
-        ours, theirs = found[str(ROOT)], found[options.against]
+        ours, theirs = found[str(ROOT)], found[str(against)]
         ratios.append(ours["cpu_s"] / theirs["cpu_s"])
         cells = [f"{1e3 * one['wall_s']:.0f}, {1e3 * one['cpu_s']:.0f}" for one in (ours, theirs)]
         print(f"| {turn + 1} | {cells[0]} | {cells[1]} | {ratios[-1]:.2f} |", flush=True)

@@ -41,6 +41,8 @@ def load(path):
             with np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False) as arrays:
                 weights = [arrays[str(i)] for i in range(len(arrays.files))]
         return Detector(about, programs, weights)
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no file {path}.") from error
     except ImportError as error:
         raise ValueError(f"{path} cannot be read without a package: {error}.") from error
     except Exception as error:  # a damaged file leads zipfile, NumPy and JAX to almost anything
@@ -181,7 +183,7 @@ class Stream:
     not final: then it waits for that one. So all is as `Detector.detect` finds it in the whole recording, but
     for its last window and what overlaps that: there it is flush with the end, here on the grid and padded.
     Memory does not grow with the recording: what has waited for `HELD_WINDOWS` windows is final, with all
-    that waits. A detection is final at most `latency_sec`, a window, after its end, unless it waits.
+    that is found by then; the next window may find an action of these again. A detection is final at most `latency_sec`, a window, after its end, unless it waits.
     """
 
     def __init__(self, detector):
@@ -242,7 +244,10 @@ class Stream:
         """The detections that nothing which begins at the horizon or later can change; keeps the rest."""
         ends_sec = self._found.segments_sec[:, 1]
         overdue = (ends_sec < horizon_sec - HELD_WINDOWS * self.latency_sec).any()
-        picked, waiting = self._detector.suppressed(self._found, (ends_sec > horizon_sec) & ~overdue)
+        # Suppression is in float32, which has too few digits for seconds since days.
+        begin_sec = math.floor(self._found.segments_sec.min()) if len(ends_sec) else 0
+        recent = self._found._replace(segments_sec=self._found.segments_sec - begin_sec)
+        picked, waiting = self._detector.suppressed(recent, (ends_sec > horizon_sec) & ~overdue)
         final, kept = self._detector.results(self._found, picked, duration_sec), waiting > 0
         self._found = Candidates(self._found.segments_sec[kept], self._found.classes[kept], waiting[kept])
         return final

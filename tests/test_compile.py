@@ -215,7 +215,9 @@ def test_a_compiler_that_ends_is_quoted(monkeypatch):
     text = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.\n\nmore"
     found = ended(0, json.dumps({"error": text}))
     assert found["memory_bytes"] == 20.5 * 2**30 and not found["fits"] and "more" not in found["error"]
-    text = "CompileTimeHbmOom: the memory required for HLO temporaries (256.00G) exceeds available HBM (15.75G)."
+    text = (
+        "CompileTimeHbmOom: the memory required for HLO temporaries (256.00G) exceeds available HBM (15.75G)."
+    )
     assert ended(0, json.dumps({"error": text}))["memory_bytes"] == 256 * 2**30
     found = ended(0, "\n".join(["said", json.dumps({"memory_bytes": 16 * 2**30})]))
     assert not found["fits"] and found["memory_bytes"] == 16 * 2**30

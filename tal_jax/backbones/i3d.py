@@ -92,9 +92,8 @@ class I3D(nn.Module):
                 x = unit(self._scaled(channels), kernel, stride, **settings, name=name)(x, sample_mask)
             else:
                 channels = tuple(map(self._scaled, layer))
-                x = inception(channels, functools.partial(Unit, **settings), self.conv, name=name)(
-                    x, sample_mask
-                )
+                block = inception(channels, functools.partial(Unit, **settings), self.conv, name=name)
+                x = block(x, sample_mask)
             end_points[name] = x
             if set(self.outputs) <= end_points.keys() and not self.num_classes:
                 break

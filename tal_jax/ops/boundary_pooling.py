@@ -30,7 +30,7 @@ def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exa
       features: (B, T, C), floating, C even.
       regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
         interval.
-      cells: numbers of cells of the levels that lie side by side in `features`, T in all. Then K = T, and the
+      cells: tuple, numbers of cells of the levels that lie side by side in `features`, T in all. Then K = T, and the
         region of each cell is in cells of its own level. None: one level.
       method: "sparse_table", "scan", or "auto": "scan" where the program is compiled for a CPU,
         "sparse_table" elsewhere.
@@ -41,13 +41,17 @@ def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exa
       (B, K, C), the dtype of `features`.
 
     Raises:
-      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, or "reference" and K > T.
+      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, `cells` that do not fit, or "reference" and K > T.
     """
     batch, _, channels = features.shape
     if channels % 2:
         raise ValueError(f"features need an even number of channels, half for each end: got C={channels}.")
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
         raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
+    if cells and (sum(cells), sum(cells)) != (features.shape[1], regions.shape[1]):
+        raise ValueError(
+            f"levels of {cells} cells need T=K={sum(cells)}: got T={features.shape[1]} and K={regions.shape[1]}."
+        )
     for name, value, choices in (
         ("method", method, _METHODS),
         ("grad", grad, ("exact", "reference")),

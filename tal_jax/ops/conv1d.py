@@ -1,8 +1,8 @@
 """Convolution over time as one product of matrices, also over several levels of a pyramid side by side.
 
 A row of the first matrix holds the cells that one place of the kernel sees. XLA has a convolution of its own,
-but its compiler for TPUs stops at the gradient of one of few cells. And levels side by side are one kernel on
-a GPU, where each level by itself is one.
+but its compiler for TPUs crashes on the gradient of a convolution over very few cells (jax 0.10.2). And
+levels side by side are one kernel on a GPU, where each level by itself is one.
 """
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def conv1d(x, kernel, *, stride=1, padding=None, cells=None, precision=None):
+def conv1d(x, kernel, *, stride=1, padding=None, cells=None, precision=None, result=None):
     """Cross-correlation over time, without bias; cells beyond the ends are 0.
 
     Args:
@@ -21,15 +21,27 @@ def conv1d(x, kernel, *, stride=1, padding=None, cells=None, precision=None):
       cells: numbers of cells of the levels that lie side by side in x, T in all: no kernel sees two of them;
         for stride 1 and an odd k. None: x is one level.
       precision: of the product, see `jax.lax.dot`.
+      result: type of the result, in which products are summed; None: that of x.
 
     Returns:
-      (B, (T + padding - k) // stride + 1, O), of float32 or the type of x, whichever has more digits.
+      (B, (T + padding - k) // stride + 1, O).
+
+    Raises:
+      ValueError: `cells` with a stride, an even k, or another sum than T.
     """
     taps, channels, features = kernel.shape
+    if cells and (stride != 1 or not taps % 2 or sum(cells) != x.shape[1]):
+        raise ValueError(
+            f"levels of {cells} cells need T={sum(cells)}, a stride of 1 and an odd kernel: got "
+            f"T={x.shape[1]}, stride={stride} and k={taps}."
+        )
     seen = _seen(x, taps, stride, padding, cells)
     # Of two axes: the gradient of a product of more axes copies its operands, slowly on CPUs.
     product = jax.lax.dot(
-        seen.reshape(-1, taps * channels), kernel.reshape(-1, features), precision=precision
+        seen.reshape(-1, taps * channels),
+        kernel.reshape(-1, features),
+        precision=precision,
+        preferred_element_type=result,
     )
     return product.reshape(*seen.shape[:2], features)
 
@@ -40,7 +52,7 @@ def _seen(x, taps, stride, padding, cells):
     if padding is None:
         missing = max((-(-length // stride) - 1) * stride + taps - length, 0)
         padding = missing // 2, missing - missing // 2
-    if taps == 1:
+    if taps == 1 and not any(padding):
         return x[:, ::stride]
     span = length + sum(padding) - taps + 1  # of all first cells
     padded = jnp.pad(x, ((0, 0), padding, (0, 0)))
@@ -54,12 +66,12 @@ def _seen(x, taps, stride, padding, cells):
 
 
 def of_cells(values, cells):
-    """A number of each level for each of its cells. values: (L,) or more -> (T,).
+    """A number of each level for each of its cells. values: (L,) -> (T,).
 
     It is a sum of products, whose gradient is one too; the gradient of indexing would be a scatter.
     """
     level = np.repeat(np.arange(len(cells)), cells)
-    return (values[: len(cells)] * (level[:, None] == np.arange(len(cells)))).sum(-1)
+    return (values * (level[:, None] == np.arange(len(cells)))).sum(-1)
 
 
 def place_in_level(cells):

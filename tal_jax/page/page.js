@@ -59,7 +59,7 @@ function sortTable(head) {
   const { tBodies: [body], tHead } = head.closest("table"), column = head.cellIndex;
   const rising = head.ariaSort ? head.ariaSort === "descending" : column === 0, sign = rising ? 1 : -1;
   const text = ({ cells }) => cells[column].textContent;
-  const value = (row) => (column ? parseFloat(text(row).replace("−", "-")) : NaN);
+  const value = (row) => (column ? parseFloat(text(row).replace("−", "-").replace("±", "")) : NaN);
   const compare = (a, b) => isNaN(value(a)) - isNaN(value(b)) || sign * (value(a) - value(b))
     || sign * text(a).localeCompare(text(b));
   for (const other of tHead.rows[0].cells) other.ariaSort = null;

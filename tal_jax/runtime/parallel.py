@@ -57,11 +57,16 @@ class Parallel:
         return lambda params, batch: jax.tree.map(np.asarray, mapped(params, self.shard(batch)))
 
     def jit_map(self, body):
-        """(body as in `compile_map`) -> jitted function, which takes a sharded batch and gives JAX arrays."""
+        """(body as in `compile_map`) -> jitted function, which takes a sharded batch and gives JAX arrays.
+
+        Of 'shard_map' alone.
+        """
         return jax.jit(self._mapped(body, _SPLIT))
 
     def shapes(self, tree, *, split=False):
         """A pytree of `jax.ShapeDtypeStruct`s as compiled steps take it, to compile without arrays.
+
+        Of 'shard_map' alone.
 
         Args:
           tree: of state; or with `split` of a batch.

@@ -58,7 +58,20 @@ def test_levels_side_by_side_do_not_see_each_other(taps):
     assert_same_with_gradients(together, level_by_level, *problem(sum(cells), taps))
 
 
+def test_levels_need_cells_that_fit():
+    x, kernel = problem(8, 3)
+    for wrong in (dict(cells=(4, 3)), dict(cells=(4, 4), stride=2)):
+        with pytest.raises(ValueError, match="levels of"):
+            conv1d(x, kernel, **wrong)
+
+
+def test_a_result_of_more_digits_than_its_operands():
+    x, kernel = (array.astype(jnp.bfloat16) for array in problem(8, 3))
+    assert conv1d(x, kernel).dtype == jnp.bfloat16
+    exact = conv1d(*(array.astype(jnp.float32) for array in (x, kernel)))
+    np.testing.assert_allclose(conv1d(x, kernel, result=jnp.float32), exact, rtol=1e-5, atol=1e-5)
+
+
 def test_a_number_of_each_level_for_its_cells():
     np.testing.assert_array_equal(of_cells(np.array([5.0, 7.0]), (2, 1)), [5, 5, 7])
-    np.testing.assert_array_equal(of_cells(np.array([5.0, 7.0]), (3,)), [5, 5, 5])
     np.testing.assert_array_equal(place_in_level((2, 3)), [0, 1, 0, 1, 2])

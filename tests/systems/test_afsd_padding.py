@@ -67,6 +67,13 @@ def test_group_norm_counts_real_cells_alone():
     )
 
 
+def test_real_cells_are_counted_as_they_are_marked():
+    num_frames = jnp.arange(769)
+    for count in (3, 6, 96, 768):
+        marked = real_cells(num_frames, (count,), 768).sum(axis=1)
+        np.testing.assert_array_equal(layers.number_of_real_cells(num_frames, count, 768), marked)
+
+
 @pytest.mark.parametrize("platform", [layers._normalise_channels, layers._normalise_groups])
 @pytest.mark.parametrize("padded", [False, True])
 def test_group_norm_of_levels_side_by_side(platform, padded):

@@ -39,11 +39,20 @@ def without_padding(x, num_frames, window, cells=None):
     return jnp.where(real_cells(num_frames, cells or x.shape[1:2], window)[..., None], x, 0)
 
 
+def number_of_real_cells(num_frames, count, window):
+    """How many of the `count` equal cells of a window are `real_cells`, a whole number as float32.
+
+    num_frames: frames of the window that the recording fills; count: cells, of the same or another shape.
+    """
+    return jnp.ceil(num_frames * (count / window))
+
+
 class Conv(nn.Module):
     """1-D convolution with bias and SAME padding, (B, T, C) -> (B, ceil(T / stride), features).
 
     Attributes:
-      precision: of the product of matrices, see `jax.lax.dot`.
+      dtype: of the operands.
+      precision, result: of the product of matrices, see `ops.conv1d`.
     """
 
     features: int
@@ -52,11 +61,13 @@ class Conv(nn.Module):
     kernel_init: Any = nn.initializers.glorot_uniform()
     dtype: Any = jnp.float32
     precision: Any = None
+    result: Any = None
 
     @nn.compact
     def __call__(self, x, cells=None):
         def convolve(x, kernel, *_, **__):
-            return conv1d(x, kernel, stride=self.stride, cells=cells, precision=self.precision)
+            settings = dict(precision=self.precision, result=self.result)
+            return conv1d(x, kernel, stride=self.stride, cells=cells, **settings)
 
         settings = dict(kernel_init=self.kernel_init, dtype=self.dtype, conv_general_dilated=convolve)
         return nn.Conv(self.features, self.kernel, self.stride, **settings, name="conv")(x)
@@ -82,7 +93,10 @@ class GroupNorm(nn.Module):
         inside = np.repeat(np.eye(len(cells), dtype=np.float32), cells, axis=1)  # (L, T)
         counted = inside[None] if real is None else inside * real[:, None]
         share = counted / jnp.maximum(counted.sum(2, keepdims=True), 1)  # of each cell in the mean of a level
-        given = exact, jnp.broadcast_to(share, (x.shape[0], *inside.shape))  # len would need a number
+        given = (
+            exact,
+            jnp.broadcast_to(share, (x.shape[0], *inside.shape)),
+        )  # its length is a symbol in an export
         settings = dict(inside=inside, groups=self.groups)
         by_channels = functools.partial(_normalise_channels, **settings)
         by_groups = functools.partial(_normalise_groups, **settings)

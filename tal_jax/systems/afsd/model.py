@@ -24,6 +24,7 @@ from tal_jax.ops.conv1d import of_cells, place_in_level
 from tal_jax.systems.afsd.layers import (
     Block,
     Conv,
+    number_of_real_cells,
     spatial_glorot,
     upsample_nearest,
     without_padding,
@@ -33,8 +34,8 @@ NUM_LEVELS = 6
 
 
 class Sides(NamedTuple):
-    """The features that boundary consistency reads; C channels, the first half of each two is
-    start-sensitive, the second end-sensitive.
+    """The features that boundary consistency reads. The first half of the channels of each is
+    start-sensitive, the second half end-sensitive.
     """
 
     frame_feature: jax.Array  # (B, window, C)
@@ -171,7 +172,7 @@ class AFSD(nn.Module):
         block = functools.partial(Block, window=self.window, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
-        head = functools.partial(Conv, kernel_init=init, dtype=self.dtype)
+        head = functools.partial(Conv, kernel_init=init, dtype=self.dtype, result=jnp.float32)
         # Distances of 100 frames need more digits than bfloat16 has.
         precise_head = functools.partial(Conv, kernel_init=init, precision="highest")
 
@@ -196,8 +197,9 @@ class AFSD(nn.Module):
           inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
           num_frames: (B,) frames of the window that the recording fills; None: all.
           sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
-          rearranged: the same windows rearranged, of which `rearranged_sides` are wanted; None: there are
-            none. They are in no statistics of a batch.
+          rearranged: the same windows rearranged, of which `rearranged_sides` are wanted, with a backbone;
+            None: there are none. They are in no statistics of a batch: BatchNorms that are not frozen
+            normalise them with those of the windows themselves.
         """
         lengths, maps = num_frames if self.padding_mask else None, inputs
         of_maps = lengths
@@ -214,7 +216,9 @@ class AFSD(nn.Module):
         frames = without_padding(upsample_nearest(levels[0], self.window), of_maps, self.window)
         frame_feature = _through(self.frame, frames, of_maps)
 
-        batch = frame_feature.shape[0] // (1 if rearranged is None else 2)  # len would need a number
+        batch = frame_feature.shape[0] // (
+            1 if rearranged is None else 2
+        )  # its length is a symbol in an export
         cells = all_cells = tuple(level.shape[1] for level in levels)
         parts = [level[:batch] for level in levels]
         if rearranged is not None:  # its level 0 is one level more
@@ -243,7 +247,7 @@ class AFSD(nn.Module):
     def _coarse(self, loc_feature, cls_feature, cells):
         """Coarse predictions from the two towers (B, N, C), and where their refinement looks."""
         distances = jnp.exp(of_cells(self.scales, cells)[:, None] * self.loc_head(loc_feature, cells))
-        distances = distances * of_cells(np.float32(self.distance_multipliers), cells)[:, None]
+        distances = distances * of_cells(np.float32(self.distance_multipliers[: len(cells)]), cells)[:, None]
         fixed = jax.lax.stop_gradient(distances)
         place, count = place_in_level(cells), np.repeat(cells, cells)
         anchors = np.float32((place + 0.5) / count * self.window)
@@ -307,7 +311,7 @@ class AFSD(nn.Module):
         """Regions (B, N, 4) cut to the cells of the recording. count: cells in a window, a number or (N,)."""
         if lengths is None:
             return regions
-        real = jnp.ceil(lengths[:, None] * (count / self.window))  # begin before its end, see `real_cells`
+        real = number_of_real_cells(lengths[:, None], count, self.window)
         return jnp.minimum(regions, real[..., None] - 1)
 
 
