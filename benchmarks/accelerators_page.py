@@ -43,8 +43,8 @@ its kernels have grown by more than 10 %.
 |---|---|---|---|---|
 {chips}
 
-Peaks and bandwidths are those of vendors' data sheets. The memory of a TPU is what XLA says it can fill, that of
-a GPU 95 % of its data sheet's.
+Peaks and bandwidths are those of vendors' data sheets. The memory of a TPU is what XLA says it can fill, that
+of a GPU 95 % of its data sheet's.
 """
 PLACES = """## What mixed precision leaves in float32
 

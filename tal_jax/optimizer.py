@@ -93,8 +93,8 @@ def average_decay(config, step):
 def global_norm(tree):
     """The Euclidean norm of all arrays of a tree together, a scalar, as `optax.tree.norm`.
 
-    Small arrays are joined first: on a GPU the sum of each array is a kernel. A step asks for it twice, for its
-    values and to clip; XLA computes it once.
+    Small arrays are joined first: on a GPU the sum of each array is a kernel. A step asks for it twice, for
+    its values and to clip; XLA computes it once.
     """
     leaves = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
     small, large = (

@@ -183,7 +183,8 @@ class Stream:
     not final: then it waits for that one. So all is as `Detector.detect` finds it in the whole recording, but
     for its last window and what overlaps that: there it is flush with the end, here on the grid and padded.
     Memory does not grow with the recording: what has waited for `HELD_WINDOWS` windows is final, with all
-    that is found by then; the next window may find an action of these again. A detection is final at most `latency_sec`, a window, after its end, unless it waits.
+    that is found by then; the next window may find an action of these again. A detection is final at most
+    `latency_sec`, a window, after its end, unless it waits.
     """
 
     def __init__(self, detector):

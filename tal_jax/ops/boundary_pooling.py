@@ -30,8 +30,8 @@ def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exa
       features: (B, T, C), floating, C even.
       regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
         interval.
-      cells: tuple, numbers of cells of the levels that lie side by side in `features`, T in all. Then K = T, and the
-        region of each cell is in cells of its own level. None: one level.
+      cells: tuple, numbers of cells of the levels that lie side by side in `features`, T in all. Then K = T,
+        and the region of each cell is in cells of its own level. None: one level.
       method: "sparse_table", "scan", or "auto": "scan" where the program is compiled for a CPU,
         "sparse_table" elsewhere.
       grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the
@@ -41,7 +41,8 @@ def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exa
       (B, K, C), the dtype of `features`.
 
     Raises:
-      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, `cells` that do not fit, or "reference" and K > T.
+      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, `cells` that do not fit,
+        or "reference" and K > T.
     """
     batch, _, channels = features.shape
     if channels % 2:
@@ -50,7 +51,8 @@ def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exa
         raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
     if cells and (sum(cells), sum(cells)) != (features.shape[1], regions.shape[1]):
         raise ValueError(
-            f"levels of {cells} cells need T=K={sum(cells)}: got T={features.shape[1]} and K={regions.shape[1]}."
+            f"levels of {cells} cells need T=K={sum(cells)}: got T={features.shape[1]} and "
+            f"K={regions.shape[1]}."
         )
     for name, value, choices in (
         ("method", method, _METHODS),
