@@ -46,6 +46,21 @@ its kernels have grown by more than 10 %.
 Peaks and bandwidths are those of vendors' data sheets. The memory of a TPU is what XLA says it can fill, that
 of a GPU 95 % of its data sheet's.
 """
+NOTES = """## AFSD from frames on a TPU
+
+The training step of `thumos:dw_afsd,input=rgb` with `train.mixed_precision=True` compiles for a v5e-16 from 1
+window a chip on. Until its convolutions over time were products of matrices, the compiler crashed below 8.
+
+| windows a chip | memory, GiB | GFLOP | GB moved | by XLA's count, GB | kernels |
+|---|---|---|---|---|---|
+| 1 | 5.02 | 848 | 10.3 | 41.2 | 1,979 |
+| 8 | 9.18 | 6,778 | 35.9 | 80.4 | 1,866 |
+
+XLA's own count of bytes has every operand of every kernel: also what stays on the cores (24 GB here), and
+what is copied there ahead of its use. Of the 36 GB that the large memory moves, 4.2 are gradients of max
+pools, and 2.9 are the first convolution and the gradient of its kernel. What is left in float32 are the two
+heads that predict distances.
+"""
 PLACES = """## What mixed precision leaves in float32
 
 Convolutions and products of training steps whose operands are float32 with `train.mixed_precision=True`, by
@@ -77,7 +92,7 @@ def write(records, rows, page):
             if found:
                 parts += [f"## {title}, {chip}\n", compile_table.text(found, columns)]
     with replacing(page) as temporary:
-        temporary.write_text("\n".join([*parts, *_places(records)]))
+        temporary.write_text("\n".join([*parts, NOTES, *_places(records)]))
 
 
 def _chip_line(name):
