@@ -1,9 +1,10 @@
 # make demo: train, evaluate and draw on the bundled recordings.  make test: all quick tests.  make test-full: the slow ones too.
+# make compile-check: do all programs still compile for accelerators (docs/accelerators.md)?
 # make test-oldest: the quick ones with the oldest packages that requirements.txt allows, in .venv-oldest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full test-oldest clean
+.PHONY: demo test test-full test-oldest compile-check clean
 
 .venv/installed: requirements.txt requirements-test.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -31,5 +32,14 @@ test-oldest:
 	.venv-oldest/bin/python -m uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[test]'
 	.venv-oldest/bin/python -m pytest -q -m 'not slow'
 
+# JAX would look for a chip at each start if the compilers were in .venv.
+.compilers/installed: requirements-compile.txt .venv/installed
+	rm -rf .compilers
+	$(BIN)/python -m pip install --quiet --no-deps --target=.compilers -r requirements-compile.txt
+	touch $@
+
+compile-check: .compilers/installed
+	$(BIN)/python -m benchmarks.compile_check
+
 clean:
-	rm -rf .venv .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-oldest .compilers build dist *.egg-info

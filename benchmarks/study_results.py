@@ -54,8 +54,13 @@ def digest_of(config):
 
 
 def add(path, record):
-    """Adds a record to a results file; an interrupted write leaves the old file."""
-    lines = ",\n".join(json.dumps(one, sort_keys=True) for one in [*read(path), record])
+    """Adds a record to a results file."""
+    write(path, [*read(path), record])
+
+
+def write(path, records):
+    """Writes a results file; an interrupted write leaves the old file."""
+    lines = ",\n".join(json.dumps(one, sort_keys=True) for one in records)
     with replacing(path) as temporary:
         temporary.write_text(f"[\n{lines}\n]\n")
 

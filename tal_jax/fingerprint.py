@@ -9,8 +9,8 @@ import numpy as np
 from tal_jax import data
 from tal_jax.data import check
 from tal_jax.data.dataset import common_frame_sec
-from tal_jax.data.signals import finite_values
 from tal_jax.errors import DataError
+from tal_jax.runtime_export import finite_values
 
 MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
 LARGEST = 1e15  # of a value: its square is a float32

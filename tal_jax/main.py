@@ -20,6 +20,7 @@ from tal_jax import (
     data,
     diagnose,
     evaluate,
+    export_run,
     exports,
     extract,
     planned_run,
@@ -43,7 +44,8 @@ from tal_jax.systems import require_valid
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
 LOOKS = ("diagnose", "report", "watch")
-MODES = ["train", "evaluate", "diagnose", "report", "watch", "predict", "propose", "check_data", "extract"]
+MODES = ["train", "evaluate", "diagnose", "report", "watch", "predict", "export", "propose"]
+MODES += ["check_data", "extract"]
 
 define_config(
     FLAGS,
@@ -51,7 +53,11 @@ define_config(
     "Any field: --config.train.epochs=3.",
 )
 flags.DEFINE_enum(
-    "mode", "train", MODES, "train evaluates at its end; propose writes proposals.json for two-stage systems."
+    "mode",
+    "train",
+    MODES,
+    "train evaluates at its end; propose writes proposals.json for two-stage systems; export writes a run as "
+    "one file, which detects without tal_jax.",
 )
 flags.DEFINE_string(
     "workdir",
@@ -141,6 +147,7 @@ def run_mode(config):
         "report": lambda: _report(config, workdir, said) if first else None,
         "propose": lambda: propose.propose(config, workdir, FLAGS.input, said),
         "predict": lambda: predict.predict(config, workdir, FLAGS.input, FLAGS.draw, said, FLAGS.export),
+        "export": lambda: export_run.export_run(config, workdir, said) if first else None,
         "extract": lambda: extract.extract(config, workdir, FLAGS.input),
         "check_data": lambda: check_dataset(config) if first else None,
     }
@@ -154,6 +161,10 @@ def run_mode(config):
         report.print_diagnosis(result, diagnose.path_of(workdir))
     elif mode == "report":
         print(f"Open {result}")
+    elif mode == "export":
+        print(
+            f"Written: {result} ({result.stat().st_size / 1e6:.1f} MB); tal_jax/runtime_export.py reads it."
+        )
     elif mode == "propose":
         report.print_proposals(result, propose.path_of(workdir))
     elif alone:

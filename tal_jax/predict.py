@@ -112,7 +112,7 @@ def _signal(files, name):
     """The signal of a recording, packed for its page, or None. files: see `_as_in_files`."""
     with recordings.said_before():
         signal = recordings.signal_of(files[name](), name) if name in files else None
-    return signal and signals.packed(*signal, content.PREDICTED_BYTES)
+    return signal and signals.packed(*signal, most_bytes=content.PREDICTED_BYTES)
 
 
 def _write(run, folder, name, found, export, media):

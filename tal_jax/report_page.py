@@ -7,7 +7,7 @@ from tal_jax.data import dataset_annotations
 from tal_jax.data.detections_file import read_detections_of
 from tal_jax.diagnosis_file import named_detections, require_evaluated
 from tal_jax.errors import DataError
-from tal_jax.page import run_page, write
+from tal_jax.page import run_facts, run_page, write
 from tal_jax.run_config import RECORDING_FIELDS, stored_config
 from tal_jax.runtime.files import require_apart
 from tal_jax.systems import require_valid
@@ -65,6 +65,8 @@ def content_as_it_stands(config, workdir, media=""):
     which = evaluate.scored_settings(config, annotations)
     if not path.exists():
         notes = ["Nothing is detected yet: the page has no recordings until the run is evaluated."]
+        if not (pathlib.Path(workdir) / "metrics.jsonl").exists():
+            notes = ["No step yet.", *notes]
         return run_page.run_content(config, workdir, annotations, {}, which, notes=notes)
     results = read_detections_of(path, annotations)
     scores = evaluate.scores_of(config, annotations, results)
@@ -101,6 +103,9 @@ def _compare(config, workdir, detections_path, runs, media, said):
     scores = evaluate.scores_of(config, annotations, first)
     made = run_page.run_content(config, workdir, annotations, results, which, scores=scores, media=media)
     made["title"] = " · ".join(results)
+    configs = {name: stored[run] for name, run in zip(paths, runs, strict=True) if run in stored}
+    if made["comparison"] and len(configs) > 1:
+        made["comparison"]["fields"] = {"runs": [*configs], "rows": run_facts.differing(configs.values())}
     whose = f"The figures above, the scores and the errors are those of {name}; the recordings show all runs."
     made["summary"].insert(0, {"text": whose})
     return write.write_page(page, made)

@@ -13,6 +13,7 @@ from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import Checkpoints
+from tal_jax.runtime.devices import describe_devices
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 
@@ -59,7 +60,8 @@ def remember_run(config, classes, workdir, frame_sec=None):
         the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
-    new = {"classes": list(classes), "frame_sec": frame_sec, "config": json.loads(config.to_json())}
+    new = {"classes": list(classes), "frame_sec": frame_sec, "devices": describe_devices()}
+    new["config"] = json.loads(config.to_json())
     if new["config"].get("proposals"):
         new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
     distributed.require_same("The config", _lasting(new["config"]))
@@ -211,6 +213,13 @@ def stored_config(workdir):
         return ml_collections.ConfigDict(_with_tuples(_run_in(workdir)["config"]))
     except (TypeError, ValueError) as error:
         raise _damaged(pathlib.Path(workdir) / "config.json", error) from error
+
+
+def devices_of_training(workdir):
+    """The devices that the run in a workdir was last trained on, in words; "" where nothing says."""
+    path = pathlib.Path(workdir) / "config.json"
+    devices = read_json(path, "config of a run").get("devices", "") if path.exists() else ""
+    return devices if isinstance(devices, str) else ""
 
 
 def _damaged(path, error):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from tal_jax.optimizer import global_norm
 from tal_jax.published.i3d import with_backbone
 from tal_jax.runtime.parallel import AXIS
 from tal_jax.systems.interface import call, running_count
@@ -105,7 +106,7 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         of_batch = accumulated if config.train.accumulate_steps > 1 else gradients_of
         gradients, (values, model_state) = of_batch(state.params, state.model_state, rows, rng, epoch)
         gradients, values = jax.lax.psum((gradients, values | {"stop": stop}), AXIS)
-        values["gradient_norm"] = optax.tree.norm(gradients)
+        values["gradient_norm"] = global_norm(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params, ema = optax.apply_updates(state.params, updates), state.ema
         if ema is not None:

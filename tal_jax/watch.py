@@ -15,9 +15,9 @@ import signal
 import socket
 import threading
 
-from tal_jax import report_page
+from tal_jax import planned_run, report_page
 from tal_jax.errors import DataError
-from tal_jax.page import recordings, run_facts, write
+from tal_jax.page import content, recordings, run_facts, write
 from tal_jax.run_config import trained_run
 from tal_jax.systems import require_valid
 
@@ -33,7 +33,7 @@ def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=
 
     Args:
       config: the run's config.
-      workdir: of a run that has begun.
+      workdir: of the run, which may begin later.
       host: name or number of an interface of this machine; with another one than 127.0.0.1 other machines
         can open the page.
       port: 0 takes a free one.
@@ -42,7 +42,7 @@ def watch(config, workdir, host="127.0.0.1", port=0, media="", said=(), started=
       started: is called with the server once it listens.
 
     Raises:
-      DataError: the folder holds no run, or nothing can listen at the address.
+      DataError: the run is of another config, or nothing can listen at the address.
     """
     require_valid(config, training=False)
     report_page.require_media(media)
@@ -103,21 +103,22 @@ class Watched:
         return hashlib.sha256(repr([(s.st_mtime_ns, s.st_size) for s in stats]).encode()).hexdigest()[:16]
 
     def _read(self):
-        """The content of the page. Raises DataError where the folder holds no run."""
+        """The content of the page; of a run that has not begun, that there is no step yet."""
         if not (self._workdir / "config.json").exists():
-            what_to_do = "begin its training first, or name another --workdir"
-            raise DataError(f"{self._workdir} holds no run; {what_to_do}.")
-        config = trained_run(self._config, self._workdir, self._said)[0]
+            note = f"No step yet: {self._workdir} holds no run. The page follows it once it begins."
+            return content.empty(self._workdir.resolve().name, note)
+        config = planned_run.of_run(self._config, self._workdir, self._said)
+        config = trained_run(config, self._workdir, self._said)[0]
         self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
-        content = report_page.content_as_it_stands(config, self._workdir, self._media)
+        made = report_page.content_as_it_stands(config, self._workdir, self._media)
         known = recordings.media_of(config, self._media)
-        for row in content["recordings"]:
+        for row in made["recordings"]:
             if "media" in row:
                 path = pathlib.Path(known[row["name"]])
                 if path not in self.files:
                     self.files.append(path)
                 row["media"]["src"] = f"media/{self.files.index(path)}"
-        return content
+        return made
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -74,6 +74,7 @@ TOY = System(
     decode,
     candidates.detections,
     max_streams=2,
+    deployment=candidates.deployment,
 )
 # Adam makes of the last bit of a gradient the first one of a step.
 TOY_SGD = dataclasses.replace(TOY, optimizer=lambda config, total_steps: optax.sgd(0.1))

@@ -32,6 +32,7 @@ class Dataset:
             which may be.
         notes: recording name -> notes on its file by kind: what was left out or resampled, see
             `tables.FeatureFile`.
+        channels: recording name -> names of the channels in its file, which are read; () where it has none.
     """
 
     annotations: Annotations
@@ -43,6 +44,7 @@ class Dataset:
     seen_sec: Callable[[str], float] | None = None
     frame_sec: Callable[[str], float] = lambda name: 0.0
     notes: Callable[[str], dict] = lambda name: {}
+    channels: Callable[[str], tuple] = lambda name: ()
 
     def duration_sec(self, name):
         """Length of a recording in seconds: as annotated, or else as its features see it, which are read."""

@@ -5,9 +5,7 @@ import logging
 import pathlib
 
 import ml_collections
-import numpy as np
 
-from tal_jax.data import signals
 from tal_jax.data.annotations import IGNORED_LABELS, Annotations
 from tal_jax.data.dataset import Dataset
 from tal_jax.data.feature_files import find_features, read_features
@@ -16,6 +14,7 @@ from tal_jax.data.streams import STREAMS, chosen_stream, told_once
 from tal_jax.data.tables import FeatureFile
 from tal_jax.data.timeline import make_timeline, on_even_axis, said_rate
 from tal_jax.errors import DataError
+from tal_jax.runtime_export import as_frames, finite_values
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +118,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {choices}, or empty.")
     recordings, missing = _with_features(annotations, available, data, place, hint)
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
-    axes, tell = {}, told_once()  # recording name -> Axis, of those that have been read
+    # recording name -> Axis, and names of channels, of those that have been read
+    axes, names, tell = {}, {}, told_once()
 
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
@@ -132,7 +132,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         if channels != num_channels:
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
-        if data.fill_missing and (missing := (~signals.finite_values(signal)).mean()):
+        names[name] = file.channels
+        if data.fill_missing and (missing := (~finite_values(signal)).mean()):
             if missing == 1:
                 raise DataError(f"{where} has no number, NaN alone; correct the file, or leave it out.")
             filled = f"has NaN in {missing:.2%} of its values, each put on the line between its neighbours"
@@ -166,8 +167,13 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     def notes(name):
         return axis(name).notes
 
+    def channel_names(name):
+        axis(name)
+        return names[name]
+
     kept = Annotations(annotations.classes, recordings)
-    return Dataset(kept, read, timeline, missing, seen_sec=seen_sec, frame_sec=frame_sec, notes=notes)
+    more = dict(seen_sec=seen_sec, frame_sec=frame_sec, notes=notes, channels=channel_names)
+    return Dataset(kept, read, timeline, missing, **more)
 
 
 def _with_features(annotations, available, data, place, hint):
@@ -197,35 +203,13 @@ def _with_features(annotations, available, data, place, hint):
 
 
 def _as_frames(signal, data, where):
-    """The frames that a network sees: samples (T, C) scaled, folded or described, perhaps standardised."""
-    signal = _scaled(signal, data, where)
-    if data.fill_missing:
-        missing = ~signals.finite_values(signal)
-        signal = np.column_stack([signals.filled(signal), missing.mean(axis=1, dtype=np.float32)])
+    """`runtime_export.as_frames` of samples (T, C). Raises DataError for too few, or of another width."""
+    for field in ("channel_offsets", "channel_scales"):
+        if data[field] and len(data[field]) != signal.shape[1]:
+            found = f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(data[field])}"
+            whose = "A plan, or a run, fits recordings of its own channels alone"
+            raise DataError(f"{found} numbers, one for each channel. {whose}; else correct the field.")
     if len(signal) < data.samples_per_frame:
         found = f"{len(signal)} samples, fewer than the {data.samples_per_frame} of one frame"
         raise DataError(f"{where} has {found} (config.data.samples_per_frame).")
-    described = []
-    if data.statistics_samples:
-        described = [signals.sample_statistics(signal, data.samples_per_frame, data.statistics_samples)]
-    if data.samples_beside or not described and data.samples_per_frame > 1:
-        signal = signals.fold_samples(signal, data.samples_per_frame)
-        described.append(signal)
-    signal = np.concatenate(described, axis=1) if len(described) > 1 else [*described, signal][0]
-    return signals.standardise(signal) if data.standardised else signal
-
-
-def _scaled(signal, data, where):
-    """Samples (T, C) minus `data.channel_offsets`, over `data.channel_scales`. Raises DataError for another
-    width.
-    """
-    for field, apply in (("channel_offsets", np.subtract), ("channel_scales", np.divide)):
-        values = data[field]
-        if values and len(values) != signal.shape[1]:
-            found = (
-                f"{where} has {signal.shape[1]} channels, but config.data.{field} has {len(values)} numbers"
-            )
-            whose = "A plan, or a run, fits recordings of its own channels alone"
-            raise DataError(f"{found}, one for each channel. {whose}; else correct the field.")
-        signal = apply(signal, np.float32(values)) if values else signal
-    return signal
+    return as_frames(signal, data)

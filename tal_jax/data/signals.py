@@ -1,88 +1,14 @@
-"""Samples of a sensor as a network sees them, their faults and their times: pure functions on arrays."""
+"""Samples of a sensor, their faults and their times: pure functions on arrays.
+
+What a network sees of them is in `runtime_export.as_frames`.
+"""
 
 import numpy as np
 
-NUM_BANDS = 6
-MIN_POWER = 1e-5  # of a channel that stands still
+from tal_jax.runtime_export import band_edges, finite_values
+
 LONGEST_STEP = 10  # median steps; a longer one is a gap
 UNEVEN = 0.25  # of a step, more than rounding of times; samples further off their places are resampled
-
-
-def fold_samples(signal, samples_per_frame):
-    """Makes r consecutive samples one frame: (T, C) -> (T//r, r*C), the samples of a frame in time order.
-
-    The T % r samples at the end are dropped. A view where NumPy can make one.
-    """
-    num_frames = len(signal) // samples_per_frame
-    return signal[: num_frames * samples_per_frame].reshape(num_frames, samples_per_frame * signal.shape[1])
-
-
-def sample_statistics(signal, samples_per_frame, span):
-    """Hand-made features of the samples around each frame, which unlike samples can be averaged over time.
-
-    Args:
-        signal: (T, C) sensor samples.
-        samples_per_frame: r, samples from one frame to the next.
-        span: samples described, around the middle of the frame; at the ends of the signal its first and last
-            sample are repeated.
-
-    Returns:
-        (T//r, C * (2 + bands)) float32: for each channel the mean, and log10(1 + power / MIN_POWER) of the
-        variance and of bands of frequency that get wider and wider, `NUM_BANDS` of them or as many as the
-        span can tell apart.
-    """
-    num_frames = len(signal) // samples_per_frame
-    before = max((span - samples_per_frame) // 2, 0)
-    padded = np.pad(np.asarray(signal, np.float32), ((before, span), (0, 0)), mode="edge")
-    spans = np.lib.stride_tricks.sliding_window_view(padded, span, axis=0)
-    spans = spans[: num_frames * samples_per_frame : samples_per_frame]
-    mean = spans.mean(axis=-1)  # (T, C)
-    power = np.square(np.abs(np.fft.rfft(spans - mean[..., None], axis=-1)[..., 1:])) / span**2
-    bands = np.add.reduceat(power, _band_edges(power.shape[-1])[:-1], axis=-1)  # (T, C, bands)
-    rest = np.log10(1 + np.concatenate([power.sum(axis=-1, keepdims=True), bands], axis=-1) / MIN_POWER)
-    return np.concatenate([mean[..., None], rest], axis=-1).reshape(num_frames, -1).astype(np.float32)
-
-
-def _band_edges(num_frequencies):
-    """Indices of the first frequency of each band, and one past the last."""
-    return np.unique(np.round(np.geomspace(1, num_frequencies + 1, NUM_BANDS + 1)).astype(int)) - 1
-
-
-def standardise(features):
-    """Each channel with mean 0 and deviation 1 over the recording; one that does not vary (by 1e-6) is 0.
-
-    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one
-    that holds it too. Values that are not finite as float32 do not count and stay where they are.
-
-    (T, C) -> (T, C) float32.
-    """
-    finite = finite_values(features)
-    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite
-        centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
-        deviation = np.std(centred, axis=0, where=finite)
-        scaled = centred / np.where(deviation > 1e-6, deviation, np.inf)
-        return np.where(finite, scaled, features).astype(np.float32)
-
-
-def filled(samples):
-    """Samples (T, C) whose values that are not finite are on the line between those before and after.
-
-    Those at an end have the value nearest to them; a channel without any has 0. Values that are finite stay.
-    """
-    finite = finite_values(samples)
-    if finite.all():
-        return samples
-    made, places = np.array(samples), np.arange(len(samples))
-    for channel in np.flatnonzero(~finite.all(axis=0)):
-        there, column = finite[:, channel], made[:, channel]
-        column[~there] = np.interp(places[~there], places[there], column[there]) if there.any() else 0
-    return made
-
-
-def finite_values(features):
-    """Which values of an array are finite as float32: an array of bool."""
-    with np.errstate(over="ignore"):
-        return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)
 
 
 def finite_rows(features):
@@ -112,8 +38,8 @@ def constant_channels(features, samples_per_frame=1, span=0, beside=False):
 
     Args:
         features: (T, C) as a detector sees them.
-        samples_per_frame: so many samples are folded into one row, see `fold_samples`.
-        span: the rows are the `sample_statistics` of so many samples instead, if not 0.
+        samples_per_frame: so many samples are folded into one row, see `runtime_export.fold_samples`.
+        span: the rows are the `runtime_export.sample_statistics` of so many samples instead, if not 0.
         beside: the folded samples follow the statistics.
 
     Returns:
@@ -121,7 +47,7 @@ def constant_channels(features, samples_per_frame=1, span=0, beside=False):
     """
     rows, width = features.shape
     if span:  # of each channel the mean, the variance and the bands
-        numbers = 1 + len(_band_edges(span // 2))
+        numbers = 1 + len(band_edges(span // 2))
         channels = width // (numbers + beside * samples_per_frame)
         still = _still(features[:, : channels * numbers]).reshape(channels, numbers).all(axis=1)
     else:

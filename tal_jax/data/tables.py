@@ -27,6 +27,7 @@ class FeatureFile:
         times_sec: (T,) float64, increasing from 0, of rows that have time stamps.
         rate: rows a second, of a file that says so without time stamps.
         notes: what was left out, cut or found in it, by kind: ends of sentences about the recording.
+        channels: C names; empty where the file has none.
     """
 
     array: np.ndarray
@@ -35,6 +36,7 @@ class FeatureFile:
     times_sec: np.ndarray | None = None
     rate: float | None = None
     notes: dict = dataclasses.field(default_factory=dict)
+    channels: tuple = ()
 
 
 def signal_of(columns, data, read, place, notes):
@@ -74,8 +76,9 @@ def signal_of(columns, data, read, place, notes):
     with np.errstate(over="ignore"):
         for i, column in enumerate(channels):
             samples[:, i] = values[column]
+    names = tuple(column.name for column in channels) if all(column.name for column in channels) else ()
     if not time:
-        return FeatureFile(samples, notes=notes)
+        return FeatureFile(samples, notes=notes, channels=names)
     times_sec = seconds_of(values[time], unit, time, place)
     if len(times_sec) < 2:
         raise ValueError(f"it has one row, whose time gives no rate; {SET_TIME}")
@@ -92,7 +95,7 @@ def signal_of(columns, data, read, place, notes):
     first = values[time][0]
     first = f"{first:.15g}" if time.kind == "number" else str(first)
     notes["times"] = f"has its times in {time}" + ("" if first == "0" else f", whose {first} is 0 s")
-    return FeatureFile(samples[kept], times_sec=times_sec[kept], notes=notes)
+    return FeatureFile(samples[kept], times_sec=times_sec[kept], notes=notes, channels=names)
 
 
 def _channels(columns, time, notes):

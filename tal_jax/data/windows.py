@@ -14,6 +14,7 @@ from tal_jax.data.augment import augment_sequence
 from tal_jax.data.signals import finite_rows, place_of_first_bad
 from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
+from tal_jax.runtime_export import window_offsets
 
 
 class Window(NamedTuple):
@@ -75,17 +76,6 @@ def require_finite(config, dataset, name):
         place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
         found = f"NaN or infinite features, the first in {place}"
         raise DataError(f"Recording '{name}' has {found}; correct the file.")
-
-
-def window_offsets(num_frames, window, stride):
-    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end.
-
-    A recording no longer than the window has one window at 0; a window of 0 frames is as long as the
-    recording. Used for training and testing alike.
-    """
-    window = window or num_frames
-    last = max(num_frames - window, 0)
-    return [*range(0, last, stride), last]
 
 
 def cut_window(segments_frame, labels, offset, window, first_frame=0):

@@ -14,11 +14,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
-@functools.partial(jax.jit, static_argnames=("method", "grad"))
-def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
+@functools.partial(jax.jit, static_argnames=("cells", "method", "grad"))
+def boundary_max_pool(features, regions, *, cells=None, method="auto", grad="exact"):
     """AFSD Eq. 4: the largest feature in each region's two intervals of cells, channel by channel.
 
     Bounds are truncated to integers and then clamped to the clip; both ends are included. An interval whose
@@ -29,6 +30,8 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
       features: (B, T, C), floating, C even.
       regions: (B, K, 4), floating, in cells: left and right of the start interval, left and right of the end
         interval.
+      cells: tuple, numbers of cells of the levels that lie side by side in `features`, T in all. Then K = T,
+        and the region of each cell is in cells of its own level. None: one level.
       method: "sparse_table", "scan", or "auto": "scan" where the program is compiled for a CPU,
         "sparse_table" elsewhere.
       grad: "exact" sends each gradient to the first of the largest cells. "reference" sends it where the
@@ -38,34 +41,50 @@ def boundary_max_pool(features, regions, *, method="auto", grad="exact"):
       (B, K, C), the dtype of `features`.
 
     Raises:
-      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, or "reference" and K > T.
+      ValueError: on an unknown `method` or `grad`, odd C, regions of another shape, `cells` that do not fit,
+        or "reference" and K > T.
     """
     batch, _, channels = features.shape
     if channels % 2:
         raise ValueError(f"features need an even number of channels, half for each end: got C={channels}.")
     if regions.ndim != 3 or (regions.shape[0], regions.shape[2]) != (batch, 4):
         raise ValueError(f"regions must be (B, K, 4) with B={batch} as in features: got {regions.shape}.")
+    if cells and (sum(cells), sum(cells)) != (features.shape[1], regions.shape[1]):
+        raise ValueError(
+            f"levels of {cells} cells need T=K={sum(cells)}: got T={features.shape[1]} and "
+            f"K={regions.shape[1]}."
+        )
     for name, value, choices in (
         ("method", method, _METHODS),
         ("grad", grad, ("exact", "reference")),
     ):
         if value not in choices:
             raise ValueError(f"{name} must be one of {tuple(choices)}: got {value!r}.")
-    pooled = _pool_halves(features, regions, method)
+    if grad == "reference" and cells:  # it depends on the numbers of cells and regions of a call
+        split = functools.partial(jnp.split, indices_or_sections=np.cumsum(cells)[:-1], axis=1)
+        of_level = functools.partial(boundary_max_pool, method=method, grad=grad)
+        return jnp.concatenate([*map(of_level, split(features), split(regions))], axis=1)
+    cells = cells or (features.shape[1],)
+    pooled = _pool_halves(features, regions, cells, method)
     if grad == "reference":
-        misread = _pool_halves(_as_misread(features, regions.shape[1]), regions, method)
+        misread = _as_misread(features, regions.shape[1])
+        misread = _pool_halves(misread, regions, misread.shape[1:2], method)
         pooled = lax.stop_gradient(pooled) + (misread - lax.stop_gradient(misread))
     return pooled
 
 
-def _pool_halves(features, regions, method):
+def _pool_halves(features, regions, cells, method):
     """Pools both channel halves of (B, T, C) over the (B, K, 4) regions, giving (B, K, C)."""
-    batch, cells, channels = features.shape
-    halves = features.reshape(batch, cells, 2, channels // 2)
-    bounds = jnp.clip(lax.stop_gradient(regions).astype(jnp.float32), 0, cells - 1).astype(jnp.int32)
+    batch, length, channels = features.shape
+    halves = features.reshape(batch, length, 2, channels // 2)
+    last, first = np.array(cells) - 1, np.cumsum(cells) - cells
+    if len(cells) > 1:
+        last, first = np.repeat(last, cells), np.repeat(first, cells)
+    bounds = jnp.clip(lax.stop_gradient(regions).astype(jnp.float32), 0, last[:, None]).astype(jnp.int32)
+    bounds += first.astype(np.int32)[:, None]
     left, right = jnp.moveaxis(bounds.reshape(batch, -1, 2, 2), -1, 0)  # (B, K, 2) each
     right = jnp.maximum(left, right)
-    one_clip = jax.vmap(functools.partial(_pool, method), in_axes=1, out_axes=1)
+    one_clip = jax.vmap(functools.partial(_pool, method, cells), in_axes=1, out_axes=1)
     return jax.vmap(one_clip)(halves, left, right).reshape(batch, -1, channels)
 
 
@@ -86,23 +105,23 @@ def _as_misread(features, num_regions):
     return buffer[: batch * channels * num_regions].reshape(batch, channels, num_regions).transpose(0, 2, 1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _pool(method, features, left, right):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _pool(method, cells, features, left, right):
     """Max over cells left..right, both included.
 
-    features (T, D); left, right (K,) int32, left <= right -> (K, D).
+    cells: of levels side by side; features (T, D); left, right (K,) int32, left <= right -> (K, D).
     """
-    return _METHODS[method](features, left, right)[0]
+    return _METHODS[method](cells, features, left, right)[0]
 
 
-def _pool_forward(method, features, left, right):
-    maximum, first_cell = _METHODS[method](features, left, right)
+def _pool_forward(method, cells, features, left, right):
+    maximum, first_cell = _METHODS[method](cells, features, left, right)
     return maximum, (first_cell, features)
 
 
-def _pool_backward(method, residuals, grad_pooled):
+def _pool_backward(method, cells, residuals, grad_pooled):
     """Adds each gradient to the first cell that held the maximum, in float32 or better."""
-    del method
+    del method, cells
     first_cell, features = residuals
     zeros = jnp.zeros(features.shape, jnp.promote_types(features.dtype, jnp.float32))
     grad_features = zeros.at[first_cell, jnp.arange(features.shape[1])].add(grad_pooled.astype(zeros.dtype))
@@ -112,15 +131,14 @@ def _pool_backward(method, residuals, grad_pooled):
 _pool.defvjp(_pool_forward, _pool_backward)
 
 
-def _by_sparse_table(features, left, right):
+def _by_sparse_table(cells, features, left, right):
     """The maxima (K, D) and the first cell (K, D) that holds each, from a table of maxima.
 
-    The table has those of all windows of 2^j cells; two such windows cover any interval.
+    The table has those of all windows of 2^j cells; two such windows cover any interval, of a level too.
     """
-    cells = features.shape[0]
-    maximum, first_cell = features, jnp.broadcast_to(jnp.arange(cells)[:, None], features.shape)
+    maximum, first_cell = features, jnp.broadcast_to(jnp.arange(len(features))[:, None], features.shape)
     levels = [(maximum, first_cell)]
-    for shift in [2**level for level in range(cells.bit_length() - 1)]:
+    for shift in [2**level for level in range(max(cells).bit_length() - 1)]:
         # Windows that would pass the end of the clip wrap around to its beginning; no interval asks for them.
         later_maximum, later_cell = jnp.roll(maximum, -shift, 0), jnp.roll(first_cell, -shift, 0)
         later = later_maximum > maximum
@@ -136,6 +154,19 @@ def _by_sparse_table(features, left, right):
         jnp.where(later, maxima[level, last], maxima[level, left]),
         jnp.where(later, first_cells[level, last], first_cells[level, left]),
     )
+
+
+def _by_scans(cells, features, left, right):
+    """`_by_scan`, level after level: a scan looks at each cell for every region."""
+    ends = np.cumsum(cells)
+    if len(cells) == 1:
+        return _by_scan(features, left, right)
+    parts = []
+    for start, end in zip(ends - cells, ends):
+        level = slice(start, end)
+        maximum, first_cell = _by_scan(features[level], left[level] - start, right[level] - start)
+        parts.append((maximum, first_cell + start))
+    return tuple(map(jnp.concatenate, zip(*parts)))
 
 
 def _by_scan(features, left, right):
@@ -159,8 +190,9 @@ def _by_scan(features, left, right):
     return maximum, first_cell
 
 
-_METHODS = {
-    "auto": functools.partial(lax.platform_dependent, cpu=_by_scan, default=_by_sparse_table),
-    "sparse_table": _by_sparse_table,
-    "scan": _by_scan,
-}
+def _by_platform(cells, *given):
+    scans, table = functools.partial(_by_scans, cells), functools.partial(_by_sparse_table, cells)
+    return lax.platform_dependent(*given, cpu=scans, default=table)
+
+
+_METHODS = {"auto": _by_platform, "sparse_table": _by_sparse_table, "scan": _by_scans}

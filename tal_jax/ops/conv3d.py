@@ -5,7 +5,8 @@ Formulations, the same for both:
   'folded': made of what XLA does well on a CPU, where it has no fast 3-D convolution, gradient of a kernel or
     gradient of a max pool.
   'auto': 'folded' where the program is compiled for a CPU, else 'native'.
-They differ by rounding alone. 'folded' and 'auto' can be differentiated in reverse mode only.
+They differ by rounding alone; another one is a ValueError. 'folded' and 'auto' can be differentiated in
+reverse mode only.
 """
 
 import functools
@@ -54,8 +55,11 @@ def max_pool3d(x, window, stride, formulation="auto"):
 
 
 def _choose(formulation, folded, native):
+    """Raises ValueError for another formulation than 'folded' and 'auto'."""
+    if formulation not in ("folded", "auto"):
+        raise ValueError(f"formulation must be 'native', 'folded' or 'auto': got {formulation!r}.")
     auto = functools.partial(lax.platform_dependent, cpu=folded, default=native)
-    return {"folded": folded, "auto": auto}[formulation]
+    return folded if formulation == "folded" else auto
 
 
 # Each formulation is chosen inside the rules of differentiation, which so never see a conditional.

@@ -52,29 +52,68 @@ def soft_nms(segments, scores, *, sigma=0.5, score_floor=1e-3, top_k=5000, keep_
     )
 
 
-def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last, keep_best):
-    """Soft-NMS of one problem: segments (M, 2), scores (M,) -> decayed scores (M,) of the picks, else 0."""
+def final_soft_nms(
+    segments, scores, is_open, *, sigma=0.5, score_floor=1e-3, keep_last=True, keep_best=False
+):
+    """Soft-NMS as far as it is final while later candidates may still come; traced by the caller.
+
+    Later candidates overlap none but open ones. The order is that of `soft_nms`, but an open candidate whose
+    turn it is waits, for a later one may decay it, and what overlaps it is open from then on. So picks have
+    the scores that they have among all candidates, early and late, as long as `keep_last` is True and
+    `keep_best` False.
+
+    Args:
+      segments, scores, sigma, score_floor, keep_last, keep_best: as for `soft_nms`, of one problem or more.
+      is_open: (..., M) bool, what later candidates may overlap. With all False every pick is final.
+
+    Returns:
+      (picked, waiting): (..., M) float32 each, 0 elsewhere. Scores of the picks that are final, and what the
+      candidates that wait score now: to go on, give these in place of `scores`, with the later candidates.
+    """
+
+    def one_problem(segments, scores, is_open):
+        options = dict(sigma=sigma, score_floor=score_floor, top_k=scores.shape[0])
+        return _pick_all(segments, scores, is_open, **options, keep_last=keep_last, keep_best=keep_best)
+
+    return jnp.vectorize(one_problem, signature="(m,2),(m),(m)->(m),(m)")(
+        segments.astype(jnp.float32), scores.astype(jnp.float32), is_open
+    )
+
+
+def _pick_all(segments, scores, is_open=None, *, sigma, score_floor, top_k, keep_last, keep_best):
+    """Soft-NMS of one problem: segments (M, 2), scores (M,) -> decayed scores (M,) of the picks, else 0.
+
+    is_open: see `final_soft_nms`, whose two results are then returned.
+    """
     size = min(_CANDIDATES_A_ROUND, scores.shape[0])
     start, end = segments[:, 0], segments[:, 1]  # a CPU reads several of each at once
 
     def pick_some(state):
-        scores, picked_scores, _ = state
+        scores, picked_scores, _, *of_open = state
         # on a CPU, a slice of these would turn it into a far slower sort
         top_scores, top = lax.top_k(scores, size)
         best = segments[top]
         shared, _ = overlap_and_union(best[:, None], best)  # (size, size)
         free_of_better = ~jnp.tril(shared > 0, -1).any(axis=1)
         picked = free_of_better & (top_scores > 0)
+        if of_open:
+            is_open, waiting = of_open
+            waits, picked = picked & is_open[top], picked & ~is_open[top]
         if not keep_last:
             picked &= _leaves_another(picked, top_scores > 0)
 
         # pick by pick: on a CPU, three times as fast as the sum of an array (P, M)
         all_segments = jnp.stack([start, end], axis=-1)
-        squared = sum(jnp.where(picked[i], _squared_tiou(best[i], all_segments), 0) for i in range(size))
-        decayed = scores * jnp.exp(-squared / sigma)
+        of_each = [_squared_tiou(best[i], all_segments) for i in range(size)]
+        decayed = scores * jnp.exp(-sum(jnp.where(picked[i], of_each[i], 0) for i in range(size)) / sigma)
         picked_scores = picked_scores.at[top].add(jnp.where(picked, top_scores, 0))
         scores = jnp.where((picked_scores == 0) & (decayed >= score_floor), decayed, 0)
-        return scores, picked_scores, picked.any()
+        if not of_open:
+            return scores, picked_scores, picked.any()
+        is_open |= sum(jnp.where(waits[i], of_each[i], 0) for i in range(size)) > 0
+        waiting = waiting.at[top].add(jnp.where(waits, top_scores, 0))
+        scores = jnp.where(waiting == 0, scores, 0)
+        return scores, picked_scores, (picked | waits).any(), is_open, waiting
 
     present = scores >= score_floor
     if keep_best:
@@ -82,6 +121,10 @@ def _pick_all(segments, scores, *, sigma, score_floor, top_k, keep_last, keep_be
         present |= (jnp.arange(scores.size) == positive.argmax()) & (positive > 0)
     present = jnp.where(present, scores, 0)
     state = (present, jnp.zeros_like(present), size > 0)
+    if is_open is not None:  # no limit of picks: later ones would count
+        state = (*state, is_open, jnp.zeros_like(present))
+        _, picked_scores, _, _, waiting = lax.while_loop(lambda state: state[2], pick_some, state)
+        return picked_scores, waiting
 
     def not_done(state):
         scores, picked_scores, any_left = state

@@ -1,8 +1,10 @@
 """Runs side by side on the same recordings: their mAP, and how sure the differences are."""
 
 import numpy as np
+from markupsafe import Markup
 
 from tal_jax.evaluation import bootstrap
+from tal_jax.page.charts import number, signed
 
 
 def compare(judged, tious):
@@ -48,6 +50,47 @@ def compare(judged, tious):
             {"name": first.names[i], "values": [round(float(value), 2) for value in alone[i]]} for i in order
         ],
     }
+
+
+def shown(compared, runs, places):
+    """What a page says of what `compare` returns: {"said": sentences, "tables": [(caption, heads, rows)]}.
+
+    runs: names; places: {recording: its number on the page}. `compared` may have "fields", what differs
+    between the configs of runs: {"runs": names, "rows": see `run_facts.differing`}.
+    """
+    base, *others = runs
+    said = [_sentence(name, base, one) for name, one in zip(others, compared["runs"][1:], strict=True)]
+    rows = []
+    for name, run in zip(runs, compared["runs"], strict=True):
+        more = [signed(run["difference"]), _interval(run["interval"])] if rows else ["–", "–"]
+        rows.append([name, *(number(value, 2) for value in run["map"]), number(run["map_avg"], 2), *more])
+    heads = ["run", *compared["tious"], "average", f"− {base}", "95 % interval"]
+    tables = [("mAP (%) by run", heads, rows)]
+    rows, link = [], Markup('<a href="#recording-{}">{}</a>')
+    for one in compared["recordings"]:
+        name, (first, *more) = one["name"], one["values"]
+        differences = [signed(value - first) for value in more]
+        rows.append([link.format(places[name], name), *map(number, one["values"]), *differences])
+    heads = ["recording", *runs, *(f"{name} − {base}" for name in others)]
+    tables.append(("mAP (%) of each recording alone", heads, rows))
+    if fields := compared.get("fields"):
+        tables.append(("Fields of the configs that differ", ["field", *fields["runs"]], fields["rows"]))
+    return {"said": said, "tables": tables}
+
+
+def _interval(ends):
+    return " to ".join(map(signed, ends)) if ends else "–"
+
+
+def _sentence(name, base, run):
+    """How a run compares with the first one."""
+    points, ends = f"{signed(run['difference'])} points", run["interval"]
+    if not ends:
+        few = "these recordings are too few to say how sure that is"
+        return f"{name} differs from {base} by {points}; {few}."
+    unsure = f"{name} and {base} cannot be told apart on these recordings"
+    better = f"{name} is {'better' if ends[0] > 0 else 'worse'} than {base}"
+    return f"{better if ends[0] > 0 or ends[1] < 0 else unsure}: {points}, 95 % interval {_interval(ends)}."
 
 
 def _alone(judged):

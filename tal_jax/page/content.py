@@ -1,42 +1,37 @@
-"""What a page shows, as a dict ready for JSON; page.html and its scripts draw it.
+"""What a page shows, as a dict ready for JSON; `write.py` makes the page of it.
 
 Its parts: `title`, `facts`, `config`, `summary`, `classes`, `runs`, `scores`, `curves`, `diagnosis`,
-`training`, `comparison`, `recordings`, `threshold`, `notes`. A part that a page lacks is None or empty.
+`training`, `comparison`, `recordings`, `threshold`, `range` (of scores), `judged` (whether detections are),
+`notes`, and what `_always` adds. A part that a page lacks is None or empty.
 """
 
 import json
+import math
 
 import numpy as np
 
-from tal_jax.evaluation import bootstrap, detad
+from tal_jax.evaluation import detad
 from tal_jax.evaluation.detection import precision_recall
-from tal_jax.evaluation.figures import TYPE_COLORS, precision_at
+from tal_jax.evaluation.figures import precision_at
 from tal_jax.evaluation.look import COLORS
 from tal_jax.evaluation.recordings import scored_recordings
 from tal_jax.page import judged as judging
 from tal_jax.page import recordings as rows
-from tal_jax.page import signals
+from tal_jax.page import signals, write
 from tal_jax.page.comparison import compare
+from tal_jax.page.summary import SAID, summary
 
 PAGE_BYTES = 2_900_000  # of a page, without media
-FIXED_BYTES = 250_000  # of its text, style and scripts, and what has no room of its own
-SIGNAL_SHARE = 0.45  # of the rest
+PREDICTED_TEXT = 60_000  # of it for the text, style and scripts of the page of one recording
+ROW_BYTES = 500  # of a recording, but for its actions and the bytes of its signal, about
+LEAST_BYTES = 100_000  # for detections and signals, however much there is of all else
+SIGNAL_SHARE = 0.45  # of these
 PREDICTED_BYTES = 1_100_000  # of the signal on the page of one recording
 RECALLS = np.linspace(0, 1, 41)  # at which a precision is told
 ROOM_AFTER = 1.1  # of a recording whose length nothing says: the page shows a bit more than its actions
-MISSED_COLOR = "#d4579e"
 AGNOSTIC = (
     "This run tells no classes apart: what is corrected here would lose the classes of the annotations."
 )
-MOST_CURVES = 3000  # rows of precision; with more classes fewer thresholds
-SAID = {
-    "double detection": "an action is found a second time",
-    "wrong label": "the time is right, the class is not",
-    "localization": "the class is right, but start or end is off",
-    "confusion": "the class is wrong, and start or end is off",
-    "background": "something is found where nothing is annotated",
-    "missed": "an annotated action is not found",
-}
 
 
 def of_run(
@@ -71,94 +66,99 @@ def of_run(
     """
     tious = tuple(config.evaluate.tious)
     judged = {name: judging.judge(annotations, results, which, tious) for name, results in runs.items()}
-    first = next(iter(judged.values()), None)
+    first, names = next(iter(judged.values()), None), _names(annotations, runs, which)
+    found = [one for results in runs.values() for name in names for one in results.get(name, ())]
     made = {
         "title": title,
+        "config_name": config.get("name", ""),
         "facts": facts,
         "config": differences,
         "runs": [*runs],
         "scores": scores,
-        "curves": None,
+        "curves": curves(config, annotations, next(iter(runs.values())), which) if first else None,
         "diagnosis": diagnosis,
         "training": training,
         "comparison": compare(judged, tious) if len(runs) > 1 and first else None,
         "threshold": first and first.threshold and rows.short(first.threshold),
-        "summary": [],
-        **_always(annotations.classes, config.data.class_agnostic),
+        "judged": bool(first),
+        "summary": summary(first, scores, diagnosis) if first else [],
+        "recordings": [_known(annotations.recordings[name], config, judged.values()) for name in names],
+        "notes": notes,
+        **_always(annotations.classes, found, config.data.class_agnostic),
     }
-    if first:
-        made["curves"] = curves(config, annotations, next(iter(runs.values())), which)
-        made["summary"] = summary(first, scores, diagnosis)
-    used = FIXED_BYTES + len(json.dumps(made))
-    made["recordings"], made["classes"], made["thinned"], said = _recordings(
-        config, annotations, runs, judged, which, used, media or {}, page
-    )
-    made["notes"] = [*notes, *said]
-    return made
+    room = max(LEAST_BYTES, PAGE_BYTES - len(write.page_text(made).encode()) - ROW_BYTES * len(names))
+    said = _add_found(made, config, annotations, runs, judged, room)
+    for row in made["recordings"]:
+        if row["name"] in (media or {}):
+            row["media"] = rows.link(media[row["name"]], page)
+    return made | {"notes": [*notes, *said]}
 
 
-def _always(classes, class_agnostic):
-    """The parts that every page has: kinds of errors, colours, and how its recordings are corrected.
+def empty(title, note):
+    """The content of the page of a run that has not begun."""
+    always = _always((), (), class_agnostic=False)
+    return {"title": title, "runs": [], "recordings": [], "judged": False, "notes": [note], **always}
 
-    classes: of the annotations; those of the page that follow them come from detections.
+
+def _always(annotated, found, class_agnostic):
+    """The parts that every page has: classes, what is said of detections, how recordings are corrected.
+
+    Args:
+      annotated: classes of the annotations; those that are only detected follow them on the page.
+      found: detections of all runs, [{"label", "segment", "score"}].
+      class_agnostic: whether the run tells no classes apart.
     """
+    scores = [one["score"] for one in found]
     return {
-        "types": list(detad.TYPES),
+        "classes": [*dict.fromkeys([*annotated, *(one["label"] for one in found)])],
+        "range": [rows.short(min([0, *scores])), rows.short(max([1e-6, *scores]))],
+        "verdicts": dict(enumerate(["right", *detad.TYPES[1:]])) | {judging.NOT_COUNTED: "not scored"},
         "said": SAID,
-        "colors": COLORS,
-        "type_colors": TYPE_COLORS | {"missed": MISSED_COLOR},
+        "colors": len(COLORS),
         "tiou": judging.TIOU,
-        "num_annotated": len(classes),
+        "num_annotated": len(annotated),
         "uncorrectable": AGNOSTIC if class_agnostic else "",
     }
 
 
-def _recordings(config, annotations, runs, judged, which, used, media, page):
-    """(rows of the page, names of classes, whether detections are left out, notes).
+def _known(recording, config, judged):
+    """What a page has of a recording before anything is detected in it. judged: of each run, or None."""
+    found_at = [one.found_at[recording.name] for one in judged if one]
+    entry = rows.entry_of(recording, config.data.ignored_labels)
+    return {"name": recording.name, "entry": entry, "truth": rows.truth_of(recording, found_at)}
 
-    used: bytes of the page that are gone.
+
+def _add_found(made, config, annotations, runs, judged, room):
+    """Adds detections, signals and lengths to the recordings of a content, and returns notes on them.
+
+    room: bytes that detections and signals may take.
     """
-    names, notes = _names(annotations, runs, which), []
-    index = {name: k for k, name in enumerate(annotations.classes)}
-    known = annotations.recordings
-    used += sum(120 + 24 * len(known[name].labels) for name in names)
-    room = max(400_000, PAGE_BYTES - used)
-    reader = rows.SignalReader(config, len(names))
-    counts = np.array([len(found.get(name, ())) for name in names for found in runs.values()], int)
-    share = SIGNAL_SHARE if not reader.problem else 0
+    index, recordings = {name: k for k, name in enumerate(made["classes"])}, made["recordings"]
+    reader, notes = rows.SignalReader(config, len(recordings)), []
+    counts = [len(results.get(row["name"], ())) for row in recordings for results in runs.values()]
+    share, counts = 0 if reader.problem else SIGNAL_SHARE, np.array(counts, int)
     most = rows.most_of_each(counts, room * (1 - share)) if len(counts) else None
-    if most:
-        lost = int(np.maximum(counts - most, 0).sum())
-        held = f"To keep the page small, it holds the {most} best detections of each recording"
-        notes.append(f"{held}; {lost:,} of {counts.sum():,} are left out here, and counted in all scores.")
-    left = room - rows.DETECTION_BYTES * np.minimum(counts, most or counts.max(initial=0)).sum()
-    made = []
-    for i, name in enumerate(names):
-        recording, signal = known[name], reader.read(name)
-        row = {
-            "name": name,
-            "entry": rows.entry_of(recording, config.data.ignored_labels),
-            "truth": rows.truth_of(recording),
-            "found": [
-                rows.found_of(results.get(name, []), index, *_judgement(one, name), most)
-                for results, one in zip(runs.values(), judged.values(), strict=True)
-            ],
-        }
+    room -= rows.DETECTION_BYTES * np.minimum(counts, most or counts.max(initial=0)).sum()
+    for i, row in enumerate(recordings):
+        name = row["name"]
+        signal = reader.read(name)
+        row["found"] = [
+            rows.found_of(results.get(name, []), index, one and one.types.get(name), most)
+            for results, one in zip(runs.values(), judged.values(), strict=True)
+        ]
         if signal:
-            row["signal"] = signals.packed(*signal, min(left / (len(names) - i), 2_000_000))
-            left -= sum(len(channel["data"]) for channel in row["signal"]["channels"])
-        if name in media:
-            row["media"] = rows.link(media[name], page)
-        row["duration"], row["known"] = _length(recording, row, signal)
-        made.append(row)
-    if reader.problem and names:
+            row["signal"] = signals.packed(*signal, most_bytes=min(room / (len(recordings) - i), 2_000_000))
+            room -= sum(len(channel["data"]) for channel in row["signal"]["channels"])
+        row |= _length(annotations.recordings[name], row, signal)
+    if most:
+        lost = np.maximum(counts - most, 0).sum()
+        wrong = sum(found["rest"] for row in recordings for found in row["found"])
+        held = f"To keep the page small, it holds the {most} best detections of each recording"
+        out = f"{lost:,} of {counts.sum():,}, {wrong:,} of them wrong, are left out here"
+        notes.append(f"{held}; {out}, and counted in all scores.")
+    if reader.problem and recordings:
         notes.append(reader.problem)
-    return made, [*index], bool(most), notes
-
-
-def _judgement(judged, name):
-    """(types, found_at) of a recording, None each where nothing is judged."""
-    return (judged.types.get(name), judged.found_at.get(name)) if judged else (None, None)
+    return notes
 
 
 def curves(config, annotations, results, which):
@@ -168,17 +168,16 @@ def curves(config, annotations, results, which):
 
     Returns:
       {"tious": T thresholds as texts, "classes": {class: T lists of precision in percent, at each of
-      RECALLS}}; of very many classes the first threshold alone.
+      RECALLS}}.
     """
     settings = config.evaluate
     how = dict(protocol=settings.protocol, devkit_keep=settings.devkit_keep)
     how |= dict(other_recordings=settings.other_recordings, tious=settings.tious)
-    found, table, tious = precision_recall(annotations, results, **which, **how), {}, []
-    for name, of_class in found.items():
-        tious = [*of_class] if len(found) * len(of_class) <= MOST_CURVES else [*of_class][:1]
-        at = [precision_at(RECALLS, *of_class[tiou]) for tiou in tious]
+    table = {}
+    for name, of_class in precision_recall(annotations, results, **which, **how).items():
+        at = [precision_at(RECALLS, *lines) for lines in of_class.values()]
         table[name] = [np.round(100 * precision).astype(int).tolist() for precision in at]
-    return {"tious": tious, "classes": table}
+    return {"tious": [f"{tiou:g}" for tiou in settings.tious], "classes": table}
 
 
 def _names(annotations, runs, which):
@@ -187,17 +186,18 @@ def _names(annotations, runs, which):
 
 
 def _length(recording, row, signal=None):
-    """(seconds that the page shows of a recording, whether it lasts so long).
+    """{"duration": seconds that the page shows of a recording, "last": ms that it lasts, None: nobody knows}.
 
     Where neither the Recording nor its signal says it, a bit more than its actions take is shown.
     """
-    if recording.duration_sec:
-        return round(recording.duration_sec, 3), True
-    if signal:
-        values, start_sec, sample_sec = signal
-        return round(start_sec + len(values) * sample_sec, 3), True
-    ends = [end for columns in (row["truth"], *row["found"]) for end in columns["end"]]
-    return round(ROOM_AFTER * max([1000, *ends]) / 1000, 3), False
+    seconds = recording.duration_sec
+    if not seconds and signal:
+        values, start_sec, sample_sec, _ = signal
+        seconds = round(start_sec + len(values) * sample_sec, 3)
+    if seconds:
+        return {"duration": round(seconds, 3), "last": math.floor(1000 * seconds + 1e-6)}
+    ends = [end for found in (row["truth"], *(f["rows"] for f in row["found"])) for _, _, end, *_ in found]
+    return {"duration": round(ROOM_AFTER * max([1000, *ends]) / 1000, 3), "last": None}
 
 
 def of_prediction(
@@ -226,10 +226,10 @@ def of_prediction(
       cas: activation sequences, (times_sec (T,), (T, K)), or None.
       class_agnostic: whether the run tells no classes apart.
     """
-    index = {label: k for k, label in enumerate(classes)}
-    room = PAGE_BYTES - FIXED_BYTES - 24 * len(recording.labels)
-    counts = np.array([len(detections)])
-    most = rows.most_of_each(counts, room / 3)
+    always = _always(classes, detections, class_agnostic)
+    index = {label: k for k, label in enumerate(always["classes"])}
+    room = PAGE_BYTES - PREDICTED_TEXT - 24 * len(recording.labels) - len(json.dumps(always))
+    most = rows.most_of_each(np.array([len(detections)]), room / 3)
     row = {
         "name": name,
         "entry": rows.entry_of(recording),
@@ -244,96 +244,18 @@ def of_prediction(
         times_sec, values = cas
         step_sec = float(times_sec[1] - times_sec[0]) if len(times_sec) > 1 else 1.0
         first_sec = times_sec[0] - step_sec / 2
-        row["cas"] = signals.packed(values, first_sec, step_sec, room / 5, names=[*classes])
+        row["cas"] = signals.packed(values, first_sec, step_sec, classes, room / 5, keeps_all=True)
     if media:
         row["media"] = rows.link(media, page)
-    row["duration"], row["known"] = _length(recording, row)
+    row |= _length(recording, row)
     notes = [f"The page holds the {most} best of {len(detections):,} detections."] if most else []
     return {
         "title": name,
         "predicted": True,
         "runs": [""],
-        "classes": [*index],
         "recordings": [row],
         "threshold": threshold,
-        "thinned": bool(most),
+        "judged": False,
         "notes": notes,
-        **_always(classes, class_agnostic),
+        **always,
     }
-
-
-def summary(judged, scores, diagnosis):
-    """The first things to know: sentences, with where to look.
-
-    Args:
-      judged: Judged.
-      scores: of `evaluate_detections`, or None.
-      diagnosis: of `diagnosis.diagnose`, or {"problem"}.
-
-    Returns:
-      list of {"text": sentence, and perhaps "recording", "time" (s), "label", "score": what a click opens}.
-    """
-    if not scores:
-        return []
-    said = [{"text": _score_text(judged, scores)}]
-    ap = {name: np.mean([*row.values()]) for name, row in scores["ap"].items() if name in judged.classes}
-    if not ap:
-        return said
-    worst = min(ap, key=ap.get)
-    best_f1 = (diagnosis or {}).get("calibration", {}).get("best_f1", {}).get(worst, {})
-    threshold = best_f1.get("score") or judged.threshold or 0.0
-    if ap[worst] > 99.95:
-        return [*said, {"text": "Every class has an AP of 100 %."}]
-    said.append({"text": f"The weakest class is {worst}: AP {ap[worst]:.1f} %.", "label": worst})
-    return said + _error_lines(judged, worst, threshold)
-
-
-def _score_text(judged, scores):
-    """The sentence of the mAP, with its interval where there is one."""
-    tious = f"{len(scores['map'])} threshold{'s' * (len(scores['map']) > 1)} of tIoU"
-    by = f"mAP is {scores['map_avg']:.1f} %, the mean over {tious}"
-    sure = map_interval(judged, scores)
-    return f"{by}; 95 % interval over recordings: {sure[0]:.1f} to {sure[1]:.1f}." if sure else f"{by}."
-
-
-def map_interval(judged, scores):
-    """(low, high) in percent, the 95 % interval of the mAP over draws of recordings; or None.
-
-    There is none of fewer than `bootstrap.FEWEST` recordings, of so many detections that it takes too long,
-    and where the score counts what `judged` does not have: another protocol, or detections on other
-    recordings.
-    """
-    count, of_all = bootstrap.resamples(judged.matches), np.ones((1, len(judged.names)))
-    if (
-        len(judged.names) < bootstrap.FEWEST
-        or count < bootstrap.LEAST
-        or scores["protocol"]["name"] != "activitynet"
-    ):
-        return None
-    if not np.isclose(100 * bootstrap.map_of_weights(judged.matches, of_all).mean(), scores["map_avg"]):
-        return None
-    draws = bootstrap.draws(len(judged.names), count)
-    return bootstrap.interval(100 * bootstrap.map_of_weights(judged.matches, draws).mean(axis=1))
-
-
-def _error_lines(judged, worst, threshold):
-    """The lines of `summary` on the errors of a class from a score on."""
-    errors = judging.errors_of(judged, judged.classes.index(worst), threshold)
-    if not errors:
-        return [{"text": f"It has no error at tIoU {judged.tiou:g} from score {threshold:.2g} on."}]
-    kinds = [error.kind for error in errors]
-    kind = max({*kinds}, key=lambda one: (kinds.count(one), one))
-    chosen = [error for error in errors if error.kind == kind]
-    count = f"{len(chosen)} of its {len(errors)} error{'s' * (len(errors) > 1)}"
-    why = f"{kind}; {count} from score {threshold:.2g} on"
-    classes = [error.overlaps for error in chosen if error.overlaps not in ("", worst)]
-    on = f", most often on {max(dict.fromkeys(classes), key=classes.count)}" if classes else ""
-    places = [error.recording for error in chosen]
-    where = max(dict.fromkeys(places), key=places.count)
-    time = min(error.time_sec for error in chosen if error.recording == where)
-    count = f"{places.count(where)} of them, the first" if places.count(where) > 1 else "one"
-    there = {"recording": where, "time": time, "label": worst, "score": rows.short(threshold)}
-    return [
-        {"text": f"Its commonest error: {SAID[kind]} ({why}{on})."},
-        {"text": f"Look at {where}, which has {count} at {time:.0f} s."} | there,
-    ]

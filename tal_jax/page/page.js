@@ -1,60 +1,107 @@
-// Puts the page together; what is open stands in the address, so that the browser's Back works.
+// Puts the page together: what is open, the score, keys, tables, and the renewal of a page that is watched.
 
-let open = null, pending, overviewTop = 0; // {view} of the open recording; the time to open it at
-const main = make("main", {}), overview = make("div", {}), single = make("div", {});
+const RENEW_MS = 5000, REST_MS = 20000, KEPT = `fields of ${location.pathname}`;
+const overview = part("#overview"), sliders = parts("[name=score]"), [low, high] = content.range;
+let overviewTop = 0;
 
-function openRecording(index, time) {
-  pending = time;
-  if (location.hash === `#recording-${index}`) route(); else location.hash = `#recording-${index}`;
-}
-
-const closeRecording = () => { location.hash = "#recordings"; };
-
-/** Shows what the address names: a recording, or all of the page. */
+/** Shows what the address names: a recording, perhaps at a time and from a score on, or all of the page. */
 function route() {
-  const named = location.hash.match(/^#recording-(\d+)$/), index = named ? Number(named[1]) : 0;
-  if (!open) overviewTop = scrollY;
-  open?.view.leave();
-  open = null;
-  const opens = (named || content.predicted) && content.recordings[index];
-  overview.hidden = Boolean(opens);
-  single.replaceChildren();
-  if (!opens) {
-    if (location.hash === "#recordings") scrollTo(0, overviewTop);
-    return;
-  }
-  const view = recordingView(index, pending, content.predicted ? null : closeRecording);
-  open = { view };
-  single.replaceChildren(view.part);
-  if (pending != null && opens.duration > 60) { // a minute around it
-    view.from = Math.min(Math.max(0, pending - 20), opens.duration - 60);
-    view.to = view.from + 60;
-  }
-  pending = undefined;
-  view.choose(null);
-  view.seek(view.time);
-  scrollTo(0, 0);
+  const [name, time, score] = location.hash.slice(1).split("/");
+  const index = content.predicted ? 0 : name.match(/^recording-(\d+)$/)?.[1];
+  const opens = Boolean(content.recordings[index]);
+  if (view) play(false); else overviewTop = scrollY;
+  view = null;
+  overview.hidden = opens;
+  single.hidden = !opens;
+  if (opens) openRecording(Number(index), time && Number(time)); else player.removeAttribute("src");
+  setThreshold(score ?? state.threshold);
+  if (opens || name === "recordings") scrollTo(0, opens ? 0 : overviewTop);
 }
 
-function build() {
-  const config = content.facts?.find(([name]) => name === "config")?.[1];
-  const kind = content.predicted ? "prediction" : "report";
-  const eyebrow = make("p", { class: "eyebrow" }, ["tal_jax", kind, config].filter(Boolean).join(" · "));
-  if (content.predicted) {
-    main.append(eyebrow, single, ...content.notes.map((note) => make("p", { class: "note" }, note)));
-  } else {
-    const parts = [content.recordings.length && recordingsPart(), comparisonPart(), scoresPart(),
-      errorsPart(),
-      trainingPart(), runPart()].filter(Boolean);
-    const links = parts.map(({ id, firstChild }) => make("a", { href: `#${id}` }, firstChild.textContent));
-    overview.append(make("header", {}, eyebrow, make("h1", {}, content.title), tilesPart(),
-      make("nav", { "aria-label": "Parts of the page" }, links)));
-    overview.append(...[content.summary.length && summaryPart(), ...parts].filter(Boolean));
-    main.append(overview, single);
+/** Sets the score from which on detections are shown, and says beside the sliders how these are. */
+function setThreshold(score) {
+  state.threshold = clamp(score, low, high);
+  if (view) redraw(); else inSight.forEach(updateRow);
+  const { right, wrong, truths, rest } = tally(view ? [view.recording] : content.recordings);
+  const more = rest ? `, up to ${rest.toLocaleString("en")} more that the page lacks` : "";
+  const whose = content.runs.length > 1 ? `${content.runs[state.run]}: ` : "";
+  const said = `${whose}${right} right · ${wrong} wrong${more} · ${truths - right} of ${truths} not found`;
+  for (const slider of sliders) {
+    slider.value = state.threshold;
+    slider.setAttribute("aria-valuetext", `score ${scoreText(state.threshold)} or more`);
+    slider.nextElementSibling.textContent = `≥ ${scoreText(state.threshold)}`;
+    slider.parentElement.lastElementChild.textContent = content.judged ? said : "";
   }
-  document.getElementById("page").append(main);
-  addEventListener("hashchange", route);
-  route();
 }
 
-build();
+const keys = {
+  ArrowRight: () => neighbour(1), ArrowLeft: () => neighbour(-1), " ": () => play(!view.playing),
+  ArrowUp: () => setThreshold(state.threshold + (high - low) / 50),
+  ArrowDown: () => setThreshold(state.threshold - (high - low) / 50),
+  "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => show(0, Infinity),
+  Escape: () => { if (!content.predicted) location.hash = "recordings"; },
+  e: beginCorrection, a: () => add(), Delete: () => alter(null), Backspace: () => alter(null),
+  "Ctrl+z": undo, "Ctrl+s": save,
+};
+
+document.addEventListener("keydown", (event) => {
+  const { key, target: { tagName, type } } = event;
+  const act = keys[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + key];
+  const writes = tagName === "SELECT" || (tagName === "INPUT" && type !== "range");
+  const own = (tagName === "BUTTON" && key === " ") || (type === "range" && key.startsWith("Arrow"));
+  if (!view || !act || event.altKey || own || (writes && key !== "Escape")) return;
+  event.preventDefault();
+  act();
+});
+
+/** Sorts the rows of a table by a column: the first one by its texts, others by their numbers, gaps last. */
+function sortTable(head) {
+  const { tBodies: [body], tHead } = head.closest("table"), column = head.cellIndex;
+  const rising = head.ariaSort ? head.ariaSort === "descending" : column === 0, sign = rising ? 1 : -1;
+  const text = ({ cells }) => cells[column].textContent;
+  const value = (row) => (column ? parseFloat(text(row).replace("−", "-").replace("±", "")) : NaN);
+  const compare = (a, b) => isNaN(value(a)) - isNaN(value(b)) || sign * (value(a) - value(b))
+    || sign * text(a).localeCompare(text(b));
+  for (const other of tHead.rows[0].cells) other.ariaSort = null;
+  head.ariaSort = rising ? "ascending" : "descending";
+  body.append(...[...body.rows].sort(compare));
+}
+
+document.addEventListener("click", ({ target }) => {
+  if (view) keys[target.dataset.key]?.();
+  if (target.matches(".sort")) sortTable(target.parentElement);
+});
+document.addEventListener("input", ({ target: { name, value, selectedIndex } }) => {
+  if (name === "run") state.run = selectedIndex;
+  if (name === "run" || name === "score") setThreshold(name === "score" ? Number(value) : state.threshold);
+  parts(`[data-shown-by="${name}"]`).forEach((one, i) => { one.hidden = i !== selectedIndex; });
+  if (name !== "curve") return;
+  for (const { classList } of parts(".curve")) classList.toggle("chosen", classList.contains(value));
+});
+for (const select of parts("select.classes"))
+  content.classes.forEach((name, i) => select.add(new Option(name, i)));
+addEventListener("hashchange", route);
+route();
+if (list) arrange();
+
+// A page that is watched is loaded again when the run has changed, but not under the hands of a person. What
+// the person has chosen stays.
+let touched = 0; // when a person did something
+if (content.state) {
+  const chosen = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+  const touch = () => { touched = Date.now(); };
+  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, touch);
+  for (const [name, value] of Object.entries(chosen)) {
+    const [field] = document.getElementsByName(name);
+    if (field) field.value = value;
+    field?.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  addEventListener("input", ({ target: { name, value } }) => { chosen[name] = value; });
+  setInterval(async () => {
+    const answer = await fetch("state").catch(() => null); // the server may have ended
+    if (!answer?.ok || await answer.text() === content.state) return;
+    if (view || !isSaved() || Date.now() - touched < REST_MS) return;
+    sessionStorage.setItem(KEPT, JSON.stringify(chosen));
+    if ((await fetch(location.pathname)).ok) location.reload(); // a file may be half written
+  }, RENEW_MS);
+}

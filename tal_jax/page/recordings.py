@@ -14,39 +14,43 @@ from tal_jax.errors import DataError
 from tal_jax.page import signals
 
 MOST_SIGNALS = 600  # recordings: reading more takes too long at the end of an evaluation
-DETECTION_BYTES = 27  # of a detection in the page, about
+DETECTION_BYTES = 29  # of a detection in the page, about
 
 
-def truth_of(recording):
-    """The truths of a Recording that have times, as columns: class indices, start and end in ms."""
+def truth_of(recording, found_at=()):
+    """The truths of a Recording that have times, as rows [class index, start, end (ms), *scores].
+
+    found_at: of each run the (G,) scores of the detections that find them, which the rows have, None for NaN.
+    """
     timed = np.isfinite(recording.segments_sec).all(axis=1)
-    return {"label": recording.labels[timed].tolist()} | _ms(recording.segments_sec[timed])
+    columns = [recording.labels[timed].tolist(), *_ms(recording.segments_sec[timed])]
+    columns += [[None if np.isnan(s) else short(s) for s in scores[timed]] for scores in found_at]
+    return [[*row] for row in zip(*columns, strict=True)]
 
 
-def found_of(detections, index, types=None, found_at=None, most=None):
-    """The best `most` detections of a recording as columns, by falling score.
+def found_of(detections, index, types=None, most=None):
+    """The best `most` detections of a recording, by falling score.
 
     Args:
       detections: [{"label", "segment", "score"}].
-      index: {class: number}; a class that it lacks is added.
-      types, found_at: of the recording, see `judged.Judged`; None: nothing is judged.
+      index: {class: number}.
+      types: of the detections, see `judged.Judged`; None: nothing is judged.
       most: None keeps all.
 
     Returns:
-      {"label", "start", "end" (ms), "score", "type" (absent without types)}, lists of one length; "truths",
-      the score of the detection that finds each truth, None for none (absent without found_at).
+      {"rows": [[class index, start, end (ms), score, type]], "rest": number of wrong ones that are left out};
+      rows have no type without types.
     """
     scores = np.array([d["score"] for d in detections], float)
-    order = np.argsort(-scores, kind="stable")[:most]
-    chosen = [detections[i] for i in order]
-    columns = {"label": [index.setdefault(d["label"], len(index)) for d in chosen]}
-    columns |= _ms(np.array([d["segment"] for d in chosen], float).reshape(-1, 2))
-    columns["score"] = [short(score) for score in scores[order]]
+    order = np.argsort(-scores, kind="stable")
+    kept, rest = order[:most], order[len(order) if most is None else most :]
+    segments_sec = np.array([detections[i]["segment"] for i in kept], float).reshape(-1, 2)
+    columns = [[index[detections[i]["label"]] for i in kept], *_ms(segments_sec)]
+    columns.append([short(score) for score in scores[kept]])
     if types is not None:
-        columns["type"] = types[order].tolist()
-    if found_at is not None:
-        columns["truths"] = [None if np.isnan(score) else short(score) for score in found_at]
-    return columns
+        columns.append(types[kept].tolist())
+    wrong = 0 if types is None else int((types[rest] > 0).sum())
+    return {"rows": [[*row] for row in zip(*columns, strict=True)], "rest": wrong}
 
 
 def most_of_each(counts, num_bytes):
@@ -132,8 +136,8 @@ def as_in_files(config):
 
 
 def signal_of(dataset, name):
-    """(values (T, C), time of the first sample, seconds from one to the next), the arguments of
-    `signals.packed`; None for features, of many channels.
+    """(values (T, C), time of the first sample, seconds from one to the next, C names or ()), the arguments
+    of `signals.packed`; None for features, of many channels.
 
     Raises DataError for a bad file.
     """
@@ -141,7 +145,8 @@ def signal_of(dataset, name):
     if values.ndim != 2 or not values.size or values.shape[1] > signals.FEATURES:
         return None
     first, second = dataset.timeline(name).to_seconds(np.array([0.0, 1.0]))
-    return values, float(first), float(second - first)
+    names = dataset.channels(name)
+    return values, float(first), float(second - first), names if len(names) == values.shape[1] else ()
 
 
 def media_of(config, folder=""):
@@ -163,9 +168,8 @@ def link(path, page):
 
 
 def _ms(segments_sec):
-    """{"start", "end"} of (n, 2) segments in whole milliseconds."""
-    start, end = np.round(1000 * segments_sec).astype(int).T
-    return {"start": start.tolist(), "end": end.tolist()}
+    """[starts, ends] of (n, 2) segments in whole milliseconds."""
+    return np.round(1000 * segments_sec).astype(int).T.tolist()
 
 
 def short(score):

@@ -1,4 +1,4 @@
-"""What a run is, for its page: how it was trained, of what config, on which machine."""
+"""What a run is, for its page: how it was trained, of what config, by which versions."""
 
 import datetime
 import importlib.metadata
@@ -10,7 +10,6 @@ from absl import flags
 
 from tal_jax import __version__
 from tal_jax.config import define_config, known_configs
-from tal_jax.runtime.devices import describe_devices
 
 MOST_POINTS, MOST_VALUE = 300, 1e300  # of a curve of training
 PACKAGES = ("jax", "flax", "numpy")
@@ -59,14 +58,14 @@ def _thin(points):
 
 
 def facts(config, *more):
-    """[(what, value)] of a run: system, config, device, time, versions; and `more`."""
+    """[(what, value)] of a run: system, config, time, versions; and `more`."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     return [
         ("system", config.system),
         ("config", config.get("name", "")),
         *more,
-        ("page made", f"{made}, {describe_devices()}"),
+        ("page made", made),
         ("versions", f"tal_jax {__version__}, {versions}, Python {platform.python_version()}"),
     ]
 
@@ -79,10 +78,16 @@ def differences(config):
     default = _default_of(config.get("name", ""))
     if default is None:
         return None
-    old, new = (_flat(json.loads(one.to_json())) for one in (default, config))
-    fields = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    text = lambda value: "" if value is None else json.dumps(value) if not isinstance(value, str) else value
-    return [(field, text(old.get(field)), text(new.get(field))) for field in fields]
+    return differing([default, config])
+
+
+def differing(configs):
+    """[(field, its text in each config)] of the fields in which configs differ; "" where one lacks it."""
+    flat = [_flat(json.loads(one.to_json())) for one in configs]
+    text = lambda value: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    fields = sorted({field for one in flat for field in one})
+    rows = [(field, *(text(one.get(field)) for one in flat)) for field in fields]
+    return [row for row in rows if len({*row[1:]}) > 1]
 
 
 def _default_of(name):

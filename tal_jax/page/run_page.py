@@ -6,6 +6,7 @@ import pathlib
 from tal_jax import diagnosis_file
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.page import content, recordings, run_facts, write
+from tal_jax.run_config import devices_of_training
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,11 @@ def run_content(config, workdir, annotations, runs, which, *, scores=None, media
     workdir = pathlib.Path(workdir)
     trained = run_facts.training(workdir / "metrics.jsonl")
     name = workdir.resolve().name
-    more = [("training", f"{trained['seconds'] / 60:.1f} minutes")] if trained and trained["seconds"] else []
-    first = next(iter(runs.values()), None)
+    first, more = next(iter(runs.values()), None), []
+    if trained and trained["seconds"]:
+        more.append(("training", f"{trained['seconds'] / 60:.1f} minutes"))
+    if trained and (devices := devices_of_training(workdir)):
+        more.append(("trained on", devices))
     return content.of_run(
         name,
         config,

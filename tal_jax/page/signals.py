@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 
+from tal_jax.page.charts import plural
+
 MOST_CHANNELS = 6  # that a page shows
 LARGEST = 1e18  # of a value that is drawn: its square is a float32
 FEATURES = 64  # with more channels than this, one of them shows nobody anything
@@ -44,21 +46,23 @@ def _spread(values):
         return np.nan_to_num(np.nanstd(np.where(np.abs(values) < LARGEST, values, np.nan), axis=0))
 
 
-def packed(values, start_sec, sample_sec, most_bytes, names=None):
+def packed(values, start_sec, sample_sec, names, most_bytes, keeps_all=False):
     """A signal as a page holds it.
 
     Args:
       values: (T, C) float, T and C above 0.
       start_sec, sample_sec: time of the first sample, and from one to the next, in seconds.
+      names: C names of channels; (): they have numbers.
       most_bytes: how much text it may be.
-      names: C names of channels; None: numbers, and at most MOST_CHANNELS that vary most are kept.
+      keeps_all: keeps all channels; else at most MOST_CHANNELS, those that vary most.
 
     Returns:
-      {"start", "step": seconds, "pairs": whether a low and a high stand side by side, "left_out": number of
-      channels, "channels": [{"name", "low", "high", "data"}]}: data is bytes in base64, see `quantised`.
+      {"start", "step": seconds, "pairs": whether a low and a high stand side by side, "more": what is said of
+      channels that are left out, "channels": [{"name", "low", "high", "data"}]}: data is bytes in base64, see
+      `quantised`.
     """
     chosen = range(values.shape[1])
-    if names is None:
+    if not keeps_all:
         per_channel = most_bytes * 3 / 4 / 2 / min(MOST_CHANNELS, values.shape[1])
         most = MOST_CHANNELS if min(per_channel, len(values)) >= min(LEAST_BINS, len(values)) else 3
         if len(chosen) > most:
@@ -75,10 +79,11 @@ def packed(values, start_sec, sample_sec, most_bytes, names=None):
         name = names[channel] if names else f"channel {channel + 1}"
         least, most = (float(f"{end:.4g}") for end in ends)
         channels.append({"name": name, "low": least, "high": most, "data": data})
+    left_out = values.shape[1] - len(channels)
     return {
         "start": round(float(start_sec), 4),
         "step": float(f"{step * sample_sec:.9g}"),
         "pairs": step > 1,
-        "left_out": values.shape[1] - len(channels),
+        "more": f"The signal has {plural(left_out, 'more channel')}." if left_out else "",
         "channels": channels,
     }

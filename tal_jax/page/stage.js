@@ -1,163 +1,112 @@
 // The picture of a recording: its signal, a lane for each class with detections over truth, a playhead.
 
-const LANE = 42, STRIP = 38, AXIS = 22, GUTTER = 132, MARGIN = 8; // in pixels
+const canvas = part(".stage canvas"), gutter = part(".gutter"), playhead = part(".playhead");
+new ResizeObserver(() => paint()).observe(scroller);
+scroller.addEventListener("scroll", () => paint());
 
-/** The bytes of a channel, see signals.py. */
-function bytesOf(channel) {
-  channel.bytes ??= Uint8Array.from(atob(channel.data), (character) => character.charCodeAt(0));
-  return channel.bytes;
+/** Puts the lanes and bars of the open recording in their places; `paint` draws what is between them. */
+function drawStage() {
+  const { items, lanes, chosen, recording: { duration, truth, signal, corrected } } = view;
+  const row = (className, ...children) => make("div", { className }, ...children);
+  const strips = signal?.channels ?? [], grip = (className) => make("i", { className });
+  const bar = (kind) => (item) => {
+    const element = Object.assign(barOf(item, duration), { item });
+    element.classList.add(kind, item === chosen ? "chosen" : kind);
+    if (corrected && kind === "item") element.append(...["start", "end"].map(grip));
+    return element;
+  };
+  const lane = (label) => {
+    const [own, known] = [items, truth].map((all) => all.filter((one) => one.label === label));
+    own.sort((a, b) => a.score - b.score); // the best ones are on top
+    return Object.assign(row("lane", ...own.map(bar("item")), ...known.map(bar("truth"))), { label });
+  };
+  gutter.replaceChildren(row("axis"), ...strips.map(({ name }) => row("strip", name)),
+    ...lanes.map((label) => row("lane", swatch(label), content.classes[label])));
+  track.classList.toggle("editing", Boolean(corrected));
+  track.replaceChildren(row("axis"), ...strips.map(() => row("strip")), ...lanes.map(lane), playhead);
+  paint();
+}
+
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
+
+/** Paints the time axis, the signal, and the activation sequences of classes over what is to be seen. */
+function paint() {
+  if (!view) return;
+  const { recording: { duration, signal, cas } } = view, [from, to] = span();
+  const width = scroller.clientWidth, height = track.clientHeight, scale = window.devicePixelRatio || 1;
+  Object.assign(canvas, { width: width * scale, height: height * scale });
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  const context = canvas.getContext("2d"), { color, accentColor } = getComputedStyle(canvas);
+  context.scale(scale, scale);
+  context.font = "11px system-ui, sans-serif";
+  context.fillStyle = context.strokeStyle = color;
+  const step = STEPS.find((seconds) => (to - from) / seconds <= Math.max(2, width / 80)) ?? 86400;
+  for (let at = Math.ceil(from / step) * step; at <= to + 1e-9; at += step) {
+    const x = Math.round(((at - from) / (to - from)) * width);
+    context.fillText(clock(at, duration, step < 1 ? 1 : 0), x + 3, 13);
+    context.fillRect(x, 18, 0.3, height);
+  }
+  const draw = (of, channel, { offsetTop, clientHeight }) =>
+    drawChannel(context, of, channel, { from, to, width, top: offsetTop + 3, height: clientHeight - 7 });
+  track.querySelectorAll(".strip").forEach((strip, i) => draw(signal, signal.channels[i], strip));
+  context.strokeStyle = accentColor;
+  if (cas) track.querySelectorAll(".lane").forEach((lane) => draw(cas, cas.channels[lane.label], lane));
 }
 
 /**
- * A channel from one time to another in a box {x, y, width, height}. Where a pixel holds several parts of it,
- * the lowest and the highest of them are joined, so that no peak is lost at any zoom.
+ * A channel of bytes (see signals.py) from one time to another. Of the parts of it that fall on a pixel, the
+ * lowest and the highest are joined, so that no peak is lost at any zoom.
  */
-function drawChannel(context, { start, step, pairs }, channel, from, to, { x, y, width, height }) {
-  const bytes = bytesOf(channel), size = pairs ? 2 : 1, count = bytes.length / size;
-  const perPixel = (to - from) / width / step, toY = (value) => y + height - ((value - 1) / 254) * height;
+function drawChannel(context, { start, step, pairs }, channel, { from, to, width, top, height }) {
+  channel.bytes ??= Uint8Array.from(atob(channel.data), (character) => character.charCodeAt(0));
+  const { bytes } = channel, size = pairs ? 2 : 1, perSecond = width / (to - from);
+  const toY = (value) => top + (height * (255 - value)) / 254, joined = Math.ceil(1 / step / perSecond);
+  const first = Math.max(0, Math.floor((from - start) / step / joined - 1) * joined);
   context.beginPath();
-  if (perPixel < 1) {
-    const first = Math.max(0, Math.floor((from - start) / step) - 1);
-    const last = Math.min(count - 1, Math.ceil((to - start) / step) + 1);
-    for (let i = size * first; i < size * (last + 1); i++) {
-      const at = start + (Math.floor(i / size) + 0.5) * step;
-      if (bytes[i]) context.lineTo(x + ((at - from) / (to - from)) * width, toY(bytes[i]));
-    }
-  } else {
-    for (let column = 0; column < width; column++) {
-      const first = Math.max(0, Math.floor((from + column * perPixel * step - start) / step));
-      const last = Math.min(count, Math.floor((from + (column + 1) * perPixel * step - start) / step) + 1);
-      let [low, high] = [256, 0];
-      for (let i = size * first; i < size * last; i++) {
-        if (bytes[i] && bytes[i] < low) low = bytes[i];
-        if (bytes[i] > high) high = bytes[i];
-      }
-      if (!high) continue;
-      context.moveTo(x + column, toY(high));
-      context.lineTo(x + column, toY(low) + 0.8);
-    }
+  for (let i = first; i * size < bytes.length && start + (i - joined) * step < to; i += joined) {
+    const values = bytes.subarray(i * size, (i + joined) * size).filter(Boolean); // 0: there is none
+    const x = (start + (i + joined / 2) * step - from) * perSecond;
+    if (!values.length) continue;
+    context.lineTo(x, toY(Math.max(...values)));
+    context.lineTo(x, toY(Math.min(...values)));
   }
   context.stroke();
 }
 
-/** The stage of a view: {element, canvas, paint, moveHead, toX, toTime, hit}. */
-function makeStage(view) {
-  const { recording } = view, { duration, truth, signal, cas } = recording, channels = signal?.channels ?? [];
-  const canvas = make("canvas", { class: "stage", "aria-hidden": "true" });
-  const head = make("div", { class: "playhead" });
-  const element = make("div", { class: "stage-box" }, canvas, head);
-  const top = AXIS + STRIP * channels.length + (channels.length ? 10 : 0);
-  const room = () => canvas.clientWidth - GUTTER - MARGIN;
-  const toX = (seconds) => GUTTER + ((seconds - view.from) / (view.to - view.from)) * room();
-  const toTime = (x) => view.from + ((x - GUTTER) / room()) * (view.to - view.from);
-  const span = ({ start, end }) => [toX(start / 1000), toX(end / 1000)];
-  let context;
+// ------------------------------------------------------------------------------------------- the pointer
 
-  function paint() {
-    const width = element.clientWidth, height = top + LANE * Math.max(1, view.lanes.length) + 6;
-    if (!width) return;
-    context = sharp(canvas, width, height);
-    head.style.height = `${height - AXIS}px`;
-    view.lanes.forEach((_, i) => {
-      context.fillStyle = themed(i % 2 ? "sheet" : "wash");
-      context.fillRect(0, top + LANE * i, width, LANE);
-    });
-    paintAxis(height);
-    context.lineWidth = 1;
-    channels.forEach((channel, i) => {
-      const y = AXIS + STRIP * i + 3;
-      gutterText(channel.name, y + STRIP / 2 - 2, themed("muted"));
-      context.strokeStyle = themed("muted");
-      clipped(() => drawChannel(context, signal, channel, view.from, view.to, box(y, STRIP - 7)));
-    });
-    view.lanes.forEach((label, i) => paintLane(label, top + LANE * i));
-    if (!view.lanes.length) gutterText("nothing to show", top + 20, themed("muted"));
-    moveHead();
-  }
+const timeAt = ({ clientX }) =>
+  ((clientX - track.getBoundingClientRect().left) / track.clientWidth) * view.recording.duration;
 
-  const box = (y, height) => ({ x: GUTTER, y, width: room(), height });
-
-  function clipped(painting) {
-    context.save();
-    context.beginPath();
-    context.rect(GUTTER, 0, room(), canvas.height);
-    context.clip();
-    painting();
-    context.restore();
-  }
-
-  function gutterText(text, y, fill) {
-    context.font = "12px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    context.fillStyle = fill;
-    context.fillText(text.length > 17 ? `${text.slice(0, 16)}…` : text, 22, y, GUTTER - 28);
-  }
-
-  function paintAxis(height) {
-    const step = tickStep(view.to - view.from, Math.max(2, room() / 80));
-    context.font = "11px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    for (let at = Math.ceil(view.from / step) * step; at <= view.to + 1e-9; at += step) {
-      context.fillStyle = themed("line");
-      context.fillRect(Math.round(toX(at)), AXIS - 4, 1, height - AXIS);
-      context.fillStyle = themed("muted");
-      context.fillText(clock(at, duration, step < 1 ? 1 : 0), toX(at) + 3, 9);
-    }
-  }
-
-  function paintLane(label, y) {
-    context.fillStyle = fillOf(context, label);
-    context.beginPath();
-    context.roundRect(4, y + LANE / 2 - 6, 12, 12, 3);
-    context.fill();
-    gutterText(content.classes[label], y + LANE / 2, themed("ink"));
-    const { truths } = recording.found[state.run], items = view.items.filter((item) => item.label === label);
-    clipped(() => {
-      for (const item of items.sort((a, b) => (a.score ?? 1) - (b.score ?? 1))) paintItem(item, y);
-      truth.label.forEach((other, i) => {
-        if (other !== label) return;
-        const [left, right] = span({ start: truth.start[i], end: truth.end[i] });
-        const size = Math.max(2, right - left);
-        context.fillStyle = context.strokeStyle = themed("ink");
-        context.lineWidth = 1;
-        if (truths && !view.corrects() && !(truths[i] >= state.threshold)) {
-          context.strokeRect(left + 0.5, y + 30.5, size - 1, 5);
-        } else context.fillRect(left, y + 30, size, 6);
-      });
-      context.strokeStyle = themed("ink");
-      context.lineWidth = 1.3;
-      if (cas) drawChannel(context, cas, cas.channels[label], view.from, view.to, box(y + 3, LANE - 8));
-    });
-  }
-
-  function paintItem(item, y) {
-    const [left, right] = span(item);
-    const strength = item.score == null ? 1 : Math.min(1, item.score / scoreRange()[1]);
-    const place = { x: left, y: y + 5, width: right - left, height: 20 };
-    bar(context, item.label, place, { type: item.type, strength });
-    if (item.id !== view.chosen) return;
-    context.strokeStyle = themed("ink");
-    context.lineWidth = 2;
-    context.strokeRect(left - 2, y + 3, Math.max(right - left, 2) + 4, 24);
-  }
-
-  function moveHead() {
-    const x = toX(view.time);
-    head.style.transform = `translateX(${x}px)`;
-    head.style.visibility = x < GUTTER - 1 || x > canvas.clientWidth - MARGIN + 1 ? "hidden" : "visible";
-  }
-
-  /** What lies at a place: {label, item, part}, part of the item: "start", "end" or "body". */
-  function hit({ offsetX: x, offsetY: y }) {
-    const label = view.lanes[Math.floor((y - top) / LANE)];
-    const touches = ([left, right]) => left < x + 6 && right > x - 6;
-    const near = view.items.filter((item) => item.label === label && touches(span(item)));
-    near.sort((a, b) => (b.id === view.chosen) - (a.id === view.chosen) || (b.score ?? 0) - (a.score ?? 0));
-    if (!near.length) return { label };
-    const [left, right] = span(near[0]).map((end) => Math.abs(x - end));
-    const end = left < right ? "start" : "end";
-    return { label, item: near[0], part: Math.min(left, right) > 6 ? "body" : end };
-  }
-
-  return { element, canvas, paint, moveHead, toX, toTime, hit, top };
-}
+let hasMoved = false; // the pointer, since it was pressed
+track.addEventListener("pointerdown", (event) => {
+  const bar = event.target.closest(".item"), begin = timeAt(event), { scrollLeft } = scroller;
+  const drags = bar && view.recording.corrected;
+  let place = null;
+  hasMoved = false;
+  if (event.button) return;
+  track.onpointermove = (now) => {
+    hasMoved ||= Math.abs(now.clientX - event.clientX) > 3;
+    if (!hasMoved) return;
+    track.setPointerCapture(event.pointerId);
+    if (drags) place = movedBy(bar.item, event.target.className, timeAt(now) - begin);
+    if (drags) placeBar(bar, place, view.recording.duration);
+    else scroller.scrollLeft = scrollLeft + event.clientX - now.clientX;
+  };
+  track.onpointerup = track.onpointercancel = () => { // a touch that scrolls the page cancels
+    track.onpointermove = track.onpointerup = track.onpointercancel = null;
+    if (place) { view.chosen = bar.item; alter(place); }
+  };
+});
+track.addEventListener("click", (event) => {
+  const bar = event.target.closest(".item"), lane = event.target.closest(".lane");
+  if (hasMoved) return;
+  if (event.detail === 2 && lane && !bar) { add(timeAt(event), lane.label); return; }
+  if (!bar) seek(timeAt(event));
+  choose(bar?.item ?? null, bar && !view.recording.corrected);
+});
+scroller.addEventListener("wheel", (event) => { // with Shift the browser scrolls
+  if (!event.ctrlKey) return;
+  event.preventDefault();
+  zoom(event.deltaY > 0 ? 1.25 : 0.8, timeAt(event));
+}, { passive: false });

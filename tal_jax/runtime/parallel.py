@@ -53,8 +53,27 @@ class Parallel:
         """(body(params, batch) -> outputs (B, ...)) -> compiled function, which takes a batch that is not
         sharded and gives NumPy arrays (B, ...).
         """
-        mapped = jax.jit(self._mapped(body, _SPLIT))
+        mapped = self.jit_map(body)
         return lambda params, batch: jax.tree.map(np.asarray, mapped(params, self.shard(batch)))
+
+    def jit_map(self, body):
+        """(body as in `compile_map`) -> jitted function, which takes a sharded batch and gives JAX arrays.
+
+        Of 'shard_map' alone.
+        """
+        return jax.jit(self._mapped(body, _SPLIT))
+
+    def shapes(self, tree, *, split=False):
+        """A pytree of `jax.ShapeDtypeStruct`s as compiled steps take it, to compile without arrays.
+
+        Of 'shard_map' alone.
+
+        Args:
+          tree: of state; or with `split` of a batch.
+          split: whether the rows are spread over the devices.
+        """
+        sharding = NamedSharding(self._mesh, _SPLIT if split else _EVERYWHERE)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
     def _mapped(self, body, out_specs):
         # check_vma=False: the body itself sums gradients over devices, as a pmap body does.

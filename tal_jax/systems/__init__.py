@@ -50,6 +50,7 @@ AFSD = System(
     readings=afsd_config.READINGS,
     problems=labelled_windows.problems,
     published=afsd_published.afsd_detector,
+    deployment=afsd_decode.deployment,
 )
 ECM = System(
     ecm.build,
@@ -121,6 +122,7 @@ ACTIONFORMER = System(
     readings=actionformer_config.READINGS,
     problems=actionformer.problems,
     published=actionformer_published.actionformer_detector,
+    deployment=actionformer.deployment,
 )
 
 SYSTEMS = {

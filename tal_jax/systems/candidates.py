@@ -32,6 +32,24 @@ class Detections(NamedTuple):
         return Detections(*(array[rows] for array in self))
 
 
+class Deployment(NamedTuple):
+    """What goes on around a network where tal_jax is not, see `runtime_export`.
+
+    Attributes:
+      lengths: frames of the network's windows; a whole recording is padded to the shortest that holds it.
+      stride: frames from one window to the next; 0: the network sees a recording as a whole.
+      suppression: the options `keep_last` and `keep_best` of `ops.nms.soft_nms`, beside those of `decode`.
+      together: whether all classes of a recording suppress each other.
+      most: of a recording; 0: no limit. Then the best come first; else they come class by class.
+    """
+
+    lengths: tuple[int, ...]
+    stride: int
+    suppression: dict
+    together: bool = False
+    most: int = 0
+
+
 NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
 
 
@@ -85,6 +103,18 @@ def detections(config, windows, timeline):
         return [window.arrays[key][kept] for key in ("segments", "classes", "scores")]
 
     return of_windows(windows, timeline, find)
+
+
+def deployment(config, keep_last=None):
+    """The Deployment of a system whose windows are a grid, with `detections` and `suppress_soft` of this
+    module.
+
+    keep_last: as for `suppress_soft`.
+    """
+    if keep_last is None:
+        keep_last = reading(config, "decode.keep_last", READINGS)
+    suppression = dict(keep_last=keep_last, keep_best=False)
+    return Deployment((config.window.frames,), config.window.test_stride_frames, suppression)
 
 
 def keep_all(config, candidates):

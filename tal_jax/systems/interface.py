@@ -50,6 +50,16 @@ def published_nowhere(source, config):
     )
 
 
+def deployed_nowhere(config):
+    """Raises the DataError of a system that needs tal_jax where it detects."""
+    needs = "finds its segments on the host, with code of tal_jax that no exported program holds"
+    if "proposals" in config:
+        needs = "starts from proposals, which an exported program cannot make"
+    raise DataError(
+        f"A run of the system '{config.system}' cannot be exported: it {needs}; use tal_jax.load_run there."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """A system as plain functions. `config` is always the config of the run.
@@ -78,6 +88,8 @@ class System:
         that do no harm begin with "Note:". Raises DataError where `examples` does.
       published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
         holds no published weights of the system, or none are known.
+      deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
+        fields, with which a network's windows, its `decode` and soft-NMS are not all there is to detection.
     """
 
     build: Callable
@@ -95,3 +107,4 @@ class System:
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere
+    deployment: Callable = deployed_nowhere

@@ -2,21 +2,22 @@ import numpy as np
 import pytest
 
 from tal_jax.data import signals
+from tal_jax.runtime_export import filled, fold_samples, sample_statistics, standardise
 
 
 def test_fold_samples():
     signal = np.arange(14).reshape(7, 2)
-    np.testing.assert_array_equal(signals.fold_samples(signal, 3), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
-    np.testing.assert_array_equal(signals.fold_samples(signal, 1), signal)
-    assert signals.fold_samples(signal, 8).shape == (0, 16)
-    assert np.shares_memory(signals.fold_samples(signal, 3), signal)
+    np.testing.assert_array_equal(fold_samples(signal, 3), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
+    np.testing.assert_array_equal(fold_samples(signal, 1), signal)
+    assert fold_samples(signal, 8).shape == (0, 16)
+    assert np.shares_memory(fold_samples(signal, 3), signal)
 
 
 def test_standardised_channels_have_mean_0_and_deviation_1():
     array = np.array([[1, 5, 2, 0], [3, 5, np.nan, np.inf], [5, 5, 4, 2]], np.float32)
     half = np.sqrt(3 / 2)  # deviations are sqrt(8/3), 0, 1 and 1
     np.testing.assert_allclose(
-        signals.standardise(array), [[-half, 0, -1, -1], [0, 0, np.nan, np.inf], [half, 0, 1, 1]], rtol=1e-6
+        standardise(array), [[-half, 0, -1, -1], [0, 0, np.nan, np.inf], [half, 0, 1, 1]], rtol=1e-6
     )
 
 
@@ -25,7 +26,7 @@ def test_rows_that_are_not_finite_as_float32():
     np.testing.assert_array_equal(signals.finite_rows(features), [True, False, False, False, True])
     np.testing.assert_array_equal(signals.finite_rows(np.float32([[1, 2], [np.nan, 1]])), [True, False])
     assert signals.finite_rows(np.zeros((2, 3, 3, 1), np.uint8)).all()
-    standardised = signals.standardise(features[:2])
+    standardised = standardise(features[:2])
     assert not np.isfinite(standardised[1, 0]) and np.isfinite(standardised[0]).all()
 
 
@@ -33,20 +34,20 @@ def test_what_is_missing_is_on_the_line_between_its_neighbours():
     nan = np.nan
     samples = np.array([[nan, 1, nan], [2, 1, nan], [np.inf, 1, nan], [nan, 1, nan], [8, 1, nan]], np.float32)
     expected = [[2, 1, 0], [2, 1, 0], [4, 1, 0], [6, 1, 0], [8, 1, 0]]
-    np.testing.assert_array_equal(signals.filled(samples), expected)
+    np.testing.assert_array_equal(filled(samples), expected)
     whole = np.arange(6, dtype=np.int8).reshape(3, 2)
-    assert signals.filled(whole) is whole
+    assert filled(whole) is whole
 
 
 def test_channels_that_never_change_are_told_however_samples_are_folded():
     signal = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     signal[:, 1] = 7
     assert signals.constant_channels(signal) == ([2], 3)
-    assert signals.constant_channels(signals.fold_samples(signal, 4), samples_per_frame=4) == ([2], 3)
-    assert signals.constant_channels(signals.sample_statistics(signal, 4, 8), 4, span=8) == ([2], 3)
-    beside = [signals.sample_statistics(signal, 4, 8), signals.fold_samples(signal, 4)]
+    assert signals.constant_channels(fold_samples(signal, 4), samples_per_frame=4) == ([2], 3)
+    assert signals.constant_channels(sample_statistics(signal, 4, 8), 4, span=8) == ([2], 3)
+    beside = [sample_statistics(signal, 4, 8), fold_samples(signal, 4)]
     assert signals.constant_channels(np.concatenate(beside, axis=1), 4, 8, beside=True) == ([2], 3)
-    assert signals.constant_channels(signals.standardise(signal)) == ([2], 3)
+    assert signals.constant_channels(standardise(signal)) == ([2], 3)
     assert signals.constant_channels(signal[:, :1]) == ([], 1)
 
 
@@ -70,7 +71,7 @@ def test_gaps_and_what_fills_them():
 def test_the_row_of_a_bad_value_is_that_of_the_file():
     samples = np.ones((40, 3), np.float32)
     samples[25, 1] = np.inf
-    assert signals.place_of_first_bad(signals.fold_samples(samples, 10), 10) == "row 25"
+    assert signals.place_of_first_bad(fold_samples(samples, 10), 10) == "row 25"
     assert signals.place_of_first_bad(samples) == "row 25"
-    described = signals.sample_statistics(samples, 10, 20)
+    described = sample_statistics(samples, 10, 20)
     assert signals.place_of_first_bad(described, 10, 20) == "frame 2, made of rows 15 to 34"

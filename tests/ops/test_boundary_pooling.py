@@ -218,3 +218,22 @@ def test_method_follows_the_platform_that_is_compiled_for(platform, loops):
     shapes = jax.ShapeDtypeStruct((1, 8, 4), jnp.float32), jax.ShapeDtypeStruct((1, 3, 4), jnp.float32)
     traced = jax.jit(jax.grad(lambda *given: boundary_max_pool(*given).sum())).trace(*shapes)
     assert ("stablehlo.while" in traced.lower(lowering_platforms=(platform,)).as_text()) == loops
+
+
+@pytest.mark.parametrize("method", ["auto", "sparse_table", "scan"])
+@pytest.mark.parametrize("grad", ["exact", "reference"])
+def test_levels_side_by_side_are_pooled_each_by_itself(method, grad):
+    cells, rng = (8, 4, 1), np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, sum(cells), 4)), jnp.float32)
+    regions = jnp.asarray(np.sort(rng.uniform(-2, 9, (2, sum(cells), 4)).round()), jnp.float32)
+    pool = functools.partial(boundary_max_pool, method=method, grad=grad)
+    cotangent = rng.standard_normal(x.shape)
+
+    def level_by_level(x):
+        split = functools.partial(jnp.split, indices_or_sections=np.cumsum(cells)[:-1], axis=1)
+        return jnp.concatenate([*map(pool, split(x), split(regions))], axis=1)
+
+    together = lambda x: pool(x, regions, cells=cells)
+    np.testing.assert_array_equal(together(x), level_by_level(x))
+    slopes = [jax.grad(lambda x: jnp.vdot(run(x), cotangent))(x) for run in (together, level_by_level)]
+    np.testing.assert_array_equal(*slopes)

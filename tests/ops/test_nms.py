@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from benchmarks import soft_nms as problems
-from tal_jax.ops.nms import hard_nms, rows_of_each, soft_nms, vote
+from tal_jax.ops.nms import final_soft_nms, hard_nms, rows_of_each, soft_nms, vote
 from tal_jax.ops.segments import tiou
 from tests.golden_case import GoldenCase
 
@@ -103,6 +103,64 @@ def test_of_equal_scores_the_first_is_picked_first():
 def test_same_as_one_pick_at_a_time(make, seed, top_k, keep_last):
     for segments, scores in zip(*make(2, 90, seed)):
         assert_same_as_loop(segments, scores, top_k=top_k, keep_last=keep_last)
+
+
+def test_an_open_candidate_waits_and_what_it_may_change_waits_with_it():
+    """Of [0, 2] and [1, 3], which overlap, and [3, 5], which touches: the last candidate is open."""
+    segments = np.array([[0.0, 2.0], [1.0, 3.0], [3.0, 5.0], [4.0, 6.0]])
+    is_open = np.array([False, False, False, True])
+    decay, last_decay = HALF_OVERLAP_DECAY, HALF_OVERLAP_DECAY
+    picked, waiting = final_soft_nms(
+        segments, np.array([0.9, 0.8, 0.7, 0.6]), is_open
+    )  # the open one is worst
+    np.testing.assert_allclose(picked, [0.9, 0.8 * decay, 0.7, 0], rtol=1e-6)
+    np.testing.assert_allclose(waiting, [0, 0, 0, 0.6 * last_decay], rtol=1e-6)
+    picked, waiting = final_soft_nms(
+        segments, np.array([0.9, 0.8, 0.5, 0.6]), is_open
+    )  # better than the third
+    np.testing.assert_allclose(picked, [0.9, 0.8 * decay, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(waiting, [0, 0, 0.5, 0.6], rtol=1e-6)  # not decayed by what may be decayed
+    chain = np.array([[0.0, 2.0], [1.0, 3.0], [2.0, 4.0], [3.0, 6.0]])  # each overlaps the next
+    for scores, finals in (([0.6, 0.7, 0.8, 0.9], 0), ([0.6, 0.8, 0.7, 0.9], 2), ([0.9, 0.8, 0.7, 0.6], 3)):
+        picked, waiting = final_soft_nms(chain, np.array(scores), is_open)
+        np.testing.assert_array_equal(np.asarray(picked) > 0, np.arange(4) < finals)
+        np.testing.assert_array_equal(np.asarray(waiting) > 0, np.arange(4) >= finals)
+
+
+def test_what_falls_below_the_floor_does_not_wait():
+    segments, scores = np.array([[0.0, 2.0], [1.0, 3.0]]), np.array([0.9, 0.7])
+    picked, waiting = final_soft_nms(segments, scores, np.array([False, True]), score_floor=0.65)
+    np.testing.assert_allclose(picked, [0.9, 0], rtol=1e-6)
+    np.testing.assert_array_equal(waiting, [0, 0])
+
+
+@pytest.mark.parametrize("make", [problems.scattered, problems.clustered])
+@pytest.mark.parametrize("seed", range(3))
+def test_final_picks_are_those_of_all_candidates(make, seed):
+    """Candidates come in order of their start, some at a time; each pick is made once, and as among all."""
+    (segments,), (scores,) = make(1, 120, seed)
+    order = np.argsort(segments[:, 0])
+    segments, scores = segments[order].astype(np.float32), scores[order]
+    expected, found = np.asarray(soft_nms(segments, scores)), np.zeros(len(scores), np.float32)
+    now, early = np.zeros(len(scores), np.float32), []
+    for begin in range(0, 120, 20):
+        now[begin : begin + 20] = scores[begin : begin + 20]  # what has not come is absent
+        horizon = segments[begin + 20, 0] if begin < 100 else np.inf
+        picked, now = map(np.array, final_soft_nms(segments, now, segments[:, 1] > horizon))
+        assert not found[picked > 0].any()
+        found += picked
+        early.append((picked > 0).sum())
+    np.testing.assert_array_equal(found > 0, expected > 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert sum(early[:-1]) > 0 and not now.any()
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_last": False}, {"keep_best": True, "score_floor": 2.0}])
+def test_with_nothing_open_all_is_final(options):
+    segments, scores = problems.clustered(2, 90, 0)
+    picked, waiting = final_soft_nms(segments, scores, np.zeros(scores.shape, bool), **options)
+    np.testing.assert_array_equal(picked, soft_nms(segments, scores, **options))
+    assert not np.asarray(waiting).any()
 
 
 def test_staircase_of_dependent_picks():

@@ -1,5 +1,6 @@
 """--mode=report, and the page that an evaluation writes."""
 
+import html
 import json
 import re
 import shutil
@@ -10,12 +11,27 @@ import pytest
 from tal_jax import diagnosis_file, evaluate, predict, report_page, train
 from tal_jax.errors import DataError
 from tal_jax.evaluation import bootstrap
-from tal_jax.page import run_page
+from tal_jax.page import run_page, write
 from tests.page.conftest import write_case
 
 
 def content_of(page):
+    """What the scripts of a page draw."""
     return json.loads(re.search('id="content">(.*?)</script>', page.read_text())[1])
+
+
+def words_of(page):
+    """The words that the templates have written into a page."""
+    body = re.sub("<script.*?</script>", "", page.read_text().partition("<main>")[2], flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", body)).split())
+
+
+@pytest.fixture
+def contents(monkeypatch):
+    """The contents of the pages that are written; the last one is that of the last page."""
+    made, page_text = [], write.page_text
+    monkeypatch.setattr(write, "page_text", lambda content: made.append(content) or page_text(content))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +44,16 @@ def run(tiny, tmp_path_factory):
 
 def test_training_ends_with_a_page(run):
     config, workdir = run
-    made = content_of(workdir / "report.html")
-    assert made["title"] == workdir.name and [row["name"] for row in made["recordings"]] == ["sunday"]
-    assert made["recordings"][0]["signal"]["channels"] and "total" in made["training"]["losses"]
+    made, said = content_of(workdir / "report.html"), words_of(workdir / "report.html")
+    assert [row["name"] for row in made["recordings"]] == ["sunday"]
+    assert made["recordings"][0]["signal"]["channels"] and "Losses" in said and "total" in said
     scores = json.loads((workdir / "evaluation.json").read_text())
-    assert made["scores"] == scores
-    assert made["diagnosis"] == json.loads((workdir / "diagnosis.json").read_text())
-    assert len(made["training"]["map"]) == 1
+    diagnosis = json.loads((workdir / "diagnosis.json").read_text())
+    assert f"{workdir.name} {scores['map_avg']:.1f} mAP in %, average" in said
+    assert f"Normalised mAP: {diagnosis['map_avg']:.2f} %" in said
+    assert re.search(r"trained on \d devices?: cpu \(", said)  # as training has recorded
+    shown = report_page.content_as_it_stands(config, workdir)
+    assert (shown["scores"], shown["diagnosis"]) == (scores, diagnosis) and len(shown["training"]["map"]) == 1
 
 
 def test_a_page_that_cannot_be_made_does_not_end_a_training(tiny, tmp_path, monkeypatch, caplog):
@@ -73,20 +92,22 @@ def test_the_chart_has_the_scores_that_were_logged(run, tmp_path):
 def test_the_mode_makes_the_same_page(run, tmp_path):
     config, workdir = run
     shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
-    before = content_of(tmp_path / "run" / "report.html")
-    (tmp_path / "run" / "report.html").unlink()
-    after = content_of(report_page.report(config, tmp_path / "run"))
-    for made in (before, after):
-        del made["facts"], made["title"]
-    assert after == before
+    page = tmp_path / "run" / "report.html"
+    before = page.read_text().replace(workdir.name, "run")
+    page.unlink()
+    after = report_page.report(config, tmp_path / "run").read_text()
+    made = re.compile("<dt>page made</dt><dd>.*?</dd>")
+    assert made.sub("", after) == made.sub("", before)
 
 
 def test_a_run_that_has_detected_nothing_has_a_page(run, tmp_path):
     config, workdir = run
     for name in ("config.json", "metrics.jsonl"):
         shutil.copy(workdir / name, tmp_path / name)
-    made = content_of(report_page.report(config, tmp_path))
-    assert made["recordings"] == [] and made["training"] and made["scores"] is None
+    page = report_page.report(config, tmp_path)
+    said = words_of(page)
+    assert content_of(page)["recordings"] == [] and "Losses" in said and "AP (%)" not in said
+    assert "Nothing is detected yet" in said
 
 
 def test_where_there_is_no_diagnosis_the_page_says_why(case, tmp_path, monkeypatch):
@@ -96,7 +117,7 @@ def test_where_there_is_no_diagnosis_the_page_says_why(case, tmp_path, monkeypat
     )
     (tmp_path / "diagnosis.json").write_text("{}")
     evaluate.evaluate(config, tmp_path, str(folder / "detections.json"))
-    assert content_of(tmp_path / "report.html")["diagnosis"] == {"problem": "Why."}
+    assert "There is no diagnosis: Why." in words_of(tmp_path / "report.html")
     assert not (tmp_path / "diagnosis.json").exists()
 
 
@@ -110,7 +131,17 @@ def test_a_prediction_has_a_page(run, tmp_path):
     assert made["predicted"] and row["duration"] == 30.0 and len(row["signal"]["channels"]) == 3
     assert row["entry"] == {"subset": "train", "duration": 30.0}
     found = json.loads((tmp_path / "run" / "predictions" / "walk.json").read_text())["results"]["walk"]
-    assert len(row["found"][0]["score"]) == len(found)
+    assert len(row["found"][0]["rows"]) == len(found)
+
+
+def test_channels_have_the_names_of_their_columns(run, tmp_path):
+    config, workdir = run
+    shutil.copytree(workdir, tmp_path / "run")
+    samples = np.random.default_rng(0).standard_normal((300, 3))
+    np.savetxt(tmp_path / "walk.csv", samples, delimiter=",", header="hip,knee,ankle", comments="")
+    predict.predict(config, tmp_path / "run", str(tmp_path / "walk.csv"))
+    (row,) = content_of(tmp_path / "run" / "predictions" / "walk.html")["recordings"]
+    assert [channel["name"] for channel in row["signal"]["channels"]] == ["hip", "knee", "ankle"]
 
 
 def test_videos_of_a_folder_are_linked(case, tmp_path):
@@ -143,12 +174,11 @@ def two(tmp_path):
     return config, tmp_path / "a", tmp_path / "b"
 
 
-def test_runs_side_by_side(two, tmp_path, monkeypatch):
+def test_runs_side_by_side(two, tmp_path, monkeypatch, contents):
     config, a, b = two
     monkeypatch.setattr(bootstrap, "FEWEST", 4)
-    made = content_of(
-        report_page.report(config, tmp_path / "both", runs=[str(a), str(b / "detections.json")])
-    )
+    page = report_page.report(config, tmp_path / "both", runs=[str(a), str(b / "detections.json")])
+    made = contents[-1]
     assert made["runs"] == ["a", "detections"]
     first, second = made["comparison"]["runs"]
     assert second["difference"] == second["map_avg"] - first["map_avg"] < 0
@@ -157,6 +187,21 @@ def test_runs_side_by_side(two, tmp_path, monkeypatch):
     assert first["map_avg"] == pytest.approx(made["scores"]["map_avg"])
     assert len(made["comparison"]["recordings"]) == 4
     assert all(len(row["found"]) == 2 for row in made["recordings"])
+    said = words_of(page)
+    assert f"detections is worse than a: −{-second['difference']:.2f} points, 95 % interval −" in said
+    assert "The figures above, the scores and the errors are those of a" in said
+
+
+def test_a_comparison_names_the_fields_that_differ(run, tmp_path):
+    for name, epochs in (("one", 2), ("two", 5)):
+        shutil.copytree(run[1], tmp_path / name, ignore=shutil.ignore_patterns("checkpoints"))
+        stored = json.loads((tmp_path / name / "config.json").read_text())
+        stored["config"]["train"]["epochs"] = epochs
+        (tmp_path / name / "config.json").write_text(json.dumps(stored))
+    said = words_of(
+        report_page.report(run[0], tmp_path / "both", runs=[str(tmp_path / name) for name in ("one", "two")])
+    )
+    assert "Fields of the configs that differ field one two train.epochs 2 5 Scores" in said
 
 
 def test_an_empty_name_of_a_run_is_said(case, tmp_path):
@@ -164,24 +209,26 @@ def test_an_empty_name_of_a_run_is_said(case, tmp_path):
         report_page.report(case[0], tmp_path, runs=["a", ""])
 
 
-def test_a_run_does_not_differ_from_itself(two, tmp_path, monkeypatch):
+def test_a_run_does_not_differ_from_itself(two, tmp_path, monkeypatch, contents):
     config, a, b = two
-    made = content_of(report_page.report(config, tmp_path / "few", runs=[str(a), str(b)]))
-    assert made["comparison"]["runs"][1]["interval"] is None  # four recordings
+    report_page.report(config, tmp_path / "few", runs=[str(a), str(b)])
+    assert contents[-1]["comparison"]["runs"][1]["interval"] is None  # four recordings
     monkeypatch.setattr(bootstrap, "FEWEST", 4)
     shutil.copytree(a, tmp_path / "c")
-    made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")]))
-    assert made["comparison"]["runs"][1]["difference"] == 0 == made["comparison"]["runs"][1]["interval"][0]
+    report_page.report(config, tmp_path / "both", runs=[str(a), str(tmp_path / "c")])
+    second = contents[-1]["comparison"]["runs"][1]
+    assert second["difference"] == 0 == second["interval"][0]
 
 
-def test_a_comparison_has_one_setting(two, tmp_path):
+def test_a_comparison_has_one_setting(two, tmp_path, contents):
     """A recording that the first run lacks is missed in all that the page says, whatever the config says."""
     config, a, b = two
     config.evaluate.missing = "left out"
     results = json.loads((a / "detections.json").read_text())
     del results["results"]["rec1"]
     (a / "detections.json").write_text(json.dumps(results))
-    made = content_of(report_page.report(config, tmp_path / "both", runs=[str(a), str(b)]))
+    report_page.report(config, tmp_path / "both", runs=[str(a), str(b)])
+    made = contents[-1]
     assert made["scores"]["protocol"]["missing"] == "missed" and len(made["recordings"]) == 4
     assert made["comparison"]["runs"][0]["map_avg"] == pytest.approx(made["scores"]["map_avg"])
 
@@ -243,7 +290,7 @@ def test_the_benchmark_has_a_page(tmp_path):
     benchmark.write_data(tmp_path, 3, 20, length_sec=30.0)
     config = benchmark.config_of(tmp_path)
     made = content_of(report_page.report(config, tmp_path / "out", str(tmp_path / "detections.json")))
-    assert [len(row["found"][0]["score"]) for row in made["recordings"]] == [20] * 3
+    assert [len(row["found"][0]["rows"]) for row in made["recordings"]] == [20] * 3
     assert made["recordings"][2]["signal"]["channels"]
 
 

@@ -59,7 +59,7 @@ def test_the_page_follows_the_run(run, address):
     found["results"] = {name: rows[:1] for name, rows in found["results"].items()}
     (run[1] / "detections.json").write_text(json.dumps(found))
     assert get(f"{address}state")[1].decode() != made["state"]
-    assert [len(row["found"][0]["score"]) for row in content_of(get(address)[1])["recordings"]] == [1] * 4
+    assert [len(row["found"][0]["rows"]) for row in content_of(get(address)[1])["recordings"]] == [1] * 4
 
 
 def test_nobody_without_the_word_sees_anything(address):
@@ -119,14 +119,24 @@ def test_a_run_that_is_gone_or_labelled_anew_is_seen(run, tmp_path):
     (tmp_path / "data" / "labels.json").write_text(json.dumps(content))
     assert watched.page() != before
     (run[1] / "config.json").unlink()
-    with pytest.raises(DataError, match="holds no run"):
-        watched.page()
+    assert "No step yet" in watched.page()
+
+
+def test_a_run_that_has_not_begun_is_waited_for(run, tmp_path):
+    config, workdir = run
+    workdir.rename(tmp_path / "later")
+    watched = watch.Watched(config, workdir, "", ())
+    waiting = watched.page()
+    assert "No step yet" in waiting and content_of(waiting.encode())["state"] == watched.state()
+    workdir.mkdir()
+    (tmp_path / "later" / "config.json").rename(workdir / "config.json")
+    assert content_of(waiting.encode())["state"] != watched.state() and "No step yet." in watched.page()
+    (tmp_path / "later" / "detections.json").rename(workdir / "detections.json")
+    assert len(content_of(watched.page().encode())["recordings"]) == 4
 
 
 def test_what_cannot_be_watched_is_refused(run, tmp_path):
     config, workdir = run
-    with pytest.raises(DataError, match="holds no run; begin its training first"):
-        watch.watch(config, tmp_path / "nothing")
     with pytest.raises(DataError, match="--host is empty"):
         watch.watch(config, workdir, host="")
     with pytest.raises(DataError, match="--input=nowhere is no folder"):
@@ -152,6 +162,25 @@ def test_a_browser_sees_what_is_new(run, address, browser):
     page.close()
 
 
+def test_what_a_person_has_chosen_stays(run, address, browser):
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(".row")
+    recordings = page.locator("#recordings")
+    recordings.get_by_label("Class").select_option("walk")
+    recordings.get_by_label("Order").select_option("name")
+    recordings.get_by_label("Find").fill("rec")
+    page.evaluate("touched = -1e12")
+    (run[1] / "metrics.jsonl").write_text(json.dumps({"step": 1, "total": 2.0, "epoch": 1.0}) + "\n")
+    with page.expect_navigation(timeout=60_000):
+        pass
+    page.wait_for_selector(".row:not([hidden])")
+    assert page.evaluate("[content.classes[state.label], filters.elements.order.value]") == ["walk", "name"]
+    names = page.locator(".row:visible a").all_text_contents()
+    assert names == ["rec1", "rec2", "rec3"]
+    page.close()
+
+
 def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatch):
     config, workdir = run
     read, of_run = [], watch.report_page.content_as_it_stands
@@ -161,7 +190,8 @@ def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatc
     watched = watch.Watched(config, workdir, "", ())
     watched.page()
     (workdir / "metrics.jsonl").write_text(json.dumps({"step": 7, "total": 2.0}) + "\n")
-    assert content_of(watched.page().encode())["training"]["losses"] == {"total": [[7, 2.0]]}
+    text = watched.page()
+    assert "7 steps." in text and "<title>total</title>" in text
     assert len(read) == 1
     (workdir / "detections.json").write_text('{"results": {}}')
     watched.page()

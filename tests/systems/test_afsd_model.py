@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tal_jax.systems.afsd import model as afsd_model
+from tal_jax.systems.afsd.layers import upsample_nearest
 from tal_jax.systems.afsd.losses import contrastive_features
-from tal_jax.systems.afsd.model import AFSD, boundary_regions, upsample_nearest
+from tal_jax.systems.afsd.model import AFSD, boundary_regions
 from tal_jax.systems.afsd.published import afsd_from_state_dict
 from tests.golden_case import GoldenCase
 

@@ -2,6 +2,7 @@
 detection or a loss.
 """
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +19,10 @@ from tal_jax.data.timeline import Timeline
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, afsd
 from tal_jax.systems.afsd import decode as afsd_decode
+from tal_jax.systems.afsd import layers
 from tal_jax.systems.afsd.config import afsd_config, sequence_config
 from tal_jax.systems.afsd.examples import training_examples
-from tal_jax.systems.afsd.model import Block, real_cells
+from tal_jax.systems.afsd.layers import Block, real_cells
 from tests.systems.test_afsd_decode import by_hand_outputs, make_outputs
 
 
@@ -49,7 +51,7 @@ def one_recording(features, segments_sec=((1.0, 4.0),)):
 
 
 def test_cells_that_begin_before_the_end_are_real():
-    cells = real_cells(jnp.array([1, 32, 33, 128]), 4, 128)[..., 0]  # of 32 frames
+    cells = real_cells(jnp.array([1, 32, 33, 128]), (4,), 128)  # of 32 frames
     np.testing.assert_array_equal(cells, [[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
 
 
@@ -63,6 +65,39 @@ def test_group_norm_counts_real_cells_alone():
     np.testing.assert_allclose(
         block.apply(variables, x, jnp.array([8])), block.apply(variables, x), atol=1e-6
     )
+
+
+def test_real_cells_are_counted_as_they_are_marked():
+    num_frames = jnp.arange(769)
+    for count in (3, 6, 96, 768):
+        marked = real_cells(num_frames, (count,), 768).sum(axis=1)
+        np.testing.assert_array_equal(layers.number_of_real_cells(num_frames, count, 768), marked)
+
+
+@pytest.mark.parametrize("platform", [layers._normalise_channels, layers._normalise_groups])
+@pytest.mark.parametrize("padded", [False, True])
+def test_group_norm_of_levels_side_by_side(platform, padded):
+    cells, groups, rng = (8, 4, 2), 2, np.random.default_rng(0)
+    x = rng.standard_normal((2, sum(cells), 4)).astype(np.float32)
+    real = real_cells(jnp.array([5, 8] if padded else [8, 8]), cells, 8)
+    inside = np.repeat(np.eye(3, dtype=np.float32), cells, axis=1)
+    counted = inside * real[:, None]
+    share = counted / counted.sum(2, keepdims=True)
+    cotangent = np.where(real[..., None], rng.standard_normal(x.shape), 0)
+    alone = nn.GroupNorm(groups, epsilon=layers.GROUP_NORM_EPS, use_scale=False, use_bias=False)
+
+    def together(x):
+        return jnp.vdot(platform(x, share, inside, groups), cotangent)
+
+    def level_by_level(x):
+        ends = np.cumsum(cells)
+        levels = [slice(end - count, end) for count, end in zip(cells, ends)]
+        masks = [jnp.broadcast_to(real[:, level, None], x[:, level].shape) for level in levels]
+        parts = [alone.apply({}, x[:, level], mask=mask) for level, mask in zip(levels, masks)]
+        return jnp.vdot(jnp.concatenate(parts, axis=1), cotangent)
+
+    pairs = [jax.value_and_grad(run)(x) for run in (together, level_by_level)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *pairs)
 
 
 def test_the_backbone_sees_no_padding():

@@ -10,10 +10,12 @@ import numpy as np
 
 from tal_jax.data import features
 from tal_jax.data.annotations import load_annotations
+from tal_jax.data.tables import FeatureFile
 from tal_jax.runtime.files import ARRAY_HEADERS
 
 FILES = pathlib.Path(__file__).parents[1] / "files" / "sbhar"
 # acceleration in g, angular rate in rad/s
+CHANNELS = tuple(f"{what} {axis}" for what in ("acceleration", "rotation") for axis in "xyz")
 UNITS = np.array([1 / 720] * 3 + [0.0003054326223838945] * 3, np.float32)
 
 
@@ -40,7 +42,8 @@ def load(config):
     with np.load(FILES / "signals.npz") as signals:
         available = set(signals.files)
     place = f"in {FILES / 'signals.npz'}"
-    return features.build_dataset(annotations(config), read_signal, available, data, place)
+    read = lambda name: FeatureFile(read_signal(name), channels=CHANNELS)
+    return features.build_dataset(annotations(config), read, available, data, place)
 
 
 def annotations(config):

@@ -4,8 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.data import whole_recordings
+from tal_jax.errors import DataError
 from tal_jax.systems.actionformer.config import reading, require_classes
 from tal_jax.systems.actionformer.model import ActionFormer, Backbone, require_width
+from tal_jax.systems.candidates import Deployment
+
+DEPLOYED_WINDOWS = 8  # training windows that the longest recording of an export lasts
 
 
 def build(config, num_classes):
@@ -26,6 +30,33 @@ def build(config, num_classes):
 def test_windows(config, dataset, name):
     """The one test window of a recording, for `System.windows`: see `whole_recordings.test_windows`."""
     return whole_recordings.test_windows(config, dataset, name, 2**config.backbone.branch_blocks)
+
+
+def deployment(config):
+    """The candidates.Deployment of whole recordings, of up to `DEPLOYED_WINDOWS` training windows.
+
+    Raises DataError for recordings that are resized, and for voting.
+    """
+    for field, used in (
+        ("window.resized", config.window.resized),
+        ("decode.voting_tiou", config.decode.voting_tiou),
+    ):
+        if used:
+            what_to_do = "use tal_jax.load_run there" if config.window.resized else f"set config.{field} to 0"
+            raise DataError(f"A run with config.{field}={used} cannot be exported; {what_to_do}.")
+    size, multiple = config.window.frames, 2**config.backbone.branch_blocks
+    lengths = {
+        whole_recordings.padded_length(n * size // 8, size, multiple)
+        for n in range(1, 8 * DEPLOYED_WINDOWS + 1)
+    }
+    settings = config.decode
+    return Deployment(
+        tuple(sorted(lengths)),
+        stride=0,
+        suppression=dict(keep_last=reading(config, "decode.keep_last"), keep_best=True),
+        together=not settings.per_class,
+        most=settings.max_per_recording,
+    )
 
 
 def problems(config, dataset):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tal_jax.ops.conv1d import conv1d
 from tal_jax.systems.torch_defaults import uniform_by_fan_in
 
 LAYER_NORM_EPS = 1e-5
@@ -61,8 +62,8 @@ class Conv(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
-        """(B, T, C) -> (B, T / stride, features)."""
+    def __call__(self, x, cells=None):
+        """(B, T, C) -> (B, T / stride, features). cells: of levels side by side, see `ops.conv1d`."""
         depthwise, channels = self.features is None, x.shape[-1]
         shape = (self.size, channels) if depthwise else (self.size, channels, self.features)
         initial = self.initial or uniform_by_fan_in(self.size * (1 if depthwise else channels))
@@ -72,12 +73,8 @@ class Conv(nn.Module):
             padded, last = jnp.pad(x, ((0, 0), (pad, pad), (0, 0))), x.shape[1] - self.stride
             shifted = [padded[:, i : i + last + 1 : self.stride] for i in range(self.size)]
             y = sum(part * weight for part, weight in zip(shifted, kernel))
-        elif self.size == 1:
-            # A matrix product: the gradient of one with more axes copies its operands, slowly on CPUs.
-            y = (x.reshape(-1, channels) @ kernel[0]).reshape(*x.shape[:-1], -1)
         else:
-            layout = ("NWC", "WIO", "NWC")
-            y = lax.conv_general_dilated(x, kernel, (self.stride,), [(pad, pad)], dimension_numbers=layout)
+            y = conv1d(x, kernel, stride=self.stride, padding=(pad, pad), cells=cells)
         if self.use_bias:
             initial = jnp.broadcast_to(jnp.asarray(self.bias, jnp.float32), y.shape[-1:])
             y += self.param("bias", lambda key: initial).astype(self.dtype)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.errors import DataError
+from tal_jax.ops.conv1d import of_cells
 from tal_jax.systems.actionformer.blocks import ConvBlock, MaxBlock, SGPBlock, TransformerBlock
 from tal_jax.systems.actionformer.layers import (
     Conv,
@@ -184,10 +185,10 @@ class Tower(nn.Module):
         self.conv = [Conv(self.width, **settings) for _ in range(self.layers)]
         self.normal = [LayerNorm() for _ in range(self.layers if self.norm else 0)]
 
-    def __call__(self, x, grid):
-        """(B, T, C), its Grid -> (B, T, width)."""
+    def __call__(self, x, grid, cells=None):
+        """(B, T, C), its Grid -> (B, T, width). cells: of levels side by side, see `ops.conv1d`."""
         for i, conv in enumerate(self.conv):
-            x = grid.mask(conv(x))
+            x = grid.mask(conv(x, cells))
             x = grid.hide(jax.nn.relu(self.normal[i](x) if self.norm else x))
         return x
 
@@ -230,20 +231,18 @@ class Heads(nn.Module):
 
     def __call__(self, levels):
         """list of (features (B, T_l, C), Grid) -> logits (B, N, K), distances (B, N, 2), auxiliary (B, N)."""
-        parts = [self._level(*level, scale) for level, scale in zip(levels, self.scales, strict=True)]
-        logits, distances, auxiliary = zip(*parts)
-        join = lambda arrays: jnp.concatenate(arrays, axis=1).astype(jnp.float32)
-        return join(logits), join(distances), join(auxiliary)[..., 0] if self.auxiliary else None
-
-    def _level(self, x, grid, scale):
-        cls, loc = self.cls_tower(x, grid), self.loc_tower(x, grid)
-        logits = grid.mask(self.cls_out(cls))
-        distances = jax.nn.relu(grid.mask(self.loc_out(loc)).astype(jnp.float32) * scale)
+        cells = tuple(x.shape[1] for x, _ in levels)
+        joined, grids = zip(*levels)
+        x, grid = jnp.concatenate(joined, 1), Grid(*(jnp.concatenate(masks, 1) for masks in zip(*grids)))
+        cls, loc = self.cls_tower(x, grid, cells), self.loc_tower(x, grid, cells)
+        logits = grid.mask(self.cls_out(cls, cells)).astype(jnp.float32)
+        scales = of_cells(self.scales, cells)[:, None]
+        distances = jax.nn.relu(grid.mask(self.loc_out(loc, cells)).astype(jnp.float32) * scales)
         if not self.auxiliary:
             return logits, distances, None
         both = grid.mask(self.auxiliary_in(jnp.concatenate([cls, loc], axis=-1)))
         both = grid.hide(jax.nn.relu(self.auxiliary_norm(both)))
-        return logits, distances, grid.mask(self.auxiliary_out(both))
+        return logits, distances, grid.mask(self.auxiliary_out(both, cells)).astype(jnp.float32)[..., 0]
 
 
 class ActionFormer(nn.Module):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from tal_jax.backbones.i3d import I3D
 from tal_jax.backbones.sequence import SequenceBackbone
 from tal_jax.systems.afsd.config import reading, require_valid
-from tal_jax.systems.afsd.model import AFSD, Block
+from tal_jax.systems.afsd.layers import Block
+from tal_jax.systems.afsd.model import AFSD
 
 
 def build(config, num_classes):

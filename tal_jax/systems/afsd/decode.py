@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tal_jax.ops.segments import anchors_to_segments
+from tal_jax.systems import candidates
 from tal_jax.systems.afsd.config import reading
 from tal_jax.systems.afsd.losses import refine_distances
 from tal_jax.systems.candidates import best_of_window, suppress_soft
@@ -27,12 +28,12 @@ def decode(config, *outputs):
       outputs: model.Outputs of each network.
     """
     if len(outputs) == 1:
-        candidates = of_locations(config, *outputs)
+        locations = of_locations(config, *outputs)
     elif reading(config, "decode.fusion") == "segments":
-        candidates = of_two_streams(config, *outputs)
+        locations = of_two_streams(config, *outputs)
     else:
-        candidates = of_locations(config, fuse_streams(*outputs))
-    return best_of_window(config, *candidates)
+        locations = of_locations(config, fuse_streams(*outputs))
+    return best_of_window(config, *locations)
 
 
 def of_locations(config, outputs):
@@ -82,6 +83,11 @@ def _scores(config, outputs):
 def suppress(config, found):
     """`candidates.suppress_soft` with the last candidate as `config.readings` or `config.recipe` says."""
     return suppress_soft(config, found, keep_last=reading(config, "decode.keep_last"))
+
+
+def deployment(config):
+    """`candidates.deployment` with the last candidate as `suppress` has it."""
+    return candidates.deployment(config, reading(config, "decode.keep_last"))
 
 
 def fuse_streams(first, second):

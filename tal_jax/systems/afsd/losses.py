@@ -117,11 +117,11 @@ def triplet_margin(anchor, positive, negative):
     return jnp.maximum(near - far + 1.0, 0.0)
 
 
-def contrastive_features(outputs, proposals, grad="exact"):
+def contrastive_features(sides, proposals, grad="exact"):
     """Boundary-pooled features of the three proposals of a rearranged window (AFSD section 3.3).
 
     Args:
-      outputs: Outputs of the rearranged windows.
+      sides: model.Sides of the rearranged windows, or Outputs.
       proposals: (B, 3, 2) frames: action before the inserted background, action after it, the background
         itself.
 
@@ -134,7 +134,7 @@ def contrastive_features(outputs, proposals, grad="exact"):
     distances = 0.5 * (proposals[..., 1:] - proposals[..., :1]) * jnp.ones(2)
     regions = boundary_regions(distances, centre, plus_one=True)
     triples = []
-    for feature, stride in ((outputs.frame_feature, 1), (outputs.loc_sides, 4), (outputs.cls_sides, 4)):
+    for feature, stride in ((sides.frame_feature, 1), (sides.loc_sides, 4), (sides.cls_sides, 4)):
         pooled = boundary_max_pool(feature, regions / stride, grad=grad).astype(jnp.float32)
         start_half, end_half = jnp.split(pooled, 2, axis=-1)
         triples.append((end_half[:, 0], start_half[:, 1], start_half[:, 2]))
@@ -263,7 +263,7 @@ def activation_terms(outputs, batch):
     return terms
 
 
-def consistency_terms(config, outputs, batch, detect):
+def consistency_terms(config, outputs, batch):
     """AFSD Eq. 10: boundary consistency, an activation-guided and a contrastive part, each with a weight.
 
     The contrastive part is of the triplets of the rearranged windows. Those of the frame-level feature have
@@ -271,17 +271,15 @@ def consistency_terms(config, outputs, batch, detect):
 
     Args:
       config: the run's config (`loss`, `model`).
-      outputs: model.Outputs of the batch; batch: as for `loss`.
-      detect: inputs (B, window, ...) -> model.Outputs, for the rearranged windows.
+      outputs: model.Outputs of the batch, with those of the rearranged windows; batch: as for `loss`.
 
     Returns:
       dict of Terms: start, end; triplet.
     """
     terms = activation_terms(outputs, batch)
-    if config.loss.contrastive_weight:
-        rearranged = jax.vmap(lambda frames, order: frames[order])(batch["inputs"], batch["frame_map"])
+    if outputs.rearranged_sides is not None:
         proposals, pool_grad = batch["proposals_frame"], reading(config, "boundary_pool_grad")
-        triples = contrastive_features(detect(rearranged), proposals, pool_grad)
+        triples = contrastive_features(outputs.rearranged_sides, proposals, pool_grad)
         margins = sum(w * triplet_margin(*triple) for w, triple in zip((1.0, 0.1, 0.1), triples))
         usable = batch["rearranged"] * batch["sample_mask"]
         terms["triplet"] = Term(config.loss.contrastive_weight, (margins * usable).sum(), usable.sum())
@@ -303,8 +301,10 @@ def loss(config, model, variables, batch, epoch, rng):
       are not frozen.
     """
     others = [name for name in variables if name != "params"]
-    padding = {name: batch[name] for name in ("num_frames", "sample_mask")}
-    apply = functools.partial(model.apply, variables, **padding, mutable=others)
-    outputs, model_state = apply(batch["inputs"])
+    rearranged = None
+    if config.loss.contrastive_weight:
+        rearranged = jax.vmap(lambda frames, order: frames[order])(batch["inputs"], batch["frame_map"])
+    seen = batch["inputs"], batch["num_frames"], batch["sample_mask"], rearranged
+    outputs, model_state = model.apply(variables, *seen, mutable=others)
     terms = detection_terms(config, outputs, assign(config, outputs, batch), batch, epoch)
-    return terms | consistency_terms(config, outputs, batch, lambda inputs: apply(inputs)[0]), model_state
+    return terms | consistency_terms(config, outputs, batch), model_state

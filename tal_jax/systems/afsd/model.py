@@ -6,11 +6,12 @@ Data flow:  backbone -> pyramid (levels l = 0..5) -> towers -> coarse heads
                                                                              auxiliary score
 
 Lengths: a window has `window` frames, the unit of all distances here. Level l has T_l cells; all levels
-together have N = sum of T_l locations.
+together have N = sum of T_l locations. Behind the pyramid the levels lie side by side along time, so that
+what they share runs once.
 """
 
 import functools
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import flax
 import flax.linen as nn
@@ -19,8 +20,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from tal_jax.ops.boundary_pooling import boundary_max_pool
+from tal_jax.ops.conv1d import of_cells, place_in_level
+from tal_jax.systems.afsd.layers import (
+    Block,
+    Conv,
+    number_of_real_cells,
+    spatial_glorot,
+    upsample_nearest,
+    without_padding,
+)
 
 NUM_LEVELS = 6
+
+
+class Sides(NamedTuple):
+    """The features that boundary consistency reads. The first half of the channels of each is
+    start-sensitive, the second half end-sensitive.
+    """
+
+    frame_feature: jax.Array  # (B, window, C)
+    loc_sides: jax.Array  # (B, T_0, 2C) level 0 of the localisation branch
+    cls_sides: jax.Array  # (B, T_0, 2C) level 0 of the classification branch
 
 
 @flax.struct.dataclass
@@ -37,90 +57,15 @@ class Outputs:
     refined_offsets: jax.Array  # (B, N, 2) unit: half the coarse width
     refined_logits: jax.Array  # (B, N, K + 1)
     quality_logits: jax.Array  # (B, N)
-    frame_feature: jax.Array  # (B, window, C): first half start-sensitive, second half end-sensitive
-    loc_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the localisation branch
-    cls_sides: jax.Array  # (B, T_0, 2C) level-0 start- and end-sensitive halves of the classification branch
+    frame_feature: jax.Array  # as in Sides, and the next two
+    loc_sides: jax.Array
+    cls_sides: jax.Array
     level_regions: jax.Array  # (B, N, 4) pooling regions in cells of each location's own level
     frame_regions: jax.Array  # (B, N, 4) pooling regions in frames
     pyramid: Sequence[jax.Array]  # (B, T_l, C) each
     num_frames: jax.Array | None = None  # (B,) frames of the window that the recording fills; None: all
     auxiliary_logits: jax.Array | None = None  # (B, N), with the auxiliary branch of DW-AFSD
-
-
-def real_cells(num_frames, cells, window):
-    """Which of the T = `cells` equal cells of a window begin before the end of the recording.
-
-    num_frames: (B,) frames of the window that the recording fills; window: frames in a window -> (B, T, 1)
-    bool.
-    """
-    first_frames = jnp.arange(cells) * (window / cells)
-    return (first_frames < num_frames[:, None])[..., None]
-
-
-def without_padding(x, num_frames, window):
-    """A feature (B, T, C) with 0 in all but its `real_cells`; as it is where `num_frames` is None."""
-    return x if num_frames is None else jnp.where(real_cells(num_frames, x.shape[1], window), x, 0)
-
-
-class Conv(nn.Module):
-    """1-D convolution with bias and SAME padding, (B, T, C) -> (B, ceil(T / stride), features)."""
-
-    features: int
-    kernel: int = 1
-    stride: int = 1
-    kernel_init: Any = nn.initializers.glorot_uniform()
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x):
-        settings = dict(kernel_init=self.kernel_init, dtype=self.dtype, name="conv")
-        return nn.Conv(self.features, self.kernel, self.stride, **settings)(x)
-
-
-class Block(nn.Module):
-    """AFSD Eq. 2: ReLU(GroupNorm(Conv(x))), the unit that AFSD is made of.
-
-    With 2C channels it gives the start-sensitive f^s and the end-sensitive f^e in one.
-    """
-
-    features: int
-    kernel: int = 1
-    stride: int = 1
-    window: int | None = None  # frames in a window, needed with `num_frames`
-    groups: int = 32
-    kernel_init: Any = nn.initializers.glorot_uniform()
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x, num_frames=None):
-        """(B, T, C) -> (B, ceil(T / stride), features).
-
-        num_frames: (B,) frames of the window that the recording fills. GroupNorm then counts the `real_cells`
-        alone, and the other cells become 0, as the padding of a convolution is. None: all cells count.
-        """
-        x = Conv(self.features, self.kernel, self.stride, self.kernel_init, self.dtype, name="conv")(x)
-        norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name="norm")
-        mask = None
-        if num_frames is not None:
-            mask = jnp.broadcast_to(real_cells(num_frames, x.shape[1], self.window), x.shape)
-        return without_padding(nn.relu(norm(x, mask=mask)), num_frames, self.window)
-
-
-def spatial_glorot(height, width):
-    """Initialiser of a flat kernel (1, height * width * C, features): Glorot uniform of the convolution of
-    height and width.
-    """
-
-    def init(key, shape, dtype=jnp.float32):
-        unflattened = (height, width, shape[1] // (height * width), shape[2])
-        return nn.initializers.glorot_uniform()(key, unflattened, dtype).reshape(shape)
-
-    return init
-
-
-def upsample_nearest(x, length):
-    """Nearest upsampling in time by a whole factor. (B, T, C) -> (B, length, C)."""
-    return jnp.repeat(x, length // x.shape[1], axis=1)
+    rearranged_sides: Sides | None = None  # of the rearranged windows, where there are any
 
 
 def boundary_regions(distances, centre, *, plus_one):
@@ -168,23 +113,23 @@ class RefinementBranch(nn.Module):
     """AFSD Eq. 5: the refined feature, of a location's own and those pooled near both ends of its segment."""
 
     channels: int
-    pool: Any
     block: Any
 
-    @nn.compact
-    def __call__(self, tower, frame_pooled, level_regions, num_frames=None):
-        """Refined features (B, T_l, C) of one level, and their sides (B, T_l, 2C) before pooling: the
-        start-sensitive and the end-sensitive half.
+    def setup(self):
+        self.current, self.region = self.block(self.channels), self.block(self.channels)
+        self.sides, self.merge = self.block(2 * self.channels), self.block(self.channels)
+
+    def __call__(self, tower, frame_pooled, sides_pooled, *place):
+        """Refined features (B, N, C) of all locations.
 
         Args:
-          tower: (B, T_l, C); frame_pooled: (B, T_l, C), the frame-level feature pooled for each cell.
-          level_regions: (B, T_l, 4) in cells; num_frames: see `Block`.
+          tower: (B, N, C).
+          frame_pooled: (B, N, C), the frame-level feature pooled for each location.
+          sides_pooled: (B, N, 2C), `sides` of the tower pooled for each location.
+          place: `num_frames` and `cells` of `Block`.
         """
-        current = self.block(self.channels, name="current")(tower, num_frames)
-        sides = self.block(2 * self.channels, name="sides")(tower, num_frames)
-        region = self.block(self.channels, name="region")(frame_pooled, num_frames)
-        merged = jnp.concatenate([region, self.pool(sides, level_regions, num_frames), current], axis=-1)
-        return self.block(self.channels, name="merge")(merged, num_frames), sides
+        parts = self.region(frame_pooled, *place), sides_pooled, self.current(tower, *place)
+        return self.merge(jnp.concatenate(parts, axis=-1), *place)
 
 
 class AFSD(nn.Module):
@@ -227,8 +172,9 @@ class AFSD(nn.Module):
         block = functools.partial(Block, window=self.window, groups=self.groups, dtype=self.dtype)
         init = nn.initializers.normal(0.01) if self.normal_heads else nn.initializers.glorot_uniform()
         head_block = functools.partial(block, kernel_init=init)
-        # In float32: distances of 100 frames need more digits than bfloat16 has.
-        head = functools.partial(Conv, kernel_init=init)
+        head = functools.partial(Conv, kernel_init=init, dtype=self.dtype, result=jnp.float32)
+        # Distances of 100 frames need more digits than bfloat16 has.
+        precise_head = functools.partial(Conv, kernel_init=init, precision="highest")
 
         channels, num_logits = self.channels, self.num_classes + 1
         self.pyramid = Pyramid(channels, self.top_down, block)
@@ -236,94 +182,139 @@ class AFSD(nn.Module):
         self.scales = self.param("scales", nn.initializers.ones, (NUM_LEVELS,))
         self.loc_tower = [head_block(channels, 3) for _ in range(2)]
         self.cls_tower = [head_block(channels, 3) for _ in range(2)]
-        self.loc_head, self.cls_head = head(2, 3), head(num_logits, 3)
-        self.loc_branch = RefinementBranch(channels, self._pool, head_block)
-        self.cls_branch = RefinementBranch(channels, self._pool, head_block)
-        self.refined_loc_head, self.refined_cls_head = head(2), head(num_logits)
+        self.loc_head, self.cls_head = precise_head(2, 3), head(num_logits, 3)
+        self.loc_branch = RefinementBranch(channels, head_block)
+        self.cls_branch = RefinementBranch(channels, head_block)
+        self.refined_loc_head, self.refined_cls_head = precise_head(2), head(num_logits)
         self.quality_head = head(1, 3)
         if self.auxiliary:
             self.auxiliary_reduce, self.auxiliary_head = head_block(channels), head(1, 3)
 
-    def __call__(self, inputs, num_frames=None, sample_mask=None):
+    def __call__(self, inputs, num_frames=None, sample_mask=None, rearranged=None):
         """The Outputs for windows.
 
         Args:
           inputs: what the backbone takes ((B, window, C_in) for sequences), or the two maps.
           num_frames: (B,) frames of the window that the recording fills; None: all.
           sample_mask: (B,) 0 for recordings that only fill the batch, for the backbone; None: there are none.
+          rearranged: the same windows rearranged, of which `rearranged_sides` are wanted, with a backbone;
+            None: there are none. They are in no statistics of a batch: BatchNorms that are not frozen
+            normalise them with those of the windows themselves.
         """
         lengths, maps = num_frames if self.padding_mask else None, inputs
+        of_maps = lengths
+        if rearranged is not None:
+            counted = jnp.ones(len(inputs)) if sample_mask is None else sample_mask
+            sample_mask = jnp.concatenate([counted, jnp.zeros_like(counted)])
+            maps = inputs = jnp.concatenate([inputs, rearranged])
+            of_maps = None if lengths is None else jnp.concatenate([lengths, lengths])
         if self.backbone is not None:
-            maps = self.backbone(without_padding(inputs, lengths, self.window), lengths, sample_mask)
-        levels = self.pyramid(*maps, lengths)
+            maps = self.backbone(without_padding(inputs, of_maps, self.window), of_maps, sample_mask)
+        levels = self.pyramid(*maps, of_maps)
         # Level 0 has the sum with level 1, whose cells are longer.
-        levels[0] = without_padding(levels[0], lengths, self.window)
+        levels[0] = without_padding(levels[0], of_maps, self.window)
+        frames = without_padding(upsample_nearest(levels[0], self.window), of_maps, self.window)
+        frame_feature = _through(self.frame, frames, of_maps)
 
-        def through(blocks, x):
-            return functools.reduce(lambda x, block: block(x, lengths), blocks, x)
-
-        frames = without_padding(upsample_nearest(levels[0], self.window), lengths, self.window)
-        frame_feature = through(self.frame, frames)
-        towers = [(through(self.loc_tower, level), through(self.cls_tower, level)) for level in levels]
-        rows = [self._coarse(level, *features) for level, features in enumerate(towers)]
-        pooled = self._pool_frame_feature(frame_feature, [row["frame_regions"] for row in rows], lengths)
-        for row, features, frame_pooled in zip(rows, towers, pooled, strict=True):
-            row |= self._refine(*features, frame_pooled, row["level_regions"], lengths)
-        sides = {name: [row.pop(name) for row in rows][0] for name in ("loc_sides", "cls_sides")}
-        joined = {
-            name: jnp.concatenate([row[name] for row in rows], min(1, value.ndim - 1), jnp.float32)
-            for name, value in rows[0].items()
-        }
+        batch = frame_feature.shape[0] // (
+            1 if rearranged is None else 2
+        )  # its length is a symbol in an export
+        cells = all_cells = tuple(level.shape[1] for level in levels)
+        parts = [level[:batch] for level in levels]
+        if rearranged is not None:  # its level 0 is one level more
+            parts, all_cells = [*parts, levels[0][batch:]], (*cells, cells[0])
+        joined = jnp.concatenate(parts, axis=1)
+        towers = [_through(tower, joined, lengths, all_cells) for tower in (self.loc_tower, self.cls_tower)]
+        branches = self.loc_branch, self.cls_branch
+        sides = [branch.sides(tower, lengths, all_cells) for branch, tower in zip(branches, towers)]
+        rearranged_sides = None
+        if rearranged is not None:
+            rearranged_sides = Sides(frame_feature[batch:], *(side[:, sum(cells) :] for side in sides))
+        frame_feature = frame_feature[:batch]
+        towers, sides = ([x[:, : sum(cells)] for x in pair] for pair in (towers, sides))
+        row = self._coarse(*towers, cells)
+        row |= self._refine(towers, frame_feature, sides, row, lengths, cells)
         return Outputs(
-            frame_feature=frame_feature, pyramid=tuple(levels), num_frames=num_frames, **sides, **joined
+            frame_feature=frame_feature,
+            loc_sides=sides[0][:, : cells[0]],
+            cls_sides=sides[1][:, : cells[0]],
+            rearranged_sides=rearranged_sides,
+            pyramid=tuple(parts[: len(cells)]),
+            num_frames=num_frames,
+            **{name: value.astype(jnp.float32) for name, value in row.items()},
         )
 
-    def _coarse(self, level, loc_feature, cls_feature):
-        """Coarse prediction of one level from its two towers (B, T_l, C), and where its refinement looks."""
-        cells = loc_feature.shape[1]
-        distances = jnp.exp(self.scales[level] * self.loc_head(loc_feature))
-        distances = distances * self.distance_multipliers[level]
+    def _coarse(self, loc_feature, cls_feature, cells):
+        """Coarse predictions from the two towers (B, N, C), and where their refinement looks."""
+        distances = jnp.exp(of_cells(self.scales, cells)[:, None] * self.loc_head(loc_feature, cells))
+        distances = distances * of_cells(np.float32(self.distance_multipliers[: len(cells)]), cells)[:, None]
         fixed = jax.lax.stop_gradient(distances)
-        anchors = (jnp.arange(cells) + 0.5) / cells * self.window
+        place, count = place_in_level(cells), np.repeat(cells, cells)
+        anchors = np.float32((place + 0.5) / count * self.window)
+        in_cells = fixed * np.float32(count / self.window)[:, None]
         return dict(
-            anchors=anchors,
+            anchors=jnp.asarray(anchors),
             coarse_distances=distances,
-            coarse_logits=self.cls_head(cls_feature),
-            level_regions=boundary_regions(fixed * (cells / self.window), jnp.arange(cells), plus_one=False),
+            coarse_logits=self.cls_head(cls_feature, cells),
+            level_regions=boundary_regions(in_cells, place, plus_one=False),
             frame_regions=boundary_regions(fixed, anchors, plus_one=True),
         )
 
-    def _refine(self, loc_feature, cls_feature, frame_pooled, level_regions, lengths):
-        """Refined prediction of one level, with the sides of its two branches (see `RefinementBranch`)."""
-        loc_refined, loc_sides = self.loc_branch(loc_feature, frame_pooled, level_regions, lengths)
-        cls_refined, cls_sides = self.cls_branch(cls_feature, frame_pooled, level_regions, lengths)
-        row = dict(
-            refined_offsets=self.refined_loc_head(loc_refined),
-            refined_logits=self.refined_cls_head(cls_refined),
-            quality_logits=self.quality_head(loc_refined)[..., 0],
-            loc_sides=loc_sides,
-            cls_sides=cls_sides,
+    def _refine(self, towers, frame_feature, sides, row, lengths, cells):
+        """Refined predictions of all locations.
+
+        Args:
+          towers, sides: of the localisation and of the classification branch, (B, N, C) and (B, N, 2C).
+          frame_feature: (B, window, C).
+          row: of `_coarse`.
+          lengths: (B,) frames of the recording, None: all; cells: of the levels.
+        """
+        frame_pooled = self._pool_frame_feature(frame_feature, row["frame_regions"], lengths, cells)
+        loc, cls = (
+            branch(
+                tower,
+                frame_pooled,
+                self._pool_sides(side, row["level_regions"], lengths, cells),
+                lengths,
+                cells,
+            )
+            for branch, tower, side in zip((self.loc_branch, self.cls_branch), towers, sides)
+        )
+        refined = dict(
+            refined_offsets=self.refined_loc_head(loc),
+            refined_logits=self.refined_cls_head(cls),
+            quality_logits=self.quality_head(loc, cells)[..., 0],
         )
         if self.auxiliary:
-            refined, towers = [cls_refined, loc_refined], [cls_feature, loc_feature]
-            choices = {"both": refined, "cls": refined[:1], "loc": refined[1:], "towers": towers}
+            choices = {"both": [cls, loc], "cls": [cls], "loc": [loc], "towers": towers[::-1]}
             read = jnp.concatenate(choices[self.auxiliary_features], axis=-1)
-            row["auxiliary_logits"] = self.auxiliary_head(self.auxiliary_reduce(read, lengths))[..., 0]
-        return row
+            reduced = self.auxiliary_reduce(read, lengths, cells)
+            refined["auxiliary_logits"] = self.auxiliary_head(reduced, cells)[..., 0]
+        return refined
 
-    def _pool(self, features, regions, lengths):
-        """Boundary pooling among the cells of the recording. (B, T, C), (B, T_l, 4) -> (B, T_l, C)."""
-        if lengths is not None:
-            last_cell = real_cells(lengths, features.shape[1], self.window).sum(axis=1, keepdims=True) - 1
-            regions = jnp.minimum(regions, last_cell)  # (B, 1, 1)
-        return boundary_max_pool(features, regions, grad=self.boundary_pool_grad)
+    def _pool_frame_feature(self, frame_feature, regions, lengths, cells):
+        """The frame-level feature (B, window, C), pooled for (B, N, 4) regions in frames -> (B, N, C)."""
+        pool = functools.partial(boundary_max_pool, frame_feature, grad=self.boundary_pool_grad)
+        regions = self._inside(regions, lengths, self.window)
+        if self.boundary_pool_grad == "exact":
+            return pool(regions)
+        # The published gradient depends on the number of regions in a call, which are those of a level.
+        levels = jnp.split(regions, np.cumsum(cells)[:-1], axis=1)
+        return jnp.concatenate([*map(pool, levels)], axis=1)
 
-    def _pool_frame_feature(self, frame_feature, regions, lengths):
-        """The frame-level feature (B, window, C), pooled for regions of each level.
+    def _pool_sides(self, sides, regions, lengths, cells):
+        """Features (B, N, 2C) of levels side by side, pooled for regions (B, N, 4) in cells of each level."""
+        regions = self._inside(regions, lengths, np.repeat(cells, cells))
+        return boundary_max_pool(sides, regions, cells=cells, grad=self.boundary_pool_grad)
 
-        regions: list of (B, T_l, 4) in frames -> list of (B, T_l, C).
-        """
-        if self.boundary_pool_grad == "reference":  # its gradient depends on the number of regions in a call
-            return [self._pool(frame_feature, level, lengths) for level in regions]
-        ends = np.cumsum([level.shape[1] for level in regions])[:-1]
-        return jnp.split(self._pool(frame_feature, jnp.concatenate(regions, axis=1), lengths), ends, axis=1)
+    def _inside(self, regions, lengths, count):
+        """Regions (B, N, 4) cut to the cells of the recording. count: cells in a window, a number or (N,)."""
+        if lengths is None:
+            return regions
+        real = number_of_real_cells(lengths[:, None], count, self.window)
+        return jnp.minimum(regions, real[..., None] - 1)
+
+
+def _through(blocks, x, *place):
+    """x through one `Block` after another. place: `num_frames` and `cells`."""
+    return functools.reduce(lambda x, block: block(x, *place), blocks, x)

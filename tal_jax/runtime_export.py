@@ -1,0 +1,349 @@
+"""Detects actions with a file of `--mode=export`: this module is copied beside it, tal_jax is not needed.
+
+It needs jax, numpy, and flatbuffers, with which jax reads programs.
+
+    detector = load("sbhar_demo.zip")
+    detector.detect(samples)  # [{"label", "segment": [start_sec, end_sec], "score"}]
+
+    stream = Stream(detector)
+    stream.push(samples)  # the detections that are final by now
+    stream.finish()  # the rest
+
+In training, too, networks see what `as_frames` makes of samples.
+"""
+
+import collections
+import io
+import json
+import math
+import zipfile
+
+import jax
+import numpy as np
+from jax import export
+
+FORMAT = "tal_jax export 1"
+FEWEST_ROWS = 64  # of a suppression, which is compiled for each power of two from here on
+HELD_WINDOWS = 8  # windows after which a detection of a Stream waits no longer
+NUM_BANDS = 6
+MIN_POWER = 1e-5  # of a channel that stands still
+
+
+def load(path):
+    """The Detector of a file. Raises ValueError for one that is damaged, or no export of tal_jax."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            about = json.loads(file.read("about.json"))
+            if about["format"] != FORMAT:
+                raise ValueError(f"its format is '{about['format']!s:.60}', not '{FORMAT}'")
+            names = [name for name in file.namelist() if name.endswith(".stablehlo")]
+            programs = {name: export.deserialize(bytearray(file.read(name))) for name in names}
+            with np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False) as arrays:
+                weights = [arrays[str(i)] for i in range(len(arrays.files))]
+        return Detector(about, programs, weights)
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no file {path}.") from error
+    except ImportError as error:
+        raise ValueError(f"{path} cannot be read without a package: {error}.") from error
+    except Exception as error:  # a damaged file leads zipfile, NumPy and JAX to almost anything
+        found = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(".")
+        raise ValueError(f"{path} is damaged, or no file of --mode=export ({found:.200}).") from error
+
+
+# Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float32 (M,).
+Candidates = collections.namedtuple("Candidates", "segments_sec classes scores")
+
+
+class Detector:
+    """A trained run.
+
+    Attributes:
+      about: what about.json in the file says, a dict: input, times, windows, thresholds, versions.
+      classes: names in index order.
+    """
+
+    def __init__(self, about, programs, weights):
+        """about: see the class; programs: file name -> jax.export.Exported; weights: list of arrays."""
+        self.about, self.classes = about, tuple(about["classes"])
+        self._windows, self._suppression = about["windows"], about["suppression"]
+        names = {length: f"network_{length}.stablehlo" for length in self._windows["lengths"]}
+        self._networks = {length: jax.jit(programs[name].call) for length, name in names.items()}
+        self._suppress = jax.jit(programs["suppress.stablehlo"].call)
+        self._weights = jax.device_put(weights)
+
+    def detect(self, samples):
+        """Finds actions in one recording: what `--mode=predict` writes of it.
+
+        Args:
+          samples: (T, C) numbers as the files of the data set hold them, or (T, H, W, C) uint8 pictures;
+            `about["input"]` says which, and how many a second.
+
+        Returns:
+          A list of {"label": name of a class, "segment": [start_sec, end_sec], "score"}, in predict's order.
+
+        Raises:
+          ValueError: one sentence, for samples of another shape, not finite, too few or too many.
+        """
+        samples, needed = self.checked(samples), self.about["prepare"]["samples_per_frame"]
+        if len(samples) < needed:
+            raise ValueError(f"There are {len(samples)} samples, fewer than the {needed} of one frame.")
+        frames = as_frames(samples, self.about["prepare"])
+        lengths, stride = self._windows["lengths"], self._windows["stride"]
+        length = next((length for length in lengths if length >= len(frames)), lengths[-1])
+        if not stride and length < len(frames):
+            longest = f"{self.to_seconds(length):.6g} s"
+            raise ValueError(f"The recording lasts longer than {longest}, the most that this file takes.")
+        offsets = window_offsets(len(frames), length, stride or length)
+        found = self.candidates(((offset, frames[offset : offset + length]) for offset in offsets), length)
+        picked, _ = self.suppressed(found, np.zeros(len(found.scores), bool))
+        return self.results(found, picked, self.duration_sec(len(samples)))
+
+    def checked(self, samples, gaps=True):
+        """The samples as an array. Raises ValueError for another shape or type, and for what is not finite.
+
+        gaps: whether NaN may be there where the run was trained to fill it.
+        """
+        samples, shape = np.asarray(samples), tuple(self.about["input"]["shape"])
+        kinds = "u" if len(shape) > 1 else "fiu"
+        if samples.shape[1:] != shape or samples.dtype.kind not in kinds:
+            found = f"The samples have the shape {samples.shape} and the type {samples.dtype}"
+            raise ValueError(f"{found}; each of them must be {self.about['input']['what']}.")
+        if samples.dtype.kind != "f" and len(shape) == 1:
+            samples = samples.astype(np.float32)
+        finite = finite_values(samples)
+        if not finite.all() and not (gaps and self.about["prepare"]["fill_missing"] and finite.any()):
+            raise ValueError(f"Sample {finite.all(axis=1).argmin()}, from 0 on, is NaN or infinite.")
+        return samples
+
+    def to_seconds(self, frames):
+        """Seconds of positions in frames of the recording, any shape: float64."""
+        times = self.about["times"]
+        return (np.asarray(frames, np.float64) - 0.5) * times["frame_sec"] + times["frame_seen_sec"] / 2
+
+    def duration_sec(self, num_samples):
+        """How many seconds so many samples last."""
+        times = self.about["times"]
+        return (num_samples - 1) * times["sample_sec"] + times["sample_seen_sec"]
+
+    def candidates(self, windows, length):
+        """The Candidates that the network finds in windows, in their order, before suppression.
+
+        Args:
+          windows: iterable of (first frame, frames (T, …), T up to `length`).
+          length: frames of the network's windows; shorter ones are padded.
+        """
+        frame, batch = self.about["frame"], self._windows["batch"]
+        windows, parts = iter(windows), [(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, np.float32))]
+        while group := [window for _, window in zip(range(batch), windows)]:
+            inputs = np.full((batch, length, *frame["shape"]), frame["padding"], frame["dtype"])
+            num_frames = np.zeros(batch, np.int32)
+            for i in range(batch):  # as in predict, the first window fills the batch
+                _, frames = group[i if i < len(group) else 0]
+                inputs[i, : len(frames)], num_frames[i] = frames, len(frames)
+            found = jax.device_get(self._networks[length](self._weights, inputs, num_frames))
+            for i, (offset, _) in enumerate(group):
+                kept = found["scores"][i] > 0
+                segments, classes, scores = (found[key][i][kept] for key in ("segments", "classes", "scores"))
+                parts.append((self.to_seconds(segments + offset), classes, scores))
+        return Candidates(*map(np.concatenate, zip(*parts)))
+
+    def suppressed(self, found, is_open):
+        """Soft-NMS of Candidates (M,). is_open: (M,) bool, which ones later candidates may overlap.
+
+        Gives (M,) final scores, and (M,) scores so far of what waits for later candidates; 0 elsewhere.
+        """
+        together = self._suppression["together"]
+        groups = found.classes * (not together)
+        counts = np.bincount(groups, minlength=1 if together else len(self.classes))
+        order, columns = np.argsort(groups, kind="stable"), np.empty(len(groups), int)
+        columns[order] = np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = len(counts), max(FEWEST_ROWS, 1 << (int(counts.max()) - 1).bit_length())
+        arrays = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
+        for array, values in zip(arrays, (found.segments_sec, found.scores, is_open)):
+            array[groups, columns] = values
+        return [array[groups, columns] for array in jax.device_get(self._suppress(*arrays))]
+
+    def results(self, found, picked, duration_sec):
+        """What `detect` returns of Candidates (M,) whose score in `picked` (M,) is not 0."""
+        order = np.argsort(found.classes, kind="stable")
+        order = order[picked[order] > 0]
+        if most := self._suppression["most"]:
+            order = order[np.argsort(-picked[order], kind="stable")[:most]]
+        segments = np.clip(found.segments_sec, 0, duration_sec)
+        order = order[segments[order, 1] > segments[order, 0]]
+        fields = zip(found.classes[order], segments[order].tolist(), picked[order].tolist())
+        return [{"label": self.classes[k], "segment": times, "score": score} for k, times, score in fields]
+
+
+class Stream:
+    """Detections of a recording that goes on, each as soon as it is final.
+
+    A window is seen when its last sample has come. What later windows find begins where the next one begins,
+    or later. So a segment that ends before that is final, unless a better one of its class overlaps it and is
+    not final: then it waits for that one. So all is as `Detector.detect` finds it in the whole recording, but
+    for its last window and what overlaps that: there it is flush with the end, here on the grid and padded.
+    Memory does not grow with the recording: what has waited for `HELD_WINDOWS` windows is final, with all
+    that is found by then; the next window may find an action of these again. A detection is final at most
+    `latency_sec`, a window, after its end, unless it waits.
+    """
+
+    def __init__(self, detector):
+        """detector: a Detector. Raises ValueError for one whose detections need the whole recording."""
+        about, windows, prepare = detector.about, detector.about["windows"], detector.about["prepare"]
+        reasons = {
+            "its network sees a recording as a whole": not windows["stride"],
+            "its channels are standardised over a recording": prepare["standardised"],
+            "its suppression leaves out the last candidate": not about["suppression"]["keep_last"],
+        }
+        for reason in (reason for reason, holds in reasons.items() if holds):
+            raise ValueError(f"The run {about['name']} cannot see a stream: {reason}; use Detector.detect.")
+        self._detector, self._prepare, self._stride = detector, prepare, windows["stride"]
+        self._length, self._per_frame = windows["lengths"][0], prepare["samples_per_frame"]
+        before = max((prepare["statistics_samples"] - self._per_frame) // 2, 0)
+        self._back = -(-before // self._per_frame)  # frames before a window whose samples describe it too
+        self._ahead = max(prepare["statistics_samples"] - before - self._per_frame, 0)  # samples after it
+        self._samples = np.zeros((0, *about["input"]["shape"]), np.uint8)  # that windows still need
+        self._first = self._next = self._seen = 0  # of these, of the next window; end of the last window
+        self._found, self._ended = detector.candidates((), self._length), False
+        self.latency_sec = detector.duration_sec(self._length * self._per_frame + self._ahead)
+
+    def push(self, samples):
+        """Takes the next samples, any number of them, of the shape that `Detector.detect` takes.
+
+        Returns the detections that have become final, as of `detect`. Raises ValueError for samples of
+        another shape or not finite, and for a stream that is finished.
+        """
+        if self._ended:
+            raise ValueError("The stream is finished; make a new one.")
+        samples, final = self._detector.checked(samples, gaps=False), []
+        self._samples = np.concatenate([self._samples, samples])
+        end = lambda: (self._next + self._length) * self._per_frame + self._ahead
+        while end() <= self._first + len(self._samples):
+            self._see(end())
+            final += self._settled(self._detector.to_seconds(self._next), math.inf)
+        return final
+
+    def finish(self):
+        """Ends the stream. Returns the detections that were not final before its end."""
+        self._ended, num_samples = True, self._first + len(self._samples)
+        if num_samples // self._per_frame > max(self._seen, self._next):
+            self._see(num_samples)
+        return self._settled(math.inf, self._detector.duration_sec(num_samples))
+
+    def _see(self, end):
+        """Runs the network on the next window; the samples before index `end` are there."""
+        begin = max(self._next - self._back, 0)
+        rows = self._samples[begin * self._per_frame - self._first : end - self._first]
+        frames = as_frames(rows, self._prepare)[self._next - begin :][: self._length]
+        new = self._detector.candidates([(self._next, frames)], self._length)
+        self._found = Candidates(*map(np.concatenate, zip(self._found, new)))
+        self._seen, self._next = self._next + len(frames), self._next + self._stride
+        done = min(max(self._next - self._back, 0) * self._per_frame - self._first, len(self._samples))
+        self._samples, self._first = self._samples[done:].copy(), self._first + done
+
+    def _settled(self, horizon_sec, duration_sec):
+        """The detections that nothing which begins at the horizon or later can change; keeps the rest."""
+        ends_sec = self._found.segments_sec[:, 1]
+        overdue = (ends_sec < horizon_sec - HELD_WINDOWS * self.latency_sec).any()
+        # Suppression is in float32, which has too few digits for seconds since days.
+        begin_sec = math.floor(self._found.segments_sec.min()) if len(ends_sec) else 0
+        recent = self._found._replace(segments_sec=self._found.segments_sec - begin_sec)
+        picked, waiting = self._detector.suppressed(recent, (ends_sec > horizon_sec) & ~overdue)
+        final, kept = self._detector.results(self._found, picked, duration_sec), waiting > 0
+        self._found = Candidates(self._found.segments_sec[kept], self._found.classes[kept], waiting[kept])
+        return final
+
+
+def window_offsets(num_frames, window, stride):
+    """AFSD: first frames of the windows over a recording: 0, stride, ..., and one flush with the end.
+
+    A recording no longer than the window has one window at 0; a window of 0 frames is as long as it.
+    """
+    window = window or num_frames
+    last = max(num_frames - window, 0)
+    return [*range(0, last, stride), last]
+
+
+def as_frames(samples, settings):
+    """The frames that a network sees: samples scaled, gaps filled, folded or described, perhaps standardised.
+
+    (T, C) -> (T // samples_per_frame, C'). settings: `config.data`, or a dict of the fields named below.
+    """
+    for field, apply in (("channel_offsets", np.subtract), ("channel_scales", np.divide)):
+        samples = apply(samples, np.float32(settings[field])) if len(settings[field]) else samples
+    if settings["fill_missing"]:
+        missing = ~finite_values(samples)
+        samples = np.column_stack([filled(samples), missing.mean(axis=1, dtype=np.float32)])
+    per_frame, span, described = settings["samples_per_frame"], settings["statistics_samples"], []
+    if span:
+        described = [sample_statistics(samples, per_frame, span)]
+    if settings["samples_beside"] or not described and per_frame > 1:
+        described.append(fold_samples(samples, per_frame))
+    frames = np.concatenate(described, axis=1) if len(described) > 1 else [*described, samples][0]
+    return standardise(frames) if settings["standardised"] else frames
+
+
+def fold_samples(signal, samples_per_frame):
+    """Makes r samples one frame: (T, C) -> (T//r, r*C), a view if possible; T % r at the end are dropped."""
+    num_frames = len(signal) // samples_per_frame
+    return signal[: num_frames * samples_per_frame].reshape(num_frames, samples_per_frame * signal.shape[1])
+
+
+def sample_statistics(signal, samples_per_frame, span):
+    """Hand-made features of the samples around each frame, which unlike samples can be averaged over time.
+
+    (T, C) samples, r of them from one frame to the next -> (T//r, C * (2 + bands)) float32: for each channel
+    the mean, and log10(1 + power / MIN_POWER) of the variance and of bands of frequency that get wider and
+    wider, `NUM_BANDS` of them or as many as the span can tell apart. The `span` samples around the middle of
+    a frame count; at the ends of the signal its first and last sample are repeated.
+    """
+    num_frames = len(signal) // samples_per_frame
+    before = max((span - samples_per_frame) // 2, 0)
+    padded = np.pad(np.asarray(signal, np.float32), ((before, span), (0, 0)), mode="edge")
+    spans = np.lib.stride_tricks.sliding_window_view(padded, span, axis=0)
+    spans = spans[: num_frames * samples_per_frame : samples_per_frame]
+    mean = spans.mean(axis=-1)  # (T, C)
+    power = np.square(np.abs(np.fft.rfft(spans - mean[..., None], axis=-1)[..., 1:])) / span**2
+    bands = np.add.reduceat(power, band_edges(power.shape[-1])[:-1], axis=-1)  # (T, C, bands)
+    rest = np.log10(1 + np.concatenate([power.sum(axis=-1, keepdims=True), bands], axis=-1) / MIN_POWER)
+    return np.concatenate([mean[..., None], rest], axis=-1).reshape(num_frames, -1).astype(np.float32)
+
+
+def band_edges(num_frequencies):
+    """Indices of the first frequency of each band, and one past the last."""
+    return np.unique(np.round(np.geomspace(1, num_frequencies + 1, NUM_BANDS + 1)).astype(int)) - 1
+
+
+def standardise(features):
+    """(T, C) float32: each channel with mean 0 and deviation 1, or 0 if it does not vary (by 1e-6).
+
+    What is the same all over a recording is lost: a short one of a single activity looks unlike a long one
+    that holds it too. Values that are not finite as float32 do not count and stay where they are.
+    """
+    finite = finite_values(features)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite
+        centred = features - np.mean(features, axis=0, dtype=np.float64, where=finite)
+        deviation = np.std(centred, axis=0, where=finite)
+        scaled = centred / np.where(deviation > 1e-6, deviation, np.inf)
+        return np.where(finite, scaled, features).astype(np.float32)
+
+
+def filled(samples):
+    """Samples (T, C) whose values that are not finite are on the line between those before and after.
+
+    Those at an end have the value nearest to them; a channel without any has 0. Values that are finite stay.
+    """
+    finite = finite_values(samples)
+    if finite.all():
+        return samples
+    made, places = np.array(samples), np.arange(len(samples))
+    for channel in np.flatnonzero(~finite.all(axis=0)):
+        there, column = finite[:, channel], made[:, channel]
+        column[~there] = np.interp(places[~there], places[there], column[there]) if there.any() else 0
+    return made
+
+
+def finite_values(features):
+    """Which values of an array are finite as float32: an array of bool."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)
