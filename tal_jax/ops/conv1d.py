@@ -35,7 +35,8 @@ def conv1d(x, kernel, *, stride=1, padding=None, cells=None, precision=None, res
             f"levels of {cells} cells need T={sum(cells)}, a stride of 1 and an odd kernel: got "
             f"T={x.shape[1]}, stride={stride} and k={taps}."
         )
-    seen = _seen(x, taps, stride, padding, cells)
+    # A kernel of its own: XLA for GPUs may find no tiles for a product that it fuses this into (jax 0.10.2).
+    seen = jax.lax.optimization_barrier(_seen(x, taps, stride, padding, cells))
     # Of two axes: the gradient of a product of more axes copies its operands, slowly on CPUs.
     product = jax.lax.dot(
         seen.reshape(-1, taps * channels),
