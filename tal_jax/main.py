@@ -248,6 +248,7 @@ def run():
     ):  # a shell may ignore it
         signal.signal(signal.SIGINT, _interrupted)  # train.StopSignal takes its place while training
     sys.unraisablehook = _unraisable
+    devices.keep_freed_memory()
     app.run(main, flags_parser=parse)
 
 

@@ -1,5 +1,6 @@
 import errno
 import os
+import platform
 import subprocess
 import sys
 
@@ -80,6 +81,35 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # a KeyError: the uid is not in passwd
     devices.keep_compiled()
     assert jax.config.jax_compilation_cache_dir == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the C library of GNU")
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_kernel_clears_freed_memory_once(kept):
+    code = f"""
+import resource, threading
+import numpy as np
+from tal_jax.runtime.devices import keep_freed_memory
+if {kept}:
+    keep_freed_memory()
+def step():
+    for _ in range(10):
+        np.ones(2**24, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+other = threading.Thread(target=step)
+other.start()
+other.join()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / 2**24)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    times = float(done.stdout)
+    assert times < 3 if kept else times > 15
 
 
 def test_other_errors_are_not_about_memory():
