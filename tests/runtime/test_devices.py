@@ -84,17 +84,16 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the C library of GNU")
-@pytest.mark.parametrize("kept", [True, False])
-def test_the_kernel_clears_freed_memory_once(kept):
-    code = f"""
+def test_the_kernel_clears_freed_memory_once():
+    code = """
 import resource, threading
 import numpy as np
 from tal_jax.runtime.devices import keep_freed_memory
-if {kept}:
-    keep_freed_memory()
+keep_freed_memory()
 def step():
     for _ in range(10):
-        np.ones(2**24, np.uint8)
+        four = [np.ones(2**22, np.uint8) for _ in range(4)]
+        del four
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 other = threading.Thread(target=step)
@@ -102,14 +101,9 @@ other.start()
 other.join()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / 2**24)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=True,
-    )
-    times = float(done.stdout)
-    assert times < 3 if kept else times > 15
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert float(done.stdout) < 2  # of the 20 times that it is allocated; else about 9
 
 
 def test_other_errors_are_not_about_memory():
