@@ -59,6 +59,9 @@ def jax_side(what):
     import jax
     import jax.numpy as jnp
 
+    from tal_jax.runtime.devices import keep_freed_memory
+
+    keep_freed_memory()  # as tal_jax.main does
     import benchmarks.actionformer_torch  # names and shapes: what it imports is not counted  # noqa: F401
     from tal_jax.runtime.parallel import make_parallel
     from tal_jax.step import TrainState, make_step

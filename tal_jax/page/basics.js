@@ -34,6 +34,7 @@ const scoreText = (score) => (score < 0.1 ? score.toPrecision(2) : score.toFixed
 /** 65.25 s in a recording of `duration` s as "65.3", or "1:05.3" where it lasts more than three minutes. */
 function clock(seconds, duration, digits = 1) {
   if (duration <= 180) return seconds.toFixed(digits);
+  seconds = Number(seconds.toFixed(digits)); // 59.97 is a minute
   const minutes = Math.floor(seconds / 60), rest = (seconds - 60 * minutes).toFixed(digits);
   const hours = `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
   return `${duration < 3600 ? minutes : hours}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;

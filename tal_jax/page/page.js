@@ -96,7 +96,9 @@ if (content.state) {
     if (field) field.value = value;
     field?.dispatchEvent(new Event("input", { bubbles: true }));
   }
-  addEventListener("input", ({ target: { name, value } }) => { chosen[name] = value; });
+  addEventListener("input", ({ target: { name, value } }) => {
+    if (name !== "action") chosen[name] = value;
+  });
   setInterval(async () => {
     const answer = await fetch("state").catch(() => null); // the server may have ended
     if (!answer?.ok || await answer.text() === content.state) return;

@@ -142,6 +142,14 @@ def test_what_is_not_scored_is_neither_right_nor_wrong(opened, tmp_path):
     assert page.evaluate("view.items.map(({type}) => type)") == [-1, 0, 0, 5]
 
 
+def test_times_are_rounded_before_they_are_minutes(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    written = page.evaluate(
+        "[clock(239.97, 300), clock(239.94, 300), clock(3599.6, 4000, 0), clock(59.97, 60)]"
+    )
+    assert written == ["4:00.0", "3:59.9", "1:00:00", "60.0"]
+
+
 def test_the_class_that_is_chosen_is_counted(opened, tmp_path):
     page = opened(judged_page(tmp_path, TRUTHS, FOUND))
     page.evaluate("setThreshold(0)")
