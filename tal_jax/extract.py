@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data import video
+from tal_jax.data.film import PICTURE, cropped
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import require_same_settings
@@ -29,10 +30,7 @@ log = logging.getLogger(__name__)
 
 # end point -> frames of a snippet: one step of Mixed_5c, and the two that Logits averages
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}
-# What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut
-# out.
 SNIPPETS_AT_ONCE = 4  # in one call of I3D
-PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
@@ -221,13 +219,3 @@ def snippets(frames, snippet_frames, stride_frames):
             yield np.stack(window)
     if 0 < count < snippet_frames:
         yield np.stack([*window, *[window[-1]] * (snippet_frames - count)])
-
-
-def cropped(frame, short_side_pixels, crop_pixels):
-    """(H, W, 3) -> (crop, crop, 3): the centre, after the shorter side was made `short_side_pixels` long."""
-    scale = short_side_pixels / min(frame.shape[:2])
-    height, width = (max(round(size * scale), crop_pixels) for size in frame.shape[:2])
-    if (height, width) != frame.shape[:2]:
-        frame = video.resize(frame, height, width)
-    top, left = (height - crop_pixels) // 2, (width - crop_pixels) // 2
-    return frame[top : top + crop_pixels, left : left + crop_pixels]

@@ -86,12 +86,11 @@ def _find(run, name, make_datasets, draw, export, files):
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
         recording = dataclasses.replace(dataset.annotations.recordings[name], duration_sec=duration_sec)
-        frames = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
         return {
             "recording": dataclasses.asdict(recording),
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
-            "key_frames": np.asarray(key_frames(frames[0])) if frames else None,
+            "key_frames": key_frames(streams, name),
             "signal": _signal(files, name),
         }
     except DataError as error:
@@ -143,6 +142,15 @@ def _write(run, folder, name, found, export, media):
     log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", ".html", *exports.suffixes(export)]))
 
 
-def key_frames(frames):
-    """12 frames (12, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
-    return frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]]
+def key_frames(streams, name):
+    """12 frames (12, H, W, 3) of a video, from the middles of equal parts; None where nobody has read frames.
+
+    streams: of a detector that has seen the recording `name`.
+    """
+    of = {stream.config.data.input: stream.dataset for stream in streams}
+    if "video" in of:
+        return of["video"].read(name).key_frames
+    if "rgb" not in of:
+        return None
+    frames = of["rgb"].read(name)
+    return np.asarray(frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]])

@@ -1,9 +1,10 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
 from tal_jax.data import labelled_windows, whole_recordings
+from tal_jax.data.sets import videos
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
+from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, sliding, tcanet, weak
 from tal_jax.systems.actionformer import config as actionformer_config
 from tal_jax.systems.actionformer import decode as actionformer_decode
 from tal_jax.systems.actionformer import losses as actionformer_losses
@@ -30,6 +31,10 @@ from tal_jax.systems.pgcn import examples as pgcn_examples
 from tal_jax.systems.pgcn import losses as pgcn_losses
 from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
 from tal_jax.systems.pgcn import published as pgcn_published
+from tal_jax.systems.sliding import config as sliding_config
+from tal_jax.systems.sliding import decode as sliding_decode
+from tal_jax.systems.sliding import examples as sliding_examples
+from tal_jax.systems.sliding import pretrained as sliding_pretrained
 from tal_jax.systems.tcanet import config as tcanet_config
 from tal_jax.systems.tcanet import decode as tcanet_decode
 from tal_jax.systems.tcanet import examples as tcanet_examples
@@ -124,6 +129,19 @@ ACTIONFORMER = System(
     published=actionformer_published.actionformer_detector,
     deployment=actionformer.deployment,
 )
+SLIDING = System(
+    sliding.build,
+    videos.load,
+    videos.load,
+    sliding_decode.decode,
+    sliding_decode.detections,
+    windows=sliding_examples.snippets,
+    suppress=candidates.suppress_hard,
+    choices=sliding_config.CHOICES,
+    require_valid=sliding_config.require_valid,
+    run=sliding_pretrained.run,
+    variables=sliding_pretrained.variables,
+)
 
 SYSTEMS = {
     "afsd": AFSD,
@@ -133,6 +151,7 @@ SYSTEMS = {
     "pgcn": PGCN,
     "pgcn_dw": PGCN,
     "tcanet": TCANET,
+    "sliding": SLIDING,
     "actionformer": ACTIONFORMER,
     "dw_actionformer": ACTIONFORMER,
 }

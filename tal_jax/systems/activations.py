@@ -32,7 +32,7 @@ def detections(config, windows, timeline, localize):
     return of_windows(windows, timeline, found)
 
 
-def find_runs(settings, min_probability, cas, probabilities, num_frames):
+def find_runs(settings, min_probability, cas, probabilities, num_frames, absolute=False):
     """Candidate segments of one window: all runs of all thresholds of its likely classes, before suppression.
 
     Args:
@@ -41,6 +41,8 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
         cas: (T, K) float32, any scale.
         probabilities: (K,) float32, those of the whole window.
         num_frames: F, length of the window in frames.
+        absolute: whether `cas` is in [0, 1] by itself: then classes are not normalised, a run is compared
+            with what lies around it though it is below the threshold, and scores of any two are comparable.
 
     Returns:
         (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64;
@@ -49,12 +51,15 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
     probabilities = np.asarray(probabilities)
     thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
     likely = np.flatnonzero(probabilities >= min_probability)
-    activations = resize_linear(minmax_normalise(cas[:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
+    scaled = cas[:, likely] if absolute else minmax_normalise(cas[:, likely])
+    activations = resize_linear(scaled, num_frames).T[:, None]  # (likely K, 1, F)
     # (likely K * H, F)
     thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)
     rows, starts, ends = group_runs(thresholded > 0)
-    classes = likely[rows // len(thresholds)]
-    contrasts = inner_minus_outer(thresholded, rows, starts, ends, settings.outer_ratio)
+    classes, compared = likely[rows // len(thresholds)], thresholded
+    if absolute:
+        compared, rows = activations[:, 0], rows // len(thresholds)
+    contrasts = inner_minus_outer(compared, rows, starts, ends, settings.outer_ratio)
     scores = contrasts + settings.probability_weight * probabilities[classes].astype(np.float64)
     return np.stack([starts, ends], axis=-1).astype(np.float64), classes, scores
 

