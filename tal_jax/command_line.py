@@ -39,7 +39,7 @@ def parse(argv):
 
     A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
     """
-    argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in argv]
+    argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in _spelt_out(argv)]
     sys.argv = argv  # config_flags finds the fields there
     try:
         rest = FLAGS(argv)
@@ -50,6 +50,16 @@ def parse(argv):
         sys.exit(_why_exit(error))
     except PROBLEMS as error:
         sys.exit(f"Error: {_why_refused(error, argv)}")
+
+
+def _spelt_out(argv):
+    """`tal-jax look FILE` as flags: --mode=predict by a config that needs no training. Other words stay."""
+    program, *words = argv
+    if words[:1] != ["look"]:
+        return argv
+    if not words[1:] or words[1].startswith("-"):
+        sys.exit("Error: say what to look at: tal-jax look FILE, a video or a folder of videos.")
+    return [program, "--config=kinetics", "--mode=predict", f"--input={words[1]}", *words[2:]]
 
 
 def said_fields():

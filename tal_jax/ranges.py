@@ -78,6 +78,7 @@ RANGES = {
     "decode.nms_sigma": "(0, 1000]",
     "decode.nms_floor": "[0, 1]",
     "decode.min_score": "[0, 1000000]",
+    "decode.smoothing": "[1, 10000]",
     "decode.min_frames": "[0, 1000000]",
     "decode.voting_tiou": "[0, 1]",
     "decode.max_*": "[1, 10000000]",

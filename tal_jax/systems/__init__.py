@@ -4,7 +4,7 @@ from tal_jax.data import labelled_windows, whole_recordings
 from tal_jax.data.sets import videos
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, sliding, tcanet, weak
+from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, linear, pgcn, sliding, tcanet, weak
 from tal_jax.systems.actionformer import config as actionformer_config
 from tal_jax.systems.actionformer import decode as actionformer_decode
 from tal_jax.systems.actionformer import losses as actionformer_losses
@@ -25,6 +25,9 @@ from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
 from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
 from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
 from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
+from tal_jax.systems.linear import config as linear_config
+from tal_jax.systems.linear import decode as linear_decode
+from tal_jax.systems.linear import losses as linear_losses
 from tal_jax.systems.pgcn import config as pgcn_config
 from tal_jax.systems.pgcn import decode as pgcn_decode
 from tal_jax.systems.pgcn import examples as pgcn_examples
@@ -129,6 +132,16 @@ ACTIONFORMER = System(
     published=actionformer_published.actionformer_detector,
     deployment=actionformer.deployment,
 )
+LINEAR = System(
+    linear.build,
+    labelled_windows.examples,
+    linear_losses.loss,
+    linear_decode.decode,
+    linear_decode.detections,
+    suppress=candidates.suppress_hard,
+    require_valid=linear_config.require_valid,
+    problems=labelled_windows.problems,
+)
 SLIDING = System(
     sliding.build,
     videos.load,
@@ -151,6 +164,7 @@ SYSTEMS = {
     "pgcn": PGCN,
     "pgcn_dw": PGCN,
     "tcanet": TCANET,
+    "linear": LINEAR,
     "sliding": SLIDING,
     "actionformer": ACTIONFORMER,
     "dw_actionformer": ACTIONFORMER,

@@ -12,6 +12,8 @@ import numpy as np
 from tal_jax.data.snippets import resize_linear
 from tal_jax.systems.candidates import of_windows
 
+LIKELY_CELLS = 3  # the mean of a class's best ones says how likely it is
+
 
 def detections(config, windows, timeline, localize):
     """Detections of a recording from segments in frames of its windows, see interface.System.
@@ -62,6 +64,41 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames, absolut
     contrasts = inner_minus_outer(compared, rows, starts, ends, settings.outer_ratio)
     scores = contrasts + settings.probability_weight * probabilities[classes].astype(np.float64)
     return np.stack([starts, ends], axis=-1).astype(np.float64), classes, scores
+
+
+def likely_runs(config, probabilities, num_frames):
+    """Candidate segments where probabilities are high: `find_runs` of the likeliest classes, not normalised.
+
+    Args:
+        config: of a run, of which `localize` is used, and `decode.max_classes`: so many at most.
+        probabilities: (T, K) in [0, 1].
+        num_frames: F, length of the sequence in frames.
+
+    Returns:
+        see `find_runs`.
+    """
+    best = np.sort(probabilities, axis=0)[-LIKELY_CELLS:].mean(axis=0)  # (K,)
+    least = np.sort(best)[-min(config.decode.max_classes, len(best))]
+    least = max(least, config.localize.min_probability)
+    cas, best = probabilities.astype(np.float32), best.astype(np.float32)
+    return find_runs(config.localize, np.float32(least), cas, best, num_frames, absolute=True)
+
+
+def triangle(length):
+    """(length,) weights 1, 2, … to the middle and back."""
+    place = np.arange(length)
+    return np.minimum(place + 1, length - place).astype(np.float64)
+
+
+def smoothed(sequence, length):
+    """(T, K) -> (T, K): the weighted mean of `length` cells around each, the middle one counting most.
+
+    The first and the last cell stand in for those before and after.
+    """
+    weights = triangle(length) / triangle(length).sum()
+    before = (length - 1) // 2
+    padded = np.pad(sequence, ((before, length - 1 - before), (0, 0)), mode="edge")
+    return sum(weight * padded[i : i + len(sequence)] for i, weight in enumerate(weights))
 
 
 def minmax_normalise(cas):

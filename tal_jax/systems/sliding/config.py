@@ -1,10 +1,9 @@
 """Every field of the sliding snippets beside those of `base_config`."""
 
-import ml_collections
-
-from tal_jax.config import base_config
+from tal_jax.config import base_config, probability_fields
 from tal_jax.data import features
 from tal_jax.errors import DataError
+from tal_jax.ranges import NAMES
 from tal_jax.systems.sliding.model import STEP_FRAMES
 
 CHOICES = {
@@ -12,8 +11,7 @@ CHOICES = {
     "data.stride_frames": (STEP_FRAMES,),
     "data.snippet_frames": (STEP_FRAMES,),
     "window.frames": "[16, 100000]",
-    "decode.max_classes": "[1, 400]",
-    "decode.smoothing_steps": "[1, 1000]",
+    "classes": NAMES,
 }
 
 
@@ -48,16 +46,8 @@ def sliding_config():
     config.window.frames = 64  # of a snippet
     config.window.test_stride_frames = 32  # from one snippet to the next
 
-    config.localize = localize = ml_collections.ConfigDict()
-    localize.min_probability = 0.1  # of a class, the mean of its best second
-    localize.thresholds = tuple(round(0.1 * i, 1) for i in range(1, 10))  # of a class's probability
-    localize.outer_ratio = 0.25  # how far outside of a segment to look, of its length
-    localize.probability_weight = 0.0  # a score is the mean inside less the mean around
-
-    config.decode.smoothing_steps = 5  # of 8 frames: logits are averaged over so many, the middle counts most
-    config.decode.max_classes = 10  # of a video, the likeliest ones
-    config.decode.nms_tiou = 0.3
-
+    probability_fields(config)
+    config.decode.smoothing = 7  # of steps of 8 frames, a bit more than a second at half its height
     config.evaluate.batch_size = 4  # snippets in a call
-    config.predict.min_score = 0.5
+    config.predict.min_score = 0.6
     return config

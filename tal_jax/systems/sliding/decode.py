@@ -11,8 +11,6 @@ from tal_jax.systems.candidates import of_windows
 from tal_jax.systems.sliding.model import STEP_FRAMES
 from tal_jax.systems.sliding.pretrained import class_rows
 
-LIKELY_STEPS = 3  # the mean of a class's best ones, about a second, says how likely the class is
-
 
 def decode(config, logits):
     """The arrays that `detections` reads of each snippet, on the device.
@@ -59,7 +57,7 @@ def joined(windows):
             sums, weights = np.zeros((length, window.arrays["logits"].shape[1])), np.zeros((length, 1))
         at = (window.arrays["start_frame"] - begin) // STEP_FRAMES
         logits = window.arrays["logits"][: length - at]
-        weight = triangle(len(window.arrays["logits"]))[: length - at, None]
+        weight = activations.triangle(len(window.arrays["logits"]))[: length - at, None]
         sums[at : at + len(logits)] += weight * logits
         weights[at : at + len(logits)] += weight
     steps = (end - begin) / STEP_FRAMES
@@ -67,7 +65,7 @@ def joined(windows):
 
 
 def localize(config, shot):
-    """Candidate segments of one shot: see `activations.find_runs`, whose sequences are probabilities here.
+    """Candidate segments of one shot: see `activations.likely_runs`.
 
     Args:
       config: the run's config.
@@ -76,35 +74,8 @@ def localize(config, shot):
     Returns:
       (segments (M, 2) in steps of the shot, classes (M,), scores (M,)).
     """
-    settings, rows = config.localize, class_rows(config.classes)
-    logits = smoothed(shot.arrays["logits"], config.decode.smoothing_steps)
-    probabilities = scipy.special.softmax(logits, axis=1)[:, rows].astype(np.float32)  # (S, K)
-    best = np.sort(probabilities, axis=0)[-LIKELY_STEPS:].mean(axis=0)
-    least = np.sort(best)[-min(config.decode.max_classes, len(best))]
+    logits = activations.smoothed(shot.arrays["logits"], config.decode.smoothing)
+    probabilities = scipy.special.softmax(logits, axis=1)[:, class_rows(config.classes)]
     num_frames = max(round(shot.num_features * STEP_FRAMES), 1)
-    segments_frame, classes, scores = activations.find_runs(
-        settings,
-        max(settings.min_probability, least),
-        probabilities,
-        best,
-        num_frames,
-        absolute=True,
-    )
+    segments_frame, classes, scores = activations.likely_runs(config, probabilities, num_frames)
     return segments_frame / STEP_FRAMES, classes, scores
-
-
-def triangle(length):
-    """(length,) weights 1, 2, … to the middle and back."""
-    place = np.arange(length)
-    return np.minimum(place + 1, length - place).astype(np.float64)
-
-
-def smoothed(sequence, num_steps):
-    """(S, K) -> (S, K): the weighted mean of `num_steps` steps around each, the middle counting most.
-
-    The first and the last step stand in for those before and after.
-    """
-    weights = triangle(num_steps) / triangle(num_steps).sum()
-    before = (num_steps - 1) // 2
-    padded = np.pad(sequence, ((before, num_steps - 1 - before), (0, 0)), mode="edge")
-    return sum(weight * padded[i : i + len(sequence)] for i, weight in enumerate(weights))
