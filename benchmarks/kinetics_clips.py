@@ -102,7 +102,7 @@ def main():
     arguments.add_argument("--clips", required=True)
     arguments.add_argument("--out", default="runs/kinetics_clips")
     arguments.add_argument("--orders", default=len(ORDERS), type=int)
-    arguments.add_argument("--min_score", default=0.2, type=float)
+    arguments.add_argument("--min_score", default=0.5, type=float)
     options, fields = arguments.parse_known_args()
     out = pathlib.Path(options.out)
     lacking = [file for file, _ in CLIPS.values() if not (pathlib.Path(options.clips) / file).exists()]

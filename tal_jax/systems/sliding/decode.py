@@ -3,8 +3,8 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from tal_jax.systems import activations
 from tal_jax.systems.candidates import of_windows
@@ -20,9 +20,17 @@ def decode(config, logits):
       logits: (B, steps, 400).
 
     Returns:
-      dict of `logits` (B, steps, 400), and `cas` (B, steps, K): probabilities of the K classes asked for.
+      dict of `logits` (B, steps, 400), and `cas` (B, steps, K), see `probabilities`.
     """
-    return {"logits": logits, "cas": jax.nn.softmax(logits)[..., class_rows(config.classes)]}
+    return {"logits": logits, "cas": probabilities(config, logits)}
+
+
+def probabilities(config, logits):
+    """Softmax of the 400 classes and of the background, whose logit is a constant: that of video without any
+    of them. (..., 400) -> (..., K) of the classes asked for, a JAX array.
+    """
+    background = jnp.full((*logits.shape[:-1], 1), config.decode.background_logit)
+    return jax.nn.softmax(jnp.concatenate([logits, background], axis=-1))[..., class_rows(config.classes)]
 
 
 def detections(config, windows, timeline):
@@ -75,7 +83,7 @@ def localize(config, shot):
       (segments (M, 2) in steps of the shot, classes (M,), scores (M,)).
     """
     logits = activations.smoothed(shot.arrays["logits"], config.decode.smoothing)
-    probabilities = scipy.special.softmax(logits, axis=1)[:, class_rows(config.classes)]
+    cas = np.asarray(probabilities(config, logits))
     num_frames = max(round(shot.num_features * STEP_FRAMES), 1)
-    segments_frame, classes, scores = activations.likely_runs(config, probabilities, num_frames)
+    segments_frame, classes, scores = activations.likely_runs(config, cas, num_frames)
     return segments_frame / STEP_FRAMES, classes, scores
