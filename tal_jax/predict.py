@@ -94,7 +94,7 @@ def _find(run, name, make_datasets, draw, export, files):
             "recording": dataclasses.asdict(recording),
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
-            "key_frames": key_frames(streams, name),
+            "key_frames": _key_frames(streams, name),
             "signal": _signal(files, name),
         }
     except DataError as error:
@@ -150,15 +150,14 @@ def _write(run, folder, name, found, export, media):
     return page
 
 
-def key_frames(streams, name):
-    """12 frames (12, H, W, 3) of a video, from the middles of equal parts; None where nobody has read frames.
+def _key_frames(streams, name):
+    """12 frames (12, H, W, 3) of a video that a detector has seen, None of features. streams: the detector's."""
+    data = {stream.config.data.input: stream.dataset for stream in streams}
+    if "video" in data:
+        return data["video"].read(name).key_frames
+    return np.asarray(key_frames(data["rgb"].read(name))) if "rgb" in data else None
 
-    streams: of a detector that has seen the recording `name`.
-    """
-    of = {stream.config.data.input: stream.dataset for stream in streams}
-    if "video" in of:
-        return of["video"].read(name).key_frames
-    if "rgb" not in of:
-        return None
-    frames = of["rgb"].read(name)
-    return np.asarray(frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]])
+
+def key_frames(frames):
+    """12 frames (12, H, W, 3) of a video (T, H, W, 3), from the middles of equal parts."""
+    return frames[[int((i + 0.5) * len(frames) / 12) for i in range(12)]]
