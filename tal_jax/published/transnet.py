@@ -61,7 +61,9 @@ def _in_our_order(value):
     if value.ndim != 5:
         return value.T
     value = value.transpose(2, 3, 4, 1, 0)
-    return value[0] if value.shape[0] == 1 else value[:, 0, 0]
+    if value.shape[0] == 1:
+        return value[0]
+    return value[:, 0, 0] if value.shape[1:3] == (1, 1) else value
 
 
 def transnet_variables(weights, source):
