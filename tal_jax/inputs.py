@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tal_jax import shots
 from tal_jax.config import is_two_stage
 from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
@@ -142,7 +143,7 @@ def _file_dataset(config, file, name, classes, known, timing):
 def _film_dataset(config, file, recording, classes):
     """The Dataset of a video that is read once, as its network sees it; its `read` gives a Film."""
     data = config.data
-    film = Film(file, data.fps, data.stride_frames)
+    film = Film(file, data.fps, data.stride_frames, shots.cuts(file) if config.cuts else ())
     recording = dataclasses.replace(recording, duration_sec=film.duration_sec)
     timeline = Timeline(data.fps, data.stride_frames, data.snippet_frames)
     annotations = Annotations(classes, {recording.name: recording})

@@ -151,7 +151,7 @@ def _write(run, folder, name, found, export, media):
 
 
 def _key_frames(streams, name):
-    """12 frames (12, H, W, 3) of a video that a detector has seen, None of features. streams: the detector's."""
+    """12 frames (12, H, W, 3) of a video that a detector has seen, None of features. streams: what it saw."""
     data = {stream.config.data.input: stream.dataset for stream in streams}
     if "video" in data:
         return data["video"].read(name).key_frames

@@ -139,6 +139,7 @@ LINEAR = System(
     linear_decode.decode,
     linear_decode.detections,
     suppress=candidates.suppress_hard,
+    choices=linear_config.CHOICES,
     require_valid=linear_config.require_valid,
     problems=labelled_windows.problems,
 )

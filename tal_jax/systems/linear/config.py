@@ -5,6 +5,8 @@ import ml_collections
 from tal_jax.config import base_config, probability_fields, sequence_augmentation
 from tal_jax.errors import DataError
 
+CHOICES = {"window.frames": "[1, 100000]"}
+
 
 def require_valid(config):
     """Raises DataError for windows between which test recordings are not seen."""

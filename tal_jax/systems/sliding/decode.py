@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,12 +24,22 @@ def decode(config, logits):
     return {"logits": logits, "cas": probabilities(config, logits)}
 
 
-def probabilities(config, logits):
-    """Softmax of the 400 classes and of the background, whose logit is a constant: that of video without any
-    of them. (..., 400) -> (..., K) of the classes asked for, a JAX array.
+def probabilities(config, logits, xp=jnp):
+    """Softmax of the 400 classes and of the background, whose logit is a constant.
+
+    Args:
+      config: the run's config.
+      logits: (..., 400).
+      xp: jnp or np.
+
+    Returns:
+      (..., K) of the classes asked for.
     """
-    background = jnp.full((*logits.shape[:-1], 1), config.decode.background_logit)
-    return jax.nn.softmax(jnp.concatenate([logits, background], axis=-1))[..., class_rows(config.classes)]
+    background = config.decode.background_logit
+    highest = xp.maximum(logits.max(axis=-1, keepdims=True), background)
+    parts = xp.exp(logits - highest)
+    total = parts.sum(axis=-1, keepdims=True) + xp.exp(background - highest)
+    return (parts / total)[..., class_rows(config.classes)]
 
 
 def detections(config, windows, timeline):
@@ -83,7 +92,7 @@ def localize(config, shot):
       (segments (M, 2) in steps of the shot, classes (M,), scores (M,)).
     """
     logits = activations.smoothed(shot.arrays["logits"], config.decode.smoothing)
-    cas = np.asarray(probabilities(config, logits))
+    cas = probabilities(config, logits, np)
     num_frames = max(round(shot.num_features * STEP_FRAMES), 1)
     segments_frame, classes, scores = activations.likely_runs(config, cas, num_frames)
     return segments_frame / STEP_FRAMES, classes, scores
