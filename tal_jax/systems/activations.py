@@ -87,7 +87,7 @@ def likely_runs(config, probabilities, num_frames):
 def triangle(length):
     """(length,) weights 1, 2, … to the middle and back."""
     place = np.arange(length)
-    return np.minimum(place + 1, length - place).astype(np.float64)
+    return np.minimum(place + 1, length - place).astype(np.float32)
 
 
 def smoothed(sequence, length):

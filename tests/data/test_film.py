@@ -1,5 +1,7 @@
 """A video read a snippet at a time: which frames, when, and what is repeated."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,15 @@ def test_any_shape_gives_the_centre():
     for upright in (frame, frame.transpose(1, 0, 2)):
         assert cropped(upright, 30, 10).shape == (10, 10, 3) and cropped(upright, 30, 10).min() > 200
     assert cropped(np.zeros((2, 1, 3), np.uint8), 30, 10).shape == (10, 10, 3)
+
+
+def test_the_length_of_a_film_takes_no_memory(tmp_path):
+    peaks = []
+    for count in (150, 600):
+        write_video(tmp_path / "a.mp4", numbered(50)[np.arange(count) % 50])
+        of = Film(tmp_path / "a.mp4", 25, 8)
+        tracemalloc.start()
+        assert sum(1 for _ in of.snippets(64, 32)) == -(-(count - 64) // 32) + 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]

@@ -53,7 +53,7 @@ def sliding_config():
 
     probability_fields(config)
     config.decode.smoothing = 7  # of steps of 8 frames: a second, at half of its weight
-    # Of one more class, which stands for no action. Four fifths of the steps of 19 rendered videos without an
+    # Of one more class, which stands for no action. Four fifths of the steps of 18 rendered videos without an
     # action (moving shapes, textures, noise) have no higher logit.
     config.decode.background_logit = 14.0
     config.evaluate.batch_size = 4  # snippets in a call

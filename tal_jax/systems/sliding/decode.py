@@ -71,7 +71,8 @@ def joined(windows):
         begin, end = window.arrays["shot_frame"]
         if number == 0:
             length = -(-(end - begin) // STEP_FRAMES)
-            sums, weights = np.zeros((length, window.arrays["logits"].shape[1])), np.zeros((length, 1))
+            sums = np.zeros((length, window.arrays["logits"].shape[1]), np.float32)
+            weights = np.zeros((length, 1), np.float32)
         at = (window.arrays["start_frame"] - begin) // STEP_FRAMES
         logits = window.arrays["logits"][: length - at]
         weight = activations.triangle(len(window.arrays["logits"]))[: length - at, None]
