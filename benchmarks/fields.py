@@ -42,7 +42,6 @@ CONFIGS = {  # config file -> the variants whose fields are counted, one for eac
     "thumos": ("dw_afsd,input=features", "dw_afsd,input=rgb", "ecm", "pgcn", "tcanet"),
     "hacs": ("kt_mgfn", "tcanet"),
     "epic": ("actionformer",),
-    "folder": ("linear",),
     "kinetics": ("sliding",),
 }
 MOST_READERS = 4

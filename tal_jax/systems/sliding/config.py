@@ -3,7 +3,6 @@
 from tal_jax.config import base_config, probability_fields
 from tal_jax.data import features
 from tal_jax.errors import DataError
-from tal_jax.ranges import NAMES
 from tal_jax.systems.sliding.model import STEP_FRAMES
 
 CHOICES = {
@@ -11,8 +10,6 @@ CHOICES = {
     "data.stride_frames": (STEP_FRAMES,),
     "data.snippet_frames": (STEP_FRAMES,),
     "window.frames": "[16, 100000]",
-    "classes": NAMES,
-    "decode.background_logit": "[-1000, 1000]",
 }
 
 
