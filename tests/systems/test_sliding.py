@@ -182,6 +182,7 @@ def test_classes_by_name():
         pretrained.class_rows(("plaing criket",))
     with pytest.raises(DataError, match="near it are .*dunking basketball"):
         pretrained.class_rows(("basketball",))
+    assert pretrained.nearest("Jugling") == ["contact juggling", "juggling balls", "juggling fire"]
 
 
 def test_look_is_predict_with_this_config():

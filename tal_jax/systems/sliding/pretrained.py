@@ -31,13 +31,21 @@ def class_rows(classes):
     rows = []
     for name in classes:
         if name not in known:
-            near = difflib.get_close_matches(name.lower(), known, 3, 0.5)
-            near += [other for other in known if name.lower() in other and other not in near][: 3 - len(near)]
-            hint = f"near it are {', '.join(near)}" if near else f"{CLASSES_FILE} has all"
+            hint = f"near it are {', '.join(nearest(name))}; {CLASSES_FILE} has all"
             raise DataError(f"config.classes names '{name:.60}', which is no class of Kinetics-400; {hint}.")
         if known[name] not in rows:
             rows.append(known[name])
     return np.array(rows)
+
+
+def nearest(name):
+    """The three classes whose name, or a word of it, is most like a text."""
+
+    def likeness(known):
+        parts = known, *known.split()
+        return max(difflib.SequenceMatcher(None, name.lower(), part).ratio() for part in parts)
+
+    return sorted(kinetics_classes(), key=likeness, reverse=True)[:3]
 
 
 def run(config, workdir, said=()):
