@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data import video
-from tal_jax.data.film import PICTURE, cropped
 from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import require_same_settings
 from tal_jax.data.optical_flow import flows
 from tal_jax.data.video_jobs import find_videos, for_every_video
+from tal_jax.data.video_snippets import PICTURE, cropped
 from tal_jax.errors import DataError
 from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights

@@ -15,12 +15,12 @@ from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.dataset import Dataset
 from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
 from tal_jax.data.features import build_dataset
-from tal_jax.data.film import Film
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.video import store_video, stored_files
+from tal_jax.data.video_snippets import Film
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import list_files, temporary_folder
 

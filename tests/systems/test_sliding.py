@@ -15,7 +15,7 @@ from configs import kinetics
 from tal_jax import predict
 from tal_jax.backbones.i3d import I3D
 from tal_jax.command_line import _spelt_out
-from tal_jax.data import film
+from tal_jax.data import video_snippets
 from tal_jax.data.sets import juggler
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
@@ -53,7 +53,7 @@ def stubbed(config, monkeypatch):
         variables=lambda config, workdir: {},
     )
     monkeypatch.setitem(SYSTEMS, "sliding", row)
-    monkeypatch.setattr(film, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
+    monkeypatch.setattr(video_snippets, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
     return config
 
 

@@ -5,14 +5,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tal_jax.data import film
-from tal_jax.data.film import Film, cropped, snippet_starts
+from tal_jax.data import video_snippets
+from tal_jax.data.video_snippets import Film, cropped, snippet_starts
 from tests.data.test_video import numbered, read_numbers, write_video
 
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
-    monkeypatch.setattr(film, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
+    monkeypatch.setattr(video_snippets, "PICTURE", {"short_side_pixels": 32, "crop_pixels": 32})
 
 
 def seen(of, size, stride):
