@@ -7,9 +7,9 @@ The films are rendered (`tal_jax.data.film`): 12 shots each, with cuts, fades, d
 --clips=FOLDER the real clips of `REAL` there are joined too, in five orders with two others between them.
 
 A hard cut is found if a change lies within one frame of it. A change that is at no cut and in no fade or
-dissolve is wrong; so is a second one at the same cut. A fade to black may be found as two changes. What is also found in a real clip alone, which has
-cuts of its own, does not count. Speed is that of whole films, decoded from their files; "x real time" is for
-25 frames a second.
+dissolve is wrong; so is a second one at the same cut. A fade to black may be found as two changes. What is
+also found in a real clip alone, which has cuts of its own, does not count. Speed is that of whole films,
+decoded from their files; "x real time" is for 25 frames a second.
 """
 
 import pathlib
