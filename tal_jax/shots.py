@@ -113,8 +113,8 @@ def probabilities(path, weights="", progress=None):
 
     Args:
       path, weights: see `cuts`.
-      progress: function that takes the number of pictures done since its last call; None: nobody wants to
-        know.
+      progress: function of two numbers, pictures that are done and coded pictures in all; None: nobody wants
+        to know.
 
     Returns:
       Probabilities.
@@ -130,10 +130,11 @@ def probabilities(path, weights="", progress=None):
             times_sec.append(seconds)
             yield frame
 
-    def keep(logits):
-        found.append(np.asarray(logits)[:, MARGIN_FRAMES:-MARGIN_FRAMES])
+    def keep(values):
+        found.append(np.asarray(values)[:, MARGIN_FRAMES:-MARGIN_FRAMES])
         if progress:
-            progress(found[-1].shape[1])
+            total = reading.info.num_frames
+            progress(min(len(found) * found[-1].shape[1], total), total)
 
     for window in windows(frames()):
         computing = run(window)  # goes on while the next window is decoded
