@@ -2,13 +2,12 @@
 
 import json
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import plan, planned_run, train
+from tal_jax import plan, planned_run, predict, train
 from tal_jax.data import load_dataset
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
@@ -85,4 +84,10 @@ def test_it_learns_two_recordings(config, tmp_path):
     assert load_dataset(planned).annotations.classes == ("fast", "slow")
     result = train.train(planned, tmp_path)
     assert result["map"]["0.5"] > 80
-    jax.clear_caches()
+    predict.predict(planned, tmp_path, "sunday", draw="cas")  # is shorter than a window
+    found = np.load(tmp_path / "predictions" / "sunday.cas.npz")
+    active = found["cas"].argmax(axis=1)[(found["cas"] > 0.5).any(axis=1)]
+    assert len(found["cas"]) < planned.window.frames and {*active.tolist()} == {0, 1}
+    for start, end in ((1.0, 4.0), (5.0, 8.0)):  # each is of one class
+        inside = (found["times_sec"] > start + 0.6) & (found["times_sec"] < end - 0.6)
+        assert len({*found["cas"][inside].argmax(axis=1).tolist()}) == 1

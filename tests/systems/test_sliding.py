@@ -133,7 +133,7 @@ def test_a_folder_a_tall_video_and_what_is_no_video(stubbed, tmp_path, caplog):
     with pytest.raises(DataError, match="1 of 3 recordings could not be used, see above: text"):
         predict.predict(stubbed, tmp_path / "run", str(folder), draw="cas", export=("csv",))
     assert "text.mp4" in caplog.text
-    for name in ("tall", "tiny"):
+    for name in ("tall", "tiny"):  # 60 pictures are 7.5 cells
         cas = np.load(tmp_path / "run" / "predictions" / f"{name}.cas.npz")
         assert cas["cas"].shape == (8, 400) and cas["cas"][:, WHITE].min() > 0.9
         np.testing.assert_allclose(cas["times_sec"], (np.arange(8) + 0.5) * 8 / 25)
