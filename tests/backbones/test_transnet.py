@@ -9,7 +9,7 @@ import pytest
 from benchmarks.transnet import film
 from tal_jax import shots
 from tal_jax.backbones.transnet import histograms, products_with_neighbours, unit_length
-from tal_jax.convert import write_backbone
+from tal_jax.convert import convert_backbone
 from tal_jax.errors import DataError
 from tal_jax.published.transnet import transnet_from_state_dict, transnet_variables
 from tal_jax.published.weight_files import read_weights
@@ -57,11 +57,13 @@ def test_histograms_count_pixels():
     np.testing.assert_array_equal(unit_length(jnp.zeros((1, 3))), np.zeros((1, 3)))
 
 
-def test_a_converted_file_is_the_same_network(tmp_path):
+def test_a_converted_file_is_the_same_network(tmp_path, capsys):
     weights = GoldenCase.load("transnet/small").parameters()
     network, variables = transnet_variables(weights, "published")
     assert (network.filters, network.hidden, network.blocks) == (2, 16, 3)
-    write_backbone(variables, tmp_path / "shots.npz")
+    np.savez(tmp_path / "published.npz", **weights)
+    convert_backbone(tmp_path / "published.npz", tmp_path / "shots.npz")
+    assert "published.npz: TransNetV2.\nWritten: " in capsys.readouterr().out
     again, read = transnet_variables(read_weights(tmp_path / "shots.npz"), "ours")
     assert again == network
     jax.tree.map(np.testing.assert_array_equal, read, variables)
