@@ -58,7 +58,6 @@ def join(folder, order, target):
     with replacing(target) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        stream.codec_context.thread_count = 1  # the same file every time
         for name in order:
             start = count
             for frame in frames_of(pathlib.Path(folder) / CLIPS[name][0]):
