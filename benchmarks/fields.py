@@ -26,6 +26,8 @@ SOURCES = {  # heading -> file, and the system whose choices go before those of 
     "P-GCN": ("tal_jax/systems/pgcn/config.py", "pgcn"),
     "TCANet": ("tal_jax/systems/tcanet/config.py", "tcanet"),
     "ActionFormer": ("tal_jax/systems/actionformer/config.py", "actionformer"),
+    "Linear probe": ("tal_jax/systems/linear/config.py", "linear"),
+    "Sliding snippets": ("tal_jax/systems/sliding/config.py", "sliding"),
 }
 IN_CONFIGS = {  # heading -> {field: (default, meaning)} of those that the files in configs/ add
     "Every system": {
@@ -40,6 +42,7 @@ CONFIGS = {  # config file -> the variants whose fields are counted, one for eac
     "thumos": ("dw_afsd,input=features", "dw_afsd,input=rgb", "ecm", "pgcn", "tcanet"),
     "hacs": ("kt_mgfn", "tcanet"),
     "epic": ("actionformer",),
+    "kinetics": ("sliding",),
 }
 MOST_READERS = 4
 HEAD = """# Fields of the configs

@@ -1,8 +1,9 @@
 """I3D here against the same network in PyTorch, on the CPU, in one run: a clip of 256 x 96 x 96, forward and
-forward with gradients.
+forward with gradients; or clips of another size.
 
     pip install torch
     python -m benchmarks.i3d [--repeats=3] [--formulations=folded,native]
+    python -m benchmarks.i3d --clips=4,64,224,224 --forward     # the snippets of configs/kinetics.py
 
 PyTorch runs the plain stack (convolution, BatchNorm in inference mode, ReLU, max pools, SAME padding) in
 channels_last_3d. Prints the best wall time and CPU time of each, their ratio to PyTorch's, and how far the
@@ -16,7 +17,7 @@ import numpy as np
 from benchmarks.measure import figures, parser
 from tal_jax.backbones.i3d import BN_EPS, I3D, LAYERS
 
-CLIP = (1, 256, 96, 96, 3)
+CLIPS = "1,256,96,96"  # number, frames, height, width
 
 
 def torch_network(variables):
@@ -87,10 +88,13 @@ def main():
     arguments = parser(__doc__)
     arguments.add_argument("--repeats", default=3, type=int)
     arguments.add_argument("--formulations", default="folded")
+    arguments.add_argument("--clips", default=CLIPS)
+    arguments.add_argument("--forward", action="store_true", help="without gradients")
     options = arguments.parse_args()
     import torch
 
-    clip = np.random.default_rng(0).uniform(-1, 1, CLIP).astype(np.float32)
+    shape = (*map(int, options.clips.split(",")), 3)
+    clip = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     variables = jax.jit(I3D().init)(jax.random.key(0), clip[:, :16])
     forward, parameters = torch_network(variables)
     torch_clip = torch.tensor(clip).permute(0, 4, 1, 2, 3).contiguous(memory_format=torch.channels_last_3d)
@@ -104,7 +108,8 @@ def main():
 
     print("| what | network | wall s | CPU s | wall ratio | CPU ratio |\n|---|---|---|---|---|---|")
     expected = [output.permute(0, 2, 3, 4, 1).numpy() for output in torch_forward()]
-    for what, torch_function in (("forward", torch_forward), ("forward and gradients", torch_step)):
+    measured = {"forward": torch_forward} | ({} if options.forward else {"forward and gradients": torch_step})
+    for what, torch_function in measured.items():
         reference = best_sec(torch_function, options.repeats)
         times = f"{reference[0]:.2f} | {reference[1]:.2f}"
         print(f"| {what} | PyTorch {torch.__version__} | {times} | 1 | 1 |", flush=True)

@@ -8,6 +8,7 @@
     actionformer --config.data.features=FOLDER         ActionFormer; or dw_actionformer; with mixer=max,
                                                        TemporalMaxer
     ecm --config.data.features=FOLDER                  ECM; with row=, one of its Table 4
+    linear --config.data.features=FOLDER               a linear probe, as planned; for few labels
 
 FILE has the ActivityNet schema (tal_jax/data/annotations.py), with subsets "train" and "test". The first
 FOLDER holds one file of shape (T, C), NAME.npy, .csv or another of docs/data.md, for each recording; the
@@ -33,18 +34,27 @@ from tal_jax.planned_run import plan_config
 from tal_jax.systems.actionformer.config import small_config, with_mixer
 from tal_jax.systems.afsd.config import input_config
 from tal_jax.systems.ecm.config import ecm_config
+from tal_jax.systems.linear.config import linear_config
 
 
 def get_config(variant="plan"):
     """The config of a variant, see the head of this file."""
     table = {"dw_afsd": afsd, "afsd": afsd, "actionformer": actionformer, "dw_actionformer": actionformer}
-    return config_of(variant, table | {"ecm": ecm, "plan": plan})
+    return config_of(variant, table | {"ecm": ecm, "linear": linear, "plan": plan})
 
 
 def plan(system):
     """ActionFormer whose fields are planned from the data (tal_jax/plan.py)."""
     config = actionformer("actionformer")
     config.name, config.plan = f"folder_{system}", plan_config()
+    return config
+
+
+def linear(system):
+    """A linear probe on features, whose fields are planned from the data too."""
+    config = linear_config()
+    config.name, config.plan = f"folder_{system}", plan_config()
+    config.data, config.extract = folder.data_config("features"), extract_config()
     return config
 
 

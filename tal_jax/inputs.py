@@ -8,15 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tal_jax import shots
 from tal_jax.config import is_two_stage
 from tal_jax.data import ANNOTATIONS, dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import Annotations, Recording
+from tal_jax.data.dataset import Dataset
 from tal_jax.data.feature_files import SUFFIXES, FeatureFile, read_features
 from tal_jax.data.features import build_dataset
 from tal_jax.data.frames import STREAMS, read_frames
 from tal_jax.data.made_of_videos import as_extracted, as_stored, read_notes
 from tal_jax.data.names import VIDEO_SUFFIXES
+from tal_jax.data.timeline import Timeline
 from tal_jax.data.video import store_video, stored_files
+from tal_jax.data.video_snippets import Film
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import list_files, temporary_folder
 
@@ -97,14 +101,15 @@ def _input_files(path, stream):
         raise DataError(f"--input={path} is a pipe or a device; name a file or a folder.")
     suffixes = SUFFIXES if stream == "features" else VIDEO_SUFFIXES
     inside = path / ("flow" if stream == "flow" else "rgb")
-    for folder, wanted in ((path, suffixes), (inside, SUFFIXES[:1])):
+    made = [] if stream == "video" else [(inside, SUFFIXES[:1])]
+    for folder, wanted in [(path, suffixes), *made]:
         found, left_out = list_files(folder, wanted)
         if left_out:
             log.warning("%s", left_out)
         if found:
             return found
-    lacking = f"holds no {', '.join(suffixes)} file, nor does {inside} hold .npy files"
-    raise DataError(f"The folder {path} {lacking}.")
+    neither = f", nor does {inside} hold .npy files" if made else ""
+    raise DataError(f"The folder {path} holds no {', '.join(suffixes)} file{neither}.")
 
 
 def known_recordings(config, classes):
@@ -129,8 +134,20 @@ def _file_dataset(config, file, name, classes, known, timing):
         return _dataset(recording, file, lambda data: read_features(file, data), classes, data)
     if any(timing):
         raise DataError(f"{file} says itself how long it lasts; leave out fps and duration_sec.")
+    if data.input == "video":
+        return _film_dataset(config, file, recording, classes)
     frames, recording = _video_frames(file, data, recording)
     return _dataset(recording, file, lambda _: FeatureFile(frames), classes, data)
+
+
+def _film_dataset(config, file, recording, classes):
+    """The Dataset of a video that is read once, as its network sees it; its `read` gives a Film."""
+    data = config.data
+    film = Film(file, data.fps, data.stride_frames, shots.cuts(file) if config.cuts else ())
+    recording = dataclasses.replace(recording, duration_sec=film.duration_sec)
+    timeline = Timeline(data.fps, data.stride_frames, data.snippet_frames)
+    annotations = Annotations(classes, {recording.name: recording})
+    return Dataset(annotations, lambda name: film, lambda name: timeline)
 
 
 def _array_dataset(config, array, classes, timing):

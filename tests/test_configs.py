@@ -37,7 +37,8 @@ VARIANTS = {
     "ego4d": [*(f"actionformer,features={features}" for features in EGO4D_FEATURES), "dw_actionformer"],
     "multithumos": ["actionformer", "dw_actionformer", "actionformer,mixer=max"],
     "hacs": ["kt_mgfn", "kt_mgfn,row=cascade", "tcanet"],
-    "folder": ["dw_afsd", "afsd,input=rgb", "actionformer", "dw_actionformer,mixer=max", "ecm", "ecm,row=pre"],
+    "folder": ["dw_afsd", "afsd,input=rgb", "actionformer", "dw_actionformer,mixer=max", "ecm", "ecm,row=pre", "linear"],
+    "kinetics": ["sliding"],
     "shapes": ["dw_afsd", "afsd"],
 }  # fmt: skip
 
@@ -57,7 +58,9 @@ def test_a_variant_builds(name, variant):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_other_systems_and_options_are_refused(name):
-    with pytest.raises(DataError, match="the system 'foo' is not one of (.*afsd|kt_mgfn|actionformer)"):
+    with pytest.raises(
+        DataError, match="the system 'foo' is not one of (.*afsd|kt_mgfn|actionformer|sliding)"
+    ):
         get_config(name, "foo")
     with pytest.raises(DataError, match="'foo' is no option of the variant"):
         get_config(name, f"{VARIANTS[name][0]},foo=1")

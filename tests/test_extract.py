@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tal_jax import shots
 from tal_jax.backbones.i3d import I3D
 from tal_jax.config import extract_config
 from tal_jax.convert import write_backbone
@@ -251,3 +252,31 @@ def test_a_config_whose_features_come_from_no_video_extracts_nothing(tmp_path):
         DataError, match="tiny_toy is not of features that come from videos; .*--config=configs/folder"
     ):
         extract(tiny_config.get_config("toy"), tmp_path, ".")
+
+
+def test_cuts_become_a_channel(config, tmp_path, monkeypatch):
+    single = np.full(30, 0.1, np.float32)
+    single[19] = 0.9
+    times_sec = np.arange(30) / 25
+    found = shots.Probabilities(times_sec, single, single, 25.0, 1.2)
+    monkeypatch.setattr(shots, "probabilities", lambda path, weights: found)
+    monkeypatch.setattr(shots, "network", lambda *_: None)
+    write_video(tmp_path / "a.mp4", numbered(30))
+    (tmp_path / "shots.npz").write_bytes(b"weights")
+    extract(config, tmp_path / "without", str(tmp_path / "a.mp4"))
+    config = config.copy_and_resolve_references()
+    config.extract.cuts = str(tmp_path / "shots.npz")
+    extract(config, tmp_path, str(tmp_path / "a.mp4"))
+    features = np.load(tmp_path / "features" / "a.npy")
+    np.testing.assert_array_equal(features[:, :-1], np.load(tmp_path / "without" / "features" / "a.npy"))
+    # snippets of 8 frames, 6 apart; the middles of the third and the fourth are frames 16 and 22
+    np.testing.assert_allclose(features[:, -1], [0.1, 0.1, 0.1, 0.9])
+    settings = json.loads((tmp_path / "features" / "settings.json").read_text())
+    assert settings["cuts_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    with pytest.raises(DataError, match="holds features of other settings"):
+        extract(config, tmp_path / "without", str(tmp_path / "a.mp4"))
+    monkeypatch.undo()
+    for said in (str(tmp_path / "missing.npz"), str(tmp_path / "shots.npz")):
+        config.extract.cuts = said
+        with pytest.raises(DataError, match=pathlib.Path(said).name):
+            extract(config, tmp_path / "other", str(tmp_path / "a.mp4"))

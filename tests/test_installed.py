@@ -14,7 +14,18 @@ from tal_jax import config as config_module
 from tal_jax.config import define_config, known_configs
 
 ROOT = pathlib.Path(__file__).parents[1]
-NAMES = ["activitynet", "ego4d", "epic", "folder", "hacs", "multithumos", "sbhar", "shapes", "thumos"]
+NAMES = [
+    "activitynet",
+    "ego4d",
+    "epic",
+    "folder",
+    "hacs",
+    "kinetics",
+    "multithumos",
+    "sbhar",
+    "shapes",
+    "thumos",
+]
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "setup.py", "requirements*.txt", "configs", "tal_jax")
 
 

@@ -93,10 +93,10 @@ SENTENCES = {
     "workdir that nobody sees": "--workdir is ' ', a name that nobody sees; name another.",
     "config file without get_config": "the config file tests/conftest.py has no function get_config.",
     "no config": "say which config, for example --config=sbhar.",
-    "a config that nobody knows": "no config is called 'sbar'; those that are known are activitynet, ego4d, epic, folder, hacs, multithumos, sbhar, shapes, thumos, and",
+    "a config that nobody knows": "no config is called 'sbar'; those that are known are activitynet, ego4d, epic, folder, hacs, kinetics, multithumos, sbhar, shapes, thumos, and",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config, for example --config=sbhar.",
     "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, actionformer, dw_actionformer, ecm, kt_mgfn, pgcn, pgcn_dw, tcanet; the head of the config file lists its variants.",
-    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|report|watch|predict|export|propose|check_data|extract>",
+    "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|report|watch|predict|export|propose|check_data|extract|shots>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "endless flag": "an argument is too long, or nested too deeply; shorten it.",
     "unknown argument": "unknown argument 'train'.",
@@ -129,7 +129,7 @@ SENTENCES = {
     "proposals on others": "others.json: none of its recordings is in the annotations. Its first is 'nobody', that of the annotations 'monday'",
     "second stage without run": "holds no trained run (there is no config.json); train first with --mode=train.",
     "actionness of many channels": "recording 'monday' has 3 channels; a sequence of actionness has one.",
-    "input without mode": "--input is for --mode=predict, propose, extract, report, watch; add one of them.",
+    "input without mode": "--input is for --mode=predict, propose, extract, report, watch, shots; add one of them.",
     "detections without mode": "--detections is for --mode=evaluate, diagnose, report; add one of them.",
     "draw without mode": "--draw is for --mode=predict; add it.",
     "unknown format": "--export names 'vtx', which is no format; the formats are csv, vtt, srt, eaf, textgrid, audacity, boris.",
@@ -138,8 +138,8 @@ SENTENCES = {
     "figures to train": "--figures is for --mode=evaluate, diagnose; add one of them.",
     "unknown figures": "flag --figures=gif: value should be one of <pdf|svg|png>",
     "detections to predict": "--detections is for --mode=evaluate, diagnose, report; leave it out, or choose another mode.",
-    "input to check": "--input is for --mode=predict, propose, extract, report, watch; leave it out, or choose another mode.",
-    "input to evaluate": "--input is for --mode=predict, propose, extract, report, watch; leave it out, or choose another mode.",
+    "input to check": "--input is for --mode=predict, propose, extract, report, watch, shots; leave it out, or choose another mode.",
+    "input to evaluate": "--input is for --mode=predict, propose, extract, report, watch, shots; leave it out, or choose another mode.",
     "draw to evaluate": "--draw is for --mode=predict; leave it out, or choose another mode.",
     "actionness nowhere": "--input=nowhere is not there",
     "left out nobody": "config.data.left_out names 'nobody', which is no recording of the annotations; correct the name",
@@ -513,14 +513,15 @@ def test_flags_go_before_training_in_every_mode(tmp_path, flags, fields):
     config.data.update(test_subset="validation", fps=50.0, csv_columns=("x", "y"), allow_missing=True)
     remember_run(config, ("fast", "slow"), tmp_path)
     code = """
-import sys
+import dataclasses, sys
 from tal_jax import main, run_config
 def found(*arguments):
     data = run_config.trained_run(*arguments)[0].data
     print(main.FLAGS.mode, (data.test_subset, data.fps, tuple(data.csv_columns), data.allow_missing))
     raise main.DataError("")
-main.evaluate.trained_run = found
 main.parse(sys.argv)
+systems = main.evaluate.SYSTEMS
+systems["toy"] = dataclasses.replace(systems["toy"], run=found)
 for main.FLAGS.mode in ("evaluate", "predict", "propose"):
     try: main.run_mode(main.FLAGS.config)
     except main.DataError: pass

@@ -11,7 +11,7 @@ import numpy as np
 from tal_jax.data.annotations import Annotations, load_annotations
 from tal_jax.data.proposals import read_proposals
 from tal_jax.data.recording_scores import read_recording_scores, require_recordings
-from tal_jax.data.sets import activitynet, ego4d, epic, folder, multithumos, sbhar, shapes, thumos14
+from tal_jax.data.sets import activitynet, ego4d, epic, folder, multithumos, sbhar, shapes, thumos14, videos
 from tal_jax.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ DATASETS = {  # name -> function of a config that makes the Dataset
     "sbhar": sbhar.load,
     "shapes": shapes.load,
     "thumos14": thumos14.load,
+    "videos": videos.load,
 }
 ANNOTATIONS = {  # name -> function of a config that gives its Annotations, or those of the data set itself
     "activitynet": activitynet.annotations,

@@ -150,6 +150,20 @@ class Reading:
         if not kept:
             raise DataError(f"The video {self.path} is too short to take a frame at {fps:g} frames a second.")
 
+    def pictures(self, height, width):
+        """Every picture once, however long it stays on the screen.
+
+        Args:
+            height, width: to which FFmpeg makes it small, bicubic and whatever its proportions were.
+
+        Yields:
+            (seconds from the zero of the container when it comes, (height, width, 3) uint8 RGB, upright).
+
+        Raises:
+            DataError: fewer than two pictures can be decoded.
+        """
+        yield from map(video_stream.to_upright(height, width), self._pictures())
+
     def _pictures(self):
         """Yields (seconds, av.VideoFrame) of all that can be decoded, in order."""
         axis, self._decoded_sec = self.info.axis, []

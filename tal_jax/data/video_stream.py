@@ -8,7 +8,7 @@ import pathlib
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from tal_jax.errors import DataError
 
@@ -61,17 +61,26 @@ def pictures(container, stream, stamps):
             yield from stream.codec_context.decode(packet)
 
 
-def to_upright():
+def to_upright(height=None, width=None):
     """Function (seconds, av.VideoFrame) -> (seconds, (H, W, 3) uint8 RGB), upright where the file says how
     the camera was held.
 
     One such function serves a whole video: the conversion of colours is set up once.
+
+    Args:
+        height, width: of the result in pixels, which FFmpeg makes, bicubic and whatever the proportions were;
+            None: those of the video.
     """
     reformatter = VideoReformatter()
 
     def upright(timed_picture):
         seconds, picture = timed_picture
-        image = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        sizes = {}
+        if height:
+            on_its_side = round(picture.rotation / 90) % 2
+            sizes = {"height": width, "width": height} if on_its_side else {"height": height, "width": width}
+            sizes["interpolation"] = Interpolation.BICUBIC
+        image = reformatter.reformat(picture, format="rgb24", threads=1, **sizes).to_ndarray()
         if picture.rotation:
             image = np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
         return seconds, image

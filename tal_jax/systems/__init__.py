@@ -1,9 +1,10 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
 from tal_jax.data import labelled_windows, whole_recordings
+from tal_jax.data.sets import videos
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
-from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, pgcn, tcanet, weak
+from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, linear, pgcn, sliding, tcanet, weak
 from tal_jax.systems.actionformer import config as actionformer_config
 from tal_jax.systems.actionformer import decode as actionformer_decode
 from tal_jax.systems.actionformer import losses as actionformer_losses
@@ -24,12 +25,19 @@ from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
 from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
 from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
 from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
+from tal_jax.systems.linear import config as linear_config
+from tal_jax.systems.linear import decode as linear_decode
+from tal_jax.systems.linear import losses as linear_losses
 from tal_jax.systems.pgcn import config as pgcn_config
 from tal_jax.systems.pgcn import decode as pgcn_decode
 from tal_jax.systems.pgcn import examples as pgcn_examples
 from tal_jax.systems.pgcn import losses as pgcn_losses
 from tal_jax.systems.pgcn import optimizer as pgcn_optimizer
 from tal_jax.systems.pgcn import published as pgcn_published
+from tal_jax.systems.sliding import config as sliding_config
+from tal_jax.systems.sliding import decode as sliding_decode
+from tal_jax.systems.sliding import examples as sliding_examples
+from tal_jax.systems.sliding import pretrained as sliding_pretrained
 from tal_jax.systems.tcanet import config as tcanet_config
 from tal_jax.systems.tcanet import decode as tcanet_decode
 from tal_jax.systems.tcanet import examples as tcanet_examples
@@ -124,6 +132,30 @@ ACTIONFORMER = System(
     published=actionformer_published.actionformer_detector,
     deployment=actionformer.deployment,
 )
+LINEAR = System(
+    linear.build,
+    labelled_windows.examples,
+    linear_losses.loss,
+    linear_decode.decode,
+    linear_decode.detections,
+    suppress=candidates.suppress_hard,
+    choices=linear_config.CHOICES,
+    require_valid=linear_config.require_valid,
+    problems=labelled_windows.problems,
+)
+SLIDING = System(
+    sliding.build,
+    videos.load,
+    videos.load,
+    sliding_decode.decode,
+    sliding_decode.detections,
+    windows=sliding_examples.snippets,
+    suppress=candidates.suppress_hard,
+    choices=sliding_config.CHOICES,
+    require_valid=sliding_config.require_valid,
+    run=sliding_pretrained.run,
+    variables=sliding_pretrained.variables,
+)
 
 SYSTEMS = {
     "afsd": AFSD,
@@ -133,6 +165,8 @@ SYSTEMS = {
     "pgcn": PGCN,
     "pgcn_dw": PGCN,
     "tcanet": TCANET,
+    "linear": LINEAR,
+    "sliding": SLIDING,
     "actionformer": ACTIONFORMER,
     "dw_actionformer": ACTIONFORMER,
 }

@@ -12,6 +12,8 @@ import numpy as np
 from tal_jax.data.snippets import resize_linear
 from tal_jax.systems.candidates import of_windows
 
+LIKELY_CELLS = 3  # the mean of a class's best ones says how likely it is
+
 
 def detections(config, windows, timeline, localize):
     """Detections of a recording from segments in frames of its windows, see interface.System.
@@ -32,7 +34,7 @@ def detections(config, windows, timeline, localize):
     return of_windows(windows, timeline, found)
 
 
-def find_runs(settings, min_probability, cas, probabilities, num_frames):
+def find_runs(settings, min_probability, cas, probabilities, num_frames, absolute=False):
     """Candidate segments of one window: all runs of all thresholds of its likely classes, before suppression.
 
     Args:
@@ -41,6 +43,8 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
         cas: (T, K) float32, any scale.
         probabilities: (K,) float32, those of the whole window.
         num_frames: F, length of the window in frames.
+        absolute: whether `cas` is in [0, 1] by itself: then classes are not normalised, a run is compared
+            with what lies around it though it is below the threshold, and scores of any two are comparable.
 
     Returns:
         (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64;
@@ -49,14 +53,52 @@ def find_runs(settings, min_probability, cas, probabilities, num_frames):
     probabilities = np.asarray(probabilities)
     thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
     likely = np.flatnonzero(probabilities >= min_probability)
-    activations = resize_linear(minmax_normalise(cas[:, likely]), num_frames).T[:, None]  # (likely K, 1, F)
+    scaled = cas[:, likely] if absolute else minmax_normalise(cas[:, likely])
+    activations = resize_linear(scaled, num_frames).T[:, None]  # (likely K, 1, F)
     # (likely K * H, F)
     thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)
     rows, starts, ends = group_runs(thresholded > 0)
-    classes = likely[rows // len(thresholds)]
-    contrasts = inner_minus_outer(thresholded, rows, starts, ends, settings.outer_ratio)
+    classes, compared = likely[rows // len(thresholds)], thresholded
+    if absolute:
+        compared, rows = activations[:, 0], rows // len(thresholds)
+    contrasts = inner_minus_outer(compared, rows, starts, ends, settings.outer_ratio)
     scores = contrasts + settings.probability_weight * probabilities[classes].astype(np.float64)
     return np.stack([starts, ends], axis=-1).astype(np.float64), classes, scores
+
+
+def likely_runs(config, probabilities, num_frames):
+    """Candidate segments where probabilities are high: `find_runs` of the likeliest classes, not normalised.
+
+    Args:
+        config: of a run, of which `localize` is used, and `decode.max_classes`: so many at most.
+        probabilities: (T, K) in [0, 1].
+        num_frames: F, length of the sequence in frames.
+
+    Returns:
+        see `find_runs`.
+    """
+    best = np.sort(probabilities, axis=0)[-LIKELY_CELLS:].mean(axis=0)  # (K,)
+    least = np.sort(best)[-min(config.decode.max_classes, len(best))]
+    least = max(least, config.localize.min_probability)
+    cas, best = probabilities.astype(np.float32), best.astype(np.float32)
+    return find_runs(config.localize, np.float32(least), cas, best, num_frames, absolute=True)
+
+
+def triangle(length):
+    """(length,) weights 1, 2, … to the middle and back."""
+    place = np.arange(length)
+    return np.minimum(place + 1, length - place).astype(np.float32)
+
+
+def smoothed(sequence, length):
+    """(T, K) -> (T, K): the weighted mean of `length` cells around each, the middle one counting most.
+
+    The first and the last cell stand in for those before and after.
+    """
+    weights = triangle(length) / triangle(length).sum()
+    before = (length - 1) // 2
+    padded = np.pad(sequence, ((before, length - 1 - before), (0, 0)), mode="edge")
+    return sum(weight * padded[i : i + len(sequence)] for i, weight in enumerate(weights))
 
 
 def minmax_normalise(cas):

@@ -1,6 +1,8 @@
 """What a system is to the rest of the project: plain functions, and what they give and take."""
 
+import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ import jax.numpy as jnp
 from tal_jax.data import windows
 from tal_jax.errors import DataError
 from tal_jax.optimizer import average_decay, make_optimizer
+from tal_jax.run_config import trained_run
+from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.systems import candidates
 
 NORMALISER_MOMENTUM = 0.9
@@ -60,6 +64,18 @@ def deployed_nowhere(config):
     )
 
 
+def of_checkpoint(config, workdir):
+    """The variables of a trained run, for inference: the checkpoint that `config.evaluate.checkpoint` names.
+
+    Raises DataError if there is no checkpoint, or a damaged one.
+    """
+    if not Checkpoints.exist(workdir):  # and none of its folders is made
+        folder = pathlib.Path(workdir) / "checkpoints" / "latest"
+        raise DataError(f"No checkpoint in {folder}; train first with --mode=train.")
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:
+        return checkpoints.restore_variables(config.evaluate.checkpoint)
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """A system as plain functions. `config` is always the config of the run.
@@ -90,6 +106,9 @@ class System:
         holds no published weights of the system, or none are known.
       deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
         fields, with which a network's windows, its `decode` and soft-NMS are not all there is to detection.
+      run: (config, workdir, said) -> (config to use the run with, class names in index order, seconds that a
+        frame lasted in training or None), see run_config.trained_run.
+      variables: (config, workdir) -> variables of the network, for inference.
     """
 
     build: Callable
@@ -108,3 +127,5 @@ class System:
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere
     deployment: Callable = deployed_nowhere
+    run: Callable = trained_run
+    variables: Callable = of_checkpoint
