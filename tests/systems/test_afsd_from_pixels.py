@@ -71,6 +71,7 @@ def test_training_step_is_the_published_one(boundary_pool_grad):
     case = GoldenCase.load("afsd/train_step")
     tolerances, state_dict = case.info["tolerances"], case.parameters()
     config = afsd_config("afsd", of_frames=True)
+    config.data = dict(input="rgb")
     config.backbone.remat, config.readings = True, (f"boundary_pool_grad={boundary_pool_grad}",)
     system = SYSTEMS["afsd"]
     model = system.build(config, 20)
