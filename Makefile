@@ -27,8 +27,8 @@ VIDEO ?= runs/juggler.mp4
 runs/juggler.mp4: .venv/installed
 	$(BIN)/python -m tal_jax.data.sets.juggler --out=$@
 
-demo-video: .venv/weights $(VIDEO)
-	$(BIN)/tal-jax look $(VIDEO)
+demo-video: .venv/weights $(filter runs/juggler.mp4,$(VIDEO))
+	$(BIN)/tal-jax look "$(VIDEO)"
 
 test: .venv/installed
 	$(BIN)/ruff check -q

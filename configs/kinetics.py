@@ -5,9 +5,9 @@
     tal-jax look clip.mp4                                      # the same
 
 Writes runs/kinetics/predictions/NAME.json, .png and .html. --config.classes='arm wrestling,playing cricket'
-looks for these of the 400 alone (tal_jax/data/files/kinetics400/classes.txt). On two cores it takes 1.7 times
-as long as the video lasts. What it finds and what it cannot is on docs/kinetics.md, with the way from here to
-a detector of one's own.
+looks for these of the 400 alone (tal_jax/data/files/kinetics400/classes.txt). On two cores it takes a
+little less time than the video lasts. docs/kinetics.md says what it finds and what it cannot, and how to get
+from here to a detector of your own.
 """
 
 from tal_jax.config import config_of

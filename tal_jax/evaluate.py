@@ -229,7 +229,7 @@ def scored_annotations(config, dataset=None, names=()):
 
 
 def load_variables(config, workdir):
-    """Variables for inference, see `System.variables`. Raises DataError where they lack or are damaged."""
+    """Variables for inference, see `System.variables`. Raises DataError if they are missing or damaged."""
     return SYSTEMS[config.system].variables(config, workdir)
 
 

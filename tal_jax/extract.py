@@ -9,7 +9,6 @@ import threading
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from tal_jax import shots
 from tal_jax.backbones.i3d import I3D
@@ -18,9 +17,10 @@ from tal_jax.data.frames import STREAMS
 from tal_jax.data.loader import chunks
 from tal_jax.data.made_of_videos import require_same_settings
 from tal_jax.data.optical_flow import flows
-from tal_jax.data.video_jobs import find_videos, for_every_video
+from tal_jax.data.video_jobs import for_every_video, run_in_share, videos_of
 from tal_jax.data.video_snippets import PICTURE, cropped
 from tal_jax.errors import DataError
+from tal_jax.published import packages
 from tal_jax.published.i3d import backbone_variables, recognise
 from tal_jax.published.weight_files import read_weights
 from tal_jax.runtime import distributed
@@ -58,12 +58,7 @@ def extract(config, workdir, source):
     """
     _require_possible(config)
     weights = _weights_of_streams(config.extract.weights)
-    path = pathlib.Path(source)
-    if not source or not (path.is_dir() or path.is_file()):
-        raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    paths, left_out = ([path], []) if path.is_file() else find_videos(path)
-    for sentence in left_out:
-        log.warning("%s", sentence)
+    paths = videos_of(source)
     _networks(weights, config.extract.end_point)  # raises DataError now, not once a video
     folder = pathlib.Path(config.data.features or pathlib.Path(workdir) / "features").absolute()
     settings = {name: config.data[name] for name in ("stride_frames", "snippet_frames")}
@@ -71,7 +66,7 @@ def extract(config, workdir, source):
     cuts = _weights_of_cuts(config.extract.cuts)
     make = functools.partial(_write_features, folder=folder, weights=weights, cuts=cuts, **settings)
     make = functools.partial(make, picture=PICTURE, batch_size=SNIPPETS_AT_ONCE)
-    run, field = _run_in_share, "--config.data.features"
+    run, field = run_in_share, "--config.data.features"
     if config.extract.beam:
         run = functools.partial(run_in_beam, folder=folder / "beam", options=config.extract.beam)
     with distributed.only_run(folder, "--mode=extract", below=("info",), choose=field):
@@ -142,7 +137,7 @@ def _weights_of_streams(files):
 
 def _weights_of_cuts(said):
     """Absolute path of the weights that `config.extract.cuts` means, or "". Raises DataError for bad ones."""
-    path = shots.package_file() if said == "package" else said
+    path = packages.TRANSNET.path() if said == "package" else said
     if path:
         shots.network(str(path), "config.extract.cuts")
     return path and str(pathlib.Path(path).absolute())
@@ -150,15 +145,6 @@ def _weights_of_cuts(said):
 
 def _named(file):
     return f"config.extract.weights names {file}, which"
-
-
-def _run_in_share(job, paths):
-    """{path: job(path)}. Several processes share the paths that the first one has."""
-    paths = distributed.gather([str(path) for path in paths])[0]
-    own = paths[distributed.index() :: distributed.count()]
-    progress = tqdm(own, unit="video", disable=not distributed.is_first())
-    parts = distributed.gather({path: job(path) for path in progress})
-    return {path: reason for part in parts for path, reason in part.items()}
 
 
 def _write_features(

@@ -1,6 +1,7 @@
 """--mode=shots: the shots of videos, as JSON, as a table and as an edit decision list (CMX 3600)."""
 
 import csv
+import functools
 import io
 import json
 import logging
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from tal_jax import shots
 from tal_jax.data import video
-from tal_jax.data.video_jobs import find_videos
+from tal_jax.data.video_jobs import reason_of, run_in_share, videos_of
 from tal_jax.errors import DataError, plain
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing
@@ -34,30 +35,22 @@ def find_shots(workdir, source, weights=""):
     Raises:
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
-    path = pathlib.Path(source)
-    if not source or not (path.is_dir() or path.is_file()):
-        raise DataError(f"--input={source} is neither a video nor a folder of videos.")
-    paths, left_out = ([path], []) if path.is_file() else find_videos(path)
-    for sentence in left_out:
-        log.warning("%s", sentence)
+    paths = videos_of(source)
     shots.network(weights)  # raises DataError now, not once a video
-    failed = {}
-    for path in paths[distributed.index() :: distributed.count()]:
-        try:
-            _find(path, pathlib.Path(workdir) / "shots", weights)
-        except DataError as error:
-            if len(paths) == 1:
-                raise
-            failed[path.name] = str(error)
-            log.error("%s", error)
-    failed = {name: reason for part in distributed.gather(failed) for name, reason in part.items()}
+    find = functools.partial(_find, folder=pathlib.Path(workdir) / "shots", weights=weights)
+    reasons = run_in_share(functools.partial(reason_of, find), paths)
+    failed = [reason for _, reason in sorted(reasons.items()) if reason]
+    if failed and len(reasons) == 1:
+        raise DataError(failed[0])
+    for reason in failed:
+        log.error("%s", reason)
     if failed:
-        count = f"{len(failed)} of {len(paths)} videos"
-        raise DataError(f"{count} could not be read, see above: {', '.join(sorted(failed))}.")
+        raise DataError(f"{len(failed)} of {len(reasons)} videos could not be read, see above.")
 
 
 def _find(path, folder, weights):
-    """Writes and prints the shots of one video."""
+    """Writes and prints the shots of one video, whose path is a text or a path."""
+    path = pathlib.Path(path)
     name = video.stored_name(path)
     with tqdm(desc=plain(path.name), unit="frame", disable=not distributed.is_first()) as bar:
 
@@ -133,17 +126,19 @@ def csv_table(made):
 def edl(made):
     """An edit decision list as CMX 3600 has it: an event a shot, source and record times alike, cuts alone.
 
-    Timecodes count frames without dropping any, at the whole number next to the rate: 29.97 as 30. A video
-    whose rate varies, or is none of 10 to 60, is counted by time, at its rate or at 25.
+    A timecode is a time multiplied by the rate of the video, so that it counts frames where the rate does not
+    vary, written at the next whole rate, 29.97 as 30, without dropping any. Of rates below 10 and above 60 it
+    counts at 25. A shot of no length at that rate is left out.
     """
     base = round(made["fps"])
     rate = made["fps"]
     if not 10 <= base <= MOST_EDL_FPS:
         base = rate = 25
     lines = [f"TITLE: {plain(pathlib.Path(made['file']).stem):.70}", "FCM: NON-DROP FRAME", ""]
-    for number, shot in enumerate(made["shots"], 1):
-        span = " ".join(_timecode(round(shot[side] * rate), base) for side in ("start", "end"))
-        lines.append(f"{number:03}  AX       V     C        {span} {span}")
+    spans = [[round(shot[side] * rate) for side in ("start", "end")] for shot in made["shots"]]
+    for number, span in enumerate((span for span in spans if span[0] < span[1]), 1):
+        codes = " ".join(_timecode(frame, base) for frame in span)
+        lines.append(f"{number:03}  AX       V     C        {codes} {codes}")
         lines.append(f"* FROM CLIP NAME: {plain(made['file'])}")
     return "\n".join(lines) + "\n"
 

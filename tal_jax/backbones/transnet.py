@@ -1,9 +1,9 @@
 """TransNetV2 (Souček and Lokoč, 2020): where one shot of a film ends and the next one begins.
 
-It sees all frames of a film as tiny pictures. Six layers of convolutions look at most 8 frames to and fro
-each, and two further parts compare each frame with the 50 before and after it: by what the layers have found,
-and by its colours. Two heads give a logit for each frame: `single` of the one frame at which the shot
-changes, `many` of all frames of a gradual change.
+It sees all frames of a film as tiny pictures. Six layers of dilated convolutions, the paper's DDCNN cells,
+each look at most 8 frames back and ahead. Two further parts compare each frame with the 50 before and after
+it, by what the cells have found and by its colours. Two heads give a logit for each frame: `single` of the
+one frame at which the shot changes, `many` of all frames of a gradual change.
 """
 
 import flax.linen as nn

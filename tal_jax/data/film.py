@@ -1,5 +1,5 @@
 """A film rendered from a seed, for tests, pictures and measurements: shots of moving shapes, joined by cuts,
-fades and dissolves, with flashes inside. It is nobody's footage and may go anywhere.
+fades and dissolves, with flashes inside.
 
     python -m tal_jax.data.film --to=film.mp4 [--seed=0] [--shots=12]
 """

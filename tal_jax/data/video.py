@@ -112,6 +112,10 @@ class Reading:
         lost = video_time.undecoded_note(self.info.axis, decoded_sec) if len(decoded_sec) else ()
         return self.info.axis.notes + lost
 
+    def early_sec(self, fps):
+        """How long before its time a picture is taken for a frame of `frames`: times of files are rounded."""
+        return min(self.info.axis.step_sec, 1 / fps) / 4
+
     def frames(self, fps):
         """Frames at even times 0, 1/fps, 2/fps, …: each is the picture that is on the screen then.
 
@@ -128,8 +132,8 @@ class Reading:
             DataError: fewer than two pictures can be decoded.
         """
         count = max(int(self.info.duration_sec * fps + 0.5), 1)
-        rounded_sec = min(self.info.axis.step_sec, 1 / fps) / 4
-        pictures = video_time.on_screen(self._pictures(), (i / fps for i in range(count)), rounded_sec)
+        times_sec, early_sec = (i / fps for i in range(count)), self.early_sec(fps)
+        pictures = video_time.on_screen(self._pictures(), times_sec, early_sec)
         yield from each_once(video_stream.to_upright(), pictures)
 
     def counted_frames(self, fps):

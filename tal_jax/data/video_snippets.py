@@ -13,7 +13,7 @@ from tal_jax.data import video
 
 log = logging.getLogger(__name__)
 
-# What of a frame I3D sees, as its authors test it: the shorter side is made so long, and the centre cut out.
+# I3D sees the centre of a frame whose shorter side was made so long, as its authors test it.
 PICTURE = {"short_side_pixels": 256, "crop_pixels": 224}
 KEY_FRAMES = 12
 
@@ -42,7 +42,9 @@ class Film:
         self._reading, self._fps, self.cell_frames = video.Reading(path), fps, cell_frames
         self.duration_sec = self._reading.info.duration_sec
         self.num_frames = max(int(self.duration_sec * fps + 0.5), 1)
-        cuts = {min(max(round(sec * fps), 0), self.num_frames) for sec in cuts_sec}
+        # The first frame that is a picture of the new shot, see `Reading.frames`.
+        firsts = np.ceil((np.asarray(cuts_sec) - self._reading.early_sec(fps)) * fps - 1e-6).astype(int)
+        cuts = {*np.clip(firsts, 0, self.num_frames).tolist()}
         bounds = sorted({0, self.num_frames} | cuts)
         self.shots = list(zip(bounds[:-1], bounds[1:]))
         self.key_frames = None

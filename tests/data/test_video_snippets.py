@@ -57,6 +57,18 @@ def test_no_snippet_sees_two_shots(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("fps", [24, 30, 29.97, 60])
+def test_a_shot_begins_with_its_first_picture(tmp_path, fps):
+    stamps = [round(1000 * i / fps) for i in range(50)]
+    write_video(tmp_path / "a.mkv", numbered(50), stamps_ms=stamps)
+    for picture in range(20, 32):
+        of = Film(tmp_path / "a.mkv", 25, 4, cuts_sec=[stamps[picture] / 1000])
+        before, after = [], []
+        for shot, _, numbers in seen(of, 8, 8):
+            (after if shot[0] else before).extend(numbers)
+        assert max(before) < picture <= min(after)
+
+
 @pytest.mark.parametrize("fps, expected", [(50, [*range(0, 32, 2)]), (12.5, [*np.repeat(np.arange(8), 2)])])
 def test_frames_are_at_even_times_whatever_the_rate_of_the_video(tmp_path, fps, expected):
     write_video(tmp_path / "a.mkv", numbered(40), stamps_ms=[round(1000 * i / fps) for i in range(40)])

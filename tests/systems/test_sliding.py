@@ -21,7 +21,7 @@ from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
 from tal_jax.systems import SYSTEMS, require_valid
-from tal_jax.systems.sliding import decode, pretrained
+from tal_jax.systems.sliding import decode, examples, pretrained
 from tal_jax.systems.sliding.model import Sliding
 from tests.data.test_video import write_video
 from tests.data.test_video_time import even, write_timed
@@ -89,6 +89,34 @@ def test_segments_by_hand(config):
     assert {*decode.detections(config, shots[:1], Timeline(25, 8, 8)).classes.tolist()} == {7}
     config.classes = (pretrained.kinetics_classes()[9],)
     assert {*decode.detections(config, shots[:1], Timeline(25, 8, 8)).classes.tolist()} == {0}
+
+
+@pytest.mark.parametrize("num_frames", [65, 71, 72])
+def test_times_do_not_depend_on_how_full_the_last_step_is(config, num_frames):
+    config.decode.smoothing = 1
+    logits = np.zeros((9, 400))
+    logits[3:8, 7] = 30
+    shot = decode.joined([snippet(0, logits, (0, num_frames))])
+    segments, _, scores = decode.localize(config, shot)
+    best = np.abs(segments[np.argmax(scores)] * 8 - [24, 64])
+    assert best.max() <= 4  # half a step: probabilities are drawn from the middle of one to the next
+    logits[8, 7] = 30
+    segments, _, scores = decode.localize(config, decode.joined([snippet(0, logits, (0, num_frames))]))
+    assert segments.max() * 8 == pytest.approx(num_frames)
+
+
+def test_a_shot_that_begins_inside_a_cell_reaches_all_of_its_cells(config):
+    class Video:
+        cell_frames = 8
+
+        def snippets(self, size, stride):
+            return [((0, 15), 0, None), ((15, 33), 15, None)]
+
+    class Videos:
+        read = staticmethod(lambda name: Video())
+
+    windows = [make() for make in examples.snippets(config, Videos, "a")]
+    assert [(window.offset, window.num_features) for window in windows] == [(0, 2), (1, 4)]
 
 
 def test_no_segment_goes_across_a_cut(config):
@@ -188,6 +216,7 @@ def test_classes_by_name():
 def test_look_is_predict_with_this_config():
     flags = ["tal-jax", "--config=kinetics", "--mode=predict", "--input=a.mp4", "--export=vtt"]
     assert _spelt_out(["tal-jax", "look", "a.mp4", "--export=vtt"]) == flags
+    assert sorted(_spelt_out(["tal-jax", "--export=vtt", "look", "a.mp4"])) == sorted(flags)
     assert _spelt_out(["tal-jax", "--config=sbhar"]) == ["tal-jax", "--config=sbhar"]
     for words in ((), ("--export=vtt",)):
         with pytest.raises(SystemExit, match="say what to look at: tal-jax look FILE"):

@@ -94,6 +94,7 @@ def localize(config, shot):
     """
     logits = activations.smoothed(shot.arrays["logits"], config.decode.smoothing)
     cas = probabilities(config, logits, np)
-    num_frames = max(round(shot.num_features * STEP_FRAMES), 1)
-    segments_frame, classes, scores = activations.likely_runs(config, cas, num_frames)
-    return segments_frame / STEP_FRAMES, classes, scores
+    segments_frame, classes, scores = activations.likely_runs(config, cas, len(cas) * STEP_FRAMES)
+    segments = np.minimum(segments_frame / STEP_FRAMES, shot.num_features)  # the last step may be cut short
+    real = segments[:, 0] < segments[:, 1]
+    return segments[real], classes[real], scores[real]

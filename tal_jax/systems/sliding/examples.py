@@ -14,7 +14,6 @@ def snippets(config, dataset, name):
     size, stride = config.window.frames, config.window.test_stride_frames
     for shot, start, clip in film.snippets(size, stride):
         offset = start // film.cell_frames
-        cells = -(-min(size, shot[1] - start) // film.cell_frames)  # the rest is padding
-        cells = min(cells, len(film) - offset)
+        cells = -(-min(start + size, shot[1]) // film.cell_frames) - offset  # the rest is padding
         info = {"shot_frame": shot, "start_frame": start}
         yield functools.partial(Window, offset, cells, clip, info)

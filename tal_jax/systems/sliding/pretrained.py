@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 
 from tal_jax.errors import DataError
-from tal_jax.published.i3d import INSTALL, backbone_variables, package_file
+from tal_jax.published.i3d import backbone_variables
+from tal_jax.published.packages import I3D, TRANSNET
 from tal_jax.published.weight_files import read_weights
 from tal_jax.systems.sliding.model import NUM_CLASSES
 
@@ -52,12 +53,14 @@ def run(config, workdir, said=()):
     """What a trained run says of itself, see `System.run`; nothing is read from the workdir."""
     del workdir, said
     weights_file(config)  # raises DataError now, not after a video is opened
+    if config.cuts:
+        TRANSNET.path()
     names = kinetics_classes()
     return config, tuple(names[row] for row in class_rows(config.classes)), None
 
 
 def variables(config, workdir):
-    """The variables of `model.Sliding`, see `System.variables`. Raises DataError for weights that lack."""
+    """The variables of `model.Sliding`, see `System.variables`. Raises DataError if weights are missing."""
     del workdir
     path = weights_file(config)
     found = backbone_variables(read_weights(path), path)
@@ -78,6 +81,8 @@ def weights_file(config):
     """
     if config.weights:
         if not pathlib.Path(config.weights).is_file():
-            raise DataError(f"config.weights names {config.weights}, which is no file; {INSTALL} brings one.")
+            raise DataError(
+                f"config.weights names {config.weights}, which is no file; {I3D.install} brings one."
+            )
         return config.weights
-    return package_file()
+    return I3D.path()

