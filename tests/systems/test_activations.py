@@ -263,7 +263,7 @@ def test_likely_runs_by_hand():
     probabilities = np.array([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0], [0.05] * 10], np.float32).T
     segments_frame, classes, scores = likely_runs(probability_config(), probabilities, 80)
     assert classes.tolist() == [0, 0]  # one run of each threshold; of the second class none
-    # Values go up on 8 points between the middles of cells, in steps of 1/8 from 1/16 on.
+    # Between the middles of two cells, at points 20 and 28, values go up on 8 points: 1/16, 3/16, …
     np.testing.assert_array_equal(segments_frame, [[21, 51], [24, 48]])
     assert scores[0] < scores[1] < 1
 
