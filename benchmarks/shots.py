@@ -4,7 +4,7 @@
     python -m benchmarks.shots [--films=20] [--clips=FOLDER]
 
 The films are rendered (`tal_jax.data.film`): 12 shots each, with cuts, fades, dissolves and flashes. With
---clips=FOLDER the real clips of `REAL` there are joined too, in five orders with two others between them.
+--clips=FOLDER the clips of `benchmarks.real_clips`, no part of the project, are joined too, in five orders.
 
 A hard cut is found if a change lies within one frame of it. A change that is at no cut and in no fade or
 dissolve is wrong; so is a second one at the same cut. A fade to black may be found as two changes. What is
@@ -18,24 +18,13 @@ import time
 
 import numpy as np
 
+from benchmarks import real_clips
 from benchmarks.measure import end_with_sentence, parser
 from tal_jax import shots
-from tal_jax.data import film, video
-from tal_jax.errors import DataError
+from tal_jax.data import film
 
 SEED, SHOTS = 21, 12
 NEAR_FRAMES = 1  # of a hard cut
-REAL = {  # five with an action, and two to put between them
-    "action": (
-        "mmaction2_demo.mp4",
-        "mmaction2_test.mp4",
-        "v_CricketShot_g04_c01_rgb.gif",
-        "mmaction2_test_video_structuralize.mp4",
-        "v_ApplyEyeMakeup_g01_c01.avi",
-    ),
-    "between": ("skv_bikes.mp4", "skv_carphone_pristine.mp4"),
-}
-REAL_PIXELS = (240, 320)
 
 
 def score(found, truths, ignored=()):
@@ -87,23 +76,17 @@ def rendered_films(folder, count):
 
 def joined_clips(folder, clips):
     """Yields (path, truths, what is found in the clips alone) of real clips joined in five orders."""
-    frames, own = {}, {}
-    for name in (*REAL["action"], *REAL["between"]):
-        path = pathlib.Path(clips) / name
-        if not path.is_file():
-            raise DataError(f"--clips={clips} holds no {name}.")
-        frames[name] = [frame for _, frame in video.Reading(path).pictures(*REAL_PIXELS)]
-        alone = folder / f"{path.stem}.mp4"
-        film.write(alone, frames[name])
+    real_clips.require(clips)
+    own = {}
+    for name in real_clips.CLIPS:
+        alone = folder / f"{name}.mp4"
+        real_clips.join(clips, [name], alone)
         own[name] = [change.frame for change in shots.changes(shots.probabilities(alone))]
-    for number in range(5):
-        action = np.roll(REAL["action"], number).tolist()
-        order = [action[0], REAL["between"][0], action[1], action[2], REAL["between"][1], *action[3:]]
-        starts = np.cumsum([0, *(len(frames[name]) for name in order)])
-        truths = [film.Change("cut", start, start, start) for start in starts[1:-1].tolist()]
-        ignored = [start + frame for start, name in zip(starts.tolist(), order) for frame in own[name]]
-        path = folder / f"joined_{number}.mp4"
-        film.write(path, [frame for name in order for frame in frames[name]])
+    for number, order in enumerate(real_clips.ORDERS, 1):
+        path = folder / f"order_{number}.mp4"
+        places = real_clips.join(clips, order, path)
+        truths = [film.Change("cut", start, start, start) for start, _ in places.values() if start]
+        ignored = [start + frame for name, (start, _) in places.items() for frame in own[name]]
         yield path, truths, ignored
 
 

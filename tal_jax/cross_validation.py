@@ -9,6 +9,7 @@ import numpy as np
 
 from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections
+from tal_jax.errors import plain
 from tal_jax.page import run_page
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing
@@ -56,6 +57,14 @@ def folds_of(recordings):
     return folds
 
 
+def only_in(annotations, held_out):
+    """The names of the classes that only these recordings have. held_out: names of recordings."""
+    inside, others = set(), set()
+    for name, recording in annotations.recordings.items():
+        (inside if name in held_out else others).update(recording.labels.tolist())
+    return [annotations.classes[label] for label in sorted(inside - others)]
+
+
 def cross_validate(asked, config, workdir, said, begun):
     """Trains without each fold and detects in it, scores the detections of all folds together, trains on all.
 
@@ -70,12 +79,16 @@ def cross_validate(asked, config, workdir, said, begun):
       The evaluation of the pooled detections, as `evaluate.evaluate` returns it, with `folds`, the mAP of
       each; {} where nothing can be scored; None if a signal stopped a training.
     """
-    workdir, pooled, scores, folds = pathlib.Path(workdir), {}, [], folds_of(training_recordings(config))
+    workdir, pooled, scores = pathlib.Path(workdir), {}, []
+    annotations = data.load_dataset(config).annotations.subset(config.data.train_subset)
+    folds = folds_of(annotations.recordings)
     if not folds:
         log.warning("Note: %s", NOTHING_SCORED)
         return train.train(config, workdir, begun, scored=False)
     for k, held_out in enumerate(folds):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
+        if names := plain(", ".join(only_in(annotations, held_out))):
+            log.warning("No other recording has %s: the fold cannot learn it, its score says little.", names)
         of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
         of_fold.data.annotations = str(_write_fold(config, folder, held_out))
         of_fold.data.left_out = ()  # the file does not have them

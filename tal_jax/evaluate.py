@@ -115,7 +115,7 @@ def find_runs(config, workdir, said=()):
     require_valid(config, training=False)
     folders = filter(None, (workdir, config.evaluate.second_workdir))
     first, *others = runs = [
-        Run(str(folder), *SYSTEMS[config.system].run(config, folder, said)) for folder in folders
+        Run(str(folder), *SYSTEMS[config.system].stored_run(config, folder, said)) for folder in folders
     ]
     for run in runs:  # whose config has the fields of training
         require_valid(run.config, training=True)
@@ -128,7 +128,7 @@ def load_detector(config, workdir, said=()):
     """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run."""
     runs = find_runs(config, workdir, said)
     datasets = [load_dataset(run.config, run.classes) for run in runs]
-    variables = [load_variables(run.config, run.workdir) for run in runs]
+    variables = [SYSTEMS[run.config.system].variables(run.config, run.workdir) for run in runs]
     streams = make_streams(runs, variables, datasets)
     return Detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
@@ -226,11 +226,6 @@ def scored_annotations(config, dataset=None, names=()):
     if config.data.class_agnostic:
         return annotations if scores else annotations.class_agnostic()
     return in_classes(annotations, dataset.annotations.classes) if dataset else annotations
-
-
-def load_variables(config, workdir):
-    """Variables for inference, see `System.variables`. Raises DataError if they are missing or damaged."""
-    return SYSTEMS[config.system].variables(config, workdir)
 
 
 def score_proposals(config, dataset, results):

@@ -61,7 +61,7 @@ def export_run(config, workdir, said=()):
     if not fps or not data.stride_frames:
         what = "how many samples its recordings have in a second; set config.data.fps and .stride_frames"
         raise DataError(f"The run '{config.name}' cannot be exported, for nothing says {what}.")
-    variables = evaluate.load_variables(config, workdir)
+    variables = SYSTEMS[config.system].variables(config, workdir)
     log.info("Exporting for %s: %d programs.", ", ".join(PLATFORMS), len(deployment.lengths) + 1)
     about = _about(config, classes, deployment, fps)
     programs = {

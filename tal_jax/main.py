@@ -178,8 +178,8 @@ def run_mode(config):
         report.print_diagnosis(result, diagnose.path_of(workdir))
     elif mode == "report":
         print(f"Open {result}")
-    elif mode == "predict" and len(result) == 1:
-        print(f"Open {result[0]}")
+    elif mode == "predict" and result:
+        print(f"Open {result[0]}" if len(result) == 1 else f"Open the pages in {result[0].parent}")
     elif mode == "export":
         print(
             f"Written: {result} ({result.stat().st_size / 1e6:.1f} MB); tal_jax/runtime_export.py reads it."

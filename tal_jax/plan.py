@@ -123,8 +123,13 @@ def schedule(seen, config):
         epochs,
         f"{seen.seconds / 3600:.2g} hours are about {steps} steps, so {epochs * steps}",
     )
-    warmup = max(1, round(WARMUP * config.train.epochs))
-    yield "train.warmup_epochs", min(warmup, config.train.epochs - 1), "an eighth of the epochs"
+
+
+def warmup(seen, config):
+    """Epochs over which the learning rate rises."""
+    del seen
+    epochs = max(1, round(WARMUP * config.train.epochs))
+    yield "train.warmup_epochs", min(epochs, config.train.epochs - 1), "an eighth of the epochs"
 
 
 def detections(seen, config):
@@ -170,21 +175,20 @@ def weak_network(seen, config):
 
 
 def linear_windows(seen, config):
-    """Windows as of ActionFormer; a linear probe sees each cell by itself, so they need not overlap."""
+    """Windows of the length of ActionFormer's.
+
+    Those of training overlap by half: each is to hold a whole action, and an action of half a window may lie
+    on the border of two. Those of testing need not overlap, as a linear probe sees each cell by itself.
+    """
     yield from windows(seen, config)
     frames = config.window.frames
-    yield "window.train_stride_frames", max(frames // 2, 1), "half a window"
+    yield "window.train_stride_frames", max(frames // 2, 1), "half a window: actions as long lie whole in one"
     yield "window.test_stride_frames", frames, "each cell is seen by itself"
     yield "window.background", 0.3, "windows without an action, to learn what none looks like"
 
 
-def linear_schedule(seen, config):
-    """Batch and epochs as of ActionFormer."""
-    yield from (line for line in schedule(seen, config) if line[0] != "train.warmup_epochs")
-
-
-RULES = (cells, inputs, windows, levels, schedule, detections)
-LINEAR_RULES = (cells, inputs, linear_windows, linear_schedule)
+RULES = (cells, inputs, windows, levels, schedule, warmup, detections)
+LINEAR_RULES = (cells, inputs, linear_windows, schedule)
 WEAK_RULES = (weak_cells, inputs, weak_network)
 
 

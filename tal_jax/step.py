@@ -10,7 +10,7 @@ import optax
 from tal_jax.optimizer import global_norm
 from tal_jax.published.i3d import with_backbone
 from tal_jax.runtime.parallel import AXIS
-from tal_jax.systems.interface import call, running_count
+from tal_jax.systems.interface import call, divided, running_count
 
 
 @flax.struct.dataclass
@@ -74,7 +74,8 @@ def make_step(config, system, model, optimizer, batches_per_epoch):
         counts = counts or jax.lax.psum(counts_of(terms), AXIS)
         running = {name: running_count(mean, counts[name]) for name, mean in before.items()}
         divisors = {name: jnp.maximum(count, 1.0) for name, count in counts.items()} | running
-        values = {name: term.weight * term.sum / divisors[name] for name, term in terms.items()}
+        means = {name: divided(term.sum, divisors[name], counts[name]) for name, term in terms.items()}
+        values = {name: term.weight * means[name] for name, term in terms.items()}
         total = sum(values.values())
         model_state = model_state | ({"normaliser": running} if running else {})
         return total, (values | {"total": total}, model_state)

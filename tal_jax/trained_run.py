@@ -103,7 +103,8 @@ class TrainedRun:
         settings = self.config.evaluate
         scores, count = settings.recording_scores, settings.classes_per_recording
         self._best = best_classes(scores, count) if scores else None
-        self._variables = [evaluate.load_variables(run.config, run.workdir) for run in self._runs]
+        variables = SYSTEMS[self.config.system].variables
+        self._variables = [variables(run.config, run.workdir) for run in self._runs]
         return self
 
     def inputs(self, source, timing=Timing()):

@@ -382,7 +382,7 @@ def test_a_whole_detector_becomes_a_run(tmp_path, capsys):
     assert json.loads((workdir / "config.json").read_text())["config"]["data"]["input"] == "flow"
     assert trained_run(config, workdir)[1][:2] == ("BaseballPitch", "BasketballDunk")
 
-    variables = evaluate.load_variables(config, workdir)
+    variables = SYSTEMS[config.system].variables(config, workdir)
     kernel = variables["params"]["backbone"]["Mixed_3b"]["b0"]["conv"]["kernel"]
     np.testing.assert_array_equal(
         kernel[0, 0, 0], named["backbone._model.Mixed_3b.b0.conv3d.weight"][:, :, 0, 0, 0].T
@@ -475,7 +475,10 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
     config.data.num_channels = 7
     config, classes, _ = trained_run(config, workdir)
     assert config.data.num_channels == 2048  # of files that hold both streams
-    variables, module = evaluate.load_variables(config, workdir), SYSTEMS["pgcn"].build(config, len(classes))
+    variables, module = (
+        SYSTEMS[config.system].variables(config, workdir),
+        SYSTEMS["pgcn"].build(config, len(classes)),
+    )
     action, both = (
         recipe.array("act_ft", [6, 21, 1024], 0, -0.3, 1),
         recipe.array("comp_ft", [6, 21, 3072], 0, -0.3, 1),

@@ -8,7 +8,7 @@ import pytest
 
 from configs import folder
 from tal_jax import cross_validation, plan, planned_run, train
-from tal_jax.data.annotations import Recording
+from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
 
 
@@ -142,3 +142,11 @@ def test_folds_are_trained_scored_and_used(planned, tmp_path, compiled_once):
     }
     again = cross_validation.cross_validate(planned, config, tmp_path / "run", said, begun)
     assert again == result  # a run that is over has nothing left to train
+
+
+def test_classes_that_only_one_fold_has_are_named():
+    recordings = {"a": recording("a", 3), "b": recording("b", 3)}
+    recordings["b"] = dataclasses.replace(recordings["b"], labels=np.array([0, 2, 2]))
+    annotations = Annotations(("jump", "walk", "swim"), recordings)
+    assert cross_validation.only_in(annotations, ["b"]) == ["swim"]
+    assert cross_validation.only_in(annotations, ["a"]) == []

@@ -16,6 +16,7 @@ from tal_jax.data.video import store_video
 from tal_jax.detect import Stream
 from tal_jax.errors import DataError
 from tal_jax.evaluation import plots
+from tal_jax.systems import SYSTEMS
 from tests import tiny_config
 from tests.conftest import RECORDINGS, signal
 from tests.data.test_video import numbered, write_video
@@ -150,7 +151,7 @@ def test_hours_are_read_window_by_window(run, tmp_path):
     hours.flush()
     del hours
     dataset = inputs.input_datasets(config, str(tmp_path / "hours.npy"), ("fast", "slow"))["hours"]()
-    detector, variables = trained_run.Detector([config], 2), evaluate.load_variables(config, workdir)
+    detector, variables = trained_run.Detector([config], 2), SYSTEMS[config.system].variables(config, workdir)
     assert isinstance(dataset.read("hours"), np.memmap)
     streams = [Stream(config, variables, dataset)]
     first = detector.detect(streams, ["hours"])  # compiles

@@ -17,7 +17,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from tal_jax import evaluate, train
+from tal_jax import train
 from tal_jax.data import load_dataset
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
@@ -112,7 +112,7 @@ def test_a_run_of_accumulated_batches_learns_what_large_ones_teach(tiny, tmp_pat
         config = tiny("toy_sgd", epochs=2, accumulate_steps=number, batch_size=6 // number, ema_decay=0.0)
         examples = len(SYSTEMS["toy"].examples(config, load_dataset(config))[0])
         train.train(config, tmp_path / str(number))
-        params.append(evaluate.load_variables(config, tmp_path / str(number))["params"])
+        params.append(SYSTEMS[config.system].variables(config, tmp_path / str(number))["params"])
         steps = [
             json.loads(line)["step"]
             for line in (tmp_path / str(number) / "metrics.jsonl").read_text().splitlines()
@@ -388,7 +388,7 @@ def test_averages_are_over_the_steps_since_the_last_line(tiny, tmp_path, monkeyp
             of_steps = [values_of[step][name] for step in range(first, line["step"] + 1)]
             np.testing.assert_allclose(line[name], np.mean(of_steps), rtol=1e-6)
 
-    params = evaluate.load_variables(tiny("toy"), tmp_path)["params"]
+    params = SYSTEMS["toy"].variables(tiny("toy"), tmp_path)["params"]
     sizes = [leaf.size for leaf in jax.tree.leaves(params)]
     assert (
         f"The network has {sum(sizes):,} parameters in {len(sizes)} arrays: {tmp_path / 'parameters.txt'}."

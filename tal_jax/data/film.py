@@ -86,13 +86,20 @@ def _shot(rng):
     return frames
 
 
-def write(path, frames, fps=FPS):
-    """Writes (T, H, W, 3) uint8 RGB frames as a video in H.264, an iterable of them too; T >= 1."""
+def write(path, frames, fps=FPS, crf=23):
+    """Writes frames as a video in H.264, the same file every time.
+
+    Args:
+      path: an .mp4 file; one that exists is replaced.
+      frames: (T, H, W, 3) uint8 RGB, or an iterable of such frames, at least one; H and W are even.
+      fps: frames a second.
+      crf: quality of libx264, 0 to 51; lower is better, and 23 its default.
+    """
     with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = None
         for frame in frames:
             if stream is None:
-                stream = container.add_stream("libx264", rate=fps, options={"crf": "23"})
+                stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf)})
                 stream.height, stream.width, stream.pix_fmt = *frame.shape[:2], "yuv420p"
                 stream.codec_context.thread_count = 1  # the same file every time
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -103,8 +103,9 @@ def examples(config, dataset, found=None, more=None):
         config: the run's config (`data`, `window`, `augment`).
         dataset: data.features.Dataset.
         found: Labelled; None: that of `find`.
-        more: (recording name, segments (N, 2) float64 in frames of the window, how many frames it has of the
-            recording, np.random.Generator) -> dict of further arrays of an example; None: no others.
+        more: (recording name, first frame, segments (N, 2) float64 in frames of the window, how many frames
+            it has of the recording, np.random.Generator) -> dict of further arrays of an example; None: no
+            others.
 
     Returns:
         (items, make_example): a list of Item, those with a whole action first, then `BACKGROUND` so often
@@ -141,7 +142,7 @@ def examples(config, dataset, found=None, more=None):
         missing = max_segments - len(labels)
         example["segments_frame"] = np.pad(segments.astype(np.float32), ((0, missing), (0, 0)))
         example["labels"] = np.pad(labels.astype(np.int32), (0, missing))
-        return example | (more(item.name, segments, num_frames, rng) if more else {})
+        return example | (more(item.name, offset, segments, num_frames, rng) if more else {})
 
     return found.items + [BACKGROUND] * count, make_example
 

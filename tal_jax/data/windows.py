@@ -60,6 +60,16 @@ def of_recording(config, dataset, name):
         yield functools.partial(_window, config, dataset, name, offset)
 
 
+def require_no_gaps(config):
+    """Raises DataError for test windows with frames between them that none would see."""
+    size, stride = config.window.frames, config.window.test_stride_frames
+    if stride > size:
+        raise DataError(
+            f"config.window.test_stride_frames is {stride} and config.window.frames {size}; no window would "
+            f"see the frames between two. Set a stride of at most {size}."
+        )
+
+
 def _window(config, dataset, name, offset):
     """The test Window that begins at a frame. Raises DataError for features that are not finite."""
     made = window_inputs(config, dataset.read(name), offset)

@@ -1,7 +1,6 @@
 """The table of systems: what training, evaluation and prediction need to know of each (see interface.py)."""
 
-from tal_jax.data import labelled_windows, whole_recordings
-from tal_jax.data.sets import videos
+from tal_jax.data import labelled_windows, whole_recordings, windows
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.systems import actionformer, afsd, candidates, ecm, kt_mgfn, linear, pgcn, sliding, tcanet, weak
@@ -19,7 +18,7 @@ from tal_jax.systems.ecm import config as ecm_config
 from tal_jax.systems.ecm import decode as ecm_decode
 from tal_jax.systems.ecm import examples as ecm_examples
 from tal_jax.systems.ecm import losses as ecm_losses
-from tal_jax.systems.interface import System
+from tal_jax.systems.interface import System, trained_nowhere
 from tal_jax.systems.kt_mgfn import config as kt_mgfn_config
 from tal_jax.systems.kt_mgfn import decode as kt_mgfn_decode
 from tal_jax.systems.kt_mgfn import examples as kt_mgfn_examples
@@ -27,6 +26,7 @@ from tal_jax.systems.kt_mgfn import losses as kt_mgfn_losses
 from tal_jax.systems.kt_mgfn import optimizer as kt_mgfn_optimizer
 from tal_jax.systems.linear import config as linear_config
 from tal_jax.systems.linear import decode as linear_decode
+from tal_jax.systems.linear import examples as linear_examples
 from tal_jax.systems.linear import losses as linear_losses
 from tal_jax.systems.pgcn import config as pgcn_config
 from tal_jax.systems.pgcn import decode as pgcn_decode
@@ -134,26 +134,26 @@ ACTIONFORMER = System(
 )
 LINEAR = System(
     linear.build,
-    labelled_windows.examples,
+    linear_examples.training_examples,
     linear_losses.loss,
     linear_decode.decode,
     linear_decode.detections,
     suppress=candidates.suppress_hard,
     choices=linear_config.CHOICES,
-    require_valid=linear_config.require_valid,
+    require_valid=windows.require_no_gaps,
     problems=labelled_windows.problems,
 )
 SLIDING = System(
     sliding.build,
-    videos.load,
-    videos.load,
+    trained_nowhere,
+    trained_nowhere,
     sliding_decode.decode,
     sliding_decode.detections,
     windows=sliding_examples.snippets,
     suppress=candidates.suppress_hard,
     choices=sliding_config.CHOICES,
     require_valid=sliding_config.require_valid,
-    run=sliding_pretrained.run,
+    stored_run=sliding_pretrained.stored_run,
     variables=sliding_pretrained.variables,
 )
 

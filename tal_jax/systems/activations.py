@@ -1,6 +1,6 @@
 """Segments where activations are high: from a class activation sequence (CAS) to runs, on the host.
 
-The rule is that of ECM's published code.
+Two rules: `published_runs` is that of ECM's published code, `likely_runs` is for probabilities as they are.
 
 A *run* is a stretch of consecutive frames where the sequence of a class stays at or above a threshold and
 above 0. Every threshold gives runs of its own, so that those of one action lie inside each other; suppression
@@ -12,7 +12,10 @@ import numpy as np
 from tal_jax.data.snippets import resize_linear
 from tal_jax.systems.candidates import of_windows
 
-LIKELY_CELLS = 3  # the mean of a class's best ones says how likely it is
+# The mean of so many of a class's best cells says how likely it is. By hand, not tuned: one cell may be a
+# mistake, and a short action has no more (`plan.FEWEST_CELLS`).
+LIKELY_CELLS = 3
+CELL_POINTS = 8  # of a cell, where bounds of runs may lie; by hand: an eighth of what a cell can tell
 
 
 def detections(config, windows, timeline, localize):
@@ -34,54 +37,87 @@ def detections(config, windows, timeline, localize):
     return of_windows(windows, timeline, found)
 
 
-def find_runs(settings, min_probability, cas, probabilities, num_frames, absolute=False):
-    """Candidate segments of one window: all runs of all thresholds of its likely classes, before suppression.
+def published_runs(settings, min_probability, cas, probabilities, num_frames):
+    """ECM, published code: the runs of the likely classes, each class normalised by its own extremes.
+
+    A run is compared with what of the sequence reaches the same threshold around it.
 
     Args:
-        settings: `config.localize`: `thresholds`, `outer_ratio`, `probability_weight`.
+        settings: see `find_runs`.
         min_probability: of a likely class.
         cas: (T, K) float32, any scale.
         probabilities: (K,) float32, those of the whole window.
         num_frames: F, length of the window in frames.
-        absolute: whether `cas` is in [0, 1] by itself: then classes are not normalised, a run is compared
-            with what lies around it though it is below the threshold, and scores of any two are comparable.
 
     Returns:
-        (segments_frame, classes, scores): (M, 2) float64 in frames of the window, within [0, F]; (M,) int64;
-        (M,) float64. Ordered by class, then threshold, then time. Nothing where no class is likely enough.
+        see `find_runs`, segments in frames of the window, within [0, F]. Nothing where no class is likely.
     """
-    probabilities = np.asarray(probabilities)
-    thresholds = np.asarray(settings.thresholds, np.float64)[:, None]  # (H, 1)
-    likely = np.flatnonzero(probabilities >= min_probability)
-    scaled = cas[:, likely] if absolute else minmax_normalise(cas[:, likely])
-    activations = resize_linear(scaled, num_frames).T[:, None]  # (likely K, 1, F)
-    # (likely K * H, F)
-    thresholded = np.where(activations >= thresholds, activations, 0).reshape(-1, num_frames)
-    rows, starts, ends = group_runs(thresholded > 0)
-    classes, compared = likely[rows // len(thresholds)], thresholded
-    if absolute:
-        compared, rows = activations[:, 0], rows // len(thresholds)
-    contrasts = inner_minus_outer(compared, rows, starts, ends, settings.outer_ratio)
-    scores = contrasts + settings.probability_weight * probabilities[classes].astype(np.float64)
-    return np.stack([starts, ends], axis=-1).astype(np.float64), classes, scores
+    likely = np.flatnonzero(np.asarray(probabilities) >= min_probability)
+    activations = resize_linear(minmax_normalise(cas[:, likely]), num_frames).T  # (likely K, F)
+    return find_runs(settings, activations, likely, probabilities, at_least)
 
 
 def likely_runs(config, probabilities, num_frames):
-    """Candidate segments where probabilities are high: `find_runs` of the likeliest classes, not normalised.
+    """Runs of the likeliest classes, of probabilities as they are, so that scores of any two are comparable.
+
+    A run is compared with all around it, below the threshold too. Bounds lie on a grid of at most
+    `CELL_POINTS` points a cell, so that memory does not grow with the rate of a recording.
 
     Args:
-        config: of a run, of which `localize` is used, and `decode.max_classes`: so many at most.
+        config: of a run, of which `localize` is used, and `decode.max_classes`: so many at most, of equally
+            likely ones the first.
         probabilities: (T, K) in [0, 1].
         num_frames: F, length of the sequence in frames.
 
     Returns:
-        see `find_runs`.
+        see `find_runs`, segments in frames within [0, F].
     """
-    best = np.sort(probabilities, axis=0)[-LIKELY_CELLS:].mean(axis=0)  # (K,)
-    least = np.sort(best)[-min(config.decode.max_classes, len(best))]
-    least = max(least, config.localize.min_probability)
-    cas, best = probabilities.astype(np.float32), best.astype(np.float32)
-    return find_runs(config.localize, np.float32(least), cas, best, num_frames, absolute=True)
+    best = np.sort(probabilities, axis=0)[-LIKELY_CELLS:].mean(axis=0).astype(np.float32)  # (K,)
+    likely = np.argsort(-best, kind="stable")[: config.decode.max_classes]
+    likely = np.sort(likely[best[likely] >= np.float32(config.localize.min_probability)])
+    num_points = min(num_frames, CELL_POINTS * len(probabilities))
+    activations = resize_linear(probabilities[:, likely].astype(np.float32), num_points).T
+    segments, classes, scores = find_runs(config.localize, activations, likely, best)
+    return segments * (num_frames / num_points), classes, scores
+
+
+def at_least(activations, threshold):
+    """A sequence, 0 where it is below a threshold; any shape."""
+    return np.where(activations >= threshold, activations, 0)
+
+
+def as_it_is(activations, threshold):
+    """The sequence itself."""
+    del threshold
+    return activations
+
+
+def find_runs(settings, activations, classes, probabilities, compared=as_it_is):
+    """Candidate segments: all runs of all thresholds, before suppression.
+
+    Args:
+        settings: `config.localize`: `thresholds`, `outer_ratio`, `probability_weight`.
+        activations: (N, P) float32, at P points, in the scale of the thresholds.
+        classes: (N,) int, their classes.
+        probabilities: (K,) float32 of all classes, part of a score.
+        compared: ((1, P), threshold) -> (1, P), whose mean in a run is compared with that around it.
+
+    Returns:
+        (segments, classes, scores): (M, 2) float64 in points, within [0, P]; (M,) int64; (M,) float64. In the
+        order of the classes given, then by threshold, then by time.
+    """
+    segments, of_runs, contrasts = [np.zeros((0, 2), np.int64)], [], [np.zeros(0)]
+    for label, sequence in zip(classes, activations):
+        for threshold in np.asarray(settings.thresholds, np.float64):
+            thresholded = at_least(sequence[None], threshold)  # one at a time: P may be large
+            rows, starts, ends = group_runs(thresholded > 0)
+            against = compared(sequence[None], threshold)
+            segments.append(np.stack([starts, ends], axis=-1))
+            of_runs.append(np.full(len(rows), label, np.int64))
+            contrasts.append(inner_minus_outer(against, rows, starts, ends, settings.outer_ratio))
+    of_runs = np.concatenate([np.zeros(0, np.int64), *of_runs])
+    scores = settings.probability_weight * np.asarray(probabilities, np.float64)[of_runs]
+    return np.concatenate(segments).astype(np.float64), of_runs, np.concatenate(contrasts) + scores
 
 
 def triangle(length):

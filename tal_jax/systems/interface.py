@@ -22,13 +22,25 @@ NORMALISER_MOMENTUM = 0.9
 class Term(NamedTuple):
     """One loss: weight * sum / max(count, 1), sum and count over all devices and accumulated batches.
 
-    If the module has a collection "normaliser" with the name of the loss, its `running_count` takes the place
-    of the count.
+    sum and count are scalars; or both (K,), and the loss is the mean of sum / count over the classes whose
+    count is not 0. If the module has a collection "normaliser" with the name of the loss, its `running_count`
+    takes the place of the count.
     """
 
     weight: float
     sum: jax.Array
     count: jax.Array
+
+
+def divided(total, divisor, count):
+    """What a Term is worth but for its weight, a scalar.
+
+    total: its sum, of this device; divisor: what that is divided by; count: of all devices. Scalars, or (K,)
+    each.
+    """
+    if not total.ndim:
+        return total / divisor
+    return (total / divisor).sum() / jnp.maximum((count > 0).sum(), 1)
 
 
 def running_count(before, count):
@@ -44,6 +56,15 @@ def call(function, first, inputs):
     arguments.
     """
     return function(first, **inputs) if isinstance(inputs, dict) else function(first, inputs)
+
+
+def trained_nowhere(config, *_):
+    """Raises the DataError of a system that only predicts, in place of its `examples` and its `loss`."""
+    raise DataError(
+        f"The config {config.name} only predicts, with published weights: the system '{config.system}' is "
+        "not trained. Use --mode=predict --input=FILE; to learn classes of your own, train another system, "
+        "such as --config=folder."
+    )
 
 
 def published_nowhere(source, config):
@@ -89,8 +110,8 @@ class System:
       decode: (config, *outputs) -> dict of arrays (B, ...), on the device. There is one set of outputs for
         each stream, at most `max_streams`. A class activation sequence, where there is one, is "cas" (B, T,
         K).
-      detections: (config, list of windows.Decoded, all of one recording, its Timeline) ->
-        candidates.Detections, on the host.
+      detections: (config, iterable of windows.Decoded, all of one recording, its Timeline) ->
+        candidates.Detections, on the host. The iterable is to be read once, and may be long.
       windows: (config, dataset, recording name) -> iterator of functions that make a windows.Window.
       suppress: (config, dict recording name -> Detections) -> these, without detections that overlap
         better ones.
@@ -106,9 +127,11 @@ class System:
         holds no published weights of the system, or none are known.
       deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
         fields, with which a network's windows, its `decode` and soft-NMS are not all there is to detection.
-      run: (config, workdir, said) -> (config to use the run with, class names in index order, seconds that a
-        frame lasted in training or None), see run_config.trained_run.
-      variables: (config, workdir) -> variables of the network, for inference.
+      stored_run: (config asked for, workdir: path, said: names of the fields that flags name) -> (config to
+        use the run with, K class names in index order, a tuple, seconds that a frame lasted in training or
+        None), see run_config.trained_run. Raises DataError if there is no run, or none that fits the config.
+      variables: (config, workdir) -> variables of the network for inference, a dict of collections such as
+        "params", of the shapes of `build(config, K).init`. Raises DataError if they lack or are damaged.
     """
 
     build: Callable
@@ -127,5 +150,5 @@ class System:
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere
     deployment: Callable = deployed_nowhere
-    run: Callable = trained_run
+    stored_run: Callable = trained_run
     variables: Callable = of_checkpoint

@@ -7,6 +7,7 @@ import tal_jax
 from tal_jax import convert, evaluate
 from tal_jax.data import features
 from tal_jax.errors import DataError
+from tal_jax.systems import SYSTEMS
 from tests.golden import recipe
 from tests.published.test_weight_files import pickled, tensor, write_zip
 from tests.systems.actionformer_case import load, small_config
@@ -63,7 +64,7 @@ def test_a_published_checkpoint_evaluates_and_detects(tmp_path, small, tiny_data
     convert.convert_detector(checkpoint(tmp_path / "epoch_035.pth.tar", named), config, workdir)
     assert "ActionFormer, classes: fast, slow." in capsys.readouterr().out
 
-    params = evaluate.load_variables(config, workdir)["params"]  # those of the running mean
+    params = SYSTEMS[config.system].variables(config, workdir)["params"]  # those of the running mean
     np.testing.assert_array_equal(params["heads"]["cls_out"]["kernel"], named[HEAD].transpose(2, 1, 0))
     assert params["heads"]["scales"].all()
     result = evaluate.evaluate(config, workdir)

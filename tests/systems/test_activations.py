@@ -1,12 +1,20 @@
 """From class activation sequences to segments: against ECM's published way, by hand, and a plain loop."""
 
+import tracemalloc
+
 import cv2
 import ml_collections
 import numpy as np
 import pytest
 
 from benchmarks import ecm_localize as golden
-from tal_jax.systems.activations import find_runs, group_runs, inner_minus_outer, minmax_normalise
+from tal_jax.systems.activations import (
+    group_runs,
+    inner_minus_outer,
+    likely_runs,
+    minmax_normalise,
+    published_runs,
+)
 from tal_jax.systems.ecm.config import ecm_config
 from tal_jax.systems.ecm.decode import decode, localize
 from tal_jax.systems.ecm.model import Outputs
@@ -168,7 +176,7 @@ def test_inner_minus_outer_by_hand():
 def test_same_as_one_frame_at_a_time(seed, num_frames):
     arrays = random_arrays(seed)
     settings = make_settings(thresholds=(0.0, 0.2, 0.45, 0.9), outer_ratio=(0.4, 0.25, 1.0)[seed % 3])
-    segments_frame, classes, scores = find_runs(settings, 0.1, **arrays, num_frames=num_frames)
+    segments_frame, classes, scores = published_runs(settings, 0.1, **arrays, num_frames=num_frames)
     expected = plain_runs(settings, 0.1, **arrays, num_frames=num_frames)
     assert len(expected) > 3
     np.testing.assert_allclose(
@@ -180,7 +188,7 @@ def test_runs_of_all_thresholds_by_hand():
     # (T, K)
     cas = np.array([[0, 2, 4, 2, 0, 1, 0], [0, -1, -1, 0, 0, 0, 0], [9, 0, 9, 0, 9, 0, 9]], np.float32).T
     arrays = {"cas": cas, "probabilities": np.array([0.5, 0.3, 0.1], np.float32)}
-    segments_frame, classes, scores = find_runs(
+    segments_frame, classes, scores = published_runs(
         make_settings(thresholds=(0.25, 0.5)), 0.2, **arrays, num_frames=7
     )
     # Normalised, class 0 is 0, 0.5, 1, 0.5, 0, 0.25, 0, and what is at the threshold belongs to the run.
@@ -194,7 +202,7 @@ def test_runs_of_all_thresholds_by_hand():
 
 def test_shapes_and_range():
     for seed in range(4):
-        segments_frame, classes, scores = find_runs(
+        segments_frame, classes, scores = published_runs(
             make_settings(), 0.0, **random_arrays(seed), num_frames=50
         )
         assert segments_frame.shape == (len(scores), 2) and classes.shape == scores.shape
@@ -205,8 +213,8 @@ def test_shapes_and_range():
 
 def test_no_likely_class_or_no_run_is_no_segment():
     arrays = random_arrays(0)
-    unlikely = find_runs(make_settings(), 1.1, **arrays, num_frames=50)
-    never_active = find_runs(
+    unlikely = published_runs(make_settings(), 1.1, **arrays, num_frames=50)
+    never_active = published_runs(
         make_settings(), 0.2, np.full((30, 5), -1.0, np.float32), arrays["probabilities"], 50
     )
     for segments_frame, classes, scores in (unlikely, never_active):
@@ -215,15 +223,17 @@ def test_no_likely_class_or_no_run_is_no_segment():
 
 def test_a_class_at_the_least_probability_is_likely():
     probabilities = np.array([0.25, 0.125, 0.5, 0.0625, 0.0625], np.float32)
-    _, classes, _ = find_runs(make_settings(), 0.25, random_arrays(1)["cas"], probabilities, 50)
+    _, classes, _ = published_runs(make_settings(), 0.25, random_arrays(1)["cas"], probabilities, 50)
     assert set(classes.tolist()) == {0, 2}
 
 
 def test_classes_do_not_see_each_other_and_their_scale_is_nothing():
     settings, arrays, order = make_settings(), random_arrays(2), np.array([3, 0, 4, 1, 2])
     permuted = {"cas": 4 * arrays["cas"][:, order], "probabilities": arrays["probabilities"][order]}
-    segments_frame, classes, scores = find_runs(settings, 0.0, **arrays, num_frames=64)
-    permuted_segments, permuted_classes, permuted_scores = find_runs(settings, 0.0, **permuted, num_frames=64)
+    segments_frame, classes, scores = published_runs(settings, 0.0, **arrays, num_frames=64)
+    permuted_segments, permuted_classes, permuted_scores = published_runs(
+        settings, 0.0, **permuted, num_frames=64
+    )
     for label in range(5):
         ours, theirs = classes == order[label], permuted_classes == label
         np.testing.assert_array_equal(segments_frame[ours], permuted_segments[theirs])
@@ -238,3 +248,52 @@ def test_activations_of_ecm_are_logits_or_a_softmax_over_classes():
     config.readings = ("decode.activations=softmax",)
     np.testing.assert_allclose(decode(config, outputs)["cas"], [[[0.25, 0.75], [0.5, 0.5]]], rtol=1e-6)
     np.testing.assert_allclose(decode(config, outputs)["probabilities"], [[0.25, 0.75]], rtol=1e-6)
+
+
+def probability_config(**fields):
+    config = ml_collections.ConfigDict(
+        {"localize": make_settings(min_probability=0.1, probability_weight=0.0)}
+    )
+    config.decode = ml_collections.ConfigDict({"max_classes": 10})
+    config.decode.update(fields)
+    return config
+
+
+def test_likely_runs_by_hand():
+    probabilities = np.array([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0], [0.05] * 10], np.float32).T
+    segments_frame, classes, scores = likely_runs(probability_config(), probabilities, 80)
+    assert classes.tolist() == [0, 0]  # one run of each threshold; of the second class none
+    # Between the middles of two cells, at points 20 and 28, values go up on 8 points: 1/16, 3/16, …
+    np.testing.assert_array_equal(segments_frame, [[21, 51], [24, 48]])
+    assert scores[0] < scores[1] < 1
+
+
+def test_seconds_do_not_depend_on_the_rate_of_the_samples():
+    """Ten times as many frames a cell as points: runs are those of the points, in frames."""
+    cas = 1 / (1 + np.exp(-random_arrays(3)["cas"]))
+    coarse, fine = (likely_runs(probability_config(), cas, frames) for frames in (30 * 8, 30 * 80))
+    assert len(coarse[0]) > 5
+    np.testing.assert_allclose(fine[0] / 80, coarse[0] / 8)
+    np.testing.assert_array_equal(fine[1], coarse[1])
+    np.testing.assert_array_equal(fine[2], coarse[2])
+    few, classes, _ = likely_runs(probability_config(), cas, 30)  # no finer than frames
+    np.testing.assert_array_equal(few, few.round())
+    assert {*classes.tolist()} == {*coarse[1].tolist()}
+
+
+def test_a_day_of_a_sensor_takes_little_memory():
+    cas = np.random.default_rng(0).random((20_000, 2), np.float32)
+    config = probability_config()
+    config.localize.thresholds = (0.999,)
+    tracemalloc.start()
+    likely_runs(config, cas, 24 * 3600 * 100)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100 * cas.nbytes  # one class of 8,640,000 frames by itself is 216 times that
+
+
+def test_of_equally_likely_classes_the_first_are_taken():
+    cas = np.tile(np.array([[0.2], [0.9], [0.9], [0.9], [0.2]], np.float32), (1, 5))
+    cas[:, 4] = 1.0
+    _, classes, _ = likely_runs(probability_config(max_classes=3), cas, 40)
+    assert {*classes.tolist()} == {0, 1, 4}

@@ -15,7 +15,7 @@ from configs import kinetics
 from tal_jax import predict
 from tal_jax.backbones.i3d import I3D
 from tal_jax.command_line import _spelt_out
-from tal_jax.data import video_snippets
+from tal_jax.data import load_dataset, video_snippets
 from tal_jax.data.sets import juggler
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
@@ -49,7 +49,7 @@ def stubbed(config, monkeypatch):
     row = dataclasses.replace(
         SYSTEMS["sliding"],
         build=lambda config, num_classes: Stub(),
-        run=lambda config, workdir, said: (config, pretrained.kinetics_classes(), None),
+        stored_run=lambda config, workdir, said: (config, pretrained.kinetics_classes(), None),
         variables=lambda config, workdir: {},
     )
     monkeypatch.setitem(SYSTEMS, "sliding", row)
@@ -188,8 +188,13 @@ def test_what_lacks_or_cannot_be(config, tmp_path, monkeypatch):
     config.weights = str(tmp_path / "nothing.npz")
     with pytest.raises(DataError, match="config.weights names .*nothing.npz, which is no file"):
         predict.predict(config, tmp_path, "clip.mp4")
-    with pytest.raises(DataError, match="The config kinetics only predicts"):
-        SYSTEMS["sliding"].examples(config, None)
+    for function in (SYSTEMS["sliding"].examples, SYSTEMS["sliding"].loss):
+        with pytest.raises(DataError, match="The config kinetics only predicts, .* 'sliding' is not trained"):
+            function(config, None)
+    with pytest.raises(
+        DataError, match="'videos' of the config kinetics has no annotations .*--mode=predict"
+    ):
+        load_dataset(config)
     for field, value, sentence in (
         ("window.frames", 60, "config.window.frames is 60; .* multiple of 8, for example 56"),
         ("window.test_stride_frames", 72, "test_stride_frames is 72 and config.window.frames 64; no snippet"),

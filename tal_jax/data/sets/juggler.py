@@ -9,11 +9,10 @@ tests.
 import argparse
 import pathlib
 
-import av
 import cv2
 import numpy as np
 
-from tal_jax.runtime.files import replacing
+from tal_jax.data import film
 
 FPS, SIZE = 25, 224
 CLASS = "juggling balls"
@@ -65,19 +64,17 @@ def picture(juggled_sec, moves, rng):
 
 def render(path, seed=0):
     """Writes the video, H.264 at 25 frames a second, to a file .mp4; returns its path."""
-    rng, path = np.random.default_rng(seed), pathlib.Path(path)
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.height = stream.width = SIZE
-        stream.pix_fmt, stream.bit_rate = "yuv420p", 1_000_000
+    rng = np.random.default_rng(seed)
+
+    def pictures():
         juggled = 0
         for number in range(round(DURATION_SEC * FPS)):
             moves = any(start <= number / FPS < end for start, end in SEGMENTS_SEC)
             juggled += moves
-            frame = av.VideoFrame.from_ndarray(picture(juggled / FPS, moves, rng), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+            yield picture(juggled / FPS, moves, rng)
+
+    film.write(path, pictures(), FPS)
+    return pathlib.Path(path)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from tal_jax.errors import DataError
 
 
-def load(config, *_):
-    """Raises the DataError of a config that only predicts."""
+def load(config):
+    """Raises the DataError of videos without annotations."""
     raise DataError(
-        f"The config {config.name} only predicts: its network has published weights, and it has no data set. "
-        "Use --mode=predict --input=FILE; docs/kinetics.md has the way to a detector of your own classes."
+        f"The data set '{config.data.name}' of the config {config.name} has no annotations to train on or to "
+        "score; videos are only looked at, with --mode=predict --input=FILE."
     )

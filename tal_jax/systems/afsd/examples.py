@@ -30,7 +30,8 @@ def training_examples(config, dataset):
         for name, (segments, _) in found.truths.items()
     }
 
-    def more(name, segments, num_frames, rng):
+    def more(name, offset, segments, num_frames, rng):
+        del offset
         # As published, boundaries are marked in the padding too, and background may come from there. A masked
         # network does not see it.
         length = num_frames if reading(config, "padding_mask") else size

@@ -27,15 +27,15 @@ def detections(config, windows, timeline):
 
 
 def localize(config, arrays, num_frames):
-    """Candidate segments of one window, on the host: see `activations.find_runs`.
+    """Candidate segments of one window, on the host: see `activations.published_runs`.
 
     Args:
       config: the run's config, of which `localize` is used.
       arrays: of one window, NumPy, as `decode` has them but without B.
       num_frames: length of the window in frames.
     """
-    settings, probabilities = config.localize, arrays["probabilities"]
-    return activations.find_runs(settings, settings.min_probability, arrays["cas"], probabilities, num_frames)
+    least, cas, probabilities = config.localize.min_probability, arrays["cas"], arrays["probabilities"]
+    return activations.published_runs(config.localize, least, cas, probabilities, num_frames)
 
 
 def suppress(config, found):

@@ -52,7 +52,7 @@ def localize(config, arrays, num_frames):
     probabilities = arrays["probabilities"]
     min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
     if not config.model.boundary:
-        return activations.find_runs(
+        return activations.published_runs(
             config.localize, min_probability, arrays["cas"], probabilities, num_frames
         )
     # The rule of `boundary.select`.

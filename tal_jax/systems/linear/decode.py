@@ -8,7 +8,13 @@ from tal_jax.systems import activations
 
 
 def decode(config, logits):
-    """The array that `detections` reads of each window, on the device: `cas` (B, T, K), probabilities."""
+    """The array that `detections` reads of each window, on the device: `cas` (B, T, K) in [0, 1].
+
+    They are probabilities as if a class's cells were as many as those without it, see `losses.loss`: 0.5
+    where features speak as much for an action as against it, however rare the action is. They are compared
+    with `localize.thresholds` as they are. A class that fewer training batches hold than others has lower
+    ones, and those of a cell need not sum to 1.
+    """
     del config
     return {"cas": jax.nn.sigmoid(logits)}
 

@@ -1,34 +1,26 @@
 """What the linear probe learns from: in which cells each action goes on."""
 
-import jax.numpy as jnp
 import optax
 
 from tal_jax.systems.interface import Term
 
 
-def cell_labels(batch, num_classes):
-    """(B, T, K) float32: 1 where the middle of a cell lies in an action of the class.
-
-    batch: an example of `data.labelled_windows` with a leading B.
-    """
-    middles = jnp.arange(batch["inputs"].shape[1])[None, None] + 0.5  # (1, 1, T)
-    starts, ends = batch["segments_frame"][..., :1], batch["segments_frame"][..., 1:]  # (B, G, 1)
-    inside = ((starts <= middles) & (middles < ends)).astype(jnp.float32)  # (B, G, T)
-    of_class = (batch["labels"][..., None] == jnp.arange(1, num_classes + 1)).astype(jnp.float32)
-    return jnp.minimum(jnp.einsum("bgt,bgk->btk", inside, of_class), 1.0)
-
-
 def loss(config, model, variables, batch, epoch, rng):
-    """Cross-entropy of each class, see `System.loss`: cells of its actions count as much as all others."""
+    """Cross-entropy of each class, see `System.loss`: "action" in its cells, "rest" in all others.
+
+    "action" is the mean of the cells of a class, then of the classes that the batch holds, "rest" likewise of
+    all classes. So a class counts as much as any other in the batch, however few its cells are, and its cells
+    as much as those without it.
+
+    batch: see `examples.training_examples`, with a leading B.
+    """
     del config, epoch, rng
-    logits = model.apply(variables, batch["inputs"])
-    labels = cell_labels(batch, logits.shape[-1])
-    seen = jnp.arange(logits.shape[1]) < batch["num_frames"][:, None]  # (B, T)
-    seen = (seen * batch["sample_mask"][:, None])[..., None]
+    logits, labels = model.apply(variables, batch["inputs"]), batch["cell_labels"]  # (B, T, K)
+    counted = (batch["cell_mask"] * batch["sample_mask"][:, None])[..., None]  # (B, T, 1)
     losses = optax.sigmoid_binary_cross_entropy(logits, labels)
-    inside, outside = labels * seen, (1 - labels) * seen
+    inside, outside = labels * counted, ~labels * counted
     terms = {
-        "action": Term(1.0, (losses * inside).sum(), inside.sum()),
-        "rest": Term(1.0, (losses * outside).sum(), outside.sum()),
+        name: Term(1.0, (losses * cells).sum(axis=(0, 1)), cells.sum(axis=(0, 1)))  # (K,)
+        for name, cells in (("action", inside), ("rest", outside))
     }
     return terms, {}

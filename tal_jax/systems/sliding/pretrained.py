@@ -49,8 +49,8 @@ def nearest(name):
     return sorted(kinetics_classes(), key=likeness, reverse=True)[:3]
 
 
-def run(config, workdir, said=()):
-    """What a trained run says of itself, see `System.run`; nothing is read from the workdir."""
+def stored_run(config, workdir, said=()):
+    """What a trained run says of itself, see `System.stored_run`; nothing is read from the workdir."""
     del workdir, said
     weights_file(config)  # raises DataError now, not after a video is opened
     if config.cuts:
