@@ -20,7 +20,7 @@ docs/accelerators.md says what the columns mean, and has the tables of all confi
 
 import pathlib
 
-from benchmarks import accelerators, chips, compile_table, compiling, measure
+from benchmarks import accelerators, chips, compile_one, compile_table, compiling, measure
 
 PROGRAMS = ("step", "detect")
 COLUMNS = [name for name in compile_table.COLUMNS if name != "row"]
@@ -49,6 +49,7 @@ def main():
         parser.error(f"--config={options.config} is not in the list: --classes and --channels are needed.")
     job = dict(chip=options.chip, classes=classes, channels=channels)
     job["words"] = [f"--config={options.config}", *fields]
+    compile_one.config_of(job["words"])  # raises DataError now, not after the compilers are looked for
     if options.largest:
         fits, too_many, records = compiling.largest_of(job, options.compilers)
         print(compile_table.text([*records.values()], COLUMNS))

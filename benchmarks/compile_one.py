@@ -13,24 +13,21 @@ import sys
 import time
 
 import jax
-from absl import flags
 
 from benchmarks import chips, compiled_text, flops, programs
-from tal_jax.config import define_config
+from tal_jax import convert
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.runtime.parallel import Parallel, make_parallel
 
 
 def config_of(words):
-    """The config of the words --config=… and --config.FIELD=… of a command line."""
-    values = flags.FlagValues()
-    define_config(values, "")
+    """The config of the words --config=… and --config.FIELD=… of a command line. Raises DataError."""
+    spec, *fields = words
     before, sys.argv = sys.argv, ["compile", *words]  # config_flags finds the fields there
     try:
-        values(sys.argv)
+        return convert.load_config(spec.removeprefix("--config="), fields)
     finally:
         sys.argv = before
-    return values["config"].value
 
 
 def traced(made, program, parallel):
@@ -85,7 +82,7 @@ def main():
     job = json.loads(sys.argv[1])
     try:
         found = compiled(job)
-    except (DataError, flags.Error) as error:
+    except DataError as error:
         found = {"wrong": sentence_of(error)}
     except jax.errors.JaxRuntimeError as error:
         found = {"error": str(error)}

@@ -125,7 +125,7 @@ def _count(variables):
     return " and ".join([f"{sizes['params']:,} parameters", *others])
 
 
-def _load_config(spec, overrides):
+def load_config(spec, overrides):
     """The config that --config=SPEC and, in `sys.argv`, --config.FIELD=VALUE describe. Raises DataError."""
     values = flags.FlagValues()
     define_config(values, "")
@@ -163,7 +163,7 @@ def main():
     try:
         source = PACKAGES[options.source].path() if options.source in PACKAGES else options.source
         if options.config:
-            convert_detector(source, _load_config(options.config, overrides), options.to)
+            convert_detector(source, load_config(options.config, overrides), options.to)
         else:
             convert_backbone(source, options.to)
     except (DataError, OSError) as error:

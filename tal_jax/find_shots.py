@@ -14,7 +14,7 @@ from tal_jax.data import video
 from tal_jax.data.video_jobs import reason_of, run_in_share, videos_of
 from tal_jax.errors import DataError, plain
 from tal_jax.runtime import distributed
-from tal_jax.runtime.files import replacing
+from tal_jax.runtime.files import replacing, require_apart
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,11 @@ def find_shots(workdir, source, weights=""):
       DataError: no video, no weights; at the end, if some videos could not be read.
     """
     paths = videos_of(source)
+    folder = pathlib.Path(workdir) / "shots"
+    require_apart([folder], {"--input": source})
     shots.network(weights)  # raises DataError now, not once a video
-    find = functools.partial(_find, folder=pathlib.Path(workdir) / "shots", weights=weights)
+    folder.mkdir(parents=True, exist_ok=True)  # raises OSError now, not after the first video
+    find = functools.partial(_find, folder=folder, weights=weights)
     reasons = run_in_share(functools.partial(reason_of, find), paths)
     failed = [reason for _, reason in sorted(reasons.items()) if reason]
     if failed and len(reasons) == 1:

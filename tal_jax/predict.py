@@ -55,6 +55,7 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
     require_apart([folder], {"--input": source} | evaluate.files_read(config))
     run = TrainedRun(evaluate.find_runs(config, workdir, said), said)
     inputs = run.inputs(source)
+    folder.mkdir(parents=True, exist_ok=True)  # raises OSError now, not after the first recording
     data = run.config.data
     media = exports.media_files(source if os.path.exists(source) else data.get("features"), data.file_prefix)
     files = _as_in_files(run, source)

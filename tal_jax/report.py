@@ -24,7 +24,7 @@ def _table(title, *columns):
 
 def _say(line):
     """Prints a line as it is, wrapped by the terminal alone."""
-    Console().print(line, highlight=False, markup=False, soft_wrap=True)
+    _console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_plan(lines):
@@ -36,7 +36,7 @@ def print_plan(lines):
         value = str(line.value)
         short = value if len(value) <= MOST_VALUE else f"{value[: MOST_VALUE - 1]}…"
         table.add_row(line.field, escape(short), escape(line.reason))
-    Console().print(table)
+    _console().print(table)
 
 
 def print_evaluation(result, path):
@@ -63,7 +63,7 @@ def print_evaluation(result, path):
     for k, row in result.get("recall_at", {}).items():
         values = [*(row[t] for t in tious), sum(row.values()) / len(row)]
         table.add_row(f"recall@{k}", *(f"{value:.2f}" for value in values))
-    Console().print(table)
+    _console().print(table)
     scored = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions"
     _say(f"{counts['detections']} detections in {scored}. All counts: {path}")
     if (page := pathlib.Path(path).with_name("report.html")).exists():
@@ -96,7 +96,7 @@ def print_evaluation(result, path):
             "--config.evaluate.protocol=activitynet."
         )
     if "proposals" in result:
-        Console().print(_found_table("actions found, whatever their class (%)", result["proposals"]))
+        _console().print(_found_table("actions found, whatever their class (%)", result["proposals"]))
 
 
 def print_diagnosis(made, path):
@@ -107,7 +107,7 @@ def print_diagnosis(made, path):
     for kind, share in false["shares"].items():
         gain = false["gain"].get(kind)
         table.add_row(kind.replace("_", " "), _number(share), f"+{gain:.1f}" if gain is not None else "")
-    Console().print(table)
+    _console().print(table)
     table = _table("actions by what they are like (%)", "what", "from", "to", "actions", "mAP", "missed")
     for kind, of_kind in made["sensitivity"].items():
         missed = made["false_negatives"]["buckets"][kind]
@@ -115,7 +115,7 @@ def print_diagnosis(made, path):
             ends = [f"{row[end]:.3g}" if row[end] is not None else "" for end in ("above", "up_to")]
             number, score = str(row["ground_truths"]), _number(row["map"])
             table.add_row(f"{kind} {name}", *ends, number, score, _number(missed[name]["missed"]))
-    Console().print(table)
+    _console().print(table)
     title = "classes: normalised AP (%), best F1 (%) and its score, median errors (s)"
     table = _table(title, "class", "AP", "F1", "score", "start", "end", "taken for")
     confusion = made["confusion"]
@@ -127,7 +127,7 @@ def print_diagnosis(made, path):
         off = [_number(ends[end]["50%"], 2) for end in ("start_sec", "end_sec")]
         at = _number(best["score"], 2)
         table.add_row(escape(name), _number(ap), _number(best["f1"]), at, *off, escape(other))
-    Console().print(table)
+    _console().print(table)
     missed = f"{made['false_negatives']['missed_avg']:.1f} % of {counts['ground_truths']} actions are missed"
     _say(f"Normalised mAP {made['map_avg']:.2f}; {missed}. All of it: {path}")
     if (error := made["calibration"]["expected_error"]) is not None:
@@ -162,7 +162,7 @@ def print_detections(name, detections, min_score=0.0):
     for d in sorted(shown[:MOST_DETECTIONS], key=lambda d: d["segment"]):
         start, end = d["segment"]
         table.add_row(f"{start:.2f}", f"{end:.2f}", escape(d["label"]), f"{d['score']:.2f}")
-    Console().print(table)
+    _console().print(table)
 
 
 def print_proposals(result, path):
@@ -175,12 +175,17 @@ def print_proposals(result, path):
     counted = ""
     if result:
         title = "actions found by the proposals of the test subset (%)"
-        Console().print(_found_table(title, {"proposals": result}))
+        _console().print(_found_table(title, {"proposals": result}))
         counts = result["counts"]
         counted = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions, "
         counted += f"{counts['recordings_without_proposals']} of them without a proposal; "
         counted += f"{counts['recordings_left_out']} left out. "
     _say(f"{counted}Written: {path}")
+
+
+def _console():
+    """The terminal, where ":b:" in a name is no picture."""
+    return Console(emoji=False)
 
 
 def _found_table(title, results):

@@ -471,7 +471,7 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
     assert stop is None and out.startswith(f"{source}: P-GCN, classes: BaseballPitch, BasketballDunk")
     assert f"{workdir}, 4,611,153 parameters and 4 statistics of the regression targets." in out
 
-    config = convert._load_config(spec, [])
+    config = convert.load_config(spec, [])
     config.data.num_channels = 7
     config, classes, _ = trained_run(config, workdir)
     assert config.data.num_channels == 2048  # of files that hold both streams
@@ -498,7 +498,7 @@ def test_the_published_pgcn_computes_the_same_after_converting(tmp_path, run):
 def test_lists_are_read_as_main_reads_them(monkeypatch):
     overrides = ["--config.data.left_out=a,b"]
     monkeypatch.setattr("sys.argv", ["convert", *overrides])
-    assert convert._load_config("configs/sbhar.py:demo", overrides).data.left_out == ("a", "b")
+    assert convert.load_config("configs/sbhar.py:demo", overrides).data.left_out == ("a", "b")
 
 
 def small_pgcn():

@@ -217,3 +217,13 @@ def test_cuts_of_a_rendered_film_are_found(tmp_path):
     found = [change.frame for change in shots.changes(shots.probabilities(tmp_path / "film.mp4"))]
     counts = score(found, truths)
     assert counts["cuts_found"] == counts["cuts"] > 0 and counts["wrong"] == 0
+
+
+def test_a_video_beside_the_results_is_refused(tmp_path):
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    write_video(folder / "x.mp4", stills([30, 45]))
+    for source in (folder, folder / "x.mp4"):
+        with pytest.raises(DataError, match="would be overwritten, for results go to .*shots"):
+            find_shots.find_shots(tmp_path, str(source))
+    assert [file.name for file in folder.iterdir()] == ["x.mp4"]

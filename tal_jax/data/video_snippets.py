@@ -78,6 +78,8 @@ class Film:
             clip = kept[: min(size, end - wanted)]
             padding = [clip[-1]] * (size - len(clip))
             yield (begin, end), wanted, np.stack([*clip, *padding])
+        for _ in frames:  # to the end, so that all of the video is decoded
+            pass
         if notes := "; ".join(self._reading.notes):
             log.warning("%s: %s.", name, notes)
 

@@ -12,7 +12,7 @@ from tal_jax.backbones.i3d import I3D
 from tal_jax.data.frames import STREAMS
 from tal_jax.errors import DataError
 from tal_jax.published.trees import require_same_shapes
-from tal_jax.published.weight_files import read_weights
+from tal_jax.published.weight_files import read_weights, require_finite
 
 BACKBONE = "backbone._model."  # before the names of I3D in a PyTorch file of a whole detector
 
@@ -161,7 +161,7 @@ def backbone_variables(weights, source):
       {"params", "batch_stats"}, with the classification layer "logits" if the file has one.
 
     Raises:
-      DataError: the names are of no known kind, or do not fit I3D.
+      DataError: the names are of no known kind, or do not fit I3D, or values are not finite.
     """
     _, stream, convert = recognise(weights, source)
     variables = convert(weights)
@@ -169,6 +169,7 @@ def backbone_variables(weights, source):
     clip = jax.ShapeDtypeStruct((1, 16, 32, 32, STREAMS[stream]), np.float32)
     network = I3D(("Mixed_5c",), num_classes=num_classes)
     require_same_shapes(variables, jax.eval_shape(network.init, jax.random.key(0), clip), source)
+    require_finite(weights, source)
     return variables
 
 

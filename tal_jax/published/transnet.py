@@ -9,6 +9,7 @@ import numpy as np
 from tal_jax.backbones.transnet import HEIGHT, WIDTH, TransNetV2
 from tal_jax.errors import DataError
 from tal_jax.published.trees import require_same_shapes
+from tal_jax.published.weight_files import require_finite
 
 FIRST_KERNEL = "SDDCNN.0.DDCNN.0.Conv3D_1.layers.0.weight"  # (2 F, 3, 1, 3, 3)
 OUR_FIRST_KERNEL = "params/block_0/layer_0/spatial_1"  # (3, 3, 3, 2 F)
@@ -77,7 +78,7 @@ def transnet_variables(weights, source):
       (TransNetV2 of the file's sizes, {"params", "batch_stats"}).
 
     Raises:
-      DataError: the names are of no known kind, or do not fit.
+      DataError: the names are of no known kind, or do not fit, or values are not finite.
     """
     if FIRST_KERNEL in weights:
         variables = transnet_from_state_dict(weights)
@@ -89,6 +90,7 @@ def transnet_variables(weights, source):
     network = TransNetV2(**_sizes(variables, source))
     frames = jax.ShapeDtypeStruct((1, 2, HEIGHT, WIDTH, 3), np.uint8)
     require_same_shapes(variables, jax.eval_shape(network.init, jax.random.key(0), frames), source)
+    require_finite(weights, source)
     return network, variables
 
 

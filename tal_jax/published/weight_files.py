@@ -59,6 +59,18 @@ def read_weights(path, beside=()):
             raise DataError(f"{path} is damaged, cut short, or not a file of weights ({reason}).") from error
 
 
+def require_finite(weights, path):
+    """Raises DataError if a damaged file gave numbers that are not finite.
+
+    Args:
+      weights: name -> array, as `read_weights` gives it.
+      path: the file, for the message.
+    """
+    for name, array in weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{path} holds values under {name:.100} that are not finite; get the file again.")
+
+
 def _parse(file, stem):
     """An open file -> (tree whose leaves are arrays and parts, function: key of a storage -> its bytes)."""
     start = file.read(6)

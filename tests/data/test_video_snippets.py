@@ -103,3 +103,8 @@ def test_the_length_of_a_film_takes_no_memory(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_a_slow_rate_loses_nothing(tmp_path, caplog):
+    write_video(tmp_path / "a.mp4", numbered(50))
+    assert seen(Film(tmp_path / "a.mp4", 2, 8), 16, 8) and "could not be decoded" not in caplog.text

@@ -17,7 +17,7 @@ import pytest
 
 from tal_jax.errors import DataError
 from tal_jax.published.trees import require_same_shapes
-from tal_jax.published.weight_files import read_weights
+from tal_jax.published.weight_files import read_weights, require_finite
 
 
 @dataclasses.dataclass
@@ -584,3 +584,10 @@ def test_an_archive_holds_no_more_than_trained_weights_would(tmp_path):
         DataError, match=r"w.npz has \d+ bytes, and says that it holds 4000128, more than 20 times as many"
     ):
         read_weights(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(tmp_path, value):
+    np.savez(tmp_path / "w.npz", good=np.ones(3, np.float32), bad=np.array([1.0, value], np.float32))
+    with pytest.raises(DataError, match="w.npz holds values under bad that are not finite; get the file"):
+        require_finite(read_weights(tmp_path / "w.npz"), tmp_path / "w.npz")

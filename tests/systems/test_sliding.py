@@ -228,6 +228,12 @@ def test_look_is_predict_with_this_config():
             _spelt_out(["tal-jax", "look", *words])
 
 
+def test_only_videos_are_looked_at(config):
+    config.data.input = "rgb"
+    with pytest.raises(DataError, match="config.data.input is 'rgb'; it must be"):
+        require_valid(config, training=False)
+
+
 @pytest.mark.slow
 def test_the_drawn_juggler_is_found(config, tmp_path):
     """With the published weights, where they are installed."""

@@ -6,6 +6,7 @@ from tal_jax.errors import DataError
 from tal_jax.systems.sliding.model import STEP_FRAMES
 
 CHOICES = {
+    "data.input": ("video",),
     "data.fps": "(0, 1000]",
     "data.stride_frames": (STEP_FRAMES,),
     "data.snippet_frames": (STEP_FRAMES,),
