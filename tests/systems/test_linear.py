@@ -13,6 +13,7 @@ from tal_jax import plan, planned_run, predict, train
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.dataset import Dataset
+from tal_jax.data.loader import pad_batch
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
@@ -23,6 +24,7 @@ from tal_jax.systems.linear import Linear
 from tal_jax.systems.linear.decode import joined
 from tal_jax.systems.linear.examples import cell_labels, training_examples
 from tal_jax.systems.linear.losses import loss
+from tests.runtime.test_parallel import assert_close, devices, run_step
 
 
 def batch(labels, mask):
@@ -101,6 +103,21 @@ def test_a_rare_class_counts_as_much_as_a_common_one():
     slope = jax.grad(total)(bias)
     # -1/2 of its cells and 1/2 of the rest; the action is shared by two classes, the rest by three
     np.testing.assert_allclose(slope, [-1 / 4 + 1 / 6, -1 / 4 + 1 / 6, 1 / 6], atol=1e-6)
+
+
+def test_a_batch_means_the_same_on_any_devices_and_in_small_batches(config):
+    """Of six examples in eight rows, each of which holds one of the classes or none."""
+    rng = np.random.default_rng(0)
+    labels = (
+        rng.random((6, 5, 2)) < np.array([[0.6, 0], [0.1, 0], [0, 0.2], [0, 0], [0.5, 0], [0, 0]])[:, None]
+    )
+    six = {"inputs": rng.standard_normal((6, 5, 3), np.float32), "cell_labels": labels}
+    six = pad_batch(six | {"cell_mask": rng.random((6, 5)) < 0.8}, 8)
+    config.train.update(batch_size=8, accumulate_steps=1)
+    expected = run_step(config, six, "pmap", 1, steps=2)
+    assert_close(run_step(config, six, "pmap", devices(4), steps=2), expected)
+    config.train.update(batch_size=2, accumulate_steps=4)
+    assert_close(run_step(config, six, "pmap", 1, steps=2), expected)
 
 
 def test_windows_are_joined():
