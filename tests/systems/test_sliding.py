@@ -197,7 +197,7 @@ def test_what_lacks_or_cannot_be(config, tmp_path, monkeypatch):
         load_dataset(config)
     for field, value, sentence in (
         ("window.frames", 60, "config.window.frames is 60; .* multiple of 8, for example 56"),
-        ("window.test_stride_frames", 72, "test_stride_frames is 72 and config.window.frames 64; no snippet"),
+        ("window.test_stride_frames", 72, "test_stride_frames is 72 and config.window.frames 64; no window"),
         ("data.fps", 0.0, "config.data.fps is 0.0"),
     ):
         wrong = kinetics.get_config()

@@ -1,7 +1,7 @@
 """Every field of the sliding snippets beside those of `base_config`."""
 
 from tal_jax.config import base_config, probability_fields
-from tal_jax.data import features
+from tal_jax.data import features, windows
 from tal_jax.errors import DataError
 from tal_jax.systems.sliding.model import STEP_FRAMES
 
@@ -23,11 +23,7 @@ def require_valid(config):
                 f"config.window.{field} is {value}; a step of I3D has {STEP_FRAMES} frames, so it must be a "
                 f"multiple of {STEP_FRAMES}, for example {max(value // STEP_FRAMES, 1) * STEP_FRAMES}."
             )
-    if config.window.test_stride_frames > config.window.frames:
-        raise DataError(
-            f"config.window.test_stride_frames is {config.window.test_stride_frames} and "
-            f"config.window.frames {config.window.frames}; no snippet would see the frames between two."
-        )
+    windows.require_no_gaps(config)
 
 
 def sliding_config():
