@@ -80,6 +80,15 @@ def test_times_in_milliseconds_or_frames(check, database, unit):
     assert all("ends after the recording" in problem for problem in others)
 
 
+def test_features_fewer_than_frames(check, database):
+    for recording in database.values():
+        recording |= {"duration": 80, "fps": 10, "annotations": [{"label": "run", "segment": [20, 70]}]}
+    problem = check()[-1]
+    assert problem.startswith("The last action of a recording lies within its duration, but ends at 7 times")
+    assert "set --config.data.stride_frames to the frames from one feature to the next, or to 0" in problem
+    assert not any("of a recording ends at" in problem for problem in check(stride_frames=8))
+
+
 @pytest.mark.parametrize(
     "name, segments, sentence",
     [

@@ -37,15 +37,25 @@ def feature_problems(features, recording, timeline, samples_per_frame=1, span=0)
 
 
 def unit_problem(dataset, names):
-    """A sentence if the times annotated in these recordings cannot be seconds, or ""."""
-    times = []
+    """A sentence if the times annotated in these recordings cannot be seconds, or features are too few for
+    the rate; or "".
+    """
+    times, within = [], []
     for name in names:
-        segments_sec = dataset.annotations.recordings[name].segments_sec
-        if np.isfinite(segments_sec).any():
-            times.append(np.nanmax(segments_sec) / dataset.timeline(name).seen_sec(len(dataset.read(name))))
+        recording = dataset.annotations.recordings[name]
+        if np.isfinite(recording.segments_sec).any():
+            last_sec = np.nanmax(recording.segments_sec)
+            times.append(last_sec / dataset.timeline(name).seen_sec(len(dataset.read(name))))
+            within.append(last_sec <= 1.02 * (recording.duration_sec or 0))
     if not times or np.median(times) < NO_SECONDS:
         return ""
     ends = f"ends at {np.median(times):.3g} times the recording's length, in the median"
+    if all(within):
+        ends = f"lies within its duration, but {ends} as its features are read"
+        fewer = (
+            "set --config.data.stride_frames to the frames from one feature to the next, or to 0 to spread"
+        )
+        return f"The last action of a recording {ends}; {fewer} them over the duration."
     what_to_do = "give the times of the annotations in seconds, neither in milliseconds nor in frames"
     return f"The last action of a recording {ends}; {what_to_do}."
 
