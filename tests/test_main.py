@@ -521,7 +521,7 @@ def found(*arguments):
     raise main.DataError("")
 main.parse(sys.argv)
 systems = main.evaluate.SYSTEMS
-systems["toy"] = dataclasses.replace(systems["toy"], run=found)
+systems["toy"] = dataclasses.replace(systems["toy"], stored_run=found)
 for main.FLAGS.mode in ("evaluate", "predict", "propose"):
     try: main.run_mode(main.FLAGS.config)
     except main.DataError: pass

@@ -19,7 +19,7 @@ import pyarrow.parquet
 import soundfile
 
 from configs.sbhar import get_config as sbhar_config
-from tal_jax.convert import _load_config
+from tal_jax.convert import load_config
 from tal_jax.data import frames
 from tal_jax.data.annotations import Recording, load_annotations
 from tal_jax.data.detections_file import read_detections_of
@@ -286,7 +286,7 @@ def read_override(path):
     with mock.patch.object(
         sys, "argv", ["main", *texts]
     ):  # where config flags look for the fields that are set
-        config = _load_config(f"configs/sbhar.py:{path.parent.name}", texts)
+        config = load_config(f"configs/sbhar.py:{path.parent.name}", texts)
     require_valid(config, training=True)
     return config
 
