@@ -66,9 +66,9 @@ def keep_freed_memory():
     larger ones about 1 GiB. Call it before JAX starts its threads.
 
     Each step frees the arrays of the step before. The C library gives their pages back, and the kernel clears
-    them at the next step: half of that, a sixth of the time of a training on signals, is saved here. All threads
-    share one arena, because other arenas give their pages back whatever these options say. Nothing happens
-    without the C library of GNU (macOS, Windows, musl).
+    them at the next step, a third of the time of a training on signals; half of that is saved here. All
+    threads share one arena, because other arenas give their pages back whatever these options say. Nothing
+    happens without the C library of GNU (macOS, Windows, musl).
     """
     if platform.libc_ver()[0] == "glibc":
         for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 32 << 20), (_M_TOP_PAD, 1 << 30)):
