@@ -68,7 +68,7 @@ ROWS = {
 
 
 class Task(NamedTuple):
-    """What is compiled for a record of the results file; its fields are in it."""
+    """A program to compile. The record of it in the results file has these fields too."""
 
     row: str
     chip: str
@@ -77,7 +77,7 @@ class Task(NamedTuple):
 
     @property
     def job(self):
-        """What `compile_one` takes."""
+        """The dict that `compile_one` takes: the fields, the sizes of the data set, and the command line."""
         config, *fields = self.row.split()
         classes, channels = ROWS[self.row]
         words = [f"--config={config}", *(f"--config.{field}" for field in fields)]
@@ -101,7 +101,7 @@ def tasks_of(row, chip, programs):
 
 
 def key_of(record):
-    """The Task of a record, in the form that `find` looks up."""
+    """The Task that a record of the results file belongs to."""
     windows = 0 if record["program"] == "largest" else record["windows"]
     return Task(record["row"], record["chip"], record["program"], windows)
 

@@ -35,7 +35,7 @@ def is_checked(record):
 
 
 def complaint(before, now):
-    """What is worse in a record than in that of the table, a sentence; "" if nothing is."""
+    """A sentence on how a record is worse than the one before it; "" if it is not."""
     name = f"{before['row']}, {before['program']} on {before['chip']}"
     if "error" in now:
         return f"{name} does not compile: {now['error']}"

@@ -23,7 +23,7 @@ from tal_jax.ops.segments import tiou
 
 
 def judge(places, detections, min_score):
-    """What the detections of one joined video say.
+    """Finds the best detection over each clip of a joined video, and those over clips without an action.
 
     Args:
       places: {name of a clip: [start_sec, end_sec]}.

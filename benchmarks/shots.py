@@ -119,7 +119,8 @@ def main():
         warm = folder / "warm.mp4"
         film.write(warm, film.render(np.random.default_rng(0), 2)[0])
         shots.probabilities(warm)
-        measure(f"{options.films} rendered", rendered_films(folder, options.films))
+        if options.films:
+            measure(f"{options.films} rendered", rendered_films(folder, options.films))
         if options.clips:
             measure("real clips joined, 5", joined_clips(folder, options.clips))
 

@@ -77,7 +77,7 @@ def _find(path, folder, weights):
 
 
 def content(file, found, changes):
-    """What the JSON file of a video holds.
+    """The content of the JSON file of a video.
 
     Args:
       file: name of the video.

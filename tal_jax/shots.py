@@ -48,7 +48,7 @@ class Change(NamedTuple):
 
 
 class Probabilities(NamedTuple):
-    """What the network says of each of the T pictures of a video.
+    """The probabilities that the network gives the T pictures of a video.
 
     Attributes:
       times_sec: (T,) float64, when it comes on the screen, ascending.
@@ -86,7 +86,7 @@ def cuts(path, weights="", threshold=THRESHOLD):
 
 
 def probabilities(path, weights="", progress=None):
-    """What the network says of each picture of a video. One window of small pictures is held at a time.
+    """Runs the network over all pictures of a video. One window of small pictures is held at a time.
 
     Args:
       path, weights: see `cuts`.

@@ -33,7 +33,7 @@ class Term(NamedTuple):
 
 
 def divided(total, divisor, count):
-    """What a Term is worth but for its weight, a scalar.
+    """The value of a Term before its weight, a scalar.
 
     total: its sum, of this device; divisor: what that is divided by; count: of all devices. Scalars, or (K,)
     each.
@@ -131,7 +131,8 @@ class System:
         use the run with, K class names in index order, a tuple, seconds that a frame lasted in training or
         None), see run_config.trained_run. Raises DataError if there is no run, or none that fits the config.
       variables: (config, workdir) -> variables of the network for inference, a dict of collections such as
-        "params", of the shapes of `build(config, K).init`. Raises DataError if they lack or are damaged.
+        "params", of the shapes of `build(config, K).init`. Raises DataError if they are missing or
+        damaged.
     """
 
     build: Callable

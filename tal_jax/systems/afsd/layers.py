@@ -129,7 +129,10 @@ def _normalise_channels(x, share, inside, groups):
 
 
 def _normalise_groups(x, share, inside, groups):
-    """The same as `_normalise_channels` by sums, of which a GPU makes fewer kernels."""
+    """Computes `_normalise_channels` by sums instead of products: fewer kernels on a GPU.
+
+    Args and result: see `_normalise_channels`.
+    """
 
     def mean(values):  # (B, T, G, C / G)
         of_levels = (share[..., None] * values.mean(-1)[:, None]).sum(2, keepdims=True)  # (B, L, 1, G)

@@ -50,7 +50,7 @@ def nearest(name):
 
 
 def stored_run(config, workdir, said=()):
-    """What a trained run says of itself, see `System.stored_run`; nothing is read from the workdir."""
+    """The config, the class names and no frame length, see `System.stored_run`; the workdir is not read."""
     del workdir, said
     weights_file(config)  # raises DataError now, not after a video is opened
     if config.cuts:
