@@ -1,5 +1,6 @@
 """The command line of main.py: flags and config, and one sentence for what is wrong with them."""
 
+import os
 import re
 import sys
 import traceback
@@ -24,6 +25,18 @@ MODES_OF = {
     "figures": ("evaluate", "diagnose"),
     "weights": ("shots",),
 }
+HELP = """Temporal action localization: which actions a long recording holds, and when each starts and ends.
+
+  tal-jax --config=sbhar                              trains, then scores on the test recordings
+  tal-jax --config=sbhar --mode=predict --input=FILE  detects with what was trained
+  tal-jax --config=folder --config.data.annotations=FILE --config.data.features=FOLDER   on your own data
+  tal-jax look VIDEO                                  400 daily actions in any video, without training
+  tal-jax --mode=shots --input=VIDEO                  the cuts of any video, without training
+
+Configs: {configs}; or a file. The head of configs/NAME.py lists its variants.
+Modes: {modes}; README.md has a line on each.
+Fields of a config: docs/fields.md; any of them is a flag: --config.train.epochs=3.
+"""
 WITHOUT_CONFIG = ("shots",)  # modes that need none
 PROBLEMS = (
     AttributeError, KeyError, flags.Error, OSError, RecursionError, SyntaxError, TypeError, ValueError,
@@ -41,6 +54,10 @@ def parse(argv):
 
     A command line that cannot be used ends the process with a sentence and exit code 1, --help with 0.
     """
+    if any(re.fullmatch("--?(h|help|helpshort)", word) for word in argv[1:]):
+        known = {"configs": ", ".join(known_configs()), "modes": ", ".join(FLAGS["mode"].parser.enum_values)}
+        print(HELP.format(**known), FLAGS.module_help(FLAGS.find_module_defining_flag("mode")), sep="\n")
+        sys.exit(0)
     argv = [re.sub(r"^(--?config\.plan)(?==|$)", r"\1.file", word) for word in _spelt_out(argv)]
     sys.argv = argv  # config_flags finds the fields there
     try:
@@ -63,7 +80,8 @@ def _spelt_out(argv):
         return argv
     source, *others = argv[at + 1 :] or [""]
     if not source or source.startswith("-"):
-        sys.exit("Error: say what to look at: tal-jax look FILE, a video or a folder of videos.")
+        hint = f" A file of that name is ./{source}." if os.path.exists(source) else ""
+        sys.exit(f"Error: say what to look at: tal-jax look FILE, a video or a folder of videos.{hint}")
     flags_of_look = ["--config=kinetics", "--mode=predict", f"--input={source}"]
     return [argv[0], *flags_of_look, *argv[1:at], *others]
 
@@ -78,10 +96,10 @@ def _require_usable(rest, argv):
 
     rest: the words that are no flags.
     """
-    if FLAGS.config is None and FLAGS.mode not in WITHOUT_CONFIG:
-        raise flags.Error("say which config, for example --config=sbhar.")
     if len(rest) > 1:
-        raise flags.Error(f"unknown argument '{rest[1]}'.")
+        raise flags.Error(f"unknown argument '{rest[1]}'; --help lists modes and flags.")
+    if FLAGS.config is None and FLAGS.mode not in WITHOUT_CONFIG:
+        raise flags.Error("say which config, for example --config=sbhar; --help lists modes and flags.")
     for name in ("workdir", "detections", "input", "weights"):
         if FLAGS[name].value and not FLAGS[name].value.strip():
             raise flags.Error(f"--{name} is '{FLAGS[name].value}', a name that nobody sees; name another.")

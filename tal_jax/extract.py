@@ -137,10 +137,10 @@ def _weights_of_streams(files):
 
 def _weights_of_cuts(said):
     """Absolute path of the weights that `config.extract.cuts` means, or "". Raises DataError for bad ones."""
-    path = packages.TRANSNET.path() if said == "package" else said
-    if path:
-        shots.network(str(path), "config.extract.cuts")
-    return path and str(pathlib.Path(path).absolute())
+    if not said:
+        return ""
+    shots.network(said, "config.extract.cuts")
+    return str(packages.TRANSNET.path(said).absolute())
 
 
 def _named(file):

@@ -13,6 +13,7 @@ from tal_jax import shots
 from tal_jax.data import video
 from tal_jax.data.video_jobs import reason_of, run_in_share, videos_of
 from tal_jax.errors import DataError, plain
+from tal_jax.published.packages import INSTALLED
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 
@@ -22,7 +23,7 @@ SUFFIXES = (".json", ".csv", ".edl")
 MOST_EDL_FPS = 60  # a timecode has two digits for the frame
 
 
-def find_shots(workdir, source, weights=""):
+def find_shots(workdir, source, weights=INSTALLED):
     """Writes `<workdir>/shots/NAME.json`, `.csv` and `.edl` for each video.
 
     Its processes share the videos. A video of a folder that cannot be read costs only itself.

@@ -143,7 +143,7 @@ def _file_dataset(config, file, name, classes, known, timing):
 def _film_dataset(config, file, recording, classes):
     """The Dataset of a video that is read once, as its network sees it; its `read` gives a Film."""
     data = config.data
-    film = Film(file, data.fps, data.stride_frames, shots.cuts(file) if config.cuts else ())
+    film = Film(file, data.fps, data.stride_frames, shots.cuts(file, config.cuts) if config.cuts else ())
     recording = dataclasses.replace(recording, duration_sec=film.duration_sec)
     timeline = Timeline(data.fps, data.stride_frames, data.snippet_frames)
     annotations = Annotations(classes, {recording.name: recording})

