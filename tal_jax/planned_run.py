@@ -6,7 +6,7 @@ import pathlib
 
 import ml_collections
 
-from tal_jax import data, plan
+from tal_jax import data, plan, run_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
 from tal_jax.runtime.files import replacing
@@ -28,18 +28,23 @@ def plan_config():
     return section
 
 
-def planned(config, workdir, said):
+def planned(config, workdir, said, trains=True):
     """The config with the fields of its plan, and the lines of it.
 
-    A run that has begun keeps its plan. A config without the section `plan` stays as it is.
+    A run that has begun keeps its plan, which is none for other recordings. A config without the section
+    `plan` stays as it is.
 
     Args:
       config: any config.
       workdir: folder of the run.
       said: names of the fields that flags name, see `command_line.said_fields`.
+      trains: whether the run goes on, or only its data are looked at.
 
     Returns:
       (config, list of Line).
+
+    Raises:
+      DataError: the data have no plan; a plan cannot be read; the run in the workdir is of other recordings.
     """
     if "plan" not in config:
         return config, []
@@ -51,7 +56,12 @@ def planned(config, workdir, said):
         raise DataError(f"{what}; leave one out, or name --config.train.epochs beside the file.")
     if config.plan.file:
         return read_plan(config.plan.file, config, said, "Name another file, or leave it out.")
-    if own.exists():
+    others = run_config.other_recordings(config, workdir, said) if _has_run(workdir) else {}
+    if trains and {*others} - {*run_config.FOLDERS}:
+        other = ", ".join(f"config.{field}={value}" for field, value in others.items())
+        what = f"{workdir} holds a run of other recordings, not of {other:.300}"
+        raise DataError(f"{what}. Choose another --workdir.")
+    if own.exists() and (trains or not others):
         log.info("The plan is that of %s; another --workdir plans anew.", own)
         return read_plan(own, config, said, OWN_PLAN)
     if not config.plan.minutes:
@@ -60,6 +70,10 @@ def planned(config, workdir, said):
     asked.train.epochs, reason = _epochs_within(plan.make_plan(config, said)[0])
     config, lines = plan.make_plan(asked, (*said, "train.epochs"))
     return config, [line._replace(reason=reason) if line.field == "train.epochs" else line for line in lines]
+
+
+def _has_run(workdir):
+    return (pathlib.Path(workdir) / "config.json").exists()
 
 
 def _epochs_within(config):

@@ -13,7 +13,6 @@ import numpy as np
 
 from tal_jax.backbones.transnet import HEIGHT, WIDTH
 from tal_jax.data import video
-from tal_jax.errors import DataError
 from tal_jax.published import packages
 from tal_jax.published.transnet import transnet_variables
 from tal_jax.published.weight_files import read_weights

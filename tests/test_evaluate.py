@@ -405,6 +405,18 @@ def test_recordings_without_features_can_be_left_out(one_missing, tmp_path, caps
         evaluate.evaluate(config, tmp_path / "scored", workdir / "detections.json")
 
 
+def test_a_run_is_scored_where_the_training_recordings_are_not(one_missing, tiny_data, tmp_path):
+    config, workdir, expected = one_missing
+    (tmp_path / "sunday.npy").write_bytes((tiny_data / "sunday.npy").read_bytes())
+    config = config.copy_and_resolve_references()
+    config.data.features = str(tmp_path)
+    result = evaluate.evaluate(config, workdir, said=["data.features"])
+    assert result["map"] == expected["map"]
+    config.data.allow_missing = False
+    with pytest.raises(DataError, match=r"1 of 2 recordings have no feature file .* \(the first is 'holiday'\)"):
+        evaluate.evaluate(config, workdir, said=["data.features", "data.allow_missing"])
+
+
 def test_the_recall_of_proposals_counts_missing_recordings_too(one_missing):
     config, _, _ = one_missing
     dataset = load_dataset(config)

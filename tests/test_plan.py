@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import data, fingerprint, plan, planned_run, step_cost
+from tal_jax import data, fingerprint, plan, planned_run, run_config, step_cost
 from tal_jax.check_data import check_dataset
 from tal_jax.errors import DataError
 from tal_jax.systems import require_valid
@@ -220,6 +220,25 @@ def test_a_plan_is_kept_with_its_run_and_made_again_from_its_file(files):
     other, _ = planned_run.planned(config, folder_of_run / "other", ["train.epochs"])
     assert other.train.epochs == 3 and other.window.frames == made.window.frames
     assert other.train.warmup_epochs == 2 < made.train.warmup_epochs
+
+
+def test_the_plan_of_a_run_is_not_that_of_other_recordings(files):
+    folder_of_run, config = files
+    workdir, said = folder_of_run / "run", ["data.annotations"]
+    made, lines = planned_run.planned(config, workdir, said)
+    run_config.remember_run(made, ("move",), workdir)
+    planned_run.write_plan(workdir, lines)
+    assert planned_run.planned(config, workdir, said) == (made, lines)
+    other = folder_of_run / "other.json"
+    content = json.loads((folder_of_run / "labels.json").read_text())
+    for recording in content["database"].values():  # actions end earlier
+        for action in recording["annotations"]:
+            action["segment"][1] = action["segment"][0] + 1.0
+    other.write_text(json.dumps(content))
+    config.data.annotations = str(other)
+    with pytest.raises(DataError, match="holds a run of other recordings, not of config.data.annotations=.*other.json"):
+        planned_run.planned(config, workdir, said)
+    assert planned_run.planned(config, workdir, said, trains=False)[1] != lines
 
 
 def test_the_plan_refuses_what_it_cannot_read(files):

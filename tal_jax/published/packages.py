@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from tal_jax.errors import DataError
 
-
 INSTALLED = "package"  # what names the weights of an installed package in place of a file
 
 
