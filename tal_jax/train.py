@@ -30,7 +30,7 @@ from tal_jax.systems import SYSTEMS, require_valid
 
 log = logging.getLogger(__name__)
 
-FEW_RECORDINGS = 20  # to look at before training; reading all of a large data set takes minutes
+FEW_RECORDINGS = 20  # of a subset, to look at before training; reading all of a large data set takes minutes
 
 
 def train(config, workdir, begun=lambda: None, scored=True):
@@ -231,10 +231,10 @@ def _require_usable(config, dataset, scored):
             raise DataError(
                 f"None of the recordings of the subset '{subset}' (config.data.{field}) has features."
             )
+        few = [*dataset.annotations.subset(subset).recordings][:FEW_RECORDINGS]
+        if problem := unit_problem(dataset, few):
+            raise DataError(problem)
     if scored:
         evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
-    few = [*dataset.annotations.subset(config.data.train_subset).recordings][:FEW_RECORDINGS]
-    if problem := unit_problem(dataset, few):
-        raise DataError(problem)
     if problems := annotation_problems(dataset):
         log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))

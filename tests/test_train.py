@@ -322,6 +322,17 @@ def test_what_can_be_said_before_training_is_said_then(tiny, tmp_path, change, m
     assert not (tmp_path / "run").exists()
 
 
+def test_a_bad_test_recording_is_found_before_training(tiny, tiny_data, tmp_path):
+    for path in tiny_data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    np.save(tmp_path / "sunday.npy", np.ones((200, 4), np.float32))
+    config = tiny("toy")
+    config.data.update(features=str(tmp_path), annotations=str(tmp_path / "labels.json"))
+    with pytest.raises(DataError, match="Recording 'sunday' .* has 4 channels, but config.data.num_channels is 3"):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # What a run leaves behind
 
 

