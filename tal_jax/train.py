@@ -225,16 +225,18 @@ def _require_usable(config, dataset, scored):
 
     scored: whether there must be test recordings.
     """
-    for field in ("train_subset", "test_subset") if scored else ("train_subset",):
+    fields = ("train_subset", "test_subset") if scored else ("train_subset",)
+    for field in fields:
         subset = config.data[field]
         if dataset.missing and not any(r.subset == subset for r in dataset.annotations.recordings.values()):
             raise DataError(
                 f"None of the recordings of the subset '{subset}' (config.data.{field}) has features."
             )
-        few = [*dataset.annotations.subset(subset).recordings][:FEW_RECORDINGS]
-        if problem := unit_problem(dataset, few):
-            raise DataError(problem)
     if scored:
         evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
+    for field in fields:
+        few = [*dataset.annotations.subset(config.data[field]).recordings][:FEW_RECORDINGS]
+        if problem := unit_problem(dataset, few):
+            raise DataError(problem)
     if problems := annotation_problems(dataset):
         log.warning("%s --mode=check_data lists such problems; here: %d.", problems[0], len(problems))
