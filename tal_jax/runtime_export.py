@@ -8,8 +8,6 @@ It needs jax, numpy, and flatbuffers, with which jax reads programs.
     stream = Stream(detector)
     stream.push(samples)  # the detections that are final by now
     stream.finish()  # the rest
-
-In training, too, networks see what `as_frames` makes of samples.
 """
 
 import collections
@@ -68,6 +66,7 @@ class Detector:
         self._windows, self._suppression = about["windows"], about["suppression"]
         names = {length: f"network_{length}.stablehlo" for length in self._windows["lengths"]}
         self._networks = {length: jax.jit(programs[name].call) for length, name in names.items()}
+        self._takes = {length: programs[name].in_avals[-1].shape[0] for length, name in names.items()}
         self._suppress = jax.jit(programs["suppress.stablehlo"].call)
         self._weights = jax.device_put(weights)
 
@@ -125,14 +124,16 @@ class Detector:
         times = self.about["times"]
         return (num_samples - 1) * times["sample_sec"] + times["sample_seen_sec"]
 
-    def candidates(self, windows, length):
+    def candidates(self, windows, length, batch=0):
         """The Candidates that the network finds in windows, in their order, before suppression.
 
         Args:
           windows: iterable of (first frame, frames (T, …), T up to `length`).
           length: frames of the network's windows; shorter ones are padded.
+          batch: windows in a call, of a program that takes any number; 0: as in predict.
         """
-        frame, batch = self.about["frame"], self._windows["batch"]
+        frame, takes = self.about["frame"], self._takes[length]
+        batch = takes if isinstance(takes, int) else batch or self._windows["batch"]
         windows, parts = iter(windows), [(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, np.float32))]
         while group := [window for _, window in zip(range(batch), windows)]:
             inputs = np.full((batch, length, *frame["shape"]), frame["padding"], frame["dtype"])
@@ -235,7 +236,7 @@ class Stream:
         begin = max(self._next - self._back, 0)
         rows = self._samples[begin * self._per_frame - self._first : end - self._first]
         frames = as_frames(rows, self._prepare)[self._next - begin :][: self._length]
-        new = self._detector.candidates([(self._next, frames)], self._length)
+        new = self._detector.candidates([(self._next, frames)], self._length, 1)
         self._found = Candidates(*map(np.concatenate, zip(self._found, new)))
         self._seen, self._next = self._next + len(frames), self._next + self._stride
         done = min(max(self._next - self._back, 0) * self._per_frame - self._first, len(self._samples))
