@@ -74,7 +74,7 @@ def inputs(seen, config):
     yield "data.channel_scales", seen.scales, "their deviations"
     typical = seen.quantile_sec(0.5) if len(seen.lengths_sec) else np.inf
     whole = bool(described and seen.recording_sec >= LONG * typical)
-    why = "recordings hold many actions, so their means and deviations are of persons and devices"
+    why = f"recordings last {LONG} actions or more: their means and deviations are of persons and devices"
     yield "data.standardised", whole, why if whole else "a recording's own mean may tell its action"
     yield "augment.noise", 0.1, "a tenth of a channel's deviation"
 
@@ -134,7 +134,7 @@ def warmup(seen, config):
 
 def detections(seen, config):
     """How many detections of a recording are kept, and candidates of a level before suppression."""
-    reason = f"a training recording has up to {seen.most_actions} actions"
+    reason = f"a training recording has up to {seen.most_actions} action{'s' * (seen.most_actions != 1)}"
     decode = config.decode
     yield "decode.max_per_recording", max(decode.max_per_recording, MOST_KEPT * seen.most_actions), reason
     yield "decode.max_per_level", max(decode.max_per_level, MOST_CANDIDATES * seen.most_actions), reason
