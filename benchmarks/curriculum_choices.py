@@ -203,13 +203,13 @@ def seeds_of(part):
 
 
 def runs_of(part, systems):
-    """The Runs of 'test' or 'myo', seed by seed."""
+    """The Runs of 'test' or 'myo', seed by seed; first the rows that both parts have."""
     return [
-        Run(part, system, row, None, seed, fields, rest_of(system, part))
+        Run(part, system, row, None, seed, rows(system)[row], rest_of(system, part))
+        for of_rows in (MYO_ROWS, [row for row in ROWS if row not in MYO_ROWS and part == "test"])
         for system in systems
         for seed in seeds_of(part)
-        for row, fields in rows(system).items()
-        if part == "test" or row in MYO_ROWS
+        for row in of_rows
     ]
 
 
