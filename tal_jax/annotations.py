@@ -18,7 +18,7 @@ import statistics
 import sys
 
 from tal_jax.data.labels import FORMATS, SUFFIXES, read_labels
-from tal_jax.data.labels.joined import join_labels, keep_latest, overlap_counts
+from tal_jax.data.labels.joined import join_labels, overlap_counts
 from tal_jax.data.labels.media import Media
 from tal_jax.data.labels.rows import Options
 from tal_jax.data.video_jobs import first_few
@@ -70,9 +70,7 @@ def convert_labels(
         raise DataError("--features_fps is of the files of --features; name their folder, or leave it out.")
     media = Media(features, fps) if features else None
     read = [read_labels(path, options, kind) for path in paths]
-    if replace:
-        keep_latest([found for _, found in read])
-    joined = join_labels([found for _, found in read], media, widen_sec, test, target)
+    joined = join_labels([found for _, found in read], media, widen_sec, test, replace, target)
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(joined.content, indent=1, ensure_ascii=False), encoding="utf-8")
     return report_lines(read, joined, media, target)

@@ -143,6 +143,7 @@ def detections(seen, config):
 def weak_cells(seen, config):
     """Cells of a recording without times: WEAK_CELLS of signals, all rows of features up to MOST_SNIPPETS."""
     samples = max(1, round(seen.rows_a_sec * seen.recording_sec / WEAK_CELLS))
+    samples = min(samples, int(largest("data.samples_per_frame")))
     samples = samples if samples >= FEWEST_SAMPLES and seen.channels <= MOST_CHANNELS else 1
     lasts = f"half of the recordings last up to {seen.recording_sec:.3g} s"
     yield "data.samples_per_frame", samples, f"{lasts}; labels have no times, which a cell could resolve"
@@ -150,7 +151,8 @@ def weak_cells(seen, config):
     frames = longest + 1  # a file may be a little longer than annotated
     frames = frames if frames <= largest("window.frames") else 0  # 0: a window is a whole recording
     yield "window.frames", frames, "the longest training recording; a longer one is seen in parts"
-    yield "window.test_stride_frames", max(1, longest // 3), "from part to part"
+    stride = min(max(1, longest // 3), int(largest("window.test_stride_frames")))
+    yield "window.test_stride_frames", stride, "from part to part"
     snippets = min(max(longest, FEWEST_SNIPPETS), MOST_SNIPPETS)
     yield "window.snippets", snippets, "cells that stand for a recording, or for a part"
 

@@ -44,7 +44,7 @@ PROPOSAL_FIELDS = (
 )
 
 
-def remember_run(config, classes, workdir, frame_sec=None):
+def remember_run(config, classes, workdir, frame_sec=None, channels=None):
     """Writes what a run is to `<workdir>/config.json`; proposals within the workdir as a path from there.
 
     Args:
@@ -53,6 +53,7 @@ def remember_run(config, classes, workdir, frame_sec=None):
       workdir: folder of the run.
       frame_sec: seconds that a frame lasts in all its training recordings; None: they differ, or nobody
         knows.
+      channels: names of the channels in the order of training, () where files do not say; None: as before.
 
     Raises:
       DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS)
@@ -61,7 +62,7 @@ def remember_run(config, classes, workdir, frame_sec=None):
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "devices": describe_devices()}
-    new["config"] = json.loads(config.to_json())
+    new |= {"config": json.loads(config.to_json())} | ({} if channels is None else {"channels": channels})
     if new["config"].get("proposals"):
         new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
     distributed.require_same("The config", _lasting(new["config"]))
@@ -94,6 +95,7 @@ def _write_run(path, new):
                 f"{folder} holds a run with another config: {found:.1000}. Choose another --workdir."
             )
         _require_same(path, *(_lasting(run["config"]) for run in (old, new)))
+        new.setdefault("channels", old["channels"])
     latest.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(new, indent=1))
@@ -190,6 +192,8 @@ def trained_run(config, workdir, said=()):
         log.info("As the run in %s was trained: %s.", workdir, changes)
     try:
         config.update_from_flattened_dict(differing)
+        if run["channels"] and not (config.data.csv_columns or other or "data.csv_columns" in said):
+            config.data.csv_columns = tuple(run["channels"])  # tables may have them in another order
         require_fields(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
@@ -236,8 +240,8 @@ def _with_tuples(value):
 
 
 def _run_in(workdir):
-    """{"classes", "frame_sec", "config"} of the run in a workdir. Raises DataError if it holds none, or
-    damaged.
+    """{"classes", "frame_sec", "channels", "config"} of the run in a workdir. Raises DataError if it holds
+    none, or a damaged one.
     """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
@@ -248,12 +252,13 @@ def _run_in(workdir):
 
 
 def _read_run(path):
-    """{"classes", "frame_sec", "config"} of a config.json. Raises DataError for what `remember_run` does not
-    write.
+    """{"classes", "frame_sec", "channels", "config"} of a config.json. Raises DataError for what
+    `remember_run` does not write.
     """
     try:
         run = read_json(path, "config of a run")
         classes, frame_sec, config = run["classes"], run.get("frame_sec"), run["config"]
+        channels = run.get("channels", [])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is missing or damaged; choose another --workdir, or delete this one."
@@ -269,11 +274,13 @@ def _read_run(path):
         problem = f"its classes must be a list of names, and are {classes!r:.60}"
     elif len(set(classes)) < len(classes):
         problem = "it names a class twice"
+    elif not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
+        problem = f"its channels must be a list of names, and are {channels!r:.60}"
     elif frame_sec is not None and not (isinstance(frame_sec, int | float) and 0 < frame_sec < math.inf):
         problem = f"its frame_sec must be a number of seconds, and is {frame_sec!r:.60}"
     if problem:
         raise _damaged(path, ValueError(problem))
-    return {"classes": classes, "frame_sec": frame_sec, "config": config}
+    return {"classes": classes, "frame_sec": frame_sec, "channels": channels, "config": config}
 
 
 def _entries(value):

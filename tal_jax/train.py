@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tal_jax import evaluate, report_page
 from tal_jax.data import load_dataset
 from tal_jax.data.check import annotation_problems, unit_problem
-from tal_jax.data.dataset import common_frame_sec
+from tal_jax.data.dataset import common_channels, common_frame_sec
 from tal_jax.data.loader import stack, training_batches
 from tal_jax.detect import Detector, Stream
 from tal_jax.errors import DataError, TrainingError
@@ -64,6 +64,7 @@ def train(config, workdir, begun=lambda: None, scored=True):
     total_steps = config.train.epochs * batches_per_epoch
     classes = dataset.annotations.classes
     recordings = dataset.annotations.subset(config.data.train_subset).recordings
+    channels = common_channels(dataset, [*recordings][:FEW_RECORDINGS])
     frame_sec, problem = common_frame_sec(dataset, recordings)
     if problem:
         log.warning("%s", problem)
@@ -76,7 +77,7 @@ def train(config, workdir, begun=lambda: None, scored=True):
     weights = "" if resumes else config.train.get("backbone_weights", "")
     state = init_state(config, model, optimizer, inputs, weights)
     # 2. config.json, written or compared: from here on the workdir is that of this run.
-    remember_run(config, classes, workdir, frame_sec)
+    remember_run(config, classes, workdir, frame_sec, channels)
     if distributed.is_first():
         begun()
     # 3. The latest checkpoint, where there is one, takes the place of the fresh state.
@@ -236,6 +237,7 @@ def _require_usable(config, dataset, scored):
         evaluate.scored_annotations(config, dataset, evaluate.test_recordings(config, dataset))
     for field in fields:
         few = [*dataset.annotations.subset(config.data[field]).recordings][:FEW_RECORDINGS]
+        dataset.channels(few[0])  # the first one that is read gives the order of named channels
         if problem := unit_problem(dataset, few):
             raise DataError(problem)
     if problems := annotation_problems(dataset):

@@ -97,6 +97,13 @@ def test_what_is_written_is_read_again_to_the_same(run, tmp_path):
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
+def test_a_subject_that_is_a_number_stays(run, tmp_path):
+    entry = {"subset": "train", "subject": 0, "annotations": [{"label": "a", "segment": [1, 2]}]}
+    (tmp_path / "old.json").write_text(json.dumps({"database": {"r": entry}}))
+    run("--from", "old.json", "--to=all.json")
+    assert json.loads((tmp_path / "all.json").read_text())["database"]["r"]["subject"] == "0"
+
+
 def test_a_later_file_replaces_the_recordings_of_earlier_ones(run, tmp_path):
     def write(name, database):
         entries = {

@@ -114,6 +114,16 @@ def test_a_very_long_recording_without_times_is_one_window():
     assert lines["window.frames"] == 0
 
 
+def test_sound_without_times_keeps_to_the_ranges_of_fields():
+    for seen in (
+        seen_of([], rows_a_sec=44100.0, channels=1, recording_sec=150.0)._replace(longest_rows=44100 * 150),
+        seen_of([], rows_a_sec=1000.0, channels=70)._replace(longest_rows=5 * 10**6),
+    ):
+        config = planned_run.plan.of_labels(folder.get_config(), ())
+        plan.lines_of(seen, config, ())
+        require_valid(config, training=False)
+
+
 def test_times_that_are_no_seconds_are_said_before_a_plan(files):
     folder_of_run, config = files
     relabel(folder_of_run, [{"label": "x", "segment": [2000.0, 4000.0]}])

@@ -69,6 +69,15 @@ def common_frame_sec(dataset, names):
     return None, f"A frame lasts {found}; resample the files to one rate, for a network counts frames."
 
 
+def common_channels(dataset, names):
+    """The names of the channels in the order of the first of these recordings; () where files have none, or
+    others, or a name twice.
+    """
+    orders = [dataset.channels(name) for name in names]
+    same = len({frozenset(order) for order in orders}) == 1
+    return orders[0] if same and len({*orders[0]}) == len(orders[0]) else ()
+
+
 def file_notes(dataset, constant):
     """Sentences about feature files: what was left out or resampled, which channels never change.
 

@@ -1,5 +1,6 @@
 """`config.data` of features or raw sensor signals, and the `Dataset` of a folder of them."""
 
+import dataclasses
 import functools
 import logging
 import pathlib
@@ -118,8 +119,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {choices}, or empty.")
     recordings, missing = _with_features(annotations, available, data, place, hint)
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
-    # recording name -> Axis, and names of channels, of those that have been read
-    axes, names, tell = {}, {}, told_once()
+    # recording name -> Axis, and names of channels, of those that have been read; names in the first of them
+    axes, names, tell, first = {}, {}, told_once(), {}
 
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
@@ -131,6 +132,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             num_channels, expected_by = channels, f"recording '{name}' has"
         if channels != num_channels:
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
+        if file.channels:
+            first.update({} if first else {"other": name, "names": file.channels})
+            file = _in_order(file, **first, where=where)
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         names[name] = file.channels
         if data.fill_missing and (missing := (~finite_values(signal)).mean()):
@@ -174,6 +178,28 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     kept = Annotations(annotations.classes, recordings)
     more = dict(seen_sec=seen_sec, frame_sec=frame_sec, notes=notes, channels=channel_names)
     return Dataset(kept, read, timeline, missing, **more)
+
+
+def _in_order(file, other, names, where):
+    """The FeatureFile with its columns in the order of another recording's, where both have the same names.
+
+    Args:
+        file: FeatureFile with names of its channels.
+        other: name of the other recording.
+        names: of its channels, as many.
+        where: begins the sentence of an error.
+
+    Raises:
+        DataError: some of the names are the same, others are not.
+    """
+    own, lacking = file.channels, [name for name in names if name not in file.channels]
+    if own == names or len(lacking) == len(names) or len({*names}) < len(names):
+        return file
+    if lacking:
+        found = f"{where} has no column '{lacking[0]:.60}', but others of recording '{other}'"
+        raise DataError(f"{found}; name the columns to read with config.data.csv_columns.")
+    order = [own.index(name) for name in names]
+    return dataclasses.replace(file, array=file.array[:, order], channels=names)
 
 
 def _with_features(annotations, available, data, place, hint):

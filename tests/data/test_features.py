@@ -6,6 +6,7 @@ import pytest
 
 from tal_jax.data import load_dataset
 from tal_jax.data.annotations import Recording
+from tal_jax.data.dataset import common_channels
 from tal_jax.data.sets import sbhar
 from tal_jax.data.timeline import Axis, Timeline, make_timeline
 from tal_jax.errors import DataError
@@ -131,3 +132,23 @@ def test_all_recordings_have_as_many_channels_as_the_first(config, tmp_path):
     dataset.read("a")
     with pytest.raises(DataError, match="Recording 'b' in .* has 2 channels, but recording 'a' has 3"):
         dataset.read("b")
+
+
+def test_columns_of_tables_are_told_apart_by_their_names(config, tmp_path):
+    config.data.update(num_channels=0, fps=20.0)
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "a.csv").write_text("ax,ay,gz\n" + "1,2,9\n" * 4)
+    (tmp_path / "b.csv").write_text("gz,ax,ay\n" + "9,1,2\n" * 4)
+    dataset = load_dataset(config)
+    np.testing.assert_array_equal(dataset.read("a"), [[1, 2, 9]] * 4)
+    np.testing.assert_array_equal(dataset.read("b"), dataset.read("a"))
+    assert dataset.channels("b") == ("ax", "ay", "gz") == common_channels(dataset, ["a", "b"])
+    (tmp_path / "b.csv").write_text("gx,ax,ay\n" + "9,1,2\n" * 4)
+    dataset = load_dataset(config)
+    dataset.read("a")
+    with pytest.raises(DataError, match="Recording 'b' in .* has no column 'gz', but others of recording 'a'; name"):
+        dataset.read("b")
+    (tmp_path / "b.csv").write_text("p,q,r\n" + "9,1,2\n" * 4)  # all others: by their places
+    dataset = load_dataset(config)
+    assert dataset.read("a")[0, 2] == 9 and dataset.read("b")[0, 0] == 9
+    assert common_channels(dataset, ["a", "b"]) == ()

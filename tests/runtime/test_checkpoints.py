@@ -93,6 +93,14 @@ def trained(tiny, tmp_path):
     return config
 
 
+def test_a_run_keeps_the_order_of_its_channels(trained, tmp_path):
+    remember_run(trained, ("fast", "slow"), tmp_path, channels=("ay", "ax"))
+    remember_run(trained, ("fast", "slow"), tmp_path)  # as a second stage does for its first
+    assert trained_run(trained, tmp_path)[0].data.csv_columns == ("ay", "ax")
+    assert trained_run(trained, tmp_path, ["data.csv_columns"])[0].data.csv_columns == ()
+    assert trained.data.csv_columns == ()
+
+
 def test_another_config_needs_another_workdir(trained, tmp_path):
     remember_run(trained, ("fast", "slow"), tmp_path)
     trained.train.learning_rate = 2e-3

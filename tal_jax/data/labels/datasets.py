@@ -34,8 +34,7 @@ def read_activitynet(file, options):
         facts = dict(duration=recording.duration_sec, fps=recording.fps, subset=recording.subset)
         actions = zip(recording.labels, recording.segments_sec.tolist(), strict=True)
         rows = [{"label": annotations.classes[label], "segment": segment} for label, segment in actions]
-        subject = file.json["database"][name].get("subject")
-        found.know(name, subject if isinstance(subject, str) else None)
+        found.know(name, recording.subject or None)
         _entry_rows(found, name, facts | {"annotations": rows}, file.path)
     return found
 

@@ -41,7 +41,7 @@ class Joined:
     notes: list
 
 
-def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.json"):
+def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, target="annotations.json"):
     """Joins what was read of all files.
 
     Args:
@@ -50,6 +50,7 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
         widen_sec: length of the action that is made of a point, which is its middle; 0: points are dropped.
         test: names of recordings, or of subjects, that are the subset "test". Others are of the subset that
             their file says, or else "train".
+        replace: whether the labels of a recording are those of the last of its files alone.
         target: the file that is to be written, for messages.
 
     Returns:
@@ -60,11 +61,13 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
             subject, or a name or label is none that an annotation file may have.
     """
     dropped, changed, unmatched = {}, {}, collections.Counter()
+    called = _names(labels, media)
+    if replace:
+        _keep_latest(labels, called)
     notes = [note for found in labels for note in found.notes]
     for found in labels:
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
-    called = _names(labels, media)
     facts, rows, files = {}, {}, collections.Counter()
     for found in labels:
         for name, known in found.recordings.items():
@@ -109,14 +112,24 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), target="annotations.
     return Joined(content, dropped, changed, unmatched, notes)
 
 
-def keep_latest(labels):
-    """Takes each recording out of all Labels but the last that have it, and adds a note that says so.
+def _keep_latest(labels, called):
+    """Takes the labels of a recording out of all files but the last that has it, and adds a note on it.
 
-    labels: list of Labels in their order; they are changed.
+    What earlier files say of a recording beside its labels goes to the last one, where that does not say it.
+
+    Args:
+        labels: list of Labels in their order; they are changed.
+        called: see `_names`.
     """
-    seen = set()
+    latest = {}  # recording -> what the last of its files says of it
     for found in reversed(labels):
-        old, seen = seen & found.recordings.keys(), seen | found.recordings.keys()
+        old = [name for name in found.recordings if called[name] in latest]
+        own = {called[name]: known for name, known in found.recordings.items() if called[name]}
+        for recording, known in own.items():
+            later = latest.setdefault(recording, known)
+            later.update({field: value for field, value in known.items() if field not in later})
+            if not later["subjects"] - {""}:
+                later["subjects"] = known["subjects"]
         if not old:
             continue
         rows = [row for row in found.rows if row.recording not in old]

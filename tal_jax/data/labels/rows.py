@@ -58,6 +58,7 @@ class Labels:
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.
+        paths: name of a recording -> folder of its media file, as far as the file says it.
     """
 
     rows: list = dataclasses.field(default_factory=list)
@@ -65,6 +66,20 @@ class Labels:
     dropped: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
     classes: tuple = ()
+    paths: dict = dataclasses.field(default_factory=dict)
+
+    def called(self, path, where):
+        """`recording_name` of a media file. Raises DataError if a file of another folder has the same name.
+
+        where: begins the sentence.
+        """
+        name = recording_name(path)
+        folder = path.strip().replace("\\", "/").rpartition("/")[0]
+        before = self.paths.setdefault(name, folder) or folder
+        if folder and folder != before:
+            both = f"'{before:.100}' and '{folder:.100}' both hold a '{name:.60}'"
+            raise DataError(f"{where}: {both}; rename one, for recordings are told apart by their names.")
+        return name
 
     def drop(self, reason, where):
         """Counts what the file has at the place `where` as left out. The reason follows "N dropped: "."""
@@ -151,7 +166,7 @@ class LabelFile:
             is_header: cells of a line -> whether it is the line of names; lines before it are not read.
 
         Raises:
-            DataError: there is no such line, it has a name twice, or a line is no row of cells.
+            DataError: there is no such line, it has a name twice, or a line has more cells than names.
         """
         reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
         names, rows = None, []
@@ -162,6 +177,10 @@ class LabelFile:
                     names = cells if is_header(cells) else None
                 elif any(cells):
                     where = f"{self.path}, line {reader.line_num}"
+                    if any(cells[len(names) :]):
+                        what = f"{len(cells)} cells, and only {len(names)} columns have a name"
+                        quotes = f"put a cell that holds '{self.delimiter}' into quotes"
+                        raise DataError(f"{where}: {what}; {quotes}, or name all columns.")
                     rows.append((where, dict(zip(names, cells + [""] * (len(names) - len(cells))))))
         except csv.Error as error:
             raise DataError(f"{self.path}, line {reader.line_num}: {error}; correct the line.") from error

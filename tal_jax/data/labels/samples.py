@@ -134,7 +134,10 @@ def first_time(path):
         raise DataError(f"{path}: {error}.") from error
     if column is None:
         return None
-    seconds, of_clock = time_of(str(table[column.name][0]), f"{path}, row 1", UNITS_SEC.get(unit))
+    first = table[column.name][0]
+    if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
+        first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
+    seconds, of_clock = time_of(str(first), f"{path}, row 1", UNITS_SEC.get(unit))
     return seconds if of_clock else None
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, is_empty, recording_name, time_of
-from tal_jax.data.table_columns import NUMBER_WORDS, UNIT_WORDS, is_label_name, words
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, is_empty, time_of
+from tal_jax.data.table_columns import NUMBER_WORDS, TIME_WORDS, UNIT_WORDS, is_label_name, words
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.errors import DataError
 
@@ -26,7 +26,12 @@ FILES = {
 }
 SUBSETS = {"subset", "split"}
 OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
-FRAMES = {"frame", "frames", "sample", "samples"}
+FRAMES = {"frame", "frames", "sample", "samples", "index", "idx", "row", "rows"}
+LONG_UNITS_SEC = dict.fromkeys("min mins minute minutes".split(), 60.0)
+LONG_UNITS_SEC |= dict.fromkeys("h hr hrs hour hours".split(), 3600.0)
+WEAK = {"to", "from", "t"}  # which mean times alone, not in distance_to_food
+LAST = {"session", "target"}  # words of columns that are taken where no other one is
+UNIT_NAMES = {*UNIT_WORDS, *LONG_UNITS_SEC, *FRAMES, *TIME_WORDS, "in", "of", "hh", "mm", "ss"}
 HOW_TO_NAME = "name the columns in the first line, for example: file,start,end,label"
 
 BORIS_TIMES = ({"Behavior", "Time", "Status"}, {"Behavior", "Time", "Behavior type"})
@@ -53,7 +58,7 @@ def read_boris(file, options):
     aggregated, status = BORIS_SPANS <= {*names}, "Status" if "Status" in names else "Behavior type"
     modifiers = [name for name in names if name.startswith("Modifier")]
     for where, row in rows:
-        name, others = _boris_names(row, file)
+        name, others = _boris_names(row, file, found, where)
         subject = "" if row.get("Subject") in (None, "", NO_SUBJECT) else row["Subject"]
         found.know(name, subject, others, duration=_number(row, "Media duration (s)", "Total length"))
         if re.search("[1-9]", row.get("Time offset (s)", "")):
@@ -66,7 +71,7 @@ def read_boris(file, options):
             found.rows.append(Row(name, label, start_sec, stop_sec, where))
             continue
         time_sec = time_of(row["Time"], where, 1.0)[0]
-        action = (name, subject, label, *(row[modifier] for modifier in modifiers))
+        action = (name, row.get("Observation id"), subject, label, *(row[modifier] for modifier in modifiers))
         if kind == "START":
             if action in started:
                 found.drop(UNPAIRED_START, started[action].where)
@@ -89,14 +94,14 @@ def read_boris(file, options):
     return found
 
 
-def _boris_names(row, file):
-    """(name of the recording, other names) of an event of BORIS."""
+def _boris_names(row, file, found, where):
+    """(name of the recording, other names) of an event of BORIS. found: Labels; where: begins an error."""
     observation = row.get("Observation id") or file.path.stem
     players = [player for player in re.split(r"\|?player #\d+:", row.get("Source") or "") if player]
     media = row.get("Media file name") or row.get("Media file path") or ""
     if is_empty(media) or media in ("LIVE", "Not found") or len((players or [""])[0].split(";")) > 1:
         return observation, []
-    return recording_name(media), [observation]
+    return found.called(media, where), [observation]
 
 
 def _number(row, *columns):
@@ -115,21 +120,37 @@ def find_columns(names):
         dict of the keys "start", "end", "length", "point", "file", "subject", "subset", "label" that were
         found: the name of a column.
     """
-    found = {}
-    of_words = {name: {*words(name)} for name in names if name}
-    in_frames = [name for name in of_words if FRAMES & of_words[name]]
+    of_words, candidates, found = {name: {*words(name)} for name in names if name}, {}, {}
     kinds = {"start": STARTS, "end": ENDS, "length": LENGTHS, "point": POINTS, "file": FILES}
     kinds |= {"subject": SUBJECTS, "subset": SUBSETS}
-    for name in sorted(of_words, key=lambda name: name in in_frames):  # seconds before frames
-        kind = next((kind for kind, known in kinds.items() if known & of_words[name]), None)
-        if kind and not (kind == "length" and FILES & of_words[name]):
-            found.setdefault(kind, name)
+    for name, said in of_words.items():
+        kind = next((kind for kind, known in kinds.items() if known & said), None)
+        if not kind or kind == "length" and FILES & said:
+            continue
+        others = len(said - kinds[kind] - UNIT_NAMES)  # start_time goes before start_x
+        if others and said & kinds[kind] <= WEAK:
+            continue
+        seconds_first = bool(others), bool(FRAMES & said), others + len(said & LAST)
+        candidates.setdefault(kind, []).append((seconds_first, name))
+    for kind, ranked in candidates.items():
+        found[kind] = min(ranked, key=lambda pair: pair[0])[1]
     rest = [name for name in of_words if name not in found.values()]
-    labels = [name for name in rest if is_label_name(name)] or [n for n in rest if OTHER_LABELS & of_words[n]]
-    labels.sort(key=lambda name: (name.casefold() != "label", bool({*NUMBER_WORDS} & of_words[name])))
+    labels = label_columns(rest)
     found |= {"label": labels[0]} if labels else {}
     alone = [name for name in rest if of_words[name] == {"name"} and name not in labels[:1]]
     return ({"file": alone[0]} if alone else {}) | found
+
+
+def label_columns(names):
+    """The columns that may hold labels, as their names say, the likeliest first."""
+    found = [name for name in names if is_label_name(name)]
+    found = found or [name for name in names if OTHER_LABELS & {*words(name)}]
+
+    def rank(name):
+        said = words(name)
+        return name.casefold() != "label", bool({*NUMBER_WORDS, *LAST} & {*said}), len(said)
+
+    return sorted(found, key=rank)
 
 
 def is_table(names):
@@ -146,7 +167,8 @@ def read_table(file, options):
     called like the file); start, onset or begin; end, stop or offset, or else duration, or else a row is a
     point; label, class, behaviour or event, or the one that --label_column names; perhaps subject and subset.
     Any other is not read. Times are seconds, mm:ss, hh:mm:ss or dates, or in the unit that the name of their
-    column says: start_frame, start_ms. Where --fps is given and the names say nothing, they are whole frames.
+    column says: start_frame, start_ms, start_min. A column of 0 and 1 that --label_column names gives actions
+    called like the column. Where --fps is given and the names say nothing, they are whole frames.
     """
     names, rows = file.table(bool)
     columns = find_columns(names)
@@ -160,11 +182,17 @@ def read_table(file, options):
         raise DataError(f"{file.path}: no column holds the {lacks} by its name; {HOW_TO_NAME}.")
     end = columns.get("end") or columns.get("length")
     found = Labels()
+    others = label_columns([name for name in names if name and name not in columns.values()])
+    if others and not options.label_column:
+        listed = ", ".join(map(repr, others))
+        which = f"labels are read from the column '{labels[0]:.40}'"
+        found.notes.append(f"{file.path}: {which}; --label_column names others: {listed:.200}.")
+    flags = _flags(labels, rows) if options.label_column else []
     units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
     if "file" not in columns:
         found.know(file.path.stem)
     for where, row in rows:
-        name = recording_name(row[columns["file"]]) if "file" in columns else file.path.stem
+        name = found.called(row[columns["file"]], where) if "file" in columns else file.path.stem
         subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
         found.know(name, subject, subset=subset)
         if is_empty(row[start]):
@@ -179,9 +207,17 @@ def read_table(file, options):
             elif end_of_clock != of_clock:
                 raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
         for column in labels:
-            label = "" if is_empty(row[column]) else row[column]
+            if column in flags and row[column] != "1":
+                continue
+            label = column if column in flags else "" if is_empty(row[column]) else row[column]
             found.rows.append(Row(name, label, start_sec, end_sec, where, of_clock))
     return found
+
+
+def _flags(labels, rows):
+    """The columns of labels that hold 0 and 1 alone, whose name is the label."""
+    values = {column: {row[column] for _, row in rows if not is_empty(row[column])} for column in labels}
+    return [column for column in labels if "1" in values[column] and values[column] <= {"0", "1"}]
 
 
 def _unit_sec(name, options, file):
@@ -191,8 +227,11 @@ def _unit_sec(name, options, file):
         if not options.fps:
             raise DataError(f"{file.path}: '{name:.40}' counts frames; say how many a second: --fps=25.")
         return 1 / options.fps
-    units = [UNIT_WORDS[word] for word in of_name if word in UNIT_WORDS]
-    return UNITS_SEC[units[-1]] if units else None
+    if "ss" in of_name:  # ELAN's "Begin Time - ss.msec"
+        return 1.0
+    units = LONG_UNITS_SEC | {word: UNITS_SEC[unit] for word, unit in UNIT_WORDS.items()}
+    said = [units[word] for word in of_name if word in units]
+    return said[-1] if said else None
 
 
 def _time(cell, where, unit_sec, column, options):

@@ -97,6 +97,12 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     assert first_time(tmp_path / "pump.csv") == 1583748873
 
 
+def test_dates_of_seven_decimals(tmp_path):
+    rows = [f"2020-01-01 00:00:0{i}.1234567,0.5" for i in range(4)]
+    (tmp_path / "kinect.csv").write_text("\n".join(["time,x", *rows]))
+    assert first_time(tmp_path / "kinect.csv") == pytest.approx(1577836800.123456, abs=2e-6)
+
+
 def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
     text = "time,ax,label\n0,1.5,\n1,2.5,walk\n2,1.5,walk\n"
     assert actions(read(tmp_path, "a.csv", text, fps=50)[1]) == [("a", "walk", 0.02, 0.06)]

@@ -172,6 +172,52 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
     assert actions(read(tmp_path, "mine.csv", text, fps=50)[1]) == [("r", "a", 1.0, 2.0)]
 
 
+@pytest.mark.parametrize(
+    "head, row, expected",
+    [
+        ("file\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation", "r\t3.1\t4.8\ta", ("r", "a", 3.1, 4.8)),
+        ("file\tBegin Time - msec\tEnd Time - msec\tAnnotation", "r\t3100\t4800\ta", ("r", "a", 3.1, 4.8)),
+        ("file,start_min,end_min,label", "r,1.5,2.5,a", ("r", "a", 90.0, 150.0)),
+        ("file,Start (h),Duration (h),label", "r,1,0.5,a", ("r", "a", 3600.0, 5400.0)),
+        ("file,label,start_x,start_y,start_time,end_time", "r,a,1.5,7,10,12", ("r", "a", 10.0, 12.0)),
+        ("file,label,start,duration,distance_to_food", "r,a,1.5,7,10", ("r", "a", 1.5, 8.5)),
+        ("session,video,start,end,label", "s,r.mp4,1,2,a", ("r", "a", 1.0, 2.0)),
+        ("file,from,to,label", "r,1,2,a", ("r", "a", 1.0, 2.0)),
+    ],
+)
+def test_names_of_columns_say_what_they_hold(tmp_path, head, row, expected):
+    (found,) = actions(read(tmp_path, "mine.csv", f"{head}\n{row}\n")[1])
+    assert found[:2] == expected[:2] and found[2:] == pytest.approx(expected[2:])
+
+
+@pytest.mark.parametrize("other", ["Target", "Behavioral category"])
+def test_of_several_columns_of_labels_one_is_read_and_said(tmp_path, other):
+    _, labels = read(tmp_path, "mine.csv", f"file,start,end,{other},Behavior\nr,1,2,x,sniff\n")
+    assert actions(labels) == [("r", "sniff", 1.0, 2.0)]
+    assert f"read from the column 'Behavior'; --label_column names others: '{other}'." in labels.notes[0]
+
+
+def test_columns_of_0_and_1_that_are_chosen_are_labels(tmp_path):
+    text = "file,start,end,sniff,groom\nr,1,2,1,0\nr,3,4,0,1\nr,5,6,,\n"
+    _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
+    assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
+
+
+def test_files_of_one_name_in_two_folders_are_not_one_recording(tmp_path):
+    rows = "{}cam.mp4,1,2,a\n{}cam.mp4,3,4,a\n"
+    for one, two in (("day1/", "day1/"), ("", "day1/"), ("D:\\v\\", "D:/v/")):
+        _, labels = read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format(one, two))
+        assert [*labels.recordings] == ["cam"]
+    with pytest.raises(DataError, match="line 3: 'day1' and 'day2' both hold a 'cam'; rename one"):
+        read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format("day1/", "day2/"))
+
+
+def test_starts_and_stops_of_two_observations_are_no_action(tmp_path):
+    rows = [event("START", 50, **{"Observation id": "one"}), event("STOP", 51, **{"Observation id": "two"})]
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows))
+    assert actions(labels) == [] and len(counted(labels)) == 2
+
+
 def test_subjects_subsets_and_rows_without_label_or_start(tmp_path):
     text = "file,participant,split,start,end,label\na,P1,test,1,2,walk\nb,P2,train,1,2,\nb,P2,train,,2,walk\n"
     _, labels = read(tmp_path, "mine.csv", text)
@@ -198,6 +244,8 @@ def test_dates_are_marked_as_of_a_clock(tmp_path):
 @pytest.mark.parametrize(
     "text, fps, sentence",
     [
+        ("file,start,end,label\nr,3,5,4,8,walk\n", None, "line 2: 6 cells, and only 4 columns have a name"),
+        ("file,start_index,end_index,label\nr,1,2,walk\n", None, "'start_index' counts frames; say how many"),
         ("file,start,end,label\na,soon,2,walk\n", None, "mine.csv, line 2: a time must be .* found 'soon'"),
         ("file,start,end,label\na,1:75,2,walk\n", None, "line 2: a time must be .* found '1:75'"),
         ("file,start,end,label\na,inf,2,walk\n", None, "line 2: a time must be .* found 'inf'"),
