@@ -126,8 +126,9 @@ class Detector:
                 raise DataError(f"The system '{self.config.system}' has no class activation sequences.")
             cas = arrays["cas"]
             cas = resize_linear(cas, num_in_window) if snippets else cas[:num_in_window]
-            sums[offset : offset + num_in_window] += cas
-            counts[offset : offset + num_in_window] += 1
+            sums[offset : offset + len(cas)] += cas
+            counts[offset : offset + len(cas)] += 1
+        counts = np.maximum(counts, 1)  # the end of a shot of a video may have none
         times_sec = stream.dataset.timeline(name).to_seconds(np.arange(num_features) + 0.5)
         return times_sec, (sums / counts).astype(np.float32)
 

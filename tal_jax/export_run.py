@@ -57,7 +57,7 @@ def export_run(config, workdir, said=()):
     deployment = SYSTEMS[config.system].deployment(config)
     _require_alone(config)
     frame_sec = runs[0].frame_sec or 0.0  # where the files of training say their rate
-    fps = data.fps or frame_sec and data.samples_per_frame * data.stride_frames / frame_sec
+    fps = frame_sec and data.samples_per_frame * data.stride_frames / frame_sec or data.fps
     if not fps or not data.stride_frames:
         what = "how many samples its recordings have in a second; set config.data.fps and .stride_frames"
         raise DataError(f"The run '{config.name}' cannot be exported, for nothing says {what}.")

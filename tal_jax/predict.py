@@ -18,7 +18,7 @@ from tal_jax.data.loader import chunks
 from tal_jax.data.names import require_name
 from tal_jax.errors import DataError
 from tal_jax.evaluation.plots import draw_timeline
-from tal_jax.inputs import input_datasets
+from tal_jax.inputs import input_datasets, known_recordings
 from tal_jax.page import content, recordings, signals, write
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
@@ -58,13 +58,13 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
     folder.mkdir(parents=True, exist_ok=True)  # raises OSError now, not after the first recording
     data = run.config.data
     media = exports.media_files(source if os.path.exists(source) else data.get("features"), data.file_prefix)
-    files = _as_in_files(run, source)
+    files, known = _as_in_files(run, source), known_recordings(run.config, run.classes)
     run.prepare()
     hidden = len(inputs) == 1 or not distributed.is_first()
     with tqdm(total=len(inputs), unit="recording", disable=hidden) as progress:
         for turn in chunks(inputs.items(), distributed.count()):
             own = turn[distributed.index()] if distributed.index() < len(turn) else None
-            of_all = distributed.gather(own and _find(run, *own, draw, export, files))
+            of_all = distributed.gather(own and _find(run, *own, draw, files, known))
             for (name, _), found in zip(turn, of_all):
                 if "error" in found and len(inputs) == 1:
                     raise DataError(found["error"])
@@ -80,17 +80,20 @@ def predict(config, workdir, source, draw="detections", said=(), export=()):
     return pages
 
 
-def _find(run, name, make_datasets, draw, export, files):
+def _find(run, name, make_datasets, draw, files, known):
     """Everything to write of one recording, or {"error": the sentence why there is nothing}.
 
-    A dict that `distributed.gather` takes.
+    A dict that `distributed.gather` takes. known: {name: Recording} of what is annotated; any other recording
+    is to be learnt from, once it is corrected.
     """
     try:
         require_name(name, "--input")
         streams = run.streams(make_datasets())
         dataset = streams[0].dataset
         duration_sec = dataset.duration_sec(name)
-        recording = dataclasses.replace(dataset.annotations.recordings[name], duration_sec=duration_sec)
+        subset = known[name].subset if name in known else run.config.data.train_subset
+        recording = dataset.annotations.recordings[name]
+        recording = dataclasses.replace(recording, duration_sec=duration_sec, subset=subset)
         detections = run.detections(streams, name)
         return {
             "recording": dataclasses.asdict(recording),
@@ -143,7 +146,7 @@ def _write(run, folder, name, found, export, media):
         with replacing(folder / f"{name}.cas.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
     page, parts = folder / f"{name}.html", dict(cas=cas, signal=found["signal"], media=media)
-    parts["class_agnostic"] = run.config.data.class_agnostic
+    parts |= {field: run.config.data[field] for field in ("class_agnostic", "ignored_labels")}
     made = content.of_prediction(name, recording, detections, run.classes, min_score, page=page, **parts)
     write.write_page(page, made)
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)

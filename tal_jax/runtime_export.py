@@ -227,7 +227,7 @@ class Stream:
     def finish(self):
         """Ends the stream. Returns the detections that were not final before its end."""
         self._ended, num_samples = True, self._first + len(self._samples)
-        if num_samples // self._per_frame > max(self._seen, self._next):
+        while num_samples // self._per_frame > max(self._seen, self._next):
             self._see(num_samples)
         return self._settled(math.inf, self._detector.duration_sec(num_samples))
 

@@ -86,11 +86,12 @@ class Watched:
     def page(self):
         """The HTML of the page. What the run has changed is made anew: recordings and scores seldom."""
         with self._lock:
+            config = None if self._labels else self._config_of_run()
             state, of_results = self.state(), self._state_of(*RESULTS)
             if of_results != self._of_results:
-                self._content = self._read()
-                self._of_results = of_results = self._state_of(*RESULTS)
-                state = self.state()
+                # Where the run writes meanwhile, the states are older than what is read: it is read again.
+                self._content = self._read(config or self._config_of_run())
+                self._of_results = of_results
             if state != self._of_page:
                 self._content["training"] = run_facts.training(self._workdir / METRICS)
                 self._text = write.page_text(self._content | {"state": state})
@@ -102,14 +103,20 @@ class Watched:
         stats = [path.stat() for path in paths if path.exists()]
         return hashlib.sha256(repr([(s.st_mtime_ns, s.st_size) for s in stats]).encode()).hexdigest()[:16]
 
-    def _read(self):
-        """The content of the page; of a run that has not begun, that there is no step yet."""
+    def _config_of_run(self):
+        """The config of the run, whose annotation file is noted; None of a run that has not begun."""
         if not (self._workdir / "config.json").exists():
-            note = f"No step yet: {self._workdir} holds no run. The page follows it once it begins."
-            return content.empty(self._workdir.resolve().name, note)
+            return None
         config = planned_run.of_run(self._config, self._workdir, self._said)
         config = trained_run(config, self._workdir, self._said)[0]
         self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
+        return config
+
+    def _read(self, config):
+        """The content of the page; of a run that has not begun, without config, that there is no step yet."""
+        if not config:
+            note = f"No step yet: {self._workdir} holds no run. The page follows it once it begins."
+            return content.empty(self._workdir.resolve().name, note)
         made = report_page.content_as_it_stands(config, self._workdir, self._media)
         known = recordings.media_of(config, self._media)
         for row in made["recordings"]:

@@ -17,6 +17,7 @@ from tal_jax import export_run, predict, runtime_export
 from tal_jax.data import frames
 from tal_jax.data.sets import sbhar
 from tal_jax.errors import DataError
+from tal_jax.run_config import remember_run
 from tal_jax.runtime_export import Stream
 from tal_jax.systems import SYSTEMS, actionformer
 from tal_jax.systems.actionformer.config import small_config
@@ -183,6 +184,23 @@ def test_a_stream_of_statistics(tmp_path, samples):
     final, rest, _ = pushed(detector, samples[:ALIGNED], [999] * 4)
     assert final
     assert_same(final + rest, expected)
+
+
+def test_a_stream_of_statistics_sees_its_last_frames(detector, monkeypatch):
+    """They come after the samples for which the last whole window waits."""
+    monkeypatch.setitem(detector.about, "prepare", detector.about["prepare"] | {"statistics_samples": 64})
+    stream, frames = Stream(detector), WINDOW + 2
+    monkeypatch.setattr(detector, "candidates", lambda windows, *_: stream._found)
+    assert not stream.push(np.zeros((frames * PER_FRAME, 6))) and stream._seen == 0
+    assert not stream.finish() and stream._seen == frames
+
+
+def test_the_rate_of_the_files_goes_before_that_of_the_config(tmp_path):
+    config = sbhar_config()
+    saved_run(config, tmp_path)
+    remember_run(config, sbhar.bundled_annotations().classes, tmp_path, 0.1)  # files of 100 samples a second
+    detector = runtime_export.load(export_run.export_run(config, tmp_path))
+    assert detector.about["times"]["frame_sec"] == pytest.approx(0.1)
 
 
 def test_whole_recordings(tmp_path, samples, monkeypatch):

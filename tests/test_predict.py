@@ -124,6 +124,23 @@ def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_o
     assert len(drawn) == 3
 
 
+def test_what_is_corrected_keeps_its_subset_and_what_is_ignored(detections_of, tiny_data, tmp_path, monkeypatch):
+    made, write_page = {}, predict.write.write_page
+    keep = lambda page, content: made.update({page.stem: content["recordings"][0]["entry"]})
+    monkeypatch.setattr(predict.write, "write_page", lambda *args: keep(*args) or write_page(*args))
+    content = json.loads((tiny_data / "labels.json").read_text())
+    content["database"]["monday"]["annotations"].append({"label": "Ambiguous", "segment": [20, 21]})
+    content["database"]["sunday"]["annotations"] = []
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    np.save(tmp_path / "new.npy", signal(200, ACTIONS, seed=9))
+    for path in (tiny_data / "monday.npy", tiny_data / "sunday.npy", tmp_path / "new.npy"):
+        detections_of(path, annotations=str(tmp_path / "labels.json"))
+    assert {name: entry["subset"] for name, entry in made.items()} == {
+        "monday": "train", "sunday": "test", "new": "train",
+    }  # fmt: skip
+    assert made["monday"]["ignored"] == [{"label": "Ambiguous", "segment": [20.0, 21.0]}]
+
+
 def test_ground_truth_is_told_in_the_classes_of_the_run():
     segments_sec = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     recording = Recording("a", "test", 9.0, segments_sec, np.array([0, 1, 2], np.int32))

@@ -212,6 +212,7 @@ def of_prediction(
     cas=None,
     media=None,
     class_agnostic=False,
+    ignored_labels=(),
 ):
     """The content of the page of one recording that a run has detected in.
 
@@ -225,6 +226,7 @@ def of_prediction(
       signal: what `signals.packed` returns in PREDICTED_BYTES, or None.
       cas: activation sequences, (times_sec (T,), (T, K)), or None.
       class_agnostic: whether the run tells no classes apart.
+      ignored_labels: as in `config.data`.
     """
     always = _always(classes, detections, class_agnostic)
     index = {label: k for k, label in enumerate(always["classes"])}
@@ -232,12 +234,10 @@ def of_prediction(
     most = rows.most_of_each(np.array([len(detections)]), room / 3)
     row = {
         "name": name,
-        "entry": rows.entry_of(recording),
+        "entry": rows.entry_of(recording, ignored_labels),
         "truth": rows.truth_of(recording),
         "found": [rows.found_of(detections, index, most=most)],
     }
-    if not len(recording.labels):
-        row["entry"]["subset"] = "train"  # to learn from, once it is corrected
     if signal:
         row["signal"] = signal
     if cas:

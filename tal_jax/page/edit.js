@@ -66,9 +66,9 @@ function showEditor() {
 
 action.addEventListener("input", () => alter({ label: Number(action.value) }));
 for (const field of [startField, endField]) field.addEventListener("change", () => {
-  const changed = { [field.name]: Math.round(1000 * field.value) };
+  const changed = { [field.name]: Math.round(1000 * field.value) }; // a value that is no number is ""
   const { start, end } = { ...view.chosen, ...changed };
-  if (start >= 0 && start < end && end <= lastTime()) alter(changed); else showEditor();
+  if (field.value && start >= 0 && start < end && end <= lastTime()) alter(changed); else showEditor();
 });
 
 /** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */

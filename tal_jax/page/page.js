@@ -41,7 +41,7 @@ const keys = {
   "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => show(0, Infinity),
   Escape: () => { if (!content.predicted) location.hash = "recordings"; },
   e: beginCorrection, a: () => add(), Delete: () => alter(null), Backspace: () => alter(null),
-  "Ctrl+z": undo, "Ctrl+s": save,
+  "Ctrl+z": undo, "Ctrl+s": () => { document.activeElement.blur(); save(); }, // a time that is typed, too
 };
 
 document.addEventListener("keydown", (event) => {
@@ -49,7 +49,7 @@ document.addEventListener("keydown", (event) => {
   const act = keys[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + key];
   const writes = tagName === "SELECT" || (tagName === "INPUT" && type !== "range");
   const own = (tagName === "BUTTON" && key === " ") || (type === "range" && key.startsWith("Arrow"));
-  if (!view || !act || event.altKey || own || (writes && key !== "Escape")) return;
+  if (!view || !act || event.altKey || own || (writes && !["Escape", "s"].includes(key))) return;
   event.preventDefault();
   act();
 });

@@ -87,7 +87,7 @@ track.addEventListener("pointerdown", (event) => {
   if (event.button) return;
   track.onpointermove = (now) => {
     hasMoved ||= Math.abs(now.clientX - event.clientX) > 3;
-    if (!hasMoved) return;
+    if (!hasMoved || !now.buttons) return; // released beside the track
     track.setPointerCapture(event.pointerId);
     if (drags) place = movedBy(bar.item, event.target.className, timeAt(now) - begin);
     if (drags) placeBar(bar, place, view.recording.duration);

@@ -417,6 +417,14 @@ def test_correcting(case, opened, tmp_path):
     assert page.evaluate("content.classes[view.chosen.label]") == "jump"
     page.get_by_label("start in seconds").fill("0.25")
     page.get_by_label("start in seconds").press("Enter")
+    page.get_by_label("start in seconds").fill("")  # as "0:31" is, which is no number
+    page.get_by_label("start in seconds").press("Enter")
+    assert page.evaluate("view.chosen.start") == 250
+    end = page.get_by_label("end in seconds")
+    end.fill(str(float(end.input_value()) + 0.5))
+    with page.expect_download():
+        end.press("Control+s")
+    assert page.evaluate("isSaved()") and page.evaluate("view.chosen.end") == moved["end"] + 500
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Delete")

@@ -196,3 +196,18 @@ def test_losses_are_renewed_without_reading_the_recordings_again(run, monkeypatc
     (workdir / "detections.json").write_text('{"results": {}}')
     watched.page()
     assert len(read) == 2
+
+
+def test_what_the_run_writes_while_it_is_read_is_read_again(run, monkeypatch):
+    config, workdir = run
+    read, of_run = [], watch.report_page.content_as_it_stands
+
+    def content_as_it_stands(*args):
+        read.append(of_run(*args))
+        (workdir / "detections.json").write_text('{"results": {}}')
+        return read[-1]
+
+    monkeypatch.setattr(watch.report_page, "content_as_it_stands", content_as_it_stands)
+    watched = watch.Watched(config, workdir, "", ())
+    pages = [watched.page() for _ in range(3)]
+    assert len(read) >= 2 and pages[0] != pages[1]

@@ -169,6 +169,15 @@ def test_a_folder_a_tall_video_and_what_is_no_video(stubbed, tmp_path, caplog):
         predict.predict(stubbed, tmp_path / "run", str(tmp_path / "run"))
 
 
+def test_activation_sequences_of_shots_that_begin_anywhere(stubbed, tmp_path, monkeypatch):
+    monkeypatch.setattr("tal_jax.shots.cuts", lambda path, weights: np.array([77 / 25, 103 / 25]))
+    stubbed.cuts = "shots.npz"
+    write_timed(tmp_path / "a.mkv", even(200), [(2, 5)])
+    predict.predict(stubbed, tmp_path / "run", str(tmp_path / "a.mkv"), draw="cas")
+    cas = np.load(tmp_path / "run" / "predictions" / "a.cas.npz")["cas"][:, WHITE]
+    assert cas.shape == (25,) and np.isfinite(cas).all() and cas[8:15].min() > 0.9
+
+
 def test_only_sound_is_one_sentence(stubbed, tmp_path):
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
