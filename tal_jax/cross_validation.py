@@ -9,6 +9,7 @@ import numpy as np
 
 from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections
+from tal_jax.diagnosis_file import FOLDS_FOLDER
 from tal_jax.errors import plain
 from tal_jax.page import run_page
 from tal_jax.runtime import distributed
@@ -89,7 +90,7 @@ def cross_validate(asked, config, workdir, said, begun):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
         if names := plain(", ".join(only_in(annotations, held_out))):
             log.warning("No other recording has %s: the fold cannot learn it, its score says little.", names)
-        of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
+        of_fold, folder = asked.copy_and_resolve_references(), workdir / FOLDS_FOLDER / str(k + 1)
         of_fold.data.annotations = str(_write_fold(config, folder, held_out))
         of_fold.data.left_out = ()  # the file does not have them
         of_fold, lines = planned_run.planned(of_fold, folder, said)

@@ -45,7 +45,7 @@ PROPOSAL_FIELDS = (
 
 
 def remember_run(config, classes, workdir, frame_sec=None, channels=None):
-    """Writes what a run is to `<workdir>/config.json`; proposals within the workdir as a path from there.
+    """Writes what a run is to `<workdir>/config.json`; files within the workdir as paths from there.
 
     Args:
       config: the run's config.
@@ -63,8 +63,7 @@ def remember_run(config, classes, workdir, frame_sec=None, channels=None):
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "devices": describe_devices()}
     new |= {"config": json.loads(config.to_json())} | ({} if channels is None else {"channels": channels})
-    if new["config"].get("proposals"):
-        new["config"]["proposals"] = _from_workdir(workdir, new["config"]["proposals"])
+    _name_from_workdir(workdir, new["config"])
     distributed.require_same("The config", _lasting(new["config"]))
     if distributed.is_first():
         _write_run(path, new)
@@ -94,6 +93,7 @@ def _write_run(path, new):
             raise DataError(
                 f"{folder} holds a run with another config: {found:.1000}. Choose another --workdir."
             )
+        _name_from_workdir(folder, old["config"])
         _require_same(path, *(_lasting(run["config"]) for run in (old, new)))
         new.setdefault("channels", old["channels"])
     latest.mkdir(parents=True, exist_ok=True)
@@ -248,7 +248,12 @@ def _run_in(workdir):
         raise DataError(
             f"{workdir} holds no trained run (there is no {path.name}); train first with --mode=train."
         )
-    return _read_run(path)
+    run = _read_run(path)
+    data = run["config"].get("data")
+    if isinstance(data, dict) and isinstance(data.get("annotations"), str) and data["annotations"]:
+        inside = pathlib.Path(workdir) / data["annotations"]  # an absolute path stays as it is
+        data["annotations"] = str(inside) if inside.exists() else data["annotations"]
+    return run
 
 
 def _read_run(path):
@@ -326,6 +331,13 @@ def _of_training(readings):
 
 def _of_decoding(readings):
     return [entry for entry in readings if entry.startswith("decode.")]
+
+
+def _name_from_workdir(workdir, config):
+    """Names the files that a config of a run names as seen from the workdir, see `_from_workdir`."""
+    for section, field in ((config, "proposals"), (config.get("data"), "annotations")):
+        if isinstance(section, dict) and isinstance(section.get(field), str) and section[field]:
+            section[field] = _from_workdir(workdir, section[field])
 
 
 def _from_workdir(workdir, path):

@@ -16,6 +16,7 @@ import socket
 import threading
 
 from tal_jax import planned_run, report_page
+from tal_jax.diagnosis_file import as_scored
 from tal_jax.errors import DataError
 from tal_jax.page import content, recordings, run_facts, write
 from tal_jax.run_config import trained_run
@@ -108,7 +109,7 @@ class Watched:
         if not (self._workdir / "config.json").exists():
             return None
         config = planned_run.of_run(self._config, self._workdir, self._said)
-        config = trained_run(config, self._workdir, self._said)[0]
+        config = as_scored(trained_run(config, self._workdir, self._said)[0], self._workdir, self._said)
         self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
         return config
 

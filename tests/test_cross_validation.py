@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from configs import folder
-from tal_jax import cross_validation, plan, planned_run, train
+from tal_jax import cross_validation, diagnose, plan, planned_run, report_page, run_config, train
 from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.detections_file import write_detections
+from tal_jax.runtime.checkpoints import Checkpoints
+from tests.runtime.test_checkpoints import make_state
 
 
 def recording(name, count, subject=""):
@@ -89,6 +92,26 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
     assert result["folds"] == [81.0, 82.0, 83.0]
     assert result["counts"]["ground_truths"] == 36 and result["map_avg"] == pytest.approx(100 * 5 / 6)
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == result
+    run_config.remember_run(config, ("x",), tmp_path / "run")  # as a training does
+    made = diagnose.diagnose(planned, tmp_path / "run", said=["data.annotations"])
+    assert made == json.loads((tmp_path / "run" / "diagnosis.json").read_text())
+    page = report_page.report(planned, tmp_path / "run").read_bytes()
+    assert b"r5" in page
+
+
+def test_a_fold_goes_on_where_its_folder_is_called_otherwise(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (pathlib.Path("cv/folds/1"), tmp_path / "cv/folds/1", tmp_path / "moved/folds/1"):
+        if folder.parts[-3] == "moved":
+            (tmp_path / "cv").rename(tmp_path / "moved")
+        planned.data.annotations = str(folder / "annotations.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "annotations.json").write_text("{}")
+        run_config.remember_run(planned, ("x",), folder)
+        checkpoints = Checkpoints(folder)
+        checkpoints.save(1, make_state(1))
+        checkpoints.close()
+        assert run_config.stored_config(folder).data.annotations == str(folder / "annotations.json")
 
 
 def test_data_with_a_test_subset_have_no_folds(planned):
