@@ -111,11 +111,17 @@ def train(config, workdir, begun=lambda: None, scored=True):
         writer.write(int(now.step), {"map_avg": result["map_avg"], **scores})
         return result
 
+    def is_due(step):
+        every = config.train.evaluate_every_epochs * batches_per_epoch
+        return scored and every and step % every == 0 and 0 < step < total_steps
+
     unread, recent, stopped = [], [], False  # values of steps: still on the device; since the last log line
     seconds = np.zeros(2)  # since the last log line: waiting for data, and in all
     look = dict(unit="step", mininterval=1.0, dynamic_ncols=True, disable=not distributed.is_first())
     stop = StopSignal()
     try:
+        if is_due(start) and not distributed.gather(writer.has(start, "map_avg"))[0]:  # it was interrupted
+            evaluate_now()
         with tqdm(total=total_steps, initial=start, **look) as progress:
             for step in range(start + 1, total_steps + 1):
                 # ------------------------------------------------------------------------------------- step
@@ -151,8 +157,7 @@ def train(config, workdir, begun=lambda: None, scored=True):
                 if stopped:
                     break
                 # --------------------------------------------------------------------------------- evaluate
-                every = config.train.evaluate_every_epochs * batches_per_epoch
-                if scored and every and step % every == 0 and not last:
+                if is_due(step):
                     evaluate_now()
         stop.restore()
         if not stopped:

@@ -101,17 +101,17 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
 
 def test_a_fold_goes_on_where_its_folder_is_called_otherwise(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in (pathlib.Path("cv/folds/1"), tmp_path / "cv/folds/1", tmp_path / "moved/folds/1"):
-        if folder.parts[-3] == "moved":
+    for fold in (pathlib.Path("cv/folds/1"), tmp_path / "cv/folds/1", tmp_path / "moved/folds/1"):
+        if fold.parts[-3] == "moved":
             (tmp_path / "cv").rename(tmp_path / "moved")
-        planned.data.annotations = str(folder / "annotations.json")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "annotations.json").write_text("{}")
-        run_config.remember_run(planned, ("x",), folder)
-        checkpoints = Checkpoints(folder)
+        planned.data.annotations = str(fold / "annotations.json")
+        fold.mkdir(parents=True, exist_ok=True)
+        (fold / "annotations.json").write_text("{}")
+        run_config.remember_run(planned, ("x",), fold)
+        checkpoints = Checkpoints(fold)
         checkpoints.save(1, make_state(1))
         checkpoints.close()
-        assert run_config.stored_config(folder).data.annotations == str(folder / "annotations.json")
+        assert run_config.stored_config(fold).data.annotations == str(fold / "annotations.json")
 
 
 def test_data_with_a_test_subset_have_no_folds(planned):

@@ -17,7 +17,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from tal_jax import train
+from tal_jax import evaluate, train
 from tal_jax.data import load_dataset
 from tal_jax.errors import DataError
 from tal_jax.optimizer import make_optimizer
@@ -372,6 +372,18 @@ def test_metrics_of_a_run(uninterrupted):
     assert last == {"step": steps[-1]["step"], "map_avg": evaluation["map_avg"]} | {
         f"map@{tiou}": value for tiou, value in evaluation["map"].items()
     }
+
+
+def test_an_evaluation_that_is_interrupted_is_made_when_the_run_goes_on(tiny, tmp_path, monkeypatch):
+    config = tiny("toy", epochs=3)
+    config.train.update(evaluate_every_epochs=1, save_every_steps=4)
+    evaluate_streams = evaluate.evaluate_streams
+    monkeypatch.setattr(evaluate, "evaluate_streams", lambda *_, **__: sys.exit())
+    with pytest.raises(SystemExit):  # as killed after the step is saved
+        train.train(config, tmp_path)
+    monkeypatch.setattr(evaluate, "evaluate_streams", evaluate_streams)
+    train.train(config, tmp_path)
+    assert [line["step"] for line in metrics(tmp_path) if "map_avg" in line] == [4, 8, 12]
 
 
 def test_the_best_of_several_evaluations_is_kept(tiny, tmp_path):

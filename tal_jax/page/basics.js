@@ -79,7 +79,5 @@ function barOf(action, duration) {
   return bar;
 }
 
-function placeBar({ style }, { start, end }, duration) {
-  style.left = `${start / duration / 10}%`;
-  style.width = `${(end - start) / duration / 10}%`;
-}
+const placeBar = ({ style }, { start, end }, duration) => Object.assign(style,
+  { left: `${start / duration / 10}%`, width: `${(end - start) / duration / 10}%` });

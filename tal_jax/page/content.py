@@ -213,6 +213,7 @@ def of_prediction(
     media=None,
     class_agnostic=False,
     ignored_labels=(),
+    learns=True,
 ):
     """The content of the page of one recording that a run has detected in.
 
@@ -227,8 +228,10 @@ def of_prediction(
       cas: activation sequences, (times_sec (T,), (T, K)), or None.
       class_agnostic: whether the run tells no classes apart.
       ignored_labels: as in `config.data`.
+      learns: whether the run has learnt its classes: then a corrected file has all of them.
     """
     always = _always(classes, detections, class_agnostic)
+    always["num_annotated"] = len(classes) if learns else 0
     index = {label: k for k, label in enumerate(always["classes"])}
     room = PAGE_BYTES - PREDICTED_TEXT - 24 * len(recording.labels) - len(json.dumps(always))
     most = rows.most_of_each(np.array([len(detections)]), room / 3)

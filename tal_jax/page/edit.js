@@ -1,6 +1,5 @@
-// Correcting a recording: ends, places, classes; undo; the file of annotations that training reads.
-// recording.corrected: its corrected actions [{label, start, end (ms)}], if it is corrected, which are never
-// changed but replaced; recording.history: what they were before each change.
+// Correcting a recording, and the file of annotations that training reads. recording.corrected: its actions
+// [{label, start, end (ms)}], if it is corrected, replaced at each change; recording.history: those before.
 
 const editor = part(".editing"), fields = editor.querySelector("fieldset");
 const { action, start: startField, end: endField } = fields.elements;
@@ -17,9 +16,7 @@ function change(actions) {
   put(actions);
 }
 
-function undo() {
-  if (view.recording.history.length) put(view.recording.history.pop());
-}
+const undo = () => view.recording.history.length && put(view.recording.history.pop());
 
 function beginCorrection() {
   if (content.uncorrectable || view.recording.corrected) return;
@@ -64,7 +61,15 @@ function showEditor() {
   part("#saved").textContent = `${count} to save${isSaved() ? ", saved" : ""}.`;
 }
 
-action.addEventListener("input", () => alter({ label: Number(action.value) }));
+const listClass = (name, label) => parts("select.classes").forEach((select) =>
+  select.add(new Option(name, label), select.querySelector("[value=new]")));
+
+action.addEventListener("input", () => {
+  const { classes } = content, isNew = action.value === "new";
+  const name = isNew ? prompt("Name of the class:")?.trim() : classes[action.value];
+  if (name && !classes.includes(name)) listClass(name, classes.push(name) - 1);
+  if (name) alter({ label: classes.indexOf(name) }); else showEditor();
+});
 for (const field of [startField, endField]) field.addEventListener("change", () => {
   const changed = { [field.name]: Math.round(1000 * field.value) }; // a value that is no number is ""
   const { start, end } = { ...view.chosen, ...changed };

@@ -75,11 +75,9 @@ document.addEventListener("input", ({ target: { name, value, selectedIndex } }) 
   if (name === "run") state.run = selectedIndex;
   if (name === "run" || name === "score") setThreshold(name === "score" ? Number(value) : state.threshold);
   parts(`[data-shown-by="${name}"]`).forEach((one, i) => { one.hidden = i !== selectedIndex; });
-  if (name !== "curve") return;
-  for (const { classList } of parts(".curve")) classList.toggle("chosen", classList.contains(value));
+  if (name === "curve") parts(".curve").forEach(({ classList: c }) => c.toggle("chosen", c.contains(value)));
 });
-for (const select of parts("select.classes"))
-  content.classes.forEach((name, i) => select.add(new Option(name, i)));
+content.classes.forEach(listClass);
 addEventListener("hashchange", route);
 route();
 if (list) arrange();
@@ -89,8 +87,7 @@ if (list) arrange();
 let touched = 0; // when a person did something
 if (content.state) {
   const chosen = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
-  const touch = () => { touched = Date.now(); };
-  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, touch);
+  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, () => touched = Date.now());
   for (const [name, value] of Object.entries(chosen)) {
     const [field] = document.getElementsByName(name);
     if (field) field.value = value;

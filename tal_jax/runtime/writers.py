@@ -20,7 +20,7 @@ class MetricWriter:
     """
 
     def __init__(self, workdir, start_step=0):
-        self._path, self._tensorboard = pathlib.Path(workdir) / "metrics.jsonl", None
+        self._path, self._tensorboard, self._kept = pathlib.Path(workdir) / "metrics.jsonl", None, []
         if not distributed.is_first():
             return
         self._kept = _lines_until(self._path, start_step)
@@ -32,6 +32,10 @@ class MetricWriter:
             self._tensorboard = metric_writers.SummaryWriter(str(workdir))
         except ImportError:
             log.info("TensorBoard files are off: install requirements-tf.txt to have them.")
+
+    def has(self, step, name):
+        """Whether an earlier try has written this value of a step; in the first process."""
+        return any(line["step"] == step and name in line for line in map(json.loads, self._kept))
 
     def write(self, step, values):
         """Writes scalars (name -> float) of one step."""

@@ -425,6 +425,11 @@ def test_correcting(case, opened, tmp_path):
     with page.expect_download():
         end.press("Control+s")
     assert page.evaluate("isSaved()") and page.evaluate("view.chosen.end") == moved["end"] + 500
+    answers = ["hop", None]
+    page.on("dialog", lambda dialog: dialog.accept(name) if (name := answers.pop(0)) else dialog.dismiss())
+    for _ in range(2):
+        page.get_by_label("Class of the chosen action").select_option("another class…")
+        assert page.evaluate("content.classes[view.chosen.label]") == "hop"
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Delete")
@@ -435,7 +440,8 @@ def test_correcting(case, opened, tmp_path):
         page.get_by_role("button", name="Save annotations").click()
     download.value.save_as(tmp_path / "corrected.json")
     read = load_annotations(tmp_path / "corrected.json")
-    assert list(read.recordings) == ["rec2"] and len(read.classes) == 3
+    assert list(read.recordings) == ["rec2"] and len(read.classes) == 4
+    assert "hop" in [read.classes[label] for label in read.recordings["rec2"].labels]
     recording = read.recordings["rec2"]
     assert (recording.subset, recording.duration_sec, len(recording.labels)) == ("test", 60.0, 5)
     assert recording.segments_sec[:, 0].min() == 0.25
