@@ -130,8 +130,8 @@ def find_columns(names):
         others = len(said - kinds[kind] - UNIT_NAMES)  # start_time goes before start_x
         if others and said & kinds[kind] <= WEAK:
             continue
-        seconds_first = bool(others), bool(FRAMES & said), others + len(said & LAST)
-        candidates.setdefault(kind, []).append((seconds_first, name))
+        rank = bool(others), bool(FRAMES & said), others + len(said & LAST)  # seconds before frames
+        candidates.setdefault(kind, []).append((rank, name))
     for kind, ranked in candidates.items():
         found[kind] = min(ranked, key=lambda pair: pair[0])[1]
     rest = [name for name in of_words if name not in found.values()]
