@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from tal_jax import cross_validation, data, evaluate
+from tal_jax import cross_validation, data, evaluate, planned_run
 from tal_jax.data import check
 from tal_jax.data.annotations import Annotations
 from tal_jax.data.dataset import common_frame_sec, file_notes
@@ -108,7 +108,7 @@ def _subset_problems(config, dataset, annotations):
     """Yields sentences on subsets of which nothing can be learnt, or against which nothing can be scored."""
     known, settings = dataset.annotations, config.data
     subsets = {recording.subset for recording in known.recordings.values()}
-    folds = cross_validation.applies(config)
+    folds = planned_run.is_cross_validated(config)
     if folds:
         number = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
         said = f"no recording is for the test: training scores {number} folds, each by a model without it."

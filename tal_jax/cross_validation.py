@@ -9,7 +9,6 @@ import numpy as np
 
 from tal_jax import data, evaluate, planned_run, train
 from tal_jax.data.detections_file import read_detections
-from tal_jax.diagnosis_file import FOLDS_FOLDER
 from tal_jax.errors import plain
 from tal_jax.page import run_page
 from tal_jax.runtime import distributed
@@ -23,14 +22,6 @@ NOTHING_SCORED = (
     "no recording is for the test, and the actions with times are of fewer than two subjects, or recordings: "
     "nothing is scored."
 )
-
-
-def applies(config):
-    """Whether a config is planned, and its annotations have no recording of the test subset."""
-    if "plan" not in config:
-        return False
-    subsets = {recording.subset for recording in data.dataset_annotations(config).recordings.values()}
-    return config.data.train_subset in subsets and config.data.test_subset not in subsets
 
 
 def training_recordings(config):
@@ -70,7 +61,8 @@ def cross_validate(asked, config, workdir, said, begun):
     """Trains without each fold and detects in it, scores the detections of all folds together, trains on all.
 
     Args:
-      asked: a config for which `applies`, before its fields are planned: each fold is planned by itself.
+      asked: a config that is cross-validated (`planned_run.is_cross_validated`), before its fields are
+        planned: each fold is planned by itself.
       config: the same, planned from all recordings.
       workdir: of the run of all recordings; those of the folds are in `<workdir>/folds`.
       said: see `planned_run.planned`.
@@ -90,7 +82,7 @@ def cross_validate(asked, config, workdir, said, begun):
         log.info("Fold %d of %d: %d recordings held out.", k + 1, len(folds), len(held_out))
         if names := plain(", ".join(only_in(annotations, held_out))):
             log.warning("No other recording has %s: the fold cannot learn it, its score says little.", names)
-        of_fold, folder = asked.copy_and_resolve_references(), workdir / FOLDS_FOLDER / str(k + 1)
+        of_fold, folder = asked.copy_and_resolve_references(), workdir / "folds" / str(k + 1)
         of_fold.data.annotations = str(_write_fold(config, folder, held_out))
         of_fold.data.left_out = ()  # the file does not have them
         of_fold, lines = planned_run.planned(of_fold, folder, said)

@@ -6,10 +6,9 @@ import pathlib
 from tal_jax.errors import DataError
 from tal_jax.evaluation import diagnosis
 from tal_jax.evaluation.characteristics import EDGES
+from tal_jax.planned_run import scored_config
 from tal_jax.run_config import trained_run
 from tal_jax.runtime.files import replacing
-
-FOLDS_FOLDER = "folds"  # of the workdir of a cross-validation, which holds those of the folds
 
 
 def named_detections(config, workdir, detections_path, said, result):
@@ -29,18 +28,8 @@ def named_detections(config, workdir, detections_path, said, result):
         if detections_path:
             lost = f"holds a trained run, whose {result} would be lost"
             raise DataError(f"{workdir} {lost}; choose another --workdir.")
-        config = as_scored(trained_run(config, workdir, said)[0], workdir, said)
+        config = scored_config(trained_run(config, workdir, said)[0])
     return config, pathlib.Path(detections_path or workdir / "detections.json")
-
-
-def as_scored(config, workdir, said=()):
-    """The config of a run, which was scored on its training recordings if it was cross-validated.
-
-    Args: see `named_detections`; a config that flags name the test subset of stays as it is.
-    """
-    if (pathlib.Path(workdir) / FOLDS_FOLDER).is_dir() and "data.test_subset" not in said:
-        config.data.test_subset = config.data.train_subset
-    return config
 
 
 def require_evaluated(workdir, detections_path, path):

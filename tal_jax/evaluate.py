@@ -128,18 +128,18 @@ def find_runs(config, workdir, said=()):
 def load_detector(config, workdir, said=(), tested=False):
     """The Detector of `find_runs`, and its Streams: the config's data set in the classes of the run.
 
-    tested: whether only recordings of the test subset need features; not where a file has proposals of all.
+    tested: whether only recordings of the test subset need features. Those of a second stage all need them.
     """
     runs = find_runs(config, workdir, said)
-    alone = _tested_alone if tested and not is_two_stage(config) else lambda config: config
-    datasets = [load_dataset(alone(run.config), run.classes) for run in runs]
+    reduced = _without_training if tested and not is_two_stage(config) else lambda config: config
+    datasets = [load_dataset(reduced(run.config), run.classes) for run in runs]
     variables = [SYSTEMS[run.config.system].variables(run.config, run.workdir) for run in runs]
     streams = make_streams(runs, variables, datasets)
     return Detector([run.config for run in runs], len(runs[0].classes), shared=True), streams
 
 
-def _tested_alone(config):
-    """A config whose data set has the recordings of the test subset alone."""
+def _without_training(config):
+    """A config whose data set has only the recordings of the test subset."""
     config = config.copy_and_resolve_references()
     for field in {"train_subset", "clips_subset"} & {*config.data}:
         config.data[field] = ""

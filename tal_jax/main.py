@@ -132,7 +132,7 @@ def run_mode(config):
     name = "comparison" if FLAGS.runs else "scored_detections" if FLAGS.detections else config.name
     workdir = FLAGS.workdir or os.path.join("runs", name)
     devices.require_local("--workdir", workdir)
-    if SYSTEMS[config.system].loss is trained_nowhere and mode not in ("predict", "extract"):
+    if not (SYSTEMS[config.system].learns or mode in ("predict", "extract") or FLAGS.detections):
         trained_nowhere(config)
     asked, lines, unplanned = config, [], []
     if mode in ("train", "check_data"):
@@ -155,7 +155,7 @@ def run_mode(config):
     if mode == "predict":
         devices.keep_compiled()
     begun = lambda: planned_run.write_plan(workdir, lines)
-    folds = mode == "train" and cross_validation.applies(config)
+    folds = mode == "train" and planned_run.is_cross_validated(config)
     functions = {
         "train": lambda: (
             cross_validation.cross_validate(asked, config, workdir, said, begun)
@@ -199,7 +199,7 @@ def run_mode(config):
     summary, problems = result
     if lines and not report.problems_of(problems):
         folds = 0
-        if cross_validation.applies(config):
+        if planned_run.is_cross_validated(config):
             folds = len(cross_validation.folds_of(cross_validation.training_recordings(config)))
         cost = step_cost(config, data.load_dataset(config))
         summary += f"\n{cost.sentence(config.train.epochs, folds)}"

@@ -31,14 +31,13 @@ def plan_config():
 def planned(config, workdir, said, trains=True):
     """The config with the fields of its plan, and the lines of it.
 
-    A run that has begun keeps its plan, which is none for other recordings. A config without the section
-    `plan` stays as it is.
+    A run that has begun keeps its plan. A config without the section `plan` stays as it is.
 
     Args:
       config: any config.
       workdir: folder of the run.
       said: names of the fields that flags name, see `command_line.said_fields`.
-      trains: whether the run goes on, or only its data are looked at.
+      trains: whether a training follows. If not, the data of other recordings are planned anew.
 
     Returns:
       (config, list of Line).
@@ -70,6 +69,22 @@ def planned(config, workdir, said, trains=True):
     asked.train.epochs, reason = _epochs_within(plan.make_plan(config, said)[0])
     config, lines = plan.make_plan(asked, (*said, "train.epochs"))
     return config, [line._replace(reason=reason) if line.field == "train.epochs" else line for line in lines]
+
+
+def is_cross_validated(config):
+    """Whether a config is planned, and its annotations have no recording of the test subset."""
+    if "plan" not in config:
+        return False
+    subsets = {recording.subset for recording in data.dataset_annotations(config).recordings.values()}
+    return config.data.train_subset in subsets and config.data.test_subset not in subsets
+
+
+def scored_config(config):
+    """The config by which a run is scored: a cross-validated one on its training recordings."""
+    if is_cross_validated(config):
+        config = config.copy_and_resolve_references()
+        config.data.test_subset = config.data.train_subset
+    return config
 
 
 def _has_run(workdir):

@@ -23,7 +23,6 @@ from tal_jax.page import content, recordings, signals, write
 from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing, require_apart
 from tal_jax.systems import SYSTEMS
-from tal_jax.systems.interface import trained_nowhere
 from tal_jax.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -149,7 +148,7 @@ def _write(run, folder, name, found, export, media):
             np.savez_compressed(file, times_sec=cas[0], cas=cas[1], classes=np.array(run.classes))
     page, parts = folder / f"{name}.html", dict(cas=cas, signal=found["signal"], media=media)
     parts |= {field: run.config.data[field] for field in ("class_agnostic", "ignored_labels")}
-    parts["learns"] = SYSTEMS[run.config.system].loss is not trained_nowhere
+    parts["learns"] = SYSTEMS[run.config.system].learns
     made = content.of_prediction(name, recording, detections, run.classes, min_score, page=page, **parts)
     write.write_page(page, made)
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)

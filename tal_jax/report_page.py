@@ -5,9 +5,10 @@ import pathlib
 from tal_jax import evaluate
 from tal_jax.data import dataset_annotations
 from tal_jax.data.detections_file import read_detections_of
-from tal_jax.diagnosis_file import as_scored, named_detections, require_evaluated
+from tal_jax.diagnosis_file import named_detections, require_evaluated
 from tal_jax.errors import DataError
 from tal_jax.page import run_facts, run_page, write
+from tal_jax.planned_run import scored_config
 from tal_jax.run_config import RECORDING_FIELDS, stored_config
 from tal_jax.runtime.files import require_apart
 from tal_jax.systems import require_valid
@@ -90,7 +91,7 @@ def _compare(config, workdir, detections_path, runs, media, said):
             lost = "holds one of the runs, whose own page would be lost"
             raise DataError(f"{workdir} {lost}; choose another --workdir.")
     of_runs = [run for run in runs if (pathlib.Path(run) / "config.json").exists()]
-    stored = {run: as_scored(stored_config(run), run) for run in of_runs}
+    stored = {run: scored_config(stored_config(run)) for run in of_runs}
     config = _scored_as(config, stored, said)
     page = run_page.path_of(workdir)
     require_apart([page], {f"--runs, {name}": str(path) for name, path in paths.items()})

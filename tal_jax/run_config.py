@@ -141,8 +141,8 @@ def other_recordings(config, workdir, said):
     Args, Raises: as `trained_run`.
     """
     named = [field for field in RECORDING_FIELDS if field in said]
-    trained = _flat(_run_in(workdir)["config"]) if named else {}
-    asked = _flat(json.loads(config.to_json()))
+    trained, asked = _run_in(workdir)["config"] if named else {}, json.loads(config.to_json())
+    trained, asked = (_flat(_name_from_workdir(workdir, fields)) for fields in (trained, asked))
     return {field: asked[field] for field in named if asked[field] != trained.get(field)}
 
 
@@ -175,8 +175,8 @@ def trained_run(config, workdir, said=()):
         if field not in free and not os.path.exists(known):
             free.append(field)
             if known and known != asked.get(field):
-                now = f"config.{field}={asked.get(field)}"
-                log.info("The run in %s was trained with %s, which is gone; now %s.", workdir, known, now)
+                gone = "The run in %s was trained with %s, which is gone; now config.%s=%s."
+                log.info(gone, workdir, known, field, asked.get(field))
     old, new = (_without(fields, free) for fields in (trained, asked))
     if stream != asked["data.input"] and old.keys() != new.keys():
         raise DataError(
@@ -192,9 +192,10 @@ def trained_run(config, workdir, said=()):
         log.info("As the run in %s was trained: %s.", workdir, changes)
     try:
         config.update_from_flattened_dict(differing)
-        if run["channels"] and not (config.data.csv_columns or other or "data.csv_columns" in said):
-            config.data.csv_columns = tuple(run["channels"])  # tables may have them in another order
         require_fields(config)
+        if run["channels"] and not other:
+            with config.unlocked():  # a field of trained runs alone, see `features.build_dataset`
+                config.data.channel_names = tuple(run["channels"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     return config, tuple(run["classes"]), run["frame_sec"]
@@ -334,10 +335,11 @@ def _of_decoding(readings):
 
 
 def _name_from_workdir(workdir, config):
-    """Names the files that a config of a run names as seen from the workdir, see `_from_workdir`."""
+    """Names the files in a config of a run as seen from the workdir, see `_from_workdir`; returns the config."""
     for section, field in ((config, "proposals"), (config.get("data"), "annotations")):
         if isinstance(section, dict) and isinstance(section.get(field), str) and section[field]:
             section[field] = _from_workdir(workdir, section[field])
+    return config
 
 
 def _from_workdir(workdir, path):

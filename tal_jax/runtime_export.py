@@ -130,7 +130,7 @@ class Detector:
         Args:
           windows: iterable of (first frame, frames (T, …), T up to `length`).
           length: frames of the network's windows; shorter ones are padded.
-          batch: windows in a call, of a program that takes any number; 0: as in predict.
+          batch: how many windows a call has, if the program takes any number; 0: as many as in predict.
         """
         frame, takes = self.about["frame"], self._takes[length]
         batch = takes if isinstance(takes, int) else batch or self._windows["batch"]

@@ -16,7 +16,6 @@ import socket
 import threading
 
 from tal_jax import planned_run, report_page
-from tal_jax.diagnosis_file import as_scored
 from tal_jax.errors import DataError
 from tal_jax.page import content, recordings, run_facts, write
 from tal_jax.run_config import trained_run
@@ -78,7 +77,7 @@ class Watched:
         self._lock, self._of_results, self._content = threading.Lock(), None, {}
         self._of_page, self._text = None, ""
         self.files = []  # paths of the videos and sounds by number: a page that is still open keeps its own
-        self._labels = None  # the annotation file
+        self._labels = None  # the annotation file; "": none; None: not known yet
 
     def state(self):
         """A text that changes when the run does."""
@@ -87,7 +86,7 @@ class Watched:
     def page(self):
         """The HTML of the page. What the run has changed is made anew: recordings and scores seldom."""
         with self._lock:
-            config = None if self._labels else self._config_of_run()
+            config = self._config_of_run() if self._labels is None else None
             state, of_results = self.state(), self._state_of(*RESULTS)
             if of_results != self._of_results:
                 # Where the run writes meanwhile, the states are older than what is read: it is read again.
@@ -109,8 +108,8 @@ class Watched:
         if not (self._workdir / "config.json").exists():
             return None
         config = planned_run.of_run(self._config, self._workdir, self._said)
-        config = as_scored(trained_run(config, self._workdir, self._said)[0], self._workdir, self._said)
-        self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else None
+        config = planned_run.scored_config(trained_run(config, self._workdir, self._said)[0])
+        self._labels = pathlib.Path(config.data.annotations) if config.data.annotations else ""
         return config
 
     def _read(self, config):

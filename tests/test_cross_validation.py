@@ -79,7 +79,7 @@ def test_each_fold_is_found_by_a_training_without_it(planned, tmp_path, monkeypa
         return {"map_avg": 80.0 + len(trained)}
 
     monkeypatch.setattr(train, "train", fake)
-    assert cross_validation.applies(planned)
+    assert planned_run.is_cross_validated(planned)
     config, lines = plan.make_plan(planned, ())
     begun = []
     result = cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: begun.append(1))
@@ -119,7 +119,7 @@ def test_data_with_a_test_subset_have_no_folds(planned):
     content = json.loads(open(path).read())
     content["database"]["r0"]["subset"] = "test"
     open(path, "w").write(json.dumps(content))
-    assert not cross_validation.applies(planned)
+    assert not planned_run.is_cross_validated(planned)
 
 
 def test_recordings_that_are_left_out_are_in_no_fold(planned, tmp_path):
@@ -136,7 +136,7 @@ def test_labels_without_times_are_learnt_but_not_scored(planned, tmp_path, monke
     open(planned.data.annotations, "w").write(json.dumps(content))
     monkeypatch.setattr(train, "train", lambda config, workdir, begun, scored: {} if not scored else None)
     config, _ = plan.make_plan(planned, ())
-    assert config.system == "ecm" and cross_validation.applies(planned)
+    assert config.system == "ecm" and planned_run.is_cross_validated(planned)
     assert cross_validation.cross_validate(planned, config, tmp_path / "run", (), lambda: None) == {}
     assert cross_validation.NOTHING_SCORED in caplog.text
 

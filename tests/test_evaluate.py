@@ -409,12 +409,13 @@ def test_a_run_is_scored_where_the_training_recordings_are_not(one_missing, tiny
     config, workdir, expected = one_missing
     (tmp_path / "sunday.npy").write_bytes((tiny_data / "sunday.npy").read_bytes())
     config = config.copy_and_resolve_references()
-    config.data.features = str(tmp_path)
-    result = evaluate.evaluate(config, workdir, said=["data.features"])
-    assert result["map"] == expected["map"]
-    config.data.allow_missing = False
+    config.data.update(features=str(tmp_path), allow_missing=False, left_out=("holiday",))
+    said = ["data.features", "data.allow_missing"]
+    result = evaluate.evaluate(config, workdir, said=[*said, "data.left_out"])
+    assert result["counts"]["recordings"] == 1 and result["map_avg"] > expected["map_avg"]
+    config.data.left_out = ()
     with pytest.raises(DataError, match=r"1 of 2 recordings have no feature file .* \(the first is 'holiday'\)"):
-        evaluate.evaluate(config, workdir, said=["data.features", "data.allow_missing"])
+        evaluate.evaluate(config, workdir, said=said)
 
 
 def test_the_recall_of_proposals_counts_missing_recordings_too(one_missing):

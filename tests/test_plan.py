@@ -239,6 +239,12 @@ def test_the_plan_of_a_run_is_not_that_of_other_recordings(files):
     run_config.remember_run(made, ("move",), workdir)
     planned_run.write_plan(workdir, lines)
     assert planned_run.planned(config, workdir, said) == (made, lines)
+    inside = workdir / "labels.json"  # annotations in the workdir, by any spelling of it
+    inside.write_bytes((folder_of_run / "labels.json").read_bytes())
+    config.data.annotations = str(inside)
+    run_config.remember_run(config, ("move",), workdir)
+    config.data.annotations = str(workdir / ".." / "run" / "labels.json")
+    assert planned_run.planned(config, workdir, said)[1] == lines
     other = folder_of_run / "other.json"
     content = json.loads((folder_of_run / "labels.json").read_text())
     for recording in content["database"].values():  # actions end earlier

@@ -176,7 +176,7 @@ def test_the_command_needs_no_config(tmp_path):
     assert "frame/s" in err and (tmp_path / "shots" / "clip.edl").exists()
     sentences = {
         "no input": "Error: --input= is neither a video nor a folder of videos.",
-        "no file": r"Error: --weights names .*missing.npz', which is no file; make one with python -m tal_jax.con",
+        "no file": r"Error: --weights names .*missing.npz', which is no file; say 'package' for that of the installed package, or ",
         "other mode": "Error: --weights is for --mode=shots; ",
         "no config": "Error: say which config, for example --config=sbhar; --help lists",
     }

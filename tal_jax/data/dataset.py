@@ -70,8 +70,9 @@ def common_frame_sec(dataset, names):
 
 
 def common_channels(dataset, names):
-    """The names of the channels in the order of the first of these recordings; () where files have none, or
-    others, or a name twice.
+    """The names of the channels, in the order in which these recordings are read.
+
+    () where a file has no names, where two files have different names, and where a name comes twice.
     """
     orders = [dataset.channels(name) for name in names]
     same = len({frozenset(order) for order in orders}) == 1

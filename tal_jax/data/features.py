@@ -119,12 +119,14 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         raise DataError(f"config.data.stream is '{data.stream}'; it must be one of {choices}, or empty.")
     recordings, missing = _with_features(annotations, available, data, place, hint)
     num_channels, expected_by = data.num_channels, "config.data.num_channels is"
-    # recording name -> Axis, and names of channels, of those that have been read; names in the first of them
-    axes, names, tell, first = {}, {}, told_once(), {}
+    # recording name -> Axis, and names of channels, of those that have been read
+    axes, names, tell = {}, {}, told_once()
+    # Names of the channels in their order: of training, or else of the first recording that is read.
+    order, ordered_by = data.get("channel_names", ()), "the training recordings"
 
     @functools.lru_cache(KEPT_RECORDINGS)
     def read(name):
-        nonlocal num_channels, expected_by
+        nonlocal num_channels, expected_by, order, ordered_by
         file, where = read_raw(name), f"Recording '{name}' {place}"
         file = file if isinstance(file, FeatureFile) else FeatureFile(file)
         channels = file.array.shape[-1]
@@ -132,9 +134,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             num_channels, expected_by = channels, f"recording '{name}' has"
         if channels != num_channels:
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
-        if file.channels:
-            first.update({} if first else {"other": name, "names": file.channels})
-            file = _in_order(file, **first, where=where)
+        if file.channels and not order:
+            order, ordered_by = file.channels, f"recording '{name}'"
+        file = _in_order(file, order, where, ordered_by)
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         names[name] = file.channels
         if data.fill_missing and (missing := (~finite_values(signal)).mean()):
@@ -180,23 +182,25 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
     return Dataset(kept, read, timeline, missing, **more)
 
 
-def _in_order(file, other, names, where):
-    """The FeatureFile with its columns in the order of another recording's, where both have the same names.
+def _in_order(file, names, where, whose):
+    """The FeatureFile with its columns in the order of `names`, where it has these names.
+
+    A file without names, or with wholly other ones, stays as it is.
 
     Args:
-        file: FeatureFile with names of its channels.
-        other: name of the other recording.
-        names: of its channels, as many.
+        file: FeatureFile.
+        names: of as many channels, or ().
         where: begins the sentence of an error.
+        whose: recordings have these names, for the sentence.
 
     Raises:
-        DataError: some of the names are the same, others are not.
+        DataError: the file has some of the names, and lacks others.
     """
     own, lacking = file.channels, [name for name in names if name not in file.channels]
     if own == names or len(lacking) == len(names) or len({*names}) < len(names):
         return file
     if lacking:
-        found = f"{where} has no column '{lacking[0]:.60}', but others of recording '{other}'"
+        found = f"{where} has no column '{lacking[0]:.60}', but others of {whose}"
         raise DataError(f"{found}; name the columns to read with config.data.csv_columns.")
     order = [own.index(name) for name in names]
     return dataclasses.replace(file, array=file.array[:, order], channels=names)

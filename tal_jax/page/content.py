@@ -228,7 +228,7 @@ def of_prediction(
       cas: activation sequences, (times_sec (T,), (T, K)), or None.
       class_agnostic: whether the run tells no classes apart.
       ignored_labels: as in `config.data`.
-      learns: whether the run has learnt its classes: then a corrected file has all of them.
+      learns: whether the run was trained. A corrected file then lists all its classes.
     """
     always = _always(classes, detections, class_agnostic)
     always["num_annotated"] = len(classes) if learns else 0

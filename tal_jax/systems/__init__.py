@@ -155,6 +155,7 @@ SLIDING = System(
     require_valid=sliding_config.require_valid,
     stored_run=sliding_pretrained.stored_run,
     variables=sliding_pretrained.variables,
+    learns=False,
 )
 
 SYSTEMS = {

@@ -118,6 +118,7 @@ class System:
       optimizer: (config, total steps) -> optax transformation.
       average_decay: (config, update, from 0) -> decay of the running mean of parameters.
       max_streams: how many networks `decode` fuses.
+      learns: whether it is trained; else it only predicts, with published weights.
       choices: {field: what it may be}, where that is less than ranges.py says.
       require_valid: (config) -> None; raises DataError for the first fields that do not go together.
       readings: {open point: its values, the default first}, which `config.readings` may say, see readings.py.
@@ -145,6 +146,7 @@ class System:
     optimizer: Callable = make_optimizer
     average_decay: Callable = average_decay
     max_streams: int = 1
+    learns: bool = True
     choices: Mapping = dataclasses.field(default_factory=dict)
     require_valid: Callable = lambda config: None
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)

@@ -148,7 +148,24 @@ def test_columns_of_tables_are_told_apart_by_their_names(config, tmp_path):
     dataset.read("a")
     with pytest.raises(DataError, match="Recording 'b' in .* has no column 'gz', but others of recording 'a'; name"):
         dataset.read("b")
-    (tmp_path / "b.csv").write_text("p,q,r\n" + "9,1,2\n" * 4)  # all others: by their places
-    dataset = load_dataset(config)
-    assert dataset.read("a")[0, 2] == 9 and dataset.read("b")[0, 0] == 9
-    assert common_channels(dataset, ["a", "b"]) == ()
+    for head in ("p,q,r\n", ""):  # columns of other names, or without, are told apart by their places
+        (tmp_path / "b.csv").write_text(head + "9,1,2\n" * 4)
+        dataset = load_dataset(config)
+        assert dataset.read("a")[0, 2] == 9 and dataset.read("b")[0, 0] == 9
+        assert common_channels(dataset, ["a", "b"]) == ()
+
+
+def test_channels_are_in_the_order_of_training(config, tmp_path):
+    config.data.update(num_channels=0, fps=20.0)
+    with config.unlocked():  # as run_config.trained_run does
+        config.data.channel_names = ("gz", "ax", "ay")
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "a.csv").write_text("ax,ay,gz\n" + "1,2,9\n" * 4)
+    for head in ("gz,ax,ay\n", "p,q,r\n", ""):
+        (tmp_path / "b.csv").write_text(head + "9,1,2\n" * 4)
+        dataset = load_dataset(config)
+        np.testing.assert_array_equal(dataset.read("b"), [[9, 1, 2]] * 4)
+        np.testing.assert_array_equal(dataset.read("a"), [[9, 1, 2]] * 4)
+    (tmp_path / "b.csv").write_text("gz,ax,az\n" + "9,1,2\n" * 4)
+    with pytest.raises(DataError, match="Recording 'b' in .* has no column 'ay', but others of the training recordings"):
+        load_dataset(config).read("b")

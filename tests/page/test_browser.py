@@ -370,6 +370,10 @@ def test_activation_sequences_are_drawn_in_the_lanes(opened, tmp_path):
         made = content.of_prediction("walk", recording, found, ["walk", "jump"], 0.2, cas=cas, page=page)
         shown = opened(write.write_page(page, made))
         pictures.append(shown.locator(".stage").screenshot())
+    shown.keyboard.press("e")
+    shown.evaluate("listClass('hop', content.classes.push('hop') - 1)")
+    shown.evaluate("add(5, 2)")  # of a class without a sequence
+    assert shown.locator(".list tbody tr").count() == 2
     assert [channel["name"] for channel in made["recordings"][0]["cas"]["channels"]] == ["walk", "jump"]
     assert pictures[0] != pictures[1]
 

@@ -96,9 +96,8 @@ def trained(tiny, tmp_path):
 def test_a_run_keeps_the_order_of_its_channels(trained, tmp_path):
     remember_run(trained, ("fast", "slow"), tmp_path, channels=("ay", "ax"))
     remember_run(trained, ("fast", "slow"), tmp_path)  # as a second stage does for its first
-    assert trained_run(trained, tmp_path)[0].data.csv_columns == ("ay", "ax")
-    assert trained_run(trained, tmp_path, ["data.csv_columns"])[0].data.csv_columns == ()
-    assert trained.data.csv_columns == ()
+    assert trained_run(trained, tmp_path)[0].data.channel_names == ("ay", "ax")
+    assert "channel_names" not in trained.data
 
 
 def test_another_config_needs_another_workdir(trained, tmp_path):

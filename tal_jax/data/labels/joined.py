@@ -58,13 +58,15 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
 
     Raises:
         DataError: no label is left, no recording has a file, a name of `test` is neither a recording nor a
-            subject, or a name or label is none that an annotation file may have.
+            subject, a name or label is none that an annotation file may have, or two folders hold media files
+            of one name.
     """
     dropped, changed, unmatched = {}, {}, collections.Counter()
     called = _names(labels, media)
+    _require_one_folder(labels)
     if replace:
         _keep_latest(labels, called)
-    notes = [note for found in labels for note in found.notes]
+    notes, of_files = [], [note for found in labels for note in found.notes]
     for found in labels:
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
@@ -109,7 +111,7 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         count = f"{len(without)} of {len(database)} recordings, the first is '{without[0]}'"
         may = "" if media and media.fps else f"; --features{'_fps=ROWS_A_SECOND' if media else '=FOLDER'} may"
         notes.append(f"Nothing says how long a recording lasts for {count}{may}.")
-    return Joined(content, dropped, changed, unmatched, notes)
+    return Joined(content, dropped, changed, unmatched, [*notes, *of_files])
 
 
 def _keep_latest(labels, called):
@@ -124,9 +126,8 @@ def _keep_latest(labels, called):
     latest = {}  # recording -> what the last of its files says of it
     for found in reversed(labels):
         old = [name for name in found.recordings if called[name] in latest]
-        own = {called[name]: known for name, known in found.recordings.items() if called[name]}
-        for recording, known in own.items():
-            later = latest.setdefault(recording, known)
+        for name, known in found.recordings.items():
+            later = latest.setdefault(called[name], known) if called[name] else known
             later.update({field: value for field, value in known.items() if field not in later})
             if not later["subjects"] - {""}:
                 later["subjects"] = known["subjects"]
@@ -134,10 +135,25 @@ def _keep_latest(labels, called):
             continue
         rows = [row for row in found.rows if row.recording not in old]
         count = len(found.rows) - len(rows)
-        which = f"{len(old)} recording{'s' * (len(old) > 1)} of a later file, the first is '{min(old)}'"
+        replaced = {called[name] for name in old}
+        which = f"{len(replaced)} recording{'s' * (len(replaced) > 1)}"
+        which += f" of a later file, the first is '{min(replaced)}'"
         found.notes.append(f"{count} label{'s' * (count != 1)} made room for {which} (--replace).")
         found.rows = rows
         found.recordings = {name: known for name, known in found.recordings.items() if name not in old}
+
+
+def _require_one_folder(labels):
+    """Raises DataError for media files of one name in folders of different names: they are two recordings."""
+    folders = {}
+    for found in labels:
+        for name, places in found.folders.items():
+            folders.setdefault(name, {}).update(places)
+    for name, places in folders.items():
+        if len(places) > 1:
+            (one, _), (other, where), *_ = places.items()
+            both = f"'{one:.60}' and '{other:.60}' both hold a '{name:.60}'"
+            raise DataError(f"{where}: {both}; rename one, because recordings are told apart by their names.")
 
 
 def _names(labels, media):

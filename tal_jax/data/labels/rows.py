@@ -58,7 +58,7 @@ class Labels:
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.
-        paths: name of a recording -> folder of its media file, as far as the file says it.
+        folders: name of a recording -> {folder of its media file: place that names it}.
     """
 
     rows: list = dataclasses.field(default_factory=list)
@@ -66,19 +66,14 @@ class Labels:
     dropped: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
     classes: tuple = ()
-    paths: dict = dataclasses.field(default_factory=dict)
+    folders: dict = dataclasses.field(default_factory=dict)
 
-    def called(self, path, where):
-        """`recording_name` of a media file. Raises DataError if a file of another folder has the same name.
-
-        where: begins the sentence.
-        """
-        name = recording_name(path)
-        folder = path.strip().replace("\\", "/").rpartition("/")[0]
-        before = self.paths.setdefault(name, folder) or folder
-        if folder and folder != before:
-            both = f"'{before:.100}' and '{folder:.100}' both hold a '{name:.60}'"
-            raise DataError(f"{where}: {both}; rename one, for recordings are told apart by their names.")
+    def name_media(self, path, where):
+        """`recording_name` of a media file, whose folder is noted. where: the place that names it."""
+        name, parts = recording_name(path), re.split(r"[/\\]", path.strip())
+        folder = [part for part in parts[:-1] if part not in ("", ".")]
+        if folder:
+            self.folders.setdefault(name, {}).setdefault(folder[-1], where)
         return name
 
     def drop(self, reason, where):
@@ -178,9 +173,9 @@ class LabelFile:
                 elif any(cells):
                     where = f"{self.path}, line {reader.line_num}"
                     if any(cells[len(names) :]):
-                        what = f"{len(cells)} cells, and only {len(names)} columns have a name"
+                        what = f"{len(cells)} cells, but names for {len(names)}"
                         quotes = f"put a cell that holds '{self.delimiter}' into quotes"
-                        raise DataError(f"{where}: {what}; {quotes}, or name all columns.")
+                        raise DataError(f"{where} has {what}; {quotes}, or name all columns.")
                     rows.append((where, dict(zip(names, cells + [""] * (len(names) - len(cells))))))
         except csv.Error as error:
             raise DataError(f"{self.path}, line {reader.line_num}: {error}; correct the line.") from error

@@ -29,8 +29,8 @@ OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", 
 FRAMES = {"frame", "frames", "sample", "samples", "index", "idx", "row", "rows"}
 LONG_UNITS_SEC = dict.fromkeys("min mins minute minutes".split(), 60.0)
 LONG_UNITS_SEC |= dict.fromkeys("h hr hrs hour hours".split(), 3600.0)
-WEAK = {"to", "from", "t"}  # which mean times alone, not in distance_to_food
-LAST = {"session", "target"}  # words of columns that are taken where no other one is
+TIMES_ALONE = {"to", "from", "t"}  # are times where no other word stands beside them, as in distance_to_food
+LAST_CHOICE = {"session", "target"}  # columns with these words are taken where there is no other
 UNIT_NAMES = {*UNIT_WORDS, *LONG_UNITS_SEC, *FRAMES, *TIME_WORDS, "in", "of", "hh", "mm", "ss"}
 HOW_TO_NAME = "name the columns in the first line, for example: file,start,end,label"
 
@@ -101,7 +101,7 @@ def _boris_names(row, file, found, where):
     media = row.get("Media file name") or row.get("Media file path") or ""
     if is_empty(media) or media in ("LIVE", "Not found") or len((players or [""])[0].split(";")) > 1:
         return observation, []
-    return found.called(media, where), [observation]
+    return found.name_media(media, where), [observation]
 
 
 def _number(row, *columns):
@@ -127,10 +127,10 @@ def find_columns(names):
         kind = next((kind for kind, known in kinds.items() if known & said), None)
         if not kind or kind == "length" and FILES & said:
             continue
-        others = len(said - kinds[kind] - UNIT_NAMES)  # start_time goes before start_x
-        if others and said & kinds[kind] <= WEAK:
+        others = len(said - kinds[kind] - UNIT_NAMES - {*NUMBER_WORDS})  # start_time goes before start_x
+        if others and said & kinds[kind] <= TIMES_ALONE:
             continue
-        rank = bool(others), bool(FRAMES & said), others + len(said & LAST)  # seconds before frames
+        rank = bool(LAST_CHOICE & said), bool(FRAMES & said), others  # seconds go before frames
         candidates.setdefault(kind, []).append((rank, name))
     for kind, ranked in candidates.items():
         found[kind] = min(ranked, key=lambda pair: pair[0])[1]
@@ -148,7 +148,7 @@ def label_columns(names):
 
     def rank(name):
         said = words(name)
-        return name.casefold() != "label", bool({*NUMBER_WORDS, *LAST} & {*said}), len(said)
+        return name.casefold() != "label", bool({*NUMBER_WORDS, *LAST_CHOICE} & {*said}), len(said)
 
     return sorted(found, key=rank)
 
@@ -182,7 +182,9 @@ def read_table(file, options):
         raise DataError(f"{file.path}: no column holds the {lacks} by its name; {HOW_TO_NAME}.")
     end = columns.get("end") or columns.get("length")
     found = Labels()
+    meant = {*words(labels[0])} - {*NUMBER_WORDS}
     others = label_columns([name for name in names if name and name not in columns.values()])
+    others = [name for name in others if {*words(name)} - {*NUMBER_WORDS} != meant]  # but for label_id
     if others and not options.label_column:
         listed = ", ".join(map(repr, others))
         which = f"labels are read from the column '{labels[0]:.40}'"
@@ -192,7 +194,7 @@ def read_table(file, options):
     if "file" not in columns:
         found.know(file.path.stem)
     for where, row in rows:
-        name = found.called(row[columns["file"]], where) if "file" in columns else file.path.stem
+        name = found.name_media(row[columns["file"]], where) if "file" in columns else file.path.stem
         subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
         found.know(name, subject, subset=subset)
         if is_empty(row[start]):
@@ -215,9 +217,9 @@ def read_table(file, options):
 
 
 def _flags(labels, rows):
-    """The columns of labels that hold 0 and 1 alone, whose name is the label."""
+    """The columns of 0 and 1 alone whose name is the label, so not "label" itself."""
     values = {column: {row[column] for _, row in rows if not is_empty(row[column])} for column in labels}
-    return [column for column in labels if "1" in values[column] and values[column] <= {"0", "1"}]
+    return [column for column in labels if values[column] <= {"0", "1"} and not is_label_name(column)]
 
 
 def _unit_sec(name, options, file):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.rows import recording_name, time_of
 from tal_jax.data.labels.tables import find_columns
 from tal_jax.errors import DataError
@@ -182,6 +183,8 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
         ("file,label,start_x,start_y,start_time,end_time", "r,a,1.5,7,10,12", ("r", "a", 10.0, 12.0)),
         ("file,label,start,duration,distance_to_food", "r,a,1.5,7,10", ("r", "a", 1.5, 8.5)),
         ("session,video,start,end,label", "s,r.mp4,1,2,a", ("r", "a", 1.0, 2.0)),
+        ("session,video_id,start,end,label", "s,r.mp4,1,2,a", ("r", "a", 1.0, 2.0)),
+        ("file,start_frame,end_frame,event_start_time,event_end_time,label", "r,9,9,1,2,a", ("r", "a", 1.0, 2.0)),
         ("file,from,to,label", "r,1,2,a", ("r", "a", 1.0, 2.0)),
     ],
 )
@@ -195,21 +198,31 @@ def test_of_several_columns_of_labels_one_is_read_and_said(tmp_path, other):
     _, labels = read(tmp_path, "mine.csv", f"file,start,end,{other},Behavior\nr,1,2,x,sniff\n")
     assert actions(labels) == [("r", "sniff", 1.0, 2.0)]
     assert f"read from the column 'Behavior'; --label_column names others: '{other}'." in labels.notes[0]
+    assert not read(tmp_path, "mine.csv", "file,start,end,class,class_id\nr,1,2,x,7\n")[1].notes
 
 
 def test_columns_of_0_and_1_that_are_chosen_are_labels(tmp_path):
     text = "file,start,end,sniff,groom\nr,1,2,1,0\nr,3,4,0,1\nr,5,6,,\n"
     _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
     assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
+    text = "file,start,end,class\nr,1,2,1\nr,3,4,0\n"  # whose name says that it holds labels
+    _, labels = read(tmp_path, "mine.csv", text, label_column=("class",))
+    assert actions(labels) == [("r", "1", 1.0, 2.0), ("r", "0", 3.0, 4.0)]
 
 
 def test_files_of_one_name_in_two_folders_are_not_one_recording(tmp_path):
     rows = "{}cam.mp4,1,2,a\n{}cam.mp4,3,4,a\n"
-    for one, two in (("day1/", "day1/"), ("", "day1/"), ("D:\\v\\", "D:/v/")):
+    for one, two in (("day1/", "./day1/"), ("", "day1/"), ("D:\\v\\", "D:/v/"), ("C:\\Users\\anna\\v\\", "D:/v/")):
         _, labels = read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format(one, two))
-        assert [*labels.recordings] == ["cam"]
-    with pytest.raises(DataError, match="line 3: 'day1' and 'day2' both hold a 'cam'; rename one"):
-        read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format("day1/", "day2/"))
+        assert [*join_labels([labels]).content["database"]] == ["cam"]
+    for known in ("", "cam.mp4,5,6,a\n"):
+        text = "file,start,end,label\n" + known + rows.format("c/day1/", "c/day2/")
+        _, labels = read(tmp_path, "mine.csv", text)
+        with pytest.raises(DataError, match="'day1' and 'day2' both hold a 'cam'; rename one"):
+            join_labels([labels])
+    halves = [read(tmp_path, f"{day}.csv", f"file,start,end,label\n{day}/cam.mp4,1,2,a\n")[1] for day in "12"]
+    with pytest.raises(DataError, match="2.csv, line 2: '1' and '2' both hold a 'cam'"):
+        join_labels(halves)
 
 
 def test_starts_and_stops_of_two_observations_are_no_action(tmp_path):
@@ -244,7 +257,7 @@ def test_dates_are_marked_as_of_a_clock(tmp_path):
 @pytest.mark.parametrize(
     "text, fps, sentence",
     [
-        ("file,start,end,label\nr,3,5,4,8,walk\n", None, "line 2: 6 cells, and only 4 columns have a name"),
+        ("file,start,end,label\nr,3,5,4,8,walk\n", None, "line 2 has 6 cells, but names for 4; put a cell"),
         ("file,start_index,end_index,label\nr,1,2,walk\n", None, "'start_index' counts frames; say how many"),
         ("file,start,end,label\na,soon,2,walk\n", None, "mine.csv, line 2: a time must be .* found 'soon'"),
         ("file,start,end,label\na,1:75,2,walk\n", None, "line 2: a time must be .* found '1:75'"),
