@@ -335,7 +335,7 @@ def _of_decoding(readings):
 
 
 def _name_from_workdir(workdir, config):
-    """Names the files in a config of a run as seen from the workdir, see `_from_workdir`; returns the config."""
+    """Names the files in a config as seen from the workdir, see `_from_workdir`. Returns the config."""
     for section, field in ((config, "proposals"), (config.get("data"), "annotations")):
         if isinstance(section, dict) and isinstance(section.get(field), str) and section[field]:
             section[field] = _from_workdir(workdir, section[field])
