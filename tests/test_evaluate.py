@@ -414,7 +414,9 @@ def test_a_run_is_scored_where_the_training_recordings_are_not(one_missing, tiny
     result = evaluate.evaluate(config, workdir, said=[*said, "data.left_out"])
     assert result["counts"]["recordings"] == 1 and result["map_avg"] > expected["map_avg"]
     config.data.left_out = ()
-    with pytest.raises(DataError, match=r"1 of 2 recordings have no feature file .* \(the first is 'holiday'\)"):
+    with pytest.raises(
+        DataError, match=r"1 of 2 recordings have no feature file .* \(the first is 'holiday'\)"
+    ):
         evaluate.evaluate(config, workdir, said=said)
 
 

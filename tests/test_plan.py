@@ -252,7 +252,9 @@ def test_the_plan_of_a_run_is_not_that_of_other_recordings(files):
             action["segment"][1] = action["segment"][0] + 1.0
     other.write_text(json.dumps(content))
     config.data.annotations = str(other)
-    with pytest.raises(DataError, match="holds a run of other recordings, not of config.data.annotations=.*other.json"):
+    with pytest.raises(
+        DataError, match="holds a run of other recordings, not of config.data.annotations=.*other.json"
+    ):
         planned_run.planned(config, workdir, said)
     assert planned_run.planned(config, workdir, said, trains=False)[1] != lines
 

@@ -124,7 +124,9 @@ def test_a_recording_of_the_data_set_is_drawn_with_its_ground_truth(detections_o
     assert len(drawn) == 3
 
 
-def test_what_is_corrected_keeps_its_subset_and_what_is_ignored(detections_of, tiny_data, tmp_path, monkeypatch):
+def test_what_is_corrected_keeps_its_subset_and_what_is_ignored(
+    detections_of, tiny_data, tmp_path, monkeypatch
+):
     made, write_page = {}, predict.write.write_page
     keep = lambda page, content: made.update({page.stem: content["recordings"][0]["entry"]})
     monkeypatch.setattr(predict.write, "write_page", lambda *args: keep(*args) or write_page(*args))

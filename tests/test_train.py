@@ -328,7 +328,9 @@ def test_a_bad_test_recording_is_found_before_training(tiny, tiny_data, tmp_path
     np.save(tmp_path / "sunday.npy", np.ones((200, 4), np.float32))
     config = tiny("toy")
     config.data.update(features=str(tmp_path), annotations=str(tmp_path / "labels.json"))
-    with pytest.raises(DataError, match="Recording 'sunday' .* has 4 channels, but config.data.num_channels is 3"):
+    with pytest.raises(
+        DataError, match="Recording 'sunday' .* has 4 channels, but config.data.num_channels is 3"
+    ):
         train.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

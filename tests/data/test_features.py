@@ -146,7 +146,9 @@ def test_columns_of_tables_are_told_apart_by_their_names(config, tmp_path):
     (tmp_path / "b.csv").write_text("gx,ax,ay\n" + "9,1,2\n" * 4)
     dataset = load_dataset(config)
     dataset.read("a")
-    with pytest.raises(DataError, match="Recording 'b' in .* has no column 'gz', but others of recording 'a'; name"):
+    with pytest.raises(
+        DataError, match="Recording 'b' in .* has no column 'gz', but others of recording 'a'; name"
+    ):
         dataset.read("b")
     for head in ("p,q,r\n", ""):  # columns of other names, or without, are told apart by their places
         (tmp_path / "b.csv").write_text(head + "9,1,2\n" * 4)
@@ -167,5 +169,7 @@ def test_channels_are_in_the_order_of_training(config, tmp_path):
         np.testing.assert_array_equal(dataset.read("b"), [[9, 1, 2]] * 4)
         np.testing.assert_array_equal(dataset.read("a"), [[9, 1, 2]] * 4)
     (tmp_path / "b.csv").write_text("gz,ax,az\n" + "9,1,2\n" * 4)
-    with pytest.raises(DataError, match="Recording 'b' in .* has no column 'ay', but others of the training recordings"):
+    with pytest.raises(
+        DataError, match="Recording 'b' in .* has no column 'ay', but others of the training recordings"
+    ):
         load_dataset(config).read("b")

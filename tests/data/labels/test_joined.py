@@ -38,7 +38,9 @@ def folder_of(path, **seconds):
 
 
 def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
-    old = labels(("a", "walk", 1.0, 2.0), ("b", "walk", 1.0, 2.0), a=dict(subset="test", fps=50, subject="P1"))
+    old = labels(
+        ("a", "walk", 1.0, 2.0), ("b", "walk", 1.0, 2.0), a=dict(subset="test", fps=50, subject="P1")
+    )
     old.know("v_a", fps=25)  # the same file
     new = labels(("v_a", "run", 3.0, 4.0), v_a=dict(duration=9.0))
     media = folder_of(tmp_path, a=9, b=9)
@@ -46,7 +48,9 @@ def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
     assert segments(joined) == [("run", 3.0, 4.0)] and segments(joined, "b") == [("walk", 1.0, 2.0)]
     entry = joined.content["database"]["a"]
     assert (entry["subset"], entry["subject"]) == ("test", "P1")
-    assert joined.notes[-1] == "1 label made room for 1 recording of a later file, the first is 'a' (--replace)."
+    assert (
+        joined.notes[-1] == "1 label made room for 1 recording of a later file, the first is 'a' (--replace)."
+    )
 
 
 def test_every_reason_to_drop_and_every_change_is_told():

@@ -176,7 +176,11 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
 @pytest.mark.parametrize(
     "head, row, expected",
     [
-        ("file\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation", "r\t3.1\t4.8\ta", ("r", "a", 3.1, 4.8)),
+        (
+            "file\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation",
+            "r\t3.1\t4.8\ta",
+            ("r", "a", 3.1, 4.8),
+        ),
         ("file\tBegin Time - msec\tEnd Time - msec\tAnnotation", "r\t3100\t4800\ta", ("r", "a", 3.1, 4.8)),
         ("file,start_min,end_min,label", "r,1.5,2.5,a", ("r", "a", 90.0, 150.0)),
         ("file,Start (h),Duration (h),label", "r,1,0.5,a", ("r", "a", 3600.0, 5400.0)),
@@ -184,7 +188,11 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
         ("file,label,start,duration,distance_to_food", "r,a,1.5,7,10", ("r", "a", 1.5, 8.5)),
         ("session,video,start,end,label", "s,r.mp4,1,2,a", ("r", "a", 1.0, 2.0)),
         ("session,video_id,start,end,label", "s,r.mp4,1,2,a", ("r", "a", 1.0, 2.0)),
-        ("file,start_frame,end_frame,event_start_time,event_end_time,label", "r,9,9,1,2,a", ("r", "a", 1.0, 2.0)),
+        (
+            "file,start_frame,end_frame,event_start_time,event_end_time,label",
+            "r,9,9,1,2,a",
+            ("r", "a", 1.0, 2.0),
+        ),
         ("file,from,to,label", "r,1,2,a", ("r", "a", 1.0, 2.0)),
     ],
 )
@@ -212,7 +220,12 @@ def test_columns_of_0_and_1_that_are_chosen_are_labels(tmp_path):
 
 def test_files_of_one_name_in_two_folders_are_not_one_recording(tmp_path):
     rows = "{}cam.mp4,1,2,a\n{}cam.mp4,3,4,a\n"
-    for one, two in (("day1/", "./day1/"), ("", "day1/"), ("D:\\v\\", "D:/v/"), ("C:\\Users\\anna\\v\\", "D:/v/")):
+    for one, two in (
+        ("day1/", "./day1/"),
+        ("", "day1/"),
+        ("D:\\v\\", "D:/v/"),
+        ("C:\\Users\\anna\\v\\", "D:/v/"),
+    ):
         _, labels = read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format(one, two))
         assert [*join_labels([labels]).content["database"]] == ["cam"]
     for known in ("", "cam.mp4,5,6,a\n"):
