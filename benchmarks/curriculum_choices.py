@@ -204,8 +204,10 @@ def seeds_of(part):
 
 def runs_of(part, systems):
     """The Runs of 'test' or 'myo', seed by seed; first the rows that both parts have."""
+    fields = {system: rows(system) for system in systems}
+    rest = {system: rest_of(system, part) for system in systems}
     return [
-        Run(part, system, row, None, seed, rows(system)[row], rest_of(system, part))
+        Run(part, system, row, None, seed, fields[system][row], rest[system])
         for of_rows in (MYO_ROWS, [row for row in ROWS if row not in MYO_ROWS and part == "test"])
         for system in systems
         for seed in seeds_of(part)
