@@ -7,20 +7,20 @@ import pyarrow
 import pyarrow.csv
 
 from tal_jax.data.csv_layout import COMMENTS, HEAD_BYTES, Line, find_layout, text_of
-from tal_jax.data.tables import signal_of
+from tal_jax.data.tables import Table
 
 COMMENT_BYTES = tuple(mark.encode() for mark in COMMENTS)
 
 
-def read_csv(path, data):
-    """Reads one sensor file: one row a sample, one column a channel.
+def open_csv(path, data):
+    """Opens one sensor file: one row a sample, one column a channel.
 
     Args:
         path: of the file.
-        data: the fields of `config.data`: `csv_columns`, `csv_skip_lines`, `csv_time_column`.
+        data: the fields of `config.data`: `csv_skip_lines`.
 
     Returns:
-        tables.FeatureFile.
+        tables.Table.
 
     Raises:
         ValueError: it cannot be read; the end of a sentence about the file says why.
@@ -39,7 +39,7 @@ def read_csv(path, data):
         numbers = (line.number for i, line in enumerate(_lines(content, layout)) if i == row)
         return f"line {next(numbers, layout.first.number)}"
 
-    return signal_of(layout.columns, data, read, place, layout.notes)
+    return Table(layout.columns, read, place, layout.notes)
 
 
 def _utf8(content):

@@ -1,5 +1,6 @@
 """Files of features and of sensor signals, one a recording, in all the forms that are read."""
 
+import contextlib
 import dataclasses
 import importlib
 import logging
@@ -8,9 +9,9 @@ import zipfile
 
 import numpy as np
 
-from tal_jax.data.csv_files import read_csv
+from tal_jax.data.csv_files import open_csv
 from tal_jax.data.streams import common_length, cut_note
-from tal_jax.data.tables import FeatureFile, read_table
+from tal_jax.data.tables import FeatureFile, first_time_of, open_columnar, signal_of
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import ARRAY_HEADERS, list_files
 
@@ -69,21 +70,34 @@ def read_features(path, data):
     return FeatureFile(joined, max(lengths), widths, notes=notes)
 
 
-def _streams_of(path, data):
-    """[FeatureFile] of one file, or two of the streams that it names.
+def first_time(path, data):
+    """(text, unit) of the first time stamp in a table, see `tables.first_time_of`; None for one without.
 
-    Whatever a reader raises becomes one sentence that names the file, a DataError.
+    Raises DataError for a table that cannot be read.
     """
-    try:
+    with _named(path):
+        return first_time_of(TABLES[path.suffix.lower()](path, data), data)
+
+
+def _streams_of(path, data):
+    """[FeatureFile] of one file, or two of the streams that it names. Raises DataError."""
+    with _named(path):
         found = READERS[path.suffix.lower()](path, data)
+    files = [found] if isinstance(found, FeatureFile) else [FeatureFile(array) for array in found]
+    return [dataclasses.replace(file, array=_as_rows(file.array, path)) for file in files]
+
+
+@contextlib.contextmanager
+def _named(path):
+    """Whatever a reader of the file raises becomes one sentence that names it, a DataError."""
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:  # the libraries that read damaged files raise almost anything
         text = " ".join(str(error).split())[:400].rstrip(".") or "it is damaged"
         text = "there is no such file" if isinstance(error, FileNotFoundError) else text
         raise DataError(f"Cannot read the feature file {path}: {text}.") from error
-    files = [found] if isinstance(found, FeatureFile) else [FeatureFile(array) for array in found]
-    return [dataclasses.replace(file, array=_as_rows(file.array, path)) for file in files]
 
 
 def _as_rows(array, path):
@@ -163,6 +177,11 @@ def _read_wav(path, data):
     return FeatureFile(samples, rate=float(rate))
 
 
+def _read_table(path, data):
+    """FeatureFile of a table."""
+    return signal_of(TABLES[path.suffix.lower()](path, data), data)
+
+
 def _extra(package, path, extra):
     """A package that only some files need. Raises DataError that says how to install it."""
     try:
@@ -172,12 +191,11 @@ def _extra(package, path, extra):
         raise DataError(f"{path} is read with {package}; {install}.") from error
 
 
+TABLES = {".csv": open_csv, ".parquet": open_columnar, ".feather": open_columnar}  # -> tables.Table
 READERS = {  # (path, fields of config.data) -> FeatureFile, or the array or the two streams in it as a list
     ".npy": _read_npy,
     ".npz": _read_npz,
-    ".csv": read_csv,
-    ".parquet": read_table,
-    ".feather": read_table,
+    **dict.fromkeys(TABLES, _read_table),
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".wav": _read_wav,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Callable, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -39,19 +40,44 @@ class FeatureFile:
     channels: tuple = ()
 
 
-def signal_of(columns, data, read, place, notes):
-    """The FeatureFile of a table: samples (T, C) float32, and their times where it has a column of them.
+class Table(NamedTuple):
+    """A table file whose columns are known.
 
-    Args:
+    Attributes:
         columns: list of Column.
-        data: the fields of `config.data`: `csv_columns`, `csv_time_column`.
         read: list of Columns -> pyarrow Table of them: numbers, or texts or times in a column of times.
         place: row from 0 -> its place in the file, for messages: "line 5".
-        notes: notes on the file by kind, see FeatureFile; more are added.
+        notes: notes on the file by kind, see FeatureFile.
+    """
+
+    columns: list
+    read: Callable
+    place: Callable
+    notes: dict
+
+
+def first_time_of(table, data):
+    """(text, key of UNITS_SEC or "") of the first time stamp of a Table, see `signal_of`; None for none."""
+    time, unit = time_column(table.columns, data)
+    if time is None:
+        return None
+    first = table.read([time]).column(0)[0]
+    if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
+        first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
+    return str(first), unit
+
+
+def signal_of(table, data):
+    """The FeatureFile of a Table: samples (T, C) float32, and their times where it has a column of them.
+
+    Args:
+        table: Table; notes are added to its own.
+        data: the fields of `config.data`: `csv_columns`, `csv_time_column`.
 
     Raises:
         ValueError: a column or a value cannot be read; the end of a sentence about the file.
     """
+    columns, read, place, notes = table
     time, unit = time_column(columns, data)
     chosen = table_columns.chosen_columns(columns, data.csv_columns)
     channels = chosen or _channels(columns, time, notes)
@@ -143,8 +169,8 @@ def _note_row_number(column, notes, lost=0):
     notes["row number"] = f"has the number of the row in {column}, which is left out{gaps}"
 
 
-def read_table(path, data):
-    """Reads a Parquet or Feather file: FeatureFile. Raises ValueError, see `signal_of`."""
+def open_columnar(path, data):
+    """The Table of a Parquet or Feather file. `data` is not used."""
     module = pyarrow.parquet if path.suffix.lower() == ".parquet" else pyarrow.feather
     table = module.read_table(path)
     columns = []
@@ -155,7 +181,7 @@ def read_table(path, data):
     def read(columns):
         return table.select([column.position - 1 for column in columns])
 
-    return signal_of(columns, data, read, lambda row: f"row {row + 1}", {})
+    return Table(columns, read, lambda row: f"row {row + 1}", {})
 
 
 def kind_of_type(type):

@@ -4,17 +4,18 @@ import pathlib
 from typing import NamedTuple
 
 from tal_jax.data.annotations import positive_or_none
-from tal_jax.data.feature_files import find_features, read_features
+from tal_jax.data.feature_files import TABLES, find_features, first_time, read_features
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.samples import first_time
+from tal_jax.data.labels.rows import time_of
 from tal_jax.data.names import VIDEO_SUFFIXES
+from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.data.timeline import on_even_axis
 from tal_jax.data.video import read_info
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import list_files
 from tal_jax.runtime.json_files import read_json
 
-TIMED = (".csv", ".parquet", ".feather", ".wav")  # feature files that may say their rate
+TIMED = (*TABLES, ".wav")  # feature files that may say their rate
 
 
 class Length(NamedTuple):
@@ -68,8 +69,10 @@ class Media:
     def begins_sec(self, name, where):
         """Seconds since 1970 at which a recording begins. Raises DataError, which `where` begins."""
         path = self.paths[name]
-        first_sec = first_time(path) if path.suffix.lower() in TIMED[:3] else None
-        if first_sec is None:
+        first = first_time(path, data_config()) if path.suffix.lower() in TABLES else None
+        text, unit = first or ("0", "")
+        first_sec, of_clock = time_of(text, f"{path}, its first time stamp", UNITS_SEC.get(unit))
+        if not of_clock:
             says = f"its time is a date, but {path} has no time stamps that say when the recording begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
         return first_sec

@@ -9,9 +9,9 @@ import pyarrow.parquet
 
 from tal_jax.data.csv_layout import NULLS
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import SUBJECTS, LabelFile, Labels, Row, chosen_names, time_of
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names
 from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
-from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
+from tal_jax.data.table_times import seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
 from tal_jax.errors import DataError
 
@@ -120,25 +120,6 @@ def _time_column(table):
     """(Column of time stamps or None, unit) of a pyarrow Table, see `table_times.time_column`."""
     columns = [Column(i, field.name, kind_of_type(field.type)) for i, field in enumerate(table.schema, 1)]
     return time_column(columns, data_config())
-
-
-def first_time(path):
-    """Seconds since 1970 of the first time stamp in a table of samples, None if it is of no such clock.
-
-    Raises DataError for a file that is no table or whose time stamps cannot be read.
-    """
-    table = _table(LabelFile(path))
-    try:
-        column, unit = _time_column(table)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}.") from error
-    if column is None:
-        return None
-    first = table[column.name][0]
-    if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
-        first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
-    seconds, of_clock = time_of(str(first), f"{path}, row 1", UNITS_SEC.get(unit))
-    return seconds if of_clock else None
 
 
 def _ends_sec(table, file, options):

@@ -190,6 +190,23 @@ def test_dates_count_from_the_first_time_stamp(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text, first_sec",
+    [
+        ("datetime;flow;label\n2020-03-09 10:14:33;1.5;\n2020-03-09 10:14:34;1.5;leak\n", 1583748873),
+        ("time,x\n2020-01-01 00:00:00.1234567,0.5\n2020-01-01 00:00:01.1234567,0.5\n", 1577836800.123456),
+        (
+            "# of a logger, with a head\n# 50 Hz\ntime;x\n1583748873,25;0,5\n1583748873,27;0,5\n",
+            1583748873.25,
+        ),
+        ("logger 3\n\ntime [ms],x\n1583748873250,0.5\n% break\n1583748873270,0.5\n", 1583748873.25),
+    ],
+)
+def test_first_time_stamps_of_all_forms_of_csv(tmp_path, text, first_sec):
+    (tmp_path / "a.csv").write_text(text)
+    assert Media(tmp_path).begins_sec("a", "labels.csv, line 2") == pytest.approx(first_sec, abs=2e-6)
+
+
+@pytest.mark.parametrize(
     "rows, sentence",
     [
         ([("a", "", 1, 2)], "No action is left to write to annotations.json. Dropped: 1: they have no label"),

@@ -4,7 +4,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tal_jax.data.labels.samples import first_time
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 
@@ -94,13 +93,6 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     assert labels.recordings["pump"] == dict(
         subjects=set(), others=[], duration=6.0
     )  # a median step after the last
-    assert first_time(tmp_path / "pump.csv") == 1583748873
-
-
-def test_dates_of_seven_decimals(tmp_path):
-    rows = [f"2020-01-01 00:00:0{i}.1234567,0.5" for i in range(4)]
-    (tmp_path / "kinect.csv").write_text("\n".join(["time,x", *rows]))
-    assert first_time(tmp_path / "kinect.csv") == pytest.approx(1577836800.123456, abs=2e-6)
 
 
 def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
