@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 import xml.parsers.expat
 from typing import NamedTuple
 
-from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, text_of
+from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, NULLS, text_of
 from tal_jax.data.names import FILE_SUFFIXES
 from tal_jax.data.table_times import EPOCH_SEC, UNITS_SEC
 from tal_jax.errors import DataError
@@ -142,13 +142,14 @@ class LabelFile:
 
     @functools.cached_property
     def delimiter(self):
-        """The character between cells of a table: the commonest of tab, semicolon, comma in line 1."""
-        lines = [line for line in self.head.splitlines() if line.strip()] or [""]
-        return max("\t;,", key=lines[0].count)
+        """The character between cells of a table: the commonest of tab, semicolon and comma in line 1."""
+        lines = [line for line in self.head.splitlines() if line.strip() and not line.startswith(COMMENTS)]
+        return max("\t;,", key=[*lines, ""][0].count)
 
     def head_cells(self, most=60):
-        """The cells of the first lines of a table, without blanks around them."""
-        rows = csv.reader(self.head.splitlines()[:most], delimiter=self.delimiter)
+        """The cells of the first lines of a table but its comments, without blanks around them."""
+        lines = [line for line in self.head.splitlines() if not line.startswith(COMMENTS)]
+        rows = csv.reader(lines[:most], delimiter=self.delimiter)
         try:
             return [[cell.strip() for cell in row] for row in rows]
         except csv.Error:

@@ -95,6 +95,11 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     )  # a median step after the last
 
 
+def test_comments_and_decimal_commas(tmp_path):
+    text = "# logger, 50 Hz\n% x\ntime;ax;label\n0,00;1,5;\n0,02;1,5;walk\n# gap\n0,04;1,5;walk\n0,06;1,4;\n"
+    assert actions(read(tmp_path, "a.csv", text)[1]) == [("a", "walk", 0.02, 0.06)]
+
+
 def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
     text = "time,ax,label\n0,1.5,\n1,2.5,walk\n2,1.5,walk\n"
     assert actions(read(tmp_path, "a.csv", text, fps=50)[1]) == [("a", "walk", 0.02, 0.06)]
