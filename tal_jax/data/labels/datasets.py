@@ -13,9 +13,12 @@ EPIC_COLUMNS = ("video_id", "start_timestamp", "stop_timestamp", "verb_class", "
 THUMOS_LINE = re.compile(r"\s*(\S+)\s+([\d.eE+-]+)\s+([\d.eE+-]+)\s*")
 
 
+FACTS = ("duration", "fps", "num_frames", "subset")
+
+
 def _entry_rows(found, name, entry, path):
     """Adds a recording of the schema of `annotations.py`, and its actions, to the Labels `found`."""
-    found.know(name, **{field: entry.get(field) for field in ("duration", "fps", "subset")})
+    found.know(name, **{field: entry.get(field) for field in FACTS})
     for i, action in enumerate(entry["annotations"]):
         where = f"{path}: recording '{name}', annotation {i}"
         found.rows.append(Row(name, action["label"], *action["segment"], where))
@@ -32,6 +35,7 @@ def read_activitynet(file, options):
     found.classes = annotations.classes if "classes" in file.json else ()
     for name, recording in annotations.recordings.items():
         facts = dict(duration=recording.duration_sec, fps=recording.fps, subset=recording.subset)
+        facts["num_frames"] = recording.num_frames
         actions = zip(recording.labels, recording.segments_sec.tolist(), strict=True)
         rows = [{"label": annotations.classes[label], "segment": segment} for label, segment in actions]
         found.know(name, recording.subject or None)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
-from tal_jax.data.names import match_names, require_label, require_name
+from tal_jax.data.names import ByName, match_names, require_label, require_name
 from tal_jax.errors import DataError
 
 SUBSETS = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
@@ -163,7 +163,7 @@ def _names(labels, media):
         for name, known in found.recordings.items():
             others.setdefault(name, []).extend(known["others"])
     if media is None:
-        return {name: name for name in others}
+        return _names_of_first_files(labels)
     every = {name for first, more in others.items() for name in (first, *more)}
     meant = match_names(every, media.paths)
     called = {}
@@ -178,10 +178,23 @@ def _names(labels, media):
     return called
 
 
+def _names_of_first_files(labels):
+    """{name in a file of labels: the name that the first file with the recording gives it}."""
+    called = {}
+    for found in labels:
+        earlier = ByName(dict.fromkeys(called.values()))
+        for name, known in found.recordings.items():
+            same = (earlier.called(other) for other in (name, *known["others"]))
+            same = next((other for other in same if other and other not in found.recordings), name)
+            if called.setdefault(name, same) != name:
+                found.notes.append(f"'{name}' is taken to be the '{same}' of a file before.")
+    return called
+
+
 def _add_facts(facts, known):
     """Adds what another file says of a recording. A length, rate or subset that is known stays."""
     facts["subjects"] |= known["subjects"]
-    for field in ("duration", "fps", "subset"):
+    for field in ("duration", "fps", "num_frames", "subset"):
         if field in known:
             facts.setdefault(field, known[field])
 
@@ -189,7 +202,7 @@ def _add_facts(facts, known):
 def _entry(name, facts, media, notes):
     """The fields of a recording but its annotations. Where there is a file, its length goes first."""
     entry = {"subset": SUBSETS.get(facts.get("subset"), facts.get("subset", "train"))}
-    for field in ("duration", "fps"):
+    for field in ("duration", "fps", "num_frames"):
         value = positive_or_none(facts, field, f"recording '{name}'")
         entry |= {field: round(value, 6)} if value else {}
     length = media.length(name) if media else None
@@ -199,6 +212,7 @@ def _entry(name, facts, media, notes):
         entry["duration"] = round(length.duration_sec, 6)
     if length and length.fps:
         entry["fps"] = round(length.fps, 6)
+        entry.pop("num_frames", None)  # it counts frames of another rate
     named = sorted(facts["subjects"] - {""})
     if len(facts["subjects"]) == 1 and named:
         entry["subject"] = named[0]

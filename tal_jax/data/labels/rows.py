@@ -52,9 +52,9 @@ class Labels:
 
     Attributes:
         rows: list of Row.
-        recordings: name -> what the file says of it: "duration" in seconds, "fps", "subset"; "subjects", a
-            set of names, with "" if some rows name none; "others", other names of the recording. A
-            recording without a row holds no action.
+        recordings: name -> what the file says of it: "duration" in seconds, "fps", "num_frames", "subset";
+            "subjects", a set of names, with "" if some rows name none; "others", other names of the
+            recording. A recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.

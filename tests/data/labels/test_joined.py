@@ -53,6 +53,18 @@ def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
     )
 
 
+def test_a_recording_has_one_name_in_all_files_without_a_folder():
+    old = labels(("P01", "walk", 1.0, 2.0), ("P02", "walk", 1.0, 2.0))
+    new = labels(("v_P01", "run", 3.0, 4.0), ("camera", "run", 1.0, 2.0), ("P03", "run", 1.0, 2.0))
+    new.know("camera", others=["P02"])  # as BORIS calls its media and its observation
+    joined = join_labels([old, new], replace=True)
+    assert [*joined.content["database"]] == ["P01", "P02", "P03"]
+    assert segments(joined, "P01") == [("run", 3.0, 4.0)] and segments(joined, "P02") == [("run", 1.0, 2.0)]
+    assert "'v_P01' is taken to be the 'P01' of a file before." in joined.notes
+    both = labels(("P01", "run", 3.0, 4.0), ("v_P01", "run", 5.0, 6.0))  # are two in their own file
+    assert [*join_labels([labels(("P01", "walk", 1.0, 2.0)), both]).content["database"]] == ["P01", "v_P01"]
+
+
 def test_every_reason_to_drop_and_every_change_is_told():
     rows = [
         ("a", "walk", 1, 2),
@@ -98,14 +110,15 @@ def test_labels_without_times_stay_and_the_schema_reads_all():
 
 
 def test_facts_of_several_files_are_joined():
-    one = labels(("a", "x", 1, 2), a=dict(subject="P1", fps=50))
+    one = labels(("a", "x", 1, 2), a=dict(subject="P1", fps=50, num_frames=450))
     two = labels(("a", "x", 3, 4), ("b", "x", 1, 2), a=dict(subject="P1", duration=9.0), b=dict(subject="P2"))
     two.know("b", "P3")
     two.know("c", "P1")
     two.know("c", "")  # a row of nobody
     joined = join_labels([one, two])
     a, b, c = joined.content["database"].values()
-    assert a == dict(subset="train", duration=9.0, fps=50, subject="P1", annotations=a["annotations"])
+    facts = dict(subset="train", duration=9.0, fps=50, num_frames=450, subject="P1")
+    assert a == facts | {"annotations": a["annotations"]}
     assert "subject" not in b and "duration" not in b and "subject" not in c
     assert any("'b' has several subjects, P2, P3" in note for note in joined.notes)
     assert any("1 recordings, the first is 'a' with 2" in note for note in joined.notes)
