@@ -144,16 +144,27 @@ def _keep_latest(labels, called):
 
 
 def _require_one_folder(labels):
-    """Raises DataError for media files of one name in folders of different names: they are two recordings."""
-    folders = {}
+    """Raises DataError for media files of one name in several folders: they are two recordings.
+
+    Two paths may be of two machines. They are of one if they begin alike in one file of labels; of others the
+    last folders alone are compared.
+    """
+    last = {}  # name of a recording -> {last folder: (path of folders, place that names it)}
     for found in labels:
         for name, places in found.folders.items():
-            folders.setdefault(name, {}).update(places)
-    for name, places in folders.items():
-        if len(places) > 1:
-            (one, _), (other, where), *_ = places.items()
-            both = f"'{one:.60}' and '{other:.60}' both hold a '{name:.60}'"
-            raise DataError(f"{where}: {both}; rename one, because recordings are told apart by their names.")
+            roots = {}  # as `last`, for the first folder of a path
+            for path, where in places.items():
+                root, _, rest = path.partition("/")
+                of_root, folder = roots.setdefault(root, {}), rest.rpartition("/")[2] or root
+                of_root[path] = path, where
+                of_name = last.setdefault(name, {})
+                of_name[folder] = path, where
+                several = [*(of_root if len(of_root) > 1 else of_name).values()]
+                if len(several) > 1:
+                    (one, _), (other, where), *_ = several
+                    both = f"'{one:.60}' and '{other:.60}' both hold a '{name:.60}'"
+                    how = "rename one, because recordings are told apart by their names"
+                    raise DataError(f"{where}: {both}; {how}, or write one folder if it is one recording.")
 
 
 def _names(labels, media):

@@ -58,7 +58,7 @@ class Labels:
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.
-        folders: name of a recording -> {folder of its media file: place that names it}.
+        folders: name of a recording -> {path of its media file's folder: place that names it}.
     """
 
     rows: list = dataclasses.field(default_factory=list)
@@ -73,7 +73,7 @@ class Labels:
         name, parts = recording_name(path), re.split(r"[/\\]", path.strip())
         folder = [part for part in parts[:-1] if part not in ("", ".")]
         if folder:
-            self.folders.setdefault(name, {}).setdefault(folder[-1], where)
+            self.folders.setdefault(name, {}).setdefault("/".join(folder), where)
         return name
 
     def drop(self, reason, where):
