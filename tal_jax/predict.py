@@ -153,6 +153,9 @@ def _write(run, folder, name, found, export, media):
     write.write_page(page, made)
     exports.write(folder, name, detections, export, min_score, recording.duration_sec, media)
     report.print_detections(name, detections, min_score)
+    if not (detections or cas or parts["learns"]):
+        what = "%s shows none of the %d classes clearly; --draw=cas draws how likely each is over time."
+        log.info(what, name, len(run.classes))
     log.info("Written: %s%s", folder / name, ", ".join([".json", ".png", ".html", *exports.suffixes(export)]))
     return page
 

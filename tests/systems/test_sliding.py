@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import logging
 
 import av
 import flax.linen as nn
@@ -167,6 +168,13 @@ def test_a_folder_a_tall_video_and_what_is_no_video(stubbed, tmp_path, caplog):
         np.testing.assert_allclose(cas["times_sec"], (np.arange(8) + 0.5) * 8 / 25)
     with pytest.raises(DataError, match="holds no .3gp, .*[.]wmv file[.]$"):
         predict.predict(stubbed, tmp_path / "run", str(tmp_path / "run"))
+
+
+def test_a_video_without_any_of_the_classes_says_how_to_see_more(stubbed, tmp_path, caplog):
+    write_video(tmp_path / "dark.mp4", np.zeros((24, 32, 32, 3), np.uint8))
+    with caplog.at_level(logging.INFO):
+        predict.predict(stubbed, tmp_path / "run", str(tmp_path / "dark.mp4"))
+    assert "dark shows none of the 400 classes clearly; --draw=cas draws how likely each is" in caplog.text
 
 
 def test_activation_sequences_of_shots_that_begin_anywhere(stubbed, tmp_path, monkeypatch):
