@@ -76,6 +76,11 @@ for (const field of [startField, endField]) field.addEventListener("change", () 
   if (field.value && start >= 0 && start < end && end <= lastTime()) alter(changed); else showEditor();
 });
 
+// A time that is typed counts from a click on: sooner, what is clicked would be drawn anew beneath it.
+const leavesEditor = ({ target }) => editor.contains(document.activeElement) && target.closest(".track, .list");
+addEventListener("mousedown", (event) => leavesEditor(event) && event.preventDefault());
+addEventListener("click", (event) => leavesEditor(event) && document.activeElement.blur(), true);
+
 /** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */
 function correctedFile() {
   const database = Object.create(null), classes = new Set(content.classes.slice(0, content.num_annotated));

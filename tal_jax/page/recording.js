@@ -52,7 +52,7 @@ function showList() {
 
 /** Chooses an item, from whose start on the recording perhaps plays; null chooses nothing. */
 function choose(item, plays = false) {
-  view.chosen = item;
+  view.chosen = item && !view.items.includes(item) ? view.chosen : item; // a time of it has just been typed
   if (item) seek(item.start / 1000);
   if (plays) play(true);
   redraw();
@@ -65,8 +65,6 @@ function neighbour(step) {
   const next = items[at >= 0 ? at + step : before - (step < 0)];
   if (next) choose(next);
 }
-
-// ---------------------------------------------------------------------------------------- where in time
 
 const isReady = () => view.recording.media && player.readyState > 0;
 

@@ -1,7 +1,6 @@
 // Every recording as a row: truth over the detections of each run. Only rows in sight have bars.
 
 const list = part(".rows"), rows = parts(".row"), inSight = new Set(), filters = part("fieldset.fields");
-rows.forEach((row, i) => { row.recording = content.recordings[i]; });
 
 function fillRow(row) {
   const { duration, truth, found } = row.recording;
@@ -26,7 +25,7 @@ const watcher = new IntersectionObserver((entries) => {
     if (isIntersecting) { inSight.add(target); fillRow(target); } else inSight.delete(target);
   }
 }, { root: list, rootMargin: "60px" });
-rows.forEach((row) => watcher.observe(row));
+rows.forEach((row, i) => { row.recording = content.recordings[i]; watcher.observe(row); });
 
 /** Shows the rows of the class and the name that are asked for, in the order that is. */
 function arrange() {

@@ -73,8 +73,6 @@ function drawChannel(context, { start, step, pairs }, channel, { from, to, width
   context.stroke();
 }
 
-// ------------------------------------------------------------------------------------------- the pointer
-
 const timeAt = ({ clientX }) =>
   ((clientX - track.getBoundingClientRect().left) / track.clientWidth) * view.recording.duration;
 
@@ -95,7 +93,7 @@ track.addEventListener("pointerdown", (event) => {
   };
   track.onpointerup = track.onpointercancel = () => { // a touch that scrolls the page cancels
     track.onpointermove = track.onpointerup = track.onpointercancel = null;
-    if (place) { view.chosen = bar.item; alter(place); }
+    if (place) { document.activeElement.blur(); view.chosen = bar.item; alter(place); }
   };
 });
 track.addEventListener("click", (event) => {

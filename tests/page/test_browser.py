@@ -451,6 +451,45 @@ def test_correcting(case, opened, tmp_path):
     assert recording.segments_sec[:, 0].min() == 0.25
 
 
+def test_a_typed_time_counts_before_a_click_elsewhere(opened, tmp_path):
+    page = opened(judged_page(tmp_path, TRUTHS, FOUND))
+    open_recording(page, "one")
+    page.get_by_label("Correct, starting from").select_option("truth")
+    page.get_by_role("button", name="Correct from").click()
+    assert page.evaluate("view.items.length") == len(TRUTHS) > 2
+
+    def type_end(change_ms):
+        end = page.get_by_label("end in seconds")
+        now = page.evaluate("view.chosen.end") + change_ms
+        end.click()
+        end.fill(str(now / 1000))
+        return now
+
+    def middle(i):
+        left, right, y = place_of(page, i)
+        return (left + right) / 2, y
+
+    page.mouse.click(*middle(0))
+    typed = type_end(-500)
+    page.mouse.click(*middle(1))  # another one
+    assert page.evaluate("view.items[0].end") == typed
+    assert page.evaluate("view.items.indexOf(view.chosen)") == 1
+    typed = type_end(-400)
+    page.locator(".list button").nth(2).click()
+    assert page.evaluate("view.items[1].end") == typed
+    assert page.evaluate("view.items.indexOf(view.chosen)") == 2
+    typed = type_end(-300)
+    page.mouse.click(*middle(2))  # the one itself stays chosen
+    assert page.evaluate("view.chosen.end") == typed == page.evaluate("view.items[2].end")
+    assert page.evaluate("document.activeElement === document.body")
+    start, typed = page.evaluate("view.items[0].start"), type_end(-200)
+    page.mouse.move(*middle(0))
+    page.mouse.down()
+    page.mouse.move(middle(0)[0] + 20, middle(0)[1], steps=4)
+    page.mouse.up()
+    assert page.evaluate("view.items[2].end") == typed and page.evaluate("view.chosen.start") > start
+
+
 def test_a_double_click_adds_an_action_where_it_clicks(opened, tmp_path):
     page = opened(judged_page(tmp_path, TRUTHS, FOUND))
     open_recording(page, "one")
