@@ -77,9 +77,9 @@ for (const field of [startField, endField]) field.addEventListener("change", () 
 });
 
 // A time that is typed counts from a click on: sooner, what is clicked would be drawn anew beneath it.
-const leavesEditor = ({ target }) => editor.contains(document.activeElement) && target.closest(".track, .list");
-addEventListener("mousedown", (event) => leavesEditor(event) && event.preventDefault());
-addEventListener("click", (event) => leavesEditor(event) && document.activeElement.blur(), true);
+const leavesIt = ({ target }) => editor.contains(document.activeElement) && target.closest(".track, .list");
+addEventListener("mousedown", (event) => leavesIt(event) && event.preventDefault());
+addEventListener("click", (event) => leavesIt(event) && document.activeElement.blur(), true);
 
 /** The annotation file of all corrected recordings: what tal_jax.annotations and training read. */
 function correctedFile() {
