@@ -1,13 +1,13 @@
 """Trains the rows of a system's ablation on SBHAR, several seeds each, and prints the table of
 docs/results.md.
 
-    python -m benchmarks.sbhar_ablation [--system=dw_afsd|ecm|kt_mgfn|pgcn|tcanet] [--rows=all,base] \
+    python -m benchmarks.sbhar_ablation --system=ecm|kt_mgfn|pgcn|tcanet [--rows=full,pre] \
       [--seeds=1,2,3] [--out=runs/ablation]
 
-Of DW-AFSD the rows of Tables 5 and 6, of ECM those of Table 4, of KT-MGFN those of the report's Table 2, of
+Of ECM the rows of Table 4, of KT-MGFN those of the report's Table 2, of
 P-GCN those of Tables 3 to 6 and its training with dynamic weights, of TCANet the proposals it is given and
 what it makes of them. The last two start from the proposals of a first stage, one for each seed, which is
-trained first.
+trained first. AFSD and ActionFormer are in curriculum_study.py.
 
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """
@@ -20,17 +20,6 @@ from tal_jax.evaluation.proposals import evaluate_proposals
 from tal_jax.systems.ecm.config import TABLE_4
 from tal_jax.systems.kt_mgfn.config import ABLATION
 
-DW_AFSD = {  # row -> its name, the fields that differ
-    "base": ("AFSD", ["curriculum.weights=False", "curriculum.schedule=False", "curriculum.auxiliary=none"]),
-    "weights": ("+ weights", ["curriculum.schedule=False", "curriculum.auxiliary=none"]),
-    "auxiliary": ("+ weights, auxiliary", ["curriculum.schedule=False"]),
-    "curriculum": ("+ weights, curriculum", ["curriculum.auxiliary=none"]),
-    "all": ("DW-AFSD: all three", []),
-    "classification": (
-        "all, auxiliary on the classification branch",
-        ["curriculum.auxiliary=classification"],
-    ),
-}
 NAMES = {
     "pre": "ECM, pre-classification stream alone",
     "post": "post-classification stream alone",
@@ -53,7 +42,6 @@ NAMES = {
 }
 PGCN_ROWS = ("mlp_mlp", "mean_mean", "no_self_term", "embedded_cos", "no_surrounding", "no_contextual")
 ROWS = {  # system -> row -> its name, the variant of configs/sbhar.py, the fields that differ
-    "dw_afsd": {row: (name, "dw_afsd", fields) for row, (name, fields) in DW_AFSD.items()},
     "ecm": {row: (NAMES[row], f"ecm,row={row}", []) for row in TABLE_4},
     "kt_mgfn": {row: (NAMES[row], f"kt_mgfn,row={row}", []) for row in ABLATION},
     "pgcn": {
@@ -92,7 +80,7 @@ def scores(workdir):
 def main():
     """Trains what is missing, then prints a markdown table, mean ± standard deviation over seeds."""
     parser = training.parser(__doc__, "runs/ablation")
-    parser.add_argument("--system", default="dw_afsd", choices=ROWS)
+    parser.add_argument("--system", required=True, choices=ROWS)
     parser.add_argument("--rows", default="", help="separated by commas; all")
     options = parser.parse_args()
     columns = "system | 0.3:0.1:0.7 | at 0.7 | 0.5:0.05:0.95 | six transitions | AR@50 | AUC"

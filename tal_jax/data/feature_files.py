@@ -195,7 +195,9 @@ TABLES = {".csv": open_csv, ".parquet": open_columnar, ".feather": open_columnar
 READERS = {  # (path, fields of config.data) -> FeatureFile, or the array or the two streams in it as a list
     ".npy": _read_npy,
     ".npz": _read_npz,
-    **dict.fromkeys(TABLES, _read_table),
+    ".csv": _read_table,
+    ".parquet": _read_table,
+    ".feather": _read_table,
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".wav": _read_wav,
