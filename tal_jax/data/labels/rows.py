@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 import xml.parsers.expat
 from typing import NamedTuple
 
-from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, NULLS, text_of
+from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, HEAD_LINES, NULLS, text_of
 from tal_jax.data.names import FILE_SUFFIXES
 from tal_jax.data.table_times import EPOCH_SEC, UNITS_SEC
 from tal_jax.errors import DataError
@@ -143,17 +143,28 @@ class LabelFile:
     @functools.cached_property
     def delimiter(self):
         """The character between cells of a table: the commonest of tab, semicolon and comma in line 1."""
-        lines = [line for line in self.head.splitlines() if line.strip() and not line.startswith(COMMENTS)]
+        lines = [line for line in self.head.splitlines() if line.strip()]
+        lines = [line for line in lines if not line.lstrip().startswith(COMMENTS)] or lines
         return max("\t;,", key=[*lines, ""][0].count)
 
     def head_cells(self, most=60):
-        """The cells of the first lines of a table but its comments, without blanks around them."""
-        lines = [line for line in self.head.splitlines() if not line.startswith(COMMENTS)]
-        rows = csv.reader(lines[:most], delimiter=self.delimiter)
+        """The cells of the first lines of a table, without blanks around them; a comment has none."""
+        rows = csv.reader(self.without_comments(self.head).splitlines()[:most], delimiter=self.delimiter)
         try:
             return [[cell.strip() for cell in row] for row in rows]
         except csv.Error:
             return []
+
+    def without_comments(self, text):
+        """The text of a table with an empty line for each comment: it begins with a mark of COMMENTS, and
+        has fewer delimiters than the lines of the table.
+        """
+        lines, sign = text.split("\n"), self.delimiter
+        most = max(line.count(sign) for line in lines[:HEAD_LINES])
+        marked = (line.lstrip().startswith(COMMENTS) and '"' not in line for line in lines)
+        return "\n".join(
+            "" if found and line.count(sign) < most else line for line, found in zip(lines, marked)
+        )
 
     def table(self, is_header=any):
         """The rows of a table: (names, [(where, {name: cell})]).
@@ -164,7 +175,9 @@ class LabelFile:
         Raises:
             DataError: there is no such line, it has a name twice, or a line has more cells than names.
         """
-        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
+        reader = csv.reader(
+            io.StringIO(self.without_comments(self.text), newline=""), delimiter=self.delimiter
+        )
         names, rows = None, []
         try:
             for cells in reader:

@@ -1,7 +1,5 @@
 """Labels with a row a sample or a frame: a column of labels, or a column of 0 and 1 for each behaviour."""
 
-import re
-
 import numpy as np
 import pyarrow
 import pyarrow.compute
@@ -9,7 +7,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
-from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS
+from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
 from tal_jax.data.features import data_config
 from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names
 from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
@@ -91,9 +89,10 @@ def _table(file):
             module = pyarrow.parquet if file.suffix == ".parquet" else pyarrow.feather
             table = module.read_table(file.path)
         else:
-            text = re.sub(r"(?m)^(#|%|//).*\n?", "", file.text).encode()
+            text = file.without_comments(file.text).encode()
             cells = [cell for row in file.head_cells() for cell in row]
-            commas = file.delimiter != "," and any(map(DECIMAL_COMMA.fullmatch, cells))
+            points = any("." in cell and is_number(cell) for cell in cells)
+            commas = file.delimiter != "," and not points and any(map(DECIMAL_COMMA.fullmatch, cells))
             parse = pyarrow.csv.ParseOptions(delimiter=file.delimiter)
             convert = pyarrow.csv.ConvertOptions(decimal_point="," if commas else ".")
             table = pyarrow.csv.read_csv(

@@ -100,6 +100,21 @@ def test_comments_and_decimal_commas(tmp_path):
     assert actions(read(tmp_path, "a.csv", text)[1]) == [("a", "walk", 0.02, 0.06)]
 
 
+def test_what_begins_like_a_comment_is_none_in_a_table(tmp_path):
+    text = "label,ax\n#1,0.5\n#1,0.5\nwalk,0.5\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=1)[1]) == [("a", "#1", 0, 2), ("a", "walk", 2, 3)]
+    text = 'ax,label\n0.5,"walk\n# fast"\n0.5,run\n'
+    assert actions(read(tmp_path, "a.csv", text, fps=1)[1])[-1] == ("a", "run", 1, 2)
+    for head in ("# made by X\n\n", "  # made by X, again\n", ""):
+        text = head + "#,file,start,end,label\n1,b.mp4,1,2,walk\n#2,b.mp4,3,4,walk\n"
+        assert actions(read(tmp_path, "a.csv", text)[1]) == [("b", "walk", 1, 2), ("b", "walk", 3, 4)]
+
+
+def test_a_point_in_the_times_is_a_point_everywhere(tmp_path):
+    text = "time;label\n0.00;1,2\n0.02;1,2\n0.04;\n0.06;\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=10)[1]) == [("a", "1,2", 0, 0.04)]
+
+
 def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
     text = "time,ax,label\n0,1.5,\n1,2.5,walk\n2,1.5,walk\n"
     assert actions(read(tmp_path, "a.csv", text, fps=50)[1]) == [("a", "walk", 0.02, 0.06)]
