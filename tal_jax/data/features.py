@@ -136,7 +136,8 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         if file.channels and not order:
             order, ordered_by = file.channels, f"recording '{name}'"
-        file = _in_order(file, order, where, ordered_by)
+        if not data.csv_columns:  # which has an order of its own
+            file = _in_order(file, order, where, ordered_by)
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         names[name] = file.channels
         if data.fill_missing and (missing := (~finite_values(signal)).mean()):
@@ -183,9 +184,9 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
 
 
 def _in_order(file, names, where, whose):
-    """The FeatureFile with its columns in the order of `names`, where it has these names.
+    """The FeatureFile with its columns in the order of `names`, where it has these names in any case.
 
-    A file without names, or with wholly other ones, stays as it is.
+    A file without names, or with wholly other ones, stays as it is; of wholly other ones a note is added.
 
     Args:
         file: FeatureFile.
@@ -196,14 +197,19 @@ def _in_order(file, names, where, whose):
     Raises:
         DataError: the file has some of the names, and lacks others.
     """
-    own, lacking = file.channels, [name for name in names if name not in file.channels]
-    if own == names or len(lacking) == len(names) or len({*names}) < len(names):
+    own, names = ([name.casefold() for name in each] for each in (file.channels, names))
+    lacking = [name for name in names if name not in own]
+    if own == names or not own or not names or len({*names}) < len(names):
         return file
+    if len(lacking) == len(names):
+        other = f"has other columns than {whose}, '{own[0]:.40}' for '{names[0]:.40}'; they are read by place"
+        return dataclasses.replace(file, notes=file.notes | {"other columns": other})
     if lacking:
-        found = f"{where} has no column '{lacking[0]:.60}', but others of {whose}"
+        found = f"{where} has only some columns of {whose}: '{lacking[0]:.60}' is missing"
         raise DataError(f"{found}; name the columns to read with config.data.csv_columns.")
     order = [own.index(name) for name in names]
-    return dataclasses.replace(file, array=file.array[:, order], channels=names)
+    channels = tuple(file.channels[i] for i in order)
+    return dataclasses.replace(file, array=file.array[:, order], channels=channels)
 
 
 def _with_features(annotations, available, data, place, hint):

@@ -1,8 +1,7 @@
 // The picture of a recording: its signal, a lane for each class with detections over truth, a playhead.
 
 const canvas = part(".stage canvas"), gutter = part(".gutter"), playhead = part(".playhead");
-new ResizeObserver(() => paint()).observe(scroller);
-scroller.addEventListener("scroll", () => paint());
+new ResizeObserver(() => paint()).observe(scroller), scroller.addEventListener("scroll", () => paint());
 
 /** Puts the lanes and bars of the open recording in their places; `paint` draws what is between them. */
 function drawStage() {
@@ -93,7 +92,8 @@ track.addEventListener("pointerdown", (event) => {
   };
   track.onpointerup = track.onpointercancel = () => { // a touch that scrolls the page cancels
     track.onpointermove = track.onpointerup = track.onpointercancel = null;
-    if (place) { document.activeElement.blur(); view.chosen = bar.item; alter(place); }
+    if (place && bar.item !== view.chosen) { document.activeElement.blur(); view.chosen = bar.item; }
+    if (place) alter(place);
   };
 });
 track.addEventListener("click", (event) => {

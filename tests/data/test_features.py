@@ -147,7 +147,7 @@ def test_columns_of_tables_are_told_apart_by_their_names(config, tmp_path):
     dataset = load_dataset(config)
     dataset.read("a")
     with pytest.raises(
-        DataError, match="Recording 'b' in .* has no column 'gz', but others of recording 'a'; name"
+        DataError, match="Recording 'b' in .* has only some columns of recording 'a': 'gz' is missing; name"
     ):
         dataset.read("b")
     for head in ("p,q,r\n", ""):  # columns of other names, or without, are told apart by their places
@@ -155,6 +155,24 @@ def test_columns_of_tables_are_told_apart_by_their_names(config, tmp_path):
         dataset = load_dataset(config)
         assert dataset.read("a")[0, 2] == 9 and dataset.read("b")[0, 0] == 9
         assert common_channels(dataset, ["a", "b"]) == ()
+
+
+def test_names_differ_in_case_alone_and_columns_that_are_said_keep_their_order(config, tmp_path, caplog):
+    config.data.update(num_channels=0, fps=20.0)
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "a.csv").write_text("ax,ay,gz\n" + "1,2,9\n" * 4)
+    (tmp_path / "b.csv").write_text("GZ,AX,AY\n" + "9,1,2\n" * 4)
+    dataset = load_dataset(config)
+    np.testing.assert_array_equal(dataset.read("a"), dataset.read("b"))
+    (tmp_path / "b.csv").write_text("p,q,r\n" + "9,1,2\n" * 4)
+    dataset = load_dataset(config)
+    dataset.read("a"), dataset.read("b")
+    assert "has other columns than recording 'a', 'p' for 'ax'; they are read by place" in caplog.text
+    (tmp_path / "b.csv").write_text("gz,ax,ay\n" + "9,1,2\n" * 4)
+    config.data.csv_columns = (1, 2)
+    dataset = load_dataset(config)
+    np.testing.assert_array_equal(dataset.read("a"), [[1, 2]] * 4)
+    np.testing.assert_array_equal(dataset.read("b"), [[9, 1]] * 4)
 
 
 def test_channels_are_in_the_order_of_training(config, tmp_path):
@@ -170,6 +188,7 @@ def test_channels_are_in_the_order_of_training(config, tmp_path):
         np.testing.assert_array_equal(dataset.read("a"), [[9, 1, 2]] * 4)
     (tmp_path / "b.csv").write_text("gz,ax,az\n" + "9,1,2\n" * 4)
     with pytest.raises(
-        DataError, match="Recording 'b' in .* has no column 'ay', but others of the training recordings"
+        DataError,
+        match="Recording 'b' in .* has only some columns of the training recordings: 'ay' is missing",
     ):
         load_dataset(config).read("b")

@@ -488,6 +488,13 @@ def test_a_typed_time_counts_before_a_click_elsewhere(opened, tmp_path):
     page.mouse.move(middle(0)[0] + 20, middle(0)[1], steps=4)
     page.mouse.up()
     assert page.evaluate("view.items[2].end") == typed and page.evaluate("view.chosen.start") > start
+    start, _ = page.evaluate("view.chosen.start"), type_end(-100)
+    page.mouse.move(*middle(0))
+    page.mouse.down()
+    page.mouse.move(middle(0)[0] + 20, middle(0)[1], steps=4)
+    page.mouse.up()  # of the action itself: the drag is the later word on its times
+    assert page.evaluate("view.chosen.start") > start
+    assert page.evaluate("view.items.includes(view.chosen)")
 
 
 def test_a_double_click_adds_an_action_where_it_clicks(opened, tmp_path):
