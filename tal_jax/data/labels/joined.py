@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import math
+import re
 
 import numpy as np
 
@@ -146,19 +147,17 @@ def _keep_latest(labels, called):
 def _require_one_folder(labels):
     """Raises DataError for media files of one name in several folders: they are two recordings.
 
-    Two paths may be of two machines. They are of one if they begin alike in one file of labels; of others the
-    last folders alone are compared.
+    Absolute paths that begin in different folders may be of two machines, and so may the paths of two files
+    of labels: of these the last folders alone are compared.
     """
     last = {}  # name of a recording -> {last folder: (path of folders, place that names it)}
     for found in labels:
         for name, places in found.folders.items():
-            roots = {}  # as `last`, for the first folder of a path
+            of_roots = {}  # root of a path -> {path of folders: (it, place that names it)}
             for path, where in places.items():
-                root, _, rest = path.partition("/")
-                of_root, folder = roots.setdefault(root, {}), rest.rpartition("/")[2] or root
-                of_root[path] = path, where
-                of_name = last.setdefault(name, {})
-                of_name[folder] = path, where
+                root = re.match(r"/[^/]*|[a-zA-Z][a-zA-Z0-9+.-]*:|", path)[0]
+                of_root, of_name = of_roots.setdefault(root, {}), last.setdefault(name, {})
+                of_root[path] = of_name[path.rpartition("/")[2]] = path, where
                 several = [*(of_root if len(of_root) > 1 else of_name).values()]
                 if len(several) > 1:
                     (one, _), (other, where), *_ = several
@@ -191,14 +190,22 @@ def _names(labels, media):
 
 def _names_of_first_files(labels):
     """{name in a file of labels: the name that the first file with the recording gives it}."""
-    called = {}
+    called, known_as = {}, {}  # known_as: any name that a file gives a recording -> what it is called
     for found in labels:
-        earlier = ByName(dict.fromkeys(called.values()))
+        earlier = ByName(dict(known_as))
+        meant = {}
         for name, known in found.recordings.items():
             same = (earlier.called(other) for other in (name, *known["others"]))
-            same = next((other for other in same if other and other not in found.recordings), name)
-            if called.setdefault(name, same) != name:
-                found.notes.append(f"'{name}' is taken to be the '{same}' of a file before.")
+            meant[name] = called.get(name) or next((known_as[other] for other in same if other), name)
+        counts = collections.Counter(meant.values())
+        for name, known in found.recordings.items():
+            if counts[meant[name]] > 1 and name not in called:
+                meant[name] = name  # the file has two of them: they are not one
+            called[name] = meant[name]
+            if meant[name] != name:
+                found.notes.append(f"'{name}' is taken to be the '{meant[name]}' of a file before.")
+            for other in (name, *known["others"]):
+                known_as.setdefault(other, meant[name])
     return called
 
 

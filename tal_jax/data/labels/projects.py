@@ -42,7 +42,7 @@ def read_label_studio(file, options):
         where = f"{file.path}: task {task.get('id', i) if isinstance(task, dict) else i!r:.40}"
         if isinstance(task, dict) and "annotation_id" in task:
             raise DataError(f"{where}: this is the export JSON-MIN; export as JSON.")
-        name, others = _task_names(task, i, where)
+        name, others = _task_names(found, task, i, where)
         annotations = _field(task, "annotations" if "annotations" in task else "completions", list, where)
         done = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
         done.sort(key=lambda annotation: not annotation.get("ground_truth"))
@@ -57,14 +57,18 @@ def read_label_studio(file, options):
     return found
 
 
-def _task_names(task, i, where):
-    """(name, other names) of the recording of a task: of its data, or of the file that was uploaded."""
+def _task_names(found, task, i, where):
+    """(name, other names) of the recording of a task: of its data, or of the file that was uploaded, whose
+    folder is but the number of a project.
+    """
     data = _field(task, "data", dict, where)
     texts = [
         *(value for value in data.values() if isinstance(value, str)),
         str(task.get("file_upload") or ""),
     ]
     texts = [text for text in texts if re.split(r"\?x-", text.lower())[0].endswith(MEDIA_SUFFIXES)]
+    if texts and not texts[0].startswith("/data/upload/"):
+        found.name_media(texts[0], where)
     names = [UPLOADED.sub("", recording_name(text)) for text in texts] or [f"task{task.get('id', i)}"]
     return names[0], names[1:]
 
@@ -123,7 +127,7 @@ def read_via(file, options):
     if len(temporal) > 1:
         listed = ", ".join(repr(attributes[key]["aname"]) for key in temporal)
         found.notes.append(f"{file.path}: the attributes {listed} all give labels (--label_column).")
-    names = {view: _via_name(views[view], files, f"{where}: view {view!r:.40}") for view in views}
+    names = {view: _via_name(found, views[view], files, f"{where}: view {view!r:.40}") for view in views}
     for name in names.values():
         found.know(name)
     for key, segment in _field(file.json, "metadata", dict, where).items():
@@ -142,12 +146,12 @@ def read_via(file, options):
     return found
 
 
-def _via_name(view, files, where):
+def _via_name(found, view, files, where):
     """The name of the recording that a view of VIA shows: that of its first file."""
     shown = [files.get(str(key)) for key in _field(view, "fid_list", list, where)]
     if not shown or shown[0] is None:
         raise DataError(f"{where}: field 'fid_list' names no file of the project.")
-    return recording_name(_field(shown[0], "fname", str, where))
+    return found.name_media(_field(shown[0], "fname", str, where), where)
 
 
 def _via_labels(attribute, value):

@@ -70,10 +70,9 @@ class Labels:
 
     def name_media(self, path, where):
         """`recording_name` of a media file, whose folder is noted. where: the place that names it."""
-        name, parts = recording_name(path), re.split(r"[/\\]", path.strip())
-        folder = [part for part in parts[:-1] if part not in ("", ".")]
+        name, folder = recording_name(path), "/".join(part for part in _media_parts(path)[:-1] if part != ".")
         if folder:
-            self.folders.setdefault(name, {}).setdefault("/".join(folder), where)
+            self.folders.setdefault(name, {}).setdefault(folder, where)
         return name
 
     def drop(self, reason, where):
@@ -248,13 +247,18 @@ def chosen_names(names, options, file, what):
 @functools.lru_cache(4096)
 def recording_name(text):
     """The name of the recording that a path or an address of a media file means: the last part, no suffix."""
+    name = _media_parts(text)[-1]
+    suffix = pathlib.PurePath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in MEDIA_SUFFIXES else name
+
+
+def _media_parts(text):
+    """The parts of a path or an address of a media file, the last of which is the name of the file."""
     text = text.strip()
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", text) or text.startswith("/data/local-files/?d="):
         path, query = (urllib.parse.unquote(part) for part in (text + "?").split("?")[:2])
         text = query.removeprefix("d=") if query.startswith("d=") else path
-    name = re.split(r"[/\\]", text)[-1]
-    suffix = pathlib.PurePath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in MEDIA_SUFFIXES else name
+    return re.split(r"[/\\]", text)
 
 
 def is_empty(cell):

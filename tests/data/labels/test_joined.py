@@ -62,7 +62,19 @@ def test_a_recording_has_one_name_in_all_files_without_a_folder():
     assert segments(joined, "P01") == [("run", 3.0, 4.0)] and segments(joined, "P02") == [("run", 1.0, 2.0)]
     assert "'v_P01' is taken to be the 'P01' of a file before." in joined.notes
     both = labels(("P01", "run", 3.0, 4.0), ("v_P01", "run", 5.0, 6.0))  # are two in their own file
-    assert [*join_labels([labels(("P01", "walk", 1.0, 2.0)), both]).content["database"]] == ["P01", "v_P01"]
+    first = labels(("P01", "walk", 1.0, 2.0))
+    assert [*join_labels([first, both]).content["database"]] == ["P01", "v_P01"]
+    two = labels(("v_P01", "run", 3.0, 4.0), ("p01", "run", 5.0, 6.0))
+    assert [*join_labels([first, two]).content["database"]] == ["P01", "v_P01", "p01"]
+    joined = join_labels([first, labels(("v_P01", "run", 3.0, 4.0)), both])
+    assert all("'v_P01' of a file before" not in note for note in joined.notes)
+
+
+def test_other_names_of_the_first_file_count_too():
+    boris = labels(("camera", "walk", 1.0, 2.0))
+    boris.know("camera", others=["obs1"])
+    joined = join_labels([boris, labels(("obs1", "run", 3.0, 4.0))], replace=True)
+    assert [*joined.content["database"]] == ["camera"] and segments(joined, "camera") == [("run", 3.0, 4.0)]
 
 
 def test_every_reason_to_drop_and_every_change_is_told():

@@ -229,11 +229,18 @@ def test_files_of_one_name_in_two_folders_are_not_one_recording(tmp_path):
         _, labels = read(tmp_path, "mine.csv", "file,start,end,label\n" + rows.format(one, two))
         assert [*join_labels([labels]).content["database"]] == ["cam"]
     for known in ("", "cam.mp4,5,6,a\n"):
-        for one, two in (("c/day1", "c/day2"), ("c/day1/left", "c/day2/left")):
+        for one, two in (("c/day1", "c/day2"), ("c/day1/left", "c/day2/left"), ("day1/left", "day2/left")):
             text = "file,start,end,label\n" + known + rows.format(f"{one}/", f"{two}/")
             _, labels = read(tmp_path, "mine.csv", text)
             with pytest.raises(DataError, match=f"'{one}' and '{two}' both hold a 'cam'; rename one"):
                 join_labels([labels])
+    text = "file,start,end,label\n" + rows.format(
+        "/data/local-files/?d=day1%2F", "/data/local-files/?d=day2%2F"
+    )
+    with pytest.raises(DataError, match="'day1' and 'day2' both hold a 'cam'"):
+        join_labels([read(tmp_path, "mine.csv", text)[1]])
+    text = "file,start,end,label\nhttps://x.org/a/cam.mp4?t=a/b,1,2,a\nhttps://x.org/a/cam.mp4?t=c/d,3,4,a\n"
+    assert [*join_labels([read(tmp_path, "mine.csv", text)[1]]).content["database"]] == ["cam"]
     halves = [read(tmp_path, f"{day}.csv", f"file,start,end,label\n{day}/cam.mp4,1,2,a\n")[1] for day in "12"]
     with pytest.raises(DataError, match="2.csv, line 2: '1' and '2' both hold a 'cam'"):
         join_labels(halves)
