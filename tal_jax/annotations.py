@@ -6,7 +6,7 @@ python -m tal_jax.annotations --from FILES… --to=annotations.json
 python -m tal_jax.annotations --from labels --to=annotations.json --features=FOLDER --test=NAME,NAME
     takes lengths from the recordings' files, leaves out what has no file, and says who is to be tested on
 python -m tal_jax.annotations --from old.json corrected.json --to=annotations.json --replace
-    takes each recording from the last file that has it
+    takes the labels of a recording from the last file that has it
 """
 
 import argparse
@@ -50,7 +50,7 @@ def convert_labels(
             labels say.
         fps: rows of features a second, where their files do not say it.
         widen_sec, test: see `joined.join_labels`.
-        replace: whether a recording of a later file takes the place of that of the files before it.
+        replace: whether the labels of a recording are those of the last of its files alone.
 
     Returns:
         list of lines, the report.
@@ -208,7 +208,7 @@ def main():
     parser.add_argument("--widen_sec", type=_positive, default=0.0, metavar="SECONDS", help=widen_help)
     test_help = "recordings or subjects that are the subset test, with commas between; all others are train"
     parser.add_argument("--test", type=_names, default=(), metavar="NAME,NAME", help=test_help)
-    replace_help = "takes each recording from the last file that has it, instead of joining all that have it"
+    replace_help = "takes the labels of a recording from the last file that has it, not from all"
     parser.add_argument("--replace", action="store_true", help=replace_help)
     said = parser.parse_args()
     options = Options(said.fps, said.label_column)

@@ -17,6 +17,7 @@ REVERSED = "they end before they start"
 POINT = "they have no length (--widen_sec=1 makes a point an action of 1 s)"
 BEFORE = "they end before their recording begins"
 AFTER = "they start after their recording has ended"
+REPLACED = "a later file has their recording (--replace)"
 TWICE = "they are there before, with the same label and times"
 WIDENED = "they have no length and are widened"
 CUT_START = "they start before their recording begins and are cut there"
@@ -51,7 +52,8 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         widen_sec: length of the action that is made of a point, which is its middle; 0: points are dropped.
         test: names of recordings, or of subjects, that are the subset "test". Others are of the subset that
             their file says, or else "train".
-        replace: whether the labels of a recording are those of the last of its files alone.
+        replace: whether the labels of a recording are those of the last of its files alone. What earlier
+            files say of it beside its labels stays, where the last one does not say it.
         target: the file that is to be written, for messages.
 
     Returns:
@@ -116,7 +118,7 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
 
 
 def _keep_latest(labels, called):
-    """Takes the labels of a recording out of all files but the last that has it, and adds a note on it.
+    """Drops the labels of a recording of all files but the last that has it.
 
     What earlier files say of a recording beside its labels goes to the last one, where that does not say it.
 
@@ -134,13 +136,10 @@ def _keep_latest(labels, called):
                 later["subjects"] = known["subjects"]
         if not old:
             continue
-        rows = [row for row in found.rows if row.recording not in old]
-        count = len(found.rows) - len(rows)
-        replaced = {called[name] for name in old}
-        which = f"{len(replaced)} recording{'s' * (len(replaced) > 1)}"
-        which += f" of a later file, the first is '{min(replaced)}'"
-        found.notes.append(f"{count} label{'s' * (count != 1)} made room for {which} (--replace).")
-        found.rows = rows
+        for row in found.rows:
+            if row.recording in old:
+                found.drop(REPLACED, row.where)
+        found.rows = [row for row in found.rows if row.recording not in old]
         found.recordings = {name: known for name, known in found.recordings.items() if name not in old}
 
 

@@ -48,9 +48,7 @@ def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
     assert segments(joined) == [("run", 3.0, 4.0)] and segments(joined, "b") == [("walk", 1.0, 2.0)]
     entry = joined.content["database"]["a"]
     assert (entry["subset"], entry["subject"]) == ("test", "P1")
-    assert (
-        joined.notes[-1] == "1 label made room for 1 recording of a later file, the first is 'a' (--replace)."
-    )
+    assert joined.dropped == {"a later file has their recording (--replace)": ["line 1"]}
 
 
 def test_a_recording_has_one_name_in_all_files_without_a_folder():
