@@ -91,7 +91,7 @@ def _compare(config, workdir, detections_path, runs, media, said):
             lost = "holds one of the runs, whose own page would be lost"
             raise DataError(f"{workdir} {lost}; choose another --workdir.")
     of_runs = [run for run in runs if (pathlib.Path(run) / "config.json").exists()]
-    stored = {run: scored_config(stored_config(run)) for run in of_runs}
+    stored = {run: _stored(run, config) for run in of_runs}
     config = _scored_as(config, stored, said)
     page = run_page.path_of(workdir)
     require_apart([page], {f"--runs, {name}": str(path) for name, path in paths.items()})
@@ -111,6 +111,16 @@ def _compare(config, workdir, detections_path, runs, media, said):
     whose = f"The figures above, the scores and the errors are those of {name}; the recordings show all runs."
     made["summary"].insert(0, {"text": whose})
     return write.write_page(page, made)
+
+
+def _stored(run, config):
+    """The config by which a run is scored. Annotations that are gone are taken for those of `config`."""
+    own = stored_config(run)
+    try:
+        return scored_config(own)
+    except DataError:
+        own.data.annotations = config.data.annotations
+        return scored_config(own)
 
 
 def _detections_of(run):
@@ -158,7 +168,7 @@ def _scored_as(config, stored, said):
 def _require_same(run, stored, annotations, which):
     """Raises DataError for a run that was made on other recordings, actions or classes than are compared.
 
-    Annotations of the run that are gone cannot be compared; they are taken for the same.
+    Annotations that are gone, see `_stored`, or cannot be read are taken for the same.
     """
     try:
         own = dataset_annotations(stored)

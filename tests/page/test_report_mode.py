@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tal_jax import diagnosis_file, evaluate, predict, report_page, train
+from tal_jax import diagnosis_file, evaluate, planned_run, predict, report_page, train
 from tal_jax.errors import DataError
 from tal_jax.evaluation import bootstrap
 from tal_jax.page import run_page, write
@@ -250,6 +250,17 @@ def test_runs_on_other_labels_do_not_compare(two, run, tiny_data, tmp_path, chan
     (tmp_path / "two" / "config.json").write_text(json.dumps(stored))
     with pytest.raises(DataError, match="two was made on other annotations of the recording 'sunday'"):
         report_page.report(run[0], tmp_path / "both", runs=[str(tmp_path / "one"), str(tmp_path / "two")])
+
+
+def test_planned_runs_whose_annotations_are_gone_compare_on_others(run, tmp_path, contents):
+    for name in ("one", "two"):
+        shutil.copytree(run[1], tmp_path / name, ignore=shutil.ignore_patterns("checkpoints"))
+        stored = json.loads((tmp_path / name / "config.json").read_text())
+        stored["config"]["data"]["annotations"] = str(tmp_path / "gone.json")
+        stored["config"]["plan"] = dict(planned_run.plan_config())
+        (tmp_path / name / "config.json").write_text(json.dumps(stored))
+    report_page.report(run[0], tmp_path / "both", runs=[str(tmp_path / "one"), str(tmp_path / "two")])
+    assert contents[-1]["runs"] == ["one", "two"]
 
 
 def test_runs_that_do_not_compare(two, run, tiny, tmp_path):

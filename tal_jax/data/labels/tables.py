@@ -209,7 +209,7 @@ def read_table(file, options):
             elif end_of_clock != of_clock:
                 raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
         for column in labels:
-            if column in flags and row[column] != "1":
+            if column in flags and row[column].removesuffix(".0") != "1":
                 continue
             label = column if column in flags else "" if is_empty(row[column]) else row[column]
             found.rows.append(Row(name, label, start_sec, end_sec, where, of_clock))
@@ -218,8 +218,10 @@ def read_table(file, options):
 
 def _flags(labels, rows):
     """The columns of 0 and 1 alone whose name is the label, so not "label" itself."""
-    values = {column: {row[column] for _, row in rows if not is_empty(row[column])} for column in labels}
-    return [column for column in labels if values[column] <= {"0", "1"} and not is_label_name(column)]
+    cells = {column: {row[column] for _, row in rows if not is_empty(row[column])} for column in labels}
+    values = {column: {cell.removesuffix(".0") for cell in cells[column]} for column in labels}
+    flags = [column for column in labels if "1" in values[column] and values[column] <= {"0", "1"}]
+    return [column for column in flags if not is_label_name(column)]
 
 
 def _unit_sec(name, options, file):

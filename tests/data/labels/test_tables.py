@@ -210,9 +210,10 @@ def test_of_several_columns_of_labels_one_is_read_and_said(tmp_path, other):
 
 
 def test_columns_of_0_and_1_that_are_chosen_are_labels(tmp_path):
-    text = "file,start,end,sniff,groom\nr,1,2,1,0\nr,3,4,0,1\nr,5,6,,\n"
-    _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
-    assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
+    for one, none in (("1", "0"), ("1.0", "0.0")):
+        text = f"file,start,end,sniff,groom\nr,1,2,{one},{none}\nr,3,4,{none},{one}\nr,5,6,,\n"
+        _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
+        assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
     text = "file,start,end,class\nr,1,2,1\nr,3,4,0\n"  # whose name says that it holds labels
     _, labels = read(tmp_path, "mine.csv", text, label_column=("class",))
     assert actions(labels) == [("r", "1", 1.0, 2.0), ("r", "0", 3.0, 4.0)]
