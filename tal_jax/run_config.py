@@ -19,6 +19,7 @@ from tal_jax.runtime.json_files import read_json
 
 log = logging.getLogger(__name__)
 
+TO_DO = "Choose another --workdir."
 APPEAR_SEC = 10  # until a file of one process appears for all on a shared file system
 
 # Fields that are as the config says, whatever a run was trained with. All others come back with the run.
@@ -56,9 +57,9 @@ def remember_run(config, classes, workdir, frame_sec=None, channels=None):
       channels: names of the channels in the order of training, () where files do not say; None: as before.
 
     Raises:
-      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS)
-        or other classes; its checkpoints are gone; several processes have different configs, or do not see
-        the same workdir.
+      DataError: the workdir has a checkpoint of a run with another config (but for FREE_FIELDS and FOLDERS),
+        other classes or channels; its checkpoints are gone; several processes have different configs, or do
+        not see the same workdir.
     """
     path = pathlib.Path(workdir) / "config.json"
     new = {"classes": list(classes), "frame_sec": frame_sec, "devices": describe_devices()}
@@ -88,14 +89,14 @@ def _write_run(path, new):
         )
     if Checkpoints.exist(folder):
         old = _read_run(path)
-        if old["classes"] != new["classes"]:
-            found = f"the classes were {', '.join(old['classes'])}, are now {', '.join(new['classes'])}"
-            raise DataError(
-                f"{folder} holds a run with another config: {found:.1000}. Choose another --workdir."
-            )
+        for what in ("classes", "channels"):
+            was, now = old[what], list(new.get(what, ())) or old[what]
+            if was != now and (was or what == "classes"):
+                found = f"the {what} were {', '.join(was)}, are now {', '.join(now)}"
+                raise DataError(f"{folder} holds a run with another config: {found:.1000}. {TO_DO}")
         _name_from_workdir(folder, old["config"])
         _require_same(path, *(_lasting(run["config"]) for run in (old, new)))
-        new.setdefault("channels", old["channels"])
+        new["channels"] = new.get("channels") or old["channels"]
     latest.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(new, indent=1))
@@ -113,9 +114,7 @@ def _require_same(path, old, new):
     differing = other or [key for key in sorted(new) if old[key] != new[key]]
     if differing:
         found = "; ".join(f"config.{key} was {old.get(key)}, is now {new[key]}" for key in differing)
-        raise DataError(
-            f"{path.parent} holds a run with another config: {found:.1000}. Choose another --workdir."
-        )
+        raise DataError(f"{path.parent} holds a run with another config: {found:.1000}. {TO_DO}")
 
 
 def _require_same_version(path, old, new, what_to_do):

@@ -358,6 +358,14 @@ def test_other_classes_need_another_workdir(trained, tmp_path):
         remember_run(trained, ("slow", "fast"), tmp_path)
 
 
+def test_channels_of_another_order_need_another_workdir(trained, tmp_path):
+    remember_run(trained, ("fast", "slow"), tmp_path, channels=["ax", "ay"])
+    for same in (["ax", "ay"], [], None):  # or files without names
+        remember_run(trained, ("fast", "slow"), tmp_path, channels=same)
+    with pytest.raises(DataError, match="the channels were ax, ay, are now ay, ax. Choose another --workdir"):
+        remember_run(trained, ("fast", "slow"), tmp_path, channels=["ay", "ax"])
+
+
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"classes": 1, "classes": 2}'])
 def test_a_damaged_config_is_one_sentence(trained, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
