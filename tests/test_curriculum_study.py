@@ -2,6 +2,7 @@
 
 import argparse
 import concurrent.futures
+import pathlib
 import time
 
 import pytest
@@ -161,3 +162,14 @@ def test_the_interval_by_hand():
     mean, half = study_results.interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
     assert study_results.interval([1.0]) == (1.0, float("inf"))
+
+
+@pytest.mark.parametrize("system", [*study.SYSTEMS])
+def test_the_config_has_what_the_training_persons_chose(system):
+    records = study_results.read(pathlib.Path(__file__).parents[1] / "docs" / "curriculum.json")
+    chosen = {choice.field: value for choice, _, value in study.greedy(system, records)}
+    if None in chosen.values():
+        pytest.skip(f"the selection of {system} is not complete")
+    assert chosen == study.frozen_settings(system)
+    missing = {(run.label, run.seed) for run in study.plan("test", [system], records)}
+    assert not missing & {(row, seed) for row in ("base", "curriculum", "all") for seed in study.SEEDS}

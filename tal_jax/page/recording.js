@@ -52,7 +52,7 @@ function showList() {
 
 /** Chooses an item, from whose start on the recording perhaps plays; null chooses nothing. */
 function choose(item, plays = false) {
-  view.chosen = item && !view.items.includes(item) ? view.chosen : item; // a time of it has just been typed
+  view.chosen = item && !view.items.includes(item) ? view.chosen : item; // it was just changed
   if (item) seek(item.start / 1000);
   if (plays) play(true);
   redraw();

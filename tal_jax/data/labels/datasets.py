@@ -4,16 +4,13 @@ import re
 import types
 
 from tal_jax.data.annotations import parse_annotations, require_number
-from tal_jax.data.labels.rows import Labels, Row
+from tal_jax.data.labels.rows import FACTS, Labels, Row
 from tal_jax.data.sets import ego4d, epic
 from tal_jax.data.sets.multithumos import VIDEOS
 from tal_jax.errors import DataError
 
 EPIC_COLUMNS = ("video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
 THUMOS_LINE = re.compile(r"\s*(\S+)\s+([\d.eE+-]+)\s+([\d.eE+-]+)\s*")
-
-
-FACTS = ("duration", "fps", "num_frames", "subset")
 
 
 def _entry_rows(found, name, entry, path):

@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
+from tal_jax.data.labels.rows import FACTS
 from tal_jax.data.names import ByName, match_names, require_label, require_name
 from tal_jax.errors import DataError
 
@@ -211,7 +212,7 @@ def _names_of_first_files(labels):
 def _add_facts(facts, known):
     """Adds what another file says of a recording. A length, rate or subset that is known stays."""
     facts["subjects"] |= known["subjects"]
-    for field in ("duration", "fps", "num_frames", "subset"):
+    for field in FACTS:
         if field in known:
             facts.setdefault(field, known[field])
 
@@ -219,7 +220,7 @@ def _add_facts(facts, known):
 def _entry(name, facts, media, notes):
     """The fields of a recording but its annotations. Where there is a file, its length goes first."""
     entry = {"subset": SUBSETS.get(facts.get("subset"), facts.get("subset", "train"))}
-    for field in ("duration", "fps", "num_frames"):
+    for field in (field for field in FACTS if field != "subset"):
         value = positive_or_none(facts, field, f"recording '{name}'")
         entry |= {field: round(value, 6)} if value else {}
     length = media.length(name) if media else None

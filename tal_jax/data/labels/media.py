@@ -70,9 +70,10 @@ class Media:
         """Seconds since 1970 at which a recording begins. Raises DataError, which `where` begins."""
         path = self.paths[name]
         first = first_time(path, data_config()) if path.suffix.lower() in TABLES else None
-        text, unit = first or ("0", "")
-        first_sec, of_clock = time_of(text, f"{path}, its first time stamp", UNITS_SEC.get(unit))
-        if not of_clock:
+        if first:
+            text, unit = first
+            first_sec, of_clock = time_of(text, f"{path}, its first time stamp", UNITS_SEC.get(unit))
+        if not first or not of_clock:
             says = f"its time is a date, but {path} has no time stamps that say when the recording begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
         return first_sec

@@ -27,6 +27,9 @@ SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words 
 MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
 
 
+FACTS = ("duration", "fps", "num_frames", "subset")  # that a file says of a recording beside its labels
+
+
 class Row(NamedTuple):
     """One action as a file has it.
 
