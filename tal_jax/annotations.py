@@ -17,8 +17,10 @@ import pathlib
 import statistics
 import sys
 
+import numpy as np
+
 from tal_jax.data.labels import FORMATS, SUFFIXES, read_labels
-from tal_jax.data.labels.joined import join_labels, overlap_counts
+from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
 from tal_jax.data.labels.rows import Options
 from tal_jax.data.video_jobs import first_few
@@ -171,6 +173,31 @@ def _class_table(database):
         rows.append((label, str(count), str(len(recordings[label])), *cells))
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def overlap_counts(content):
+    """(actions that overlap another of their class, actions that overlap one of another class)."""
+    same = other = 0
+    for entry in content["database"].values():
+        timed = [
+            (*action["segment"], action["label"]) for action in entry["annotations"] if "segment" in action
+        ]
+        segments_sec = np.array([row[:2] for row in timed], np.float64).reshape(-1, 2)
+        labels = np.array([row[2] for row in timed])
+        own = np.zeros(len(timed), int)
+        for label in np.unique(labels):
+            own[labels == label] = _overlapping(segments_sec[labels == label])
+        same += int((own > 0).sum())
+        other += int((_overlapping(segments_sec) > own).sum())
+    return same, other
+
+
+def _overlapping(segments_sec):
+    """(G,) of each of the segments (G, 2) how many others it overlaps."""
+    starts, ends = np.sort(segments_sec, axis=0).T
+    begun = np.searchsorted(starts, segments_sec[:, 1], side="left")
+    over = np.searchsorted(ends, segments_sec[:, 0], side="right")
+    return begun - over - 1
 
 
 def _positive(text):

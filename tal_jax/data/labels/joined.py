@@ -5,8 +5,6 @@ import dataclasses
 import math
 import re
 
-import numpy as np
-
 from tal_jax.data.annotations import parse_annotations, positive_or_none
 from tal_jax.data.labels.rows import FACTS
 from tal_jax.data.names import ByName, match_names, require_label, require_name
@@ -82,11 +80,12 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
             else:
                 _add_facts(facts.setdefault(called[name], {"subjects": set()}), known)
         files.update({called[name] for name in found.recordings} - {None})
+        late_sec = {name: _late_sec(known, called[name], media) for name, known in found.recordings.items()}
         for row in found.rows:
             if called[row.recording] is None:
                 unmatched[row.recording] += 1
             else:
-                rows.setdefault(called[row.recording], []).append(row)
+                rows.setdefault(called[row.recording], []).append(_moved(row, late_sec[row.recording]))
     database = {}
     for name in facts:
         require_name(name, target)
@@ -247,11 +246,18 @@ def _from_the_beginning(rows, name, media):
         says = "its times are dates, or count from 1970; name the folder of the recordings' files"
         raise DataError(f"{where}: {says} with --features, whose first time stamp is second 0.")
     begins_sec = media.begins_sec(name, where)
-    moved = []
-    for row in rows:
-        shift_sec = begins_sec if row.of_clock else 0.0
-        moved.append(row._replace(start_sec=row.start_sec - shift_sec, end_sec=row.end_sec - shift_sec))
-    return moved
+    return [_moved(row, -begins_sec if row.of_clock else 0.0) for row in rows]
+
+
+def _moved(row, seconds):
+    """The Row so many seconds later."""
+    return row._replace(start_sec=row.start_sec + seconds, end_sec=row.end_sec + seconds)
+
+
+def _late_sec(known, name, media):
+    """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
+    own, of_file = known.get("first"), media.first_time(name) if media and name and "first" in known else None
+    return own[0] - of_file[0] if own and of_file and own[1] == of_file[1] else 0.0
 
 
 def _actions(rows, duration_sec, widen_sec, dropped, changed):
@@ -317,28 +323,3 @@ def _set_subsets(database, test):
             )
         for key in chosen:
             database[key]["subset"] = "test"
-
-
-def overlap_counts(content):
-    """(actions that overlap another of their class, actions that overlap one of another class)."""
-    same = other = 0
-    for entry in content["database"].values():
-        timed = [
-            (*action["segment"], action["label"]) for action in entry["annotations"] if "segment" in action
-        ]
-        segments_sec = np.array([row[:2] for row in timed], np.float64).reshape(-1, 2)
-        labels = np.array([row[2] for row in timed])
-        own = np.zeros(len(timed), int)
-        for label in np.unique(labels):
-            own[labels == label] = _overlapping(segments_sec[labels == label])
-        same += int((own > 0).sum())
-        other += int((_overlapping(segments_sec) > own).sum())
-    return same, other
-
-
-def _overlapping(segments_sec):
-    """(G,) of each of the segments (G, 2) how many others it overlaps."""
-    starts, ends = np.sort(segments_sec, axis=0).T
-    begun = np.searchsorted(starts, segments_sec[:, 1], side="left")
-    over = np.searchsorted(ends, segments_sec[:, 0], side="right")
-    return begun - over - 1

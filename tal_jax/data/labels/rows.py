@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 import xml.parsers.expat
 from typing import NamedTuple
 
-from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, HEAD_LINES, NULLS, text_of
+from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, NULLS, text_of
 from tal_jax.data.names import FILE_SUFFIXES
 from tal_jax.data.table_times import EPOCH_SEC, UNITS_SEC
 from tal_jax.errors import DataError
@@ -56,6 +56,7 @@ class Labels:
     Attributes:
         rows: list of Row.
         recordings: name -> what the file says of it: "duration" in seconds, "fps", "num_frames", "subset";
+            "first", (seconds, whether they count from 1970) of the sample at second 0 of its rows;
             "subjects", a set of names, with "" if some rows name none; "others", other names of the
             recording. A recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
@@ -158,15 +159,21 @@ class LabelFile:
             return []
 
     def without_comments(self, text):
-        """The text of a table with an empty line for each comment: it begins with a mark of COMMENTS, and
-        has fewer delimiters than the lines of the table.
+        """The text of a table with an empty line for each comment, which begins with a mark of COMMENTS.
+
+        Above the line of names it has fewer delimiters than this line, and below it none.
         """
         lines, sign = text.split("\n"), self.delimiter
-        most = max(line.count(sign) for line in lines[:HEAD_LINES])
-        marked = (line.lstrip().startswith(COMMENTS) and '"' not in line for line in lines)
-        return "\n".join(
-            "" if found and line.count(sign) < most else line for line, found in zip(lines, marked)
-        )
+        marked = [line.lstrip().startswith(COMMENTS) for line in lines]
+        head = next((i for i, line in enumerate(lines) if line.strip() and not marked[i]), 0)
+        most = [
+            lines[head].count(sign) if i < head else min(1, lines[head].count(sign))
+            for i in range(len(lines))
+        ]
+        is_comment = [
+            marked[i] and '"' not in line and line.count(sign) < most[i] for i, line in enumerate(lines)
+        ]
+        return "\n".join("" if found else line for found, line in zip(is_comment, lines))
 
     def table(self, is_header=any):
         """The rows of a table: (names, [(where, {name: cell})]).
@@ -177,12 +184,17 @@ class LabelFile:
         Raises:
             DataError: there is no such line, it has a name twice, or a line has more cells than names.
         """
-        reader = csv.reader(
-            io.StringIO(self.without_comments(self.text), newline=""), delimiter=self.delimiter
-        )
-        names, rows = None, []
+        text = f"{self.without_comments(self.text)}\n{END}"
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter)
+        names, rows, line = None, [], 1
         try:
             for cells in reader:
+                begin, line = line, reader.line_num + 1
+                if cells and END in cells[-1]:
+                    if cells != [END]:
+                        what = 'a quote (") that nothing closes, so that all lines below it are one cell'
+                        raise DataError(f"{self.path}, line {begin} has {what}; close it, or take it out.")
+                    break
                 cells = [cell.strip() for cell in cells]
                 if names is None:
                     names = cells if is_header(cells) else None
@@ -229,6 +241,7 @@ class LabelFile:
 
 
 LINE = "line of the file"
+END = "\x1e"  # a line of its own below a table, by which an open quote is found
 
 
 def chosen_names(names, options, file, what):

@@ -9,9 +9,9 @@ import pyarrow.parquet
 
 from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, time_of
 from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
-from tal_jax.data.table_times import seconds_of, time_column
+from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
 from tal_jax.errors import DataError
 
@@ -40,7 +40,7 @@ def read_frames(file, options):
     name = file.path.stem.removesuffix(ONE_A_FRAME)
     found.know(name, duration=len(table) / options.fps)
     classes = [column for column in table.column_names[1:] if column.casefold() != "background"]
-    ends_sec = np.arange(len(table) + 1) / options.fps
+    ends_sec = _of_frames(_numbers(table[table.column_names[0]]), file) / options.fps
     for column in chosen_names(classes, options, file, "column"):
         values = _numbers(table[column])
         wrong = ~np.isin(values, (0, 1, NOT_ANNOTATED))
@@ -72,7 +72,8 @@ def read_samples(file, options):
         raise DataError(f"{file.path}: {problem}; name it with --label_column=NAME.")
     ends_sec, has_times = _ends_sec(table, file, options)
     rate = None if has_times else options.fps
-    found.know(name, _subject(table), duration=float(ends_sec[-1]), fps=rate)
+    first = _first_time(table, file) if has_times else None
+    found.know(name, _subject(table), duration=float(ends_sec[-1]), fps=rate, first=first)
     for column in columns:
         labels = _texts(table[column])
         if {*labels} <= {"0", "1", *NULLS} and "1" in labels:
@@ -149,7 +150,34 @@ def _ends_sec(table, file, options):
         problem = str(error)
     if not options.fps:
         raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
-    return np.arange(len(table) + 1) / options.fps, False
+    numbers = [column for column in table.column_names if {"frame", "frames"} & {*words(column)}]
+    frames = _of_frames(_numbers(table[numbers[0]]), file) if numbers else np.arange(len(table) + 1)
+    return frames / options.fps, False
+
+
+def _of_frames(numbers, file):
+    """(T + 1,) the numbers of frames, and where the last one ends. Raises DataError where they go back.
+
+    numbers: (T,) of a column of them; a column without whole numbers counts for nothing.
+    """
+    if not np.isfinite(numbers).all() or (numbers % 1).any() or len(numbers) < 2:
+        return np.arange(len(numbers) + 1)
+    steps = np.diff(numbers)
+    if (steps <= 0).any():
+        row = int((steps <= 0).argmax()) + 1
+        found = f"frame {numbers[row]:g} after {numbers[row - 1]:g}"
+        what = "numbers must grow in a file, which is of one recording"
+        raise DataError(f"{file.path}, row {row + 1} has {found}; {what}.")
+    return np.append(numbers, numbers[-1] + np.median(steps))
+
+
+def _first_time(table, file):
+    """(seconds, whether they count from 1970) of the first time stamp of a table that has them."""
+    column, unit = _time_column(table)
+    first = table[column.name][0]
+    if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
+        first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
+    return time_of(str(first), f"{file.path}, row 1", UNITS_SEC.get(unit))
 
 
 def _subject(table):

@@ -7,11 +7,13 @@ import wave
 import numpy as np
 import pytest
 
+from tal_jax.annotations import overlap_counts
 from tal_jax.data.annotations import parse_annotations
-from tal_jax.data.labels.joined import join_labels, overlap_counts
+from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
 from tal_jax.data.labels.rows import Labels, Row
 from tal_jax.errors import DataError
+from tests.data.labels.case import read
 from tests.data.test_video import CODINGS, numbered, write_video
 
 
@@ -210,6 +212,17 @@ def test_dates_count_from_the_first_time_stamp(tmp_path):
     (tmp_path / "pump.csv").write_text("x,flow\n2.0,0.5\n1.0,1.5\n")
     with pytest.raises(DataError, match="line 1: its time is a date, but .*pump.csv has no time stamps"):
         join_labels([found], Media(tmp_path))
+
+
+@pytest.mark.parametrize("date", ["2024-01-06 10:00:", ""])
+def test_labels_a_sample_begin_where_their_time_stamps_say(tmp_path, date):
+    (tmp_path / "F").mkdir()
+    times = [i / 10 for i in range(200)]
+    (tmp_path / "F" / "r1.csv").write_text("time,x\n" + "".join(f"{date}{t:04.1f},0.5\n" for t in times))
+    rows = "".join(f"{date}{5 + i / 10:04.1f},{'walk' if i < 30 else 'run'}\n" for i in range(50))
+    _, found = read(tmp_path, "r1.csv", "time,label\n" + rows)
+    assert segments(join_labels([found], Media(tmp_path / "F")), "r1") == [("walk", 5, 8), ("run", 8, 10)]
+    assert segments(join_labels([found]), "r1") == [("walk", 0, 3), ("run", 3, 5)]  # nothing else is known
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,9 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     )
     _, labels = read(tmp_path, "pump.csv", text, fps=99)
     assert actions(labels) == [("pump", "leak", 1.0, 5.0)]
-    assert labels.recordings["pump"] == dict(
-        subjects=set(), others=[], duration=6.0
-    )  # a median step after the last
+    # A median step after the last; and when it begins.
+    facts = dict(duration=6.0, first=(1583748873, True))
+    assert labels.recordings["pump"] == dict(subjects=set(), others=[]) | facts
 
 
 def test_comments_and_decimal_commas(tmp_path):
@@ -108,6 +108,25 @@ def test_what_begins_like_a_comment_is_none_in_a_table(tmp_path):
     for head in ("# made by X\n\n", "  # made by X, again\n", ""):
         text = head + "#,file,start,end,label\n1,b.mp4,1,2,walk\n#2,b.mp4,3,4,walk\n"
         assert actions(read(tmp_path, "a.csv", text)[1]) == [("b", "walk", 1, 2), ("b", "walk", 3, 4)]
+
+
+def test_numbers_of_frames_count(tmp_path):
+    text = "frame,label\n0,walk\n5,walk\n10,run\n15,run\n20,0\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=10)[1]) == [("a", "walk", 0, 1), ("a", "run", 1, 2)]
+    text = "frame,walk,run\n100,1,0\n101,1,0\n102,0,1\n103,0,0\n"
+    found = actions(read(tmp_path, "a.csv", text, fps=10)[1])
+    assert found == [("a", "walk", 10, 10.2), ("a", "run", 10.2, 10.3)]
+    text = "video,frame,label\nv1,0,walk\nv1,1,walk\nv2,0,run\n"
+    with pytest.raises(DataError, match="row 3 has frame 0 after 1; numbers must grow in a file, which is"):
+        read(tmp_path, "a.csv", text, fps=10)
+
+
+def test_an_open_quote_and_rows_like_comments_lose_nothing(tmp_path):
+    text = 'file\tstart\tend\tlabel\tcomment\nr1\t1\t2\twalk\t"hi there\nr1\t3\t4\trun\tx\n'
+    with pytest.raises(DataError, match="a.tsv, line 2 has a quote .* that nothing closes"):
+        read(tmp_path, "a.tsv", text)
+    text = 'file,start,end,label,comment\n//nas/v/rec1.mp4,1,2,walk\n//nas/v/rec2.mp4,3,4,"run, fast",\n'
+    assert [row[0] for row in actions(read(tmp_path, "a.csv", text)[1])] == ["rec1", "rec2"]
 
 
 def test_a_point_in_the_times_is_a_point_everywhere(tmp_path):
