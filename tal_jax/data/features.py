@@ -136,7 +136,7 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
             raise DataError(f"{where} has {channels} channels, but {expected_by} {num_channels}.")
         if file.channels and not order:
             order, ordered_by = file.channels, f"recording '{name}'"
-        if not data.csv_columns:  # which has an order of its own
+        if not data.get("csv_columns"):  # of tables; what is said has an order of its own
             file = _in_order(file, order, where, ordered_by)
         signal, axes[name] = on_even_axis(file, said_rate(recordings[name], data), where)
         names[name] = file.channels
