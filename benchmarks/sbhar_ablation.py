@@ -4,10 +4,10 @@ docs/results.md.
     python -m benchmarks.sbhar_ablation --system=ecm|kt_mgfn|pgcn|tcanet [--rows=full,pre] \
       [--seeds=1,2,3] [--out=runs/ablation]
 
-Of ECM the rows of Table 4, of KT-MGFN those of the report's Table 2, of
-P-GCN those of Tables 3 to 6 and its training with dynamic weights, of TCANet the proposals it is given and
-what it makes of them. The last two start from the proposals of a first stage, one for each seed, which is
-trained first. AFSD and ActionFormer are in curriculum_study.py.
+Of ECM the rows of Table 4, of KT-MGFN those of the report's Table 2, of P-GCN those of Tables 3 to 6 and its
+training with dynamic weights, of TCANet the proposals it is given and what it makes of them. The last two
+start from the proposals of a first stage, one for each seed, which is trained first. The rows of AFSD and
+ActionFormer are in curriculum_study.py.
 
 Runs that are finished are not trained again, so the same command continues after an interruption.
 """

@@ -76,7 +76,7 @@ for (const field of [startField, endField]) field.addEventListener("change", () 
   if (field.value && start >= 0 && start < end && end <= lastTime()) alter(changed); else showEditor();
 });
 
-// A click elsewhere ends the typing of a time. A pressed button does not: the page is drawn anew by it.
+// While a time is typed, a press elsewhere does not end it: redrawing then would lose the click, which does.
 const leavesIt = ({ target }) => editor.contains(document.activeElement) && target.closest(".track, .list");
 addEventListener("mousedown", (event) => leavesIt(event) && event.preventDefault());
 addEventListener("click", (event) => leavesIt(event) && document.activeElement.blur(), true);

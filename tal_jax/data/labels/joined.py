@@ -188,14 +188,16 @@ def _names(labels, media):
 
 
 def _names_of_first_files(labels):
-    """{name in a file of labels: the name that the first file with the recording gives it}."""
+    """{name in a file of labels: the name that the first file with the recording gives it}.
+
+    Two recordings that share an other name alone, as the observation 1 of two projects, are not one.
+    """
     called, known_as = {}, {}  # known_as: any name that a file gives a recording -> what it is called
     for found in labels:
-        earlier = ByName(dict(known_as))
-        meant = {}
+        firsts, every, meant = ByName(dict(called)), ByName(called | known_as), {}
         for name, known in found.recordings.items():
-            same = (earlier.called(other) for other in (name, *known["others"]))
-            meant[name] = called.get(name) or next((known_as[other] for other in same if other), name)
+            same = [every[name]] if name in every else [firsts[o] for o in known["others"] if o in firsts]
+            meant[name] = called.get(name) or next(iter(same), name)
         counts = collections.Counter(meant.values())
         for name, known in found.recordings.items():
             if counts[meant[name]] > 1 and name not in called:
@@ -256,8 +258,11 @@ def _moved(row, seconds):
 
 def _late_sec(known, name, media):
     """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
-    own, of_file = known.get("first"), media.first_time(name) if media and name and "first" in known else None
-    return own[0] - of_file[0] if own and of_file and own[1] == of_file[1] else 0.0
+    of_file = media.first_time(name) if media and name and "first" in known else None
+    if not of_file or of_file[1] != known["first"][1]:
+        return 0.0
+    late_sec = known["first"][0] - of_file[0]
+    return late_sec if of_file[1] else max(0.0, late_sec)  # a device may count from when it was switched on
 
 
 def _actions(rows, duration_sec, widen_sec, dropped, changed):

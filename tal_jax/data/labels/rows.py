@@ -7,6 +7,7 @@ import datetime
 import functools
 import io
 import pathlib
+import posixpath
 import re
 import urllib.parse
 import xml.etree.ElementTree
@@ -25,8 +26,6 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 SOUND_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words of names of columns
 MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
-
-
 FACTS = ("duration", "fps", "num_frames", "subset")  # that a file says of a recording beside its labels
 
 
@@ -74,8 +73,8 @@ class Labels:
 
     def name_media(self, path, where):
         """`recording_name` of a media file, whose folder is noted. where: the place that names it."""
-        name, folder = recording_name(path), "/".join(part for part in _media_parts(path)[:-1] if part != ".")
-        if folder:
+        name, folder = recording_name(path), posixpath.normpath("/".join(_media_parts(path)[:-1]))
+        if folder != ".":
             self.folders.setdefault(name, {}).setdefault(folder, where)
         return name
 

@@ -77,6 +77,13 @@ def test_other_names_of_the_first_file_count_too():
     assert [*joined.content["database"]] == ["camera"] and segments(joined, "camera") == [("run", 3.0, 4.0)]
 
 
+def test_recordings_that_share_an_other_name_alone_are_two():
+    one, two = labels(("A", "walk", 1.0, 2.0)), labels(("B", "run", 3.0, 4.0))
+    one.know("A", others=["1"])
+    two.know("B", others=["1"])  # the first observation of another project
+    assert [*join_labels([one, two], replace=True).content["database"]] == ["A", "B"]
+
+
 def test_every_reason_to_drop_and_every_change_is_told():
     rows = [
         ("a", "walk", 1, 2),
@@ -223,6 +230,9 @@ def test_labels_a_sample_begin_where_their_time_stamps_say(tmp_path, date):
     _, found = read(tmp_path, "r1.csv", "time,label\n" + rows)
     assert segments(join_labels([found], Media(tmp_path / "F")), "r1") == [("walk", 5, 8), ("run", 8, 10)]
     assert segments(join_labels([found]), "r1") == [("walk", 0, 3), ("run", 3, 5)]  # nothing else is known
+    if not date:  # of a device that was switched on 100 s before, labels count from the beginning
+        (tmp_path / "F" / "r1.csv").write_text("time,x\n" + "".join(f"{100 + t:.1f},0.5\n" for t in times))
+        assert segments(join_labels([found], Media(tmp_path / "F")), "r1") == [("walk", 0, 3), ("run", 3, 5)]
 
 
 @pytest.mark.parametrize(
