@@ -19,7 +19,7 @@ import sys
 
 import numpy as np
 
-from tal_jax.data.labels import FORMATS, SUFFIXES, read_labels
+from tal_jax.data.labels import FORMATS, SUFFIXES, UnknownFormat, read_labels
 from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
 from tal_jax.data.labels.rows import Options
@@ -61,7 +61,7 @@ def convert_labels(
         DataError: a file cannot be read, no label is left, or `target` is one of the sources.
     """
     target = pathlib.Path(target)
-    paths = find_sources(sources)
+    paths, named = find_sources(sources)
     if target.suffix.lower() != ".json":
         raise DataError(f"--to={target} must end in .json.")
     if target.exists() and any(target.samefile(path) for path in paths):
@@ -71,33 +71,51 @@ def convert_labels(
     if fps and not features:
         raise DataError("--features_fps is of the files of --features; name their folder, or leave it out.")
     media = Media(features, fps) if features else None
-    read = [read_labels(path, options, kind) for path in paths]
+    read, unknown = [], []
+    for path in paths:
+        try:
+            read.append(read_labels(path, options, kind))
+        except UnknownFormat as error:
+            if path in named:
+                raise
+            unknown.append(error)
+    if not read:
+        raise unknown[0]
     joined = join_labels([found for _, found in read], media, widen_sec, test, replace, target)
+    joined.notes[:0] = [f"{error} It is not read." for error in unknown]
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(joined.content, indent=1, ensure_ascii=False), encoding="utf-8")
     return report_lines(read, joined, media, target)
 
 
 def find_sources(sources):
-    """The files that --from names, each once: files, those of a folder that may hold labels, and patterns.
+    """The files that --from names: files, those of a folder that may hold labels, and patterns.
+
+    Returns:
+        (list of paths, each once; the set of those that are named one by one).
 
     Raises:
         DataError: a name is that of nothing, or a folder holds no such file.
     """
-    paths = []
+    paths, named = [], set()
     for source in sources:
+        hint = "there is no such file"
         if pathlib.Path(source).is_dir():
-            found, hint = (
-                list_files(source, SUFFIXES)[0],
-                f"it holds no file of {', '.join(sorted(SUFFIXES))}",
-            )
+            found = list_files(source, SUFFIXES)[0]
+            hint = f"it holds no file of {', '.join(sorted(SUFFIXES))}"
+        elif pathlib.Path(source).exists():
+            found = [pathlib.Path(source)]
+            named.update(found)
         else:
-            named = [source] if pathlib.Path(source).exists() else sorted(glob.glob(source, recursive=True))
-            found, hint = [*map(pathlib.Path, named)], "there is no such file"
+            found = [
+                path
+                for path in map(pathlib.Path, sorted(glob.glob(source, recursive=True)))
+                if path.is_file()
+            ]
         if not found:
             raise DataError(f"--from={source}: {hint}.")
         paths += found
-    return [*dict.fromkeys(paths)]
+    return [*dict.fromkeys(paths)], named
 
 
 def report_lines(read, joined, media, target):

@@ -158,3 +158,21 @@ def test_bad_flags_are_refused(run, tmp_path, words):
     (tmp_path / "mine.csv").write_text(TABLE)
     stop, lines = run("--from=mine.csv", "--to=a.json", *words)
     assert stop == 2 and words[0].split("=")[0] in lines[-1]
+
+
+def test_files_of_a_folder_in_no_known_format_are_named_and_left_out(run, tmp_path):
+    (tmp_path / "labels" / "old").mkdir(parents=True)
+    (tmp_path / "labels" / "a.txt").write_text("1.5\t2.5\twalk\n")
+    (tmp_path / "labels" / "README.txt").write_text("How these labels were made.\n")
+    (tmp_path / "labels" / "b.txt").write_text("")
+    for source in ("labels", "labels/*"):
+        stop, lines = run("--from", source, "--to=all.json", "--label_column=x")
+        assert stop is None and lines[-1] == "Written: all.json, 1 action in 1 recording (1 train)."
+        assert any(
+            "README.txt is in no format" in line and line.endswith("It is not read.") for line in lines
+        )
+        assert any("b.txt is in no format that is known, and empty" in line for line in lines)
+        assert any(
+            "labels of Audacity label track are not chosen by --label_column" in line for line in lines
+        )
+    assert "README.txt is in no format" in run("--from", "labels/README.txt", "labels", "--to=all.json")[0]

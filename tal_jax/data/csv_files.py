@@ -43,7 +43,7 @@ def open_csv(path, data):
 
 
 def _utf8(content):
-    """The bytes without a byte-order mark, of UTF-16 as UTF-8. Names in other codes are read as Latin-1."""
+    """The bytes without a byte-order mark, of UTF-16 as UTF-8. `text_of` reads names in other codes."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16").encode()
     if b"\0" in content[:HEAD_BYTES]:

@@ -128,11 +128,13 @@ def _head_lines(content):
 
 
 def text_of(raw):
-    """The text of bytes in UTF-8, or else in Latin-1."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    """The text of bytes in UTF-8, or else in Windows-1252 or Latin-1."""
+    for code in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(code)
+        except UnicodeDecodeError:
+            pass
+    return raw.decode("latin-1")
 
 
 def is_number(cell, decimal="."):

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import unicodedata
 
 from tal_jax.data.feature_files import SUFFIXES as FEATURE_SUFFIXES
 from tal_jax.errors import UNPRINTABLE, DataError
@@ -114,7 +115,9 @@ class ByName(dict):
 
 
 def _key(name):
-    """A recording's name without "v_" in front, the suffix of a file and the case of its letters."""
-    folded = name.casefold()
+    """A recording's name without "v_" in front, the suffix of a file, the case of its letters, and whether an
+    accent is a character of its own, as on disks of Apple.
+    """
+    folded = unicodedata.normalize("NFC", name).casefold()
     suffix = pathlib.PurePath(folded).suffix
     return folded.removesuffix(suffix if suffix in FILE_SUFFIXES else "").removeprefix("v_")

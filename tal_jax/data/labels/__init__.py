@@ -14,6 +14,10 @@ TABLES = (".csv", ".tsv", ".txt")
 BINARY_TABLES = (".parquet", ".feather")
 
 
+class UnknownFormat(DataError):
+    """No format recognises a file."""
+
+
 class Format(NamedTuple):
     """A format of labels.
 
@@ -22,12 +26,14 @@ class Format(NamedTuple):
         suffixes: of its files, in lower case.
         recognise: LabelFile with one of these suffixes -> whether it is one.
         read: (LabelFile, Options) -> Labels.
+        chooses: whether it reads what --label_column names.
     """
 
     title: str
     suffixes: tuple
     recognise: Callable
     read: Callable
+    chooses: bool = True
 
 
 def _has_line(is_header):
@@ -50,16 +56,21 @@ FORMATS = {  # the first that recognises a file reads it
     ),
     "via": Format("VIA 3", (".json",), lambda file: projects.is_via(file.json), projects.read_via),
     "activitynet": Format(
-        "ActivityNet", (".json",), lambda f: datasets.is_activitynet(f.json), datasets.read_activitynet
+        "ActivityNet", (".json",), lambda f: datasets.is_activitynet(f.json), datasets.read_activitynet, False
     ),
-    "ego4d": Format("Ego4D", (".json",), lambda file: datasets.is_ego4d(file.json), datasets.read_ego4d),
+    "ego4d": Format(
+        "Ego4D", (".json",), lambda file: datasets.is_ego4d(file.json), datasets.read_ego4d, False
+    ),
     "audacity": Format(
         "Audacity label track",
         (".txt",),
         lambda f: transcripts.is_audacity(f.head),
         transcripts.read_audacity,
+        False,
     ),
-    "thumos": Format("THUMOS14", (".txt",), lambda file: datasets.is_thumos(file.head), datasets.read_thumos),
+    "thumos": Format(
+        "THUMOS14", (".txt",), lambda file: datasets.is_thumos(file.head), datasets.read_thumos, False
+    ),
     "boris": Format("BORIS events", TABLES, _has_line(tables.is_boris), tables.read_boris),
     "epic": Format(
         "EPIC-Kitchens", TABLES, lambda f: {*datasets.EPIC_COLUMNS} <= {*_first_line(f)}, datasets.read_epic
@@ -87,16 +98,22 @@ def read_labels(path, options, name=""):
         (Format, Labels).
 
     Raises:
-        DataError: no format recognises the file, or its reader cannot read it.
+        UnknownFormat: no format recognises the file.
+        DataError: its reader cannot read it.
         OSError: there is no such file.
     """
     file = LabelFile(path)
     found = FORMATS[name] if name else recognised(file, options)
-    return found, found.read(file, options)
+    labels = found.read(file, options)
+    if options.label_column and not found.chooses:
+        labels.notes.append(
+            f"{path}: labels of {found.title} are not chosen by --label_column; all are read."
+        )
+    return found, labels
 
 
 def recognised(file, options):
-    """The Format of a LabelFile. Raises DataError for a file of none."""
+    """The Format of a LabelFile. Raises UnknownFormat for a file of none."""
     for kind in FORMATS.values():
         if file.suffix in kind.suffixes and kind.recognise(file):
             return kind
@@ -104,5 +121,5 @@ def recognised(file, options):
         return FORMATS["samples"]
     lines = file.head.splitlines()
     first = f", its first line is {lines[0]!r:.60}" if lines else ", and empty" if not file.head_bytes else ""
-    known = ", ".join(FORMATS)
-    raise DataError(f"{file.path} is in no format that is known{first}; say --format=NAME, one of {known}.")
+    how = f"say --format=NAME, one of {', '.join(FORMATS)}"
+    raise UnknownFormat(f"{file.path} is in no format that is known{first}; {how}.")

@@ -3,14 +3,14 @@
 import collections
 import dataclasses
 import math
-import re
+import unicodedata
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
-from tal_jax.data.labels.rows import FACTS
-from tal_jax.data.names import ByName, match_names, require_label, require_name
+from tal_jax.data.labels.called import called_in_files
+from tal_jax.data.labels.rows import CLOCKS, FACTS
+from tal_jax.data.names import match_names, require_label, require_name
 from tal_jax.errors import DataError
 
-SUBSETS = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
 NO_LABEL = "they have no label"
 REVERSED = "they end before they start"
 POINT = "they have no length (--widen_sec=1 makes a point an action of 1 s)"
@@ -59,13 +59,11 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         Joined.
 
     Raises:
-        DataError: no label is left, no recording has a file, a name of `test` is neither a recording nor a
-            subject, a name or label is none that an annotation file may have, or two folders hold media files
-            of one name.
+        DataError: no label is left, a name of `test` is neither a recording nor a subject, or a name or label
+            is none that an annotation file may have; see `called_in_files` also.
     """
     dropped, changed, unmatched = {}, {}, collections.Counter()
-    called = _names(labels, media)
-    _require_one_folder(labels)
+    called = called_in_files(labels, media)
     if replace:
         _keep_latest(labels, called)
     notes, of_files = [], [note for found in labels for note in found.notes]
@@ -73,29 +71,31 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
     facts, rows, files = {}, {}, collections.Counter()
-    for found in labels:
+    for found, names in zip(labels, called):
         for name, known in found.recordings.items():
-            if called[name] is None:
+            if names[name] is None:
                 unmatched[name] += 0
             else:
-                _add_facts(facts.setdefault(called[name], {"subjects": set()}), known)
-        files.update({called[name] for name in found.recordings} - {None})
-        late_sec = {name: _late_sec(known, called[name], media) for name, known in found.recordings.items()}
+                _add_facts(facts.setdefault(names[name], {"subjects": set()}), known, names[name], notes)
+        files.update({names[name] for name in found.recordings} - {None})
+        late_sec = {
+            name: _late_sec(known, names[name], media, notes) for name, known in found.recordings.items()
+        }
         for row in found.rows:
-            if called[row.recording] is None:
+            if names[row.recording] is None:
                 unmatched[row.recording] += 1
             else:
-                rows.setdefault(called[row.recording], []).append(_moved(row, late_sec[row.recording]))
+                rows.setdefault(names[row.recording], []).append(_moved(row, late_sec[row.recording]))
     database = {}
     for name in facts:
         require_name(name, target)
         entry = _entry(name, facts[name], media, notes)
         of_recording = rows.get(name, ())
         if any(row.of_clock for row in of_recording):
-            of_recording = _from_the_beginning(of_recording, name, media)
+            of_recording = _from_the_beginning(of_recording, name, media, notes)
         actions = _actions(of_recording, entry.get("duration", math.inf), widen_sec, dropped, changed)
         database[name] = entry | {"annotations": actions}
-    _set_subsets(database, test)
+    _set_subsets(database, {name: known["subjects"] for name, known in facts.items()}, test)
     content = {"database": database}
     classes = [label for found in labels for label in found.classes]
     if classes:
@@ -124,13 +124,13 @@ def _keep_latest(labels, called):
 
     Args:
         labels: list of Labels in their order; they are changed.
-        called: see `_names`.
+        called: see `called_in_files`.
     """
     latest = {}  # recording -> what the last of its files says of it
-    for found in reversed(labels):
-        old = [name for name in found.recordings if called[name] in latest]
+    for found, names in zip(reversed(labels), reversed(called)):
+        old = [name for name in found.recordings if names[name] in latest]
         for name, known in found.recordings.items():
-            later = latest.setdefault(called[name], known) if called[name] else known
+            later = latest.setdefault(names[name], known) if names[name] else known
             later.update({field: value for field, value in known.items() if field not in later})
             if not later["subjects"] - {""}:
                 later["subjects"] = known["subjects"]
@@ -143,76 +143,12 @@ def _keep_latest(labels, called):
         found.recordings = {name: known for name, known in found.recordings.items() if name not in old}
 
 
-def _require_one_folder(labels):
-    """Raises DataError for media files of one name in several folders: they are two recordings.
-
-    Absolute paths that begin in different folders may be of two machines, and so may the paths of two files
-    of labels: of these the last folders alone are compared.
-    """
-    last = {}  # name of a recording -> {last folder: (path of folders, place that names it)}
-    for found in labels:
-        for name, places in found.folders.items():
-            of_roots = {}  # root of a path -> {path of folders: (it, place that names it)}
-            for path, where in places.items():
-                root = re.match(r"/[^/]*|[a-zA-Z][a-zA-Z0-9+.-]*:|", path)[0]
-                of_root, of_name = of_roots.setdefault(root, {}), last.setdefault(name, {})
-                of_root[path] = of_name[path.rpartition("/")[2]] = path, where
-                several = [*(of_root if len(of_root) > 1 else of_name).values()]
-                if len(several) > 1:
-                    (one, _), (other, where), *_ = several
-                    both = f"'{one:.60}' and '{other:.60}' both hold a '{name:.60}'"
-                    how = "rename one, because recordings are told apart by their names"
-                    raise DataError(f"{where}: {both}; {how}, or write one folder if it is one recording.")
-
-
-def _names(labels, media):
-    """{name in a file of labels: the recording that it means, or None}."""
-    others = {}
-    for found in labels:
-        for name, known in found.recordings.items():
-            others.setdefault(name, []).extend(known["others"])
-    if media is None:
-        return _names_of_first_files(labels)
-    every = {name for first, more in others.items() for name in (first, *more)}
-    meant = match_names(every, media.paths)
-    called = {}
-    for first, more in others.items():
-        called[first] = next((meant[name] for name in (first, *more) if meant[name] is not None), None)
-    if called and not any(called.values()):
-        first, of_folder = next(iter(called)), next(iter(media.paths))
-        found = f"none of the {len(called)} labelled recordings has a file in {media.folder}"
-        raise DataError(
-            f"{found}: the first is '{first}', that of the folder '{of_folder}'; correct the names."
-        )
-    return called
-
-
-def _names_of_first_files(labels):
-    """{name in a file of labels: the name that the first file with the recording gives it}.
-
-    Two recordings that share an other name alone, as the observation 1 of two projects, are not one.
-    """
-    called, known_as = {}, {}  # known_as: any name that a file gives a recording -> what it is called
-    for found in labels:
-        firsts, every, meant = ByName(dict(called)), ByName(called | known_as), {}
-        for name, known in found.recordings.items():
-            same = [every[name]] if name in every else [firsts[o] for o in known["others"] if o in firsts]
-            meant[name] = called.get(name) or next(iter(same), name)
-        counts = collections.Counter(meant.values())
-        for name, known in found.recordings.items():
-            if counts[meant[name]] > 1 and name not in called:
-                meant[name] = name  # the file has two of them: they are not one
-            called[name] = meant[name]
-            if meant[name] != name:
-                found.notes.append(f"'{name}' is taken to be the '{meant[name]}' of a file before.")
-            for other in (name, *known["others"]):
-                known_as.setdefault(other, meant[name])
-    return called
-
-
-def _add_facts(facts, known):
+def _add_facts(facts, known, name, notes):
     """Adds what another file says of a recording. A length, rate or subset that is known stays."""
     facts["subjects"] |= known["subjects"]
+    if known.get("subset") and facts.get("subset", known["subset"]) != known["subset"]:
+        several = f"'{facts['subset']:.40}', and '{known['subset']:.40}' in a later file"
+        notes.append(f"'{name}' is of the subset {several}; the first counts.")
     for field in FACTS:
         if field in known:
             facts.setdefault(field, known[field])
@@ -220,7 +156,7 @@ def _add_facts(facts, known):
 
 def _entry(name, facts, media, notes):
     """The fields of a recording but its annotations. Where there is a file, its length goes first."""
-    entry = {"subset": SUBSETS.get(facts.get("subset"), facts.get("subset", "train"))}
+    entry = {"subset": facts.get("subset", "train")}
     for field in (field for field in FACTS if field != "subset"):
         value = positive_or_none(facts, field, f"recording '{name}'")
         entry |= {field: round(value, 6)} if value else {}
@@ -241,14 +177,22 @@ def _entry(name, facts, media, notes):
     return entry
 
 
-def _from_the_beginning(rows, name, media):
+def _from_the_beginning(rows, name, media, notes):
     """The Rows of a recording, those of a clock counted from its first time stamp. Raises DataError."""
     where = next(row.where for row in rows if row.of_clock)
     if media is None:
         says = "its times are dates, or count from 1970; name the folder of the recordings' files"
         raise DataError(f"{where}: {says} with --features, whose first time stamp is second 0.")
-    begins_sec = media.begins_sec(name, where)
+    begins_sec, clock = media.begins_sec(name, where)
+    _note_zones({clock, *(row.of_clock for row in rows)}, name, notes)
     return [_moved(row, -begins_sec if row.of_clock else 0.0) for row in rows]
+
+
+def _note_zones(clocks, name, notes):
+    """Adds a note where times of a recording have a time zone and others have none. clocks: see `time_of`."""
+    if {*CLOCKS} <= clocks:
+        both = "some times have a time zone or count from 1970, others have none and are taken as UTC"
+        notes.append(f"'{name}': {both}.")
 
 
 def _moved(row, seconds):
@@ -256,11 +200,12 @@ def _moved(row, seconds):
     return row._replace(start_sec=row.start_sec + seconds, end_sec=row.end_sec + seconds)
 
 
-def _late_sec(known, name, media):
+def _late_sec(known, name, media, notes):
     """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
     of_file = media.first_time(name) if media and name and "first" in known else None
-    if not of_file or of_file[1] != known["first"][1]:
+    if not of_file or bool(of_file[1]) != bool(known["first"][1]):
         return 0.0
+    _note_zones({of_file[1], known["first"][1]}, name, notes)
     late_sec = known["first"][0] - of_file[0]
     return late_sec if of_file[1] else max(0.0, late_sec)  # a device may count from when it was switched on
 
@@ -276,10 +221,10 @@ def _actions(rows, duration_sec, widen_sec, dropped, changed):
     """
     kept = {}
     for row in rows:
-        label = " ".join(row.label.split())
+        label = unicodedata.normalize("NFC", " ".join(row.label.split()))
         start_sec, end_sec = round(row.start_sec, 6), round(row.end_sec, 6)
         ways = []
-        if start_sec == end_sec and widen_sec:
+        if start_sec == end_sec and widen_sec and 0 <= start_sec <= duration_sec:
             ways.append(f"{WIDENED} to {widen_sec:g} s")
             start_sec, end_sec = round(start_sec - widen_sec / 2, 6), round(end_sec + widen_sec / 2, 6)
         reason = _reason_to_drop(label, start_sec, end_sec, duration_sec)
@@ -307,20 +252,28 @@ def _reason_to_drop(label, start_sec, end_sec, duration_sec):
         return NO_LABEL
     if end_sec < start_sec:
         return REVERSED
-    if end_sec == start_sec:
-        return POINT
-    if end_sec <= 0:
+    if end_sec < 0 or start_sec < end_sec == 0:
         return BEFORE
-    return AFTER if start_sec >= duration_sec else ""
+    if start_sec > duration_sec or end_sec > start_sec == duration_sec:
+        return AFTER
+    return POINT if end_sec == start_sec else ""
 
 
-def _set_subsets(database, test):
-    """Puts the recordings and subjects that are named into the subset "test". Raises DataError for others."""
-    known = match_names(test, database)
+def _set_subsets(database, subjects, test):
+    """Puts the recordings and subjects that are named into the subset "test".
+
+    Args:
+        database: of the file; its entries are changed.
+        subjects: name of a recording -> set of its subjects.
+        test: see `join_labels`.
+
+    Raises:
+        DataError: a name is neither that of a recording nor that of a subject.
+    """
+    recordings = match_names(test, database)
+    known = match_names(test, {subject for of_recording in subjects.values() for subject in of_recording})
     for name in test:
-        chosen = [
-            key for key, entry in database.items() if key == known[name] or entry.get("subject") == name
-        ]
+        chosen = [key for key in database if key == recordings[name] or known[name] in subjects[key]]
         if not chosen:
             first = ", ".join([*database][:3])
             raise DataError(

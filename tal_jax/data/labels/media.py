@@ -67,15 +67,15 @@ class Media:
         return Length()
 
     def first_time(self, name):
-        """(seconds, whether they count from 1970) of the first time stamp of a recording's table, or None."""
+        """`time_of` the first time stamp of a recording's table, or None where it has none."""
         path = self.paths[name]
         first = first_time(path, data_config()) if path.suffix.lower() in TABLES else None
         return first and time_of(first[0], f"{path}, its first time stamp", UNITS_SEC.get(first[1]))
 
     def begins_sec(self, name, where):
-        """Seconds since 1970 at which a recording begins. Raises DataError, which `where` begins."""
-        first_sec, of_clock = self.first_time(name) or (0.0, False)
+        """`time_of` a recording's beginning, since 1970. Raises DataError, which `where` begins."""
+        first_sec, of_clock = self.first_time(name) or (0.0, "")
         if not of_clock:
             says = f"its time is a date, but {self.paths[name]} has no time stamps that say when it begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
-        return first_sec
+        return first_sec, of_clock

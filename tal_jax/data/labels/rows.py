@@ -26,6 +26,10 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 SOUND_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words of names of columns
 MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
+SUBSETS = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
+SUBSETS |= {name: name for name in ("train", "test", "validation", "val")}  # in small letters
+CLOCKS = "UTC", "no time zone"  # of times that count from 1970; those of dates without a zone do as in UTC
+SEPARATOR = re.compile(r"\A\ufeff?\"?sep=.\"?(?=\r?\n)")  # Excel's first line
 FACTS = ("duration", "fps", "num_frames", "subset")  # that a file says of a recording beside its labels
 
 
@@ -37,7 +41,7 @@ class Row(NamedTuple):
         label: "" where the file has none.
         start_sec, end_sec: seconds; equal for a point in time, NaN where only the label is known.
         where: its place, which begins a sentence: "events.csv, line 3".
-        of_clock: whether the seconds count from 1970, as those of dates do, not from the first sample.
+        of_clock: see `time_of`.
     """
 
     recording: str
@@ -45,7 +49,7 @@ class Row(NamedTuple):
     start_sec: float
     end_sec: float
     where: str
-    of_clock: bool = False
+    of_clock: str = ""
 
 
 @dataclasses.dataclass
@@ -55,7 +59,7 @@ class Labels:
     Attributes:
         rows: list of Row.
         recordings: name -> what the file says of it: "duration" in seconds, "fps", "num_frames", "subset";
-            "first", (seconds, whether they count from 1970) of the sample at second 0 of its rows;
+            "first", `time_of` the sample at second 0 of its rows;
             "subjects", a set of names, with "" if some rows name none; "others", other names of the
             recording. A recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
@@ -83,11 +87,16 @@ class Labels:
         self.dropped.setdefault(reason, []).append(where)
 
     def know(self, name, subject=None, others=(), **facts):
-        """Adds a recording, or facts of one. A fact that is None or 0 is left out.
+        """Adds a recording, or facts of one. A fact that is None or 0 is left out; a first subset stays.
 
         subject: its name; "" where a row names none; None where rows name no subjects.
         """
         known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
+        if subset := facts.pop("subset", None):
+            subset = SUBSETS.get(subset.casefold(), subset)
+            if known.setdefault("subset", subset) != subset:
+                both = f"'{known['subset']:.40}' and '{subset:.40}'"
+                self.notes.append(f"'{name:.60}' is of the subsets {both} in one file; the first counts.")
         known.update({field: value for field, value in facts.items() if value})
         known["subjects"].update({subject} - {None})
         known["others"] += [other for other in others if other not in (name, *known["others"])]
@@ -122,20 +131,25 @@ class LabelFile:
 
     @functools.cached_property
     def head(self):
-        """The beginning of the file as text, "" where it is none."""
+        """The beginning of the file as text, "" where it is none. See `text`."""
         if self.head_bytes.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return self.head_bytes.decode("utf-16", errors="replace")
-        return "" if b"\0" in self.head_bytes else self.head_bytes.decode("utf-8-sig", errors="replace")
+            return SEPARATOR.sub("", self.head_bytes.decode("utf-16", errors="replace"))
+        if b"\0" in self.head_bytes:
+            return ""
+        return SEPARATOR.sub("", self.head_bytes.decode("utf-8-sig", errors="replace"))
 
     @functools.cached_property
     def text(self):
-        """The whole file in UTF-8, UTF-16 with its mark, or else Latin-1. Raises DataError for no text."""
+        """The whole file in UTF-16 with its mark, or as `text_of` reads it, Excel's line "sep=;" made empty.
+
+        Raises DataError for no text.
+        """
         raw = self.path.read_bytes()
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return raw.decode("utf-16", errors="replace")
+            return SEPARATOR.sub("", raw.decode("utf-16", errors="replace"))
         if b"\0" in raw:
             raise DataError(f"{self.path} is no text file; save the labels as text.")
-        return text_of(raw.removeprefix(codecs.BOM_UTF8))
+        return SEPARATOR.sub("", text_of(raw.removeprefix(codecs.BOM_UTF8)))
 
     @functools.cached_property
     def json(self):
@@ -197,6 +211,8 @@ class LabelFile:
                 cells = [cell.strip() for cell in cells]
                 if names is None:
                     names = cells if is_header(cells) else None
+                    while names and not names[-1]:
+                        names.pop()
                 elif any(cells):
                     where = f"{self.path}, line {reader.line_num}"
                     if any(cells[len(names) :]):
@@ -281,8 +297,14 @@ def is_empty(cell):
     return cell.strip().lower() in NULLS
 
 
+def flag_of(cell):
+    """ "1" or "0" of a cell that says so, as 1.0, True and false do; any other cell as it is."""
+    return {"true": "1", "false": "0", "1.0": "1", "0.0": "0"}.get(cell.lower(), cell)
+
+
 def time_of(text, where, unit_sec=None):
-    """(seconds, whether they count from 1970) of a time.
+    """(seconds, clock) of a time: one of CLOCKS for a date or another time since 1970, "" for a time from the
+    beginning of a recording.
 
     Args:
         text: a number, mm:ss.fff, hh:mm:ss.fff or a date of ISO 8601; one without a time zone counts as UTC.
@@ -298,12 +320,12 @@ def time_of(text, where, unit_sec=None):
     if clock:
         hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
         if seconds < 60 and (minutes < 60 or not clock[1]):
-            return hours * 3600 + minutes * 60 + seconds, False
+            return hours * 3600 + minutes * 60 + seconds, ""
     try:
         if DATE.fullmatch(text):
             date = datetime.datetime.fromisoformat(text)
-            date = date if date.tzinfo else date.replace(tzinfo=datetime.timezone.utc)
-            return date.timestamp(), True
+            clock = CLOCKS[date.tzinfo is None]
+            return (date if date.tzinfo else date.replace(tzinfo=datetime.timezone.utc)).timestamp(), clock
         if "_" in text:  # float("1_0") is 10
             raise ValueError
         number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
@@ -314,5 +336,5 @@ def time_of(text, where, unit_sec=None):
         raise DataError(f"{where}: a time must be {forms}, found {text!r:.60}.") from None
     for unit in UNITS_SEC.values() if unit_sec is None else (unit_sec,):
         if EPOCH_SEC[0] <= number * unit < EPOCH_SEC[1]:
-            return number * unit, True
-    return number * (1.0 if unit_sec is None else unit_sec), False
+            return number * unit, CLOCKS[0]
+    return number * (1.0 if unit_sec is None else unit_sec), ""

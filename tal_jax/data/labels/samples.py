@@ -2,14 +2,14 @@
 
 import numpy as np
 import pyarrow
-import pyarrow.compute
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
 from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, time_of
+from tal_jax.data.labels.rows import Labels, Row, chosen_names, flag_of, recording_name, time_of
+from tal_jax.data.labels.tables import FILES, LAST_CHOICE, find_columns
 from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
 from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
@@ -40,7 +40,7 @@ def read_frames(file, options):
     name = file.path.stem.removesuffix(ONE_A_FRAME)
     found.know(name, duration=len(table) / options.fps)
     classes = [column for column in table.column_names[1:] if column.casefold() != "background"]
-    ends_sec = _of_frames(_numbers(table[table.column_names[0]]), file) / options.fps
+    ends_sec = _of_frames(_numbers(table[table.column_names[0]]), 0, file) / options.fps
     for column in chosen_names(classes, options, file, "column"):
         values = _numbers(table[column])
         wrong = ~np.isin(values, (0, 1, NOT_ANNOTATED))
@@ -50,7 +50,7 @@ def read_frames(file, options):
             raise DataError(f"{place} must be 0 or 1, found {table[column][row]}; correct it.")
         for _ in range(int((values == NOT_ANNOTATED).sum())):
             found.drop(f"they are frames of '{column:.60}' that are not annotated (-1)", str(file.path))
-        found.rows += _runs(values == 1, [column] * len(values), ends_sec, name, file)
+        found.rows += _runs(values == 1, [column] * len(values), ends_sec, name, 0, file)
     return found
 
 
@@ -58,11 +58,12 @@ def read_samples(file, options):
     """The Labels of a table with a row a sample and a column of labels: each run of one label is an action.
 
     The column is the one that --label_column names, or the only one that is called after labels. Empty, 0,
-    null, none and background are no action. A column of 0 and 1 gives actions that are called like the
-    column. Times are those of the table's time stamps, the first of which is second 0, or else come from
-    --fps. The recording is called like the file. A column of one subject or person is the subject.
+    null, none and background are no action. A column of 0 and 1, or true and false, gives actions that are
+    called like the column. Times are those of the table's time stamps, the first of which is second 0, or
+    else come from --fps. The recording is called like the file, or as a column of recordings says, which may
+    name several one after the other. A column of one subject or person is the subject.
     """
-    table, found, name = _table(file), Labels(), file.path.stem
+    table, found = _table(file, options.label_column), Labels()
     columns = chosen_names(table.column_names, options, file, "column")
     if not options.label_column:
         columns = [column for column in columns if is_label_name(column)]
@@ -70,21 +71,53 @@ def read_samples(file, options):
         several = f"several columns may hold the labels, {', '.join(map(repr, columns)):.200}"
         problem = several if columns else "no column is called after labels"
         raise DataError(f"{file.path}: {problem}; name it with --label_column=NAME.")
-    ends_sec, has_times = _ends_sec(table, file, options)
-    rate = None if has_times else options.fps
-    first = _first_time(table, file) if has_times else None
-    found.know(name, _subject(table), duration=float(ends_sec[-1]), fps=rate, first=first)
-    for column in columns:
-        labels = _texts(table[column])
-        if {*labels} <= {"0", "1", *NULLS} and "1" in labels:
-            labels = [column if label == "1" else "0" for label in labels]
-        acts = np.array([label.casefold() not in NO_ACTION for label in labels])
-        found.rows += _runs(acts, labels, ends_sec, name, file)
+    for name, begin, part in _recordings(table, file, found):
+        ends_sec, has_times = _ends_sec(part, begin, file, options)
+        rate = None if has_times else options.fps
+        first = _first_time(part, begin, file) if has_times else None
+        subject = _subject(part, begin, file)
+        found.know(name, subject, duration=float(ends_sec[-1]), fps=rate, first=first)
+        for column in columns:
+            labels, flags = _texts(part[column]), [*map(flag_of, _texts(table[column]))]
+            if {*flags} <= {"0", "1", *NULLS} and "1" in flags:
+                labels = [column if flag_of(label) == "1" else "0" for label in labels]
+            acts = np.array([label.casefold() not in NO_ACTION for label in labels])
+            found.rows += _runs(acts, labels, ends_sec, name, begin, file)
     return found
 
 
-def _table(file):
-    """The pyarrow Table of a CSV, TSV, Parquet or Feather file with a line of names. Raises DataError."""
+def _recordings(table, file, found):
+    """(name, first row, its rows of the table) of each recording that a column names, or else of the file.
+
+    One that is named in all rows is another name of the file's recording. Raises DataError where the rows of
+    a recording are not together, or some have no name. found: Labels; it gets to know the recordings.
+    """
+    names = [name for name in table.column_names if {*find_columns([name])} == {"file"}]
+    names = [name for name in names if (FILES - LAST_CHOICE) & {*words(name)}]
+    texts = _texts(table[names[0]]) if len(names) == 1 else [""]
+    begins = [row for row, text in enumerate(texts) if not row or text != texts[row - 1]]
+    parts = [texts[row] for row in begins]
+    if len(parts) == 1:
+        found.know(file.path.stem, others=[recording_name(text) for text in parts if text])
+        return [(file.path.stem, 0, table)]
+    twice = next((i for i, text in enumerate(parts) if text in parts[:i] or not text), None)
+    numbers = all(is_number(text) for text in parts)
+    if numbers and (twice is not None or 2 * len(parts) > len(texts)):  # a channel
+        return [(file.path.stem, 0, table)]
+    if twice is not None:
+        place = f"{file.path}, row {begins[twice] + 1}: '{names[0]:.40}' is {parts[twice]!r:.60}"
+        raise DataError(f"{place} again or empty; put the rows of a recording together, each with its name.")
+    ends = [*begins[1:], len(table)]
+    called = [found.name_media(text, f"{file.path}, row {row + 1}") for text, row in zip(parts, begins)]
+    return [(name, row, table.slice(row, end - row)) for name, row, end in zip(called, begins, ends)]
+
+
+def _table(file, label_column=()):
+    """The pyarrow Table of a CSV, TSV, Parquet or Feather file with a line of names. Raises DataError.
+
+    Columns of labels, as `label_column` or their names say, and of names of subjects or recordings are texts
+    in it, so that 01 stays 01.
+    """
     try:
         if file.suffix in (".parquet", ".feather"):
             module = pyarrow.parquet if file.suffix == ".parquet" else pyarrow.feather
@@ -95,7 +128,12 @@ def _table(file):
             points = any("." in cell and is_number(cell) for cell in cells)
             commas = file.delimiter != "," and not points and any(map(DECIMAL_COMMA.fullmatch, cells))
             parse = pyarrow.csv.ParseOptions(delimiter=file.delimiter)
-            convert = pyarrow.csv.ConvertOptions(decimal_point="," if commas else ".")
+            names = next((row for row in file.head_cells() if any(row)), [])
+            texts = [name for name in names if name in label_column or is_label_name(name)]
+            texts += [name for name in names if {*find_columns([name])} & {"file", "subject"}]
+            convert = pyarrow.csv.ConvertOptions(
+                decimal_point="," if commas else ".", column_types=dict.fromkeys(texts, pyarrow.string())
+            )
             table = pyarrow.csv.read_csv(
                 pyarrow.BufferReader(text), parse_options=parse, convert_options=convert
             )
@@ -130,10 +168,10 @@ def _time_column(table):
     return time_column(columns, data_config())
 
 
-def _ends_sec(table, file, options):
+def _ends_sec(table, begin, file, options):
     """((T + 1,) seconds, whether they are time stamps): when each sample begins, and when the last one ends.
 
-    Raises DataError where neither time stamps nor --fps say.
+    Raises DataError where neither time stamps nor --fps say. begin: row of the file that is the first one.
     """
     problem = "it has no time stamps"
     try:
@@ -143,22 +181,23 @@ def _ends_sec(table, file, options):
             values = values if column.kind == "time" else _numbers(values)
             if column.kind == "number" and not unit and is_row_number(values):
                 raise ValueError(f"{column} counts the rows")
-            times_sec = seconds_of(values, unit, column, lambda row: f"row {row + 1}")
+            times_sec = seconds_of(values, unit, column, lambda row: f"row {begin + row + 1}")
             if len(times_sec) > 1 and times_sec[-1] > 0:
                 return np.append(times_sec, times_sec[-1] + np.median(np.diff(times_sec))), True
     except (ValueError, pyarrow.ArrowException) as error:
-        problem = str(error)
+        problem = str(error).partition("; ")[0]  # what follows is of config.data
     if not options.fps:
         raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
     numbers = [column for column in table.column_names if {"frame", "frames"} & {*words(column)}]
-    frames = _of_frames(_numbers(table[numbers[0]]), file) if numbers else np.arange(len(table) + 1)
+    frames = _of_frames(_numbers(table[numbers[0]]), begin, file) if numbers else np.arange(len(table) + 1)
     return frames / options.fps, False
 
 
-def _of_frames(numbers, file):
+def _of_frames(numbers, begin, file):
     """(T + 1,) the numbers of frames, and where the last one ends. Raises DataError where they go back.
 
-    numbers: (T,) of a column of them; a column without whole numbers counts for nothing.
+    numbers: (T,) of a column of them; a column without whole numbers counts for nothing. begin: row of the
+    file that is the first one.
     """
     if not np.isfinite(numbers).all() or (numbers % 1).any() or len(numbers) < 2:
         return np.arange(len(numbers) + 1)
@@ -167,29 +206,37 @@ def _of_frames(numbers, file):
         row = int((steps <= 0).argmax()) + 1
         found = f"frame {numbers[row]:g} after {numbers[row - 1]:g}"
         what = "numbers must grow in a file, which is of one recording"
-        raise DataError(f"{file.path}, row {row + 1} has {found}; {what}.")
+        raise DataError(f"{file.path}, row {begin + row + 1} has {found}; {what}.")
     return np.append(numbers, numbers[-1] + np.median(steps))
 
 
-def _first_time(table, file):
-    """(seconds, whether they count from 1970) of the first time stamp of a table that has them."""
+def _first_time(table, begin, file):
+    """`time_of` the first time stamp of a table that has them. begin: row of the file that is the first."""
     column, unit = _time_column(table)
     first = table[column.name][0]
     if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
         first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
-    return time_of(str(first), f"{file.path}, row 1", UNITS_SEC.get(unit))
+    return time_of(str(first), f"{file.path}, row {begin + 1}", UNITS_SEC.get(unit))
 
 
-def _subject(table):
-    """The one value of a column that is called after persons, or None."""
+def _subject(table, begin, file):
+    """The one value of a column that is called after persons, or None.
+
+    Raises DataError where it names several one after the other: they are of several recordings.
+    """
     for name in table.column_names:
-        if SUBJECTS & {*words(name)}:
-            values = {*_texts(pyarrow.compute.unique(table[name]))}
-            return values.pop() or None if len(values) == 1 else None
+        if {*find_columns([name])} == {"subject"}:
+            texts = _texts(table[name])
+            changes = [row for row in range(1, len(texts)) if texts[row] != texts[row - 1]]
+            if changes and len(changes) + 1 == len({*texts}):
+                row, first = changes[0], f"'{texts[0]:.40}' and then '{texts[changes[0]]:.40}'"
+                how = "write a file for each recording, or a column 'recording'"
+                raise DataError(f"{file.path}, row {begin + row + 1}: '{name:.40}' is {first}; {how}.")
+            return texts[0] or None if not changes else None
     return None
 
 
-def _runs(acts, labels, ends_sec, name, file):
+def _runs(acts, labels, ends_sec, name, begin, file):
     """The Rows of a recording: each run of samples that act and have one label.
 
     Args:
@@ -197,14 +244,14 @@ def _runs(acts, labels, ends_sec, name, file):
         labels: T texts.
         ends_sec: (T + 1,) see `_ends_sec`.
         name: of the recording.
+        begin: row of the file that is the first one.
         file: LabelFile.
     """
     codes = np.unique(labels, return_inverse=True)[1] * acts - ~acts  # -1 where nothing happens
     edges = np.flatnonzero(np.diff(codes, prepend=-2, append=-2))
+    spans = [(start, end) for start, end in zip(edges, edges[1:]) if acts[start]]
+    places = [f"{file.path}, row {begin + start + 1}" for start, _ in spans]
     return [
-        Row(
-            name, labels[start], float(ends_sec[start]), float(ends_sec[end]), f"{file.path}, row {start + 1}"
-        )
-        for start, end in zip(edges, edges[1:])
-        if acts[start]
+        Row(name, labels[start], float(ends_sec[start]), float(ends_sec[end]), where)
+        for (start, end), where in zip(spans, places)
     ]

@@ -2,7 +2,7 @@
 
 import re
 
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, is_empty, time_of
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, is_empty, time_of
 from tal_jax.data.table_columns import NUMBER_WORDS, TIME_WORDS, UNIT_WORDS, is_label_name, words
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.errors import DataError
@@ -24,6 +24,10 @@ FILES = {
     "videoid",
     "videoname",
 }
+# words of a column that measures a recording or a person, and does not name them: video_fps, participant_age
+MEASURES = set(
+    "fps rate width height size age sex gender weight length duration count frames start end".split()
+)
 SUBSETS = {"subset", "split"}
 OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
 FRAMES = {"frame", "frames", "sample", "samples", "index", "idx", "row", "rows"}
@@ -50,10 +54,12 @@ def read_boris(file, options):
     """The Labels of BORIS's tabular events, START and STOP of a state in a row each, or aggregated events.
 
     A start and the next stop of the same subject, behaviour and modifiers are one action; a point event is a
-    point. The label is the behaviour. The recording is the media file; or the observation, where it has no
-    media file or plays several one after the other, over which BORIS counts on.
+    point. The label is the behaviour, or what the columns of --label_column hold. The recording is the media
+    file; or the observation, where it has no media file or plays several one after the other, over which
+    BORIS counts on.
     """
     names, rows = file.table(is_boris)
+    columns = chosen_names([*filter(None, names)], options, file, "column") if options.label_column else []
     found, started, moved = Labels(), {}, {}
     aggregated, status = BORIS_SPANS <= {*names}, "Status" if "Status" in names else "Behavior type"
     modifiers = [name for name in names if name.startswith("Modifier")]
@@ -63,31 +69,35 @@ def read_boris(file, options):
         found.know(name, subject, others, duration=_number(row, "Media duration (s)", "Total length"))
         if re.search("[1-9]", row.get("Time offset (s)", "")):
             moved[name] = row["Time offset (s)"]
-        label, kind = row["Behavior"], row.get(status, "").upper()
+        behavior, kind = row["Behavior"], row.get(status, "").upper()
+        labels = ["" if is_empty(row[column]) else row[column] for column in columns] or [behavior]
         if aggregated:
-            start_sec = time_of(row["Start (s)"], where, 1.0)[0]
+            start_sec, of_clock = time_of(row["Start (s)"], where, 1.0)
             stop = row["Stop (s)"]
             stop_sec = start_sec if kind == "POINT" or is_empty(stop) else time_of(stop, where, 1.0)[0]
-            found.rows.append(Row(name, label, start_sec, stop_sec, where))
+            found.rows += [Row(name, label, start_sec, stop_sec, where, of_clock) for label in labels]
             continue
-        time_sec = time_of(row["Time"], where, 1.0)[0]
-        action = (name, row.get("Observation id"), subject, label, *(row[modifier] for modifier in modifiers))
+        time_sec, of_clock = time_of(row["Time"], where, 1.0)
+        of_row = [Row(name, label, time_sec, time_sec, where, of_clock) for label in labels]
+        action = name, row.get("Observation id"), subject, behavior, *(row[column] for column in modifiers)
         if kind == "START":
             if action in started:
-                found.drop(UNPAIRED_START, started[action].where)
-            started[action] = Row(name, label, time_sec, time_sec, where)
+                found.drop(UNPAIRED_START, started[action][0].where)
+            started[action] = of_row
         elif kind == "STOP" and action in started:
-            found.rows.append(started.pop(action)._replace(end_sec=time_sec))
+            found.rows += [begun._replace(end_sec=time_sec) for begun in started.pop(action)]
         elif kind == "STOP":
             found.drop(UNPAIRED_STOP, where)
         elif kind == "POINT":
-            found.rows.append(Row(name, label, time_sec, time_sec, where))
+            found.rows += of_row
         else:
             raise DataError(f"{where}: '{status}' must be START, STOP or POINT, found {kind!r:.40}.")
-    for row in started.values():
-        found.drop(UNPAIRED_START, row.where)
-    if any(row[modifier] for _, row in rows for modifier in modifiers):
-        found.notes.append(f"{file.path}: modifiers are not read; the label is the behaviour.")
+    for begun in started.values():
+        found.drop(UNPAIRED_START, begun[0].where)
+    if not columns and any(row[modifier] for _, row in rows for modifier in modifiers):
+        found.notes.append(
+            f"{file.path}: modifiers are not read; the label is the behaviour (--label_column)."
+        )
     for name, offset in moved.items():
         has = f"'{name:.60}' has a time offset in BORIS, {offset:.20}"
         found.notes.append(f"{file.path}: {has}; times are taken as they are.")
@@ -106,8 +116,8 @@ def _boris_names(row, file, found, where):
 
 def _number(row, *columns):
     """The number in the first of these columns that holds one alone, or None."""
-    cells = [row[column] for column in columns if re.fullmatch(r"-?\d+(\.\d+)?", row.get(column) or "")]
-    return float(cells[0]) if cells else None
+    cells = [row[column] for column in columns if re.fullmatch(r"-?\d+([.,]\d+)?", row.get(column) or "")]
+    return float(cells[0].replace(",", ".")) if cells else None
 
 
 def find_columns(names):
@@ -120,12 +130,14 @@ def find_columns(names):
         dict of the keys "start", "end", "length", "point", "file", "subject", "subset", "label" that were
         found: the name of a column.
     """
-    of_words, candidates, found = {name: {*words(name)} for name in names if name}, {}, {}
+    of_words, candidates, found = {name: {*_joined_words(name)} for name in names if name}, {}, {}
     kinds = {"start": STARTS, "end": ENDS, "length": LENGTHS, "point": POINTS, "file": FILES}
     kinds |= {"subject": SUBJECTS, "subset": SUBSETS}
     for name, said in of_words.items():
         kind = next((kind for kind, known in kinds.items() if known & said), None)
         if not kind or kind == "length" and FILES & said:
+            continue
+        if kind in ("file", "subject") and MEASURES & said:
             continue
         others = len(said - kinds[kind] - UNIT_NAMES - {*NUMBER_WORDS})  # start_time goes before start_x
         if others and said & kinds[kind] <= TIMES_ALONE:
@@ -139,6 +151,11 @@ def find_columns(names):
     found |= {"label": labels[0]} if labels else {}
     alone = [name for name in rest if of_words[name] == {"name"} and name not in labels[:1]]
     return ({"file": alone[0]} if alone else {}) | found
+
+
+def _joined_words(name):
+    """`words` of a name; Praat's t_min and t_max are one word each, no minutes."""
+    return words(re.sub(r"(?i)\bt[ _](min|max)\b", r"t\1", name))
 
 
 def label_columns(names):
@@ -190,10 +207,15 @@ def read_table(file, options):
         which = f"labels are read from the column '{labels[0]:.40}'"
         found.notes.append(f"{file.path}: {which}; --label_column names others: {listed:.200}.")
     flags = _flags(labels, rows) if options.label_column else []
-    units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
+    units = _units_sec([start, *([end] if end else [])], options, file, found)
+    for column in units:
+        _require_one_decimal_sign(column, rows, file)
     if "file" not in columns:
         found.know(file.path.stem)
     for where, row in rows:
+        if "file" in columns and is_empty(row[columns["file"]]):
+            found.drop("they name no recording", where)
+            continue
         name = found.name_media(row[columns["file"]], where) if "file" in columns else file.path.stem
         subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
         found.know(name, subject, subset=subset)
@@ -206,10 +228,10 @@ def read_table(file, options):
             end_sec, end_of_clock = _time(row[end], where, units[end], end, options)
             if end == columns.get("length"):
                 end_sec += start_sec
-            elif end_of_clock != of_clock:
+            elif bool(end_of_clock) != bool(of_clock):
                 raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
         for column in labels:
-            if column in flags and row[column].removesuffix(".0") != "1":
+            if column in flags and flag_of(row[column]) != "1":
                 continue
             label = column if column in flags else "" if is_empty(row[column]) else row[column]
             found.rows.append(Row(name, label, start_sec, end_sec, where, of_clock))
@@ -217,16 +239,40 @@ def read_table(file, options):
 
 
 def _flags(labels, rows):
-    """The columns of 0 and 1 alone whose name is the label, so not "label" itself."""
-    cells = {column: {row[column] for _, row in rows if not is_empty(row[column])} for column in labels}
-    values = {column: {cell.removesuffix(".0") for cell in cells[column]} for column in labels}
+    """The columns of flags alone whose name is the label, so not "label" itself. See `flag_of`."""
+    values = {name: {flag_of(row[name]) for _, row in rows if not is_empty(row[name])} for name in labels}
     flags = [column for column in labels if "1" in values[column] and values[column] <= {"0", "1"}]
     return [column for column in flags if not is_label_name(column)]
 
 
+def _units_sec(columns, options, file, found):
+    """{column of times: seconds in a unit of it, None where no name says}; a column that names none has the
+    unit of the other one. A note is added to the Labels `found`, where that is not seconds.
+    """
+    units = {name: _unit_sec(name, options, file) for name in columns}
+    for name in columns:
+        other = next((other for other in columns if units[name] is None and units[other]), None)
+        if other:
+            units[name] = units[other]
+        if other and units[name] != 1:
+            found.notes.append(f"{file.path}: '{name:.40}' names no unit, and is in that of '{other:.40}'.")
+    return units
+
+
+def _require_one_decimal_sign(column, rows, file):
+    """Raises DataError for a column of times whose commas may be decimal signs or set thousands apart."""
+    commas = [(where, row[column]) for where, row in rows if "," in row[column]]
+    points = any("." in row[column] for _, row in rows)
+    thousands = file.delimiter == "," and all(re.fullmatch(r"\d{1,3}(,\d{3})+", cell) for _, cell in commas)
+    if commas and (points or thousands):
+        where, cell = commas[0]
+        how = "write a point before the decimals, and nothing between thousands"
+        raise DataError(f"{where}: the comma of {cell:.40} in '{column:.40}' has two meanings; {how}.")
+
+
 def _unit_sec(name, options, file):
     """Seconds in a unit of a column of times, by its name; None where it does not say. Raises DataError."""
-    of_name = words(name)
+    of_name = _joined_words(name)
     if FRAMES & {*of_name}:
         if not options.fps:
             raise DataError(f"{file.path}: '{name:.40}' counts frames; say how many a second: --fps=25.")

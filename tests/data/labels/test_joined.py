@@ -120,6 +120,66 @@ def test_points_are_widened_around_their_time():
     assert joined.changed["they have no length and are widened to 0.5 s"] == ["line 1", "line 2"]
 
 
+def test_points_outside_their_recording_are_dropped_widened_or_not():
+    rows = [("a", "x", -0.1, -0.1), ("a", "x", 10.1, 10.1), ("a", "x", 10.0, 10.0)]
+    for widen_sec, left in ((1.0, [("x", 9.5, 10.0)]), (0.0, [])):
+        more = [] if widen_sec else [("a", "y", 1.0, 2.0)]
+        joined = join_labels([labels(*rows, *more, a={"duration": 10})], widen_sec=widen_sec)
+        assert [row for row in segments(joined) if row[0] == "x"] == left
+        assert joined.dropped["they end before their recording begins"] == ["line 1"]
+        assert joined.dropped["they start after their recording has ended"] == ["line 2"]
+
+
+def test_media_of_one_name_are_told_apart_by_the_names_of_the_files_of_labels(tmp_path):
+    media, of_files = folder_of(tmp_path / "signals", p1=10, p2=10), []
+    for person in ("p1", "p2"):
+        found = labels(("video", person, 1, 2))
+        found.name_media(f"{person}/video.mp4", "a place")
+        found.know("video", others=[person])
+        of_files.append(found)
+    database = join_labels(of_files, media).content["database"]
+    assert {name: entry["annotations"][0]["label"] for name, entry in database.items()} == dict(
+        p1="p1", p2="p2"
+    )
+    with pytest.raises(DataError, match="'p1' and 'p2' both hold a 'video'"):
+        join_labels(of_files)
+    (tmp_path / "signals" / "p2.csv").unlink()  # and then its labels are of no recording
+    joined = join_labels(of_files, Media(tmp_path / "signals"))
+    assert [*joined.content["database"]] == ["p1"] and joined.unmatched == {"video": 1}
+
+
+def test_two_names_of_one_file_that_are_one_recording_are_said(tmp_path):
+    media = folder_of(tmp_path / "signals", clip=10)
+    joined = join_labels([labels(("Clip", "x", 1, 2), ("v_clip", "x", 3, 4))], media)
+    assert segments(joined, "clip") == [("x", 1, 2), ("x", 3, 4)]
+    assert any("'Clip' and 'v_clip' of a file of labels are both 'clip' of" in note for note in joined.notes)
+
+
+def test_a_recording_is_in_one_subset_and_others_are_said():
+    one, two = labels(("a", "x", 1, 2), a={"subset": "Train"}), labels(("a", "x", 3, 4), a={"subset": "TEST"})
+    joined = join_labels([one, two])
+    assert joined.content["database"]["a"]["subset"] == "train"
+    assert any("'a' is of the subset 'train', and 'test' in a later file" in note for note in joined.notes)
+    one.know("a", subset="training")
+    assert not one.notes
+    one.know("a", subset="testing")
+    assert one.recordings["a"]["subset"] == "train" and "of the subsets 'train' and 'test'" in one.notes[0]
+
+
+def test_a_subject_to_test_is_found_among_several_and_in_any_case():
+    found = labels(("a", "x", 1, 2), ("b", "x", 1, 2), a={"subject": "S1"}, b={"subject": "S3"})
+    found.know("a", "S2")
+    database = join_labels([found], test=("s2",)).content["database"]
+    assert [entry["subset"] for entry in database.values()] == ["test", "train"]
+
+
+def test_accents_of_two_spellings_are_one_name_and_one_label(tmp_path):
+    media = folder_of(tmp_path / "signals", **{"cafe\u0301": 10})
+    joined = join_labels([labels(("caf\u00e9", "bo\u0302t", 1, 2), ("caf\u00e9", "b\u00f4t", 3, 4))], media)
+    ((_, entry),) = joined.content["database"].items()
+    assert [action["label"] for action in entry["annotations"]] == ["b\u00f4t"] * 2
+
+
 def test_labels_without_times_stay_and_the_schema_reads_all():
     joined = join_labels([labels(("a", "x", math.nan, math.nan), ("a", "y", 1, 2), b={"subset": "testing"})])
     assert segments(joined) == [("y", 1, 2), ("x",)]
@@ -212,13 +272,26 @@ def test_lengths_by_kind_of_file(tmp_path):
 def test_dates_count_from_the_first_time_stamp(tmp_path):
     (tmp_path / "pump.csv").write_text("time,flow\n2020-03-09 10:00:00,0.5\n2020-03-09 10:00:01,1.5\n")
     found = labels(("pump", "leak", 1583748000.5, 1583748001.0))
-    found.rows[0] = found.rows[0]._replace(of_clock=True)
+    found.rows[0] = found.rows[0]._replace(of_clock="no time zone")
     assert segments(join_labels([found], Media(tmp_path)), "pump") == [("leak", 0.5, 1.0)]
     with pytest.raises(DataError, match="line 1: its times are dates, or count from 1970; .* --features"):
         join_labels([found])
     (tmp_path / "pump.csv").write_text("x,flow\n2.0,0.5\n1.0,1.5\n")
     with pytest.raises(DataError, match="line 1: its time is a date, but .*pump.csv has no time stamps"):
         join_labels([found], Media(tmp_path))
+
+
+def test_times_with_and_without_a_zone_are_said(tmp_path):
+    (tmp_path / "pump.csv").write_text("time,flow\n2020-03-09 10:00:00,0.5\n2020-03-09 10:00:01,1.5\n")
+    text = "file,start,end,label\npump,2020-03-09T11:00:00+01:00,2020-03-09T11:00:01+01:00,leak\n"
+    joined = join_labels([read(tmp_path / "labels", "a.csv", text)[1]], Media(tmp_path))
+    assert segments(joined, "pump") == [("leak", 0.0, 1.0)]
+    assert any("'pump': some times have a time zone or count from 1970" in note for note in joined.notes)
+    joined = join_labels(
+        [read(tmp_path / "labels", "a.csv", text.replace("T11", " 10").replace("+01:00", ""))[1]],
+        Media(tmp_path),
+    )
+    assert segments(joined, "pump") == [("leak", 0.0, 1.0)] and not any("zone" in n for n in joined.notes)
 
 
 @pytest.mark.parametrize("date", ["2024-01-06 10:00:", ""])
@@ -249,7 +322,9 @@ def test_labels_a_sample_begin_where_their_time_stamps_say(tmp_path, date):
 )
 def test_first_time_stamps_of_all_forms_of_csv(tmp_path, text, first_sec):
     (tmp_path / "a.csv").write_text(text)
-    assert Media(tmp_path).begins_sec("a", "labels.csv, line 2") == pytest.approx(first_sec, abs=2e-6)
+    found, clock = Media(tmp_path).begins_sec("a", "labels.csv, line 2")
+    assert found == pytest.approx(first_sec, abs=2e-6)
+    assert clock == ("UTC" if "1583748873" in text else "no time zone")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,33 @@ def test_a_column_of_0_and_1_gives_its_name(tmp_path):
     assert actions(labels) == [("pump", "anomaly", 2.0, 4.0)]
 
 
+def test_flags_in_words_give_the_name_of_their_column(tmp_path):
+    text = "ax,walk\n0.5,False\n1.5,True\n0.5,TRUE\n1.5,false\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=1, label_column=("walk",))[1]) == [("a", "walk", 1, 3)]
+
+
+def test_labels_of_digits_stay_as_they_are_written(tmp_path):
+    text = sensors(["0", "01", "01", "007", "2.0"])
+    found = [row[1:] for row in actions(read(tmp_path, "a.csv", text, fps=1)[1])]
+    assert found == [("01", 1, 3), ("007", 3, 4), ("2", 4, 5)]
+
+
+def test_a_column_of_recordings_splits_the_table(tmp_path):
+    text = "video,walks,label\n" + "v/a.mp4,0,walk\n" * 3 + "v/b.mp4,1,0\nv/b.mp4,1,walk\n"
+    _, labels = read(tmp_path, "all.csv", text, fps=1)
+    assert actions(labels) == [("a", "walk", 0, 3), ("b", "walk", 1, 2)]
+    assert [labels.recordings[name]["duration"] for name in "ab"] == [3, 2]
+    assert labels.rows[1].where.endswith("all.csv, row 5")
+    text = "time,ax,ay,video,label\n" + "".join(
+        f"{t},0.5,1,{v},walk\n" for v in "ab" for t in (0.0, 0.1, 0.2)
+    )
+    assert [row[0] for row in actions(read(tmp_path, "all.csv", text)[1])] == ["a", "b"]
+    _, labels = read(tmp_path, "one.csv", "video,label\nv.mp4,walk\nv.mp4,0\n", fps=1)
+    assert labels.recordings["one"]["others"] == ["v"]  # one alone is another name
+    _, labels = read(tmp_path, "one.csv", "audio,label\n0.5,walk\n0.25,0\n0.5,0\n", fps=1)
+    assert actions(labels) == [("one", "walk", 0, 1)]  # a channel
+
+
 def test_a_column_of_labels_alone(tmp_path):
     _, labels = read(tmp_path, "a.csv", sensors(["walk", "walk", "none"], head=""), fps=1)
     assert actions(labels) == [("a", "walk", 0.0, 2.0)]
@@ -91,7 +118,7 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     _, labels = read(tmp_path, "pump.csv", text, fps=99)
     assert actions(labels) == [("pump", "leak", 1.0, 5.0)]
     # A median step after the last; and when it begins.
-    facts = dict(duration=6.0, first=(1583748873, True))
+    facts = dict(duration=6.0, first=(1583748873, "no time zone"))
     assert labels.recordings["pump"] == dict(subjects=set(), others=[]) | facts
 
 
@@ -116,7 +143,7 @@ def test_numbers_of_frames_count(tmp_path):
     text = "frame,walk,run\n100,1,0\n101,1,0\n102,0,1\n103,0,0\n"
     found = actions(read(tmp_path, "a.csv", text, fps=10)[1])
     assert found == [("a", "walk", 10, 10.2), ("a", "run", 10.2, 10.3)]
-    text = "video,frame,label\nv1,0,walk\nv1,1,walk\nv2,0,run\n"
+    text = "frame,label\n0,walk\n1,walk\n0,run\n"
     with pytest.raises(DataError, match="row 3 has frame 0 after 1; numbers must grow in a file, which is"):
         read(tmp_path, "a.csv", text, fps=10)
 
@@ -162,8 +189,16 @@ def test_parquet(tmp_path):
         ("x,label\n", "a.csv has no row below its names"),
         ("x,label\n1,a\n1\n", "Cannot read .*a.csv as a table"),
         ("x,x,label\n1,2,a\n", "two columns have one name"),
+        ("video,label\na,x\nb,x\na,x\n", "a.csv, row 3: 'video' is 'a' again or empty; put the rows of"),
+        ("user,label\n1,x\n1,x\n2,x\n", "a.csv, row 3: 'user' is '1' and then '2'; write a file for each"),
+        (
+            "time,label\n5,x\n4,x\n",
+            "a.csv has a row a sample, but .* has the time 4 after 5 in row 2; say how",
+        ),
     ],
 )
 def test_bad_tables_of_samples_are_one_sentence(tmp_path, text, sentence):
-    with pytest.raises(DataError, match=sentence):
-        read(tmp_path, "a.csv", text)
+    fps = 1 if text.startswith(("video", "user")) else None
+    with pytest.raises(DataError, match=sentence) as error:
+        read(tmp_path, "a.csv", text, fps=fps)
+    assert "config." not in str(error.value)

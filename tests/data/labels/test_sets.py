@@ -33,7 +33,7 @@ def test_activitynet(tmp_path):
     assert actions(labels)[:2] == [("abc", "Surfing", 1.5, 4.0), ("abc", "Ambiguous", 5.0, 6.0)]
     assert math.isnan(labels.rows[2].start_sec)
     assert labels.recordings == {
-        "abc": dict(subjects=set(), others=[], duration=20.5, subset="training"),
+        "abc": dict(subjects=set(), others=[], duration=20.5, subset="train"),
         "def": dict(subjects={"P1"}, others=[], fps=25, subset="validation"),
     }
     assert read(tmp_path, "a.json", SCHEMA | {"classes": ["Surfing", "Ambiguous"]})[1].classes == (

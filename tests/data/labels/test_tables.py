@@ -82,7 +82,8 @@ def test_boris_starts_and_stops_without_each_other_are_counted(tmp_path):
     }
     places = labels.dropped["they are starts without a stop (BORIS)"]
     assert [place.split(", ")[1] for place in places] == ["line 5", "line 3"]
-    assert labels.notes == [f"{tmp_path}/events.csv: modifiers are not read; the label is the behaviour."]
+    modifiers = "modifiers are not read; the label is the behaviour (--label_column)."
+    assert labels.notes == [f"{tmp_path}/events.csv: {modifiers}"]
 
 
 def test_boris_as_older_versions_wrote_it(tmp_path):
@@ -120,6 +121,29 @@ def test_an_observation_without_one_media_file_is_the_recording(tmp_path):
     _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows))
     assert actions(labels) == [("day 1", "sit", 1.0, 1.0), ("day 2", "sit", 70.0, 70.0)]
     assert not any("duration" in known for known in labels.recordings.values())
+
+
+def test_the_columns_of_boris_that_hold_the_labels_may_be_chosen(tmp_path):
+    rows = [
+        event("START", 1, modifier="left"),
+        event("STOP", 2, modifier="left"),
+        event("POINT", 3, modifier="NA"),
+    ]
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Behavior", "Modifier #1"))
+    assert actions(labels) == [
+        ("cage1", "sit", 1, 2),
+        ("cage1", "left", 1, 2),
+        ("cage1", "sit", 3, 3),
+        ("cage1", "", 3, 3),
+    ]
+    with pytest.raises(DataError, match="has no column 'Mood'"):
+        read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Mood",))
+
+
+def test_boris_with_dates_and_decimal_commas(tmp_path):
+    row = event("POINT", "2020-03-09T10:00:01.500", **{"Media duration (s)": "61,5"})
+    _, labels = read(tmp_path, "events.tsv", sheet(TABULAR, [row], "\t"))
+    assert labels.rows[0].of_clock == "no time zone" and labels.recordings["cage1"]["duration"] == 61.5
 
 
 def test_a_time_offset_of_boris_is_said(tmp_path):
@@ -194,11 +218,39 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
             ("r", "a", 1.0, 2.0),
         ),
         ("file,from,to,label", "r,1,2,a", ("r", "a", 1.0, 2.0)),
+        ("file,start_ms,end,label", "r,1500,2000,a", ("r", "a", 1.5, 2.0)),
+        ("file,start,end_min,label", "r,1,2,a", ("r", "a", 60.0, 120.0)),
+        ("file,t_min,t_max,label", "r,1.5,2.5,a", ("r", "a", 1.5, 2.5)),
+        ("video_fps,participant_age,start,end,label", "25,61,1,2,a", ("mine", "a", 1.0, 2.0)),
     ],
 )
 def test_names_of_columns_say_what_they_hold(tmp_path, head, row, expected):
     (found,) = actions(read(tmp_path, "mine.csv", f"{head}\n{row}\n")[1])
     assert found[:2] == expected[:2] and found[2:] == pytest.approx(expected[2:])
+
+
+def test_a_unit_that_is_taken_from_the_other_column_is_said(tmp_path):
+    _, labels = read(tmp_path, "mine.csv", "file,start_ms,end,label\nr,1500,2000,a\n")
+    assert labels.notes == [f"{tmp_path}/mine.csv: 'end' names no unit, and is in that of 'start_ms'."]
+    assert not read(tmp_path, "mine.csv", "file,start_s,end,label\nr,1,2,a\n")[1].notes
+
+
+def test_flags_in_words_are_flags(tmp_path):
+    text = "file,start,end,sniff,groom\nr,1,2,True,False\nr,3,4,false,TRUE\n"
+    _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
+    assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
+
+
+def test_rows_that_name_no_recording_are_counted(tmp_path):
+    _, labels = read(tmp_path, "mine.csv", "file,start,end,label\n,1,2,a\nr,1,2,a\n")
+    assert actions(labels) == [("r", "a", 1.0, 2.0)] and counted(labels) == {"they name no recording": 1}
+
+
+def test_tables_of_spreadsheets(tmp_path):
+    text = 'sep=;\nfile;start;end;label;\nr;1,5;2,5;"a; b";\n'
+    assert actions(read(tmp_path, "mine.csv", text)[1]) == [("r", "a; b", 1.5, 2.5)]
+    text = "file;start;end;label\nr;1;2;it\u2019s \u20ac\n".encode("cp1252")
+    assert actions(read(tmp_path, "mine.csv", text)[1]) == [("r", "it\u2019s \u20ac", 1.0, 2.0)]
 
 
 @pytest.mark.parametrize("other", ["Target", "Behavioral category"])
@@ -290,6 +342,9 @@ def test_dates_are_marked_as_of_a_clock(tmp_path):
         ("file,start,end,label,label\na,1,2,walk,x\n", None, "two columns are called 'label'"),
         ("file,start,end,label\na,2020-01-01,2,walk\n", None, "line 2: of start and end one is a date"),
         ("rec1,1.0,2.0,walk\n", None, "in no format that is known, its first line is 'rec1,1.0,2.0,walk'"),
+        ("file,start,end,label,\nr,1,2,walk, fast\n", None, "line 2 has 5 cells, but names for 4; put a cell"),
+        ("file,start,end,label\nr,\"1,234\",\"2,500\",a\n", None, "line 2: the comma of 1,234 in 'start' has two"),
+        ("file;start;end;label\nr;1,5;2;a\nr;2.5;3;a\n", None, "line 2: the comma of 1,5 in 'start' has two"),
         ("", None, "in no format that is known, and empty; say --format=NAME"),
         ("file,start,end,label\na,1,2,\"wa\x00lk\n", None, "is no text file"),
     ],
