@@ -251,7 +251,7 @@ def main():
     parser.add_argument("--label_column", type=_names, default=(), metavar="NAME,NAME", help=column_help)
     widen_help = "makes a point an action of so many seconds around it"
     parser.add_argument("--widen_sec", type=_positive, default=0.0, metavar="SECONDS", help=widen_help)
-    test_help = "recordings or subjects that are the subset test, with commas between; all others are train"
+    test_help = "recordings or subjects that are the subset test, with commas between; others stay in theirs"
     parser.add_argument("--test", type=_names, default=(), metavar="NAME,NAME", help=test_help)
     replace_help = "takes the labels of a recording from the last file that has it, not from all"
     parser.add_argument("--replace", action="store_true", help=replace_help)

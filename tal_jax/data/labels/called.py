@@ -62,22 +62,24 @@ def _names_of_first_files(labels):
 
     Two recordings that share an other name alone, as the observation 1 of two projects, are not one.
     """
-    called, known_as = {}, {}  # known_as: any name that a file gives a recording -> what it is called
+    called, known_as = [], {}  # known_as: any name that a file gives a recording -> what it is called
     for found in labels:
-        firsts, every, meant = ByName(dict(called)), ByName(called | known_as), {}
+        firsts = ByName({first: first for names in called for first in names.values()})
+        aliases, meant = ByName(dict(known_as)), {}
         for name, known in found.recordings.items():
-            same = [every[name]] if name in every else [firsts[o] for o in known["others"] if o in firsts]
-            meant[name] = called.get(name) or next(iter(same), name)
+            same = [firsts[other] for other in (name, *known["others"]) if other in firsts]
+            same += [aliases[name]] if name in aliases else []
+            meant[name] = next(iter(same), name)
         counts = collections.Counter(meant.values())
         for name, known in found.recordings.items():
-            if counts[meant[name]] > 1 and name not in called:
+            if counts[meant[name]] > 1 and name not in firsts.keys():
                 meant[name] = name  # the file has two of them: they are not one
-            called[name] = meant[name]
             if meant[name] != name:
                 found.notes.append(f"'{name}' is taken to be the '{meant[name]}' of a file before.")
             for other in (name, *known["others"]):
                 known_as.setdefault(other, meant[name])
-    return [{name: called[name] for name in found.recordings} for found in labels]
+        called.append(meant)
+    return called
 
 
 def _require_one_folder(labels, called):

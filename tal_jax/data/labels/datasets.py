@@ -61,6 +61,9 @@ def read_thumos(file, options):
         start_sec, end_sec = (require_number(part, f"{where}: a time") for part in parts.groups()[1:])
         found.know(parts[1], subset=next((VIDEOS[p] for p in VIDEOS if parts[1].startswith(p)), None))
         found.rows.append(Row(parts[1], label, start_sec, end_sec, where))
+    if not any(name.startswith(tuple(VIDEOS)) for name in found.recordings):
+        first = next(iter(found.recordings), "")
+        found.notes.append(f"{file.path}: '{label:.40}' is taken as the class, '{first:.40}' as a recording.")
     return found
 
 

@@ -77,6 +77,19 @@ def test_other_names_of_the_first_file_count_too():
     assert [*joined.content["database"]] == ["camera"] and segments(joined, "camera") == [("run", 3.0, 4.0)]
 
 
+def test_another_name_that_is_a_recording_goes_before_the_name_of_a_camera():
+    old, one, two = (
+        labels(("r1", "a", 1, 2), ("r2", "a", 1, 2)),
+        labels(("cam", "b", 3, 4)),
+        labels(("cam", "c", 5, 6)),
+    )
+    one.know("cam", others=["r1"])
+    two.know("cam", others=["r2"])
+    joined = join_labels([old, one, two])
+    assert segments(joined, "r1") == [("a", 1, 2), ("b", 3, 4)]
+    assert segments(joined, "r2") == [("a", 1, 2), ("c", 5, 6)]
+
+
 def test_recordings_that_share_an_other_name_alone_are_two():
     one, two = labels(("A", "walk", 1.0, 2.0)), labels(("B", "run", 3.0, 4.0))
     one.know("A", others=["1"])
