@@ -38,9 +38,9 @@ def read_frames(file, options):
         raise DataError(f"{file.path} has a row a frame; say how many a second: --fps=25.")
     table, found = _table(file), Labels()
     name = file.path.stem.removesuffix(ONE_A_FRAME)
-    found.know(name, duration=len(table) / options.fps)
     classes = [column for column in table.column_names[1:] if column.casefold() != "background"]
     ends_sec = _of_frames(_numbers(table[table.column_names[0]]), 0, file) / options.fps
+    found.know(name, duration=float(ends_sec[-1]))
     for column in chosen_names(classes, options, file, "column"):
         values = _numbers(table[column])
         wrong = ~np.isin(values, (0, 1, NOT_ANNOTATED))
@@ -164,7 +164,10 @@ def _texts(column):
 
 def _time_column(table):
     """(Column of time stamps or None, unit) of a pyarrow Table, see `table_times.time_column`."""
-    columns = [Column(i, field.name, kind_of_type(field.type)) for i, field in enumerate(table.schema, 1)]
+    columns = [
+        Column(i, field.name, kind_of_type(field.type), f"'{table[field.name][0]!s:.40}' in row 1")
+        for i, field in enumerate(table.schema, 1)
+    ]
     return time_column(columns, data_config())
 
 

@@ -143,6 +143,7 @@ def test_numbers_of_frames_count(tmp_path):
     text = "frame,walk,run\n100,1,0\n101,1,0\n102,0,1\n103,0,0\n"
     found = actions(read(tmp_path, "a.csv", text, fps=10)[1])
     assert found == [("a", "walk", 10, 10.2), ("a", "run", 10.2, 10.3)]
+    assert read(tmp_path, "a.csv", text, fps=10)[1].recordings["a"]["duration"] == 10.4
     text = "frame,label\n0,walk\n1,walk\n0,run\n"
     with pytest.raises(DataError, match="row 3 has frame 0 after 1; numbers must grow in a file, which is"):
         read(tmp_path, "a.csv", text, fps=10)
