@@ -62,30 +62,14 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         DataError: no label is left, a name of `test` is neither a recording nor a subject, or a name or label
             is none that an annotation file may have; see `called_in_files` also.
     """
-    dropped, changed, unmatched = {}, {}, collections.Counter()
+    dropped, changed, notes = {}, {}, []
     called = called_in_files(labels, media)
     if replace:
         _keep_latest(labels, called)
-    notes, of_files = [], [note for found in labels for note in found.notes]
     for found in labels:
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
-    facts, rows, files = {}, {}, collections.Counter()
-    for found, names in zip(labels, called):
-        for name, known in found.recordings.items():
-            if names[name] is None:
-                unmatched[name] += 0
-            else:
-                _add_facts(facts.setdefault(names[name], {"subjects": set()}), known, names[name], notes)
-        files.update({names[name] for name in found.recordings} - {None})
-        late_sec = {
-            name: _late_sec(known, names[name], media, notes) for name, known in found.recordings.items()
-        }
-        for row in found.rows:
-            if names[row.recording] is None:
-                unmatched[row.recording] += 1
-            else:
-                rows.setdefault(names[row.recording], []).append(_moved(row, late_sec[row.recording]))
+    facts, rows, unmatched = _of_recordings(labels, called, media, notes)
     database = {}
     for name in facts:
         require_name(name, target)
@@ -105,16 +89,48 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         reasons = [f"{len(places)}: {reason}" for reason, places in dropped.items()]
         raise DataError(f"No action is left to write to {target}. Dropped: {'; '.join(reasons) or 'none'}.")
     parse_annotations(content, target, ignored_labels=())
-    several = [name for name in files if files[name] > 1]
-    if several:
-        which = f"{len(several)} recordings, the first is '{several[0]}' with {files[several[0]]}"
-        notes.append(f"Several files of labels are joined for {which}.")
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:
         count = f"{len(without)} of {len(database)} recordings, the first is '{without[0]}'"
         may = "" if media and media.fps else f"; --features{'_fps=ROWS_A_SECOND' if media else '=FOLDER'} may"
         notes.append(f"Nothing says how long a recording lasts for {count}{may}.")
-    return Joined(content, dropped, changed, unmatched, [*notes, *of_files])
+    notes += [note for found in labels for note in found.notes]
+    return Joined(content, dropped, changed, unmatched, notes)
+
+
+def _of_recordings(labels, called, media, notes):
+    """What all files say of each recording.
+
+    Args:
+        labels, media: see `join_labels`.
+        called: see `called_in_files`.
+        notes: list, to which sentences are added.
+
+    Returns:
+        (recording -> facts of it, see `Labels.recordings`; recording -> its Rows; Counter of the labels of
+        recordings that have no file).
+    """
+    facts, rows, unmatched, files = {}, {}, collections.Counter(), collections.Counter()
+    for found, names in zip(labels, called):
+        late_sec = {}
+        for name, known in found.recordings.items():
+            if names[name] is None:
+                unmatched[name] += 0
+                continue
+            _add_facts(facts.setdefault(names[name], {"subjects": set()}), known, names[name], notes)
+            late_sec[name] = _late_sec(known, names[name], media, notes)
+        files.update({names[name] for name in found.recordings} - {None})
+        for row in found.rows:
+            if names[row.recording] is None:
+                unmatched[row.recording] += 1
+            else:
+                rows.setdefault(names[row.recording], []).append(_moved(row, late_sec[row.recording]))
+    several = [name for name in files if files[name] > 1]
+    if several:
+        count = f"{len(several)} recording{'s' * (len(several) > 1)}"
+        which = f"{count}, the first is '{several[0]}' with {files[several[0]]}"
+        notes.append(f"Several files of labels are joined for {which}.")
+    return facts, rows, unmatched
 
 
 def _keep_latest(labels, called):
@@ -202,7 +218,7 @@ def _moved(row, seconds):
 
 def _late_sec(known, name, media, notes):
     """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
-    of_file = media.first_time(name) if media and name and "first" in known else None
+    of_file = media.first_time(name) if media and "first" in known else None
     if not of_file or bool(of_file[1]) != bool(known["first"][1]):
         return 0.0
     _note_zones({of_file[1], known["first"][1]}, name, notes)

@@ -213,7 +213,7 @@ def test_facts_of_several_files_are_joined():
     assert a == facts | {"annotations": a["annotations"]}
     assert "subject" not in b and "duration" not in b and "subject" not in c
     assert any("'b' has several subjects, P2, P3" in note for note in joined.notes)
-    assert any("1 recordings, the first is 'a' with 2" in note for note in joined.notes)
+    assert any("1 recording, the first is 'a' with 2" in note for note in joined.notes)
     assert any("for 2 of 3 recordings, the first is 'b'" in note for note in joined.notes)
 
 
