@@ -51,7 +51,8 @@ def match_names(names, known):
     """Which recordings the names in a file of detections, proposals or scores mean.
 
     A name that is not known as it is may lack ActivityNet's "v_" or have it, end in a suffix of a video or
-    feature file, or differ in case. It stays unknown where it could mean several recordings.
+    feature file, or differ in case or in the Unicode form of an accent. It stays unknown where it could mean
+    several recordings.
 
     Args:
         names: of a file.
@@ -115,8 +116,8 @@ class ByName(dict):
 
 
 def _key(name):
-    """A recording's name without "v_" in front, the suffix of a file, the case of its letters, and whether an
-    accent is a character of its own, as on disks of Apple.
+    """A recording's name without "v_" in front, the suffix of a file and the case of its letters, in Unicode
+    form NFC.
     """
     folded = unicodedata.normalize("NFC", name).casefold()
     suffix = pathlib.PurePath(folded).suffix

@@ -26,14 +26,14 @@ class Format(NamedTuple):
         suffixes: of its files, in lower case.
         recognise: LabelFile with one of these suffixes -> whether it is one.
         read: (LabelFile, Options) -> Labels.
-        chooses: whether it reads what --label_column names.
+        reads_label_column: whether it reads what --label_column names.
     """
 
     title: str
     suffixes: tuple
     recognise: Callable
     read: Callable
-    chooses: bool = True
+    reads_label_column: bool = True
 
 
 def _has_line(is_header):
@@ -56,20 +56,32 @@ FORMATS = {  # the first that recognises a file reads it
     ),
     "via": Format("VIA 3", (".json",), lambda file: projects.is_via(file.json), projects.read_via),
     "activitynet": Format(
-        "ActivityNet", (".json",), lambda f: datasets.is_activitynet(f.json), datasets.read_activitynet, False
+        "ActivityNet",
+        (".json",),
+        lambda f: datasets.is_activitynet(f.json),
+        datasets.read_activitynet,
+        reads_label_column=False,
     ),
     "ego4d": Format(
-        "Ego4D", (".json",), lambda file: datasets.is_ego4d(file.json), datasets.read_ego4d, False
+        "Ego4D",
+        (".json",),
+        lambda file: datasets.is_ego4d(file.json),
+        datasets.read_ego4d,
+        reads_label_column=False,
     ),
     "audacity": Format(
         "Audacity label track",
         (".txt",),
         lambda f: transcripts.is_audacity(f.head),
         transcripts.read_audacity,
-        False,
+        reads_label_column=False,
     ),
     "thumos": Format(
-        "THUMOS14", (".txt",), lambda file: datasets.is_thumos(file.head), datasets.read_thumos, False
+        "THUMOS14",
+        (".txt",),
+        lambda file: datasets.is_thumos(file.head),
+        datasets.read_thumos,
+        reads_label_column=False,
     ),
     "boris": Format("BORIS events", TABLES, _has_line(tables.is_boris), tables.read_boris),
     "epic": Format(
@@ -105,7 +117,7 @@ def read_labels(path, options, name=""):
     file = LabelFile(path)
     found = FORMATS[name] if name else recognised(file, options)
     labels = found.read(file, options)
-    if options.label_column and not found.chooses:
+    if options.label_column and not found.reads_label_column:
         labels.notes.append(
             f"{path}: labels of {found.title} are not chosen by --label_column; all are read."
         )

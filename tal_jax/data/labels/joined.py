@@ -6,8 +6,8 @@ import math
 import unicodedata
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
-from tal_jax.data.labels.called import called_in_files
-from tal_jax.data.labels.rows import CLOCKS, FACTS
+from tal_jax.data.labels.recording_names import recordings_of_files
+from tal_jax.data.labels.rows import FACTS, FROM_START, NO_ZONE, UTC
 from tal_jax.data.names import match_names, require_label, require_name
 from tal_jax.errors import DataError
 
@@ -60,28 +60,28 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
 
     Raises:
         DataError: no label is left, a name of `test` is neither a recording nor a subject, or a name or label
-            is none that an annotation file may have; see `called_in_files` also.
+            is none that an annotation file may have; see `recordings_of_files` also.
     """
     dropped, changed, notes = {}, {}, []
-    called = called_in_files(labels, media)
+    recordings = recordings_of_files(labels, media)
     if replace:
-        _keep_latest(labels, called)
+        _keep_latest(labels, recordings)
     for found in labels:
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
-    facts, rows, unmatched = _of_recordings(labels, called, media, notes)
+    facts, rows, unmatched = _of_recordings(labels, recordings, media, notes)
     database = {}
     for name in facts:
         require_name(name, target)
         entry = _entry(name, facts[name], media, notes)
         of_recording = rows.get(name, ())
-        if any(row.of_clock for row in of_recording):
+        if any(row.clock != FROM_START for row in of_recording):
             of_recording = _from_the_beginning(of_recording, name, media, notes)
         actions = _actions(of_recording, entry.get("duration", math.inf), widen_sec, dropped, changed)
         database[name] = entry | {"annotations": actions}
     _set_subsets(database, {name: known["subjects"] for name, known in facts.items()}, test)
     content = {"database": database}
-    classes = [label for found in labels for label in found.classes]
+    classes = [_plain_label(label) for found in labels for label in found.classes]
     if classes:
         used = sorted({action["label"] for entry in database.values() for action in entry["annotations"]})
         content = {"classes": [*dict.fromkeys(classes + used)]} | content
@@ -98,12 +98,12 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
     return Joined(content, dropped, changed, unmatched, notes)
 
 
-def _of_recordings(labels, called, media, notes):
+def _of_recordings(labels, recordings, media, notes):
     """What all files say of each recording.
 
     Args:
         labels, media: see `join_labels`.
-        called: see `called_in_files`.
+        recordings: see `recordings_of_files`.
         notes: list, to which sentences are added.
 
     Returns:
@@ -111,7 +111,7 @@ def _of_recordings(labels, called, media, notes):
         recordings that have no file).
     """
     facts, rows, unmatched, files = {}, {}, collections.Counter(), collections.Counter()
-    for found, names in zip(labels, called):
+    for found, names in zip(labels, recordings):
         late_sec = {}
         for name, known in found.recordings.items():
             if names[name] is None:
@@ -133,17 +133,17 @@ def _of_recordings(labels, called, media, notes):
     return facts, rows, unmatched
 
 
-def _keep_latest(labels, called):
+def _keep_latest(labels, recordings):
     """Drops the labels of a recording of all files but the last that has it.
 
     What earlier files say of a recording beside its labels goes to the last one, where that does not say it.
 
     Args:
         labels: list of Labels in their order; they are changed.
-        called: see `called_in_files`.
+        recordings: see `recordings_of_files`.
     """
     latest = {}  # recording -> what the last of its files says of it
-    for found, names in zip(reversed(labels), reversed(called)):
+    for found, names in zip(reversed(labels), reversed(recordings)):
         old = [name for name in found.recordings if names[name] in latest]
         for name, known in found.recordings.items():
             later = latest.setdefault(names[name], known) if names[name] else known
@@ -195,18 +195,18 @@ def _entry(name, facts, media, notes):
 
 def _from_the_beginning(rows, name, media, notes):
     """The Rows of a recording, those of a clock counted from its first time stamp. Raises DataError."""
-    where = next(row.where for row in rows if row.of_clock)
+    where = next(row.where for row in rows if row.clock != FROM_START)
     if media is None:
         says = "its times are dates, or count from 1970; name the folder of the recordings' files"
         raise DataError(f"{where}: {says} with --features, whose first time stamp is second 0.")
     begins_sec, clock = media.begins_sec(name, where)
-    _note_zones({clock, *(row.of_clock for row in rows)}, name, notes)
-    return [_moved(row, -begins_sec if row.of_clock else 0.0) for row in rows]
+    _note_zones({clock, *(row.clock for row in rows)}, name, notes)
+    return [_moved(row, 0.0 if row.clock == FROM_START else -begins_sec) for row in rows]
 
 
 def _note_zones(clocks, name, notes):
     """Adds a note where times of a recording have a time zone and others have none. clocks: see `time_of`."""
-    if {*CLOCKS} <= clocks:
+    if {UTC, NO_ZONE} <= clocks:
         both = "some times have a time zone or count from 1970, others have none and are taken as UTC"
         notes.append(f"'{name}': {both}.")
 
@@ -219,11 +219,16 @@ def _moved(row, seconds):
 def _late_sec(known, name, media, notes):
     """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
     of_file = media.first_time(name) if media and "first" in known else None
-    if not of_file or bool(of_file[1]) != bool(known["first"][1]):
+    if not of_file:
         return 0.0
-    _note_zones({of_file[1], known["first"][1]}, name, notes)
-    late_sec = known["first"][0] - of_file[0]
-    return late_sec if of_file[1] else max(0.0, late_sec)  # a device may count from when it was switched on
+    (of_file_sec, of_file_clock), (first_sec, first_clock) = of_file, known["first"]
+    if (of_file_clock == FROM_START) != (first_clock == FROM_START):
+        return 0.0
+    _note_zones({of_file_clock, first_clock}, name, notes)
+    late_sec = first_sec - of_file_sec
+    return (
+        late_sec if first_clock != FROM_START else max(0.0, late_sec)
+    )  # a device may count from when it was switched on
 
 
 def _actions(rows, duration_sec, widen_sec, dropped, changed):
@@ -237,7 +242,7 @@ def _actions(rows, duration_sec, widen_sec, dropped, changed):
     """
     kept = {}
     for row in rows:
-        label = unicodedata.normalize("NFC", " ".join(row.label.split()))
+        label = _plain_label(row.label)
         start_sec, end_sec = round(row.start_sec, 6), round(row.end_sec, 6)
         ways = []
         if start_sec == end_sec and widen_sec and 0 <= start_sec <= duration_sec:
@@ -260,6 +265,11 @@ def _actions(rows, duration_sec, widen_sec, dropped, changed):
         dict(label=label, segment=[start, end]) if start < math.inf else dict(label=label)
         for start, end, label in sorted(kept)
     ]
+
+
+def _plain_label(text):
+    """A label with one blank between words, in Unicode form NFC, in which an accent is part of its letter."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _reason_to_drop(label, start_sec, end_sec, duration_sec):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tal_jax.data.annotations import positive_or_none
 from tal_jax.data.feature_files import TABLES, find_features, first_time, read_features
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import time_of
+from tal_jax.data.labels.rows import FROM_START, time_of
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.data.timeline import on_even_axis
@@ -74,8 +74,8 @@ class Media:
 
     def begins_sec(self, name, where):
         """`time_of` a recording's beginning, since 1970. Raises DataError, which `where` begins."""
-        first_sec, of_clock = self.first_time(name) or (0.0, "")
-        if not of_clock:
+        first_sec, clock = self.first_time(name) or (0.0, FROM_START)
+        if clock == FROM_START:
             says = f"its time is a date, but {self.paths[name]} has no time stamps that say when it begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
-        return first_sec, of_clock
+        return first_sec, clock

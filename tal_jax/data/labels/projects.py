@@ -3,7 +3,15 @@
 import re
 
 from tal_jax.data.annotations import require_number
-from tal_jax.data.labels.rows import MEDIA_SUFFIXES, Labels, Row, chosen_names, recording_name, time_of
+from tal_jax.data.labels.rows import (
+    FROM_START,
+    MEDIA_SUFFIXES,
+    Labels,
+    Row,
+    chosen_names,
+    recording_name,
+    time_of,
+)
 from tal_jax.errors import DataError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
@@ -91,17 +99,17 @@ def _read_region(found, name, region, options, where):
             for span in _field(value, "ranges", list, where)
             if isinstance(span, dict)
         ]
-        spans = [((start - 1) / options.fps, end / options.fps, False) for start, end in spans]
+        spans = [((start - 1) / options.fps, end / options.fps, FROM_START) for start, end in spans]
     elif fields and {"start", "end"} <= {*value} and "text" not in value:
-        (start_sec, of_clock), (end_sec, _) = (time_of(str(value[end]), where) for end in ("start", "end"))
-        spans = [(start_sec, end_sec, of_clock)]
+        (start_sec, clock), (end_sec, _) = (time_of(str(value[end]), where) for end in ("start", "end"))
+        spans = [(start_sec, end_sec, clock)]
         found.know(name, duration=region.get("original_length"))
     else:
         found.drop(f"they are no labelled spans of time but of the kind '{kind:.40}' (Label Studio)", where)
         return
-    for start_sec, end_sec, of_clock in spans:
+    for start_sec, end_sec, clock in spans:
         for label in labels or [""]:
-            found.rows.append(Row(name, str(label), start_sec, end_sec, where, of_clock))
+            found.rows.append(Row(name, str(label), start_sec, end_sec, where, clock))
 
 
 def is_via(content):

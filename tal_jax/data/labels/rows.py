@@ -26,9 +26,10 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 SOUND_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words of names of columns
 MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
-SUBSETS = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
-SUBSETS |= {name: name for name in ("train", "test", "validation", "val")}  # in small letters
-CLOCKS = "UTC", "no time zone"  # of times that count from 1970; those of dates without a zone do as in UTC
+SUBSET_NAMES = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
+SUBSET_NAMES |= {name: name for name in ("train", "test", "validation", "val")}  # in small letters
+# What a time counts from: the beginning of its recording, or 1970; a date without a zone is taken as UTC.
+FROM_START, UTC, NO_ZONE = "the beginning", "1970", "1970, if it is UTC"
 SEPARATOR = re.compile(r"\A\ufeff?\"?sep=.\"?(?=\r?\n)")  # Excel's first line
 FACTS = ("duration", "fps", "num_frames", "subset")  # that a file says of a recording beside its labels
 
@@ -41,7 +42,7 @@ class Row(NamedTuple):
         label: "" where the file has none.
         start_sec, end_sec: seconds; equal for a point in time, NaN where only the label is known.
         where: its place, which begins a sentence: "events.csv, line 3".
-        of_clock: see `time_of`.
+        clock: what the seconds count from, FROM_START, UTC or NO_ZONE.
     """
 
     recording: str
@@ -49,7 +50,7 @@ class Row(NamedTuple):
     start_sec: float
     end_sec: float
     where: str
-    of_clock: str = ""
+    clock: str = FROM_START
 
 
 @dataclasses.dataclass
@@ -93,10 +94,11 @@ class Labels:
         """
         known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
         if subset := facts.pop("subset", None):
-            subset = SUBSETS.get(subset.casefold(), subset)
-            if known.setdefault("subset", subset) != subset:
-                both = f"'{known['subset']:.40}' and '{subset:.40}'"
-                self.notes.append(f"'{name:.60}' is of the subsets {both} in one file; the first counts.")
+            subset = SUBSET_NAMES.get(subset.casefold(), subset)
+            first = known.setdefault("subset", subset)
+            both = f"'{name:.60}' is of the subsets '{first:.40}' and '{subset:.40}' in one file"
+            if first != subset and (note := f"{both}; the first counts.") not in self.notes:
+                self.notes.append(note)
         known.update({field: value for field, value in facts.items() if value})
         known["subjects"].update({subject} - {None})
         known["others"] += [other for other in others if other not in (name, *known["others"])]
@@ -136,7 +138,9 @@ class LabelFile:
             return SEPARATOR.sub("", self.head_bytes.decode("utf-16", errors="replace"))
         if b"\0" in self.head_bytes:
             return ""
-        return SEPARATOR.sub("", self.head_bytes.decode("utf-8-sig", errors="replace"))
+        whole_lines = self.head_bytes.rfind(b"\n") + 1 if len(self.head_bytes) == HEAD_BYTES else 0
+        raw = self.head_bytes[: whole_lines or None]
+        return SEPARATOR.sub("", text_of(raw.removeprefix(codecs.BOM_UTF8)))
 
     @functools.cached_property
     def text(self):
@@ -210,7 +214,7 @@ class LabelFile:
                     break
                 cells = [cell.strip() for cell in cells]
                 if names is None:
-                    names = cells if is_header(cells) else None
+                    names = cells if any(cells) and is_header(cells) else None
                     while names and not names[-1]:
                         names.pop()
                 elif any(cells):
@@ -303,8 +307,7 @@ def flag_of(cell):
 
 
 def time_of(text, where, unit_sec=None):
-    """(seconds, clock) of a time: one of CLOCKS for a date or another time since 1970, "" for a time from the
-    beginning of a recording.
+    """(seconds, clock) of a time: what they count from is FROM_START, UTC or NO_ZONE.
 
     Args:
         text: a number, mm:ss.fff, hh:mm:ss.fff or a date of ISO 8601; one without a time zone counts as UTC.
@@ -316,16 +319,17 @@ def time_of(text, where, unit_sec=None):
         DataError: it is no time.
     """
     text = text.strip()
-    clock = CLOCK.fullmatch(text)
-    if clock:
-        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
-        if seconds < 60 and (minutes < 60 or not clock[1]):
-            return hours * 3600 + minutes * 60 + seconds, ""
+    parts = CLOCK.fullmatch(text)
+    if parts:
+        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts.groups())
+        if seconds < 60 and (minutes < 60 or not parts[1]):
+            return hours * 3600 + minutes * 60 + seconds, FROM_START
     try:
         if DATE.fullmatch(text):
             date = datetime.datetime.fromisoformat(text)
-            clock = CLOCKS[date.tzinfo is None]
-            return (date if date.tzinfo else date.replace(tzinfo=datetime.timezone.utc)).timestamp(), clock
+            if date.tzinfo:
+                return date.timestamp(), UTC
+            return date.replace(tzinfo=datetime.timezone.utc).timestamp(), NO_ZONE
         if "_" in text:  # float("1_0") is 10
             raise ValueError
         number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
@@ -336,5 +340,5 @@ def time_of(text, where, unit_sec=None):
         raise DataError(f"{where}: a time must be {forms}, found {text!r:.60}.") from None
     for unit in UNITS_SEC.values() if unit_sec is None else (unit_sec,):
         if EPOCH_SEC[0] <= number * unit < EPOCH_SEC[1]:
-            return number * unit, CLOCKS[0]
-    return number * (1.0 if unit_sec is None else unit_sec), ""
+            return number * unit, UTC
+    return number * (1.0 if unit_sec is None else unit_sec), FROM_START

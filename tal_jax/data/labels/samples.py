@@ -1,5 +1,7 @@
 """Labels with a row a sample or a frame: a column of labels, or a column of 0 and 1 for each behaviour."""
 
+import re
+
 import numpy as np
 import pyarrow
 import pyarrow.csv
@@ -8,15 +10,23 @@ import pyarrow.parquet
 
 from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import Labels, Row, chosen_names, flag_of, recording_name, time_of
-from tal_jax.data.labels.tables import FILES, LAST_CHOICE, find_columns
-from tal_jax.data.table_columns import Column, is_label_name, is_row_number, words
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, recording_name, time_of
+from tal_jax.data.labels.tables import FILES
+from tal_jax.data.table_columns import NUMBER_WORDS, Column, is_label_name, is_row_number, words
 from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
 from tal_jax.errors import DataError
 
 NO_ACTION = (*NULLS, "0", "background")
 NOT_ANNOTATED = -1  # a frame, in DeepEthogram's files
+RECORDINGS = {
+    "file",
+    "filename",
+    "recording",
+    "video",
+    "videoid",
+    "videoname",
+}  # words; others may be channels
 ONE_A_FRAME = "_labels"  # what DeepEthogram's files are called after the video
 
 
@@ -39,18 +49,19 @@ def read_frames(file, options):
     table, found = _table(file), Labels()
     name = file.path.stem.removesuffix(ONE_A_FRAME)
     classes = [column for column in table.column_names[1:] if column.casefold() != "background"]
-    ends_sec = _of_frames(_numbers(table[table.column_names[0]]), 0, file) / options.fps
+    place = lambda row: f"{file.path}, row {row + 1}"
+    ends_sec = _of_frames(_numbers(table[table.column_names[0]]), place) / options.fps
     found.know(name, duration=float(ends_sec[-1]))
     for column in chosen_names(classes, options, file, "column"):
         values = _numbers(table[column])
         wrong = ~np.isin(values, (0, 1, NOT_ANNOTATED))
         if wrong.any():
             row = int(wrong.argmax())
-            place = f"{file.path}, row {row + 1}: column '{column:.60}'"
-            raise DataError(f"{place} must be 0 or 1, found {table[column][row]}; correct it.")
+            found = f"column '{column:.60}' must be 0 or 1, found {table[column][row]}"
+            raise DataError(f"{place(row)}: {found}; correct it.")
         for _ in range(int((values == NOT_ANNOTATED).sum())):
             found.drop(f"they are frames of '{column:.60}' that are not annotated (-1)", str(file.path))
-        found.rows += _runs(values == 1, [column] * len(values), ends_sec, name, 0, file)
+        found.rows += _runs(values == 1, [column] * len(values), ends_sec, name, place)
     return found
 
 
@@ -71,71 +82,101 @@ def read_samples(file, options):
         several = f"several columns may hold the labels, {', '.join(map(repr, columns)):.200}"
         problem = several if columns else "no column is called after labels"
         raise DataError(f"{file.path}: {problem}; name it with --label_column=NAME.")
-    for name, begin, part in _recordings(table, file, found):
-        ends_sec, has_times = _ends_sec(part, begin, file, options)
+    labels = {column: _labels(table[column], column) for column in columns}
+    for name, begin, end in _recordings(table, columns, file, found):
+        part, place = table.slice(begin, end - begin), lambda row: f"{file.path}, row {begin + row + 1}"
+        ends_sec, has_times = _ends_sec(part, place, file, options)
         rate = None if has_times else options.fps
-        first = _first_time(part, begin, file) if has_times else None
-        subject = _subject(part, begin, file)
-        found.know(name, subject, duration=float(ends_sec[-1]), fps=rate, first=first)
+        first = _first_time(part, place) if has_times else None
+        found.know(name, _subject(part, columns, place), duration=float(ends_sec[-1]), fps=rate, first=first)
         for column in columns:
-            labels, flags = _texts(part[column]), [*map(flag_of, _texts(table[column]))]
-            if {*flags} <= {"0", "1", *NULLS} and "1" in flags:
-                labels = [column if flag_of(label) == "1" else "0" for label in labels]
-            acts = np.array([label.casefold() not in NO_ACTION for label in labels])
-            found.rows += _runs(acts, labels, ends_sec, name, begin, file)
+            of_part = labels[column][begin:end]
+            acts = np.array([label.casefold() not in NO_ACTION for label in of_part])
+            found.rows += _runs(acts, of_part, ends_sec, name, place)
     return found
 
 
-def _recordings(table, file, found):
-    """(name, first row, its rows of the table) of each recording that a column names, or else of the file.
+def _labels(column, name):
+    """The label of each sample, T texts: of a column of 0 and 1 its name."""
+    labels = _texts(column)
+    flags = [*map(flag_of, labels)]
+    if {*flags} <= {"0", "1", *NULLS} and "1" in flags:
+        return [name if flag == "1" else "0" for flag in flags]
+    return labels
+
+
+def _names_alone(kind, table, columns):
+    """The columns of a table whose names have a word of the kind and no other but NUMBER_WORDS: so video and
+    person_id, but not video_frame and person_x. Columns of labels are none.
+
+    Args:
+        kind: set of words.
+        table: pyarrow Table.
+        columns: those of the labels.
+    """
+    names = [name for name in table.column_names if name not in columns and not is_label_name(name)]
+    return [name for name in names if kind & {*words(name)} and {*words(name)} <= kind | {*NUMBER_WORDS}]
+
+
+def _recordings(table, columns, file, found):
+    """[(name, first row, row after the last)] of each recording that a column names, or else of the file.
 
     One that is named in all rows is another name of the file's recording. Raises DataError where the rows of
-    a recording are not together, or some have no name. found: Labels; it gets to know the recordings.
+    a recording are not together, or some have no name.
+
+    Args:
+        table: pyarrow Table.
+        columns: those of the labels.
+        file: LabelFile.
+        found: Labels; it gets to know other names.
     """
-    names = [name for name in table.column_names if {*find_columns([name])} == {"file"}]
-    names = [name for name in names if (FILES - LAST_CHOICE) & {*words(name)}]
-    texts = _texts(table[names[0]]) if len(names) == 1 else [""]
+    column = next(iter(_names_alone(RECORDINGS, table, columns)), None)
+    texts = _texts(table[column]) if column else [""]
     begins = [row for row, text in enumerate(texts) if not row or text != texts[row - 1]]
-    parts = [texts[row] for row in begins]
-    if len(parts) == 1:
-        found.know(file.path.stem, others=[recording_name(text) for text in parts if text])
-        return [(file.path.stem, 0, table)]
-    twice = next((i for i, text in enumerate(parts) if text in parts[:i] or not text), None)
-    numbers = all(is_number(text) for text in parts)
-    if numbers and (twice is not None or 2 * len(parts) > len(texts)):  # a channel
-        return [(file.path.stem, 0, table)]
-    if twice is not None:
-        place = f"{file.path}, row {begins[twice] + 1}: '{names[0]:.40}' is {parts[twice]!r:.60}"
-        raise DataError(f"{place} again or empty; put the rows of a recording together, each with its name.")
-    ends = [*begins[1:], len(table)]
-    called = [found.name_media(text, f"{file.path}, row {row + 1}") for text, row in zip(parts, begins)]
-    return [(name, row, table.slice(row, end - row)) for name, row, end in zip(called, begins, ends)]
+    if len(begins) == 1:
+        found.know(file.path.stem, others=[recording_name(texts[0])] if texts[0] else [])
+        return [(file.path.stem, 0, len(table))]
+    names = []
+    for row in begins:
+        where, name = f"{file.path}, row {row + 1}", recording_name(texts[row])
+        if not name or name in names:
+            what = f"'{column:.40}' names '{name:.60}' again" if name else f"'{column:.40}' is empty"
+            how = "put the rows of a recording together, each with its name"
+            raise DataError(f"{where}: {what}; {how}, or rename the column.")
+        names.append(found.name_media(texts[row], where))
+    return [*zip(names, begins, [*begins[1:], len(table)])]
 
 
 def _table(file, label_column=()):
     """The pyarrow Table of a CSV, TSV, Parquet or Feather file with a line of names. Raises DataError.
 
-    Columns of labels, as `label_column` or their names say, and of names of subjects or recordings are texts
-    in it, so that 01 stays 01.
+    Of a file of text all names of columns are without blanks around them. Columns of labels, as
+    `label_column` or their names say, and of names of subjects or recordings are texts in it, so that 01
+    stays 01.
     """
     try:
         if file.suffix in (".parquet", ".feather"):
             module = pyarrow.parquet if file.suffix == ".parquet" else pyarrow.feather
             table = module.read_table(file.path)
         else:
-            text = file.without_comments(file.text).encode()
-            cells = [cell for row in file.head_cells() for cell in row]
+            head, lines = file.head_cells(), file.without_comments(file.text).split("\n")
+            names = next((row for row in head if any(row)), [])
+            above = next((i for i, line in enumerate(lines) if line.strip()), 0)
+            body = "\n".join(lines[above + 1 :])
+            if not body.strip():
+                raise DataError(f"{file.path} has no row below its names.")
+            cells = [cell for row in head for cell in row]
             points = any("." in cell and is_number(cell) for cell in cells)
             commas = file.delimiter != "," and not points and any(map(DECIMAL_COMMA.fullmatch, cells))
-            parse = pyarrow.csv.ParseOptions(delimiter=file.delimiter)
-            names = next((row for row in file.head_cells() if any(row)), [])
-            texts = [name for name in names if name in label_column or is_label_name(name)]
-            texts += [name for name in names if {*find_columns([name])} & {"file", "subject"}]
-            convert = pyarrow.csv.ConvertOptions(
-                decimal_point="," if commas else ".", column_types=dict.fromkeys(texts, pyarrow.string())
-            )
+            of_text = [name for name in names if {*words(name)} & {*SUBJECTS, *FILES} or is_label_name(name)]
             table = pyarrow.csv.read_csv(
-                pyarrow.BufferReader(text), parse_options=parse, convert_options=convert
+                pyarrow.BufferReader(body.encode()),
+                pyarrow.csv.ReadOptions(column_names=names),
+                pyarrow.csv.ParseOptions(delimiter=file.delimiter),
+                pyarrow.csv.ConvertOptions(
+                    decimal_point="," if commas else ".",
+                    column_types=dict.fromkeys([*of_text, *label_column], pyarrow.string()),
+                ),
             )
     except pyarrow.ArrowException as error:
         raise DataError(
@@ -157,9 +198,17 @@ def _numbers(column):
 
 
 def _texts(column):
-    """The labels of a column as texts; whole numbers without a fraction."""
+    """The cells of a column as texts. Where all are numbers, 2.0 is 2, and 01 stays as it is."""
     texts = ["" if value is None else str(value).strip() for value in column.to_pylist()]
-    return [text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text for text in texts]
+    numbers = {text: text.replace(",", ".") for text in {*texts} if text.casefold() not in NULLS}
+    if not all(is_number(text) for text in numbers.values()):
+        return texts
+    whole = {
+        text: str(int(float(number)))
+        for text, number in numbers.items()
+        if not re.match(r"0\d", text) and float(number).is_integer()
+    }
+    return [whole.get(text, text) for text in texts]
 
 
 def _time_column(table):
@@ -171,36 +220,38 @@ def _time_column(table):
     return time_column(columns, data_config())
 
 
-def _ends_sec(table, begin, file, options):
+def _ends_sec(table, place, file, options):
     """((T + 1,) seconds, whether they are time stamps): when each sample begins, and when the last one ends.
 
-    Raises DataError where neither time stamps nor --fps say. begin: row of the file that is the first one.
+    Raises DataError where neither time stamps nor --fps say. place: row from 0 -> "FILE, row 1".
     """
     problem = "it has no time stamps"
     try:
         column, unit = _time_column(table)
         if column is not None:
             values = table[column.name].combine_chunks()
+            if len(values) < 2:
+                raise ValueError(f"{place(0).rpartition(', ')[2]} is the only one of a recording")
             values = values if column.kind == "time" else _numbers(values)
             if column.kind == "number" and not unit and is_row_number(values):
                 raise ValueError(f"{column} counts the rows")
-            times_sec = seconds_of(values, unit, column, lambda row: f"row {begin + row + 1}")
-            if len(times_sec) > 1 and times_sec[-1] > 0:
+            times_sec = seconds_of(values, unit, column, lambda row: place(row).rpartition(", ")[2])
+            if times_sec[-1] > 0:
                 return np.append(times_sec, times_sec[-1] + np.median(np.diff(times_sec))), True
     except (ValueError, pyarrow.ArrowException) as error:
         problem = str(error).partition("; ")[0]  # what follows is of config.data
     if not options.fps:
         raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
-    numbers = [column for column in table.column_names if {"frame", "frames"} & {*words(column)}]
-    frames = _of_frames(_numbers(table[numbers[0]]), begin, file) if numbers else np.arange(len(table) + 1)
+    numbers = _names_alone({"frame", "frames"}, table, ())
+    frames = _of_frames(_numbers(table[numbers[0]]), place) if numbers else np.arange(len(table) + 1)
     return frames / options.fps, False
 
 
-def _of_frames(numbers, begin, file):
+def _of_frames(numbers, place):
     """(T + 1,) the numbers of frames, and where the last one ends. Raises DataError where they go back.
 
-    numbers: (T,) of a column of them; a column without whole numbers counts for nothing. begin: row of the
-    file that is the first one.
+    numbers: (T,) of a column of them; a column without whole numbers counts for nothing. place: row from 0
+    -> "FILE, row 1".
     """
     if not np.isfinite(numbers).all() or (numbers % 1).any() or len(numbers) < 2:
         return np.arange(len(numbers) + 1)
@@ -209,37 +260,42 @@ def _of_frames(numbers, begin, file):
         row = int((steps <= 0).argmax()) + 1
         found = f"frame {numbers[row]:g} after {numbers[row - 1]:g}"
         what = "numbers must grow in a file, which is of one recording"
-        raise DataError(f"{file.path}, row {begin + row + 1} has {found}; {what}.")
+        raise DataError(f"{place(row)} has {found}; {what}.")
     return np.append(numbers, numbers[-1] + np.median(steps))
 
 
-def _first_time(table, begin, file):
-    """`time_of` the first time stamp of a table that has them. begin: row of the file that is the first."""
+def _first_time(table, place):
+    """`time_of` the first time stamp of a table that has them. place: row from 0 -> "FILE, row 1"."""
     column, unit = _time_column(table)
     first = table[column.name][0]
     if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
         first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
-    return time_of(str(first), f"{file.path}, row {begin + 1}", UNITS_SEC.get(unit))
+    return time_of(str(first), place(0), UNITS_SEC.get(unit))
 
 
-def _subject(table, begin, file):
+def _subject(table, columns, place):
     """The one value of a column that is called after persons, or None.
 
     Raises DataError where it names several one after the other: they are of several recordings.
+
+    Args:
+        table: pyarrow Table.
+        columns: those of the labels.
+        place: row from 0 -> "FILE, row 1".
     """
-    for name in table.column_names:
-        if {*find_columns([name])} == {"subject"}:
-            texts = _texts(table[name])
-            changes = [row for row in range(1, len(texts)) if texts[row] != texts[row - 1]]
-            if changes and len(changes) + 1 == len({*texts}):
-                row, first = changes[0], f"'{texts[0]:.40}' and then '{texts[changes[0]]:.40}'"
-                how = "write a file for each recording, or a column 'recording'"
-                raise DataError(f"{file.path}, row {begin + row + 1}: '{name:.40}' is {first}; {how}.")
-            return texts[0] or None if not changes else None
+    for name in _names_alone(SUBJECTS, table, columns):
+        rows = [(row, text) for row, text in enumerate(_texts(table[name])) if text]
+        subjects = {text for _, text in rows}
+        changes = [i for i in range(1, len(rows)) if rows[i][1] != rows[i - 1][1]]
+        if changes and len(changes) + 1 == len(subjects):
+            (_, one), (row, other) = rows[changes[0] - 1 : changes[0] + 1]
+            how = "write a file for each recording, or a column 'recording'"
+            raise DataError(f"{place(row)}: '{name:.40}' is '{one:.40}' and then '{other:.40}'; {how}.")
+        return subjects.pop() if len(subjects) == 1 else None
     return None
 
 
-def _runs(acts, labels, ends_sec, name, begin, file):
+def _runs(acts, labels, ends_sec, name, place):
     """The Rows of a recording: each run of samples that act and have one label.
 
     Args:
@@ -247,14 +303,12 @@ def _runs(acts, labels, ends_sec, name, begin, file):
         labels: T texts.
         ends_sec: (T + 1,) see `_ends_sec`.
         name: of the recording.
-        begin: row of the file that is the first one.
-        file: LabelFile.
+        place: row from 0 -> "FILE, row 1".
     """
     codes = np.unique(labels, return_inverse=True)[1] * acts - ~acts  # -1 where nothing happens
     edges = np.flatnonzero(np.diff(codes, prepend=-2, append=-2))
-    spans = [(start, end) for start, end in zip(edges, edges[1:]) if acts[start]]
-    places = [f"{file.path}, row {begin + start + 1}" for start, _ in spans]
     return [
-        Row(name, labels[start], float(ends_sec[start]), float(ends_sec[end]), where)
-        for (start, end), where in zip(spans, places)
+        Row(name, labels[start], float(ends_sec[start]), float(ends_sec[end]), place(start))
+        for start, end in zip(edges, edges[1:])
+        if acts[start]
     ]

@@ -2,7 +2,16 @@
 
 import re
 
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, is_empty, time_of
+from tal_jax.data.labels.rows import (
+    FROM_START,
+    SUBJECTS,
+    Labels,
+    Row,
+    chosen_names,
+    flag_of,
+    is_empty,
+    time_of,
+)
 from tal_jax.data.table_columns import NUMBER_WORDS, TIME_WORDS, UNIT_WORDS, is_label_name, words
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.errors import DataError
@@ -28,7 +37,7 @@ FILES = {
 MEASURES = set(
     "fps rate width height size age sex gender weight length duration count frames start end".split()
 )
-SUBSETS = {"subset", "split"}
+SUBSET_WORDS = {"subset", "split"}
 OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
 FRAMES = {"frame", "frames", "sample", "samples", "index", "idx", "row", "rows"}
 LONG_UNITS_SEC = dict.fromkeys("min mins minute minutes".split(), 60.0)
@@ -54,9 +63,9 @@ def read_boris(file, options):
     """The Labels of BORIS's tabular events, START and STOP of a state in a row each, or aggregated events.
 
     A start and the next stop of the same subject, behaviour and modifiers are one action; a point event is a
-    point. The label is the behaviour, or what the columns of --label_column hold. The recording is the media
-    file; or the observation, where it has no media file or plays several one after the other, over which
-    BORIS counts on.
+    point. The label is the behaviour, or what the columns of --label_column hold at the start. The recording
+    is the media file; or the observation, where it has no media file or plays several one after the other,
+    over which BORIS counts on.
     """
     names, rows = file.table(is_boris)
     columns = chosen_names([*filter(None, names)], options, file, "column") if options.label_column else []
@@ -72,13 +81,13 @@ def read_boris(file, options):
         behavior, kind = row["Behavior"], row.get(status, "").upper()
         labels = ["" if is_empty(row[column]) else row[column] for column in columns] or [behavior]
         if aggregated:
-            start_sec, of_clock = time_of(row["Start (s)"], where, 1.0)
+            start_sec, clock = time_of(row["Start (s)"], where, 1.0)
             stop = row["Stop (s)"]
             stop_sec = start_sec if kind == "POINT" or is_empty(stop) else time_of(stop, where, 1.0)[0]
-            found.rows += [Row(name, label, start_sec, stop_sec, where, of_clock) for label in labels]
+            found.rows += [Row(name, label, start_sec, stop_sec, where, clock) for label in labels]
             continue
-        time_sec, of_clock = time_of(row["Time"], where, 1.0)
-        of_row = [Row(name, label, time_sec, time_sec, where, of_clock) for label in labels]
+        time_sec, clock = time_of(row["Time"], where, 1.0)
+        of_row = [Row(name, label, time_sec, time_sec, where, clock) for label in labels]
         action = name, row.get("Observation id"), subject, behavior, *(row[column] for column in modifiers)
         if kind == "START":
             if action in started:
@@ -94,7 +103,7 @@ def read_boris(file, options):
             raise DataError(f"{where}: '{status}' must be START, STOP or POINT, found {kind!r:.40}.")
     for begun in started.values():
         found.drop(UNPAIRED_START, begun[0].where)
-    if not columns and any(row[modifier] for _, row in rows for modifier in modifiers):
+    if not {*columns} & {*modifiers} and any(row[column] for _, row in rows for column in modifiers):
         found.notes.append(
             f"{file.path}: modifiers are not read; the label is the behaviour (--label_column)."
         )
@@ -132,7 +141,7 @@ def find_columns(names):
     """
     of_words, candidates, found = {name: {*_joined_words(name)} for name in names if name}, {}, {}
     kinds = {"start": STARTS, "end": ENDS, "length": LENGTHS, "point": POINTS, "file": FILES}
-    kinds |= {"subject": SUBJECTS, "subset": SUBSETS}
+    kinds |= {"subject": SUBJECTS, "subset": SUBSET_WORDS}
     for name, said in of_words.items():
         kind = next((kind for kind, known in kinds.items() if known & said), None)
         if not kind or kind == "length" and FILES & said:
@@ -207,7 +216,7 @@ def read_table(file, options):
         which = f"labels are read from the column '{labels[0]:.40}'"
         found.notes.append(f"{file.path}: {which}; --label_column names others: {listed:.200}.")
     flags = _flags(labels, rows) if options.label_column else []
-    units = _units_sec([start, *([end] if end else [])], options, file, found)
+    units = _units_sec(start, end, end == columns.get("length"), options, file, found)
     for column in units:
         _require_one_decimal_sign(column, rows, file)
     if "file" not in columns:
@@ -222,19 +231,19 @@ def read_table(file, options):
         if is_empty(row[start]):
             found.drop("they have no start", where)
             continue
-        start_sec, of_clock = _time(row[start], where, units[start], start, options)
+        start_sec, clock = _time(row[start], where, units[start], start, options)
         end_sec = start_sec
         if end and not is_empty(row[end]):
-            end_sec, end_of_clock = _time(row[end], where, units[end], end, options)
+            end_sec, end_clock = _time(row[end], where, units[end], end, options)
             if end == columns.get("length"):
                 end_sec += start_sec
-            elif bool(end_of_clock) != bool(of_clock):
+            elif (end_clock == FROM_START) != (clock == FROM_START):
                 raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
         for column in labels:
             if column in flags and flag_of(row[column]) != "1":
                 continue
             label = column if column in flags else "" if is_empty(row[column]) else row[column]
-            found.rows.append(Row(name, label, start_sec, end_sec, where, of_clock))
+            found.rows.append(Row(name, label, start_sec, end_sec, where, clock))
     return found
 
 
@@ -245,17 +254,25 @@ def _flags(labels, rows):
     return [column for column in flags if not is_label_name(column)]
 
 
-def _units_sec(columns, options, file, found):
-    """{column of times: seconds in a unit of it, None where no name says}; a column that names none has the
-    unit of the other one. A note is added to the Labels `found`, where that is not seconds.
+def _units_sec(start, end, is_length, options, file, found):
+    """{column of times: seconds in a unit of it, None where no name says}.
+
+    Of a start and an end, one that names no unit has that of the other. A note says so to the Labels `found`,
+    and that a start or a length beside one in another unit is in seconds.
+
+    Args:
+        start, end: names of the columns; end may be None.
+        is_length: whether `end` holds lengths.
+        options, file: see `read_table`.
     """
-    units = {name: _unit_sec(name, options, file) for name in columns}
-    for name in columns:
-        other = next((other for other in columns if units[name] is None and units[other]), None)
-        if other:
-            units[name] = units[other]
-        if other and units[name] != 1:
-            found.notes.append(f"{file.path}: '{name:.40}' names no unit, and is in that of '{other:.40}'.")
+    units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
+    known = [name for name in units if units[name] not in (None, 1.0)]
+    unknown = [name for name in units if units[name] is None]
+    if known and unknown:
+        (known,), (unknown,) = known, unknown
+        units[unknown] = None if is_length else units[known]
+        unit = "seconds" if is_length else f"the unit of '{known:.40}'"
+        found.notes.append(f"{file.path}: '{unknown:.40}' names no unit; it is taken in {unit}.")
     return units
 
 

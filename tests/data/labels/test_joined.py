@@ -11,7 +11,7 @@ from tal_jax.annotations import overlap_counts
 from tal_jax.data.annotations import parse_annotations
 from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
-from tal_jax.data.labels.rows import Labels, Row
+from tal_jax.data.labels.rows import NO_ZONE, UTC, Labels, Row
 from tal_jax.errors import DataError
 from tests.data.labels.case import read
 from tests.data.test_video import CODINGS, numbered, write_video
@@ -161,6 +161,15 @@ def test_media_of_one_name_are_told_apart_by_the_names_of_the_files_of_labels(tm
     assert [*joined.content["database"]] == ["p1"] and joined.unmatched == {"video": 1}
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_another_file_may_say_what_else_a_recording_is_called(tmp_path, turn):
+    media = folder_of(tmp_path / "signals", cam1=10)
+    plain, of_elan = labels(("obs1", "x", 1, 2)), labels(("obs1", "x", 3, 4))
+    of_elan.know("obs1", others=["cam1"])
+    joined = join_labels([plain, of_elan][::turn], media)
+    assert segments(joined, "cam1") == [("x", 1, 2), ("x", 3, 4)] and not joined.unmatched
+
+
 def test_two_names_of_one_file_that_are_one_recording_are_said(tmp_path):
     media = folder_of(tmp_path / "signals", clip=10)
     joined = join_labels([labels(("Clip", "x", 1, 2), ("v_clip", "x", 3, 4))], media)
@@ -175,7 +184,9 @@ def test_a_recording_is_in_one_subset_and_others_are_said():
     assert any("'a' is of the subset 'train', and 'test' in a later file" in note for note in joined.notes)
     one.know("a", subset="training")
     assert not one.notes
-    one.know("a", subset="testing")
+    for _ in range(3):
+        one.know("a", subset="testing")
+    assert len(one.notes) == 1
     assert one.recordings["a"]["subset"] == "train" and "of the subsets 'train' and 'test'" in one.notes[0]
 
 
@@ -191,6 +202,9 @@ def test_accents_of_two_spellings_are_one_name_and_one_label(tmp_path):
     joined = join_labels([labels(("caf\u00e9", "bo\u0302t", 1, 2), ("caf\u00e9", "b\u00f4t", 3, 4))], media)
     ((_, entry),) = joined.content["database"].items()
     assert [action["label"] for action in entry["annotations"]] == ["b\u00f4t"] * 2
+    found = labels(("a", "bo\u0302t", 1, 2))
+    found.classes = ("z", "bo\u0302t")
+    assert join_labels([found]).content["classes"] == ["z", "b\u00f4t"]
 
 
 def test_labels_without_times_stay_and_the_schema_reads_all():
@@ -285,7 +299,7 @@ def test_lengths_by_kind_of_file(tmp_path):
 def test_dates_count_from_the_first_time_stamp(tmp_path):
     (tmp_path / "pump.csv").write_text("time,flow\n2020-03-09 10:00:00,0.5\n2020-03-09 10:00:01,1.5\n")
     found = labels(("pump", "leak", 1583748000.5, 1583748001.0))
-    found.rows[0] = found.rows[0]._replace(of_clock="no time zone")
+    found.rows[0] = found.rows[0]._replace(clock=NO_ZONE)
     assert segments(join_labels([found], Media(tmp_path)), "pump") == [("leak", 0.5, 1.0)]
     with pytest.raises(DataError, match="line 1: its times are dates, or count from 1970; .* --features"):
         join_labels([found])
@@ -337,7 +351,7 @@ def test_first_time_stamps_of_all_forms_of_csv(tmp_path, text, first_sec):
     (tmp_path / "a.csv").write_text(text)
     found, clock = Media(tmp_path).begins_sec("a", "labels.csv, line 2")
     assert found == pytest.approx(first_sec, abs=2e-6)
-    assert clock == ("UTC" if "1583748873" in text else "no time zone")
+    assert clock == (UTC if "1583748873" in text else NO_ZONE)
 
 
 @pytest.mark.parametrize(

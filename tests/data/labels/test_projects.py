@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from tal_jax.data.labels.rows import NO_ZONE, UTC
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 
@@ -46,7 +47,7 @@ def test_dates_of_a_time_series_count_from_1970(tmp_path):
         series("2020-06-15 19:52:31", "2020-06-15T19:52:32Z", "Sit"),
     )
     _, labels = read(tmp_path, "export.json", [task(1, {"csv": "a.csv"}, *rows)])
-    assert [row.of_clock for row in labels.rows] == ["UTC", "no time zone"]
+    assert [row.clock for row in labels.rows] == [UTC, NO_ZONE]
     assert [row[1:] for row in actions(labels)] == [
         ("Run", 1592250751.9515, 1592250752.9515),
         ("Sit", 1592250751.0, 1592250752.0),

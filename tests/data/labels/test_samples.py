@@ -4,6 +4,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tal_jax.data.labels.rows import NO_ZONE
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 
@@ -87,6 +88,22 @@ def test_labels_of_digits_stay_as_they_are_written(tmp_path):
     text = sensors(["0", "01", "01", "007", "2.0"])
     found = [row[1:] for row in actions(read(tmp_path, "a.csv", text, fps=1)[1])]
     assert found == [("01", 1, 3), ("007", 3, 4), ("2", 4, 5)]
+    text = "time, acc, label\n0.0,1,01\n0.1,2,01\n"  # with blanks in the line of names
+    assert actions(read(tmp_path, "a.csv", text)[1]) == [("a", "01", 0, 0.2)]
+    text = "acc,Aktivit\u00e4t\n1,01\n2,01\n".encode("cp1252")
+    found = read(tmp_path, "a.csv", text, fps=10, label_column=("Aktivit\u00e4t",))[1]
+    assert actions(found) == [("a", "01", 0, 0.2)]
+
+
+@pytest.mark.parametrize(
+    "cells", [("0.00", "2.00"), ("0.000000e+00", "2.000000e+00"), ("0,0", "2,0"), ("0.0", "2.0")]
+)
+def test_numbers_as_programs_write_them_are_labels(tmp_path, cells):
+    none, two = cells
+    text = f"ax;label\n1;{none}\n2;{two}\n3;{two}\n"
+    assert actions(read(tmp_path, "a.csv", text, fps=1)[1]) == [("a", "2", 1, 3)]
+    text = text.replace("2", "1").replace(none.replace("2", "1"), none)
+    assert actions(read(tmp_path, "a.csv", text, fps=1)[1]) == [("a", "label", 1, 3)]
 
 
 def test_a_column_of_recordings_splits_the_table(tmp_path):
@@ -101,8 +118,38 @@ def test_a_column_of_recordings_splits_the_table(tmp_path):
     assert [row[0] for row in actions(read(tmp_path, "all.csv", text)[1])] == ["a", "b"]
     _, labels = read(tmp_path, "one.csv", "video,label\nv.mp4,walk\nv.mp4,0\n", fps=1)
     assert labels.recordings["one"]["others"] == ["v"]  # one alone is another name
-    _, labels = read(tmp_path, "one.csv", "audio,label\n0.5,walk\n0.25,0\n0.5,0\n", fps=1)
-    assert actions(labels) == [("one", "walk", 0, 1)]  # a channel
+    text = "video,label\n" + "A.mp4,walk\n" * 2 + "A.csv,run\n" * 2
+    with pytest.raises(DataError, match="row 3: 'video' names 'A' again"):
+        read(tmp_path, "all.csv", text, fps=1)
+    text = "time,ax,ay,video,label\n0.0,1,2,a,x\n0.1,1,2,a,x\n0.0,1,2,b,x\n"
+    with pytest.raises(DataError, match="row 3 is the only one of a recording"):
+        read(tmp_path, "all.csv", text)
+    text = "video_id,video_name,label\nA,ma,x\nA,ma,x\nB,mb,y\n"
+    assert actions(read(tmp_path, "all.csv", text, fps=1)[1]) == [("A", "x", 0, 2), ("B", "y", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    "name, cells",
+    [
+        ("userAcceleration.x", ["0.00", "0.13", "0.26"]),
+        ("person_x", ["1", "2", "3"]),
+        ("subject", ["", "", "p1"]),
+        ("audio", ["0.5", "0.25", "0.5"]),
+        ("video_frame", ["0", "0", "1"]),
+        ("recording_quality", ["good", "bad", "good"]),
+    ],
+)
+def test_other_columns_name_no_recordings(tmp_path, name, cells):
+    rows = zip(cells, ["walk", "walk", "run"])
+    text = f"{name},ax,label\n" + "".join(f"{cell},1,{label}\n" for cell, label in rows)
+    found = actions(read(tmp_path, "one.csv", text, fps=1)[1])
+    assert found == [("one", "walk", 0, 2), ("one", "run", 2, 3)]
+
+
+@pytest.mark.parametrize("name", ["video_label", "user_activity"])
+def test_a_column_of_labels_names_no_recordings(tmp_path, name):
+    text = f"time,ax,{name}\n" + "".join(f"{t / 10},1,{'walk' if t < 5 else 'run'}\n" for t in range(10))
+    assert actions(read(tmp_path, "one.csv", text)[1]) == [("one", "walk", 0, 0.5), ("one", "run", 0.5, 1)]
 
 
 def test_a_column_of_labels_alone(tmp_path):
@@ -118,7 +165,7 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     _, labels = read(tmp_path, "pump.csv", text, fps=99)
     assert actions(labels) == [("pump", "leak", 1.0, 5.0)]
     # A median step after the last; and when it begins.
-    facts = dict(duration=6.0, first=(1583748873, "no time zone"))
+    facts = dict(duration=6.0, first=(1583748873, NO_ZONE))
     assert labels.recordings["pump"] == dict(subjects=set(), others=[]) | facts
 
 
@@ -190,7 +237,7 @@ def test_parquet(tmp_path):
         ("x,label\n", "a.csv has no row below its names"),
         ("x,label\n1,a\n1\n", "Cannot read .*a.csv as a table"),
         ("x,x,label\n1,2,a\n", "two columns have one name"),
-        ("video,label\na,x\nb,x\na,x\n", "a.csv, row 3: 'video' is 'a' again or empty; put the rows of"),
+        ("video,label\na,x\nb,x\na,x\n", "a.csv, row 3: 'video' names 'a' again; put the rows of"),
         ("user,label\n1,x\n1,x\n2,x\n", "a.csv, row 3: 'user' is '1' and then '2'; write a file for each"),
         (
             "time,label\n5,x\n4,x\n",

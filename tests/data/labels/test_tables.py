@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tal_jax.data.labels.joined import join_labels
-from tal_jax.data.labels.rows import recording_name, time_of
+from tal_jax.data.labels.rows import FROM_START, NO_ZONE, recording_name, time_of
 from tal_jax.data.labels.tables import find_columns
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
@@ -138,12 +138,15 @@ def test_the_columns_of_boris_that_hold_the_labels_may_be_chosen(tmp_path):
     ]
     with pytest.raises(DataError, match="has no column 'Mood'"):
         read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Mood",))
+    assert not labels.notes
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Behavior",))
+    assert "modifiers are not read" in labels.notes[0]
 
 
 def test_boris_with_dates_and_decimal_commas(tmp_path):
     row = event("POINT", "2020-03-09T10:00:01.500", **{"Media duration (s)": "61,5"})
     _, labels = read(tmp_path, "events.tsv", sheet(TABULAR, [row], "\t"))
-    assert labels.rows[0].of_clock == "no time zone" and labels.recordings["cage1"]["duration"] == 61.5
+    assert labels.rows[0].clock == NO_ZONE and labels.recordings["cage1"]["duration"] == 61.5
 
 
 def test_a_time_offset_of_boris_is_said(tmp_path):
@@ -231,8 +234,15 @@ def test_names_of_columns_say_what_they_hold(tmp_path, head, row, expected):
 
 def test_a_unit_that_is_taken_from_the_other_column_is_said(tmp_path):
     _, labels = read(tmp_path, "mine.csv", "file,start_ms,end,label\nr,1500,2000,a\n")
-    assert labels.notes == [f"{tmp_path}/mine.csv: 'end' names no unit, and is in that of 'start_ms'."]
+    assert labels.notes == [
+        f"{tmp_path}/mine.csv: 'end' names no unit; it is taken in the unit of 'start_ms'."
+    ]
     assert not read(tmp_path, "mine.csv", "file,start_s,end,label\nr,1,2,a\n")[1].notes
+    _, labels = read(tmp_path, "mine.csv", "file,onset,duration_ms,label\nr,12.5,500,a\n")
+    assert (
+        actions(labels) == [("r", "a", 12.5, 13.0)]
+        and "'onset' names no unit; it is taken in seconds" in labels.notes[0]
+    )
 
 
 def test_flags_in_words_are_flags(tmp_path):
@@ -325,7 +335,7 @@ def test_the_label_column_is_chosen_by_name(tmp_path):
 def test_dates_are_marked_as_of_a_clock(tmp_path):
     text = "file,start,end,label\na,2020-01-01 00:00:10,2020-01-01T00:00:12.5+00:00,leak\n"
     (row,) = read(tmp_path, "mine.csv", text)[1].rows
-    assert row.of_clock and row.end_sec - row.start_sec == 2.5 and row.start_sec == 1577836810
+    assert row.clock == NO_ZONE and row.end_sec - row.start_sec == 2.5 and row.start_sec == 1577836810
 
 
 @pytest.mark.parametrize(
@@ -342,6 +352,7 @@ def test_dates_are_marked_as_of_a_clock(tmp_path):
         ("file,start,end,label,label\na,1,2,walk,x\n", None, "two columns are called 'label'"),
         ("file,start,end,label\na,2020-01-01,2,walk\n", None, "line 2: of start and end one is a date"),
         ("rec1,1.0,2.0,walk\n", None, "in no format that is known, its first line is 'rec1,1.0,2.0,walk'"),
+        (",,,\nfile,start,end,label\nr,soon,2,walk\n", None, "line 3: a time must be .* found 'soon'"),
         ("file,start,end,label,\nr,1,2,walk, fast\n", None, "line 2 has 5 cells, but names for 4; put a cell"),
         ("file,start,end,label\nr,\"1,234\",\"2,500\",a\n", None, "line 2: the comma of 1,234 in 'start' has two"),
         ("file;start;end;label\nr;1,5;2;a\nr;2.5;3;a\n", None, "line 2: the comma of 1,5 in 'start' has two"),
@@ -380,5 +391,5 @@ def test_names_of_recordings(text, name):
      ("-2", None, -2)],
 )  # fmt: skip
 def test_times(text, unit_sec, seconds):
-    found, of_clock = time_of(text, "here", unit_sec)
-    assert math.isclose(found, seconds) and not of_clock
+    found, clock = time_of(text, "here", unit_sec)
+    assert math.isclose(found, seconds) and clock == FROM_START
