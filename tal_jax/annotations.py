@@ -16,6 +16,7 @@ import json
 import pathlib
 import statistics
 import sys
+import unicodedata
 
 import numpy as np
 
@@ -81,6 +82,9 @@ def convert_labels(
             unknown.append(error)
     if not read:
         raise unknown[0]
+    known = {name for _, found in read for name in found.label_columns}
+    if unread := [name for name in options.label_column if name not in known]:
+        raise DataError(f"--label_column names '{unread[0]:.60}', which no file has; correct it.")
     joined = join_labels([found for _, found in read], media, widen_sec, test, replace, target)
     joined.notes[:0] = [f"{error} It is not read." for error in unknown]
     with replacing(target) as temporary:
@@ -229,6 +233,7 @@ _positive.__name__ = "positive number"
 
 
 def _names(text):
+    text = unicodedata.normalize("NFC", text)
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 

@@ -176,3 +176,12 @@ def test_files_of_a_folder_in_no_known_format_are_named_and_left_out(run, tmp_pa
             "labels of Audacity label track are not chosen by --label_column" in line for line in lines
         )
     assert "README.txt is in no format" in run("--from", "labels/README.txt", "labels", "--to=all.json")[0]
+
+
+def test_a_column_that_no_file_has_is_refused(run, tmp_path):
+    (tmp_path / "a.csv").write_text("start,end,kind,mood\n0,1,w,h\n")
+    (tmp_path / "b.csv").write_text("start,end,mood\n0,1,h\n")
+    stop, _ = run("--from", "a.csv", "--to=all.json", "--label_column=kind,modo")
+    assert stop == "Error: --label_column names 'modo', which no file has; correct it."
+    assert not (tmp_path / "all.json").exists()
+    assert run("--from", "a.csv", "b.csv", "--to=all.json", "--label_column=kind,mood")[0] is None

@@ -87,7 +87,7 @@ FORMATS = {  # the first that recognises a file reads it
     "epic": Format(
         "EPIC-Kitchens", TABLES, lambda f: {*datasets.EPIC_COLUMNS} <= {*_first_line(f)}, datasets.read_epic
     ),
-    "table": Format("table of actions", TABLES, lambda f: tables.is_table(_first_line(f)), tables.read_table),
+    "table": Format("table of actions", TABLES, lambda f: tables.is_table(f.head_cells()), tables.read_table),
     "frames": Format(
         "0 and 1 for each frame", TABLES, lambda f: samples.is_frames(f.head_cells()), samples.read_frames
     ),
@@ -117,6 +117,7 @@ def read_labels(path, options, name=""):
     file = LabelFile(path)
     found = FORMATS[name] if name else recognised(file, options)
     labels = found.read(file, options)
+    labels.label_columns = file.label_columns if found.reads_label_column else {*options.label_column}
     if options.label_column and not found.reads_label_column:
         labels.notes.append(
             f"{path}: labels of {found.title} are not chosen by --label_column; all are read."

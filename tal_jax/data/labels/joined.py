@@ -7,7 +7,8 @@ import unicodedata
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
 from tal_jax.data.labels.recording_names import recordings_of_files
-from tal_jax.data.labels.rows import FACTS, FROM_START, NO_ZONE, UTC
+from tal_jax.data.labels.rows import FACTS
+from tal_jax.data.labels.times import DAY_SEC, FROM_START, NO_ZONE, OF_DAY, UTC
 from tal_jax.data.names import match_names, require_label, require_name
 from tal_jax.errors import DataError
 
@@ -221,14 +222,16 @@ def _late_sec(known, name, media, notes):
     of_file = media.first_time(name) if media and "first" in known else None
     if not of_file:
         return 0.0
-    (of_file_sec, of_file_clock), (first_sec, first_clock) = of_file, known["first"]
-    if (of_file_clock == FROM_START) != (first_clock == FROM_START):
+    (begins_sec, clock), (first_sec, first_clock) = of_file, known["first"]
+    _note_zones({clock, first_clock}, name, notes)
+    late_sec = first_sec - begins_sec
+    if {clock, first_clock} <= {UTC, NO_ZONE}:
+        return late_sec
+    if clock != first_clock or not first_sec:
         return 0.0
-    _note_zones({of_file_clock, first_clock}, name, notes)
-    late_sec = first_sec - of_file_sec
-    return (
-        late_sec if first_clock != FROM_START else max(0.0, late_sec)
-    )  # a device may count from when it was switched on
+    if clock == OF_DAY:  # perhaps of the next day, or of the day before
+        return (late_sec + DAY_SEC / 2) % DAY_SEC - DAY_SEC / 2
+    return max(0.0, late_sec)  # a device may count from when it was switched on
 
 
 def _actions(rows, duration_sec, widen_sec, dropped, changed):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tal_jax.data.annotations import positive_or_none
 from tal_jax.data.feature_files import TABLES, find_features, first_time, read_features
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import FROM_START, time_of
+from tal_jax.data.labels import times
 from tal_jax.data.names import VIDEO_SUFFIXES
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.data.timeline import on_even_axis
@@ -67,15 +67,15 @@ class Media:
         return Length()
 
     def first_time(self, name):
-        """`time_of` the first time stamp of a recording's table, or None where it has none."""
+        """`times.first_time` of a recording's table, or None where it has no time stamps."""
         path = self.paths[name]
         first = first_time(path, data_config()) if path.suffix.lower() in TABLES else None
-        return first and time_of(first[0], f"{path}, its first time stamp", UNITS_SEC.get(first[1]))
+        return first and times.first_time(first[0], f"{path}, its first time stamp", UNITS_SEC.get(first[1]))
 
     def begins_sec(self, name, where):
-        """`time_of` a recording's beginning, since 1970. Raises DataError, which `where` begins."""
-        first_sec, clock = self.first_time(name) or (0.0, FROM_START)
-        if clock == FROM_START:
+        """(seconds since 1970, clock) of a recording's beginning. Raises DataError, which `where` begins."""
+        first_sec, clock = self.first_time(name) or (0.0, times.FROM_START)
+        if clock in (times.FROM_START, times.OF_DAY):
             says = f"its time is a date, but {self.paths[name]} has no time stamps that say when it begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
         return first_sec, clock

@@ -3,15 +3,8 @@
 import re
 
 from tal_jax.data.annotations import require_number
-from tal_jax.data.labels.rows import (
-    FROM_START,
-    MEDIA_SUFFIXES,
-    Labels,
-    Row,
-    chosen_names,
-    recording_name,
-    time_of,
-)
+from tal_jax.data.labels.rows import MEDIA_SUFFIXES, Labels, Row, chosen_names, recording_name
+from tal_jax.data.labels.times import FROM_START, time_of
 from tal_jax.errors import DataError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file

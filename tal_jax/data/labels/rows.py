@@ -3,33 +3,29 @@
 import codecs
 import csv
 import dataclasses
-import datetime
 import functools
 import io
 import pathlib
 import posixpath
 import re
+import unicodedata
 import urllib.parse
 import xml.etree.ElementTree
 import xml.parsers.expat
 from typing import NamedTuple
 
-from tal_jax.data.csv_layout import COMMENTS, DECIMAL_COMMA, NULLS, text_of
+from tal_jax.data.csv_layout import COMMENTS, NULLS, text_of
+from tal_jax.data.labels.times import FROM_START
 from tal_jax.data.names import FILE_SUFFIXES
-from tal_jax.data.table_times import EPOCH_SEC, UNITS_SEC
 from tal_jax.errors import DataError
 from tal_jax.runtime.json_files import read_json
 
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
-CLOCK = re.compile(r"(?:(\d+):(?=\d+:))?(\d+):(\d{1,2}(?:[.,]\d*)?)")  # hh:mm:ss.fff, mm:ss.fff
-DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 SOUND_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 SUBJECTS = {"subject", "participant", "person", "sbj", "subj", "user"}  # words of names of columns
 MEDIA_SUFFIXES = (*FILE_SUFFIXES, *SOUND_SUFFIXES, ".json", ".tsv", ".txt")
 SUBSET_NAMES = {"training": "train", "testing": "test"}  # as configs/folder.py calls them
 SUBSET_NAMES |= {name: name for name in ("train", "test", "validation", "val")}  # in small letters
-# What a time counts from: the beginning of its recording, or 1970; a date without a zone is taken as UTC.
-FROM_START, UTC, NO_ZONE = "the beginning", "1970", "1970, if it is UTC"
 SEPARATOR = re.compile(r"\A\ufeff?\"?sep=.\"?(?=\r?\n)")  # Excel's first line
 FACTS = ("duration", "fps", "num_frames", "subset")  # that a file says of a recording beside its labels
 
@@ -60,13 +56,14 @@ class Labels:
     Attributes:
         rows: list of Row.
         recordings: name -> what the file says of it: "duration" in seconds, "fps", "num_frames", "subset";
-            "first", `time_of` the sample at second 0 of its rows;
+            "first", `times.first_time` of the sample at second 0 of its rows;
             "subjects", a set of names, with "" if some rows name none; "others", other names of the
             recording. A recording without a row holds no action.
         dropped: reason -> places of what the reader leaves out.
         notes: sentences on what a person should know.
         classes: names in their order, of a file that fixes it.
         folders: name of a recording -> {path of its media file's folder: place that names it}.
+        label_columns: set of the names of --label_column that the file has.
     """
 
     rows: list = dataclasses.field(default_factory=list)
@@ -75,6 +72,7 @@ class Labels:
     notes: list = dataclasses.field(default_factory=list)
     classes: tuple = ()
     folders: dict = dataclasses.field(default_factory=dict)
+    label_columns: set = dataclasses.field(default_factory=set)
 
     def name_media(self, path, where):
         """`recording_name` of a media file, whose folder is noted. where: the place that names it."""
@@ -93,14 +91,16 @@ class Labels:
         subject: its name; "" where a row names none; None where rows name no subjects.
         """
         known = self.recordings.setdefault(name, {"subjects": set(), "others": []})
-        if subset := facts.pop("subset", None):
+        subset = facts.pop("subset", None)
+        if subset and not is_empty(subset):
             subset = SUBSET_NAMES.get(subset.casefold(), subset)
             first = known.setdefault("subset", subset)
             both = f"'{name:.60}' is of the subsets '{first:.40}' and '{subset:.40}' in one file"
             if first != subset and (note := f"{both}; the first counts.") not in self.notes:
                 self.notes.append(note)
         known.update({field: value for field, value in facts.items() if value})
-        known["subjects"].update({subject} - {None})
+        if subject is not None:
+            known["subjects"].add("" if is_empty(subject) else unicodedata.normalize("NFC", subject))
         known["others"] += [other for other in others if other not in (name, *known["others"])]
 
 
@@ -122,12 +122,13 @@ class LabelFile:
     Attributes:
         path: pathlib.Path.
         suffix: in lower case.
+        label_columns: set of the names of --label_column that it has, see `chosen_names`.
     """
 
     def __init__(self, path):
         """path: of the file. Raises OSError where it cannot be read."""
         self.path = pathlib.Path(path)
-        self.suffix = self.path.suffix.lower()
+        self.suffix, self.label_columns = self.path.suffix.lower(), set()
         with self.path.open("rb") as file:
             self.head_bytes = file.read(HEAD_BYTES)
 
@@ -135,25 +136,25 @@ class LabelFile:
     def head(self):
         """The beginning of the file as text, "" where it is none. See `text`."""
         if self.head_bytes.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return SEPARATOR.sub("", self.head_bytes.decode("utf-16", errors="replace"))
+            return _normal(self.head_bytes.decode("utf-16", errors="replace"))
         if b"\0" in self.head_bytes:
             return ""
         whole_lines = self.head_bytes.rfind(b"\n") + 1 if len(self.head_bytes) == HEAD_BYTES else 0
         raw = self.head_bytes[: whole_lines or None]
-        return SEPARATOR.sub("", text_of(raw.removeprefix(codecs.BOM_UTF8)))
+        return _normal(text_of(raw.removeprefix(codecs.BOM_UTF8)))
 
     @functools.cached_property
     def text(self):
-        """The whole file in UTF-16 with its mark, or as `text_of` reads it, Excel's line "sep=;" made empty.
+        """The whole file in UTF-16 with its mark, or as `text_of` reads it; see `_normal`.
 
         Raises DataError for no text.
         """
         raw = self.path.read_bytes()
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return SEPARATOR.sub("", raw.decode("utf-16", errors="replace"))
+            return _normal(raw.decode("utf-16", errors="replace"))
         if b"\0" in raw:
             raise DataError(f"{self.path} is no text file; save the labels as text.")
-        return SEPARATOR.sub("", text_of(raw.removeprefix(codecs.BOM_UTF8)))
+        return _normal(text_of(raw.removeprefix(codecs.BOM_UTF8)))
 
     @functools.cached_property
     def json(self):
@@ -192,6 +193,25 @@ class LabelFile:
         ]
         return "\n".join("" if found else line for found, line in zip(is_comment, lines))
 
+    def records(self):
+        """Each line of a table with its cells: (its number, list of texts).
+
+        Raises DataError for a quote that nothing closes, and for what is no table.
+        """
+        text = f"{self.without_comments(self.text)}\n{END}"
+        reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter), 1
+        try:
+            for cells in reader:
+                begin, line = line, reader.line_num + 1
+                if cells and END in cells[-1]:
+                    if cells != [END]:
+                        what = 'a quote (") that nothing closes, so that all lines below it are one cell'
+                        raise DataError(f"{self.path}, line {begin} has {what}; close it, or take it out.")
+                    return
+                yield reader.line_num, cells
+        except csv.Error as error:
+            raise DataError(f"{self.path}, line {reader.line_num}: {error}; correct the line.") from error
+
     def table(self, is_header=any):
         """The rows of a table: (names, [(where, {name: cell})]).
 
@@ -201,31 +221,20 @@ class LabelFile:
         Raises:
             DataError: there is no such line, it has a name twice, or a line has more cells than names.
         """
-        text = f"{self.without_comments(self.text)}\n{END}"
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter)
-        names, rows, line = None, [], 1
-        try:
-            for cells in reader:
-                begin, line = line, reader.line_num + 1
-                if cells and END in cells[-1]:
-                    if cells != [END]:
-                        what = 'a quote (") that nothing closes, so that all lines below it are one cell'
-                        raise DataError(f"{self.path}, line {begin} has {what}; close it, or take it out.")
-                    break
-                cells = [cell.strip() for cell in cells]
-                if names is None:
-                    names = cells if any(cells) and is_header(cells) else None
-                    while names and not names[-1]:
-                        names.pop()
-                elif any(cells):
-                    where = f"{self.path}, line {reader.line_num}"
-                    if any(cells[len(names) :]):
-                        what = f"{len(cells)} cells, but names for {len(names)}"
-                        quotes = f"put a cell that holds '{self.delimiter}' into quotes"
-                        raise DataError(f"{where} has {what}; {quotes}, or name all columns.")
-                    rows.append((where, dict(zip(names, cells + [""] * (len(names) - len(cells))))))
-        except csv.Error as error:
-            raise DataError(f"{self.path}, line {reader.line_num}: {error}; correct the line.") from error
+        names, rows = None, []
+        for line, cells in self.records():
+            cells = [cell.strip() for cell in cells]
+            if names is None:
+                names = cells if any(cells) and is_header(cells) else None
+                while names and not names[-1]:
+                    names.pop()
+            elif any(cells):
+                where = f"{self.path}, line {line}"
+                if any(cells[len(names) :]):
+                    what = f"{len(cells)} cells, but names for {len(names)}"
+                    quotes = f"put a cell that holds '{self.delimiter}' into quotes"
+                    raise DataError(f"{where} has {what}; {quotes}, or name all columns.")
+                rows.append((where, dict(zip(names, cells + [""] * (len(names) - len(cells))))))
         if names is None:
             raise DataError(f"{self.path}: the file has no line of names; write one above the labels.")
         twice = next((name for name in names if name and names.count(name) > 1), None)
@@ -259,6 +268,11 @@ class LabelFile:
             raise DataError(f"{self.path} is damaged, or no XML: {error}.") from error
 
 
+def _normal(text):
+    """A text in Unicode form NFC, with an empty line for Excel's first one, "sep=;"."""
+    return unicodedata.normalize("NFC", SEPARATOR.sub("", text))
+
+
 LINE = "line of the file"
 END = "\x1e"  # a line of its own below a table, by which an open quote is found
 
@@ -273,6 +287,7 @@ def chosen_names(names, options, file, what):
         what: they are, for the sentence: "tier".
     """
     chosen = [name for name in names if name in options.label_column or not options.label_column]
+    file.label_columns.update({*chosen} & {*options.label_column})
     if options.label_column and not chosen:
         asked, have = ", ".join(options.label_column), ", ".join(map(repr, names)) or "none"
         raise DataError(f"{file.path} has no {what} '{asked:.100}' (--label_column); it has {have:.400}.")
@@ -304,41 +319,3 @@ def is_empty(cell):
 def flag_of(cell):
     """ "1" or "0" of a cell that says so, as 1.0, True and false do; any other cell as it is."""
     return {"true": "1", "false": "0", "1.0": "1", "0.0": "0"}.get(cell.lower(), cell)
-
-
-def time_of(text, where, unit_sec=None):
-    """(seconds, clock) of a time: what they count from is FROM_START, UTC or NO_ZONE.
-
-    Args:
-        text: a number, mm:ss.fff, hh:mm:ss.fff or a date of ISO 8601; one without a time zone counts as UTC.
-        where: begins the sentence of an error.
-        unit_sec: seconds in one unit of a number, None where the file does not say: then it is seconds, or
-            seconds to nanoseconds since 1970 if it can be of no other time than the years 2000 to 2100.
-
-    Raises:
-        DataError: it is no time.
-    """
-    text = text.strip()
-    parts = CLOCK.fullmatch(text)
-    if parts:
-        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts.groups())
-        if seconds < 60 and (minutes < 60 or not parts[1]):
-            return hours * 3600 + minutes * 60 + seconds, FROM_START
-    try:
-        if DATE.fullmatch(text):
-            date = datetime.datetime.fromisoformat(text)
-            if date.tzinfo:
-                return date.timestamp(), UTC
-            return date.replace(tzinfo=datetime.timezone.utc).timestamp(), NO_ZONE
-        if "_" in text:  # float("1_0") is 10
-            raise ValueError
-        number = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
-        if abs(number) == float("inf") or number != number:
-            raise ValueError
-    except ValueError:
-        forms = "seconds, mm:ss, hh:mm:ss or a date such as 2014-06-10 13:00:00"
-        raise DataError(f"{where}: a time must be {forms}, found {text!r:.60}.") from None
-    for unit in UNITS_SEC.values() if unit_sec is None else (unit_sec,):
-        if EPOCH_SEC[0] <= number * unit < EPOCH_SEC[1]:
-            return number * unit, UTC
-    return number * (1.0 if unit_sec is None else unit_sec), FROM_START

@@ -1,5 +1,6 @@
 """Labels with a row a sample or a frame: a column of labels, or a column of 0 and 1 for each behaviour."""
 
+import collections
 import re
 
 import numpy as np
@@ -10,8 +11,9 @@ import pyarrow.parquet
 
 from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
 from tal_jax.data.features import data_config
-from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, recording_name, time_of
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, is_empty, recording_name
 from tal_jax.data.labels.tables import FILES
+from tal_jax.data.labels.times import first_time
 from tal_jax.data.table_columns import NUMBER_WORDS, Column, is_label_name, is_row_number, words
 from tal_jax.data.table_times import UNITS_SEC, seconds_of, time_column
 from tal_jax.data.tables import kind_of_type
@@ -27,6 +29,7 @@ RECORDINGS = {
     "videoid",
     "videoname",
 }  # words; others may be channels
+COUNTS_ROWS = "counts the rows"
 ONE_A_FRAME = "_labels"  # what DeepEthogram's files are called after the video
 
 
@@ -85,7 +88,9 @@ def read_samples(file, options):
     labels = {column: _labels(table[column], column) for column in columns}
     for name, begin, end in _recordings(table, columns, file, found):
         part, place = table.slice(begin, end - begin), lambda row: f"{file.path}, row {begin + row + 1}"
-        ends_sec, has_times = _ends_sec(part, place, file, options)
+        ends_sec, has_times, problem = _ends_sec(part, place, file, options)
+        if problem:
+            found.notes.append(f"{place(0)}: {problem}; times are those of --fps.")
         rate = None if has_times else options.fps
         first = _first_time(part, place) if has_times else None
         found.know(name, _subject(part, columns, place), duration=float(ends_sec[-1]), fps=rate, first=first)
@@ -100,7 +105,7 @@ def _labels(column, name):
     """The label of each sample, T texts: of a column of 0 and 1 its name."""
     labels = _texts(column)
     flags = [*map(flag_of, labels)]
-    if {*flags} <= {"0", "1", *NULLS} and "1" in flags:
+    if {flag.casefold() for flag in flags} <= {"0", "1", *NULLS}:
         return [name if flag == "1" else "0" for flag in flags]
     return labels
 
@@ -134,16 +139,21 @@ def _recordings(table, columns, file, found):
     texts = _texts(table[column]) if column else [""]
     begins = [row for row, text in enumerate(texts) if not row or text != texts[row - 1]]
     if len(begins) == 1:
-        found.know(file.path.stem, others=[recording_name(texts[0])] if texts[0] else [])
+        found.know(file.path.stem, others=[recording_name(text) for text in texts[:1] if not is_empty(text)])
         return [(file.path.stem, 0, len(table))]
     names = []
     for row in begins:
         where, name = f"{file.path}, row {row + 1}", recording_name(texts[row])
-        if not name or name in names:
-            what = f"'{column:.40}' names '{name:.60}' again" if name else f"'{column:.40}' is empty"
+        if is_empty(name) or name in names:
+            what = (
+                f"'{column:.40}' is empty" if is_empty(name) else f"'{column:.40}' names '{name:.60}' again"
+            )
             how = "put the rows of a recording together, each with its name"
             raise DataError(f"{where}: {what}; {how}, or rename the column.")
         names.append(found.name_media(texts[row], where))
+    if len(names) == len(texts) > 2:
+        what = f"'{column:.40}' names another recording in each row, such as '{names[0]:.60}'"
+        raise DataError(f"{file.path}: {what}; rename the column, or say --format=table.")
     return [*zip(names, begins, [*begins[1:], len(table)])]
 
 
@@ -163,6 +173,8 @@ def _table(file, label_column=()):
             names = next((row for row in head if any(row)), [])
             above = next((i for i, line in enumerate(lines) if line.strip()), 0)
             body = "\n".join(lines[above + 1 :])
+            if '"' in body:
+                collections.deque(file.records(), maxlen=0)  # is each quote closed?
             if not body.strip():
                 raise DataError(f"{file.path} has no row below its names.")
             cells = [cell for row in head for cell in row]
@@ -192,7 +204,7 @@ def _table(file, label_column=()):
 def _numbers(column):
     """(T,) float64 of a column, NaN for what is no number."""
     try:
-        return column.cast(pyarrow.float64()).to_numpy()
+        return column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return np.full(len(column), np.nan)
 
@@ -221,11 +233,20 @@ def _time_column(table):
 
 
 def _ends_sec(table, place, file, options):
-    """((T + 1,) seconds, whether they are time stamps): when each sample begins, and when the last one ends.
+    """When each sample begins, and when the last one ends.
 
-    Raises DataError where neither time stamps nor --fps say. place: row from 0 -> "FILE, row 1".
+    Args:
+        table: pyarrow Table.
+        place: row from 0 -> "FILE, row 1".
+        file, options: see `read_samples`.
+
+    Returns:
+        ((T + 1,) seconds, whether they are time stamps, why a column of time stamps is not used, or "").
+
+    Raises:
+        DataError: neither time stamps nor --fps say.
     """
-    problem = "it has no time stamps"
+    problem, known = "it has no time stamps", ""
     try:
         column, unit = _time_column(table)
         if column is not None:
@@ -234,17 +255,19 @@ def _ends_sec(table, place, file, options):
                 raise ValueError(f"{place(0).rpartition(', ')[2]} is the only one of a recording")
             values = values if column.kind == "time" else _numbers(values)
             if column.kind == "number" and not unit and is_row_number(values):
-                raise ValueError(f"{column} counts the rows")
+                raise ValueError(f"{column} {COUNTS_ROWS}")
             times_sec = seconds_of(values, unit, column, lambda row: place(row).rpartition(", ")[2])
             if times_sec[-1] > 0:
-                return np.append(times_sec, times_sec[-1] + np.median(np.diff(times_sec))), True
+                return np.append(times_sec, times_sec[-1] + np.median(np.diff(times_sec))), True, ""
+            known = f"{column} does not grow"
     except (ValueError, pyarrow.ArrowException) as error:
         problem = str(error).partition("; ")[0]  # what follows is of config.data
+        known = "" if problem.endswith(COUNTS_ROWS) else problem
     if not options.fps:
         raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
     numbers = _names_alone({"frame", "frames"}, table, ())
     frames = _of_frames(_numbers(table[numbers[0]]), place) if numbers else np.arange(len(table) + 1)
-    return frames / options.fps, False
+    return frames / options.fps, False, known
 
 
 def _of_frames(numbers, place):
@@ -265,33 +288,32 @@ def _of_frames(numbers, place):
 
 
 def _first_time(table, place):
-    """`time_of` the first time stamp of a table that has them. place: row from 0 -> "FILE, row 1"."""
+    """`times.first_time` of a table that has them. place: row from 0 -> "FILE, row 1"."""
     column, unit = _time_column(table)
     first = table[column.name][0]
     if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
         first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
-    return time_of(str(first), place(0), UNITS_SEC.get(unit))
+    return first_time(str(first), place(0), UNITS_SEC.get(unit))
 
 
 def _subject(table, columns, place):
     """The one value of a column that is called after persons, or None.
 
-    Raises DataError where it names several one after the other: they are of several recordings.
+    Raises DataError where it, or a column of sessions, names several: they are of several recordings.
 
     Args:
         table: pyarrow Table.
         columns: those of the labels.
         place: row from 0 -> "FILE, row 1".
     """
-    for name in _names_alone(SUBJECTS, table, columns):
-        rows = [(row, text) for row, text in enumerate(_texts(table[name])) if text]
-        subjects = {text for _, text in rows}
-        changes = [i for i in range(1, len(rows)) if rows[i][1] != rows[i - 1][1]]
-        if changes and len(changes) + 1 == len(subjects):
-            (_, one), (row, other) = rows[changes[0] - 1 : changes[0] + 1]
-            how = "write a file for each recording, or a column 'recording'"
-            raise DataError(f"{place(row)}: '{name:.40}' is '{one:.40}' and then '{other:.40}'; {how}.")
-        return subjects.pop() if len(subjects) == 1 else None
+    for name in _names_alone({*SUBJECTS, "session"}, table, columns):
+        rows = [(row, text) for row, text in enumerate(_texts(table[name])) if not is_empty(text)]
+        for (_, one), (row, other) in zip(rows, rows[1:]):
+            if one != other:
+                how = "write a file for each recording, or a column 'recording', or rename this one"
+                raise DataError(f"{place(row)}: '{name:.40}' is '{one:.40}' and then '{other:.40}'; {how}.")
+        if rows and SUBJECTS & {*words(name)}:
+            return rows[0][1]
     return None
 
 

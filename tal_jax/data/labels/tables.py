@@ -1,17 +1,11 @@
 """Labels in tables: CSV and TSV files with a row an action, and the events of BORIS."""
 
 import re
+import statistics
 
-from tal_jax.data.labels.rows import (
-    FROM_START,
-    SUBJECTS,
-    Labels,
-    Row,
-    chosen_names,
-    flag_of,
-    is_empty,
-    time_of,
-)
+from tal_jax.data.csv_layout import is_number
+from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, is_empty
+from tal_jax.data.labels.times import FROM_START, time_of
 from tal_jax.data.table_columns import NUMBER_WORDS, TIME_WORDS, UNIT_WORDS, is_label_name, words
 from tal_jax.data.table_times import UNITS_SEC
 from tal_jax.errors import DataError
@@ -34,9 +28,8 @@ FILES = {
     "videoname",
 }
 # words of a column that measures a recording or a person, and does not name them: video_fps, participant_age
-MEASURES = set(
-    "fps rate width height size age sex gender weight length duration count frames start end".split()
-)
+MEASURES = {*"fps rate width height size age sex gender weight length duration count frame frames".split()}
+MEASURES |= {*"date day quality type kind format status".split()}
 SUBSET_WORDS = {"subset", "split"}
 OTHER_LABELS = {"event", "type", "name", "description", "verb", "noun", "text", "value"}  # if no other is one
 FRAMES = {"frame", "frames", "sample", "samples", "index", "idx", "row", "rows"}
@@ -69,17 +62,17 @@ def read_boris(file, options):
     """
     names, rows = file.table(is_boris)
     columns = chosen_names([*filter(None, names)], options, file, "column") if options.label_column else []
-    found, started, moved = Labels(), {}, {}
+    found, started, moved, flags = Labels(), {}, {}, _flags(columns, rows)
     aggregated, status = BORIS_SPANS <= {*names}, "Status" if "Status" in names else "Behavior type"
     modifiers = [name for name in names if name.startswith("Modifier")]
     for where, row in rows:
         name, others = _boris_names(row, file, found, where)
-        subject = "" if row.get("Subject") in (None, "", NO_SUBJECT) else row["Subject"]
+        subject = "" if row.get("Subject") in (None, NO_SUBJECT) else row["Subject"]
         found.know(name, subject, others, duration=_number(row, "Media duration (s)", "Total length"))
         if re.search("[1-9]", row.get("Time offset (s)", "")):
             moved[name] = row["Time offset (s)"]
         behavior, kind = row["Behavior"], row.get(status, "").upper()
-        labels = ["" if is_empty(row[column]) else row[column] for column in columns] or [behavior]
+        labels = _row_labels(row, columns, flags) if columns else [behavior]
         if aggregated:
             start_sec, clock = time_of(row["Start (s)"], where, 1.0)
             stop = row["Stop (s)"]
@@ -179,11 +172,25 @@ def label_columns(names):
     return sorted(found, key=rank)
 
 
-def is_table(names):
-    """Whether a line names the columns of a table of actions, or of points: file, time and label alone."""
+def is_table(rows):
+    """Whether the first lines are of a table of actions, or of points: file, time and label alone, and times
+    that are not those of samples.
+    """
+    (names, *rows) = [row for row in rows if any(row)] or [[]]
     found = find_columns(names)
     points = {"file", "point", "label"} <= {*found} and len(names) - len(found) <= 1
+    points = points and not _has_even_steps(
+        [row[names.index(found["point"])] for row in rows[:-1] if len(row) == len(names)]
+    )
     return points or ("start" in found and bool({"end", "length", "label"} & {*found}))
+
+
+def _has_even_steps(cells):
+    """Whether most cells of a column of times, ten at least, follow the one before by the same step."""
+    if len(cells) < 10 or not all(map(is_number, cells)):
+        return False
+    steps = [round(float(end) - float(start), 9) for start, end in zip(cells, cells[1:])]
+    return steps.count(statistics.mode(steps)) > 0.8 * len(steps)
 
 
 def read_table(file, options):
@@ -226,7 +233,7 @@ def read_table(file, options):
             found.drop("they name no recording", where)
             continue
         name = found.name_media(row[columns["file"]], where) if "file" in columns else file.path.stem
-        subject, subset = (row.get(columns.get(kind)) or None for kind in ("subject", "subset"))
+        subject, subset = (row.get(columns.get(kind)) for kind in ("subject", "subset"))
         found.know(name, subject, subset=subset)
         if is_empty(row[start]):
             found.drop("they have no start", where)
@@ -239,19 +246,25 @@ def read_table(file, options):
                 end_sec += start_sec
             elif (end_clock == FROM_START) != (clock == FROM_START):
                 raise DataError(f"{where}: of start and end one is a date; write both as seconds.")
-        for column in labels:
-            if column in flags and flag_of(row[column]) != "1":
-                continue
-            label = column if column in flags else "" if is_empty(row[column]) else row[column]
-            found.rows.append(Row(name, label, start_sec, end_sec, where, clock))
+        of_row = _row_labels(row, labels, flags)
+        found.rows += [Row(name, label, start_sec, end_sec, where, clock) for label in of_row]
     return found
 
 
 def _flags(labels, rows):
     """The columns of flags alone whose name is the label, so not "label" itself. See `flag_of`."""
     values = {name: {flag_of(row[name]) for _, row in rows if not is_empty(row[name])} for name in labels}
-    flags = [column for column in labels if "1" in values[column] and values[column] <= {"0", "1"}]
-    return [column for column in flags if not is_label_name(column)]
+    return [column for column in labels if values[column] <= {"0", "1"} and not is_label_name(column)]
+
+
+def _row_labels(row, columns, flags):
+    """The labels of a row: what the columns hold, "" for nothing; the names of the flags that are set."""
+    cells = [column if column in flags else row[column] for column in columns if _is_set(row, column, flags)]
+    return ["" if is_empty(cell) else cell for cell in cells]
+
+
+def _is_set(row, column, flags):
+    return column not in flags or flag_of(row[column]) == "1"
 
 
 def _units_sec(start, end, is_length, options, file, found):
@@ -294,8 +307,10 @@ def _unit_sec(name, options, file):
         if not options.fps:
             raise DataError(f"{file.path}: '{name:.40}' counts frames; say how many a second: --fps=25.")
         return 1 / options.fps
-    if "ss" in of_name:  # ELAN's "Begin Time - ss.msec"
+    if "ss" in of_name or re.search(r"\bs(ec)?\.ms", name):  # ELAN's "Begin Time - ss.msec"
         return 1.0
+    if {"hh", "mm"} <= {*of_name}:
+        raise DataError(f"{file.path}: '{name:.40}' has no seconds; write hh:mm:ss, and name it so.")
     units = LONG_UNITS_SEC | {word: UNITS_SEC[unit] for word, unit in UNIT_WORDS.items()}
     said = [units[word] for word in of_name if word in units]
     return said[-1] if said else None
@@ -303,9 +318,10 @@ def _unit_sec(name, options, file):
 
 def _time(cell, where, unit_sec, column, options):
     """`time_of` a cell of a column; with --fps, a number of a column that says no unit is a whole frame."""
-    if unit_sec is None and options.fps and re.fullmatch(r"\d+(\.0*)?", cell):
+    number = cell.replace(",", ".")
+    if unit_sec is None and options.fps and is_number(number) and float(number).is_integer():
         unit_sec = 1 / options.fps
-    elif unit_sec is None and options.fps and re.fullmatch(r"[\d.,]+", cell):
+    elif unit_sec is None and options.fps and is_number(number):
         frames = f"with --fps, times are whole frames, found {cell:.40} in '{column:.40}'"
         raise DataError(f"{where}: {frames}; leave --fps out if they are seconds.")
     return time_of(cell, where, unit_sec)

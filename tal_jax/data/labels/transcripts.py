@@ -7,7 +7,8 @@ in UTF-16, as Praat writes it, and expands the entities of an .eaf.
 import bisect
 import re
 
-from tal_jax.data.labels.rows import LINE, Labels, Row, chosen_names, recording_name, time_of
+from tal_jax.data.labels.rows import LINE, Labels, Row, chosen_names, recording_name
+from tal_jax.data.labels.times import time_of
 from tal_jax.errors import DataError
 
 ONE_TIER = "default"  # the tier that ELAN gives a new file, no name of a class

@@ -11,7 +11,8 @@ from tal_jax.annotations import overlap_counts
 from tal_jax.data.annotations import parse_annotations
 from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
-from tal_jax.data.labels.rows import NO_ZONE, UTC, Labels, Row
+from tal_jax.data.labels.rows import Labels, Row
+from tal_jax.data.labels.times import NO_ZONE, UTC
 from tal_jax.errors import DataError
 from tests.data.labels.case import read
 from tests.data.test_video import CODINGS, numbered, write_video
@@ -333,6 +334,30 @@ def test_labels_a_sample_begin_where_their_time_stamps_say(tmp_path, date):
     if not date:  # of a device that was switched on 100 s before, labels count from the beginning
         (tmp_path / "F" / "r1.csv").write_text("time,x\n" + "".join(f"{100 + t:.1f},0.5\n" for t in times))
         assert segments(join_labels([found], Media(tmp_path / "F")), "r1") == [("walk", 0, 3), ("run", 3, 5)]
+
+
+@pytest.mark.parametrize(
+    "of_labels, of_file, seconds",
+    [
+        ("12:00:00", "12:00:05", (5, 15)),  # before the sensor
+        ("12:00:05", "12:00:00", (15, 25)),
+        ("00:00:05", "23:59:50", (25, 35)),  # of the next day
+        ("00:00:00", "12:00:05", (10, 20)),  # from the beginning
+    ],
+)
+def test_times_of_day_count_from_the_first_one_of_the_file(tmp_path, of_labels, of_file, seconds):
+    def clock(first, more):
+        hours, minutes, rest = map(int, first.split(":"))
+        total = (hours * 3600 + minutes * 60 + rest + more) % 86400
+        return f"{total // 3600:02}:{total // 60 % 60:02}:{total % 60:02}"
+
+    (tmp_path / "F").mkdir()
+    (tmp_path / "F" / "r.csv").write_text(
+        "time,x\n" + "".join(f"{clock(of_file, i)},{i % 7}\n" for i in range(100))
+    )
+    rows = "".join(f"{clock(of_labels, i)},{i % 3},{'walk' if 10 <= i < 20 else 0}\n" for i in range(60))
+    _, found = read(tmp_path, "r.csv", "time,ax,label\n" + rows)
+    assert segments(join_labels([found], Media(tmp_path / "F")), "r") == [("walk", *seconds)]
 
 
 @pytest.mark.parametrize(

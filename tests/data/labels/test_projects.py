@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from tal_jax.data.labels.rows import NO_ZONE, UTC
+from tal_jax.data.labels.times import NO_ZONE, UTC
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 

@@ -4,7 +4,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tal_jax.data.labels.rows import NO_ZONE
+from tal_jax.data.labels.times import NO_ZONE
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 
@@ -82,6 +82,44 @@ def test_a_column_of_0_and_1_gives_its_name(tmp_path):
 def test_flags_in_words_give_the_name_of_their_column(tmp_path):
     text = "ax,walk\n0.5,False\n1.5,True\n0.5,TRUE\n1.5,false\n"
     assert actions(read(tmp_path, "a.csv", text, fps=1, label_column=("walk",))[1]) == [("a", "walk", 1, 3)]
+
+
+@pytest.mark.parametrize(
+    "true, false, none", [("True", "False", "NA"), ("TRUE", "FALSE", ""), ("1", "0", "NA")]
+)
+def test_flags_without_a_true_cell_or_with_empty_ones_are_flags(tmp_path, true, false, none):
+    text = f"ax,walk,run\n1,{true},{false}\n2,{true},{none}\n3,{false},{false}\n"
+    for columns in (("walk", "run"), ("run", "walk")):
+        assert actions(read(tmp_path, "a.csv", text, fps=1, label_column=columns)[1]) == [("a", "walk", 0, 2)]
+    text = f"ax,walk,run\n1,{true},{false}\n2,{true},{none}\n3,{false},{true}\n"
+    found = actions(read(tmp_path, "a.csv", text, fps=1, label_column=("walk", "run"))[1])
+    assert found == [("a", "walk", 0, 2), ("a", "run", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "times, problem",
+    [
+        (["0", "0.1", "0.2", "0", "0.1"], "column 1 'time' has the time 0 after 0.2 in row 4"),
+        (["0", "0.1", "NA", "5", "5.1"], "column 1 'time' has the time nan after 0.1 in row 3"),
+        (
+            ["10.06.2014 12:00", "10.06.2014 12:01", "x", "y", "z"],
+            "column 1 'time' holds '10.06.2014 12:00' in row 1",
+        ),
+    ],
+)
+def test_time_stamps_that_are_not_used_are_said(tmp_path, times, problem):
+    text = "time,ax,label\n" + "".join(f"{time},1,walk\n" for time in times)
+    _, labels = read(tmp_path, "a.csv", text, fps=1)
+    assert actions(labels) == [("a", "walk", 0, 5)]
+    assert problem in labels.notes[0] and labels.notes[0].endswith("times are those of --fps.")
+
+
+def test_samples_of_a_recording_and_a_time_are_no_points(tmp_path):
+    rows = "".join(f"{r},{t / 10},{'walk' if 10 <= t < 20 else 0}\n" for r in ("r1", "r2") for t in range(30))
+    kind, labels = read(tmp_path, "a.csv", "video,time,label\n" + rows)
+    assert kind == "samples" and actions(labels) == [("r1", "walk", 1, 2), ("r2", "walk", 1, 2)]
+    points = "".join(f"r1,{t * t / 10},hit\n" for t in range(30))
+    assert read(tmp_path, "a.csv", "video,time,label\n" + points)[0] == "table"
 
 
 def test_labels_of_digits_stay_as_they_are_written(tmp_path):
@@ -239,6 +277,13 @@ def test_parquet(tmp_path):
         ("x,x,label\n1,2,a\n", "two columns have one name"),
         ("video,label\na,x\nb,x\na,x\n", "a.csv, row 3: 'video' names 'a' again; put the rows of"),
         ("user,label\n1,x\n1,x\n2,x\n", "a.csv, row 3: 'user' is '1' and then '2'; write a file for each"),
+        ("user,label\n1,x\n2,x\n1,x\n", "a.csv, row 2: 'user' is '1' and then '2'; write a file for each"),
+        ("session,label\ns1,x\ns1,x\ns2,x\n", "a.csv, row 3: 'session' is 's1' and then 's2'; write a"),
+        (
+            "file,label\n0.jpg,x\n1.jpg,x\n2.jpg,x\n",
+            "'file' names another recording in each row, such as '0.jpg'",
+        ),
+        ('time,label\n0,walk\n0.1,"run\n0.2,sit\n', "a.csv, line 3 has a quote .* that nothing closes"),
         (
             "time,label\n5,x\n4,x\n",
             "a.csv has a row a sample, but .* has the time 4 after 5 in row 2; say how",
@@ -246,7 +291,7 @@ def test_parquet(tmp_path):
     ],
 )
 def test_bad_tables_of_samples_are_one_sentence(tmp_path, text, sentence):
-    fps = 1 if text.startswith(("video", "user")) else None
+    fps = 1 if text.startswith(("video", "user", "session", "file")) else None
     with pytest.raises(DataError, match=sentence) as error:
         read(tmp_path, "a.csv", text, fps=fps)
     assert "config." not in str(error.value)

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from tal_jax.data.labels.joined import join_labels
-from tal_jax.data.labels.rows import FROM_START, NO_ZONE, recording_name, time_of
+from tal_jax.data.labels.rows import recording_name
 from tal_jax.data.labels.tables import find_columns
+from tal_jax.data.labels.times import FROM_START, NO_ZONE, time_of
 from tal_jax.errors import DataError
 from tests.data.labels.case import actions, counted, read
 
@@ -139,6 +140,9 @@ def test_the_columns_of_boris_that_hold_the_labels_may_be_chosen(tmp_path):
     with pytest.raises(DataError, match="has no column 'Mood'"):
         read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Mood",))
     assert not labels.notes
+    flagged = [event(kind, time, modifier="True") for kind, time in (("START", 1), ("STOP", 2))]
+    _, labels = read(tmp_path, "events.csv", sheet(TABULAR, flagged), label_column=("Modifier #1",))
+    assert actions(labels) == [("cage1", "Modifier #1", 1, 2)]
     _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Behavior",))
     assert "modifiers are not read" in labels.notes[0]
 
@@ -189,6 +193,12 @@ def test_tables_of_actions(tmp_path, text, expected):
     assert kind == "table" and actions(labels) == [expected]
 
 
+def test_numbers_of_frames_as_r_writes_them(tmp_path):
+    text = "start,end,label\n1e+05,2e+05,walk\n-5,100600,run\n"
+    found = [row[2:] for row in actions(read(tmp_path, "mine.csv", text, fps=25)[1])]
+    assert found == [(4000, 8000), (-0.2, 4024)]
+
+
 @pytest.mark.parametrize("names", ["video,start_frame,end_frame,label", "video,start,end,label"])
 def test_frames_are_divided_by_the_rate(tmp_path, names):
     _, labels = read(tmp_path, "mine.csv", f"{names}\nrec1,25,100,walk\n", fps=50)
@@ -221,6 +231,7 @@ def test_seconds_go_before_frames_and_clocks_are_no_frames(tmp_path):
             ("r", "a", 1.0, 2.0),
         ),
         ("file,from,to,label", "r,1,2,a", ("r", "a", 1.0, 2.0)),
+        ("file,Start (s.ms),End (s.ms),label", "r,1.5,2.5,a", ("r", "a", 1.5, 2.5)),
         ("file,start_ms,end,label", "r,1500,2000,a", ("r", "a", 1.5, 2.0)),
         ("file,start,end_min,label", "r,1,2,a", ("r", "a", 60.0, 120.0)),
         ("file,t_min,t_max,label", "r,1.5,2.5,a", ("r", "a", 1.5, 2.5)),
@@ -249,6 +260,35 @@ def test_flags_in_words_are_flags(tmp_path):
     text = "file,start,end,sniff,groom\nr,1,2,True,False\nr,3,4,false,TRUE\n"
     _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
     assert actions(labels) == [("r", "sniff", 1.0, 2.0), ("r", "groom", 3.0, 4.0)]
+
+
+def test_a_flag_that_is_never_set_has_no_action(tmp_path):
+    text = "file,start,end,sniff,groom\nr,1,2,True,False\nr,3,4,False,False\n"
+    _, labels = read(tmp_path, "mine.csv", text, label_column=("sniff", "groom"))
+    assert actions(labels) == [("r", "sniff", 1.0, 2.0)]
+
+
+def test_empty_subjects_and_subsets_are_none(tmp_path):
+    text = "file,start,end,label,subject,subset\nr1,0,1,w,NA,NA\nr2,0,1,w,P2,test\nr2,2,3,w,NA,none\n"
+    _, labels = read(tmp_path, "mine.csv", text)
+    r1, r2 = join_labels([labels]).content["database"].values()
+    assert r1["subset"] == "train" and "subject" not in r1 and r2["subset"] == "test"
+    assert not labels.notes
+
+
+def test_names_in_both_forms_of_unicode_are_one(tmp_path):
+    rows = ("r\u00e9c", "Jos\u00e9"), ("re\u0301c", "Jose\u0301")
+    text = "file,start,end,subject,Ta\u0308tigkeit\n" + "".join(
+        f"{r},{i},{i + 1},{s},x\n" for i, (r, s) in enumerate(rows)
+    )
+    _, labels = read(tmp_path, "mine.csv", text, label_column=("T\u00e4tigkeit",))
+    assert [*labels.recordings] == ["r\u00e9c"] and labels.recordings["r\u00e9c"]["subjects"] == {"Jos\u00e9"}
+
+
+@pytest.mark.parametrize("name", ["recording_date", "video_quality", "media_type"])
+def test_columns_that_describe_a_recording_do_not_name_it(tmp_path, name):
+    _, labels = read(tmp_path, "mine.csv", f"{name},start,end,label\nx,1,2,a\ny,3,4,a\n")
+    assert [*labels.recordings] == ["mine"]
 
 
 def test_rows_that_name_no_recording_are_counted(tmp_path):
@@ -344,6 +384,7 @@ def test_dates_are_marked_as_of_a_clock(tmp_path):
         ("file,start,end,label\nr,3,5,4,8,walk\n", None, "line 2 has 6 cells, but names for 4; put a cell"),
         ("file,start_index,end_index,label\nr,1,2,walk\n", None, "'start_index' counts frames; say how many"),
         ("file,start,end,label\na,soon,2,walk\n", None, "mine.csv, line 2: a time must be .* found 'soon'"),
+        ("file,start (hh:mm),end (hh:mm),label\na,0:10,1:30,w\n", None, "'start .hh:mm.' has no seconds; write hh:mm:ss"),
         ("file,start,end,label\na,1:75,2,walk\n", None, "line 2: a time must be .* found '1:75'"),
         ("file,start,end,label\na,inf,2,walk\n", None, "line 2: a time must be .* found 'inf'"),
         ("file,start_frame,end_frame,label\na,1,2,walk\n", None, "'start_frame' counts frames.*--fps=25"),
