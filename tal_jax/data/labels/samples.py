@@ -9,7 +9,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 
-from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, is_number
+from tal_jax.data.csv_layout import DECIMAL_COMMA, NULLS, TIME, is_number
 from tal_jax.data.features import data_config
 from tal_jax.data.labels.rows import SUBJECTS, Labels, Row, chosen_names, flag_of, is_empty, recording_name
 from tal_jax.data.labels.tables import FILES
@@ -225,10 +225,12 @@ def _texts(column):
 
 def _time_column(table):
     """(Column of time stamps or None, unit) of a pyarrow Table, see `table_times.time_column`."""
-    columns = [
-        Column(i, field.name, kind_of_type(field.type), f"'{table[field.name][0]!s:.40}' in row 1")
-        for i, field in enumerate(table.schema, 1)
-    ]
+    columns = []
+    for position, field in enumerate(table.schema, 1):
+        first = str(table[field.name][0])
+        kind = kind_of_type(field.type)
+        kind = "time" if kind == "text" and TIME.fullmatch(first) else kind
+        columns.append(Column(position, field.name, kind, f"'{first:.40}' in row 1"))
     return time_column(columns, data_config())
 
 

@@ -207,6 +207,14 @@ def test_time_stamps_go_before_the_rate(tmp_path):
     assert labels.recordings["pump"] == dict(subjects=set(), others=[]) | facts
 
 
+@pytest.mark.parametrize("mark", [".", ","])
+def test_times_of_day_are_time_stamps(tmp_path, mark):
+    text = (
+        "time;ax;label\n" + "".join(f"23:59:59{mark}{i};1;walk\n" for i in (8, 9)) + f"00:00:00{mark}0;2;\n"
+    )
+    assert actions(read(tmp_path, "a.csv", text)[1]) == [("a", "walk", 0.0, 0.2)]
+
+
 def test_comments_and_decimal_commas(tmp_path):
     text = "# logger, 50 Hz\n% x\ntime;ax;label\n0,00;1,5;\n0,02;1,5;walk\n# gap\n0,04;1,5;walk\n0,06;1,4;\n"
     assert actions(read(tmp_path, "a.csv", text)[1]) == [("a", "walk", 0.02, 0.06)]
