@@ -100,7 +100,7 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
 
 
 def _of_recordings(labels, recordings, media, notes):
-    """What all files say of each recording.
+    """The facts and the rows of each recording, from all files of labels.
 
     Args:
         labels, media: see `join_labels`.

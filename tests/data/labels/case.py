@@ -1,9 +1,10 @@
-"""A file of labels, written and read in one call."""
+"""A file of labels, written and read in one call; labels made by hand, and folders of recordings."""
 
 import json
 
 from tal_jax.data.labels import FORMATS, read_labels
-from tal_jax.data.labels.rows import Options
+from tal_jax.data.labels.media import Media
+from tal_jax.data.labels.rows import Labels, Options, Row
 
 
 def read(folder, name, content, kind="", fps=None, label_column=()):
@@ -26,3 +27,25 @@ def actions(labels):
 def counted(labels):
     """{reason: how often} of what a reader left out."""
     return {reason: len(places) for reason, places in labels.dropped.items()}
+
+
+def labels(*rows, **recordings):
+    """Labels of rows (recording, label, start, end), the place of row i being "line i"."""
+    found = Labels([Row(*row, f"line {i}") for i, row in enumerate(rows, 1)])
+    for name in dict.fromkeys([*(row[0] for row in rows), *recordings]):
+        found.know(name, **recordings.get(name, {}))
+    return found
+
+
+def segments(joined, name="a"):
+    actions = joined.content["database"][name]["annotations"]
+    return [(action["label"], *action.get("segment", ())) for action in actions]
+
+
+def folder_of(path, **seconds):
+    """A folder with a table of two samples a second for each recording, and a Media of it."""
+    path.mkdir(exist_ok=True)
+    for name, length in seconds.items():
+        rows = [f"{i / 2},{0.5 * (-1) ** i}" for i in range(2 * length)]
+        (path / f"{name}.csv").write_text("\n".join(["time_s,x", *rows]))
+    return Media(path)

@@ -11,33 +11,10 @@ from tal_jax.annotations import overlap_counts
 from tal_jax.data.annotations import parse_annotations
 from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.media import Media
-from tal_jax.data.labels.rows import Labels, Row
 from tal_jax.data.labels.times import NO_ZONE, UTC
 from tal_jax.errors import DataError
-from tests.data.labels.case import read
+from tests.data.labels.case import folder_of, labels, read, segments
 from tests.data.test_video import CODINGS, numbered, write_video
-
-
-def labels(*rows, **recordings):
-    """Labels of rows (recording, label, start, end), the place of row i being "line i"."""
-    found = Labels([Row(*row, f"line {i}") for i, row in enumerate(rows, 1)])
-    for name in dict.fromkeys([*(row[0] for row in rows), *recordings]):
-        found.know(name, **recordings.get(name, {}))
-    return found
-
-
-def segments(joined, name="a"):
-    actions = joined.content["database"][name]["annotations"]
-    return [(action["label"], *action.get("segment", ())) for action in actions]
-
-
-def folder_of(path, **seconds):
-    """A folder with a table of two samples a second for each recording, and a Media of it."""
-    path.mkdir(exist_ok=True)
-    for name, length in seconds.items():
-        rows = [f"{i / 2},{0.5 * (-1) ** i}" for i in range(2 * length)]
-        (path / f"{name}.csv").write_text("\n".join(["time_s,x", *rows]))
-    return Media(path)
 
 
 def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
@@ -52,50 +29,6 @@ def test_the_last_file_of_a_recording_replaces_its_labels_alone(tmp_path):
     entry = joined.content["database"]["a"]
     assert (entry["subset"], entry["subject"]) == ("test", "P1")
     assert joined.dropped == {"a later file has their recording (--replace)": ["line 1"]}
-
-
-def test_a_recording_has_one_name_in_all_files_without_a_folder():
-    old = labels(("P01", "walk", 1.0, 2.0), ("P02", "walk", 1.0, 2.0))
-    new = labels(("v_P01", "run", 3.0, 4.0), ("camera", "run", 1.0, 2.0), ("P03", "run", 1.0, 2.0))
-    new.know("camera", others=["P02"])  # as BORIS calls its media and its observation
-    joined = join_labels([old, new], replace=True)
-    assert [*joined.content["database"]] == ["P01", "P02", "P03"]
-    assert segments(joined, "P01") == [("run", 3.0, 4.0)] and segments(joined, "P02") == [("run", 1.0, 2.0)]
-    assert "'v_P01' is taken to be the 'P01' of a file before." in joined.notes
-    both = labels(("P01", "run", 3.0, 4.0), ("v_P01", "run", 5.0, 6.0))  # are two in their own file
-    first = labels(("P01", "walk", 1.0, 2.0))
-    assert [*join_labels([first, both]).content["database"]] == ["P01", "v_P01"]
-    two = labels(("v_P01", "run", 3.0, 4.0), ("p01", "run", 5.0, 6.0))
-    assert [*join_labels([first, two]).content["database"]] == ["P01", "v_P01", "p01"]
-    joined = join_labels([first, labels(("v_P01", "run", 3.0, 4.0)), both])
-    assert all("'v_P01' of a file before" not in note for note in joined.notes)
-
-
-def test_other_names_of_the_first_file_count_too():
-    boris = labels(("camera", "walk", 1.0, 2.0))
-    boris.know("camera", others=["obs1"])
-    joined = join_labels([boris, labels(("obs1", "run", 3.0, 4.0))], replace=True)
-    assert [*joined.content["database"]] == ["camera"] and segments(joined, "camera") == [("run", 3.0, 4.0)]
-
-
-def test_another_name_that_is_a_recording_goes_before_the_name_of_a_camera():
-    old, one, two = (
-        labels(("r1", "a", 1, 2), ("r2", "a", 1, 2)),
-        labels(("cam", "b", 3, 4)),
-        labels(("cam", "c", 5, 6)),
-    )
-    one.know("cam", others=["r1"])
-    two.know("cam", others=["r2"])
-    joined = join_labels([old, one, two])
-    assert segments(joined, "r1") == [("a", 1, 2), ("b", 3, 4)]
-    assert segments(joined, "r2") == [("a", 1, 2), ("c", 5, 6)]
-
-
-def test_recordings_that_share_an_other_name_alone_are_two():
-    one, two = labels(("A", "walk", 1.0, 2.0)), labels(("B", "run", 3.0, 4.0))
-    one.know("A", others=["1"])
-    two.know("B", others=["1"])  # the first observation of another project
-    assert [*join_labels([one, two], replace=True).content["database"]] == ["A", "B"]
 
 
 def test_every_reason_to_drop_and_every_change_is_told():
@@ -144,40 +77,6 @@ def test_points_outside_their_recording_are_dropped_widened_or_not():
         assert joined.dropped["they start after their recording has ended"] == ["line 2"]
 
 
-def test_media_of_one_name_are_told_apart_by_the_names_of_the_files_of_labels(tmp_path):
-    media, of_files = folder_of(tmp_path / "signals", p1=10, p2=10), []
-    for person in ("p1", "p2"):
-        found = labels(("video", person, 1, 2))
-        found.name_media(f"{person}/video.mp4", "a place")
-        found.know("video", others=[person])
-        of_files.append(found)
-    database = join_labels(of_files, media).content["database"]
-    assert {name: entry["annotations"][0]["label"] for name, entry in database.items()} == dict(
-        p1="p1", p2="p2"
-    )
-    with pytest.raises(DataError, match="'p1' and 'p2' both hold a 'video'"):
-        join_labels(of_files)
-    (tmp_path / "signals" / "p2.csv").unlink()  # and then its labels are of no recording
-    joined = join_labels(of_files, Media(tmp_path / "signals"))
-    assert [*joined.content["database"]] == ["p1"] and joined.unmatched == {"video": 1}
-
-
-@pytest.mark.parametrize("turn", [1, -1])
-def test_another_file_may_say_what_else_a_recording_is_called(tmp_path, turn):
-    media = folder_of(tmp_path / "signals", cam1=10)
-    plain, of_elan = labels(("obs1", "x", 1, 2)), labels(("obs1", "x", 3, 4))
-    of_elan.know("obs1", others=["cam1"])
-    joined = join_labels([plain, of_elan][::turn], media)
-    assert segments(joined, "cam1") == [("x", 1, 2), ("x", 3, 4)] and not joined.unmatched
-
-
-def test_two_names_of_one_file_that_are_one_recording_are_said(tmp_path):
-    media = folder_of(tmp_path / "signals", clip=10)
-    joined = join_labels([labels(("Clip", "x", 1, 2), ("v_clip", "x", 3, 4))], media)
-    assert segments(joined, "clip") == [("x", 1, 2), ("x", 3, 4)]
-    assert any("'Clip' and 'v_clip' of a file of labels are both 'clip' of" in note for note in joined.notes)
-
-
 def test_a_recording_is_in_one_subset_and_others_are_said():
     one, two = labels(("a", "x", 1, 2), a={"subset": "Train"}), labels(("a", "x", 3, 4), a={"subset": "TEST"})
     joined = join_labels([one, two])
@@ -196,16 +95,6 @@ def test_a_subject_to_test_is_found_among_several_and_in_any_case():
     found.know("a", "S2")
     database = join_labels([found], test=("s2",)).content["database"]
     assert [entry["subset"] for entry in database.values()] == ["test", "train"]
-
-
-def test_accents_of_two_spellings_are_one_name_and_one_label(tmp_path):
-    media = folder_of(tmp_path / "signals", **{"cafe\u0301": 10})
-    joined = join_labels([labels(("caf\u00e9", "bo\u0302t", 1, 2), ("caf\u00e9", "b\u00f4t", 3, 4))], media)
-    ((_, entry),) = joined.content["database"].items()
-    assert [action["label"] for action in entry["annotations"]] == ["b\u00f4t"] * 2
-    found = labels(("a", "bo\u0302t", 1, 2))
-    found.classes = ("z", "bo\u0302t")
-    assert join_labels([found]).content["classes"] == ["z", "b\u00f4t"]
 
 
 def test_labels_without_times_stay_and_the_schema_reads_all():
@@ -246,25 +135,6 @@ def test_test_names_recordings_or_subjects():
     assert subsets(("A.mp4", "P7")) == ["test", "train", "test"]
     with pytest.raises(DataError, match="--test names 'd', no recording and no subject"):
         subsets(("d",))
-
-
-def test_names_match_those_of_the_files_and_others_are_dropped(tmp_path):
-    media = folder_of(tmp_path / "signals", day1=10, day2=20)
-    found = labels(
-        ("DAY1", "x", 1, 2), ("side", "x", 3, 4), ("day3", "x", 1, 2), ("day3", "x", 5, 6), day4={}
-    )
-    found.know("side", others=["session", "day2"])
-    joined = join_labels([found], media)
-    assert [*joined.content["database"]] == ["day1", "day2"]
-    assert joined.unmatched == {"day3": 2, "day4": 0} and not joined.dropped
-    for name, seconds in (("day1", 10), ("day2", 20)):
-        assert joined.content["database"][name]["duration"] == seconds
-        assert joined.content["database"][name]["fps"] == 2
-    sentence = (
-        "none of the 1 labelled recordings has a file in .*signals: the first is 'x', that of the folder 'day"
-    )
-    with pytest.raises(DataError, match=sentence):
-        join_labels([labels(("x", "x", 1, 2))], media)
 
 
 def test_the_length_of_a_file_goes_before_that_of_the_labels(tmp_path):
