@@ -12,6 +12,7 @@ python -m tal_jax.annotations --from old.json corrected.json --to=annotations.js
 import argparse
 import collections
 import glob
+import itertools
 import json
 import pathlib
 import statistics
@@ -154,8 +155,8 @@ def report_lines(read, joined, media, target):
         lines.append(f"Note: and {len(joined.notes) - MOST_NOTES} more notes.")
     unlabelled = [name for name in media.paths if name not in database] if media else []
     if unlabelled:
-        rest = f"have no labels and are left out: {first_few(unlabelled)}"
-        lines.append(f"Note: {_count(len(unlabelled), 'file')} in {media.folder} {rest}.")
+        count = f"{_count(len(unlabelled), 'file')} of {media.folder} without labels"
+        lines.append(f"Note: {count}, left out: {first_few(unlabelled)}.")
     same, other = overlap_counts(joined.content)
     if same or other:
         counted = f"{same} actions overlap another of their class, {other} one of another class"
@@ -253,18 +254,20 @@ def main():
     rows_help = "rows of the files of --features a second, where these do not say it"
     parser.add_argument("--features_fps", type=_positive, help=rows_help)
     column_help = "names of the columns, tiers or attributes that hold the labels, with commas between"
-    parser.add_argument("--label_column", type=_names, default=(), metavar="NAME,NAME", help=column_help)
+    of_names = dict(type=_names, action="append", default=[], metavar="NAME,NAME")
+    parser.add_argument("--label_column", help=column_help, **of_names)
     widen_help = "makes a point an action of so many seconds around it"
     parser.add_argument("--widen_sec", type=_positive, default=0.0, metavar="SECONDS", help=widen_help)
     test_help = "recordings or subjects that are the subset test, with commas between; others stay in theirs"
-    parser.add_argument("--test", type=_names, default=(), metavar="NAME,NAME", help=test_help)
+    parser.add_argument("--test", help=test_help, **of_names)
     replace_help = "takes the labels of a recording from the last file that has it, not from all"
     parser.add_argument("--replace", action="store_true", help=replace_help)
     said = parser.parse_args()
-    options = Options(said.fps, said.label_column)
+    label_column, test = (tuple(itertools.chain(*names)) for names in (said.label_column, said.test))
+    options = Options(said.fps, label_column)
     try:
         features = dict(features=said.features, fps=said.features_fps)
-        rest = dict(widen_sec=said.widen_sec, test=said.test, replace=said.replace)
+        rest = dict(widen_sec=said.widen_sec, test=test, replace=said.replace)
         print("\n".join(convert_labels(said.sources, said.to, said.format, options, **features, **rest)))
     except (DataError, OSError) as error:
         sys.exit(f"Error: {sentence_of(error)}")

@@ -95,7 +95,8 @@ def _epochs_within(config):
     """(epochs that a planned config trains within `plan.minutes` on this machine, 2 at least; the reason)."""
     cost = step_cost(config, data.load_dataset(config))
     seconds = 60 * config.plan.minutes - cost.compile_sec
-    reason = f"{config.plan.minutes:g} minutes on this machine, {1e3 * cost.seconds:.3g} ms a step"
+    unit = "minute" if config.plan.minutes == 1 else "minutes"
+    reason = f"{config.plan.minutes:g} {unit} on this machine, {1e3 * cost.seconds:.3g} ms a step"
     return max(2, int(seconds / (cost.an_epoch * cost.seconds))), reason
 
 

@@ -74,7 +74,7 @@ def test_folders_patterns_and_several_formats_with_the_recordings_beside(run, tm
     assert stop is None
     assert lines[:2] == ["Read: 1 file of ELAN, 2 labels.", "Read: 1 file of VIA 3, 4 labels."]
     assert "2 dropped: their recording has no file in signals: pan 1 (2)." in lines
-    assert "Note: 1 file in signals have no labels and are left out: garden." in lines
+    assert "Note: 1 file of signals without labels, left out: garden." in lines
     assert lines[-1] == "Written: all.json, 4 actions in 1 recording (1 train)."
     assert json.loads((tmp_path / "all.json").read_text())["database"]["kitchen"]["subject"] == "Ada"
 
@@ -185,3 +185,17 @@ def test_a_column_that_no_file_has_is_refused(run, tmp_path):
     assert stop == "Error: --label_column names 'modo', which no file has; correct it."
     assert not (tmp_path / "all.json").exists()
     assert run("--from", "a.csv", "b.csv", "--to=all.json", "--label_column=kind,mood")[0] is None
+
+
+def test_names_may_be_said_one_by_one(run, tmp_path):
+    (tmp_path / "a.csv").write_text("file,start,end,mood,act\nr1,0,1,x,y\nr2,0,1,x,y\nr3,0,1,x,y\n")
+    words = "--test=r1", "--test=r2", "--label_column=mood", "--label_column=act"
+    assert run("--from", "a.csv", "--to=all.json", *words)[0] is None
+    database = json.loads((tmp_path / "all.json").read_text())["database"]
+    assert [entry["subset"] for entry in database.values()] == ["test", "test", "train"]
+    assert [action["label"] for action in database["r1"]["annotations"]] == ["x", "y"]
+
+
+def test_detections_are_no_labels(run, tmp_path):
+    (tmp_path / "found.json").write_text(json.dumps({"results": {"r": []}, "version": "1"}))
+    assert "found.json holds detections, not labels" in run("--from", "found.json", "--to=all.json")[0]

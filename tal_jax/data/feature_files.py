@@ -11,6 +11,7 @@ import numpy as np
 
 from tal_jax.data.csv_files import open_csv
 from tal_jax.data.streams import common_length, cut_note
+from tal_jax.data.table_columns import is_time_name
 from tal_jax.data.tables import FeatureFile, first_time_of, open_columnar, signal_of
 from tal_jax.errors import DataError
 from tal_jax.runtime.files import ARRAY_HEADERS, list_files
@@ -77,6 +78,13 @@ def first_time(path, data):
     """
     with _named(path):
         return first_time_of(TABLES[path.suffix.lower()](path, data), data)
+
+
+def number_columns(path, data):
+    """The Columns of a table that hold numbers, but for time stamps. Raises DataError, see `first_time`."""
+    with _named(path):
+        columns = TABLES[path.suffix.lower()](path, data).columns
+    return [column for column in columns if column.kind == "number" and not is_time_name(column.name)]
 
 
 def _streams_of(path, data):

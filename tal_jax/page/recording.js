@@ -37,7 +37,7 @@ function showList() {
   const [table] = part(".list").children;
   const count = plural(items.length, corrected ? "corrected action" : "detection");
   const first = items.length > most ? `the first ${most} of ` : "";
-  table.caption.textContent = `${first}${count}, ${truth.length} annotated`;
+  table.caption.textContent = `${first}${count}${truth.length ? `, ${truth.length} annotated` : ""}`;
   table.tBodies[0].replaceChildren(...items.slice(0, most).map((item) => {
     const [from, to] = [item.start, item.end].map((ms) => clock(ms / 1000, duration, 2));
     const start = make("button", { className: "link", onclick: () => choose(item, true) }, from);

@@ -135,4 +135,8 @@ def recognised(file, options):
     lines = file.head.splitlines()
     first = f", its first line is {lines[0]!r:.60}" if lines else ", and empty" if not file.head_bytes else ""
     how = f"say --format=NAME, one of {', '.join(FORMATS)}"
+    if file.suffix == ".json" and isinstance(file.json, dict) and "results" in file.json:
+        raise UnknownFormat(
+            f"{file.path} holds detections, not labels; `--export` and the page write labels."
+        )
     raise UnknownFormat(f"{file.path} is in no format that is known{first}; {how}.")

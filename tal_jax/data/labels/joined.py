@@ -10,6 +10,7 @@ from tal_jax.data.labels.recording_names import recordings_of_files
 from tal_jax.data.labels.rows import FACTS
 from tal_jax.data.labels.times import DAY_SEC, FROM_START, NO_ZONE, OF_DAY, UTC
 from tal_jax.data.names import match_names, require_label, require_name
+from tal_jax.data.table_times import EPOCH_SEC
 from tal_jax.errors import DataError
 
 NO_LABEL = "they have no label"
@@ -88,7 +89,9 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         content = {"classes": [*dict.fromkeys(classes + used)]} | content
     if not any(entry["annotations"] for entry in database.values()):
         reasons = [f"{len(places)}: {reason}" for reason, places in dropped.items()]
-        raise DataError(f"No action is left to write to {target}. Dropped: {'; '.join(reasons) or 'none'}.")
+        said = " ".join(["", *notes, *(note for found in labels for note in found.notes)])
+        dropped = "; ".join(reasons) or "none"
+        raise DataError(f"No action is left to write to {target}. Dropped: {dropped}.{said}")
     parse_annotations(content, target, ignored_labels=())
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:
@@ -112,6 +115,10 @@ def _of_recordings(labels, recordings, media, notes):
         recordings that have no file).
     """
     facts, rows, unmatched, files = {}, {}, collections.Counter(), collections.Counter()
+    later_files, alone = (
+        {},
+        {},
+    )  # recording -> the first time stamp of its file; of its labels, without a file
     for found, names in zip(labels, recordings):
         late_sec = {}
         for name, known in found.recordings.items():
@@ -120,6 +127,11 @@ def _of_recordings(labels, recordings, media, notes):
                 continue
             _add_facts(facts.setdefault(names[name], {"subjects": set()}), known, names[name], notes)
             late_sec[name] = _late_sec(known, names[name], media, notes)
+            first_sec, clock = _first_time(known, names[name], media)
+            if first_sec and not media:
+                alone[names[name]] = first_sec
+            elif first_sec and "first" not in known and clock in (FROM_START, OF_DAY):
+                later_files[names[name]] = first_sec
         files.update({names[name] for name in found.recordings} - {None})
         for row in found.rows:
             if names[row.recording] is None:
@@ -131,7 +143,29 @@ def _of_recordings(labels, recordings, media, notes):
         count = f"{len(several)} recording{'s' * (len(several) > 1)}"
         which = f"{count}, the first is '{several[0]}' with {files[several[0]]}"
         notes.append(f"Several files of labels are joined for {which}.")
+    for what, how in (
+        (later_files, "Labels count from the first time stamp of their recording's file, which is not 0"),
+        (
+            alone,
+            "Labels count from the first time stamp beside them; --features counts from the file's",
+        ),
+    ):
+        if what:
+            name, first_sec = next(iter(what.items()))
+            at = f" at {first_sec:g} s" if first_sec < EPOCH_SEC[0] else ""
+            count = f"{len(what)} recording{'s' * (len(what) > 1)}, the first is '{name}'{at}"
+            notes.append(f"{how} ({count}).")
     return facts, rows, unmatched
+
+
+def _first_time(known, name, media):
+    """`times.first_time` of a recording's file, or without files of its labels; 0 where it has none."""
+    if media is None:
+        return known.get("first", (0.0, FROM_START))
+    try:
+        return media.first_time(name) or (0.0, FROM_START)
+    except DataError:  # of a damaged file, which `Media.length` names
+        return 0.0, FROM_START
 
 
 def _keep_latest(labels, recordings):

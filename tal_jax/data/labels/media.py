@@ -4,7 +4,7 @@ import pathlib
 from typing import NamedTuple
 
 from tal_jax.data.annotations import positive_or_none
-from tal_jax.data.feature_files import TABLES, find_features, first_time, read_features
+from tal_jax.data.feature_files import TABLES, find_features, first_time, number_columns, read_features
 from tal_jax.data.features import data_config
 from tal_jax.data.labels import times
 from tal_jax.data.names import VIDEO_SUFFIXES
@@ -59,7 +59,7 @@ class Media:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 return Length(read_info(path).duration_sec)
             if path.suffix.lower() in TIMED or self.fps:
-                _, axis = on_even_axis(read_features(path, data_config()), 0.0, f"Recording '{name}'")
+                _, axis = on_even_axis(read_features(path, _one_channel(path)), 0.0, f"Recording '{name}'")
                 rate = axis.rate or self.fps
                 return Length(axis.rows / rate, rate) if rate else Length()
         except (DataError, OSError, AttributeError) as error:
@@ -79,3 +79,11 @@ class Media:
             says = f"its time is a date, but {self.paths[name]} has no time stamps that say when it begins"
             raise DataError(f"{where}: {says}; write times in seconds from its beginning.")
         return first_sec, clock
+
+
+def _one_channel(path):
+    """`config.data` that reads one channel of a table of samples, whatever stands in its other columns."""
+    if path.suffix.lower() not in TABLES:
+        return data_config()
+    numbers = number_columns(path, data_config())
+    return data_config(csv_columns=(numbers[0].position,)) if numbers else data_config()

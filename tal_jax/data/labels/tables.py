@@ -270,22 +270,27 @@ def _is_set(row, column, flags):
 def _units_sec(start, end, is_length, options, file, found):
     """{column of times: seconds in a unit of it, None where no name says}.
 
-    Of a start and an end, one that names no unit has that of the other. A note says so to the Labels `found`,
-    and that a start or a length beside one in another unit is in seconds.
+    Of a start and an end, one that names no unit has that of the other, and a note says so to the Labels
+    `found`.
 
     Args:
         start, end: names of the columns; end may be None.
         is_length: whether `end` holds lengths.
         options, file: see `read_table`.
+
+    Raises:
+        DataError: of a start and a length one names a unit, and the other none.
     """
     units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
     known = [name for name in units if units[name] not in (None, 1.0)]
     unknown = [name for name in units if units[name] is None]
     if known and unknown:
         (known,), (unknown,) = known, unknown
-        units[unknown] = None if is_length else units[known]
-        unit = "seconds" if is_length else f"the unit of '{known:.40}'"
-        found.notes.append(f"{file.path}: '{unknown:.40}' names no unit; it is taken in {unit}.")
+        if is_length:
+            how = f"rename it, for example '{unknown:.40}_s' or '{unknown:.40}_ms'"
+            raise DataError(f"{file.path}: '{unknown:.40}' names no unit beside '{known:.40}'; {how}.")
+        units[unknown] = units[known]
+        found.notes.append(f"{file.path}: '{unknown:.40}' names no unit; it has that of '{known:.40}'.")
     return units
 
 

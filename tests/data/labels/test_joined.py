@@ -278,3 +278,33 @@ def test_overlaps_are_counted_as_pairs_by_pairs():
     assert overlap_counts(joined.content) == expected and min(expected) > 0
     touching = labels(("a", "x", 1, 2), ("a", "x", 2, 3), ("a", "y", 3, 4))
     assert overlap_counts(join_labels([touching]).content) == (0, 0)
+
+
+def test_a_clock_that_does_not_begin_at_0_is_said(tmp_path):
+    (tmp_path / "F").mkdir()
+    (tmp_path / "F" / "r.csv").write_text(
+        "time_ms,x\n" + "".join(f"{30000 + 100 * i},{i % 7}\n" for i in range(100))
+    )
+    _, found = read(tmp_path, "t.csv", "file,start_ms,end_ms,label\nr,1000,2000,walk\nr,31000,32000,walk\n")
+    joined = join_labels([found], Media(tmp_path / "F"))
+    assert segments(joined, "r") == [("walk", 1, 2)]
+    how = "Labels count from the first time stamp of their recording's file, which is not 0 (1 recording, the first is 'r' at 30 s)."
+    assert how in joined.notes
+    _, found = read(tmp_path, "t.csv", "file,start_ms,end_ms,label\nr,31000,32000,walk\n")
+    with pytest.raises(
+        DataError, match="No action is left .* which is not 0 .1 recording, the first is 'r' at 30"
+    ):
+        join_labels([found], Media(tmp_path / "F"))
+    _, found = read(
+        tmp_path, "r.csv", "time_ms,ax,label\n" + "".join(f"{20000 + 100 * i},1,walk\n" for i in range(9))
+    )
+    assert any(
+        "beside them; --features counts from the file's (1 rec" in n for n in join_labels([found]).notes
+    )
+    assert not any("beside them" in note for note in join_labels([found], Media(tmp_path / "F")).notes)
+
+
+def test_the_length_of_a_table_with_labels_in_it_is_known(tmp_path):
+    rows = "".join(f"{i / 10},{i % 7},{'walk' if i < 50 else 'run'}\n" for i in range(100))
+    (tmp_path / "r.csv").write_text("time,ax,label\n" + rows)
+    assert Media(tmp_path).length("r") == (10.0, 10.0, "")
