@@ -83,7 +83,7 @@ def signal_of(table, data):
     channels = chosen or _channels(columns, time, notes)
     for column in channels:
         if column.kind in ("text", "time"):
-            what, how = ("time stamps", SET_TIME) if column.kind == "time" else ("text", SET_COLUMNS)
+            what, how = ("time stamps", SET_TIME) if column.kind == "time" else ("text", _choose(columns))
             raise ValueError(f"{column} holds {what}, {column.example}; {how}")
     wanted = [*channels, *([time] if time and time not in channels else [])]
     values = dict(zip(wanted, read(wanted).columns))
@@ -133,8 +133,19 @@ def _channels(columns, time, notes):
     channels = [column for column in others if column not in times]
     for column in channels:
         if column.kind == "number" and table_columns.is_label_name(column.name):
-            raise ValueError(f"{column} holds labels by its name, which give the answer away; {SET_COLUMNS}")
+            raise ValueError(
+                f"{column} holds labels by its name, which give the answer away; {_choose(columns)}"
+            )
     return channels
+
+
+def _choose(columns):
+    """The end of a sentence: which columns to read, all numbers but time stamps and labels."""
+    others = [column for column in columns if column.kind == "number" and not is_time_name(column.name)]
+    others = [column for column in others if not table_columns.is_label_name(column.name)]
+    named = all(re.fullmatch(r"[^\s,'\"]+", column.name) for column in others)
+    example = ",".join(column.name if named else str(column.position) for column in others)
+    return f"{SET_COLUMNS}={example}" if others and len(example) < 200 else SET_COLUMNS
 
 
 def _left_out(columns, column, values, notes):

@@ -165,7 +165,7 @@ def test_columns_are_chosen_by_name_or_number(write):
     [
         (
             "x,y,label\n1,2,walk\n",
-            r"column 3 'label' holds text, 'walk' in line 2; choose .*config\.data\.csv_columns",
+            r"column 3 'label' holds text, 'walk' in line 2; choose .*config\.data\.csv_columns=x,y\.",
         ),
         ("x,y\n1,2\n3,four\n5,6\n7,8\n", r"line 3 has 'four' in column 2 'y'.*config\.data\.csv_columns"),
         ("x;y\n1,5;2\n3.5;4\n", r"with a decimal comma and with a point, line 2 has '1,5' and line 3 '3.5'"),
