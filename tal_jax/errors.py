@@ -35,6 +35,20 @@ class PlainFormatter(logging.Formatter):
         return plain(record.message)
 
 
+class WarnedOnce(logging.Filter):
+    """Lets each warning through once: a data set that a command loads several times has the same to say."""
+
+    def __init__(self):
+        super().__init__()
+        self._said = set()
+
+    def filter(self, record):
+        message = record.getMessage()
+        again = record.levelno == logging.WARNING and message in self._said
+        self._said.add(message)
+        return not again
+
+
 def plain(text):
     """A text on one line, with control characters and halves of characters written out: "\\x1b" for an
     escape.

@@ -35,7 +35,7 @@ from tal_jax import (
 from tal_jax.check_data import check_dataset
 from tal_jax.command_line import parse, said_fields
 from tal_jax.config import define_config
-from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, sentence_of
+from tal_jax.errors import DataError, PlainFormatter, ProcessLost, TrainingError, WarnedOnce, sentence_of
 from tal_jax.evaluation import figures
 from tal_jax.published.packages import INSTALLED
 from tal_jax.runtime import devices, distributed
@@ -262,7 +262,10 @@ def _unraisable(event):
 
 def run():
     """Entry point of `python -m tal_jax.main` and of the `tal-jax` command."""
-    absl.logging.get_absl_handler().setFormatter(PlainFormatter())
+    handler = absl.logging.get_absl_handler()
+    handler.setFormatter(PlainFormatter())
+    handler.addFilter(WarnedOnce())
+    absl.logging.get_absl_handler().addFilter(WarnedOnce())
     log.setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.FATAL)  # of libraries: what they log as errors they raise too
     if signal.getsignal(signal.SIGINT) in (

@@ -4,13 +4,20 @@ import logging
 import pickle
 
 from tal_jax import prepare, report
-from tal_jax.errors import DataError, PlainFormatter, sentence_of
+from tal_jax.errors import DataError, PlainFormatter, WarnedOnce, sentence_of
 
 
 def test_a_sentence_is_on_one_line_and_shows_all_of_its_characters():
     error = DataError("a.csv: line 3 has '\x1b[2J', 'caf\u00e9\u2028' and '\ud800'\nwhich is no number.")
     assert str(error) == r"a.csv: line 3 has '\x1b[2J', 'café\u2028' and '\ud800' which is no number."
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_warning_is_let_through_once():
+    once = WarnedOnce()
+    record = lambda level, text: logging.LogRecord("tal_jax", level, "", 0, "%s", (text,), None)
+    assert [once.filter(record(logging.WARNING, text)) for text in "aab"] == [True, False, True]
+    assert all(once.filter(record(logging.INFO, "a")) for _ in range(2))
 
 
 RED, SHOWN = "a\x1b[31m", r"a\x1b[31m"
