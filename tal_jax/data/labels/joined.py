@@ -6,11 +6,10 @@ import math
 import unicodedata
 
 from tal_jax.data.annotations import parse_annotations, positive_or_none
+from tal_jax.data.labels.clocks import Clocks, moved
 from tal_jax.data.labels.recording_names import recordings_of_files
 from tal_jax.data.labels.rows import FACTS
-from tal_jax.data.labels.times import DAY_SEC, FROM_START, NO_ZONE, OF_DAY, UTC
 from tal_jax.data.names import match_names, require_label, require_name
-from tal_jax.data.table_times import EPOCH_SEC
 from tal_jax.errors import DataError
 
 NO_LABEL = "they have no label"
@@ -71,16 +70,17 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
     for found in labels:
         for reason, places in found.dropped.items():
             dropped.setdefault(reason, []).extend(places)
-    facts, rows, unmatched = _of_recordings(labels, recordings, media, notes)
-    database = {}
+    clocks = Clocks(media)
+    facts, rows, unmatched = _of_recordings(labels, recordings, clocks, notes)
     for name in facts:
         require_name(name, target)
-        entry = _entry(name, facts[name], media, notes)
+    database = {name: _entry(name, facts[name], media, notes) for name in facts}
+    durations_sec = {name: entry.get("duration", math.inf) for name, entry in database.items()}
+    rows = clocks.from_beginning(rows, durations_sec)
+    for name, entry in database.items():
         of_recording = rows.get(name, ())
-        if any(row.clock != FROM_START for row in of_recording):
-            of_recording = _from_the_beginning(of_recording, name, media, notes)
-        actions = _actions(of_recording, entry.get("duration", math.inf), widen_sec, dropped, changed)
-        database[name] = entry | {"annotations": actions}
+        entry["annotations"] = _actions(of_recording, durations_sec[name], widen_sec, dropped, changed)
+    notes += clocks.notes()
     _set_subsets(database, {name: known["subjects"] for name, known in facts.items()}, test)
     content = {"database": database}
     classes = [_plain_label(label) for found in labels for label in found.classes]
@@ -102,12 +102,13 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
     return Joined(content, dropped, changed, unmatched, notes)
 
 
-def _of_recordings(labels, recordings, media, notes):
+def _of_recordings(labels, recordings, clocks, notes):
     """The facts and the rows of each recording, from all files of labels.
 
     Args:
-        labels, media: see `join_labels`.
+        labels: see `join_labels`.
         recordings: see `recordings_of_files`.
+        clocks: Clocks.
         notes: list, to which sentences are added.
 
     Returns:
@@ -115,10 +116,6 @@ def _of_recordings(labels, recordings, media, notes):
         recordings that have no file).
     """
     facts, rows, unmatched, files = {}, {}, collections.Counter(), collections.Counter()
-    later_files, alone = (
-        {},
-        {},
-    )  # recording -> the first time stamp of its file; of its labels, without a file
     for found, names in zip(labels, recordings):
         late_sec = {}
         for name, known in found.recordings.items():
@@ -126,46 +123,19 @@ def _of_recordings(labels, recordings, media, notes):
                 unmatched[name] += 0
                 continue
             _add_facts(facts.setdefault(names[name], {"subjects": set()}), known, names[name], notes)
-            late_sec[name] = _late_sec(known, names[name], media, notes)
-            first_sec, clock = _first_time(known, names[name], media)
-            if first_sec and not media:
-                alone[names[name]] = first_sec
-            elif first_sec and "first" not in known and clock in (FROM_START, OF_DAY):
-                later_files[names[name]] = first_sec
+            late_sec[name] = clocks.late_sec(names[name], known)
         files.update({names[name] for name in found.recordings} - {None})
         for row in found.rows:
             if names[row.recording] is None:
                 unmatched[row.recording] += 1
             else:
-                rows.setdefault(names[row.recording], []).append(_moved(row, late_sec[row.recording]))
+                rows.setdefault(names[row.recording], []).append(moved(row, late_sec[row.recording]))
     several = [name for name in files if files[name] > 1]
     if several:
         count = f"{len(several)} recording{'s' * (len(several) > 1)}"
         which = f"{count}, the first is '{several[0]}' with {files[several[0]]}"
         notes.append(f"Several files of labels are joined for {which}.")
-    for what, how in (
-        (later_files, "Labels count from the first time stamp of their recording's file, which is not 0"),
-        (
-            alone,
-            "Labels count from the first time stamp beside them; --features counts from the file's",
-        ),
-    ):
-        if what:
-            name, first_sec = next(iter(what.items()))
-            at = f" at {first_sec:g} s" if first_sec < EPOCH_SEC[0] else ""
-            count = f"{len(what)} recording{'s' * (len(what) > 1)}, the first is '{name}'{at}"
-            notes.append(f"{how} ({count}).")
     return facts, rows, unmatched
-
-
-def _first_time(known, name, media):
-    """`times.first_time` of a recording's file, or without files of its labels; 0 where it has none."""
-    if media is None:
-        return known.get("first", (0.0, FROM_START))
-    try:
-        return media.first_time(name) or (0.0, FROM_START)
-    except DataError:  # of a damaged file, which `Media.length` names
-        return 0.0, FROM_START
 
 
 def _keep_latest(labels, recordings):
@@ -226,46 +196,6 @@ def _entry(name, facts, media, notes):
         several = ", ".join(named)
         notes.append(f"'{name}' has several subjects, {several:.200}; their actions are joined.")
     return entry
-
-
-def _from_the_beginning(rows, name, media, notes):
-    """The Rows of a recording, those of a clock counted from its first time stamp. Raises DataError."""
-    where = next(row.where for row in rows if row.clock != FROM_START)
-    if media is None:
-        says = "its times are dates, or count from 1970; name the folder of the recordings' files"
-        raise DataError(f"{where}: {says} with --features, whose first time stamp is second 0.")
-    begins_sec, clock = media.begins_sec(name, where)
-    _note_zones({clock, *(row.clock for row in rows)}, name, notes)
-    return [_moved(row, 0.0 if row.clock == FROM_START else -begins_sec) for row in rows]
-
-
-def _note_zones(clocks, name, notes):
-    """Adds a note where times of a recording have a time zone and others have none. clocks: see `time_of`."""
-    if {UTC, NO_ZONE} <= clocks:
-        both = "some times have a time zone or count from 1970, others have none and are taken as UTC"
-        notes.append(f"'{name}': {both}.")
-
-
-def _moved(row, seconds):
-    """The Row so many seconds later."""
-    return row._replace(start_sec=row.start_sec + seconds, end_sec=row.end_sec + seconds)
-
-
-def _late_sec(known, name, media, notes):
-    """Seconds from the first time stamp of a recording's file to that of its table of labels a sample."""
-    of_file = media.first_time(name) if media and "first" in known else None
-    if not of_file:
-        return 0.0
-    (begins_sec, clock), (first_sec, first_clock) = of_file, known["first"]
-    _note_zones({clock, first_clock}, name, notes)
-    late_sec = first_sec - begins_sec
-    if {clock, first_clock} <= {UTC, NO_ZONE}:
-        return late_sec
-    if clock != first_clock or not first_sec:
-        return 0.0
-    if clock == OF_DAY:  # perhaps of the next day, or of the day before
-        return (late_sec + DAY_SEC / 2) % DAY_SEC - DAY_SEC / 2
-    return max(0.0, late_sec)  # a device may count from when it was switched on
 
 
 def _actions(rows, duration_sec, widen_sec, dropped, changed):

@@ -184,7 +184,7 @@ def test_times_with_and_without_a_zone_are_said(tmp_path):
     text = "file,start,end,label\npump,2020-03-09T11:00:00+01:00,2020-03-09T11:00:01+01:00,leak\n"
     joined = join_labels([read(tmp_path / "labels", "a.csv", text)[1]], Media(tmp_path))
     assert segments(joined, "pump") == [("leak", 0.0, 1.0)]
-    assert any("'pump': some times have a time zone or count from 1970" in note for note in joined.notes)
+    assert any("Some times have a time zone or count from 1970" in note for note in joined.notes)
     joined = join_labels(
         [read(tmp_path / "labels", "a.csv", text.replace("T11", " 10").replace("+01:00", ""))[1]],
         Media(tmp_path),
@@ -280,28 +280,72 @@ def test_overlaps_are_counted_as_pairs_by_pairs():
     assert overlap_counts(join_labels([touching]).content) == (0, 0)
 
 
-def test_a_clock_that_does_not_begin_at_0_is_said(tmp_path):
-    (tmp_path / "F").mkdir()
-    (tmp_path / "F" / "r.csv").write_text(
-        "time_ms,x\n" + "".join(f"{30000 + 100 * i},{i % 7}\n" for i in range(100))
-    )
-    _, found = read(tmp_path, "t.csv", "file,start_ms,end_ms,label\nr,1000,2000,walk\nr,31000,32000,walk\n")
-    joined = join_labels([found], Media(tmp_path / "F"))
-    assert segments(joined, "r") == [("walk", 1, 2)]
-    how = "Labels count from the first time stamp of their recording's file, which is not 0 (1 recording, the first is 'r' at 30 s)."
-    assert how in joined.notes
-    _, found = read(tmp_path, "t.csv", "file,start_ms,end_ms,label\nr,31000,32000,walk\n")
-    with pytest.raises(
-        DataError, match="No action is left .* which is not 0 .1 recording, the first is 'r' at 30"
-    ):
-        join_labels([found], Media(tmp_path / "F"))
-    _, found = read(
-        tmp_path, "r.csv", "time_ms,ax,label\n" + "".join(f"{20000 + 100 * i},1,walk\n" for i in range(9))
-    )
+def with_clock(tmp_path, first_ms, unit="time_ms"):
+    """A Media of a recording r of 100 s, whose time stamps begin at so many ms."""
+    (tmp_path / "F").mkdir(exist_ok=True)
+    rows = "".join(f"{first_ms + 500 * i},{i % 7}\n" for i in range(200))
+    (tmp_path / "F" / "r.csv").write_text(f"{unit},x\n{rows}")
+    return Media(tmp_path / "F")
+
+
+@pytest.mark.parametrize(
+    "first_ms, times_ms, expected, how",
+    [
+        (
+            30000,
+            (1000, 2000, 51000, 52000),
+            (1, 2, 51, 52),
+            "which is not 0 (1 recording, the first is 'r' at 30 s)",
+        ),
+        (
+            30000,
+            (31000, 32000, 99000, 99500),
+            (31, 32, 99, 99.5),
+            "Labels count from the first time stamp of their",
+        ),
+        (
+            30000,
+            (31000, 32000, 121000, 122000),
+            (1, 2, 91, 92),
+            "Labels are on the clock of their recording's file",
+        ),
+        (1234560, (1235560, 1236560), (1, 2), "counts as 0 s (1 recording, the first is 'r' at 1234.56 s)."),
+    ],
+)
+def test_labels_on_the_clock_of_a_file_count_from_its_beginning(tmp_path, first_ms, times_ms, expected, how):
+    rows = "".join(f"r,{start},{end},walk\n" for start, end in zip(times_ms[::2], times_ms[1::2]))
+    _, found = read(tmp_path, "t.csv", f"file,start_ms,end_ms,label\n{rows}")
+    joined = join_labels([found], with_clock(tmp_path, first_ms))
+    assert sum([list(action[1:]) for action in segments(joined, "r")], []) == pytest.approx(expected)
+    assert any(how in note for note in joined.notes)
+
+
+def test_the_clock_of_one_recording_shows_that_of_all(tmp_path):
+    media = with_clock(tmp_path, 30000)
+    (tmp_path / "F" / "q.csv").write_text((tmp_path / "F" / "r.csv").read_text())
+    rows = "file,start,end,label\nr,121,122,walk\nq,31,32,walk\n"
+    joined = join_labels([read(tmp_path, "t.csv", rows)[1]], Media(tmp_path / "F"))
+    assert segments(joined, "r") == [("walk", 91, 92)] and segments(joined, "q") == [("walk", 1, 2)]
+    joined = join_labels(
+        [read(tmp_path, "t.csv", rows + "q,2,3,walk\n")[1]], Media(media.folder)
+    )  # of no clock of the file
+    assert segments(joined, "q") == [("walk", 2, 3), ("walk", 31, 32)] and not segments(joined, "r")
+
+
+def test_time_stamps_beside_labels_are_said_where_no_file_is_known(tmp_path):
+    rows = "".join(f"{20000 + 500 * i},1,walk\n" for i in range(9))
+    _, found = read(tmp_path, "r.csv", f"time_ms,ax,label\n{rows}")
     assert any(
         "beside them; --features counts from the file's (1 rec" in n for n in join_labels([found]).notes
     )
-    assert not any("beside them" in note for note in join_labels([found], Media(tmp_path / "F")).notes)
+    joined = join_labels([found], with_clock(tmp_path, 0))
+    assert segments(joined, "r") == [("walk", 20, 24.5)]
+    assert not any("Labels " in note for note in joined.notes)
+    _, found = read(tmp_path, "t.csv", "file,start,end,label\nr,200,201,walk\n")
+    with pytest.raises(
+        DataError, match="No action is left .* which is not 0 .1 recording, the first is 'r' at 30"
+    ):
+        join_labels([found], with_clock(tmp_path, 30000))
 
 
 def test_the_length_of_a_table_with_labels_in_it_is_known(tmp_path):
