@@ -137,7 +137,7 @@ def test_training_recordings_without_any_annotation_are_a_problem(check, databas
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
         (
             np.eye(50, 2),
-            "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; one",
+            "is 10.00 s long as annotated, but its 50 features at 10 fps and stride 1 cover 5.00 s; correct the duration",
         ),
     ],
 )

@@ -33,7 +33,7 @@ def feature_problems(features, recording, timeline, samples_per_frame=1, span=0)
     if abs(covered_sec - recording.duration_sec) > slack_sec:
         axis = f"its {len(features)} features at {timeline.fps:g} fps and stride {stride:g}"
         covered = f"is {recording.duration_sec:.2f} s long as annotated, but {axis} cover {covered_sec:.2f} s"
-        yield f"{covered}; one of the four is wrong."
+        yield f"{covered}; correct the duration, the rate or the stride, or the file, which may be cut."
 
 
 def unit_problem(dataset, names):
