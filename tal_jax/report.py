@@ -65,7 +65,7 @@ def print_evaluation(result, path):
         table.add_row(f"recall@{k}", *(f"{value:.2f}" for value in values))
     _console().print(table)
     scored = f"{counts['recordings']} recordings with {counts['ground_truths']} annotated actions"
-    _say(f"{counts['detections']} detections in {scored}. All counts: {path}")
+    _say(f"{counts['detections']} detections of any score in {scored}. All counts: {path}")
     if (page := pathlib.Path(path).with_name("report.html")).exists():
         _say(f"To look at in a browser: {page}")
     if "folds" in result:
