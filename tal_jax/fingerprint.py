@@ -10,10 +10,9 @@ from tal_jax import data
 from tal_jax.data import check
 from tal_jax.data.dataset import common_frame_sec
 from tal_jax.errors import DataError
-from tal_jax.runtime_export import finite_values
+from tal_jax.runtime_export import LARGEST
 
 MOST_READ, MOST_VALUES = 20, 4_000_000  # training recordings that are read, values of each
-LARGEST = 1e15  # of a value: its square is a float32
 OVERLAP_SEC = 1e-3  # two actions may touch
 SMALLEST_SHARE = 1e-6  # of its mean, by which a channel varies: less is rounding
 
@@ -74,7 +73,7 @@ def fingerprint(config):
         frame_sec = common_frame_sec(dataset, [name])[0]
         rates.append(1 / frame_sec if frame_sec else len(rows) / seconds[-1])
         rows = np.float64(rows[:: math.ceil(rows.size / MOST_VALUES)])
-        rows = np.ma.masked_where(~finite_values(rows), rows)
+        rows = np.ma.masked_invalid(rows)
         if (largest := float(np.abs(rows).filled(0).max())) > LARGEST:
             what = f"Recording '{name}' has values up to {largest:.2g}, more than {LARGEST:g}"
             raise DataError(f"{what}, too large for a mean and a deviation; correct the file.")

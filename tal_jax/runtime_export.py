@@ -11,6 +11,7 @@ It needs jax, numpy, and flatbuffers, with which jax reads programs.
 """
 
 import collections
+import contextlib
 import io
 import json
 import math
@@ -25,27 +26,65 @@ FEWEST_ROWS = 64  # of a suppression, which is compiled for each power of two fr
 HELD_WINDOWS = 8  # windows after which a detection of a Stream waits no longer
 NUM_BANDS = 6
 MIN_POWER = 1e-5  # of a channel that stands still
+LARGEST = 1e15  # of a value that counts: its square is a float32
+UNFIT = "The programs of the file cannot run with its weights, or with this jax; export the run again"
+MOST_INFLATED, SMALL = 100, 1 << 24  # times the size of a part in the zip file; bytes that need no check
 
 
 def load(path):
     """The Detector of a file. Raises ValueError for one that is damaged, or no export of tal_jax."""
-    try:
+    with _told(f"{path} is damaged, or no file of --mode=export"):
         with zipfile.ZipFile(path) as file:
-            about = json.loads(file.read("about.json"))
+            about = json.loads(_part(file, "about.json"))
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is '{about['format']!s:.60}', not '{FORMAT}'")
-            names = [name for name in file.namelist() if name.endswith(".stablehlo")]
-            programs = {name: export.deserialize(bytearray(file.read(name))) for name in names}
-            with np.load(io.BytesIO(file.read("weights.npz")), allow_pickle=False) as arrays:
+            names = [f"network_{length}.stablehlo" for length in about["windows"]["lengths"]]
+            programs = {
+                name: export.deserialize(bytearray(_part(file, name)))
+                for name in (*names, "suppress.stablehlo")
+            }
+            with np.load(io.BytesIO(_part(file, "weights.npz")), allow_pickle=False) as arrays:
                 weights = [arrays[str(i)] for i in range(len(arrays.files))]
+        _require_usable(about, weights)
         return Detector(about, programs, weights)
+
+
+@contextlib.contextmanager
+def _told(what):
+    """Whatever is raised becomes a ValueError of one sentence, which `what` begins."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise ValueError(f"There is no file {path}.") from error
+        raise ValueError(f"There is no file {error.filename}.") from error
     except ImportError as error:
-        raise ValueError(f"{path} cannot be read without a package: {error}.") from error
+        raise ValueError(f"A package is missing: {error}.") from error
     except Exception as error:  # a damaged file leads zipfile, NumPy and JAX to almost anything
         found = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(".")
-        raise ValueError(f"{path} is damaged, or no file of --mode=export ({found:.200}).") from error
+        raise ValueError(f"{what} ({found:.200}).") from error
+
+
+def _part(file, name):
+    """The bytes of a part of a zip file. Raises ValueError for one that inflates beyond all measure."""
+    size = file.getinfo(name)
+    if size.file_size > max(SMALL, MOST_INFLATED * size.compress_size):
+        raise ValueError(f"{name} would take {size.file_size} bytes")
+    return file.read(name)
+
+
+def _require_usable(about, weights):
+    """Raises ValueError for numbers with which a Detector would find nothing, or the wrong things."""
+    windows, scales = about["windows"], about["prepare"]["channel_scales"]
+    usable = {
+        "classes": all(isinstance(name, str) for name in about["classes"]) and type(about["classes"]) is list,
+        "windows": min(windows["lengths"]) >= 1 and windows["batch"] >= 1 and windows["stride"] >= 0,
+        "times": all(0 <= seconds < math.inf for seconds in about["times"].values()),
+        "frame_sec": about["times"]["frame_sec"] > 0 and about["times"]["sample_sec"] > 0,
+        "channel_scales": all(1 / LARGEST < abs(scale) < LARGEST for scale in scales),
+        "most": about["suppression"]["most"] >= 0,
+        "weights": all(np.isfinite(array).all() for array in weights),
+    }
+    for name in (name for name, holds in usable.items() if not holds):
+        raise ValueError(f"its {name} cannot be used")
 
 
 # Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float32 (M,).
@@ -102,16 +141,17 @@ class Detector:
 
         gaps: whether NaN may be there where the run was trained to fill it.
         """
-        samples, shape = np.asarray(samples), tuple(self.about["input"]["shape"])
-        kinds = "u" if len(shape) > 1 else "fiu"
-        if samples.shape[1:] != shape or samples.dtype.kind not in kinds:
+        with _told("The samples are no array of numbers"):
+            samples, shape = np.ma.filled(samples, np.nan), tuple(self.about["input"]["shape"])
+        fits = samples.dtype == np.uint8 if len(shape) > 1 else samples.dtype.kind in "fiu"
+        if samples.shape[1:] != shape or not fits:
             found = f"The samples have the shape {samples.shape} and the type {samples.dtype}"
             raise ValueError(f"{found}; each of them must be {self.about['input']['what']}.")
         if samples.dtype.kind != "f" and len(shape) == 1:
             samples = samples.astype(np.float32)
         finite = finite_values(samples)
         if not finite.all() and not (gaps and self.about["prepare"]["fill_missing"] and finite.any()):
-            raise ValueError(f"Sample {finite.all(axis=1).argmin()}, from 0 on, is NaN or infinite.")
+            raise ValueError(f"Sample {finite.all(axis=1).argmin()}, from 0 on, is NaN or beyond 1e15.")
         return samples
 
     def to_seconds(self, frames):
@@ -141,7 +181,8 @@ class Detector:
             for i in range(batch):  # as in predict, the first window fills the batch
                 _, frames = group[i if i < len(group) else 0]
                 inputs[i, : len(frames)], num_frames[i] = frames, len(frames)
-            found = jax.device_get(self._networks[length](self._weights, inputs, num_frames))
+            with _told(UNFIT):
+                found = jax.device_get(self._networks[length](self._weights, inputs, num_frames))
             for i, (offset, _) in enumerate(group):
                 kept = found["scores"][i] > 0
                 segments, classes, scores = (found[key][i][kept] for key in ("segments", "classes", "scores"))
@@ -162,7 +203,8 @@ class Detector:
         arrays = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
         for array, values in zip(arrays, (found.segments_sec, found.scores, is_open)):
             array[groups, columns] = values
-        return [array[groups, columns] for array in jax.device_get(self._suppress(*arrays))]
+        with _told(UNFIT):
+            return [array[groups, columns] for array in jax.device_get(self._suppress(*arrays))]
 
     def results(self, found, picked, duration_sec):
         """What `detect` returns of Candidates (M,) whose score in `picked` (M,) is not 0."""
@@ -195,6 +237,7 @@ class Stream:
             "its network sees a recording as a whole": not windows["stride"],
             "its channels are standardised over a recording": prepare["standardised"],
             "its suppression leaves out the last candidate": not about["suppression"]["keep_last"],
+            "its suppression keeps the best of a recording": about["suppression"]["most"],
         }
         for reason in (reason for reason, holds in reasons.items() if holds):
             raise ValueError(f"The run {about['name']} cannot see a stream: {reason}; use Detector.detect.")
@@ -345,6 +388,5 @@ def filled(samples):
 
 
 def finite_values(features):
-    """Which values of an array are finite as float32: an array of bool."""
-    with np.errstate(over="ignore"):
-        return np.isfinite(features.astype(np.float32) if features.dtype.itemsize > 4 else features)
+    """Which values of an array count, neither NaN nor beyond ±LARGEST: an array of bool."""
+    return np.abs(features) <= LARGEST

@@ -128,10 +128,13 @@ def test_training_recordings_without_any_annotation_are_a_problem(check, databas
 @pytest.mark.parametrize(
     "features, sentence",
     [
-        (np.full((100, 2), np.nan), "NaN or infinite features in 100 of 100 rows, the first is row 0"),
+        (
+            np.full((100, 2), np.nan),
+            "features that are NaN or beyond 1e15 in 100 of 100 rows, the first is row 0",
+        ),
         (
             np.where(np.arange(200).reshape(100, 2) == 5, np.inf, np.eye(100, 2)),
-            "NaN or infinite features in 1 of 100 rows, the first is row 2",
+            "features that are NaN or beyond 1e15 in 1 of 100 rows, the first is row 2",
         ),
         (np.ones((100, 3)), "has 3 channels, but config.data.num_channels is 2"),
         (np.ones(100), r"first.npy holds an array of shape \(100,\)"),
@@ -253,7 +256,9 @@ def test_features_that_never_change_are_a_problem(check, tmp_path):
 
 def test_features_beyond_float32_are_a_problem(check, tmp_path):
     np.save(tmp_path / "first.npy", np.where(np.arange(200).reshape(100, 2) == 7, 1e300, np.eye(100, 2)))
-    assert check() == ["Recording 'first' has NaN or infinite features in 1 of 100 rows, the first is row 3."]
+    assert check() == [
+        "Recording 'first' has features that are NaN or beyond 1e15 in 1 of 100 rows, the first is row 3."
+    ]
 
 
 def rows(label, *segments):
@@ -414,7 +419,7 @@ def test_the_place_of_a_bad_value_is_that_in_the_file(check, tmp_path, fields, s
     features = np.load(tmp_path / "third.npy")
     features[37, 1] = np.nan
     np.save(tmp_path / "third.npy", features)
-    assert f"Recording 'third' has NaN or infinite features {sentence}" in check(**fields)
+    assert f"Recording 'third' has features that are NaN or beyond 1e15 {sentence}" in check(**fields)
 
 
 def test_a_class_whose_actions_have_no_length(check, database):

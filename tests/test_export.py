@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -261,8 +262,10 @@ def test_pictures(tmp_path):
         (lambda path: written(path, about=[1]), "is damaged, or no file of --mode=export"),
         (lambda path: written(path, program=b"\0" * 40), "is damaged, or no file of --mode=export"),
         (lambda path: written(path, weights=np.array([print])), "allow_pickle=False"),
+        (lambda path: written(path, weights=np.float32([1, np.nan])), "its weights cannot be used"),
+        (lambda path: written(path, program=bytes(1 << 25)), "suppress.stablehlo would take 33554432 bytes"),
     ],
-    ids=["cut", "no zip", "of others", "no dict", "no program", "pickled"],
+    ids=["cut", "no zip", "of others", "no dict", "no program", "pickled", "NaN", "bomb"],
 )
 def test_bad_files(afsd, tmp_path, damage, message):
     path = pathlib.Path(shutil.copy(afsd[2], tmp_path / "bad.zip"))
@@ -288,25 +291,62 @@ def written(path, about=None, program=None, weights=None):
     if weights is not None:
         np.savez(path.with_suffix(".npz"), **{"0": weights})
         parts["weights.npz"] = path.with_suffix(".npz").read_bytes()
-    with zipfile.ZipFile(path, "w") as file:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, part in parts.items():
             file.writestr(name, part)
+
+
+@pytest.mark.parametrize(
+    "section, field, value, message",
+    [
+        ("windows", "batch", 0, "its windows cannot be used"),
+        ("times", "frame_sec", math.nan, "its times cannot be used"),
+        ("times", "frame_sec", 0, "its frame_sec cannot be used"),
+        ("times", "frame_sec", "0.2", "TypeError"),
+        ("prepare", "channel_scales", [0.0] * 6, "its channel_scales cannot be used"),
+        ("suppression", "most", -1, "its most cannot be used"),
+        ("windows", "lengths", [], "empty"),
+    ],
+)
+def test_bad_numbers(afsd, tmp_path, section, field, value, message):
+    path = pathlib.Path(shutil.copy(afsd[2], tmp_path / "bad.zip"))
+    with zipfile.ZipFile(path) as file:
+        about = json.loads(file.read("about.json"))
+    about[section][field] = value
+    written(path, about=about)
+    with pytest.raises(ValueError, match=f"bad.zip is damaged, .*{message}"):
+        runtime_export.load(path)
+
+
+def test_programs_that_do_not_fit_are_one_sentence(afsd, samples, tmp_path):
+    path = pathlib.Path(shutil.copy(afsd[2], tmp_path / "bad.zip"))
+    with zipfile.ZipFile(path) as file:
+        about = json.loads(file.read("about.json"))
+    written(path, about=about | {"classes": about["classes"][:3]}, weights=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="The programs of the file cannot run with its weights") as error:
+        runtime_export.load(path).detect(samples)
+    assert "\n" not in str(error.value)
 
 
 def test_bad_samples(detector, samples):
     spoilt = samples[:100].copy()
     spoilt[41, 2] = np.nan
+    large = samples[:100].copy()
+    large[41, 2] = 1e20
     for bad, message in (
+        (large, "Sample 41, from 0 on, is NaN or beyond 1e15"),
+        (np.ma.masked_equal(spoilt, spoilt[0, 0]), "is NaN or beyond 1e15"),
+        ([[1, 2], [3]], "The samples are no array of numbers"),
         (samples[:, :5], r"have the shape \(15739, 5\) and the type float32; each of them must be 6 numbers"),
         (samples[0], r"have the shape \(6,\)"),
         (samples.astype(str), "the type <U"),
-        (spoilt, "Sample 41, from 0 on, is NaN or infinite"),
+        (spoilt, "Sample 41, from 0 on, is NaN or beyond 1e15"),
         (samples[:9], "There are 9 samples, fewer than the 10 of one frame"),
     ):
         with pytest.raises(ValueError, match=message):
             detector.detect(bad)
     stream = Stream(detector)
-    with pytest.raises(ValueError, match="Sample 41, from 0 on, is NaN or infinite"):
+    with pytest.raises(ValueError, match="Sample 41, from 0 on, is NaN or beyond 1e15"):
         stream.push(spoilt)
     assert stream.push(samples[:9]) == stream.finish() == []
     with pytest.raises(ValueError, match="The stream is finished; make a new one"):
@@ -324,7 +364,7 @@ def test_gaps_are_filled_in_a_recording_but_not_in_a_stream(tmp_path, samples):
         Stream(detector).push(spoilt)
 
 
-@pytest.mark.parametrize("field", ["standardised", "keep_last"])
+@pytest.mark.parametrize("field", ["standardised", "keep_last", "most"])
 def test_a_stream_needs_no_whole_recording(afsd, field):
     detector = runtime_export.load(afsd[2])
     section = detector.about["prepare" if field == "standardised" else "suppression"]

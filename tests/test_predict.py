@@ -192,12 +192,12 @@ def test_hours_are_read_window_by_window(run, tmp_path):
         (
             3,
             np.full((200, 3), np.nan),
-            "Recording 'new' has NaN or infinite features, the first in row 0; correct the file",
+            "Recording 'new' has features that are NaN or beyond 1e15, the first in row 0; correct the file",
         ),
         (
             3,
             np.full((200, 3), 1e300),
-            "Recording 'new' has NaN or infinite features, the first in row 0; correct the file",
+            "Recording 'new' has features that are NaN or beyond 1e15, the first in row 0; correct the file",
         ),
         (3, np.ones((200, 3, 1)), r"holds an array of shape \(200, 3, 1\); it must be \(T, C\)"),
         (3, np.zeros((0, 3)), r"holds an array of shape \(0, 3\); it must be \(T, C\), neither of them 0"),

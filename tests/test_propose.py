@@ -380,7 +380,7 @@ def test_proposals_on_recordings_without_times_are_not_scored(tiny, tmp_path, ca
         (np.full((200, 2), 0.5), "recording 'tuesday' has 2 channels; a sequence of actionness has one."),
         (
             np.full((200, 1), np.nan),
-            "recording 'tuesday' has NaN or infinite features in 200 of 200 rows, the first is row 0.",
+            "recording 'tuesday' has features that are NaN or beyond 1e15 in 200 of 200 rows, the first is row 0.",
         ),
         (
             np.linspace(-1, 1, 200)[:, None],

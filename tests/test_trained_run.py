@@ -94,7 +94,7 @@ def test_a_rate_that_the_run_does_not_know(run, folder, tmp_path):
         ),
         (np.full((5, 3), "x"), "the type <U1; it must hold real numbers"),
         ([[1], [2, 3]], "The source is neither a path nor an array"),
-        (np.full((200, 3), np.nan), "Recording 'array' has NaN or infinite features"),
+        (np.full((200, 3), np.nan), "Recording 'array' has features that are NaN or beyond 1e15"),
         (np.ones((200, 4)), "Recording 'array' in memory has 4 channels, but config.data.num_channels is 3"),
     ],
 )

@@ -25,7 +25,8 @@ def feature_problems(features, recording, timeline, samples_per_frame=1, span=0)
     if bad:
         what = "rows" if samples_per_frame == 1 and not span else "frames"
         first = place_of_first_bad(features, samples_per_frame, span)
-        yield f"has NaN or infinite features in {bad} of {len(features)} {what}, the first is {first}."
+        found = f"{bad} of {len(features)} {what}, the first is {first}"
+        yield f"has features that are NaN or beyond 1e15 in {found}."
     if recording.duration_sec is None:
         return
     covered_sec, stride = float(timeline.to_seconds(len(features))), timeline.stride_frames

@@ -84,7 +84,7 @@ def require_finite(config, dataset, name):
     features = dataset.read(name)
     if not finite_rows(features).all():
         place = place_of_first_bad(features, config.data.samples_per_frame, config.data.statistics_samples)
-        found = f"NaN or infinite features, the first in {place}"
+        found = f"features that are NaN or beyond 1e15, the first in {place}"
         raise DataError(f"Recording '{name}' has {found}; correct the file.")
 
 

@@ -182,7 +182,9 @@ def test_features_that_are_not_finite_are_refused():
     features = np.ones((80, 2), np.float32)
     features[7, 1] = np.nan
     (make,) = whole_recordings.test_windows(make_config(), make_dataset({"a": features}, {"a": []}), "a")
-    with pytest.raises(DataError, match="Recording 'a' has NaN or infinite features, the first in row 7"):
+    with pytest.raises(
+        DataError, match="Recording 'a' has features that are NaN or beyond 1e15, the first in row 7"
+    ):
         make()
 
 
