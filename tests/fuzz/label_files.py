@@ -6,7 +6,7 @@ from tal_jax.annotations import report_lines
 from tal_jax.data.labels import read_labels
 from tal_jax.data.labels.joined import join_labels
 from tal_jax.data.labels.rows import Options
-from tests.data.labels import test_projects, test_samples, test_sets, test_tables, test_transcripts
+from tests.data.labels import test_boris, test_projects, test_samples, test_sets, test_transcripts
 from tests.data.sets import test_ego4d
 from tests.fuzz import damage
 from tests.fuzz.inputs import Reader
@@ -15,7 +15,7 @@ OPTIONS = Options(fps=25.0)
 
 
 def texts():
-    event, sheet = test_tables.event, test_tables.sheet
+    event, sheet = test_boris.event, test_boris.sheet
     events = [event("START", 1.5), event("POINT", 2), event("STOP", 3.25), event("START", 4)]
     sensors = "time,ax,label\n0.0,1.5,\n0.02,2.5,walk\n0.04,1.5,walk\n"
     found = {
@@ -24,7 +24,7 @@ def texts():
         "short.TextGrid": test_transcripts.SHORT,
         "track.txt": "0.5\t1.75\tclap\n\\\t100.0\t2000.0\n3.25\t3.25\tsnap\n",
         "BaseballPitch_val.txt": "video_validation_0000001  72.80 76.4\nvideo_test_0000009 5 9.5\n",
-        "events.csv": sheet(test_tables.TABULAR, events),
+        "events.csv": sheet(test_boris.TABULAR, events),
         "table.tsv": "file\tstart\tend\tlabel\nrec1.mp4\t1:02.5\t00:01:03.250\twalk\nrec2\t1\t2\trun\n",
         "mouse_labels.csv": test_samples.FRAMES,
         "sensors.csv": sensors,
