@@ -43,8 +43,10 @@ class WarnedOnce(logging.Filter):
         self._said = set()
 
     def filter(self, record):
+        if record.levelno != logging.WARNING:
+            return True
         message = record.getMessage()
-        again = record.levelno == logging.WARNING and message in self._said
+        again = message in self._said
         self._said.add(message)
         return not again
 

@@ -265,7 +265,6 @@ def run():
     handler = absl.logging.get_absl_handler()
     handler.setFormatter(PlainFormatter())
     handler.addFilter(WarnedOnce())
-    absl.logging.get_absl_handler().addFilter(WarnedOnce())
     log.setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.FATAL)  # of libraries: what they log as errors they raise too
     if signal.getsignal(signal.SIGINT) in (

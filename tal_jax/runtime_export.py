@@ -44,6 +44,8 @@ def load(path):
                 for name in (*names, "suppress.stablehlo")
             }
             with np.load(io.BytesIO(_part(file, "weights.npz")), allow_pickle=False) as arrays:
+                for name in arrays.files:
+                    _part(arrays.zip, f"{name}.npy")
                 weights = [arrays[str(i)] for i in range(len(arrays.files))]
         _require_usable(about, weights)
         return Detector(about, programs, weights)
@@ -120,7 +122,7 @@ class Detector:
           A list of {"label": name of a class, "segment": [start_sec, end_sec], "score"}, in predict's order.
 
         Raises:
-          ValueError: one sentence, for samples of another shape, not finite, too few or too many.
+          ValueError: one sentence, for samples of another shape, NaN or too large, too few or too many.
         """
         samples, needed = self.checked(samples), self.about["prepare"]["samples_per_frame"]
         if len(samples) < needed:
@@ -137,12 +139,14 @@ class Detector:
         return self.results(found, picked, self.duration_sec(len(samples)))
 
     def checked(self, samples, gaps=True):
-        """The samples as an array. Raises ValueError for another shape or type, and for what is not finite.
+        """The samples as an array. Raises ValueError for another shape or type, for NaN and beyond LARGEST.
 
         gaps: whether NaN may be there where the run was trained to fill it.
         """
         with _told("The samples are no array of numbers"):
-            samples, shape = np.ma.filled(samples, np.nan), tuple(self.about["input"]["shape"])
+            if np.ma.isMaskedArray(samples):
+                samples = samples.astype(np.float32).filled(np.nan)
+            samples, shape = np.asarray(samples), tuple(self.about["input"]["shape"])
         fits = samples.dtype == np.uint8 if len(shape) > 1 else samples.dtype.kind in "fiu"
         if samples.shape[1:] != shape or not fits:
             found = f"The samples have the shape {samples.shape} and the type {samples.dtype}"
@@ -255,7 +259,7 @@ class Stream:
         """Takes the next samples, any number of them, of the shape that `Detector.detect` takes.
 
         Returns the detections that have become final, as of `detect`. Raises ValueError for samples of
-        another shape or not finite, and for a stream that is finished.
+        another shape, for NaN and beyond LARGEST, and for a stream that is finished.
         """
         if self._ended:
             raise ValueError("The stream is finished; make a new one.")
@@ -362,7 +366,7 @@ def standardise(features):
     """(T, C) float32: each channel with mean 0 and deviation 1, or 0 if it does not vary (by 1e-6).
 
     What is the same all over a recording is lost: a short one of a single activity looks unlike a long one
-    that holds it too. Values that are not finite as float32 do not count and stay where they are.
+    that holds it too. Values that `finite_values` leaves out do not count, and stay where they are.
     """
     finite = finite_values(features)
     with np.errstate(over="ignore", invalid="ignore"):  # of values that are not finite
@@ -373,9 +377,9 @@ def standardise(features):
 
 
 def filled(samples):
-    """Samples (T, C) whose values that are not finite are on the line between those before and after.
+    """Samples (T, C); those that are NaN or beyond LARGEST are on the line between those before and after.
 
-    Those at an end have the value nearest to them; a channel without any has 0. Values that are finite stay.
+    Those at an end have the value nearest to them; a channel without any has 0. All others stay.
     """
     finite = finite_values(samples)
     if finite.all():
@@ -389,4 +393,4 @@ def filled(samples):
 
 def finite_values(features):
     """Which values of an array count, neither NaN nor beyond ±LARGEST: an array of bool."""
-    return np.abs(features) <= LARGEST
+    return np.isfinite(features) if features.dtype.itemsize == 2 else np.abs(features) <= LARGEST

@@ -17,7 +17,8 @@ def test_a_warning_is_let_through_once():
     once = WarnedOnce()
     record = lambda level, text: logging.LogRecord("tal_jax", level, "", 0, "%s", (text,), None)
     assert [once.filter(record(logging.WARNING, text)) for text in "aab"] == [True, False, True]
-    assert all(once.filter(record(logging.INFO, "a")) for _ in range(2))
+    assert all(once.filter(record(logging.INFO, text)) for text in "acc")
+    assert once.filter(record(logging.WARNING, "c"))
 
 
 RED, SHOWN = "a\x1b[31m", r"a\x1b[31m"

@@ -61,7 +61,10 @@ def first_time_of(table, data):
     time, unit = time_column(table.columns, data)
     if time is None:
         return None
-    first = table.read([time]).column(0)[0]
+    values = table.read([time]).column(0)
+    if _is_row_number(time, unit, values, data):
+        return None
+    first = values[0]
     if pyarrow.types.is_timestamp(first.type):  # of nanoseconds a text cannot be read
         first = first.cast(pyarrow.timestamp("us", first.type.tz), safe=False)
     return str(first), unit
@@ -94,8 +97,7 @@ def signal_of(table, data):
         channels = [column for column in channels if not _left_out(columns, column, values[column], notes)]
     if not channels:
         raise ValueError(f"none of its columns is a channel; {SET_COLUMNS}")
-    counts_rows = time and time.kind == "number" and is_row_number(values[time])
-    if counts_rows and unit == "" and not data.csv_time_column:
+    if time and _is_row_number(time, unit, values[time], data):
         _note_row_number(time, notes)
         time = None
     samples = np.empty((len(values[channels[0]]), len(channels)), np.float32)
@@ -122,6 +124,14 @@ def signal_of(table, data):
     first = f"{first:.15g}" if time.kind == "number" else str(first)
     notes["times"] = f"has its times in {time}" + ("" if first == "0" else f", whose {first} is 0 s")
     return FeatureFile(samples[kept], times_sec=times_sec[kept], notes=notes, channels=names)
+
+
+def _is_row_number(time, unit, values, data):
+    """Whether a Column that is called after time counts the rows, unless a unit or the config says that it is
+    one.
+    """
+    said = time.kind != "number" or unit or data.csv_time_column
+    return not said and is_row_number(np.asarray(values, np.float64))
 
 
 def _channels(columns, time, notes):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tal_jax.data import signals
-from tal_jax.runtime_export import filled, fold_samples, sample_statistics, standardise
+from tal_jax.runtime_export import filled, finite_values, fold_samples, sample_statistics, standardise
 
 
 def test_fold_samples():
@@ -21,8 +21,8 @@ def test_standardised_channels_have_mean_0_and_deviation_1():
     )
 
 
-def test_rows_that_are_not_finite_as_float32():
-    features = np.array([[1, 2], [1e300, 0], [np.nan, 1], [3, -np.inf], [3e38, 0]])
+def test_rows_that_are_no_numbers_or_too_large():
+    features = np.array([[1, 2], [1e300, 0], [np.nan, 1], [3, -np.inf], [9e14, 0]])
     np.testing.assert_array_equal(signals.finite_rows(features), [True, False, False, False, True])
     np.testing.assert_array_equal(signals.finite_rows(np.float32([[1, 2], [np.nan, 1]])), [True, False])
     assert signals.finite_rows(np.zeros((2, 3, 3, 1), np.uint8)).all()
@@ -75,3 +75,11 @@ def test_the_row_of_a_bad_value_is_that_of_the_file():
     assert signals.place_of_first_bad(samples) == "row 25"
     described = sample_statistics(samples, 10, 20)
     assert signals.place_of_first_bad(described, 10, 20) == "frame 2, made of rows 15 to 34"
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_what_is_no_number_for_a_network(kind):
+    values = np.array([1, -np.inf, np.inf, np.nan], kind)
+    assert finite_values(values).tolist() == [True, False, False, False]
+    if kind != np.float16:
+        assert finite_values(np.array([1e15, -1e15, 1e16, 1e36], kind)).tolist() == [True, True, False, False]

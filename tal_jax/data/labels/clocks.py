@@ -10,6 +10,7 @@ TOLERANCE_SEC = 1.0  # of labels that reach to the end of a recording
 ON_CLOCK = "Labels are on the clock of their recording's file, whose first time stamp counts as 0 s"
 FROM_FILE = "Labels count from the first time stamp of their recording's file, which is not 0"
 ALONE = "Labels count from the first time stamp beside them; --features counts from the file's"
+OTHER_CLOCK = "Time stamps beside labels do not fit those of their recording's file; both begin at 0 s"
 ZONES = "Some times have a time zone or count from 1970, others have none and are taken as UTC"
 
 
@@ -19,13 +20,15 @@ class Clocks:
     def __init__(self, media):
         """media: Media, or None where no files are known."""
         self._media, self._of_samples = media, set()  # recordings with time stamps beside their labels
-        self._said = {how: {} for how in (ZONES, ON_CLOCK, FROM_FILE, ALONE)}  # -> recording -> first stamp
+        # How a recording counts -> recording -> the first time stamp, in seconds.
+        self._said = {how: {} for how in (ZONES, ON_CLOCK, FROM_FILE, OTHER_CLOCK, ALONE)}
 
     def notes(self):
         """A list of sentences for a person."""
         notes = []
         for how, recordings in self._said.items():
-            for name, first_sec in [*recordings.items()][:1]:
+            if recordings:
+                name, first_sec = next(iter(recordings.items()))
                 at = f" at {first_sec:g} s" if 0 < first_sec < EPOCH_SEC[0] else ""
                 count = f"{len(recordings)} recording{'s' * (len(recordings) > 1)}"
                 notes.append(f"{how} ({count}, the first is '{name}'{at}).")
@@ -55,8 +58,14 @@ class Clocks:
         if clock != first_clock or not first_sec:
             return 0.0
         if clock == OF_DAY:  # perhaps of the next day, or of the day before
-            return (late_sec + DAY_SEC / 2) % DAY_SEC - DAY_SEC / 2
-        return max(0.0, late_sec)  # a device may count from when it was switched on
+            late_sec = (late_sec + DAY_SEC / 2) % DAY_SEC - DAY_SEC / 2
+        elif late_sec < 0:  # a device may count from when it was switched on
+            return 0.0
+        ends_sec = late_sec + known["duration"]
+        if not 0 < ends_sec <= (self._media.length(name).duration_sec or math.inf) + TOLERANCE_SEC:
+            self._said[OTHER_CLOCK][name] = first_sec
+            return 0.0
+        return late_sec
 
     def from_beginning(self, rows, durations_sec):
         """The Rows of all recordings, those of a clock counted from the first time stamp of the file.
@@ -78,21 +87,23 @@ class Clocks:
             name: [row for row in some if row.clock == FROM_START and math.isfinite(row.start_sec)]
             for name, some in rows.items()
         }
-        first_sec = {name: self._of_file_sec(name) for name in rows if plain[name]}
-        first_sec = {name: seconds for name, seconds in first_sec.items() if seconds}
-        on_clock, from_file = (
-            {name: _fit(plain[name], begin, durations_sec[name]) for name, begin in begins.items()}
-            for begins in (first_sec, dict.fromkeys(first_sec, 0.0))
-        )
-        are_on_clock = all(on_clock.values()) and not all(from_file.values())
-        self._said[ON_CLOCK if are_on_clock else FROM_FILE] |= first_sec
+        first = {name: self._of_file(name) for name in rows if plain[name]}
+        first = {name: (seconds, clock) for name, (seconds, clock) in first.items() if seconds}
+        on_clock = {name: [_on_clock(row, *first[name]) for row in plain[name]] for name in first}
+        fit = lambda some: all(_fit(some[name], durations_sec[name]) for name in first)
+        are_on_clock = fit(on_clock) and not fit(plain)
+        said = {name: seconds for name, (seconds, _) in first.items()}
+        self._said[ON_CLOCK if are_on_clock else FROM_FILE] |= said
         counted = {}
         for name, some in rows.items():
-            dates_sec = self._dates_sec(name, some)
-            begins_sec = first_sec.get(name, 0.0) if are_on_clock else 0.0
-            counted[name] = [
-                moved(row, -(begins_sec if row.clock == FROM_START else dates_sec)) for row in some
-            ]
+            dates_sec, of_file = self._dates_sec(name, some), first.get(name) if are_on_clock else None
+            counted[name] = []
+            for row in some:
+                if row.clock != FROM_START:
+                    row = moved(row, -dates_sec)
+                elif of_file:
+                    row = _on_clock(row, *of_file)
+                counted[name].append(row)
         return counted
 
     def _dates_sec(self, name, rows):
@@ -108,23 +119,34 @@ class Clocks:
         self._note_zones(name, {clock, *(row.clock for row in rows)})
         return begins_sec
 
-    def _of_file_sec(self, name):
-        """The first time stamp of a recording's file; 0 for a date, and where labels have time stamps."""
+    def _of_file(self, name):
+        """`times.first_time` of a recording's file; 0 s for a date, and where labels have time stamps."""
         try:
             first_sec, clock = self._media and self._media.first_time(name) or (0.0, FROM_START)
         except DataError:  # of a damaged file, which `Media.length` names
-            return 0.0
-        return first_sec if clock in (FROM_START, OF_DAY) and name not in self._of_samples else 0.0
+            return 0.0, FROM_START
+        counts = clock in (FROM_START, OF_DAY) and name not in self._of_samples
+        return first_sec if counts else 0.0, clock
 
     def _note_zones(self, name, clocks):
         if {UTC, NO_ZONE} <= clocks:
             self._said[ZONES][name] = 0.0
 
 
-def _fit(rows, begin_sec, duration_sec):
-    """Whether Rows lie in a recording that begins at so many seconds."""
+def _on_clock(row, begin_sec, clock):
+    """A Row on the clock of a file that begins at so many seconds, from its beginning. See `first_time`."""
+    start_sec, end_sec = (
+        seconds - begin_sec + DAY_SEC * (clock == OF_DAY and seconds < begin_sec - TOLERANCE_SEC)
+        for seconds in (row.start_sec, row.end_sec)
+    )
+    return row._replace(start_sec=start_sec, end_sec=end_sec)
+
+
+def _fit(rows, duration_sec):
+    """Whether Rows lie in a recording of this length."""
     begins, ends = min(row.start_sec for row in rows), max(row.end_sec for row in rows)
-    return begin_sec - TOLERANCE_SEC <= begins and ends <= begin_sec + duration_sec + TOLERANCE_SEC
+    in_order = all(row.start_sec <= row.end_sec for row in rows)
+    return in_order and -TOLERANCE_SEC <= begins and ends <= duration_sec + TOLERANCE_SEC
 
 
 def moved(row, seconds):

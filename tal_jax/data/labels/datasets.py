@@ -75,6 +75,7 @@ def read_epic(file, options):
     task = (options.label_column or ("verb_class",))[0].removesuffix("_class")
     if task not in epic.TASKS:
         raise DataError(f"--label_column={task} must be one of {', '.join(epic.TASKS)} for {file.path}.")
+    file.label_columns.update(options.label_column[:1])
     classes, folder = epic.read_classes(file.path.parent, task), file.path.parent
     subset = next((subset for subset, name in epic.SUBSETS.items() if name == file.path.name), None)
     column, found = f"{task}_class", Labels(classes=tuple(classes[number] for number in sorted(classes)))

@@ -89,9 +89,9 @@ def join_labels(labels, media=None, widen_sec=0.0, test=(), replace=False, targe
         content = {"classes": [*dict.fromkeys(classes + used)]} | content
     if not any(entry["annotations"] for entry in database.values()):
         reasons = [f"{len(places)}: {reason}" for reason, places in dropped.items()]
-        said = " ".join(["", *notes, *(note for found in labels for note in found.notes)])
-        dropped = "; ".join(reasons) or "none"
-        raise DataError(f"No action is left to write to {target}. Dropped: {dropped}.{said}")
+        notes += [note for found in labels for note in found.notes]
+        why = " ".join([f"Dropped: {'; '.join(reasons) or 'none'}.", *notes[:3]])
+        raise DataError(f"No action is left to write to {target}. {why}")
     parse_annotations(content, target, ignored_labels=())
     without = [name for name, entry in database.items() if "duration" not in entry]
     if without:

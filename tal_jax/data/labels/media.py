@@ -1,5 +1,6 @@
 """The files of recordings: which ones a folder holds, how long they last, when they begin."""
 
+import functools
 import pathlib
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ class Media:
         if not self.paths:
             raise DataError(f"--features={folder} holds no features, signals or videos; name another.")
 
+    @functools.cache  # noqa: B019, there is one Media
     def length(self, name):
         """The Length of a recording: by info/NAME.json, time stamps, `fps`, or as a sound or a video."""
         path = self.paths[name]

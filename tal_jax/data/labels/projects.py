@@ -55,6 +55,7 @@ def read_label_studio(file, options):
         found.know(name, others=others)
         for j, region in enumerate(_field(done[0], "result", list, where)):
             _read_region(found, name, region, options, f"{where}, result {j}")
+            file.label_columns.add(str(region.get("from_name")))
     return found
 
 

@@ -286,9 +286,12 @@ def chosen_names(names, options, file, what):
         file: LabelFile.
         what: they are, for the sentence: "tier".
     """
-    chosen = [name for name in names if name in options.label_column or not options.label_column]
-    file.label_columns.update({*chosen} & {*options.label_column})
-    if options.label_column and not chosen:
+    if not options.label_column:
+        return [*names]
+    normal = {name: unicodedata.normalize("NFC", name) for name in names}
+    chosen = [name for name in names if normal[name] in options.label_column]
+    file.label_columns.update(normal[name] for name in chosen)
+    if not chosen:
         asked, have = ", ".join(options.label_column), ", ".join(map(repr, names)) or "none"
         raise DataError(f"{file.path} has no {what} '{asked:.100}' (--label_column); it has {have:.400}.")
     return chosen

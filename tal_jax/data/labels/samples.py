@@ -266,7 +266,8 @@ def _ends_sec(table, place, file, options):
         problem = str(error).partition("; ")[0]  # what follows is of config.data
         known = "" if problem.endswith(COUNTS_ROWS) else problem
     if not options.fps:
-        raise DataError(f"{file.path} has a row a sample, but {problem}; say how many a second: --fps=50.")
+        how = "say how many a second: --fps=50; or --format=table, if a row is an action"
+        raise DataError(f"{file.path} has a row a sample, but {problem}; {how}.")
     numbers = _names_alone({"frame", "frames"}, table, ())
     frames = _of_frames(_numbers(table[numbers[0]]), place) if numbers else np.arange(len(table) + 1)
     return frames / options.fps, False, known

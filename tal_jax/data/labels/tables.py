@@ -84,18 +84,18 @@ def read_boris(file, options):
         action = name, row.get("Observation id"), subject, behavior, *(row[column] for column in modifiers)
         if kind == "START":
             if action in started:
-                found.drop(UNPAIRED_START, started[action][0].where)
-            started[action] = of_row
+                found.drop(UNPAIRED_START, started[action][0])
+            started[action] = where, of_row
         elif kind == "STOP" and action in started:
-            found.rows += [begun._replace(end_sec=time_sec) for begun in started.pop(action)]
+            found.rows += [begun._replace(end_sec=time_sec) for begun in started.pop(action)[1]]
         elif kind == "STOP":
             found.drop(UNPAIRED_STOP, where)
         elif kind == "POINT":
             found.rows += of_row
         else:
             raise DataError(f"{where}: '{status}' must be START, STOP or POINT, found {kind!r:.40}.")
-    for begun in started.values():
-        found.drop(UNPAIRED_START, begun[0].where)
+    for begin, _ in started.values():
+        found.drop(UNPAIRED_START, begin)
     if not {*columns} & {*modifiers} and any(row[column] for _, row in rows for column in modifiers):
         found.notes.append(
             f"{file.path}: modifiers are not read; the label is the behaviour (--label_column)."
@@ -187,10 +187,12 @@ def is_table(rows):
 
 def _has_even_steps(cells):
     """Whether most cells of a column of times, ten at least, follow the one before by the same step."""
-    if len(cells) < 10 or not all(map(is_number, cells)):
+    try:
+        times_sec = [time_of(cell, "")[0] for cell in cells]
+    except DataError:
         return False
-    steps = [round(float(end) - float(start), 9) for start, end in zip(cells, cells[1:])]
-    return steps.count(statistics.mode(steps)) > 0.8 * len(steps)
+    steps = [round(end - start, 6) for start, end in zip(times_sec, times_sec[1:])]
+    return len(cells) >= 10 and steps.count(statistics.mode(steps)) > 0.8 * len(steps)
 
 
 def read_table(file, options):
@@ -251,10 +253,19 @@ def read_table(file, options):
     return found
 
 
-def _flags(labels, rows):
-    """The columns of flags alone whose name is the label, so not "label" itself. See `flag_of`."""
-    values = {name: {flag_of(row[name]) for _, row in rows if not is_empty(row[name])} for name in labels}
-    return [column for column in labels if values[column] <= {"0", "1"} and not is_label_name(column)]
+def _flags(columns, rows):
+    """The columns of flags alone whose name is the label, so not "label" itself. See `flag_of`.
+
+    Zeros alone may also be the number of a class, unless there are several columns.
+    """
+    flags = []
+    for column in columns:
+        cells = {row[column].lower() for _, row in rows if not is_empty(row[column])}
+        values = {flag_of(cell) for cell in cells}
+        is_said = "1" in values or "false" in cells or len(columns) > 1
+        if values <= {"0", "1"} and is_said and not is_label_name(column):
+            flags.append(column)
+    return flags
 
 
 def _row_labels(row, columns, flags):
@@ -282,15 +293,17 @@ def _units_sec(start, end, is_length, options, file, found):
         DataError: of a start and a length one names a unit, and the other none.
     """
     units = {name: _unit_sec(name, options, file) for name in (start, end) if name}
-    known = [name for name in units if units[name] not in (None, 1.0)]
-    unknown = [name for name in units if units[name] is None]
+    known = [name for name in units if units[name]]
+    unknown = [name for name in units if not units[name]]
     if known and unknown:
         (known,), (unknown,) = known, unknown
-        if is_length:
+        in_seconds = units[known] == 1
+        if is_length and (options.fps or not in_seconds):
             how = f"rename it, for example '{unknown:.40}_s' or '{unknown:.40}_ms'"
             raise DataError(f"{file.path}: '{unknown:.40}' names no unit beside '{known:.40}'; {how}.")
         units[unknown] = units[known]
-        found.notes.append(f"{file.path}: '{unknown:.40}' names no unit; it has that of '{known:.40}'.")
+        if not in_seconds:
+            found.notes.append(f"{file.path}: '{unknown:.40}' names no unit; it has that of '{known:.40}'.")
     return units
 
 

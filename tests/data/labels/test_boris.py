@@ -138,6 +138,17 @@ def test_the_columns_of_boris_that_hold_the_labels_may_be_chosen(tmp_path):
     flagged = [event(kind, time, modifier="True") for kind, time in (("START", 1), ("STOP", 2))]
     _, labels = read(tmp_path, "events.csv", sheet(TABULAR, flagged), label_column=("Modifier #1",))
     assert actions(labels) == [("cage1", "Modifier #1", 1, 2)]
+    unset = [
+        event("START", 5, modifier="0"),
+        event("START", 6, modifier="0"),
+        event("START", 7, modifier="0"),
+    ]
+    flagged = [row | {"Modifier #1": "1"} for row in flagged]
+    _, labels = read(
+        tmp_path, "events.csv", sheet(TABULAR, [*flagged, *unset]), label_column=("Modifier #1",)
+    )
+    assert actions(labels) == [("cage1", "Modifier #1", 1, 2)]
+    assert counted(labels) == {"they are starts without a stop (BORIS)": 3}
     _, labels = read(tmp_path, "events.csv", sheet(TABULAR, rows), label_column=("Behavior",))
     assert "modifiers are not read" in labels.notes[0]
 

@@ -213,6 +213,7 @@ def test_labels_a_sample_begin_where_their_time_stamps_say(tmp_path, date):
         ("12:00:05", "12:00:00", (15, 25)),
         ("00:00:05", "23:59:50", (25, 35)),  # of the next day
         ("00:00:00", "12:00:05", (10, 20)),  # from the beginning
+        ("00:00:05", "13:00:00", (10, 20)),  # of a stopwatch
     ],
 )
 def test_times_of_day_count_from_the_first_one_of_the_file(tmp_path, of_labels, of_file, seconds):
@@ -330,6 +331,32 @@ def test_the_clock_of_one_recording_shows_that_of_all(tmp_path):
         [read(tmp_path, "t.csv", rows + "q,2,3,walk\n")[1]], Media(media.folder)
     )  # of no clock of the file
     assert segments(joined, "q") == [("walk", 2, 3), ("walk", 31, 32)] and not segments(joined, "r")
+
+
+def test_a_column_that_counts_the_rows_is_no_clock(tmp_path):
+    (tmp_path / "F").mkdir()
+    (tmp_path / "F" / "r.csv").write_text("time,x\n" + "".join(f"{i + 1},{i % 7}\n" for i in range(500)))
+    _, found = read(tmp_path, "t.csv", "file,start,end,label\nr,0.5,2,walk\nr,5,11.5,run\n")
+    joined = join_labels([found], Media(tmp_path / "F", fps=50))
+    assert segments(joined, "r") == [("walk", 0.5, 2), ("run", 5, 10)]
+    assert not any("Labels" in note for note in joined.notes)
+
+
+def test_labels_a_sample_of_a_clock_that_does_not_fit_begin_with_their_recording(tmp_path):
+    rows = "".join(f"{5000 + i / 2},1,walk\n" for i in range(20))
+    _, found = read(tmp_path, "r.csv", f"time_s,ax,label\n{rows}")
+    joined = join_labels([found], with_clock(tmp_path, 0))
+    assert segments(joined, "r") == [("walk", 0, 10)]
+    assert any("do not fit those of their recording's file" in note for note in joined.notes)
+
+
+def test_times_of_day_pass_midnight(tmp_path):
+    (tmp_path / "F").mkdir()
+    clock = lambda i: f"23:59:{50 + i}" if i < 10 else f"00:00:{i - 10:02}"
+    (tmp_path / "F" / "r.csv").write_text("time,x\n" + "".join(f"{clock(i)},{i % 7}\n" for i in range(60)))
+    text = "file,start,end,label\nr,23:59:55,00:00:05,walk\nr,00:00:10,00:00:20,run\n"
+    joined = join_labels([read(tmp_path, "t.csv", text)[1]], Media(tmp_path / "F"))
+    assert segments(joined, "r") == [("walk", 5, 15), ("run", 20, 30)]
 
 
 def test_time_stamps_beside_labels_are_said_where_no_file_is_known(tmp_path):

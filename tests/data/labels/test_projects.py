@@ -93,7 +93,8 @@ def test_controls_are_chosen_by_name_with_their_choices(tmp_path):
     sound = region("labels", "what", start=1, end=2, labels=["bark"])
     tasks = [task(1, {"audio": "a.wav"}, sound, choice)]
     assert actions(read(tmp_path, "export.json", tasks)[1]) == [("a", "bark", 1.0, 2.0)]
-    assert actions(read(tmp_path, "e.json", tasks, label_column=("kind",))[1]) == [("a", "loud", 1.0, 2.0)]
+    _, labels = read(tmp_path, "e.json", tasks, label_column=("kind",))
+    assert actions(labels) == [("a", "loud", 1.0, 2.0)] and "kind" in labels.label_columns
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,12 @@ def test_samples_of_a_recording_and_a_time_are_no_points(tmp_path):
     rows = "".join(f"{r},{t / 10},{'walk' if 10 <= t < 20 else 0}\n" for r in ("r1", "r2") for t in range(30))
     kind, labels = read(tmp_path, "a.csv", "video,time,label\n" + rows)
     assert kind == "samples" and actions(labels) == [("r1", "walk", 1, 2), ("r2", "walk", 1, 2)]
+    of_day = "".join(f"r1,00:00:{t:02},{'walk' if 10 <= t < 20 else 0}\n" for t in range(30))
+    assert actions(read(tmp_path, "a.csv", "video,time,label\n" + of_day)[1]) == [("a", "walk", 10, 20)]
+    every_10_s = "video,time,label\n" + "".join(f"r1,{10 * t},hit\n" for t in range(30))
+    with pytest.raises(DataError, match="or --format=table, if a row is an action"):
+        read(tmp_path, "a.csv", every_10_s)
+    assert len(actions(read(tmp_path, "a.csv", every_10_s, kind="table")[1])) == 30
     points = "".join(f"r1,{t * t / 10},hit\n" for t in range(30))
     assert read(tmp_path, "a.csv", "video,time,label\n" + points)[0] == "table"
 
@@ -260,6 +266,14 @@ def test_a_column_that_counts_the_rows_is_no_time(tmp_path):
     assert actions(read(tmp_path, "a.csv", text, fps=50)[1]) == [("a", "walk", 0.02, 0.06)]
     with pytest.raises(DataError, match="a.csv has a row a sample, but column 1 'time' counts the rows; say"):
         read(tmp_path, "a.csv", text)
+
+
+def test_names_of_columns_in_the_other_form_of_unicode(tmp_path):
+    table = pyarrow.table({"ax": [0.5, 1.5], "Ta\u0308tigkeit": ["run", "run"]})
+    pyarrow.parquet.write_table(table, tmp_path / "made.parquet")
+    content = (tmp_path / "made.parquet").read_bytes()
+    _, labels = read(tmp_path, "a.parquet", content, kind="samples", fps=2, label_column=("T\u00e4tigkeit",))
+    assert actions(labels) == [("a", "run", 0, 1)] and labels.label_columns == {"T\u00e4tigkeit"}
 
 
 def test_parquet(tmp_path):

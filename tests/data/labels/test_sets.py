@@ -63,7 +63,7 @@ def test_epic(tmp_path, column, expected):
         (tmp_path / name).write_text(text)
     text = published_epic.FILES["EPIC_100_train.csv"]
     kind, labels = read(tmp_path, "EPIC_100_train.csv", text, label_column=column)
-    assert kind == "epic"
+    assert kind == "epic" and labels.label_columns == {*column}
     assert [row[1:] for row in actions(labels)] == [(expected[0], 0.14, 3.37), (expected[1], 64.37, 3606.17)]
     assert labels.recordings["P01_01"] == dict(subjects={"P01"}, others=[], subset="train", duration=3652.15)
     assert len(labels.classes) == (2 if column else 4)  # those without an action too

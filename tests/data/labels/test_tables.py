@@ -99,6 +99,22 @@ def test_a_flag_that_is_never_set_has_no_action(tmp_path):
     assert actions(labels) == [("r", "sniff", 1.0, 2.0)]
 
 
+def test_zeros_alone_may_be_a_class(tmp_path):
+    text = "start,end,code,walk\n1,2,0,0\n3,4,0,0\n"
+    found = actions(read(tmp_path, "mine.csv", text, label_column=("code",))[1])
+    assert [row[1] for row in found] == ["0", "0"]
+    assert not actions(read(tmp_path, "mine.csv", text, label_column=("code", "walk"))[1])
+
+
+def test_an_end_has_the_seconds_of_its_start(tmp_path):
+    _, labels = read(tmp_path, "mine.csv", "start_s,end,label\n10,12,walk\n20,600,walk\n", fps=25)
+    assert [row[2:] for row in actions(labels)] == [(10, 12), (20, 600)] and not labels.notes
+    text = "start_s,duration,label\n10,12,walk\n"
+    assert actions(read(tmp_path, "mine.csv", text)[1]) == [("mine", "walk", 10, 22)]
+    with pytest.raises(DataError, match="'duration' names no unit beside 'start_s'"):
+        read(tmp_path, "mine.csv", text, fps=25)
+
+
 def test_empty_subjects_and_subsets_are_none(tmp_path):
     text = "file,start,end,label,subject,subset\nr1,0,1,w,NA,NA\nr2,0,1,w,P2,test\nr2,2,3,w,NA,none\n"
     _, labels = read(tmp_path, "mine.csv", text)
