@@ -392,7 +392,7 @@ def test_proposals_on_recordings_without_times_are_not_scored(tiny, tmp_path, ca
         ),
         (
             np.full((50, 1), 0.5),
-            "wrong. --config.data.stride_frames=0 spreads them evenly over the recording.",
+            "which may be cut. --config.data.stride_frames=0 spreads them evenly over the recording.",
         ),
     ],
 )
