@@ -57,10 +57,15 @@ def plan_once(folder):
     print(json.dumps([time.perf_counter() - started, peak() - before]))
 
 
+def whole_numbers(text):
+    """The numbers of a text such as "100,1000"."""
+    return [*map(int, text.split(","))]
+
+
 def main():
     """Prints the table."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--recordings", default="100,1000")
+    parser.add_argument("--recordings", default=[100, 1000], type=whole_numbers, metavar="N,N")
     parser.add_argument("--rows", default=100_000, type=int)
     parser.add_argument("--out", default="runs/planning", type=pathlib.Path)
     parser.add_argument("--only", type=pathlib.Path, help="plan this folder, in this process")
@@ -68,9 +73,11 @@ def main():
     if options.only:
         plan_once(options.only)
         return
+    if min(options.recordings) < 4 or options.rows < 1000:
+        parser.error("--recordings must be 4 or more, and --rows 1000 or more.")
     print("| recordings | seconds | MiB |\n|---|---|---|")
-    for count in map(int, options.recordings.split(",")):
-        folder = options.out / str(count)
+    for count in options.recordings:
+        folder = options.out / f"{count}_of_{options.rows}"
         write_data(folder, count, options.rows)
         command = [sys.executable, "-m", "benchmarks.planning", f"--only={folder}"]
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout

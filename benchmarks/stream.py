@@ -38,9 +38,16 @@ def main():
     parser.add_argument("--hours", default=4.0, type=float)
     parser.add_argument("--push_sec", default=1.0, type=float)
     options = parser.parse_args()
-    detector = runtime_export.load(options.run)
+    if not (options.hours > 0 and options.push_sec > 0):
+        parser.error("--hours and --push_sec must be above 0.")
+    try:
+        detector = runtime_export.load(options.run)
+        stream = runtime_export.Stream(detector)
+        stream.push(signal_of(1, 50))
+    except ValueError as error:
+        parser.error(f"--run={options.run} must be an exported run of SBHAR's signals: {error}")
     fps = 1 / detector.about["times"]["sample_sec"]
-    samples, push = signal_of(3600 * options.hours, fps), round(options.push_sec * fps)
+    samples, push = signal_of(3600 * options.hours, fps), max(1, round(options.push_sec * fps))
     first_hour = samples[: round(3600 * fps)]
     detector.detect(first_hour)
     begin = time.process_time()

@@ -45,7 +45,7 @@ def load(path):
             }
             with np.load(io.BytesIO(_part(file, "weights.npz")), allow_pickle=False) as arrays:
                 for name in arrays.files:
-                    _part(arrays.zip, f"{name}.npy")
+                    _require_small(arrays.zip, f"{name}.npy")
                 weights = [arrays[str(i)] for i in range(len(arrays.files))]
         _require_usable(about, weights)
         return Detector(about, programs, weights)
@@ -66,11 +66,16 @@ def _told(what):
 
 
 def _part(file, name):
-    """The bytes of a part of a zip file. Raises ValueError for one that inflates beyond all measure."""
+    """The bytes of a part of a zip file, see `_require_small`."""
+    _require_small(file, name)
+    return file.read(name)
+
+
+def _require_small(file, name):
+    """Raises ValueError for a part of a zip file that takes over MOST_INFLATED times its size in the file."""
     size = file.getinfo(name)
     if size.file_size > max(SMALL, MOST_INFLATED * size.compress_size):
         raise ValueError(f"{name} would take {size.file_size} bytes")
-    return file.read(name)
 
 
 def _require_usable(about, weights):

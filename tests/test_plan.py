@@ -192,7 +192,8 @@ def test_lost_channels_and_gaps_are_filled(files):
     )
     assert np.isfinite(data.load_dataset(made).read("a")).all()
     assert check_dataset(made)[1] == [
-        "Note: recording 'a' has NaN in 62.50% of its values, each put on the line between its neighbours.",
+        "Note: recording 'a' has NaN, or a value beyond 1e15, in 62.50% of its values, each put on the line "
+        "between its neighbours.",
         "Note: these channels, counted from 1, never change in any recording: 2.",
     ]
     rows[:, 0] = np.nan

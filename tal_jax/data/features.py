@@ -142,8 +142,11 @@ def build_dataset(annotations, read_raw, available, data, place, hint=""):
         names[name] = file.channels
         if data.fill_missing and (missing := (~finite_values(signal)).mean()):
             if missing == 1:
-                raise DataError(f"{where} has no number, NaN alone; correct the file, or leave it out.")
-            filled = f"has NaN in {missing:.2%} of its values, each put on the line between its neighbours"
+                raise DataError(
+                    f"{where} has NaN, or values beyond 1e15, alone; correct the file, or leave it out."
+                )
+            found = f"has NaN, or a value beyond 1e15, in {missing:.2%} of its values"
+            filled = f"{found}, each put on the line between its neighbours"
             axes[name].notes["filled"] = filled
         for kind, note in axes[name].notes.items():
             tell(kind, f"{where} {note}.")
