@@ -15,6 +15,7 @@ import numpy as np
 from tal_jax.errors import DataError
 from tal_jax.fingerprint import fingerprint
 from tal_jax.ranges import largest
+from tal_jax.runtime.devices import memory_bytes
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
@@ -30,6 +31,7 @@ CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
+MEMORY_SHARE = 0.5  # of a device, which the arrays of an update may take
 MOST_KEPT, MOST_CANDIDATES = 20, 40  # for each action of a recording: others may be much longer
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
@@ -60,7 +62,7 @@ def inputs(seen, config):
     if few:  # which say little by themselves: how fast a channel changes is in the samples around
         span, described = FEWEST_SPAN, seen.channels <= MOST_CHANNELS
     else:
-        described = seen.channels * (2 + min(6, span // 2)) <= MOST_VALUES
+        described = seen.channels * _statistics(span) <= MOST_VALUES
     beside = few and described
     reason = f"{span} samples around a cell: mean, variance and bands of {seen.channels} channels"
     if not described:
@@ -112,11 +114,10 @@ def levels(seen, config):
 def schedule(seen, config):
     """Batch and epochs: about UPDATES updates of CELLS_A_STEP cells."""
     frames = max(1, config.window.frames)
-    batch = _for_devices(max(2, CELLS_A_STEP // frames), config)
-    yield "train.batch_size", batch, f"{batch * frames} cells a step"
+    yield from _batches(max(2, CELLS_A_STEP // frames), frames, seen, config)
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
     number = max(seen.seconds / cell_sec / frames, seen.recordings[config.data.train_subset])  # of windows
-    steps = math.ceil(number / config.train.batch_size)
+    steps = math.ceil(number / _of_update(config))
     epochs = min(max(FEWEST_EPOCHS, math.ceil(UPDATES / steps)), MOST_EPOCHS)
     yield (
         "train.epochs",
@@ -169,9 +170,8 @@ def weak_network(seen, config):
     for field, value in fields.items():
         yield field, value, of_sbhar
     number = seen.recordings[config.data.train_subset]
-    batch = _for_devices(min(WEAK_BATCH, number), config)
-    yield "train.batch_size", batch, f"{number} recordings"
-    steps = math.ceil(number / config.train.batch_size)
+    yield from _batches(min(WEAK_BATCH, number), config.window.snippets, seen, config)
+    steps = math.ceil(number / _of_update(config))
     epochs = min(max(FEWEST_EPOCHS, math.ceil(WEAK_UPDATES / steps)), MOST_EPOCHS)
     yield "train.epochs", epochs, f"{steps} steps each, {epochs * steps} in all"
 
@@ -260,7 +260,46 @@ def _power_of_two(number):
     return 2 ** math.ceil(math.log2(max(number, 1)))
 
 
-def _for_devices(batch, config):
-    """The least batch that the devices share evenly and that is not below the one given."""
-    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
-    return math.ceil(batch / parallel.num_devices) * parallel.num_devices
+def _statistics(span):
+    """Numbers that describe a channel in a cell, at most: mean, variance, bands of so many samples."""
+    return 2 + min(6, span // 2)
+
+
+def _batches(number, cells_each, seen, config):
+    """The Lines of the batch: of the windows of an update, as many as fit into the memory of the devices.
+
+    number: of windows of an update, each of `cells_each` cells.
+    """
+    devices = make_parallel(config.parallel.impl, config.parallel.max_devices).num_devices
+    each, memory = window_bytes(cells_each, seen, config), memory_bytes()
+    fitting = max(1, int(MEMORY_SHARE * memory / each)) * devices
+    parts = math.ceil(number / fitting)
+    batch = math.ceil(number / parts / devices) * devices  # which the devices share evenly
+    gib = f"{batch // devices * each / 2**30:.2g} of {memory / 2**30:.3g} GiB"
+    yield "train.batch_size", batch, f"{batch * cells_each} cells, about {gib} of a device's memory"
+    if parts > 1 and config.train.batch_size == batch:  # else it is set by hand
+        yield "train.accumulate_steps", parts, f"an update of {number} windows at once takes more memory"
+
+
+def window_bytes(cells, seen, config):
+    """About how many bytes a training step needs for a window of so many cells, beside the parameters.
+
+    The numbers of a cell are those of `memory_analysis` of compiled steps, for a CPU and an H100.
+    """
+    data, model, classes = config.data, config.model, len(seen.of_classes)
+    span, side_by_side = data.statistics_samples, data.samples_beside or not data.statistics_samples
+    inputs = seen.channels * (bool(span) * _statistics(span) + side_by_side * data.samples_per_frame)
+    if config.system == "actionformer":
+        backbone = config.backbone
+        layers = 34 * (backbone.stem_blocks + 1) + 23 * model.head_layers + 3 * backbone.embed_layers
+        numbers = 3 * inputs + 11 * classes + layers * backbone.channels
+    elif config.system == "ecm":
+        numbers = 2 * inputs + 66 * classes + 7 * model.hidden
+    else:
+        numbers = 2 * inputs
+    return 4 * cells * numbers
+
+
+def _of_update(config):
+    """Windows of an update."""
+    return config.train.batch_size * config.train.accumulate_steps

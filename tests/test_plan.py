@@ -6,10 +6,12 @@ import types
 import numpy as np
 import pytest
 
+from benchmarks import programs
 from configs import folder
 from tal_jax import data, fingerprint, plan, planned_run, run_config, step_cost
 from tal_jax.check_data import check_dataset
 from tal_jax.errors import DataError
+from tal_jax.runtime import parallel
 from tal_jax.systems import require_valid
 
 
@@ -361,6 +363,42 @@ def test_a_batch_is_a_multiple_of_the_devices(files, monkeypatch):
         monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=devices))
         made, _ = planned_run.planned(config, folder_of_run / "run", ["window.frames"])
         assert made.train.batch_size == batch
+
+
+def test_a_batch_that_does_not_fit_is_split_and_makes_the_same_updates(monkeypatch):
+    seen, whole = seen_of([3.2] * 20 + [40.0]), folder.get_config()
+    monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=1))
+    fields = fields_of(seen, config=whole)
+    assert fields["train.batch_size"] == 4 and "train.accumulate_steps" not in fields
+    each = plan.window_bytes(fields["window.frames"], seen, whole)
+    for fitting, batch, parts in ((3.5, 2, 2), (1.5, 1, 4), (0.1, 1, 4)):
+        memory = int(fitting * each / plan.MEMORY_SHARE)
+        monkeypatch.setattr(plan, "memory_bytes", lambda: memory)
+        split = fields_of(seen)
+        assert (split["train.batch_size"], split["train.accumulate_steps"]) == (batch, parts)
+        assert split["train.epochs"] == fields["train.epochs"]
+    by_hand = folder.get_config()
+    by_hand.train.batch_size = 2
+    assert "train.accumulate_steps" not in fields_of(seen, ["train.batch_size"], by_hand)
+
+
+@pytest.mark.parametrize("variant", ["plan", "ecm"])
+def test_the_memory_of_a_window_is_about_that_of_a_compiled_step(variant):
+    """The difference of two batches leaves out what a step needs beside the windows."""
+    seen, config = seen_of([3.2] * 20, channels=200)._replace(of_classes=(5,) * 8), folder.get_config(variant)
+    config.data.update(samples_per_frame=1, statistics_samples=0)
+    config.parallel.update(impl="shard_map", max_devices=1)
+    if variant == "plan":
+        config.backbone.update(branch_blocks=2, channels=64, heads=2)
+        config.loss.level_bounds = ((0, 8), (8, 16), (16, 100))
+    config.window.update(frames=128, **({"snippets": 128} if variant == "ecm" else {}))
+    needed = []
+    for batch in (8, 32):
+        made = programs.of_config(config, len(seen.of_classes), seen.channels, batch_size=batch)
+        of_one = parallel.make_parallel("shard_map", 1)
+        shapes = of_one.shapes(made.state), of_one.shapes(made.batch, split=True)
+        needed.append(of_one.compile(made.step).lower(*shapes).compile().memory_analysis().temp_size_in_bytes)
+    assert 0.6 < plan.window_bytes(24 * 128, seen, config) / (needed[1] - needed[0]) < 1.7
 
 
 def test_a_step_is_measured(files):

@@ -26,6 +26,16 @@ def describe_devices():
     return f"{len(devices)} device{'s' * (len(devices) > 1)}: {kind}"
 
 
+def memory_bytes():
+    """The memory of a device, in bytes: what JAX may fill of a GPU or TPU, an equal part of the machine's
+    memory where the devices are CPUs.
+    """
+    devices = jax.local_devices()
+    stats = devices[0].memory_stats() or {}
+    of_machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return stats.get("bytes_limit") or of_machine // len(devices)
+
+
 def unused_accelerator(root="/dev"):
     """A sentence if this machine has a GPU or a TPU that JAX does not use; "" if it has none, or
     JAX_PLATFORMS names the CPU.
