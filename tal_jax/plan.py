@@ -1,7 +1,8 @@
 """A plan for anybody's data: the fields of a config by rules, from a fingerprint of annotations and features.
 
-A rule is a function of the fingerprint and of the config as earlier rules, or flags, have left it. It gives
-lines: a field, its value, the reason. A field that a flag names keeps its value. RULES has their order.
+A rule is a function of the fingerprint and of the config as earlier rules, or flags, have left it; that of
+the batch asks the devices, too. It gives lines: a field, its value, the reason. A field that a flag names
+keeps its value. RULES has their order.
 
 RULES are for ActionFormer, on recordings whose actions have times, LINEAR_RULES for the linear probe;
 WEAK_RULES for ECM, where labels alone are known.
@@ -15,6 +16,7 @@ import numpy as np
 from tal_jax.errors import DataError
 from tal_jax.fingerprint import fingerprint
 from tal_jax.ranges import largest
+from tal_jax.runtime import distributed
 from tal_jax.runtime.devices import memory_bytes
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
@@ -31,7 +33,7 @@ CELLS_A_STEP, UPDATES = 1024, 1200  # of a batch; of a training
 FEWEST_EPOCHS, MOST_EPOCHS, WARMUP = 12, 200, 1 / 8
 WEAK_CELLS, FEWEST_SNIPPETS, MOST_SNIPPETS, MOST_CHANNELS = 50, 16, 200, 64
 WEAK_BATCH, WEAK_UPDATES = 32, 900
-MEMORY_SHARE = 0.5  # of a device, which the arrays of an update may take
+MEMORY_SHARE = 0.5  # of a device, which the arrays of a batch may take
 MOST_KEPT, MOST_CANDIDATES = 20, 40  # for each action of a recording: others may be much longer
 FINEST_BOUND, FEWEST_LEVELS, MOST_LEVELS = 4, 3, 9
 
@@ -114,9 +116,9 @@ def levels(seen, config):
 def schedule(seen, config):
     """Batch and epochs: about UPDATES updates of CELLS_A_STEP cells."""
     frames = max(1, config.window.frames)
-    yield from _batches(max(2, CELLS_A_STEP // frames), frames, seen, config)
     cell_sec = config.data.samples_per_frame / seen.rows_a_sec
     number = max(seen.seconds / cell_sec / frames, seen.recordings[config.data.train_subset])  # of windows
+    yield from _batches(min(max(2, CELLS_A_STEP // frames), math.ceil(number)), frames, seen, config)
     steps = math.ceil(number / _of_update(config))
     epochs = min(max(FEWEST_EPOCHS, math.ceil(UPDATES / steps)), MOST_EPOCHS)
     yield (
@@ -266,37 +268,45 @@ def _statistics(span):
 
 
 def _batches(number, cells_each, seen, config):
-    """The Lines of the batch: of the windows of an update, as many as fit into the memory of the devices.
+    """The Lines of the batch and of how many batches make an update.
+
+    The batch is an update where its arrays take MEMORY_SHARE of the devices at most; else an update is made
+    of the fewest batches that do.
 
     number: of windows of an update, each of `cells_each` cells.
     """
-    devices = make_parallel(config.parallel.impl, config.parallel.max_devices).num_devices
-    each, memory = window_bytes(cells_each, seen, config), memory_bytes()
+    parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
+    devices, by_hand = parallel.num_devices, config.train.accumulate_steps
+    memory = min(distributed.gather(memory_bytes(devices // distributed.count())))
+    each = window_bytes(cells_each, seen, config)
     fitting = max(1, int(MEMORY_SHARE * memory / each)) * devices
-    parts = math.ceil(number / fitting)
-    batch = math.ceil(number / parts / devices) * devices  # which the devices share evenly
-    gib = f"{batch // devices * each / 2**30:.2g} of {memory / 2**30:.3g} GiB"
-    yield "train.batch_size", batch, f"{batch * cells_each} cells, about {gib} of a device's memory"
-    if parts > 1 and config.train.batch_size == batch:  # else it is set by hand
-        yield "train.accumulate_steps", parts, f"an update of {number} windows at once takes more memory"
+    parts = by_hand if by_hand > 1 else math.ceil(number / fitting)
+    batch = math.ceil(min(number / parts, fitting) / devices) * devices  # which the devices share evenly
+    takes = f"{batch // devices * each / 2**30:.2g} of {memory / 2**30:.3g} GiB of a device's memory"
+    too_much = "; a window is too long for this device" * (each > memory)
+    yield "train.batch_size", batch, f"{batch * cells_each} cells, which take about {takes}{too_much}"
+    if parts > 1 and config.train.batch_size == batch:  # else the batch is set by hand
+        why = f"{batch * parts} windows an update, which would take over half of the memory at once"
+        yield "train.accumulate_steps", parts, why
 
 
 def window_bytes(cells, seen, config):
     """About how many bytes a training step needs for a window of so many cells, beside the parameters.
 
-    The numbers of a cell are those of `memory_analysis` of compiled steps, for a CPU and an H100.
+    The numbers of a cell are those of `memory_analysis` of compiled steps of ActionFormer and ECM, for a CPU
+    and an H100. A linear probe needs little beside its input.
     """
-    data, model, classes = config.data, config.model, len(seen.of_classes)
+    data, classes = config.data, len(seen.of_classes)
     span, side_by_side = data.statistics_samples, data.samples_beside or not data.statistics_samples
-    inputs = seen.channels * (bool(span) * _statistics(span) + side_by_side * data.samples_per_frame)
+    numbers = inputs = seen.channels * (
+        bool(span) * _statistics(span) + side_by_side * data.samples_per_frame
+    )
     if config.system == "actionformer":
         backbone = config.backbone
-        layers = 34 * (backbone.stem_blocks + 1) + 23 * model.head_layers + 3 * backbone.embed_layers
+        layers = 34 * (backbone.stem_blocks + 1) + 23 * config.model.head_layers + 3 * backbone.embed_layers
         numbers = 3 * inputs + 11 * classes + layers * backbone.channels
-    elif config.system == "ecm":
-        numbers = 2 * inputs + 66 * classes + 7 * model.hidden
-    else:
-        numbers = 2 * inputs
+    if config.system == "ecm":
+        numbers = 2 * inputs + 66 * classes + 7 * config.model.hidden
     return 4 * cells * numbers
 
 

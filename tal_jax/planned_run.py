@@ -9,6 +9,7 @@ import ml_collections
 from tal_jax import data, plan, run_config
 from tal_jax.errors import DataError
 from tal_jax.ranges import require_fields
+from tal_jax.runtime import distributed
 from tal_jax.runtime.files import replacing
 from tal_jax.runtime.json_files import read_json
 from tal_jax.step_cost import step_cost
@@ -97,7 +98,8 @@ def _epochs_within(config):
     seconds = 60 * config.plan.minutes - cost.compile_sec
     unit = "minute" if config.plan.minutes == 1 else "minutes"
     reason = f"{config.plan.minutes:g} {unit} on this machine, {1e3 * cost.seconds:.3g} ms a step"
-    return max(2, int(seconds / (cost.an_epoch * cost.seconds))), reason
+    epochs = max(2, int(seconds / (cost.an_epoch * cost.seconds)))
+    return min(distributed.gather(epochs)), reason
 
 
 def of_run(config, workdir, said):
@@ -144,6 +146,8 @@ def read_plan(path, config, said, what_to_do):
     except (KeyError, TypeError, IndexError) as error:
         what = f"{path} is no plan that this version of tal_jax has written"
         raise DataError(f"{what}. {what_to_do}") from error
+    if "train.batch_size" in said:  # by hand, so that the batches of an update are no longer planned
+        lines = [line for line in lines if line.field != "train.accumulate_steps" or line.field in said]
     config = config.copy_and_resolve_references()
     if system != config.system:
         config = plan.of_labels(config, said)

@@ -1,6 +1,7 @@
 """The rules of a plan on hand-made fingerprints, and plans of files."""
 
 import json
+import math
 import types
 
 import numpy as np
@@ -359,46 +360,115 @@ def test_minutes_say_how_many_epochs(files, monkeypatch, annotations):
 def test_a_batch_is_a_multiple_of_the_devices(files, monkeypatch):
     folder_of_run, config = files
     config.window.frames = 256
-    for devices, batch in ((1, 4), (3, 6), (8, 8)):
+    for devices, batch in ((1, 2), (3, 3), (8, 8)):  # two windows
         monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=devices))
         made, _ = planned_run.planned(config, folder_of_run / "run", ["window.frames"])
         assert made.train.batch_size == batch
 
 
-def test_a_batch_that_does_not_fit_is_split_and_makes_the_same_updates(monkeypatch):
+def of_devices(monkeypatch, number, memory):
+    """Plans for so many devices of so many bytes."""
+    monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=number))
+    monkeypatch.setattr(plan, "memory_bytes", lambda _: int(memory))
+
+
+@pytest.mark.parametrize("devices, fitting, batch, parts", [
+    (1, 4.5, 4, 1), (1, 3.5, 2, 2), (1, 1.5, 1, 4), (1, 0.1, 1, 4), (3, 1.5, 3, 2), (3, 2.5, 6, 1),
+])  # fmt: skip
+def test_a_batch_that_does_not_fit_is_split_and_makes_the_same_updates(
+    monkeypatch, devices, fitting, batch, parts
+):
     seen, whole = seen_of([3.2] * 20 + [40.0]), folder.get_config()
-    monkeypatch.setattr(plan, "make_parallel", lambda *_: types.SimpleNamespace(num_devices=1))
+    of_devices(monkeypatch, 1, 2**40)
     fields = fields_of(seen, config=whole)
-    assert fields["train.batch_size"] == 4 and "train.accumulate_steps" not in fields
     each = plan.window_bytes(fields["window.frames"], seen, whole)
-    for fitting, batch, parts in ((3.5, 2, 2), (1.5, 1, 4), (0.1, 1, 4)):
-        memory = int(fitting * each / plan.MEMORY_SHARE)
-        monkeypatch.setattr(plan, "memory_bytes", lambda: memory)
-        split = fields_of(seen)
-        assert (split["train.batch_size"], split["train.accumulate_steps"]) == (batch, parts)
+    of_devices(monkeypatch, devices, fitting * each / plan.MEMORY_SHARE)
+    split = fields_of(seen)
+    assert (split["train.batch_size"], split.get("train.accumulate_steps", 1)) == (batch, parts)
+    if devices == 1:
         assert split["train.epochs"] == fields["train.epochs"]
-    by_hand = folder.get_config()
-    by_hand.train.batch_size = 2
-    assert "train.accumulate_steps" not in fields_of(seen, ["train.batch_size"], by_hand)
+
+
+def test_batches_that_are_set_by_hand(monkeypatch):
+    seen, config = seen_of([3.2] * 20 + [40.0]), folder.get_config()
+    of_devices(monkeypatch, 1, 2**20)
+    config.train.batch_size = 2
+    assert "train.accumulate_steps" not in fields_of(seen, ["train.batch_size"], config)
+    for memory in (2**20, 2**40):
+        config = folder.get_config()
+        config.train.accumulate_steps = 2
+        of_devices(monkeypatch, 1, memory)
+        fields = fields_of(seen, ["train.accumulate_steps"], config)
+        batch = 1 if memory == 2**20 else 2
+        assert (fields["train.batch_size"], fields["train.accumulate_steps"]) == (batch, 2)
+
+
+def test_a_window_that_is_too_long_for_the_memory_is_said(monkeypatch):
+    of_devices(monkeypatch, 1, 2**20)
+    lines = {line.field: line for line in plan.lines_of(seen_of([3.2] * 20), folder.get_config(), ())}
+    assert lines["train.batch_size"].reason.endswith("; a window is too long for this device")
+    assert "would take over half of the memory at once" in lines["train.accumulate_steps"].reason
+
+
+def test_an_update_has_no_more_windows_than_there_are(files):
+    """One recording of 100 s at 20 Hz."""
+    folder_of_run, config = files
+    config.parallel.max_devices = 1
+    made, _ = planned_run.planned(config, folder_of_run / "run", ())
+    assert made.train.batch_size == math.ceil(100 * 20 / made.data.samples_per_frame / made.window.frames)
+
+
+def test_the_batch_of_labels_without_times_is_split_too(files, monkeypatch):
+    folder_of_run, config = files
+    content = json.loads((folder_of_run / "labels.json").read_text())
+    content["database"]["a"]["annotations"] = [{"label": "x"}]
+    rows = np.load(folder_of_run / "features" / "a.npy")
+    for i in range(8):
+        content["database"][f"a{i}"] = content["database"]["a"]
+        np.save(folder_of_run / "features" / f"a{i}.npy", rows)
+    (folder_of_run / "labels.json").write_text(json.dumps(content))
+    of_devices(monkeypatch, 1, 2**40)
+    made, _ = planned_run.planned(config, folder_of_run / "run", ())
+    assert (made.train.batch_size, made.train.accumulate_steps) == (9, 1)
+    of_devices(monkeypatch, 1, 2**20)
+    split, _ = planned_run.planned(config, folder_of_run / "run", ())
+    assert split.train.batch_size < 9 <= split.train.batch_size * split.train.accumulate_steps
+    assert split.train.epochs == made.train.epochs
+
+
+def test_a_batch_by_hand_replaces_the_batches_of_a_plan_file(files):
+    folder_of_run, config = files
+    rows = {
+        "system": "actionformer",
+        "data.samples_per_frame": 1,
+        "train.batch_size": 1,
+        "train.accumulate_steps": 4,
+        "train.epochs": 9,
+    }
+    rows = [{"field": field, "value": value, "reason": ""} for field, value in rows.items()]
+    config.plan.file = str(folder_of_run / "other.json")
+    (folder_of_run / "other.json").write_text(json.dumps(rows))
+    made, _ = planned_run.planned(config, folder_of_run / "run", ())
+    assert (made.train.batch_size, made.train.accumulate_steps) == (1, 4)
+    config.train.batch_size = 4
+    made, lines = planned_run.planned(config, folder_of_run / "run", ["train.batch_size"])
+    assert (made.train.batch_size, made.train.accumulate_steps) == (4, 1)
+    assert "train.accumulate_steps" not in {line.field for line in lines}
 
 
 @pytest.mark.parametrize("variant", ["plan", "ecm"])
 def test_the_memory_of_a_window_is_about_that_of_a_compiled_step(variant):
-    """The difference of two batches leaves out what a step needs beside the windows."""
     seen, config = seen_of([3.2] * 20, channels=200)._replace(of_classes=(5,) * 8), folder.get_config(variant)
     config.data.update(samples_per_frame=1, statistics_samples=0)
-    config.parallel.update(impl="shard_map", max_devices=1)
     if variant == "plan":
         config.backbone.update(branch_blocks=2, channels=64, heads=2)
         config.loss.level_bounds = ((0, 8), (8, 16), (16, 100))
     config.window.update(frames=128, **({"snippets": 128} if variant == "ecm" else {}))
-    needed = []
-    for batch in (8, 32):
-        made = programs.of_config(config, len(seen.of_classes), seen.channels, batch_size=batch)
-        of_one = parallel.make_parallel("shard_map", 1)
-        shapes = of_one.shapes(made.state), of_one.shapes(made.batch, split=True)
-        needed.append(of_one.compile(made.step).lower(*shapes).compile().memory_analysis().temp_size_in_bytes)
-    assert 0.6 < plan.window_bytes(24 * 128, seen, config) / (needed[1] - needed[0]) < 1.7
+    made = programs.of_config(config, len(seen.of_classes), seen.channels, batch_size=32)
+    of_one = parallel.make_parallel("shard_map", 1)
+    shapes = of_one.shapes(made.state), of_one.shapes(made.batch, split=True)
+    needed = of_one.compile(made.step).lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+    assert 0.6 < plan.window_bytes(32 * 128, seen, config) / needed < 1.7
 
 
 def test_a_step_is_measured(files):

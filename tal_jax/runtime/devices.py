@@ -1,5 +1,6 @@
 """The devices of a program, its cache of compiled programs, and the sentences for a full disk or memory."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -11,6 +12,7 @@ import jax
 from tal_jax.errors import DataError
 
 _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -2, -3, -8  # of glibc's malloc.h
+_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of control groups, version 2 and 1
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _SIGNS_OF_FULL = ("No space left", "quota exceeded")
 
@@ -26,14 +28,22 @@ def describe_devices():
     return f"{len(devices)} device{'s' * (len(devices) > 1)}: {kind}"
 
 
-def memory_bytes():
-    """The memory of a device, in bytes: what JAX may fill of a GPU or TPU, an equal part of the machine's
-    memory where the devices are CPUs.
+def memory_bytes(num_devices, root="/sys/fs/cgroup"):
+    """The memory of a device, in bytes: what JAX may fill of a GPU or a TPU; of CPUs an equal part of the
+    machine's memory, or of the limit of a container.
+
+    Args:
+      num_devices: of this process that are used.
+      root: the folder of the limits of a container.
     """
-    devices = jax.local_devices()
-    stats = devices[0].memory_stats() or {}
-    of_machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return stats.get("bytes_limit") or of_machine // len(devices)
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
+            found.append(int((pathlib.Path(root) / name).read_text()))
+    return min(found) // num_devices
 
 
 def unused_accelerator(root="/dev"):

@@ -3,6 +3,7 @@ import os
 import platform
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -30,6 +31,20 @@ def test_a_chip_that_is_not_used_is_told(tmp_path, monkeypatch, file, words):
     assert all(word in sentence for word in words) and str(tmp_path / file) in sentence
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert devices.unused_accelerator(tmp_path) == ""
+
+
+def test_the_memory_of_a_device(tmp_path, monkeypatch):
+    """A GPU says what may be filled; CPUs share the machine's memory, or what its container may take."""
+    of_machine = devices.memory_bytes(1, tmp_path)
+    assert 2**28 < of_machine < 2**50 and devices.memory_bytes(4, tmp_path) == of_machine // 4
+    (tmp_path / "memory.max").write_text("max\n")
+    assert devices.memory_bytes(1, tmp_path) == of_machine
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("1000000\n")
+    assert devices.memory_bytes(2, tmp_path) == 500_000
+    gpu = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": 7 * 2**30})
+    monkeypatch.setattr(jax, "local_devices", lambda: [gpu] * 8)
+    assert devices.memory_bytes(8, tmp_path) == 7 * 2**30
 
 
 @pytest.mark.parametrize(
