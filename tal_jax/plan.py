@@ -19,6 +19,7 @@ from tal_jax.ranges import largest
 from tal_jax.runtime import distributed
 from tal_jax.runtime.devices import memory_bytes
 from tal_jax.runtime.parallel import make_parallel
+from tal_jax.runtime_export import NUM_BANDS
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
@@ -64,7 +65,7 @@ def inputs(seen, config):
     if few:  # which say little by themselves: how fast a channel changes is in the samples around
         span, described = FEWEST_SPAN, seen.channels <= MOST_CHANNELS
     else:
-        described = seen.channels * _statistics(span) <= MOST_VALUES
+        described = seen.channels * _statistics_each(span) <= MOST_VALUES
     beside = few and described
     reason = f"{span} samples around a cell: mean, variance and bands of {seen.channels} channels"
     if not described:
@@ -243,6 +244,8 @@ def lines_of(seen, config, said):
     rules = LINEAR_RULES if config.system == "linear" else RULES
     for rule in rules if timed else WEAK_RULES:
         for line in rule(seen, config):
+            if not is_planned(line[0], said):
+                continue
             if line[0] in said:
                 line = line[0], value_of(config, line[0]), "set by hand"
             config.update_from_flattened_dict({line[0]: line[1]})
@@ -262,18 +265,24 @@ def _power_of_two(number):
     return 2 ** math.ceil(math.log2(max(number, 1)))
 
 
-def _statistics(span):
-    """Numbers that describe a channel in a cell, at most: mean, variance, bands of so many samples."""
-    return 2 + min(6, span // 2)
+def _statistics_each(span):
+    """At most how many numbers describe a channel in a cell: the mean, the variance, and bands of the `span`
+    samples around it.
+    """
+    return 2 + min(NUM_BANDS, span // 2)
 
 
 def _batches(number, cells_each, seen, config):
-    """The Lines of the batch and of how many batches make an update.
+    """The Lines of the batch and of `train.accumulate_steps`, where that is above 1.
 
-    The batch is an update where its arrays take MEMORY_SHARE of the devices at most; else an update is made
-    of the fewest batches that do.
+    One batch makes an update if its arrays fit into MEMORY_SHARE of a device's memory. If not, the fewest
+    batches that fit make it. A number of batches that is set by hand stays. All processes must call it.
 
-    number: of windows of an update, each of `cells_each` cells.
+    Args:
+      number: windows that an update should have.
+      cells_each: cells of a window.
+      seen: Fingerprint.
+      config: as earlier rules have left it.
     """
     parallel = make_parallel(config.parallel.impl, config.parallel.max_devices)
     devices, by_hand = parallel.num_devices, config.train.accumulate_steps
@@ -282,32 +291,46 @@ def _batches(number, cells_each, seen, config):
     fitting = max(1, int(MEMORY_SHARE * memory / each)) * devices
     parts = by_hand if by_hand > 1 else math.ceil(number / fitting)
     batch = math.ceil(min(number / parts, fitting) / devices) * devices  # which the devices share evenly
-    takes = f"{batch // devices * each / 2**30:.2g} of {memory / 2**30:.3g} GiB of a device's memory"
-    too_much = "; a window is too long for this device" * (each > memory)
-    yield "train.batch_size", batch, f"{batch * cells_each} cells, which take about {takes}{too_much}"
-    if parts > 1 and config.train.batch_size == batch:  # else the batch is set by hand
-        why = f"{batch * parts} windows an update, which would take over half of the memory at once"
-        yield "train.accumulate_steps", parts, why
+    windows = f"{batch} window{'s' * (batch > 1)} of {cells_each} cells"
+    takes = f"about {in_bytes(batch // devices * each)} of a device's {in_bytes(memory)}"
+    too_much = "; a window is too long for it" * (each > memory)
+    yield "train.batch_size", batch, f"{windows}, {takes}{too_much}"
+    if parts > 1:
+        yield "train.accumulate_steps", parts, f"{batch * parts} windows at once take too much memory"
 
 
 def window_bytes(cells, seen, config):
     """About how many bytes a training step needs for a window of so many cells, beside the parameters.
 
-    The numbers of a cell are those of `memory_analysis` of compiled steps of ActionFormer and ECM, for a CPU
-    and an H100. A linear probe needs little beside its input.
+    The numbers of a cell are fitted to XLA's `memory_analysis` of steps of ECM and of ActionFormer in float32
+    with narrow windows of attention (tests/plan/test_batches.py compares). A linear probe has little but its
+    input. The inputs of all batches of an update lie on the device together, which is left out.
     """
     data, classes = config.data, len(seen.of_classes)
     span, side_by_side = data.statistics_samples, data.samples_beside or not data.statistics_samples
-    numbers = inputs = seen.channels * (
-        bool(span) * _statistics(span) + side_by_side * data.samples_per_frame
-    )
+    statistics = _statistics_each(span) if span else 0
+    channels = seen.channels * (statistics + side_by_side * data.samples_per_frame)
+    numbers = 2 * channels
     if config.system == "actionformer":
         backbone = config.backbone
         layers = 34 * (backbone.stem_blocks + 1) + 23 * config.model.head_layers + 3 * backbone.embed_layers
-        numbers = 3 * inputs + 11 * classes + layers * backbone.channels
+        numbers = 3 * channels + 11 * classes + layers * backbone.channels
     if config.system == "ecm":
-        numbers = 2 * inputs + 66 * classes + 7 * config.model.hidden
+        numbers += 66 * classes + 7 * config.model.hidden
     return 4 * cells * numbers
+
+
+def in_bytes(number):
+    """A number of bytes in words: "73 MiB", "23.5 GiB"."""
+    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{math.ceil(number / 2**20)} MiB"
+
+
+def is_planned(field, said):
+    """Whether a plan has a line of a field: not how many batches an update has if the batch is set by hand.
+
+    said: see `make_plan`.
+    """
+    return field != "train.accumulate_steps" or field in said or "train.batch_size" not in said
 
 
 def _of_update(config):

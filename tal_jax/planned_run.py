@@ -96,10 +96,10 @@ def _epochs_within(config):
     """(epochs that a planned config trains within `plan.minutes` on this machine, 2 at least; the reason)."""
     cost = step_cost(config, data.load_dataset(config))
     seconds = 60 * config.plan.minutes - cost.compile_sec
-    unit = "minute" if config.plan.minutes == 1 else "minutes"
-    reason = f"{config.plan.minutes:g} {unit} on this machine, {1e3 * cost.seconds:.3g} ms a step"
     epochs = max(2, int(seconds / (cost.an_epoch * cost.seconds)))
-    return min(distributed.gather(epochs)), reason
+    epochs, step_ms = min(distributed.gather([epochs, 1e3 * cost.seconds]))  # those of the slowest process
+    unit = "minute" if config.plan.minutes == 1 else "minutes"
+    return epochs, f"{config.plan.minutes:g} {unit} on this machine, {step_ms:.3g} ms a step"
 
 
 def of_run(config, workdir, said):
@@ -146,8 +146,7 @@ def read_plan(path, config, said, what_to_do):
     except (KeyError, TypeError, IndexError) as error:
         what = f"{path} is no plan that this version of tal_jax has written"
         raise DataError(f"{what}. {what_to_do}") from error
-    if "train.batch_size" in said:  # by hand, so that the batches of an update are no longer planned
-        lines = [line for line in lines if line.field != "train.accumulate_steps" or line.field in said]
+    lines = [line for line in lines if plan.is_planned(line.field, said)]
     config = config.copy_and_resolve_references()
     if system != config.system:
         config = plan.of_labels(config, said)

@@ -29,8 +29,10 @@ def describe_devices():
 
 
 def memory_bytes(num_devices, root="/sys/fs/cgroup"):
-    """The memory of a device, in bytes: what JAX may fill of a GPU or a TPU; of CPUs an equal part of the
-    machine's memory, or of the limit of a container.
+    """The memory of a device, in bytes.
+
+    A GPU or a TPU says what JAX may fill. Other devices have an equal part of the machine's memory, or of
+    the limit of its container. Processes that share a machine count all of it each.
 
     Args:
       num_devices: of this process that are used.

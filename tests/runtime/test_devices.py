@@ -35,6 +35,8 @@ def test_a_chip_that_is_not_used_is_told(tmp_path, monkeypatch, file, words):
 
 def test_the_memory_of_a_device(tmp_path, monkeypatch):
     """A GPU says what may be filled; CPUs share the machine's memory, or what its container may take."""
+    cpu = types.SimpleNamespace(memory_stats=lambda: None)
+    monkeypatch.setattr(jax, "local_devices", lambda: [cpu])
     of_machine = devices.memory_bytes(1, tmp_path)
     assert 2**28 < of_machine < 2**50 and devices.memory_bytes(4, tmp_path) == of_machine // 4
     (tmp_path / "memory.max").write_text("max\n")
