@@ -48,8 +48,8 @@ def actionformer(system, mixer="attention"):
     config = small_config(system)
     config.name, config.data = f"sbhar_{system}_{mixer}", sbhar.statistics_config(samples_per_frame=20)
     config.window.frames, config.train.batch_size, config.augment.noise = 256, 4, 0.1
-    config.train.learning_rate = 5e-4 if mixer == "max" else 1e-3  # chosen on training persons,
-    if system == "dw_actionformer":  # as are these: docs/curriculum.md
+    config.train.learning_rate = 5e-4 if mixer == "max" else 1e-3  # this, and what follows:
+    if system == "dw_actionformer":  # chosen on the training persons, docs/curriculum.md
         config.curriculum.auxiliary, first_t = "none", 0 if mixer == "max" else 1
         config.readings = (*config.readings, f"first_epoch={first_t}", "decode.final_score=sqrt")
     return with_mixer(config, mixer)
