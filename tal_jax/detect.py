@@ -11,9 +11,9 @@ import numpy as np
 
 from tal_jax.data.dataset import OTHER_RATE, Dataset
 from tal_jax.data.loader import chunks, pad_batch, stack_windows
-from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
+from tal_jax.ops.snippets import resize_linear
 from tal_jax.runtime import distributed
 from tal_jax.runtime.checkpoints import misfit, trained_channels
 from tal_jax.runtime.parallel import make_parallel

@@ -1,10 +1,11 @@
 """--mode=export: a trained run as one file, which `runtime_export.py` reads where tal_jax is not.
 
-The file is a zip: about.json; a StableHLO program for each length of a window, and that of suppression, as
+The file is a zip: about.json; a StableHLO program for each length of a window, and that of soft-NMS, as
 `jax.export` serializes them; weights.npz, which the programs take as arguments. (`exports.py` writes results
 in the formats of other programs.)
 """
 
+import dataclasses
 import functools
 import io
 import itertools
@@ -49,8 +50,8 @@ def export_run(config, workdir, said=()):
       said: fields that flags name, see `run_config.trained_run`.
 
     Raises:
-      DataError: there is no run or no checkpoint, or the run detects with more than a network, windows and
-        soft-NMS, or nothing says how many samples its recordings have in a second.
+      DataError: there is no run or no checkpoint, or detection takes more than samples and a Deployment says,
+        or nothing says how many samples its recordings have in a second.
     """
     runs = evaluate.find_runs(config, workdir, said)
     config, classes, data = runs[0].config, runs[0].classes, runs[0].config.data
@@ -62,13 +63,16 @@ def export_run(config, workdir, said=()):
         what = "how many samples its recordings have in a second; set config.data.fps and .stride_frames"
         raise DataError(f"The run '{config.name}' cannot be exported, for nothing says {what}.")
     variables = SYSTEMS[config.system].variables(config, workdir)
-    log.info("Exporting for %s: %d programs.", ", ".join(PLATFORMS), len(deployment.lengths) + 1)
+    log.info("Exporting for %s.", ", ".join(PLATFORMS))
     about = _about(config, classes, deployment, fps)
     programs = {
         f"network_{length}.stablehlo": _network(config, len(classes), variables, about, length)
         for length in deployment.lengths
     }
-    programs["suppress.stablehlo"] = _suppression(config, len(classes), deployment)
+    if deployment.localize:
+        log.info("Beside the file and runtime_export.py, detection needs the folder tal_jax/ops.")
+    else:
+        programs["suppress.stablehlo"] = _suppression(config, len(classes), deployment)
     weights, path = io.BytesIO(), pathlib.Path(workdir) / f"{config.name}.zip"
     np.savez(weights, **{str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(variables))})
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
@@ -129,17 +133,24 @@ def _about(config, classes, deployment, fps):
             "stride": deployment.stride,
             "batch": config.evaluate.batch_size if deployment.stride else 1,
         },
-        "suppression": {
-            **deployment.suppression,
-            "sigma": config.decode.nms_sigma,
-            "score_floor": config.decode.nms_floor,
-            "together": deployment.together,
-            "most": deployment.most,
-        },
-        "min_score": {"candidates": config.decode.min_score, "shown": config.predict.min_score},
+        **_about_scores(config, deployment, frames),
         "platforms": PLATFORMS,
         "versions": {"tal_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
     }
+
+
+def _about_scores(config, deployment, frames):
+    """The part of about.json on how candidates are found, and become detections.
+
+    frames: Timeline of the frames that the network sees.
+    """
+    suppression = dict(deployment.suppression, together=deployment.together, most=deployment.most)
+    min_score = {"shown": config.predict.min_score}
+    if deployment.localize:
+        localize = deployment.localize | dataclasses.asdict(frames)
+        return {"suppression": suppression, "min_score": min_score, "localize": localize}
+    suppression.update(sigma=config.decode.nms_sigma, score_floor=config.decode.nms_floor)
+    return {"suppression": suppression, "min_score": min_score | {"candidates": config.decode.min_score}}
 
 
 def _network(config, num_classes, variables, about, length):
@@ -149,12 +160,11 @@ def _network(config, num_classes, variables, about, length):
     for whole recordings. T is `length`.
     """
     system, frame = SYSTEMS[config.system], about["frame"]
-    model = system.build(config, num_classes)
+    model, padded = system.build(config, num_classes), not about.get("localize", {}).get("snippets")
     shape, structure = (length, *frame["shape"]), jax.tree.structure(variables)
-    example = {
-        "inputs": jax.ShapeDtypeStruct((1, *shape), frame["dtype"]),
-        "num_frames": jax.ShapeDtypeStruct((1,), np.int32),
-    }
+    of_window = lambda inputs, num_frames: dict(inputs=inputs, num_frames=num_frames) if padded else inputs
+    example = jax.ShapeDtypeStruct((1, *shape), frame["dtype"]), jax.ShapeDtypeStruct((1,), np.int32)
+    example = of_window(*example)
     expected = jax.eval_shape(functools.partial(call, model.init, jax.random.key(0)), example)
     if difference := misfit(variables, expected):
         what = f"The checkpoint is not that of the network of config.json beside it ({config.system})"
@@ -162,7 +172,7 @@ def _network(config, num_classes, variables, about, length):
 
     def network(weights, inputs, num_frames):
         own = jax.tree.unflatten(structure, weights)
-        return system.decode(config, call(model.apply, own, dict(inputs=inputs, num_frames=num_frames)))
+        return system.decode(config, call(model.apply, own, of_window(inputs, num_frames)))
 
     def of_batch(batch):
         inputs = jax.ShapeDtypeStruct((batch, *shape), frame["dtype"])

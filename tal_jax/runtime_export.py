@@ -1,6 +1,7 @@
 """Detects actions with a file of `--mode=export`: this module is copied beside it, tal_jax is not needed.
 
-It needs jax, numpy, and flatbuffers, with which jax reads programs.
+It needs jax, numpy, and flatbuffers, with which jax reads programs. A run of ECM, KT-MGFN or the linear probe
+also needs the folder `tal_jax/ops`, which it finds its segments with: copy that too, in a folder `tal_jax`.
 
     detector = load("sbhar_demo.zip")
     detector.detect(samples)  # [{"label", "segment": [start_sec, end_sec], "score"}]
@@ -39,10 +40,8 @@ def load(path):
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is '{about['format']!s:.60}', not '{FORMAT}'")
             names = [f"network_{length}.stablehlo" for length in about["windows"]["lengths"]]
-            programs = {
-                name: export.deserialize(bytearray(_part(file, name)))
-                for name in (*names, "suppress.stablehlo")
-            }
+            names += [] if "localize" in about else ["suppress.stablehlo"]
+            programs = {name: export.deserialize(bytearray(_part(file, name))) for name in names}
             with np.load(io.BytesIO(_part(file, "weights.npz")), allow_pickle=False) as arrays:
                 for name in arrays.files:
                     _require_small(arrays.zip, f"{name}.npy")
@@ -90,12 +89,32 @@ def _require_usable(about, weights):
         "most": about["suppression"]["most"] >= 0,
         "weights": all(np.isfinite(array).all() for array in weights),
     }
+    if "localize" in about:
+        numbers = {name: value for name, value in about["localize"].items() if not isinstance(value, str)}
+        numbers["extra_sec"], tiou = about["suppression"]["extra_sec"], about["suppression"]["tiou"]
+        usable |= {name: all(0 <= n < math.inf for n in np.ravel(numbers[name])) for name in numbers}
+        usable |= {"tiou": 0 < tiou < math.inf, "fps": 0 < numbers["fps"] < math.inf}
     for name in (name for name, holds in usable.items() if not holds):
         raise ValueError(f"its {name} cannot be used")
 
 
+def _localize_module():
+    """`tal_jax.ops.localize`. Raises ImportError, which says what to do, if it is not there."""
+    try:
+        from tal_jax.ops import localize  # most runs need nothing of tal_jax
+    except ImportError as error:
+        what = "tal_jax/ops, which finds the segments of a run of this system; copy that folder too"
+        raise ImportError(f"{what}, into a folder tal_jax beside runtime_export.py ({error})") from error
+    return localize
+
+
 # Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float32 (M,).
 Candidates = collections.namedtuple("Candidates", "segments_sec classes scores")
+
+
+def rescored(found, scores):
+    """The Candidates whose new score (M,) is not 0, with it."""
+    return Candidates(*(array[scores > 0] for array in found._replace(scores=scores)))
 
 
 class Detector:
@@ -113,7 +132,12 @@ class Detector:
         names = {length: f"network_{length}.stablehlo" for length in self._windows["lengths"]}
         self._networks = {length: jax.jit(programs[name].call) for length, name in names.items()}
         self._takes = {length: programs[name].in_avals[-1].shape[0] for length, name in names.items()}
-        self._suppress = jax.jit(programs["suppress.stablehlo"].call)
+        if "localize" in about:
+            self._on_host = _localize_module()
+            if about["localize"]["rule"] not in self._on_host.RULES:
+                raise ValueError("its rule cannot be used")
+        else:
+            self._suppress = jax.jit(programs["suppress.stablehlo"].call)
         self._weights = jax.device_put(weights)
 
     def detect(self, samples):
@@ -132,8 +156,14 @@ class Detector:
         samples, needed = self.checked(samples), self.about["prepare"]["samples_per_frame"]
         if len(samples) < needed:
             raise ValueError(f"There are {len(samples)} samples, fewer than the {needed} of one frame.")
-        frames = as_frames(samples, self.about["prepare"])
+        frames, duration_sec = as_frames(samples, self.about["prepare"]), self.duration_sec(len(samples))
         lengths, stride = self._windows["lengths"], self._windows["stride"]
+        if "localize" in self.about:
+            offsets = window_offsets(len(frames), self.about["localize"]["window_frames"], stride or 1)
+            run = lambda windows: self._outputs(windows, lengths[0])
+            with _told("The rule of the file cannot be used with its programs; export the run again"):
+                found = self._on_host.in_recording(self.about, frames, offsets, run)
+            return self.results(Candidates(*found), duration_sec)
         length = next((length for length in lengths if length >= len(frames)), lengths[-1])
         if not stride and length < len(frames):
             longest = f"{self.to_seconds(length):.6g} s"
@@ -141,7 +171,7 @@ class Detector:
         offsets = window_offsets(len(frames), length, stride or length)
         found = self.candidates(((offset, frames[offset : offset + length]) for offset in offsets), length)
         picked, _ = self.suppressed(found, np.zeros(len(found.scores), bool))
-        return self.results(found, picked, self.duration_sec(len(samples)))
+        return self.results(rescored(found, picked), duration_sec)
 
     def checked(self, samples, gaps=True):
         """The samples as an array. Raises ValueError for another shape or type, for NaN and beyond LARGEST.
@@ -181,22 +211,31 @@ class Detector:
           length: frames of the network's windows; shorter ones are padded.
           batch: how many windows a call has, if the program takes any number; 0: as many as in predict.
         """
-        frame, takes = self.about["frame"], self._takes[length]
+        parts = [(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, np.float32))]
+        windows = ((offset, len(frames), frames) for offset, frames in windows)
+        for offset, _, found in self._outputs(windows, length, batch):
+            kept = found["scores"] > 0
+            segments, classes, scores = (found[key][kept] for key in ("segments", "classes", "scores"))
+            parts.append((self.to_seconds(segments + offset), classes, scores))
+        return Candidates(*map(np.concatenate, zip(*parts)))
+
+    def _outputs(self, windows, length, batch=0):
+        """(first frame, number of frames, arrays) of each window, what the network says of it.
+
+        windows: iterable of (first frame, number of frames, inputs (T, …), T up to `length`).
+        """
+        frame, takes, windows = self.about["frame"], self._takes[length], iter(windows)
         batch = takes if isinstance(takes, int) else batch or self._windows["batch"]
-        windows, parts = iter(windows), [(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, np.float32))]
         while group := [window for _, window in zip(range(batch), windows)]:
             inputs = np.full((batch, length, *frame["shape"]), frame["padding"], frame["dtype"])
             num_frames = np.zeros(batch, np.int32)
             for i in range(batch):  # as in predict, the first window fills the batch
-                _, frames = group[i if i < len(group) else 0]
-                inputs[i, : len(frames)], num_frames[i] = frames, len(frames)
+                _, num_frames[i], own = group[i if i < len(group) else 0]
+                inputs[i, : len(own)] = own
             with _told(UNFIT):
                 found = jax.device_get(self._networks[length](self._weights, inputs, num_frames))
-            for i, (offset, _) in enumerate(group):
-                kept = found["scores"][i] > 0
-                segments, classes, scores = (found[key][i][kept] for key in ("segments", "classes", "scores"))
-                parts.append((self.to_seconds(segments + offset), classes, scores))
-        return Candidates(*map(np.concatenate, zip(*parts)))
+            for i, (offset, number, _) in enumerate(group):
+                yield offset, number, {key: array[i] for key, array in found.items()}
 
     def suppressed(self, found, is_open):
         """Soft-NMS of Candidates (M,). is_open: (M,) bool, which ones later candidates may overlap.
@@ -215,15 +254,14 @@ class Detector:
         with _told(UNFIT):
             return [array[groups, columns] for array in jax.device_get(self._suppress(*arrays))]
 
-    def results(self, found, picked, duration_sec):
-        """What `detect` returns of Candidates (M,) whose score in `picked` (M,) is not 0."""
+    def results(self, found, duration_sec):
+        """What `detect` returns of Candidates that suppression left."""
         order = np.argsort(found.classes, kind="stable")
-        order = order[picked[order] > 0]
         if most := self._suppression["most"]:
-            order = order[np.argsort(-picked[order], kind="stable")[:most]]
+            order = order[np.argsort(-found.scores[order], kind="stable")[:most]]
         segments = np.clip(found.segments_sec, 0, duration_sec)
         order = order[segments[order, 1] > segments[order, 0]]
-        fields = zip(found.classes[order], segments[order].tolist(), picked[order].tolist())
+        fields = zip(found.classes[order], segments[order].tolist(), found.scores[order].tolist())
         return [{"label": self.classes[k], "segment": times, "score": score} for k, times, score in fields]
 
 
@@ -243,9 +281,10 @@ class Stream:
         """detector: a Detector. Raises ValueError for one whose detections need the whole recording."""
         about, windows, prepare = detector.about, detector.about["windows"], detector.about["prepare"]
         reasons = {
+            "its segments are found in a whole recording": "localize" in about,
             "its network sees a recording as a whole": not windows["stride"],
             "its channels are standardised over a recording": prepare["standardised"],
-            "its suppression leaves out the last candidate": not about["suppression"]["keep_last"],
+            "its suppression leaves out the last candidate": not about["suppression"].get("keep_last"),
             "its suppression keeps the best of a recording": about["suppression"]["most"],
         }
         for reason in (reason for reason, holds in reasons.items() if holds):
@@ -302,8 +341,8 @@ class Stream:
         begin_sec = math.floor(self._found.segments_sec.min()) if len(ends_sec) else 0
         recent = self._found._replace(segments_sec=self._found.segments_sec - begin_sec)
         picked, waiting = self._detector.suppressed(recent, (ends_sec > horizon_sec) & ~overdue)
-        final, kept = self._detector.results(self._found, picked, duration_sec), waiting > 0
-        self._found = Candidates(self._found.segments_sec[kept], self._found.classes[kept], waiting[kept])
+        final = self._detector.results(rescored(self._found, picked), duration_sec)
+        self._found = rescored(self._found, waiting)
         return final
 
 

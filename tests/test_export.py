@@ -23,9 +23,9 @@ from tal_jax.runtime_export import Stream
 from tal_jax.systems import SYSTEMS, actionformer
 from tal_jax.systems.actionformer.config import small_config
 from tal_jax.systems.afsd import model as afsd_model
+from tal_jax.systems.sliding.config import sliding_config
 from tal_jax.trained_run import TrainedRun
 from tests import tiny_config, toy_system
-from tests.systems.test_weak import weak_config
 from tests.test_propose import saved_run
 
 WINDOW, STRIDE, PER_FRAME = 128, 64, 10
@@ -373,12 +373,11 @@ def test_a_stream_needs_no_whole_recording(afsd, field):
         Stream(detector)
 
 
-@pytest.mark.parametrize("system", ["ecm", "kt_mgfn", "pgcn", "pgcn_dw", "tcanet"])
-def test_systems_that_are_not_exported(tiny_data, system):
-    weak = system in ("ecm", "kt_mgfn")
-    config = weak_config(system, tiny_data) if weak else tiny_config.get_config(system)
+@pytest.mark.parametrize("system", ["pgcn", "pgcn_dw", "tcanet", "sliding"])
+def test_systems_that_are_not_exported(system):
+    config = sliding_config() if system == "sliding" else tiny_config.get_config(system)
     config.system = system
-    what = "finds its segments on the host" if weak else "starts from proposals"
+    what = "reads whole videos" if system == "sliding" else "starts from proposals"
     with pytest.raises(DataError, match=f"A run of the system '{system}' cannot be exported: it {what}"):
         SYSTEMS[system].deployment(config)
 

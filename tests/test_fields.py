@@ -28,7 +28,7 @@ def test_every_field_is_listed_and_read_somewhere():
 def test_readers_of_a_field_are_found_whatever_the_code_calls_its_section():
     expected = {
         "train.ema_decay": {"convert", "step", "optimizer", "systems.actionformer.optimizer"},
-        "localize.thresholds": {"systems.activations"},  # find_runs(config.localize, …)
+        "localize.thresholds": {"ops.runs"},  # find_runs(config.localize, …)
         "pools.background": {"systems.pgcn.pools"},
         "window.background": {"data.labelled_windows"},
         # **config.backbone

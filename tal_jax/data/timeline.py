@@ -7,6 +7,7 @@ import numpy as np
 
 from tal_jax.data import signals
 from tal_jax.errors import DataError
+from tal_jax.ops.localize import to_seconds
 
 SAME_RATE = 0.02  # rates that differ by less are one: a clock is not exact
 SAME_SOUND_RATE = 1e-3  # of files that say their rate themselves
@@ -32,8 +33,7 @@ class Timeline:
 
     def to_seconds(self, cells):
         """Seconds of positions on the feature axis, any shape."""
-        frames = (np.asarray(cells, np.float64) - 0.5) * self.stride_frames + self.snippet_frames / 2
-        return frames / self.fps
+        return to_seconds(cells, self.fps, self.stride_frames, self.snippet_frames)
 
     def to_cells(self, seconds):
         """Positions on the feature axis of times in seconds, any shape."""

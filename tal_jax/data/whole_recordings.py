@@ -11,8 +11,8 @@ from tal_jax.data import windows
 from tal_jax.data.annotations import require_times
 from tal_jax.data.learnable import BEYOND, MOST_LONGER, no_action_sentence
 from tal_jax.data.signals import finite_rows
-from tal_jax.data.snippets import resize_linear
 from tal_jax.errors import DataError
+from tal_jax.ops.snippets import resize_linear
 from tal_jax.ranges import largest
 
 MOST_DRAWS = 200  # of a part of a recording, until it shows an action

@@ -12,8 +12,8 @@ import numpy as np
 from tal_jax.data import frames
 from tal_jax.data.augment import augment_sequence
 from tal_jax.data.signals import finite_rows, place_of_first_bad
-from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
+from tal_jax.ops.snippets import window_snippets
 from tal_jax.runtime_export import window_offsets
 
 

@@ -71,6 +71,7 @@ ECM = System(
     require_valid=ecm_config.require_valid,
     readings=ecm_config.READINGS,
     problems=weak.problems,
+    deployment=ecm_decode.deployment,
 )
 KT_MGFN = System(
     kt_mgfn.build,
@@ -84,6 +85,7 @@ KT_MGFN = System(
     require_valid=kt_mgfn_config.require_valid,
     readings=kt_mgfn_config.READINGS,
     problems=weak.problems,
+    deployment=kt_mgfn_decode.deployment,
 )
 PGCN = System(
     pgcn.build,
@@ -142,6 +144,7 @@ LINEAR = System(
     choices=linear_config.CHOICES,
     require_valid=windows.require_no_gaps,
     problems=labelled_windows.problems,
+    deployment=linear_decode.deployment,
 )
 SLIDING = System(
     sliding.build,

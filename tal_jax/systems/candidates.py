@@ -1,5 +1,7 @@
 """From a network's outputs to detections: best candidates of a window and of a recording, suppression."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -33,14 +35,18 @@ class Detections(NamedTuple):
 
 
 class Deployment(NamedTuple):
-    """What goes on around a network where tal_jax is not, see `runtime_export`.
+    """What goes on around a network where a run is exported to, see `runtime_export`.
 
     Attributes:
       lengths: frames of the network's windows; a whole recording is padded to the shortest that holds it.
       stride: frames from one window to the next; 0: the network sees a recording as a whole.
-      suppression: the options `keep_last` and `keep_best` of `ops.nms.soft_nms`, beside those of `decode`.
+      suppression: the options `keep_last` and `keep_best` of `ops.nms.soft_nms`, beside those of `decode`;
+        with `localize`, `tiou` and `extra_sec` of `ops.nms.hard_nms`.
       together: whether all classes of a recording suppress each other.
       most: of a recording; 0: no limit. Then the best come first; else they come class by class.
+      localize: of a system that finds its segments on the host: the name of a rule of `ops.localize`, its
+        settings, `window_frames`, those of a recording in a window (0: all), and `snippets` and `sampling`,
+        as `config.window` has them. Else empty.
     """
 
     lengths: tuple[int, ...]
@@ -48,6 +54,7 @@ class Deployment(NamedTuple):
     suppression: dict
     together: bool = False
     most: int = 0
+    localize: Mapping = MappingProxyType({})
 
 
 NOTHING = Detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))

@@ -76,12 +76,13 @@ def published_nowhere(source, config):
 
 
 def deployed_nowhere(config):
-    """Raises the DataError of a system that needs tal_jax where it detects."""
-    needs = "finds its segments on the host, with code of tal_jax that no exported program holds"
-    if "proposals" in config:
-        needs = "starts from proposals, which an exported program cannot make"
+    """Raises the DataError of a system that no network alone is enough for."""
+    needs = (
+        "starts from proposals" if "proposals" in config else "reads whole videos, whose cuts it looks for"
+    )
     raise DataError(
-        f"A run of the system '{config.system}' cannot be exported: it {needs}; use tal_jax.load_run there."
+        f"A run of the system '{config.system}' cannot be exported: it {needs}, which an exported program "
+        "cannot do; use tal_jax.load_run there."
     )
 
 
@@ -127,7 +128,7 @@ class System:
       published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
         holds no published weights of the system, or none are known.
       deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
-        fields, with which a network's windows, its `decode` and soft-NMS are not all there is to detection.
+        fields, with which detection takes more than the network, its windows, `ops.localize` and suppression.
       stored_run: (config asked for, workdir: path, said: names of the fields that flags name) -> (config to
         use the run with, K class names in index order, a tuple, seconds that a frame lasted in training or
         None), see run_config.trained_run. Raises DataError if there is no run, or none that fits the config.

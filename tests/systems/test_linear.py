@@ -17,11 +17,11 @@ from tal_jax.data.loader import pad_batch
 from tal_jax.data.timeline import Timeline
 from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
+from tal_jax.ops.localize import joined
 from tal_jax.ranges import leaves
 from tal_jax.systems import require_valid
 from tal_jax.systems.interface import divided
 from tal_jax.systems.linear import Linear
-from tal_jax.systems.linear.decode import joined
 from tal_jax.systems.linear.examples import cell_labels, training_examples
 from tal_jax.systems.linear.losses import loss
 from tests.runtime.test_parallel import assert_close, devices, run_step
@@ -123,8 +123,7 @@ def test_a_batch_means_the_same_on_any_devices_and_in_small_batches(config):
 def test_windows_are_joined():
     cas = np.arange(8, dtype=np.float32)[:, None]
     padded = np.concatenate([cas[4:], np.full((2, 1), 99, np.float32)])
-    windows = [Decoded(0, 6, {"cas": cas[:6]}), Decoded(4, 4, {"cas": padded})]
-    found = joined(windows)
+    found = Decoded(*joined([Decoded(0, 6, {"cas": cas[:6]}), Decoded(4, 4, {"cas": padded})]))
     assert found.num_features == 8 and found.arrays["cas"][:, 0].tolist() == [*range(8)]
 
 

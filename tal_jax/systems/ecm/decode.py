@@ -2,6 +2,7 @@
 
 import jax
 
+from tal_jax.ops.localize import of_likely_classes
 from tal_jax.systems import activations, candidates
 from tal_jax.systems.ecm.config import reading
 
@@ -27,17 +28,16 @@ def detections(config, windows, timeline):
 
 
 def localize(config, arrays, num_frames):
-    """Candidate segments of one window, on the host: see `activations.published_runs`.
-
-    Args:
-      config: the run's config, of which `localize` is used.
-      arrays: of one window, NumPy, as `decode` has them but without B.
-      num_frames: length of the window in frames.
-    """
-    least, cas, probabilities = config.localize.min_probability, arrays["cas"], arrays["probabilities"]
-    return activations.published_runs(config.localize, least, cas, probabilities, num_frames)
+    """`ops.localize.of_likely_classes` with `config.localize`."""
+    return of_likely_classes(config.localize, arrays, num_frames)
 
 
 def suppress(config, found):
     """`candidates.suppress_hard` as published: `decode.nms_extra_sec` is added to lengths and overlaps."""
     return candidates.suppress_hard(config, found, config.decode.nms_extra_sec)
+
+
+def deployment(config):
+    """See interface.System."""
+    localize, extra_sec = config.localize.to_dict(), config.decode.nms_extra_sec
+    return activations.deployment(config, of_likely_classes, extra_sec, **localize)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tal_jax.ops.localize import MAX_CONTRAST, MAX_TIOU, MIN_ACTIVATION
 from tal_jax.ops.segments import overlap_and_union
 from tal_jax.systems.kt_mgfn.config import reading
 from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
@@ -16,9 +17,6 @@ from tal_jax.systems.kt_mgfn.erasing import normalise_over_time
 # AutoLoc's code has these numbers, where the report is silent; but for OUTER_MIN, which is 1 there.
 OUTER_RATIO = 0.25  # gamma: the outer segment is so much of the length longer on each side
 OUTER_MIN = 0.0  # but at least so many snippets
-MIN_ACTIVATION = 0.1  # only positions above it are regressed
-MAX_CONTRAST = 0.4  # segments of higher contrast are discarded
-MAX_TIOU = 0.4  # segments that overlap a better one by so much are discarded
 MIN_LENGTH = 1e-6  # snippets that an integral is divided by at least: an empty piece has mean 0
 
 
@@ -119,7 +117,7 @@ def best_segments(activation, segments):
 def select(activation, segments):
     """Which segments of one class of one recording train the regressor: active, contrasting, not repeated.
 
-    The rule is AutoLoc's. `localize` applies the same rule on the host.
+    The rule is AutoLoc's. `ops.localize.of_boundaries` applies it on the host.
 
     Args:
       activation: (T,) of one class, a constant.

@@ -3,9 +3,8 @@ silent on scores).
 """
 
 import jax
-import numpy as np
 
-from tal_jax.ops.nms import hard_nms
+from tal_jax.ops.localize import of_boundaries, of_likeliest_classes
 from tal_jax.systems import activations
 from tal_jax.systems.kt_mgfn import boundary
 
@@ -37,32 +36,14 @@ def detections(config, windows, timeline):
 
 
 def localize(config, arrays, num_frames):
-    """Segments of one window, on the host: of the boundary predictor, or without it runs of high activation.
+    """The rule of `ops.localize` that the run's network needs, with `config.localize`."""
+    return _rule(config)(config.localize, arrays, num_frames)
 
-    Args:
-      config: the run's config.
-      arrays: of one window, NumPy, as `decode` has them but without B.
-      num_frames: length of the window in frames.
 
-    Returns:
-      (segments_frame, classes, scores): (M, 2) float in frames of the window, within [0, num_frames]; (M,)
-      int; (M,) float. Ordered by class. Those of regression then by falling score; before they were clipped
-      to the window, no two of a class overlapped by tIoU >= `boundary.MAX_TIOU`.
-    """
-    probabilities = arrays["probabilities"]
-    min_probability = min(config.localize.min_probability, float(probabilities.max()))  # as `likely_classes`
-    if not config.model.boundary:
-        return activations.published_runs(
-            config.localize, min_probability, arrays["cas"], probabilities, num_frames
-        )
-    # The rule of `boundary.select`.
-    candidate = (arrays["cas"].T > boundary.MIN_ACTIVATION) & (arrays["contrast"] < boundary.MAX_CONTRAST)
-    classes, places = np.nonzero(candidate & (probabilities >= min_probability)[:, None])
-    segments, contrast = arrays["segments"][classes, places], arrays["contrast"][classes, places]
-    kept = hard_nms(segments, -contrast, boundary.MAX_TIOU, groups=classes)
-    segments, contrast, classes = segments[kept], contrast[kept], classes[kept]  # (M, 2) snippets, (M,), (M,)
-    snippets = len(arrays["cas"])
-    segments_frame = np.clip(segments, 0, snippets).astype(np.float64) / snippets * num_frames
-    inside = segments_frame[:, 1] > segments_frame[:, 0]  # a segment may lie outside the window altogether
-    scores = probabilities[classes] * (1 - contrast) / 2
-    return segments_frame[inside], classes[inside], scores[inside]
+def deployment(config):
+    """See interface.System."""
+    return activations.deployment(config, _rule(config), **config.localize.to_dict())
+
+
+def _rule(config):
+    return of_boundaries if config.model.boundary else of_likeliest_classes

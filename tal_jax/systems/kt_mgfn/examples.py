@@ -4,8 +4,8 @@ import numpy as np
 
 from tal_jax.data import dataset_annotations
 from tal_jax.data.augment import augment_sequence
-from tal_jax.data.snippets import window_snippets
 from tal_jax.errors import DataError
+from tal_jax.ops.snippets import window_snippets
 from tal_jax.systems.weak import multi_hot, weak_example, weak_windows
 
 WITHOUT_CLIPS = "or train a row without clips, such as ':kt_mgfn,row=cascade' after the config file"

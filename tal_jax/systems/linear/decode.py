@@ -1,9 +1,11 @@
 """From probabilities of cells to scored segments of a recording."""
 
+from types import SimpleNamespace
+
 import jax
-import numpy as np
 
 from tal_jax.data.windows import Decoded
+from tal_jax.ops.localize import joined, of_probabilities
 from tal_jax.systems import activations
 
 
@@ -21,21 +23,16 @@ def decode(config, logits):
 
 def detections(config, windows, timeline):
     """Detections of a recording from the probabilities of all its windows, see interface.System."""
-
-    def localize(config, arrays, num_frames):
-        probabilities = activations.smoothed(arrays["cas"], config.decode.smoothing)
-        return activations.likely_runs(config, probabilities, num_frames)
-
-    return activations.detections(config, [joined(windows)], timeline, localize)
+    localize = lambda config, *of_window: of_probabilities(SimpleNamespace(**_settings(config)), *of_window)
+    return activations.detections(config, [Decoded(*joined(windows))], timeline, localize)
 
 
-def joined(windows):
-    """All windows of a recording, iterable of Decoded, as one: a cell sees nothing of its neighbours, so the
-    last window that holds it says what the others do.
-    """
-    parts = {window.offset: window.arrays["cas"][: window.num_features] for window in windows}
-    length = max(offset + len(part) for offset, part in parts.items())
-    cas = np.zeros((length, next(iter(parts.values())).shape[1]), np.float32)
-    for offset, part in parts.items():
-        cas[offset : offset + len(part)] = part
-    return Decoded(0, length, {"cas": cas})
+def deployment(config):
+    """See interface.System."""
+    return activations.deployment(config, of_probabilities, **_settings(config))
+
+
+def _settings(config):
+    """Those of `ops.localize.of_probabilities`, a dict."""
+    decode = config.decode
+    return dict(config.localize.to_dict(), smoothing=decode.smoothing, max_classes=decode.max_classes)

@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 
 from tal_jax.data.check import same_time_problems
-from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Window, require_finite
 from tal_jax.errors import DataError
+from tal_jax.ops.snippets import resize_linear
 from tal_jax.systems import two_stage
 from tal_jax.systems.pgcn import features, graph, pools
 from tal_jax.systems.pgcn.config import reading

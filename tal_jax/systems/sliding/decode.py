@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from tal_jax.systems import activations
+from tal_jax.ops.runs import likely_runs, smoothed, triangle
 from tal_jax.systems.candidates import of_windows
 from tal_jax.systems.sliding.model import STEP_FRAMES
 from tal_jax.systems.sliding.pretrained import class_rows
@@ -75,7 +75,7 @@ def joined(windows):
             weights = np.zeros((length, 1), np.float32)
         at = (window.arrays["start_frame"] - begin) // STEP_FRAMES
         logits = window.arrays["logits"][: length - at]
-        weight = activations.triangle(len(window.arrays["logits"]))[: length - at, None]
+        weight = triangle(len(window.arrays["logits"]))[: length - at, None]
         sums[at : at + len(logits)] += weight * logits
         weights[at : at + len(logits)] += weight
     steps = (end - begin) / STEP_FRAMES
@@ -83,7 +83,7 @@ def joined(windows):
 
 
 def localize(config, shot):
-    """Candidate segments of one shot: see `activations.likely_runs`.
+    """Candidate segments of one shot: see `ops.runs.likely_runs`.
 
     Args:
       config: the run's config.
@@ -92,9 +92,10 @@ def localize(config, shot):
     Returns:
       (segments (M, 2) in steps of the shot, classes (M,), scores (M,)).
     """
-    logits = activations.smoothed(shot.arrays["logits"], config.decode.smoothing)
+    logits = smoothed(shot.arrays["logits"], config.decode.smoothing)
     cas = probabilities(config, logits, np)
-    segments_frame, classes, scores = activations.likely_runs(config, cas, len(cas) * STEP_FRAMES)
+    most, num_frames = config.decode.max_classes, len(cas) * STEP_FRAMES
+    segments_frame, classes, scores = likely_runs(config.localize, most, cas, num_frames)
     segments = np.minimum(segments_frame / STEP_FRAMES, shot.num_features)  # the last step may be cut short
     real = segments[:, 0] < segments[:, 1]
     return segments[real], classes[real], scores[real]

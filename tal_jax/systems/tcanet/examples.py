@@ -6,10 +6,10 @@ import functools
 import numpy as np
 
 from tal_jax.data.proposals import require_proposals
-from tal_jax.data.snippets import resize_linear
 from tal_jax.data.windows import Window, require_finite, window_offsets
 from tal_jax.errors import DataError
 from tal_jax.ops.segments import tiou
+from tal_jax.ops.snippets import resize_linear
 from tal_jax.systems import two_stage
 from tal_jax.systems.tcanet.config import NO_CLASSES, reading
 

@@ -3,7 +3,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tal_jax.data.snippets import published_indices, resize_linear, sample_indices, window_snippets
+from tal_jax.ops.snippets import published_indices, resize_linear, sample_indices, window_snippets
 from tests.golden_case import GoldenCase
 
 SAMPLING = GoldenCase.load("ecm/feature_sampling")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ecm_localize as golden
-from tal_jax.systems.activations import (
+from tal_jax.ops.runs import (
     group_runs,
     inner_minus_outer,
     likely_runs,
@@ -250,18 +250,14 @@ def test_activations_of_ecm_are_logits_or_a_softmax_over_classes():
     np.testing.assert_allclose(decode(config, outputs)["probabilities"], [[0.25, 0.75]], rtol=1e-6)
 
 
-def probability_config(**fields):
-    config = ml_collections.ConfigDict(
-        {"localize": make_settings(min_probability=0.1, probability_weight=0.0)}
-    )
-    config.decode = ml_collections.ConfigDict({"max_classes": 10})
-    config.decode.update(fields)
-    return config
+def runs_of(probabilities, num_frames, max_classes=10, **fields):
+    settings = make_settings(min_probability=0.1, probability_weight=0.0, **fields)
+    return likely_runs(settings, max_classes, probabilities, num_frames)
 
 
 def test_likely_runs_by_hand():
     probabilities = np.array([[0, 0, 0, 1, 1, 1, 0, 0, 0, 0], [0.05] * 10], np.float32).T
-    segments_frame, classes, scores = likely_runs(probability_config(), probabilities, 80)
+    segments_frame, classes, scores = runs_of(probabilities, 80)
     assert classes.tolist() == [0, 0]  # one run of each threshold; of the second class none
     # Between the middles of two cells, at points 20 and 28, values go up on 8 points: 1/16, 3/16, …
     np.testing.assert_array_equal(segments_frame, [[21, 51], [24, 48]])
@@ -271,22 +267,20 @@ def test_likely_runs_by_hand():
 def test_seconds_do_not_depend_on_the_rate_of_the_samples():
     """Ten times as many frames a cell as points: runs are those of the points, in frames."""
     cas = 1 / (1 + np.exp(-random_arrays(3)["cas"]))
-    coarse, fine = (likely_runs(probability_config(), cas, frames) for frames in (30 * 8, 30 * 80))
+    coarse, fine = (runs_of(cas, frames) for frames in (30 * 8, 30 * 80))
     assert len(coarse[0]) > 5
     np.testing.assert_allclose(fine[0] / 80, coarse[0] / 8)
     np.testing.assert_array_equal(fine[1], coarse[1])
     np.testing.assert_array_equal(fine[2], coarse[2])
-    few, classes, _ = likely_runs(probability_config(), cas, 30)  # no finer than frames
+    few, classes, _ = runs_of(cas, 30)  # no finer than frames
     np.testing.assert_array_equal(few, few.round())
     assert {*classes.tolist()} == {*coarse[1].tolist()}
 
 
 def test_a_day_of_a_sensor_takes_little_memory():
     cas = np.random.default_rng(0).random((20_000, 2), np.float32)
-    config = probability_config()
-    config.localize.thresholds = (0.999,)
     tracemalloc.start()
-    likely_runs(config, cas, 24 * 3600 * 100)
+    runs_of(cas, 24 * 3600 * 100, thresholds=(0.999,))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 100 * cas.nbytes  # one class of 8,640,000 frames by itself is 216 times that
@@ -295,5 +289,5 @@ def test_a_day_of_a_sensor_takes_little_memory():
 def test_of_equally_likely_classes_the_first_are_taken():
     cas = np.tile(np.array([[0.2], [0.9], [0.9], [0.9], [0.2]], np.float32), (1, 5))
     cas[:, 4] = 1.0
-    _, classes, _ = likely_runs(probability_config(max_classes=3), cas, 40)
+    _, classes, _ = runs_of(cas, 40, max_classes=3)
     assert {*classes.tolist()} == {0, 1, 4}
