@@ -46,7 +46,8 @@ def main():
         stream.push(signal_of(1, 50))
     except ValueError as error:
         parser.error(f"--run={options.run} must be an exported run of SBHAR's signals: {error}")
-    fps = 1 / detector.about["times"]["sample_sec"]
+    times = detector.about["times"]["samples"]
+    fps = times["fps"] / times["stride_frames"]
     samples, push = signal_of(3600 * options.hours, fps), max(1, round(options.push_sec * fps))
     first_hour = samples[: round(3600 * fps)]
     detector.detect(first_hour)

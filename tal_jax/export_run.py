@@ -58,7 +58,7 @@ def export_run(config, workdir, said=()):
     deployment = SYSTEMS[config.system].deployment(config)
     _require_alone(config)
     frame_sec = runs[0].frame_sec or 0.0  # where the files of training say their rate
-    fps = frame_sec and data.samples_per_frame * data.stride_frames / frame_sec or data.fps
+    fps = _rate_of(data, frame_sec) if frame_sec else data.fps
     if not fps or not data.stride_frames:
         what = "how many samples its recordings have in a second; set config.data.fps and .stride_frames"
         raise DataError(f"The run '{config.name}' cannot be exported, for nothing says {what}.")
@@ -81,6 +81,17 @@ def export_run(config, workdir, said=()):
             file.writestr(name, bytes(program))
         file.writestr("weights.npz", weights.getvalue())
     return path
+
+
+def _rate_of(data, frame_sec):
+    """Frames a second of files whose features are `frame_sec` apart: `data.fps`, or the shortest that fits.
+
+    A rate that is off by its last digit would move segments to the other side of greedy NMS's threshold.
+    """
+    stride_frames = data.samples_per_frame * data.stride_frames
+    rate = stride_frames / frame_sec
+    likely = (data.fps, *(float(f"{rate:.{digits}g}") for digits in range(1, 17)))
+    return next((fps for fps in likely if fps and stride_frames / fps == frame_sec), rate)
 
 
 def _require_alone(config):
@@ -122,33 +133,24 @@ def _about(config, classes, deployment, fps):
         "input": {"shape": shape, "what": what, "stream": data.stream or data.input},
         "prepare": prepare,
         "frame": {"shape": frame_shape, "dtype": dtype, "padding": padding},
-        "times": {
-            "sample_sec": samples.stride_frames / fps,
-            "sample_seen_sec": samples.snippet_frames / fps,
-            "frame_sec": frames.stride_frames / fps,
-            "frame_seen_sec": frames.snippet_frames / fps,
-        },
+        "times": {"samples": dataclasses.asdict(samples), "frames": dataclasses.asdict(frames)},
         "windows": {
             "lengths": deployment.lengths,
             "stride": deployment.stride,
             "batch": config.evaluate.batch_size if deployment.stride else 1,
         },
-        **_about_scores(config, deployment, frames),
+        **_about_scores(config, deployment),
         "platforms": PLATFORMS,
         "versions": {"tal_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
     }
 
 
-def _about_scores(config, deployment, frames):
-    """The part of about.json on how candidates are found, and become detections.
-
-    frames: Timeline of the frames that the network sees.
-    """
+def _about_scores(config, deployment):
+    """The part of about.json on how candidates are found, and become detections."""
     suppression = dict(deployment.suppression, together=deployment.together, most=deployment.most)
     min_score = {"shown": config.predict.min_score}
     if deployment.localize:
-        localize = deployment.localize | dataclasses.asdict(frames)
-        return {"suppression": suppression, "min_score": min_score, "localize": localize}
+        return {"suppression": suppression, "min_score": min_score, "localize": dict(deployment.localize)}
     suppression.update(sigma=config.decode.nms_sigma, score_floor=config.decode.nms_floor)
     return {"suppression": suppression, "min_score": min_score | {"candidates": config.decode.min_score}}
 
@@ -160,12 +162,14 @@ def _network(config, num_classes, variables, about, length):
     for whole recordings. T is `length`.
     """
     system, frame = SYSTEMS[config.system], about["frame"]
-    model, padded = system.build(config, num_classes), not about.get("localize", {}).get("snippets")
+    model = system.build(config, num_classes)
     shape, structure = (length, *frame["shape"]), jax.tree.structure(variables)
-    of_window = lambda inputs, num_frames: dict(inputs=inputs, num_frames=num_frames) if padded else inputs
-    example = jax.ShapeDtypeStruct((1, *shape), frame["dtype"]), jax.ShapeDtypeStruct((1,), np.int32)
-    example = of_window(*example)
-    expected = jax.eval_shape(functools.partial(call, model.init, jax.random.key(0)), example)
+
+    def of_window(inputs, num_frames):  # a window of snippets is never padded
+        return inputs if config.window.get("snippets") else dict(inputs=inputs, num_frames=num_frames)
+
+    kinds = jax.ShapeDtypeStruct((1, *shape), frame["dtype"]), jax.ShapeDtypeStruct((1,), np.int32)
+    expected = jax.eval_shape(functools.partial(call, model.init, jax.random.key(0)), of_window(*kinds))
     if difference := misfit(variables, expected):
         what = f"The checkpoint is not that of the network of config.json beside it ({config.system})"
         raise DataError(f"{what}: {difference}. Put back the files of one run.")

@@ -1,7 +1,7 @@
-"""Detects actions with a file of `--mode=export`: this module is copied beside it, tal_jax is not needed.
+"""Detects actions with a file of `--mode=export`: this module is copied beside it.
 
-It needs jax, numpy, and flatbuffers, with which jax reads programs. A run of ECM, KT-MGFN or the linear probe
-also needs the folder `tal_jax/ops`, which it finds its segments with: copy that too, in a folder `tal_jax`.
+It needs jax, numpy, and flatbuffers, with which jax reads programs. Runs of ECM, KT-MGFN and the linear probe
+also need the folder `tal_jax/ops`, in a folder `tal_jax` beside this module.
 
     detector = load("sbhar_demo.zip")
     detector.detect(samples)  # [{"label", "segment": [start_sec, end_sec], "score"}]
@@ -13,16 +13,18 @@ also needs the folder `tal_jax/ops`, which it finds its segments with: copy that
 
 import collections
 import contextlib
+import functools
 import io
 import json
 import math
+import types
 import zipfile
 
 import jax
 import numpy as np
 from jax import export
 
-FORMAT = "tal_jax export 1"
+FORMAT = "tal_jax export 2"
 FEWEST_ROWS = 64  # of a suppression, which is compiled for each power of two from here on
 HELD_WINDOWS = 8  # windows after which a detection of a Stream waits no longer
 NUM_BANDS = 6
@@ -38,9 +40,12 @@ def load(path):
         with zipfile.ZipFile(path) as file:
             about = json.loads(_part(file, "about.json"))
             if about["format"] != FORMAT:
-                raise ValueError(f"its format is '{about['format']!s:.60}', not '{FORMAT}'")
+                raise ValueError(
+                    f"its format is '{about['format']!s:.60}', not '{FORMAT}'; export the run again"
+                )
             names = [f"network_{length}.stablehlo" for length in about["windows"]["lengths"]]
-            names += [] if "localize" in about else ["suppress.stablehlo"]
+            if "localize" not in about:
+                names.append("suppress.stablehlo")
             programs = {name: export.deserialize(bytearray(_part(file, name))) for name in names}
             with np.load(io.BytesIO(_part(file, "weights.npz")), allow_pickle=False) as arrays:
                 for name in arrays.files:
@@ -50,18 +55,24 @@ def load(path):
         return Detector(about, programs, weights)
 
 
+class _Told(ValueError):
+    """One sentence for the user."""
+
+
 @contextlib.contextmanager
 def _told(what):
     """Whatever is raised becomes a ValueError of one sentence, which `what` begins."""
     try:
         yield
+    except _Told:
+        raise
     except FileNotFoundError as error:
-        raise ValueError(f"There is no file {error.filename}.") from error
+        raise _Told(f"There is no file {error.filename}.") from error
     except ImportError as error:
-        raise ValueError(f"A package is missing: {error}.") from error
+        raise _Told(f"A package is missing: {error}.") from error
     except Exception as error:  # a damaged file leads zipfile, NumPy and JAX to almost anything
         found = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(".")
-        raise ValueError(f"{what} ({found:.200}).") from error
+        raise _Told(f"{what} ({found:.200}).") from error
 
 
 def _part(file, name):
@@ -79,36 +90,45 @@ def _require_small(file, name):
 
 def _require_usable(about, weights):
     """Raises ValueError for numbers with which a Detector would find nothing, or the wrong things."""
-    windows, scales = about["windows"], about["prepare"]["channel_scales"]
+    windows, scales, timelines = about["windows"], about["prepare"]["channel_scales"], about["times"].values()
     usable = {
         "classes": all(isinstance(name, str) for name in about["classes"]) and type(about["classes"]) is list,
         "windows": min(windows["lengths"]) >= 1 and windows["batch"] >= 1 and windows["stride"] >= 0,
-        "times": all(0 <= seconds < math.inf for seconds in about["times"].values()),
-        "frame_sec": about["times"]["frame_sec"] > 0 and about["times"]["sample_sec"] > 0,
+        "times": all(0 <= number < math.inf for timeline in timelines for number in timeline.values()),
+        "fps": all(timeline["fps"] > 0 for timeline in timelines),
+        "stride_frames": all(timeline["stride_frames"] > 0 for timeline in timelines),
         "channel_scales": all(1 / LARGEST < abs(scale) < LARGEST for scale in scales),
         "most": about["suppression"]["most"] >= 0,
         "weights": all(np.isfinite(array).all() for array in weights),
     }
     if "localize" in about:
-        numbers = {name: value for name, value in about["localize"].items() if not isinstance(value, str)}
-        numbers["extra_sec"], tiou = about["suppression"]["extra_sec"], about["suppression"]["tiou"]
-        usable |= {name: all(0 <= n < math.inf for n in np.ravel(numbers[name])) for name in numbers}
-        usable |= {"tiou": 0 < tiou < math.inf, "fps": 0 < numbers["fps"] < math.inf}
+        usable |= _usable_rule(about["localize"], about["suppression"], windows)
     for name in (name for name, holds in usable.items() if not holds):
         raise ValueError(f"its {name} cannot be used")
 
 
-def _localize_module():
-    """`tal_jax.ops.localize`. Raises ImportError, which says what to do, if it is not there."""
+def _usable_rule(rule, suppression, windows):
+    """{name: whether the numbers can be used} of a run whose segments a rule finds."""
+    numbers = suppression | {name: value for name, value in rule.items() if not isinstance(value, str)}
+    usable = {name: all(0 <= number < math.inf for number in np.ravel(numbers[name])) for name in numbers}
+    for name in {"tiou", "smoothing", "max_classes"} & numbers.keys():
+        usable[name] &= numbers[name] > 0
+    usable["thresholds"] &= len(rule["thresholds"]) > 0
+    seen = rule["snippets"] or rule["window_frames"]
+    return usable | {"windows": windows["lengths"] == [seen]}
+
+
+def _host_modules():
+    """Those of `tal_jax.ops` that a rule needs. Raises ImportError, which says what to do, without them."""
     try:
-        from tal_jax.ops import localize  # most runs need nothing of tal_jax
+        from tal_jax.ops import localize, nms, snippets  # most runs need nothing of tal_jax
     except ImportError as error:
         what = "tal_jax/ops, which finds the segments of a run of this system; copy that folder too"
         raise ImportError(f"{what}, into a folder tal_jax beside runtime_export.py ({error})") from error
-    return localize
+    return localize, nms, snippets
 
 
-# Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float32 (M,).
+# Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float (M,).
 Candidates = collections.namedtuple("Candidates", "segments_sec classes scores")
 
 
@@ -132,9 +152,10 @@ class Detector:
         names = {length: f"network_{length}.stablehlo" for length in self._windows["lengths"]}
         self._networks = {length: jax.jit(programs[name].call) for length, name in names.items()}
         self._takes = {length: programs[name].in_avals[-1].shape[0] for length, name in names.items()}
-        if "localize" in about:
-            self._on_host = _localize_module()
-            if about["localize"]["rule"] not in self._on_host.RULES:
+        self._settings = about.get("localize")
+        if self._settings:
+            self._localize, self._nms, self._snippets = _host_modules()
+            if self._settings["rule"] not in self._localize.RULES:
                 raise ValueError("its rule cannot be used")
         else:
             self._suppress = jax.jit(programs["suppress.stablehlo"].call)
@@ -158,12 +179,9 @@ class Detector:
             raise ValueError(f"There are {len(samples)} samples, fewer than the {needed} of one frame.")
         frames, duration_sec = as_frames(samples, self.about["prepare"]), self.duration_sec(len(samples))
         lengths, stride = self._windows["lengths"], self._windows["stride"]
-        if "localize" in self.about:
-            offsets = window_offsets(len(frames), self.about["localize"]["window_frames"], stride or 1)
-            run = lambda windows: self._outputs(windows, lengths[0])
+        if self._settings:
             with _told("The rule of the file cannot be used with its programs; export the run again"):
-                found = self._on_host.in_recording(self.about, frames, offsets, run)
-            return self.results(Candidates(*found), duration_sec)
+                return self.results(self._found_by_rule(frames), duration_sec)
         length = next((length for length in lengths if length >= len(frames)), lengths[-1])
         if not stride and length < len(frames):
             longest = f"{self.to_seconds(length):.6g} s"
@@ -195,16 +213,16 @@ class Detector:
 
     def to_seconds(self, frames):
         """Seconds of positions in frames of the recording, any shape: float64."""
-        times = self.about["times"]
-        return (np.asarray(frames, np.float64) - 0.5) * times["frame_sec"] + times["frame_seen_sec"] / 2
+        return to_seconds(frames, **self.about["times"]["frames"])
 
     def duration_sec(self, num_samples):
         """How many seconds so many samples last."""
-        times = self.about["times"]
-        return (num_samples - 1) * times["sample_sec"] + times["sample_seen_sec"]
+        return seen_sec(num_samples, **self.about["times"]["samples"])
 
     def candidates(self, windows, length, batch=0):
         """The Candidates that the network finds in windows, in their order, before suppression.
+
+        Not of a run with a rule, whose network finds none.
 
         Args:
           windows: iterable of (first frame, frames (T, …), T up to `length`).
@@ -236,6 +254,30 @@ class Detector:
                 found = jax.device_get(self._networks[length](self._weights, inputs, num_frames))
             for i, (offset, number, _) in enumerate(group):
                 yield offset, number, {key: array[i] for key, array in found.items()}
+
+    def _found_by_rule(self, frames):
+        """The Candidates that a rule of `tal_jax.ops.localize` finds in a recording, after greedy NMS."""
+        rules, settings, windows = self._localize, types.SimpleNamespace(**self._settings), self._windows
+        size, snippets = settings.window_frames or len(frames), self._snippets.window_snippets
+        parts = (
+            (offset, frames[offset : offset + size])
+            for offset in window_offsets(len(frames), size, windows["stride"] or size)
+        )
+        seen = lambda part: snippets(settings, part) if settings.snippets else part
+        inputs = ((offset, len(part), seen(part)) for offset, part in parts)
+        outputs, found = self._outputs(inputs, windows["lengths"][0]), []
+        if settings.joined:
+            cas = rules.whole_cas(outputs)
+            outputs = [(0, len(cas), {"cas": cas})]
+        localize = functools.partial(rules.RULES[settings.rule], settings)
+        for offset, number, arrays in outputs:
+            stride_frames = self.about["times"]["frames"]["stride_frames"]
+            segments, *rest = rules.in_features(localize, arrays, number, stride_frames)
+            found.append((self.to_seconds(segments + offset), *rest))
+        found, limits = Candidates(*map(np.concatenate, zip(*found))), self._suppression
+        limits = limits["tiou"], limits["extra_sec"]
+        kept = self._nms.hard_nms(found.segments_sec, found.scores, *limits, groups=found.classes)
+        return Candidates(*(array[kept] for array in found))
 
     def suppressed(self, found, is_open):
         """Soft-NMS of Candidates (M,). is_open: (M,) bool, which ones later candidates may overlap.
@@ -280,11 +322,15 @@ class Stream:
     def __init__(self, detector):
         """detector: a Detector. Raises ValueError for one whose detections need the whole recording."""
         about, windows, prepare = detector.about, detector.about["windows"], detector.about["prepare"]
+        if "localize" in about:
+            found = (
+                f"The run {about['name']} cannot see a stream: its segments are found in a whole recording"
+            )
+            raise ValueError(f"{found}; use Detector.detect.")
         reasons = {
-            "its segments are found in a whole recording": "localize" in about,
             "its network sees a recording as a whole": not windows["stride"],
             "its channels are standardised over a recording": prepare["standardised"],
-            "its suppression leaves out the last candidate": not about["suppression"].get("keep_last"),
+            "its suppression leaves out the last candidate": not about["suppression"]["keep_last"],
             "its suppression keeps the best of a recording": about["suppression"]["most"],
         }
         for reason in (reason for reason, holds in reasons.items() if holds):
@@ -354,6 +400,19 @@ def window_offsets(num_frames, window, stride):
     window = window or num_frames
     last = max(num_frames - window, 0)
     return [*range(0, last, stride), last]
+
+
+def to_seconds(cells, fps, stride_frames, snippet_frames):
+    """Seconds of positions on the feature axis of a recording, any shape, see `data.timeline.Timeline`.
+
+    float64. The order of operations counts: of segments on a grid many tIoUs are equal to the limit of NMS.
+    """
+    return ((np.asarray(cells, np.float64) - 0.5) * stride_frames + snippet_frames / 2) / fps
+
+
+def seen_sec(num_features, fps, stride_frames, snippet_frames):
+    """Seconds from the first frame that the first feature has seen to the last that the last one has."""
+    return ((num_features - 1) * stride_frames + snippet_frames) / fps
 
 
 def as_frames(samples, settings):

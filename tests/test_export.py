@@ -201,7 +201,8 @@ def test_the_rate_of_the_files_goes_before_that_of_the_config(tmp_path):
     saved_run(config, tmp_path)
     remember_run(config, sbhar.bundled_annotations().classes, tmp_path, 0.1)  # files of 100 samples a second
     detector = runtime_export.load(export_run.export_run(config, tmp_path))
-    assert detector.about["times"]["frame_sec"] == pytest.approx(0.1)
+    frames = detector.about["times"]["frames"]
+    assert frames["stride_frames"] / frames["fps"] == pytest.approx(0.1)
 
 
 def test_whole_recordings(tmp_path, samples, monkeypatch):
@@ -300,9 +301,10 @@ def written(path, about=None, program=None, weights=None):
     "section, field, value, message",
     [
         ("windows", "batch", 0, "its windows cannot be used"),
-        ("times", "frame_sec", math.nan, "its times cannot be used"),
-        ("times", "frame_sec", 0, "its frame_sec cannot be used"),
-        ("times", "frame_sec", "0.2", "TypeError"),
+        ("times", "frames", {"fps": math.nan, "stride_frames": 1}, "its times cannot be used"),
+        ("times", "frames", {"fps": 0, "stride_frames": 1}, "its fps cannot be used"),
+        ("times", "samples", {"fps": 1, "stride_frames": 0}, "its stride_frames cannot be used"),
+        ("times", "frames", {"fps": "0.2"}, "TypeError"),
         ("prepare", "channel_scales", [0.0] * 6, "its channel_scales cannot be used"),
         ("suppression", "most", -1, "its most cannot be used"),
         ("windows", "lengths", [], "empty"),
@@ -377,8 +379,8 @@ def test_a_stream_needs_no_whole_recording(afsd, field):
 def test_systems_that_are_not_exported(system):
     config = sliding_config() if system == "sliding" else tiny_config.get_config(system)
     config.system = system
-    what = "reads whole videos" if system == "sliding" else "starts from proposals"
-    with pytest.raises(DataError, match=f"A run of the system '{system}' cannot be exported: it {what}"):
+    why = "looks for the cuts of videos" if system == "sliding" else "starts from proposals"
+    with pytest.raises(DataError, match=f"system '{system}' cannot be exported, because it {why}"):
         SYSTEMS[system].deployment(config)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from configs import folder as folder_config
 from tal_jax import export_run, ops, runtime_export
+from tal_jax.run_config import remember_run
 from tal_jax.runtime_export import Stream
 from tal_jax.trained_run import TrainedRun
 from tests.systems.test_weak import weak_config
@@ -39,7 +40,8 @@ def small(system, tiny_data):
         config.localize.thresholds = (0.45, 0.5, 0.55)
     else:
         config = weak_config(system.partition(",")[0], tiny_data)
-        config.model.update(boundary=False) if "boundary" in system else None
+        if "boundary" in system:
+            config.model.boundary = False
         config.localize.min_probability = 0.1
     config.evaluate.batch_size, config.name = 3, "run"
     return config
@@ -48,12 +50,20 @@ def small(system, tiny_data):
 SYSTEMS = ["ecm", "kt_mgfn", "kt_mgfn,boundary=False", "linear"]
 
 
-@pytest.fixture(scope="module", params=SYSTEMS)
-def exported(request, tiny_data, tmp_path_factory):
+def made(config, workdir):
     """(config, workdir, file) of a run with random parameters."""
-    workdir, config = tmp_path_factory.mktemp("run"), small(request.param, tiny_data)
     saved_run(config, workdir)
     return config, workdir, export_run.export_run(config, workdir)
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def exported(request, tiny_data, tmp_path_factory):
+    return made(small(request.param, tiny_data), tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def linear(tiny_data, tmp_path_factory):
+    return made(small("linear", tiny_data), tmp_path_factory.mktemp("linear"))
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +82,21 @@ def test_an_exported_run_detects_what_the_run_does(exported, samples, cut):
 def test_windows_that_are_whole_recordings(tiny_data, samples, tmp_path, sampling):
     config = small("ecm", tiny_data)
     config.window.update(frames=0, sampling=sampling)
-    saved_run(config, tmp_path)
-    detector = runtime_export.load(export_run.export_run(config, tmp_path))
+    detector = runtime_export.load(made(config, tmp_path)[2])
     for part in (samples, samples[:40]):
         assert_same(detector.detect(part), TrainedRun.load(tmp_path).detect(part))
+
+
+@pytest.mark.parametrize("fps", [49.0, 29.97, 30000 / 1001])
+def test_the_rate_is_that_of_the_recordings_to_the_last_digit(tiny_data, tmp_path, samples, fps):
+    """So that greedy NMS has the same tIoUs: those of segments on a grid are often equal to its threshold."""
+    config = small("ecm", tiny_data)
+    config.data.fps, config.decode.nms_tiou = fps, 0.5
+    saved_run(config, tmp_path)
+    remember_run(config, ["fast", "slow"], tmp_path, config.data.samples_per_frame / fps)
+    detector = runtime_export.load(export_run.export_run(config, tmp_path))
+    assert detector.about["times"]["samples"]["fps"] == fps
+    assert_same(detector.detect(samples), TrainedRun.load(tmp_path).detect(samples))
 
 
 def test_the_file_needs_the_folder_ops_and_nothing_else(exported, samples, tmp_path):
@@ -83,8 +104,6 @@ def test_the_file_needs_the_folder_ops_and_nothing_else(exported, samples, tmp_p
     np.save(tmp_path / "samples.npy", samples)
     shutil.copy(file, tmp_path)
     shutil.copy(runtime_export.__file__, tmp_path)
-    (tmp_path / "tal_jax").mkdir()
-    (tmp_path / "tal_jax" / "__init__.py").touch()  # goes before the tal_jax that is tested
     shutil.copytree(pathlib.Path(ops.__file__).parent, tmp_path / "tal_jax" / "ops")
 
     def run(beside):
@@ -102,25 +121,41 @@ def test_a_stream_sees_no_whole_recording(exported):
         Stream(runtime_export.load(exported[2]))
 
 
+def changed(file, folder, section, **fields):
+    """The path of a copy of an exported file, with other values in a section of about.json."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(folder / "bad.zip", "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if name == "about.json":
+                about = json.loads(part)
+                about[section].update(fields)
+                part = json.dumps(about)
+            new.writestr(name, part)
+    return folder / "bad.zip"
+
+
 @pytest.mark.parametrize(
-    ("section", "field", "value", "message"),
+    ("section", "fields", "message"),
     [
-        ("localize", "fps", 0, "its fps cannot be used"),
-        ("localize", "thresholds", [0.1, float("nan")], "its thresholds cannot be used"),
-        ("localize", "rule", "of_nobody", "its rule cannot be used"),
-        ("localize", "window_frames", -1, "its window_frames cannot be used"),
-        ("suppression", "tiou", 0, "its tiou cannot be used"),
-        ("suppression", "extra_sec", None, "damaged, or no file of --mode=export"),
+        ("localize", {"thresholds": [0.1, float("nan")]}, "its thresholds cannot be used"),
+        ("localize", {"thresholds": []}, "its thresholds cannot be used"),
+        ("localize", {"rule": "of_nobody"}, "its rule cannot be used"),
+        ("localize", {"window_frames": -1}, "its windows cannot be used"),
+        ("localize", {"snippets": 16}, "its windows cannot be used"),
+        ("localize", {"max_classes": 0}, "its max_classes cannot be used"),
+        ("localize", {"smoothing": 0}, "its smoothing cannot be used"),
+        ("suppression", {"tiou": 0}, "its tiou cannot be used"),
+        ("suppression", {"extra_sec": None}, "TypeError"),
     ],
 )
-def test_damaged_rules(exported, samples, tmp_path, section, field, value, message):
-    with zipfile.ZipFile(exported[2]) as file:
-        parts = {name: file.read(name) for name in file.namelist()}
-    about = json.loads(parts["about.json"])
-    about[section][field] = value
-    parts["about.json"] = json.dumps(about)
-    with zipfile.ZipFile(tmp_path / "run.zip", "w") as file:
-        for name, part in parts.items():
-            file.writestr(name, part)
-    with pytest.raises(ValueError, match=message):
-        runtime_export.load(tmp_path / "run.zip").detect(samples)
+def test_damaged_rules(linear, tmp_path, section, fields, message):
+    with pytest.raises(ValueError, match=f"bad.zip is damaged, or no file of --mode=export .*{message}"):
+        runtime_export.load(changed(linear[2], tmp_path, section, **fields))
+
+
+def test_a_rule_that_its_programs_do_not_fit(linear, samples, tmp_path):
+    path = changed(linear[2], tmp_path, "localize", rule="of_boundaries")
+    with pytest.raises(
+        ValueError, match="The rule of the file cannot be used with its programs; export the run"
+    ):
+        runtime_export.load(path).detect(samples)

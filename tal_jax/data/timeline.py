@@ -7,7 +7,7 @@ import numpy as np
 
 from tal_jax.data import signals
 from tal_jax.errors import DataError
-from tal_jax.ops.localize import to_seconds
+from tal_jax.runtime_export import seen_sec, to_seconds
 
 SAME_RATE = 0.02  # rates that differ by less are one: a clock is not exact
 SAME_SOUND_RATE = 1e-3  # of files that say their rate themselves
@@ -33,7 +33,7 @@ class Timeline:
 
     def to_seconds(self, cells):
         """Seconds of positions on the feature axis, any shape."""
-        return to_seconds(cells, self.fps, self.stride_frames, self.snippet_frames)
+        return to_seconds(cells, **dataclasses.asdict(self))
 
     def to_cells(self, seconds):
         """Positions on the feature axis of times in seconds, any shape."""
@@ -56,7 +56,7 @@ class Timeline:
 
     def seen_sec(self, num_features):
         """Seconds from the first frame that the first feature has seen to the last that the last one has."""
-        return ((num_features - 1) * self.stride_frames + self.snippet_frames) / self.fps
+        return seen_sec(num_features, **dataclasses.asdict(self))
 
 
 class Axis(NamedTuple):

@@ -1,1 +1,1 @@
-"""Pure functions on arrays that every system may use."""
+"""Pure functions on arrays."""

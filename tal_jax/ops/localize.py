@@ -6,17 +6,14 @@ window, NumPy; `num_frames` is F, its length in frames of the video; the segment
 [0, F], the classes (M,) int, the scores (M,) float. Candidates, before suppression.
 """
 
-import types
-
 import numpy as np
 
 from tal_jax.ops.nms import hard_nms
 from tal_jax.ops.runs import likely_runs, published_runs, smoothed
-from tal_jax.ops.snippets import window_snippets
 
 # AutoLoc's code has these numbers, where the report on KT-MGFN is silent.
-MIN_ACTIVATION = 0.1  # only positions above it are regressed
-MAX_CONTRAST = 0.4  # segments of higher contrast are discarded
+MIN_ACTIVATION = 0.1  # of a class at a snippet: above it the segment at the snippet counts
+MAX_CONTRAST = 0.4  # segments of this contrast or more are discarded
 MAX_TIOU = 0.4  # segments that overlap a better one by so much are discarded
 
 
@@ -28,14 +25,12 @@ def of_likely_classes(settings, arrays, num_frames):
       arrays: `cas` (T, K), `probabilities` (K,).
       num_frames: F.
     """
-    cas, probabilities = arrays["cas"], arrays["probabilities"]
-    return published_runs(settings, settings.min_probability, cas, probabilities, num_frames)
+    return _runs(settings, settings.min_probability, arrays, num_frames)
 
 
-def of_likeliest_classes(settings, arrays, num_frames):
-    """KT-MGFN without its boundary module: as `of_likely_classes`; if no class is likely, the likeliest."""
-    cas, probabilities = arrays["cas"], arrays["probabilities"]
-    return published_runs(settings, _least_probability(settings, arrays), cas, probabilities, num_frames)
+def of_likely_or_best_class(settings, arrays, num_frames):
+    """KT-MGFN without its boundary module: as `of_likely_classes`, or of the best class if none is likely."""
+    return _runs(settings, _least_probability(settings, arrays), arrays, num_frames)
 
 
 def of_boundaries(settings, arrays, num_frames):
@@ -76,77 +71,51 @@ def of_probabilities(settings, arrays, num_frames):
     return likely_runs(settings, settings.max_classes, probabilities, num_frames)
 
 
+def _runs(settings, min_probability, arrays, num_frames):
+    """`runs.published_runs` of the arrays of a window."""
+    return published_runs(settings, min_probability, arrays["cas"], arrays["probabilities"], num_frames)
+
+
 def _least_probability(settings, arrays):
     """How probable a class must be; of a window without such a class, as much as its likeliest."""
     return min(settings.min_probability, float(arrays["probabilities"].max()))
 
 
-RULES = {
-    rule.__name__: rule for rule in (of_likely_classes, of_likeliest_classes, of_boundaries, of_probabilities)
-}
+_ALL = of_likely_classes, of_likely_or_best_class, of_boundaries, of_probabilities
+RULES = {rule.__name__: rule for rule in _ALL}
 
 
-def in_features(rule, settings, arrays, num_features, frames_per_feature):
-    """What a rule finds in a window of `num_features` features.
+def in_features(localize, arrays, num_features, frames_per_feature):
+    """Candidates of a window, in its features.
+
+    Args:
+      localize: (arrays, num_frames) -> what a rule gives.
+      arrays: of the window.
+      num_features: those in it.
+      frames_per_feature: frames of the video from one feature to the next; need not be whole.
 
     Returns:
-      (segments (M, 2) float64 in features of the window, classes (M,), scores (M,)).
+      (segments (M, 2) float64, classes (M,), scores (M,)).
     """
     num_frames = max(round(num_features * frames_per_feature), 1)
-    segments_frame, classes, scores = rule(settings, arrays, num_frames)
+    segments_frame, classes, scores = localize(arrays, num_frames)
     return segments_frame * (num_features / num_frames), classes, scores
 
 
-def to_seconds(cells, fps, stride_frames, snippet_frames):
-    """Seconds of positions on the feature axis of a recording, any shape, as of `data.timeline.Timeline`.
+def whole_cas(windows):
+    """The activations of a recording from its windows, by a network that computes each cell by itself.
 
-    The order of operations counts: greedy NMS compares tIoUs of cells that may be equal to its threshold.
-    """
-    frames = (np.asarray(cells, np.float64) - 0.5) * stride_frames + snippet_frames / 2
-    return frames / fps
-
-
-def joined(windows):
-    """All windows of a recording as one, where a cell sees nothing of its neighbours: the last window that
-    holds a cell says what the others do.
+    Where windows overlap they agree, and the last one counts.
 
     Args:
       windows: iterable of (first cell, number of cells L, arrays with `cas` (T, K), of which L cells count).
 
     Returns:
-      (0, number of cells of the recording, {"cas": (that number, K) float32}).
+      (T, K) float32, of all cells of the recording.
     """
     parts = {offset: arrays["cas"][:num_cells] for offset, num_cells, arrays in windows}
     length = max(offset + len(part) for offset, part in parts.items())
     cas = np.zeros((length, next(iter(parts.values())).shape[1]), np.float32)
     for offset, part in parts.items():
         cas[offset : offset + len(part)] = part
-    return 0, length, {"cas": cas}
-
-
-def in_recording(about, frames, offsets, run):
-    """The detections of a recording by an exported run, see `runtime_export.Detector`.
-
-    Args:
-      about: what about.json says: `localize` and `suppression`, see `candidates.Deployment`.
-      frames: (T, C).
-      offsets: first frames of the windows.
-      run: iterable of (first frame, number of frames, inputs of the network) -> (first frame, number of
-        frames, arrays) of each.
-
-    Returns:
-      (segments_sec (M, 2), classes (M,), scores (M,)), after greedy NMS.
-    """
-    settings, limits = types.SimpleNamespace(**about["localize"]), about["suppression"]
-    rule, size = RULES[settings.rule], settings.window_frames or len(frames)
-    timeline = settings.fps, settings.stride_frames, settings.snippet_frames
-    parts = ((offset, frames[offset : offset + size]) for offset in offsets)
-    inputs = lambda part: window_snippets(settings, part) if settings.snippets else part
-    outputs = run((offset, len(part), inputs(part)) for offset, part in parts)
-    found = []
-    for offset, number, arrays in [joined(outputs)] if rule is of_probabilities else outputs:
-        segments, *rest = in_features(rule, settings, arrays, number, settings.stride_frames)
-        found.append((to_seconds(segments + offset, *timeline), *rest))
-    segments_sec, classes, scores = map(np.concatenate, zip(*found))
-    kept = hard_nms(segments_sec, scores, limits["tiou"], limits["extra_sec"], groups=classes)
-    return segments_sec[kept], classes[kept], scores[kept]
+    return cas

@@ -156,6 +156,7 @@ SLIDING = System(
     suppress=candidates.suppress_hard,
     choices=sliding_config.CHOICES,
     require_valid=sliding_config.require_valid,
+    deployment=sliding_decode.deployment,
     stored_run=sliding_pretrained.stored_run,
     variables=sliding_pretrained.variables,
     learns=False,

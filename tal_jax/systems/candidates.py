@@ -38,15 +38,16 @@ class Deployment(NamedTuple):
     """What goes on around a network where a run is exported to, see `runtime_export`.
 
     Attributes:
-      lengths: frames of the network's windows; a whole recording is padded to the shortest that holds it.
+      lengths: what the network takes of a window, frames or snippets; a whole recording is padded to the
+        shortest that holds it.
       stride: frames from one window to the next; 0: the network sees a recording as a whole.
       suppression: the options `keep_last` and `keep_best` of `ops.nms.soft_nms`, beside those of `decode`;
         with `localize`, `tiou` and `extra_sec` of `ops.nms.hard_nms`.
       together: whether all classes of a recording suppress each other.
       most: of a recording; 0: no limit. Then the best come first; else they come class by class.
       localize: of a system that finds its segments on the host: the name of a rule of `ops.localize`, its
-        settings, `window_frames`, those of a recording in a window (0: all), and `snippets` and `sampling`,
-        as `config.window` has them. Else empty.
+        settings; `joined`, whether it takes the activations of all windows as one; `window_frames`, those of
+        a recording in a window (0: all); `snippets` and `sampling`, as `config.window` has them. Else empty.
     """
 
     lengths: tuple[int, ...]

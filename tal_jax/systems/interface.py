@@ -76,13 +76,10 @@ def published_nowhere(source, config):
 
 
 def deployed_nowhere(config):
-    """Raises the DataError of a system that no network alone is enough for."""
-    needs = (
-        "starts from proposals" if "proposals" in config else "reads whole videos, whose cuts it looks for"
-    )
+    """Raises the DataError of a system without a deployment of its own."""
+    why = "starts from proposals" if "proposals" in config else "has no function `deployment`"
     raise DataError(
-        f"A run of the system '{config.system}' cannot be exported: it {needs}, which an exported program "
-        "cannot do; use tal_jax.load_run there."
+        f"A run of the system '{config.system}' cannot be exported, because it {why}; use tal_jax.load_run."
     )
 
 

@@ -15,9 +15,7 @@ from tal_jax.data.annotations import Annotations, Recording
 from tal_jax.data.dataset import Dataset
 from tal_jax.data.loader import pad_batch
 from tal_jax.data.timeline import Timeline
-from tal_jax.data.windows import Decoded
 from tal_jax.errors import DataError
-from tal_jax.ops.localize import joined
 from tal_jax.ranges import leaves
 from tal_jax.systems import require_valid
 from tal_jax.systems.interface import divided
@@ -118,13 +116,6 @@ def test_a_batch_means_the_same_on_any_devices_and_in_small_batches(config):
     assert_close(run_step(config, six, "pmap", devices(4), steps=2), expected)
     config.train.update(batch_size=2, accumulate_steps=4)
     assert_close(run_step(config, six, "pmap", 1, steps=2), expected)
-
-
-def test_windows_are_joined():
-    cas = np.arange(8, dtype=np.float32)[:, None]
-    padded = np.concatenate([cas[4:], np.full((2, 1), 99, np.float32)])
-    found = Decoded(*joined([Decoded(0, 6, {"cas": cas[:6]}), Decoded(4, 4, {"cas": padded})]))
-    assert found.num_features == 8 and found.arrays["cas"][:, 0].tolist() == [*range(8)]
 
 
 @pytest.fixture

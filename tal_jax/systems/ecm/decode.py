@@ -39,5 +39,5 @@ def suppress(config, found):
 
 def deployment(config):
     """See interface.System."""
-    localize, extra_sec = config.localize.to_dict(), config.decode.nms_extra_sec
-    return activations.deployment(config, of_likely_classes, extra_sec, **localize)
+    settings, extra_sec = config.localize.to_dict(), config.decode.nms_extra_sec
+    return activations.deployment(config, of_likely_classes, settings, extra_sec)

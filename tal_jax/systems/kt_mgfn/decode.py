@@ -4,7 +4,7 @@ silent on scores).
 
 import jax
 
-from tal_jax.ops.localize import of_boundaries, of_likeliest_classes
+from tal_jax.ops.localize import of_boundaries, of_likely_or_best_class
 from tal_jax.systems import activations
 from tal_jax.systems.kt_mgfn import boundary
 
@@ -36,14 +36,15 @@ def detections(config, windows, timeline):
 
 
 def localize(config, arrays, num_frames):
-    """The rule of `ops.localize` that the run's network needs, with `config.localize`."""
+    """A rule of `ops.localize` with `config.localize`: of segments that are regressed, or of runs."""
     return _rule(config)(config.localize, arrays, num_frames)
 
 
 def deployment(config):
     """See interface.System."""
-    return activations.deployment(config, _rule(config), **config.localize.to_dict())
+    return activations.deployment(config, _rule(config), config.localize.to_dict())
 
 
 def _rule(config):
-    return of_boundaries if config.model.boundary else of_likeliest_classes
+    """Of the run's network, which has a boundary module or has none."""
+    return of_boundaries if config.model.boundary else of_likely_or_best_class

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import jax
 
 from tal_jax.data.windows import Decoded
-from tal_jax.ops.localize import joined, of_probabilities
+from tal_jax.ops.localize import of_probabilities, whole_cas
 from tal_jax.systems import activations
 
 
@@ -23,16 +23,21 @@ def decode(config, logits):
 
 def detections(config, windows, timeline):
     """Detections of a recording from the probabilities of all its windows, see interface.System."""
-    localize = lambda config, *of_window: of_probabilities(SimpleNamespace(**_settings(config)), *of_window)
-    return activations.detections(config, [Decoded(*joined(windows))], timeline, localize)
+    cas = whole_cas(windows)
+    return activations.detections(config, [Decoded(0, len(cas), {"cas": cas})], timeline, localize)
+
+
+def localize(config, arrays, num_frames):
+    """`ops.localize.of_probabilities` with the run's settings."""
+    return of_probabilities(SimpleNamespace(**_settings(config)), arrays, num_frames)
 
 
 def deployment(config):
     """See interface.System."""
-    return activations.deployment(config, of_probabilities, **_settings(config))
+    return activations.deployment(config, of_probabilities, _settings(config), joined=True)
 
 
 def _settings(config):
-    """Those of `ops.localize.of_probabilities`, a dict."""
+    """Those of the rule, a dict."""
     decode = config.decode
     return dict(config.localize.to_dict(), smoothing=decode.smoothing, max_classes=decode.max_classes)

@@ -5,6 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
+from tal_jax.errors import DataError
 from tal_jax.ops.runs import likely_runs, smoothed, triangle
 from tal_jax.systems.candidates import of_windows
 from tal_jax.systems.sliding.model import STEP_FRAMES
@@ -99,3 +100,11 @@ def localize(config, shot):
     segments = np.minimum(segments_frame / STEP_FRAMES, shot.num_features)  # the last step may be cut short
     real = segments[:, 0] < segments[:, 1]
     return segments[real], classes[real], scores[real]
+
+
+def deployment(config):
+    """Raises DataError, see interface.System."""
+    raise DataError(
+        f"A run of the system '{config.system}' cannot be exported, because it looks for the cuts of videos; "
+        "use tal_jax.load_run."
+    )
