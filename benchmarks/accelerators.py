@@ -112,6 +112,8 @@ def compiled(task, compilers):
     if task.program == "largest":
         fits, too_many, records = compiling.largest_of(job, compilers)
         record = records[fits or min(records)] | dict(program="largest", windows=fits, too_many=too_many)
+        if too_many and "memory_bytes" not in records[too_many]:
+            record["not_compiled"] = too_many
     else:
         record = compiling.one(job, compilers)
     del record["words"]

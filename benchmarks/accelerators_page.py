@@ -30,7 +30,8 @@ its kernels have grown by more than 10 %.
 * **GB moved**: operands and results of all kernels in the large memory of the chip, read from the text of the
   compiled program. No cache of a GPU is counted on; what stays on the cores of a TPU moves nothing.
 * **Kernels** that a chip launches in a call, those in loops as often as they turn. On a GPU a convolution of
-  cuDNN counts as one.
+  cuDNN counts as one. **by cuBLAS**: products of matrices are cuBLAS's, because a tile that Triton takes
+  untuned does not fit one of them; with a GPU at hand XLA tunes.
 * **Convolutions and products** by the wider type of their operands. A GPU multiplies f32 as TF32, a TPU as
   bf16. The compiler for TPUs writes some products as convolutions.
 * **Collectives**: how many, and the bytes that a chip gives them.

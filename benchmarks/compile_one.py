@@ -19,6 +19,9 @@ from tal_jax import convert
 from tal_jax.errors import DataError, sentence_of
 from tal_jax.runtime.parallel import Parallel, make_parallel
 
+# Nothing is tuned without a chip, and a tile that Triton takes untuned may not fit a product.
+NO_TILE, NO_TRITON = "Couldn't find output tile sizes", {"xla_gpu_enable_triton_gemm": False}
+
 
 def config_of(words):
     """The config of the words --config=… and --config.FIELD=… of a command line. Raises DataError."""
@@ -51,6 +54,16 @@ def flops_of(config, program, windows, job, platform):
     return flops.count(made.detect, made.variables, made.inputs, platform=platform)
 
 
+def compiled_by(lowered):
+    """(the compiled program, whether its products of matrices had to be cuBLAS's)."""
+    try:
+        return lowered.compile(), False
+    except jax.errors.JaxRuntimeError as error:
+        if NO_TILE not in str(error):
+            raise
+        return lowered.compile(NO_TRITON), True
+
+
 def compiled(job):
     """What XLA says of a program, see `benchmarks.compile`."""
     chip, program, windows = chips.CHIPS[job["chip"]], job["program"], job["windows"]
@@ -62,7 +75,7 @@ def compiled(job):
     made = programs.of_config(config, job["classes"], job["channels"], rows, rows)
     lowered = traced(made, program, Parallel(chips.devices(chip))).lower()
     began = time.process_time()
-    done = lowered.compile()
+    done, by_cublas = compiled_by(lowered)
     seconds = time.process_time() - began
     memory, text = done.memory_analysis(), done.as_text()
     if job.get("text"):
@@ -74,6 +87,7 @@ def compiled(job):
         mixed_precision=config.train.mixed_precision,
         compile_cpu_sec=round(seconds, 1),
     )
+    found |= {"by_cublas": True} if by_cublas else {}
     return found | compiled_text.summary(text)
 
 

@@ -38,6 +38,8 @@ def label(record):
 def _cells(record):
     """dict of COLUMNS -> text."""
     shown = dict(chip=record["chip"], program=record["program"], windows=str(record["windows"]))
+    if "not_compiled" in record:
+        shown["windows"] += f" ({record['not_compiled']} do not compile)"
     if "row" in record:
         shown["row"] = label(record)
     if "memory_bytes" in record:
@@ -49,7 +51,7 @@ def _cells(record):
     return shown | dict(
         gflop=f"{record['flops'] / 1e9:.4g}",
         gb=f"{record['bytes'] / 1e9:.3g}",
-        kernels=f"{record['kernels']:,}",
+        kernels=f"{record['kernels']:,}" + " by cuBLAS" * record.get("by_cublas", False),
         products=", ".join(f"{number} {name}" for name, number in sorted(record["products"].items())),
         collectives=", ".join(
             f"{number} {name}, {size / 1e6:.3g} MB"

@@ -29,7 +29,8 @@ def one(job, compilers):
     Returns:
       dict: the job's chip, program, windows and words; fits; memory_bytes of a chip, where the compiler says
       it; where it compiles flops, kernels, bytes, products, places and collectives of one chip
-      (`compiled_text.summary`), mixed_precision and compile_cpu_sec; else error, a sentence.
+      (`compiled_text.summary`), mixed_precision and compile_cpu_sec, and by_cublas if its products of
+      matrices had to be cuBLAS's; else error, a sentence.
 
     Raises:
       DataError: the compilers are not there, or the job cannot be done.

@@ -5,6 +5,7 @@ import math
 import pathlib
 import subprocess
 
+import jax
 import pytest
 
 from benchmarks import (
@@ -12,6 +13,7 @@ from benchmarks import (
     accelerators_page,
     chips,
     compile_check,
+    compile_one,
     compile_table,
     compiled_text,
     compiling,
@@ -158,6 +160,40 @@ def test_a_program_of_a_gpu_by_hand():
     assert found["places"]["convolution f32"] == {"jit(step)/neck/conv": 1}
     assert found["places"]["product bf16"] == {"jit(step)/head (a)/dot": 1}
     assert found["collectives"] == {"all-reduce": [1, 128]}
+
+
+def test_the_workspace_of_a_product_moves_nothing():
+    program = """
+ENTRY %main (a: f32[4,8], b: f32[8,2]) -> f32[4,2] {
+  %a = f32[4,8]{1,0} parameter(0)
+  %b = f32[8,2]{1,0} parameter(1)
+  %product = (f32[4,2]{1,0}, s8[33554432]{0}) custom-call(%a, %b), custom_call_target="__cublas$lt$matmul"
+  ROOT %y = f32[4,2]{1,0} get-tuple-element(%product), index=0
+}
+"""
+    found = compiled_text.summary(program)
+    assert found["bytes"] == 4 * (4 * 2 + 4 * 8 + 8 * 2) and found["products"] == {"product f32": 1}
+
+
+def test_an_untuned_tile_that_does_not_fit_leaves_products_to_cublas(monkeypatch):
+    """And any other error is that of the compiler."""
+    given = []
+
+    class Lowered:
+        def __init__(self, error):
+            self.error = error
+
+        def compile(self, options=None):
+            given.append(options)
+            if options is None:
+                raise jax.errors.JaxRuntimeError(self.error)
+            return "compiled"
+
+    tiles = Lowered("INTERNAL: Couldn't find output tile sizes that satisfy hlo: %dot.609")
+    assert compile_one.compiled_by(tiles) == ("compiled", True)
+    assert given == [None, compile_one.NO_TRITON]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+        compile_one.compiled_by(Lowered("out of memory"))
 
 
 def test_a_program_of_a_tpu_by_hand():
