@@ -33,7 +33,7 @@ class Timing(NamedTuple):
     """The times of an input that the caller gives, before its annotation and the config; None: not given.
 
     Attributes:
-      fps: samples or feature vectors a second.
+      fps: samples or feature vectors a second, that is, rows of the file.
       duration_sec: length of the recording in seconds.
     """
 
@@ -172,6 +172,8 @@ def _recording(name, known, timing, data):
     """The Recording to detect in, in the test subset: `known` (None: it is not annotated) with `timing`."""
     recording = known or Recording(name, "", None, np.zeros((0, 2)), np.zeros(0, np.int32))
     said = {field: value for field, value in timing._asdict().items() if value}
+    if timing.fps:  # of a Recording it is frames a second
+        said["fps"] = timing.fps * (data.stride_frames or 1)
     return dataclasses.replace(recording, subset=data.test_subset, **said)
 
 

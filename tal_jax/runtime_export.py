@@ -52,7 +52,9 @@ def load(path):
                     _require_small(arrays.zip, f"{name}.npy")
                 weights = [arrays[str(i)] for i in range(len(arrays.files))]
         _require_usable(about, weights)
-        return Detector(about, programs, weights)
+        detector = Detector(about, programs, weights)
+        detector.require_frames()
+        return detector
 
 
 class _Told(ValueError):
@@ -98,6 +100,7 @@ def _require_usable(about, weights):
         "fps": all(timeline["fps"] > 0 for timeline in timelines),
         "stride_frames": all(timeline["stride_frames"] > 0 for timeline in timelines),
         "channel_scales": all(1 / LARGEST < abs(scale) < LARGEST for scale in scales),
+        "channel_offsets": all(abs(offset) < LARGEST for offset in about["prepare"]["channel_offsets"]),
         "most": about["suppression"]["most"] >= 0,
         "weights": all(np.isfinite(array).all() for array in weights),
     }
@@ -113,19 +116,24 @@ def _usable_rule(rule, suppression, windows):
     usable = {name: all(0 <= number < math.inf for number in np.ravel(numbers[name])) for name in numbers}
     for name in {"tiou", "smoothing", "max_classes"} & numbers.keys():
         usable[name] &= numbers[name] > 0
-    usable["thresholds"] &= len(rule["thresholds"]) > 0
+    usable["thresholds"] &= len(rule["thresholds"]) > 0 and max(rule["thresholds"]) <= 1
+    usable["min_probability"] &= rule["min_probability"] <= 1
     seen = rule["snippets"] or rule["window_frames"]
-    return usable | {"windows": windows["lengths"] == [seen]}
+    return usable | {"lengths": windows["lengths"] == [seen]}
 
 
 def _host_modules():
     """Those of `tal_jax.ops` that a rule needs. Raises ImportError, which says what to do, without them."""
     try:
         from tal_jax.ops import localize, nms, snippets  # most runs need nothing of tal_jax
-    except ImportError as error:
-        what = "tal_jax/ops, which finds the segments of a run of this system; copy that folder too"
-        raise ImportError(f"{what}, into a folder tal_jax beside runtime_export.py ({error})") from error
-    return localize, nms, snippets
+    except (ImportError, SyntaxError) as error:
+        why = str(error)
+    else:
+        if getattr(localize, "FORMAT", "") == FORMAT:
+            return localize, nms, snippets
+        why = f"{localize.__file__} is of another version than {__file__}"
+    what = "tal_jax/ops, which finds the segments of a run of this system; copy that folder too, into a"
+    raise ImportError(f"{what} folder tal_jax where Python finds it, as beside runtime_export.py ({why})")
 
 
 # Scored segments of a recording: float64 (M, 2), int (M,) from 0 on, float (M,).
@@ -190,6 +198,14 @@ class Detector:
         found = self.candidates(((offset, frames[offset : offset + length]) for offset in offsets), length)
         picked, _ = self.suppressed(found, np.zeros(len(found.scores), bool))
         return self.results(rescored(found, picked), duration_sec)
+
+    def require_frames(self):
+        """Raises an exception if samples cannot become frames of the network, or have no times."""
+        prepare, frame = self.about["prepare"], tuple(self.about["frame"]["shape"])
+        shape = 2 * max(prepare["samples_per_frame"], 1), *self.about["input"]["shape"]
+        frames = as_frames(np.zeros(shape, np.float32), prepare)
+        if frames.shape != (2, *frame) or not np.isfinite([self.to_seconds(0), self.duration_sec(1)]).all():
+            raise ValueError(f"frames of the shape {frames.shape[1:]} do not fit its networks")
 
     def checked(self, samples, gaps=True):
         """The samples as an array. Raises ValueError for another shape or type, for NaN and beyond LARGEST.

@@ -81,6 +81,8 @@ class TrainedRun:
                 raise DataError(f"{field} is {value}; it must be a number above 0.")
         if not isinstance(source, (str, os.PathLike)):
             try:
+                if np.ma.isMaskedArray(source):
+                    source = source.astype(np.float32).filled(np.nan)
                 source = np.asarray(source)
             except (TypeError, ValueError) as error:  # nested lists of several lengths and the like
                 what = "The source is neither a path nor an array"

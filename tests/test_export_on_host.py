@@ -12,6 +12,7 @@ import pytest
 
 from configs import folder as folder_config
 from tal_jax import export_run, ops, runtime_export
+from tal_jax.ops import localize
 from tal_jax.run_config import remember_run
 from tal_jax.runtime_export import Stream
 from tal_jax.trained_run import TrainedRun
@@ -140,10 +141,13 @@ def changed(file, folder, section, **fields):
         ("localize", {"thresholds": [0.1, float("nan")]}, "its thresholds cannot be used"),
         ("localize", {"thresholds": []}, "its thresholds cannot be used"),
         ("localize", {"rule": "of_nobody"}, "its rule cannot be used"),
-        ("localize", {"window_frames": -1}, "its windows cannot be used"),
-        ("localize", {"snippets": 16}, "its windows cannot be used"),
+        ("localize", {"window_frames": 32}, "its lengths cannot be used"),
+        ("localize", {"snippets": 16}, "its lengths cannot be used"),
         ("localize", {"max_classes": 0}, "its max_classes cannot be used"),
         ("localize", {"smoothing": 0}, "its smoothing cannot be used"),
+        ("localize", {"min_probability": 2}, "its min_probability cannot be used"),
+        ("windows", {"stride": -1}, "its windows cannot be used"),
+        ("windows", {"batch": 0}, "its windows cannot be used"),
         ("suppression", {"tiou": 0}, "its tiou cannot be used"),
         ("suppression", {"extra_sec": None}, "TypeError"),
     ],
@@ -151,6 +155,13 @@ def changed(file, folder, section, **fields):
 def test_damaged_rules(linear, tmp_path, section, fields, message):
     with pytest.raises(ValueError, match=f"bad.zip is damaged, or no file of --mode=export .*{message}"):
         runtime_export.load(changed(linear[2], tmp_path, section, **fields))
+
+
+def test_a_folder_of_another_version(linear, monkeypatch):
+    monkeypatch.setattr(localize, "FORMAT", "tal_jax export 0")
+    what = "A package is missing: tal_jax/ops, .*localize.py is of another version"
+    with pytest.raises(ValueError, match=what):
+        runtime_export.load(linear[2])
 
 
 def test_a_rule_that_its_programs_do_not_fit(linear, samples, tmp_path):

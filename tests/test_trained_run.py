@@ -80,6 +80,20 @@ def test_a_rate_that_the_run_does_not_know(run, folder, tmp_path):
         unknowing.detect(FEATURES, fps=-1)
 
 
+def test_a_rate_is_of_rows_not_of_the_frames_of_a_video(folder, tmp_path):
+    trained = json.loads((folder / "run" / "config.json").read_text())
+    trained["config"]["data"].update(fps=40.0, stride_frames=4)
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(trained))
+    with_strides = tal_jax.load_run(tmp_path / "run")
+    assert with_strides.detect(FEATURES, fps=10) == with_strides.detect(FEATURES) != []
+
+
+def test_what_is_masked_is_missing(run):
+    with pytest.raises(DataError, match="NaN"):
+        run.detect(np.ma.masked_equal(FEATURES, FEATURES[3, 1]))
+
+
 @pytest.mark.parametrize(
     "source, message",
     [

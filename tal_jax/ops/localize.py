@@ -11,6 +11,8 @@ import numpy as np
 from tal_jax.ops.nms import hard_nms
 from tal_jax.ops.runs import likely_runs, published_runs, smoothed
 
+FORMAT = "tal_jax export 2"  # of the files whose rules these are, see `runtime_export`
+
 # AutoLoc's code has these numbers, where the report on KT-MGFN is silent.
 MIN_ACTIVATION = 0.1  # of a class at a snippet: above it the segment at the snippet counts
 MAX_CONTRAST = 0.4  # segments of this contrast or more are discarded
