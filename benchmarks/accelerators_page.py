@@ -21,8 +21,10 @@ One config, on these or other chips, with any fields as `tal_jax.main` takes the
 its kernels have grown by more than 10 %.
 
 * **Programs.** The training step of one window a chip, and of the config's batch, spread over the chips; the
-  detector of one window a chip; and the largest training step that fits, found to a tenth, up to {most}
-  windows a chip. A window is an example of a training step, or what the detector sees at once.
+  detector of one window a chip; and the largest training step that fits: at most a tenth more may fit too, or
+  as many as the cell says, and more than {most} windows a chip are not tried. What has no row was not compiled.
+* **Windows**: examples of a training step (of P-GCN videos), or what the detector sees at once. Those of a
+  chip times the chips are `--config.train.batch_size`. With `--largest` the command above finds the most.
 * **Memory** of a chip: arguments, results and what lies between, as the compiler lays them out. **Bold**:
   more than fits.
 * **GFLOP** of a chip and call: counted by XLA before it optimises, with what is computed twice to save
@@ -30,8 +32,9 @@ its kernels have grown by more than 10 %.
 * **GB moved**: operands and results of all kernels in the large memory of the chip, read from the text of the
   compiled program. No cache of a GPU is counted on; what stays on the cores of a TPU moves nothing.
 * **Kernels** that a chip launches in a call, those in loops as often as they turn. On a GPU a convolution of
-  cuDNN counts as one. **by cuBLAS**: products of matrices are cuBLAS's, because a tile that Triton takes
-  untuned does not fit one of them; with a GPU at hand XLA tunes.
+  cuDNN counts as one. **Products by cuBLAS**: XLA makes products of matrices with kernels of its own, whose
+  tiles it tunes on a GPU. Untuned, one of them could not be made, so the program was compiled with NVIDIA's
+  library for all of them (`xla_gpu_enable_triton_gemm=False`). On a GPU XLA tunes first, which is not tried.
 * **Convolutions and products** by the wider type of their operands. A GPU multiplies f32 as TF32, a TPU as
   bf16. The compiler for TPUs writes some products as convolutions.
 * **Collectives**: how many, and the bytes that a chip gives them.
@@ -45,7 +48,13 @@ its kernels have grown by more than 10 %.
 {chips}
 
 Peaks and bandwidths are those of vendors' data sheets. The memory of a TPU is what XLA says it can fill, that
-of a GPU 95 % of its data sheet's.
+of a GPU 95 % of its data sheet's, which JAX takes with `XLA_PYTHON_CLIENT_MEM_FRACTION=0.95`; by default it
+takes 75 %. Batches that wait on a chip for their step are not counted.
+
+**Recomputing pays little on an H100.** With `backbone.remat` a tenth more windows of THUMOS frames fit (65,
+not 58), and each takes a tenth longer by its roofline; with `train.mixed_precision` nearly twice as many fit
+(111), and each takes two fifths less. ECM's `model.remat`, which is for CPUs, saves nothing there and costs a
+fifth more time.
 """
 NOTES = """## AFSD from frames on a TPU
 

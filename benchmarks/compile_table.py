@@ -1,6 +1,6 @@
 """The table of compiled programs: what the compiler says of each, and the time that follows from it."""
 
-from benchmarks import chips
+from benchmarks import chips, compiling
 
 COLUMNS = {  # name -> head
     "row": "config",
@@ -38,6 +38,10 @@ def label(record):
 def _cells(record):
     """dict of COLUMNS -> text."""
     shown = dict(chip=record["chip"], program=record["program"], windows=str(record["windows"]))
+    if record["program"] == "largest" and record["windows"] == compiling.MOST_WINDOWS:
+        shown["windows"] += " or more"
+    elif record.get("too_many", 0) and record["too_many"] > compiling.CLOSE * max(record["windows"], 1):
+        shown["windows"] += f" to {record['too_many'] - 1}"
     if "not_compiled" in record:
         shown["windows"] += f" ({record['not_compiled']} do not compile)"
     if "row" in record:
@@ -51,7 +55,7 @@ def _cells(record):
     return shown | dict(
         gflop=f"{record['flops'] / 1e9:.4g}",
         gb=f"{record['bytes'] / 1e9:.3g}",
-        kernels=f"{record['kernels']:,}" + " by cuBLAS" * record.get("by_cublas", False),
+        kernels=f"{record['kernels']:,}" + ", products by cuBLAS" * record.get("by_cublas", False),
         products=", ".join(f"{number} {name}" for name, number in sorted(record["products"].items())),
         collectives=", ".join(
             f"{number} {name}, {size / 1e6:.3g} MB"

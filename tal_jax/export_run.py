@@ -123,7 +123,7 @@ def _about(config, classes, deployment, fps):
         frame_shape = shape
         what = f"the middle {shape} of a frame of {data.frame_pixels} x {data.frame_pixels} pixels, uint8"
     samples = Timeline(fps, data.stride_frames, data.snippet_frames)
-    what += f", {fps / data.stride_frames:.6g} of them a second"
+    what += f"; {fps / data.stride_frames:.6g} samples a second"
     frames = samples.folded(data.samples_per_frame)
     return {
         "format": FORMAT,
@@ -189,10 +189,8 @@ def _network(config, num_classes, variables, about, length):
     try:
         return of_batch(export.symbolic_shape("batch")[0])
     except Exception as error:  # whatever an operation raises that needs the number
-        first_line = str(error).partition("\n")[0]
-        log.warning(
-            "The program takes %d windows at a time, not any number: %s", windows["batch"], first_line
-        )
+        log.debug("No symbolic number of windows: %s", error)
+        log.info("The program takes %d windows at a time, not any number.", windows["batch"])
         return of_batch(windows["batch"])
 
 

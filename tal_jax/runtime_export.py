@@ -57,7 +57,7 @@ def load(path):
         return detector
 
 
-class _Told(ValueError):
+class ExportError(ValueError):
     """One sentence for the user."""
 
 
@@ -66,15 +66,15 @@ def _told(what):
     """Whatever is raised becomes a ValueError of one sentence, which `what` begins."""
     try:
         yield
-    except _Told:
+    except ExportError:
         raise
     except FileNotFoundError as error:
-        raise _Told(f"There is no file {error.filename}.") from error
+        raise ExportError(f"There is no file {error.filename}.") from error
     except ImportError as error:
-        raise _Told(f"A package is missing: {error}.") from error
+        raise ExportError(f"A package is missing: {error}.") from error
     except Exception as error:  # a damaged file leads zipfile, NumPy and JAX to almost anything
         found = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(".")
-        raise _Told(f"{what} ({found:.200}).") from error
+        raise ExportError(f"{what} ({found:.200}).") from error
 
 
 def _part(file, name):
@@ -219,7 +219,8 @@ class Detector:
         fits = samples.dtype == np.uint8 if len(shape) > 1 else samples.dtype.kind in "fiu"
         if samples.shape[1:] != shape or not fits:
             found = f"The samples have the shape {samples.shape} and the type {samples.dtype}"
-            raise ValueError(f"{found}; each of them must be {self.about['input']['what']}.")
+            each = self.about["input"]["what"]
+            raise ValueError(f"{found}; they must be an array, a row of it a sample, which is {each}.")
         if samples.dtype.kind != "f" and len(shape) == 1:
             samples = samples.astype(np.float32)
         finite = finite_values(samples)

@@ -236,6 +236,15 @@ def test_a_time_by_hand():
     assert seconds == pytest.approx(495 / 989 * 1e-3 + 1.5e-3)
 
 
+@pytest.mark.parametrize(
+    "windows, too_many, said",
+    [(58, 63, "58"), (1024, None, "1024 or more"), (580, 1024, "580 to 1023"), (300, None, "300")],
+)
+def test_how_many_windows_fit(windows, too_many, said):
+    record = RECORD | dict(program="largest", windows=windows, too_many=too_many)
+    assert f"| {said} |" in compile_table.text([record], ["row", "windows", "memory"])
+
+
 def test_a_compiler_that_ends_is_quoted(monkeypatch):
     job = dict(chip="v5e-16", program="step", windows=1, words=[])
     monkeypatch.setattr(chips, "environment", lambda folder: {})

@@ -113,7 +113,7 @@ def test_programs_are_for_three_platforms_and_any_batch(afsd):
     assert network.platforms == suppress.platforms == ("cpu", "cuda", "tpu")
     assert str(network.in_avals[-1].shape[0]) == "batch" and network.in_avals[-2].shape[1:] == (128, 60)
     assert about["windows"] == {"lengths": [128], "stride": 64, "batch": 8}
-    assert about["input"]["what"] == "6 numbers as the files of the data set hold them, 50 of them a second"
+    assert about["input"]["what"] == "6 numbers as the files of the data set hold them; 50 samples a second"
 
 
 def test_a_network_that_needs_the_number_of_windows(tmp_path, samples, monkeypatch, caplog):
@@ -121,8 +121,9 @@ def test_a_network_that_needs_the_number_of_windows(tmp_path, samples, monkeypat
     needy = lambda config, logits: decode(config, logits[: int(logits.shape[0])])
     monkeypatch.setitem(SYSTEMS, "toy", dataclasses.replace(toy_system.TOY, decode=needy))
     saved_run(config, tmp_path)
+    caplog.set_level("INFO")
     detector = runtime_export.load(export_run.export_run(config, tmp_path))
-    assert "The program takes 8 windows at a time, not any number" in caplog.text
+    assert "The program takes 8 windows at a time, not any number." in caplog.text
     assert_same(detector.detect(samples[:3000]), TrainedRun.load(tmp_path).detect(samples[:3000]))
 
 
@@ -246,7 +247,7 @@ def test_pictures(tmp_path):
     detector, run = runtime_export.load(export_run.export_run(config, tmp_path)), TrainedRun.load(tmp_path)
     assert_same(detector.detect(pixels[:, 2:6, 2:6]), run.detect("film"))
     with pytest.raises(
-        ValueError, match="each of them must be the middle .4, 4, 3. of a frame of 8 x 8 pixels"
+        ValueError, match="a row of it a sample, which is the middle .4, 4, 3. of a frame of 8 x 8"
     ):
         detector.detect(pixels)
 
@@ -344,7 +345,11 @@ def test_bad_samples(detector, samples):
         (large, "Sample 41, from 0 on, is NaN or beyond 1e15"),
         (np.ma.masked_equal(spoilt, spoilt[0, 0]), "is NaN or beyond 1e15"),
         ([[1, 2], [3]], "The samples are no array of numbers"),
-        (samples[:, :5], r"have the shape \(15739, 5\) and the type float32; each of them must be 6 numbers"),
+        (
+            samples[:, :5],
+            r"have the shape \(15739, 5\) and the type float32; .* a sample, which is 6 numbers",
+        ),
+        ("walk.npy", "they must be an array"),
         (samples[0], r"have the shape \(6,\)"),
         (samples.astype(str), "the type <U"),
         (spoilt, "Sample 41, from 0 on, is NaN or beyond 1e15"),

@@ -79,7 +79,8 @@ def ecm_config(row="full"):
     model.streams = "both"  # 'pre' or 'post': one stream alone
     model.shared_classifier = True  # False: the post stream has a classifier of its own
     model.class_specific_weights = True  # False: one weight a snippet for all classes
-    # do the first convolution again in the backward pass: an eighth more time, less memory
+    # do the first convolution again in the backward pass: on a CPU an eighth more time, less memory; on an
+    # H100 nothing is saved (docs/accelerators.md)
     model.remat = True
 
     config.loss = loss = ml_collections.ConfigDict()
