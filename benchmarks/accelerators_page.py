@@ -22,7 +22,7 @@ its kernels have grown by more than 10 %.
 
 * **Programs.** The training step of one window a chip, and of the config's batch, spread over the chips; the
   detector of one window a chip; and the largest training step that fits: at most a tenth more may fit too, or
-  as many as the cell says, and more than {most} windows a chip are not tried. What has no row was not compiled.
+  as many as the cell says; more than {most} windows a chip are not tried. What has no row was not compiled.
 * **Windows**: examples of a training step (of P-GCN videos), or what the detector sees at once. Those of a
   chip times the chips are `--config.train.batch_size`. With `--largest` the command above finds the most.
 * **Memory** of a chip: arguments, results and what lies between, as the compiler lays them out. **Bold**:
