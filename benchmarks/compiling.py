@@ -102,9 +102,12 @@ def largest_of(job, compilers):
       (windows, windows that are too many, see `largest`; dict windows -> record of `one`).
     """
     unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, {}
+    capacity = chips.CHIPS[job["chip"]].memory_bytes
 
     def memory_at(windows):
         records[windows] = one(job | dict(program="step", windows=windows), compilers)
-        return records[windows].get("memory_bytes", math.inf)
+        # a compiler that runs out of memory says how much it needs in two digits
+        least = 0 if records[windows]["fits"] else capacity + 1
+        return max(records[windows].get("memory_bytes", math.inf), least)
 
-    return *largest(memory_at, chips.CHIPS[job["chip"]].memory_bytes, unit), records
+    return *largest(memory_at, capacity, unit), records

@@ -229,6 +229,20 @@ def test_the_largest_batch_where_the_compiler_ends_or_nothing_fits():
     assert compiling.largest(lambda windows: 2000, 1000) == (0, 1)
 
 
+def test_a_step_that_exceeds_the_memory_by_less_than_is_said_does_not_fit(monkeypatch):
+    capacity = chips.CHIPS["v5e-16"].memory_bytes
+
+    def one(job, compilers):
+        fits = job["windows"] < 490
+        used = job["windows"] / 500 * capacity if fits else capacity  # "Used 15.75G of 15.75G"
+        return {"memory_bytes": used, "fits": fits}
+
+    monkeypatch.setattr(compiling, "one", one)
+    job = dict(chip="v5e-16", words=["--config=thumos:ecm"])
+    fits, too_many, records = compiling.largest_of(job, "")
+    assert records[fits]["fits"] and not records[too_many]["fits"] and fits < 490 <= too_many
+
+
 def test_a_time_by_hand():
     seconds, launches = compile_table.roofline(RECORD)
     assert seconds == pytest.approx(1e-3 + 500 * 3e-6) and launches == pytest.approx(0.6)
