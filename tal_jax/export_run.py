@@ -106,7 +106,7 @@ def _require_alone(config):
 
 
 def _about(config, classes, deployment, fps):
-    """What about.json says of a run: all that `runtime_export.Detector` needs beside programs and weights."""
+    """about.json as a dict: all that `runtime_export.Detector` needs beside programs and weights."""
     data = config.data
     prepare = {field: data[field] for field in PREPARED_BY}
     if data.input == "features":

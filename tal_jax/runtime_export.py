@@ -141,7 +141,7 @@ Candidates = collections.namedtuple("Candidates", "segments_sec classes scores")
 
 
 def rescored(found, scores):
-    """The Candidates whose new score (M,) is not 0, with it."""
+    """Candidates with new scores (M,), without those whose new score is 0."""
     return Candidates(*(array[scores > 0] for array in found._replace(scores=scores)))
 
 
@@ -314,7 +314,7 @@ class Detector:
             return [array[groups, columns] for array in jax.device_get(self._suppress(*arrays))]
 
     def results(self, found, duration_sec):
-        """What `detect` returns of Candidates that suppression left."""
+        """Candidates after suppression as `detect` returns them: sorted, cut to the recording, with names."""
         order = np.argsort(found.classes, kind="stable")
         if most := self._suppression["most"]:
             order = order[np.argsort(-found.scores[order], kind="stable")[:most]]

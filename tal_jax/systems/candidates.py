@@ -35,7 +35,7 @@ class Detections(NamedTuple):
 
 
 class Deployment(NamedTuple):
-    """What goes on around a network where a run is exported to, see `runtime_export`.
+    """How an exported run detects with its network: windows before it, rules and suppression after it.
 
     Attributes:
       lengths: what the network takes of a window, frames or snippets; a whole recording is padded to the

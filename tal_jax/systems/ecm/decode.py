@@ -38,6 +38,6 @@ def suppress(config, found):
 
 
 def deployment(config):
-    """See interface.System."""
+    """The Deployment of a run, for --mode=export: runs of likely classes, then greedy NMS."""
     settings, extra_sec = config.localize.to_dict(), config.decode.nms_extra_sec
     return activations.deployment(config, of_likely_classes, settings, extra_sec)

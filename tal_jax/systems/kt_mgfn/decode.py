@@ -41,10 +41,10 @@ def localize(config, arrays, num_frames):
 
 
 def deployment(config):
-    """See interface.System."""
+    """The Deployment of a run, for --mode=export: regressed segments or runs, then greedy NMS."""
     return activations.deployment(config, _rule(config), config.localize.to_dict())
 
 
 def _rule(config):
-    """Of the run's network, which has a boundary module or has none."""
+    """The rule of `ops.localize` that fits the run's network, with a boundary module or without."""
     return of_boundaries if config.model.boundary else of_likely_or_best_class

@@ -33,11 +33,11 @@ def localize(config, arrays, num_frames):
 
 
 def deployment(config):
-    """See interface.System."""
+    """The Deployment of a run, for --mode=export: runs in the whole recording, then greedy NMS."""
     return activations.deployment(config, of_probabilities, _settings(config), joined=True)
 
 
 def _settings(config):
-    """Those of the rule, a dict."""
+    """The settings of `ops.localize.of_probabilities`, a dict."""
     decode = config.decode
     return dict(config.localize.to_dict(), smoothing=decode.smoothing, max_classes=decode.max_classes)

@@ -103,7 +103,7 @@ def localize(config, shot):
 
 
 def deployment(config):
-    """Raises DataError, see interface.System."""
+    """Raises DataError: a run of this system cannot be exported."""
     raise DataError(
         f"A run of the system '{config.system}' cannot be exported, because it looks for the cuts of videos; "
         "use tal_jax.load_run."
