@@ -106,29 +106,33 @@ def key_of(record):
     return Task(record["row"], record["chip"], record["program"], windows)
 
 
-def compiled(task, compilers):
-    """The record of a Task."""
+def compiled(task, compilers, known):
+    """The record of a Task. known: records of the results file; their steps are not compiled again."""
     job = task.job
     if task.program == "largest":
-        fits, too_many, records = compiling.largest_of(job, compilers)
+        steps = {one["windows"]: one for one in known if key_of(one)[:3] == (task.row, task.chip, "step")}
+        fits, too_many, records = compiling.largest_of(job, compilers, steps)
         record = records[fits or min(records)] | dict(program="largest", windows=fits, too_many=too_many)
         if too_many and "memory_bytes" not in records[too_many]:
             record["not_compiled"] = too_many
     else:
         record = compiling.one(job, compilers)
-    del record["words"]
+    record = {name: value for name, value in record.items() if name != "words"}
     if "places" in record:
         kept = record["mixed_precision"] and {k: v for k, v in record["places"].items() if "f32" in k}
         record["places"] = kept or {}
     return dict(row=task.row) | record
 
 
-def compile_all(tasks, path, workers, compilers):
-    """Compiles tasks, several at once, and adds their records to a results file, as they end."""
+def compile_all(tasks, path, workers, compilers, again=False):
+    """Compiles tasks, several at once, and adds their records to a results file, as they end.
+
+    again: when the largest step is looked for, compile steps that the results file has as well.
+    """
     lock = threading.Lock()
 
     def make(task):
-        record = compiled(task, compilers)
+        record = compiled(task, compilers, [] if again else study_results.read(path))
         with lock:
             others = [one for one in study_results.read(path) if key_of(one) != task]
             study_results.write(path, [*others, record])
@@ -170,7 +174,7 @@ def main():
     there = set() if options.again else {key_of(record) for record in read(options.results)}
     tasks.sort(key=lambda task: PROGRAMS.index(task.program))
     missing = [task for task in tasks if task not in there]
-    compile_all(missing, options.results, options.workers, options.compilers)
+    compile_all(missing, options.results, options.workers, options.compilers, options.again)
     accelerators_page.write(read(options.results), [*ROWS], options.results.with_suffix(".md"))
 
 

@@ -95,17 +95,22 @@ def _filling(known, capacity):
     return int(last + (capacity - at_last) / slope)
 
 
-def largest_of(job, compilers):
+def largest_of(job, compilers, known=None):
     """The largest training step of a job of `one`, whose windows are not read.
+
+    Args:
+      job, compilers: of `one`.
+      known: dict windows -> record of this step, compiled before.
 
     Returns:
       (windows, windows that are too many, see `largest`; dict windows -> record of `one`).
     """
-    unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, {}
+    unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, dict(known or {})
     capacity = chips.CHIPS[job["chip"]].memory_bytes
 
     def memory_at(windows):
-        records[windows] = one(job | dict(program="step", windows=windows), compilers)
+        if windows not in records:
+            records[windows] = one(job | dict(program="step", windows=windows), compilers)
         # a compiler that runs out of memory says how much it needs in two digits
         least = 0 if records[windows]["fits"] else capacity + 1
         return max(records[windows].get("memory_bytes", math.inf), least)

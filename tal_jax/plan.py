@@ -20,6 +20,7 @@ from tal_jax.runtime import distributed
 from tal_jax.runtime.devices import memory_bytes
 from tal_jax.runtime.parallel import make_parallel
 from tal_jax.runtime_export import NUM_BANDS
+from tal_jax.systems import SYSTEMS
 from tal_jax.systems.ecm.config import TABLE_4, ecm_config
 
 SHORT = 0.1  # the quantile of the lengths of actions that a cell must resolve
@@ -302,22 +303,14 @@ def _batches(number, cells_each, seen, config):
 def window_bytes(cells, seen, config):
     """About how many bytes a training step needs for a window of so many cells, beside the parameters.
 
-    The numbers of a cell are fitted to XLA's `memory_analysis` of steps of ECM and of ActionFormer in float32
-    with narrow windows of attention (tests/plan/test_batches.py compares). A linear probe has little but its
-    input. The inputs of all batches of an update lie on the device together, which is left out.
+    Each system says how many numbers of a cell it keeps, in float32. The inputs of all batches of an update
+    lie on the device together, which is left out.
     """
-    data, classes = config.data, len(seen.of_classes)
+    data = config.data
     span, side_by_side = data.statistics_samples, data.samples_beside or not data.statistics_samples
     statistics = _statistics_each(span) if span else 0
     channels = seen.channels * (statistics + side_by_side * data.samples_per_frame)
-    numbers = 2 * channels
-    if config.system == "actionformer":
-        backbone = config.backbone
-        layers = 34 * (backbone.stem_blocks + 1) + 23 * config.model.head_layers + 3 * backbone.embed_layers
-        numbers = 3 * channels + 11 * classes + layers * backbone.channels
-    if config.system == "ecm":
-        numbers += 66 * classes + 7 * config.model.hidden
-    return 4 * cells * numbers
+    return 4 * cells * SYSTEMS[config.system].numbers_of_cell(config, channels, len(seen.of_classes))
 
 
 def in_bytes(number):

@@ -17,6 +17,7 @@ from benchmarks import (
     compile_table,
     compiled_text,
     compiling,
+    study_results,
 )
 from tal_jax.errors import DataError
 
@@ -241,6 +242,30 @@ def test_a_step_that_exceeds_the_memory_by_less_than_is_said_does_not_fit(monkey
     job = dict(chip="v5e-16", words=["--config=thumos:ecm"])
     fits, too_many, records = compiling.largest_of(job, "")
     assert records[fits]["fits"] and not records[too_many]["fits"] and fits < 490 <= too_many
+
+
+def test_the_largest_step_is_found_from_the_steps_that_are_in_the_results(monkeypatch, tmp_path):
+    task = accelerators.Task("thumos:ecm", "v5e-16", "largest", 0)
+    there = dict(
+        task._asdict(), program="step", windows=1, memory_bytes=2**30, fits=True, mixed_precision=False
+    )
+    others = [there | dict(row="hacs:tcanet"), there | dict(chip="h100"), there | dict(program="detect")]
+    compiled = []
+
+    def one(job, compilers):
+        compiled.append(job["windows"])
+        used = job["windows"] * 2**30
+        return there | job | {"memory_bytes": used, "fits": used <= chips.CHIPS["v5e-16"].memory_bytes}
+
+    monkeypatch.setattr(compiling, "one", one)
+    for again in (False, True):
+        results = tmp_path / f"{again}.json"
+        study_results.write(results, [*others, there])
+        accelerators.compile_all([task], results, 1, "", again)
+        assert (1 in compiled) == again
+        found = [record for record in accelerators.read(results) if record["program"] == "largest"]
+        assert [(record["windows"], record["too_many"]) for record in found] == [(15, None)]
+        assert there in accelerators.read(results)
 
 
 def test_a_time_by_hand():

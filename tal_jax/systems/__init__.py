@@ -71,6 +71,7 @@ ECM = System(
     require_valid=ecm_config.require_valid,
     readings=ecm_config.READINGS,
     problems=weak.problems,
+    numbers_of_cell=ecm_config.numbers_of_cell,
     deployment=ecm_decode.deployment,
 )
 KT_MGFN = System(
@@ -132,6 +133,7 @@ ACTIONFORMER = System(
     readings=actionformer_config.READINGS,
     problems=actionformer.problems,
     published=actionformer_published.actionformer_detector,
+    numbers_of_cell=actionformer_config.numbers_of_cell,
     deployment=actionformer.deployment,
 )
 LINEAR = System(

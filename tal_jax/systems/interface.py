@@ -124,6 +124,8 @@ class System:
         that do no harm begin with "Note:". Raises DataError where `examples` does.
       published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
         holds no published weights of the system, or none are known.
+      numbers_of_cell: (config, D channels, K classes) -> about how many numbers a training step keeps of each
+        cell of a window; the default, twice the input, is that of a network with little else.
       deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
         fields, with which detection takes more than the network, its windows, `ops.localize` and suppression.
       stored_run: (config asked for, workdir: path, said: names of the fields that flags name) -> (config to
@@ -150,6 +152,7 @@ class System:
     readings: Mapping = dataclasses.field(default_factory=lambda: candidates.READINGS)
     problems: Callable = lambda config, dataset: []
     published: Callable = published_nowhere
+    numbers_of_cell: Callable = lambda config, channels, num_classes: 2 * channels
     deployment: Callable = deployed_nowhere
     stored_run: Callable = trained_run
     variables: Callable = of_checkpoint

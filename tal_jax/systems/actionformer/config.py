@@ -222,3 +222,14 @@ def resized_config(system="actionformer"):
     config.decode.max_per_recording = 100
     config.evaluate.update(classes_per_recording=2, recording_score_power=0.5)
     return config
+
+
+def numbers_of_cell(config, channels, num_classes):
+    """About how many numbers a training step keeps of each cell, fitted to XLA's `memory_analysis` of steps
+    in float32 with narrow windows of attention (tests/plan/test_batches.py compares).
+
+    channels, num_classes: of the input and of the data set.
+    """
+    backbone = config.backbone
+    layers = 34 * (backbone.stem_blocks + 1) + 23 * config.model.head_layers + 3 * backbone.embed_layers
+    return 3 * channels + 11 * num_classes + layers * backbone.channels

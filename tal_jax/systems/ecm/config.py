@@ -105,3 +105,12 @@ def ecm_config(row="full"):
     config.train.weight_decay = 5e-4  # on biases too
     config.update_from_flattened_dict(TABLE_4[row])
     return config
+
+
+def numbers_of_cell(config, channels, num_classes):
+    """About how many numbers a training step keeps of each cell, fitted to XLA's `memory_analysis` of steps
+    in float32 (tests/plan/test_batches.py compares).
+
+    channels, num_classes: of the input and of the data set.
+    """
+    return 2 * channels + 66 * num_classes + 7 * config.model.hidden
