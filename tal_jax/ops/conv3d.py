@@ -98,31 +98,53 @@ def _folded_conv3d(x, kernel, stride):
     new_steps, padding = _same(x.shape[1], taps, hop)
     x = jnp.pad(x, ((0, 0), padding, (0, 0), (0, 0), (0, 0)))
     flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], -1, kernel.shape[4])
-    # More parts take long to compile.
-    parts, part_steps = [], max(FOLDED_PICTURES // x.shape[0], -(-new_steps // 4))
-    for first in range(0, new_steps, part_steps):
-        count = min(part_steps, new_steps - first)
+    parts = []
+    for first, count in _parts(x.shape[0], new_steps):
         folded = jnp.concatenate(_shifted(x[:, first * hop :], taps, hop, 1, count), axis=-1)
-        pictures, layout = folded.reshape(-1, *folded.shape[2:]), ("NHWC", "HWIO", "NHWC")
-        y = lax.conv_general_dilated(pictures, flat_kernel, stride[1:], "SAME", dimension_numbers=layout)
-        parts.append(y.reshape(x.shape[0], count, *y.shape[1:]))
-    return jnp.concatenate(parts, axis=1)
+        parts.append(_conv2d(folded, flat_kernel, stride[1:]))
+    return jnp.concatenate(parts, axis=1).astype(x.dtype)
+
+
+def _parts(batch, steps):
+    """[(first step, number of steps)] of up to four parts; more take long to compile."""
+    size = max(FOLDED_PICTURES // batch, -(-steps // 4))
+    return [(first, min(size, steps - first)) for first in range(0, steps, size)]
+
+
+def _conv2d(x, kernel, stride):
+    """(B, T, H, W, C), (kh, kw, C, O) -> (B, T, H', W', O), at least in float32."""
+    layout, dtype = ("NHWC", "HWIO", "NHWC"), jnp.promote_types(x.dtype, jnp.float32)
+    settings = dict(dimension_numbers=layout, preferred_element_type=dtype)
+    y = lax.conv_general_dilated(x.reshape(-1, *x.shape[2:]), kernel, stride, "SAME", **settings)
+    return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 def _gradient_of_input(x, kernel, grad, stride):
-    if stride == (1, 1, 1) and all(
-        size % 2 for size in kernel.shape[:3]
-    ):  # a convolution like the one forward
-        return _folded_conv3d(grad, kernel[::-1, ::-1, ::-1].swapaxes(3, 4), stride)
-    return jax.vjp(lambda x: _folded_conv3d(x, kernel, stride), x)[1](grad)[0]
+    """One 2-D convolution of the gradients of a step, whose output is kt * C channels: what the step gives to
+    each of the kt steps that it sees. Those of one step are added up.
+    """
+    taps, *sizes, channels, features = kernel.shape
+    if stride != (1, 1, 1) or not all(size % 2 for size in kernel.shape[:3]):
+        return jax.vjp(lambda x: _folded_conv3d(x, kernel, stride), x)[1](grad)[0]
+    flat_kernel = kernel[:, ::-1, ::-1].transpose(1, 2, 4, 0, 3).reshape(*sizes, features, -1)
+    parts = [
+        _conv2d(grad[:, first : first + count], flat_kernel, stride[1:])
+        for first, count in _parts(*grad.shape[:2])
+    ]
+    given = jnp.concatenate(parts, axis=1).reshape(*grad.shape[:4], taps, channels)
+    half, axes = taps // 2, ((0, 0),) * 4
+    given = jnp.pad(given, ((0, 0), (half, half), *axes))
+    to_step = [each[..., taps - 1 - i, :] for i, each in enumerate(_shifted(given, taps, 1, 1, x.shape[1]))]
+    return sum(to_step).astype(x.dtype)
 
 
 def _gradient_of_kernel(x, kernel, grad, stride):
     """(kt, kh, kw, C, O), from kh products of two matrices for few pictures at a time, added up in float32.
 
-    The rows of both matrices are positions. The columns of the first are the values that a kernel sees side
-    by side (kw * C), those of the second the gradients of the steps that see a value (kt * O). With a stride
-    in time the steps between two outputs are channels of one.
+    The rows of both matrices are positions. The columns of the first are the gradients of the steps that see
+    a value (kt * O), those of the second the values that a kernel sees side by side (kw * C). The first is
+    transposed, once for all products. With a stride in time the steps between two outputs are channels of
+    one.
     """
     (taps, *sizes, channels, features), (hop, *hops) = kernel.shape, stride
     batch, steps, height, width, _ = grad.shape
@@ -145,14 +167,15 @@ def _gradient_of_kernel(x, kernel, grad, stride):
         grads = lax.dynamic_slice_in_dim(grad, index * count, count + taps_of_hop - 1, 1)
         grads = jnp.concatenate(_shifted(grads, taps_of_hop, 1, 1, count)[::-1], axis=-1)
         products = [
-            jnp.einsum("bthwi,bthwo->io", rows, grads, preferred_element_type=total.dtype)
+            jnp.einsum("bthwo,bthwi->oi", grads, rows, preferred_element_type=total.dtype)
             for rows in _shifted(values, sizes[0], hops[0], 2, height)
         ]
         return total + jnp.stack(products)
 
-    shape = sizes[0], sizes[1] * hop * channels, taps_of_hop * features
+    shape = sizes[0], taps_of_hop * features, sizes[1] * hop * channels
     total = lax.fori_loop(0, loops, add, jnp.zeros(shape, jnp.promote_types(x.dtype, jnp.float32)))
-    total = total.reshape(*sizes, hop, channels, taps_of_hop, features).transpose(4, 2, 0, 1, 3, 5)
+    total = total.reshape(sizes[0], taps_of_hop, features, sizes[1], hop, channels)
+    total = total.transpose(1, 4, 0, 3, 5, 2)
     return total.reshape(-1, *kernel.shape[1:])[:taps].astype(kernel.dtype)
 
 
