@@ -5,8 +5,9 @@
 
 It compiles what the results file lacks: of the rows of ROWS whose names contain TEXT, the training step of
 one window a chip and of the config's batch, the detector of one window a chip, and the largest training step
-that fits. Each is a process of its own, --workers of them at once. With --again it also compiles anew what is
-there. The page is written from the results file at the end; the same command continues after an interruption.
+that fits, which starts from the steps that the file has. Each is a process of its own, --workers of them at
+once. With --again it also compiles anew what is there. The page is written from the results file at the end;
+the same command continues after an interruption.
 
 `benchmarks.compile` compiles one config, with any fields.
 """
@@ -107,7 +108,7 @@ def key_of(record):
 
 
 def compiled(task, compilers, known):
-    """The record of a Task. known: records of the results file; their steps are not compiled again."""
+    """The record of a Task. known: records of the results file; the largest is looked for from its steps."""
     job = task.job
     if task.program == "largest":
         steps = {one["windows"]: one for one in known if key_of(one)[:3] == (task.row, task.chip, "step")}
@@ -124,15 +125,12 @@ def compiled(task, compilers, known):
     return dict(row=task.row) | record
 
 
-def compile_all(tasks, path, workers, compilers, again=False):
-    """Compiles tasks, several at once, and adds their records to a results file, as they end.
-
-    again: when the largest step is looked for, compile steps that the results file has as well.
-    """
+def compile_all(tasks, path, workers, compilers):
+    """Compiles tasks, several at once, and adds their records to a results file, as they end."""
     lock = threading.Lock()
 
     def make(task):
-        record = compiled(task, compilers, [] if again else study_results.read(path))
+        record = compiled(task, compilers, study_results.read(path))
         with lock:
             others = [one for one in study_results.read(path) if key_of(one) != task]
             study_results.write(path, [*others, record])
@@ -174,7 +172,7 @@ def main():
     there = set() if options.again else {key_of(record) for record in read(options.results)}
     tasks.sort(key=lambda task: PROGRAMS.index(task.program))
     missing = [task for task in tasks if task not in there]
-    compile_all(missing, options.results, options.workers, options.compilers, options.again)
+    compile_all(missing, options.results, options.workers, options.compilers)
     accelerators_page.write(read(options.results), [*ROWS], options.results.with_suffix(".md"))
 
 

@@ -95,17 +95,17 @@ def _filling(known, capacity):
     return int(last + (capacity - at_last) / slope)
 
 
-def largest_of(job, compilers, known=None):
+def largest_of(job, compilers, known=()):
     """The largest training step of a job of `one`, whose windows are not read.
 
     Args:
       job, compilers: of `one`.
-      known: dict windows -> record of this step, compiled before.
+      known: dict windows -> record of this step, compiled before, which may lack the words.
 
     Returns:
-      (windows, windows that are too many, see `largest`; dict windows -> record of `one`).
+      (windows, windows that are too many, see `largest`; dict windows -> record, of `one` or known).
     """
-    unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, dict(known or {})
+    unit, records = compile_one.config_of(job["words"]).train.accumulate_steps, dict(known)
     capacity = chips.CHIPS[job["chip"]].memory_bytes
 
     def memory_at(windows):

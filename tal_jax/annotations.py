@@ -160,7 +160,7 @@ def report_lines(read, joined, media, target):
     same, other = overlap_counts(joined.content)
     if same or other:
         counted = f"{same} actions overlap another of their class, {other} one of another class"
-        lines.append(f"Note: {counted}; all are kept. Of the systems ActionFormer learns them all.")
+        lines.append(f"Note: {counted}; all are kept. --mode=check_data says what a system learns of them.")
     subsets = collections.Counter(entry["subset"] for entry in database.values())
     counted = ", ".join(f"{count} {subset}" for subset, count in subsets.items())
     actions = sum(len(entry["annotations"]) for entry in database.values())

@@ -303,8 +303,8 @@ def _batches(number, cells_each, seen, config):
 def window_bytes(cells, seen, config):
     """About how many bytes a training step needs for a window of so many cells, beside the parameters.
 
-    Each system says how many numbers of a cell it keeps, in float32. The inputs of all batches of an update
-    lie on the device together, which is left out.
+    They are 4 for each number that the system keeps of a cell (`System.numbers_of_cell`). The inputs of all
+    batches of an update lie on the device together, which is left out.
     """
     data = config.data
     span, side_by_side = data.statistics_samples, data.samples_beside or not data.statistics_samples

@@ -1,7 +1,7 @@
 """Detects actions with a file of `--mode=export`: this module is copied beside it.
 
-It needs jax, numpy, and flatbuffers, with which jax reads programs. Runs of ECM, KT-MGFN and the linear probe
-also need the folder `tal_jax/ops`, in a folder `tal_jax` beside this module.
+It needs jax, numpy, and flatbuffers, with which jax reads programs. Runs whose segments `ops.localize` finds
+(ECM, KT-MGFN, the linear probe) also need the folder `tal_jax/ops`, in a folder `tal_jax` beside this module.
 
     detector = load("sbhar_demo.zip")
     detector.detect(samples)  # [{"label", "segment": [start_sec, end_sec], "score"}]

@@ -45,7 +45,7 @@ def test_a_table_becomes_an_annotation_file_and_the_report_says_all(run, tmp_pat
         "",
         "1 dropped: they end before they start: mine.csv, line 5.",
         "Note: Nothing says how long a recording lasts for 2 of 2 recordings, the first is 'rec1'; --features=FOLDER may.",
-        "Note: 2 actions overlap another of their class, 3 one of another class; all are kept. Of the systems ActionFormer learns them all.",
+        "Note: 2 actions overlap another of their class, 3 one of another class; all are kept. --mode=check_data says what a system learns of them.",
         "Written: labels.json, 4 actions in 2 recordings (1 train, 1 test).",
     ]  # fmt: skip
     found = load_annotations(tmp_path / "labels.json")

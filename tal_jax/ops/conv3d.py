@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does, few enough for a cache
+FOLDED_PICTURES = (
+    32  # steps of all clips that one folded convolution does at the least, few enough for a cache
+)
 PRODUCT_ROWS = 2400  # positions that one product for the gradient of a kernel sums, few enough for a cache
 
 
@@ -24,7 +26,7 @@ def conv3d(x, kernel, stride=(1, 1, 1), formulation="auto"):
     """3-D convolution without bias, SAME padding.
 
     Args:
-      x: (B, T, H, W, C).
+      x: (B, T, H, W, C), where no axis is empty.
       kernel: (kt, kh, kw, C, O).
       stride: (time, height, width).
       formulation: 'native', 'folded' or 'auto', see above.
@@ -41,7 +43,7 @@ def max_pool3d(x, window, stride, formulation="auto"):
     """Max pool, SAME padding. Among equal values the first, by time, height, width, gets the gradient.
 
     Args:
-      x: (B, T, H, W, C).
+      x: (B, T, H, W, C), where no axis is empty.
       window: (time, height, width).
       stride: (time, height, width).
       formulation: 'native', 'folded' or 'auto', see above.
@@ -101,18 +103,23 @@ def _folded_conv3d(x, kernel, stride):
     parts = []
     for first, count in _parts(x.shape[0], new_steps):
         folded = jnp.concatenate(_shifted(x[:, first * hop :], taps, hop, 1, count), axis=-1)
-        parts.append(_conv2d(folded, flat_kernel, stride[1:]))
-    return jnp.concatenate(parts, axis=1).astype(x.dtype)
+        parts.append(_conv2d(folded, flat_kernel, stride[1:]).astype(x.dtype))
+    return jnp.concatenate(parts, axis=1)
 
 
 def _parts(batch, steps):
-    """[(first step, number of steps)] of up to four parts; more take long to compile."""
+    """[(first step, number of steps)] of at most four parts, because more take long to compile, with
+    FOLDED_PICTURES pictures or more each.
+    """
     size = max(FOLDED_PICTURES // batch, -(-steps // 4))
     return [(first, min(size, steps - first)) for first in range(0, steps, size)]
 
 
 def _conv2d(x, kernel, stride):
-    """(B, T, H, W, C), (kh, kw, C, O) -> (B, T, H', W', O), at least in float32."""
+    """2-D convolution of each picture, SAME padding, at least in float32; stride: (height, width).
+
+    (B, T, H, W, C), (kh, kw, C, O) -> (B, T, H', W', O).
+    """
     layout, dtype = ("NHWC", "HWIO", "NHWC"), jnp.promote_types(x.dtype, jnp.float32)
     settings = dict(dimension_numbers=layout, preferred_element_type=dtype)
     y = lax.conv_general_dilated(x.reshape(-1, *x.shape[2:]), kernel, stride, "SAME", **settings)
@@ -120,8 +127,11 @@ def _conv2d(x, kernel, stride):
 
 
 def _gradient_of_input(x, kernel, grad, stride):
-    """One 2-D convolution of the gradients of a step, whose output is kt * C channels: what the step gives to
-    each of the kt steps that it sees. Those of one step are added up.
+    """Gradient of the input, (B, T, H, W, C), of a convolution whose output has the gradient `grad`.
+
+    Without strides, and with an odd kernel, a 2-D convolution makes kt * C channels of the gradients of each
+    step: C for each step of the input that its kernel sees. Those of one step are added up. Elsewhere this
+    is the transpose of `_folded_conv3d`.
     """
     taps, *sizes, channels, features = kernel.shape
     if stride != (1, 1, 1) or not all(size % 2 for size in kernel.shape[:3]):
@@ -132,19 +142,19 @@ def _gradient_of_input(x, kernel, grad, stride):
         for first, count in _parts(*grad.shape[:2])
     ]
     given = jnp.concatenate(parts, axis=1).reshape(*grad.shape[:4], taps, channels)
-    half, axes = taps // 2, ((0, 0),) * 4
-    given = jnp.pad(given, ((0, 0), (half, half), *axes))
-    to_step = [each[..., taps - 1 - i, :] for i, each in enumerate(_shifted(given, taps, 1, 1, x.shape[1]))]
-    return sum(to_step).astype(x.dtype)
+    given = jnp.pad(given, [(taps // 2, taps // 2) if axis == 1 else (0, 0) for axis in range(6)])
+    # Step t gets what place p of the kernel takes at step t + kt // 2 - p, before the padding.
+    seen_from = _shifted(given, taps, 1, 1, x.shape[1])
+    return sum(one[..., taps - 1 - i, :] for i, one in enumerate(seen_from)).astype(x.dtype)
 
 
 def _gradient_of_kernel(x, kernel, grad, stride):
     """(kt, kh, kw, C, O), from kh products of two matrices for few pictures at a time, added up in float32.
 
     The rows of both matrices are positions. The columns of the first are the gradients of the steps that see
-    a value (kt * O), those of the second the values that a kernel sees side by side (kw * C). The first is
-    transposed, once for all products. With a stride in time the steps between two outputs are channels of
-    one.
+    a value (kt * O), those of the second the values that a kernel sees side by side (kw * C). XLA copies the
+    first to transpose it, once for all products. With a stride in time the steps between two outputs are
+    channels of one.
     """
     (taps, *sizes, channels, features), (hop, *hops) = kernel.shape, stride
     batch, steps, height, width, _ = grad.shape
@@ -166,8 +176,8 @@ def _gradient_of_kernel(x, kernel, grad, stride):
         values = jnp.concatenate(_shifted(values, sizes[1], hops[1], 3, width), axis=-1)
         grads = lax.dynamic_slice_in_dim(grad, index * count, count + taps_of_hop - 1, 1)
         grads = jnp.concatenate(_shifted(grads, taps_of_hop, 1, 1, count)[::-1], axis=-1)
-        products = [
-            jnp.einsum("bthwo,bthwi->oi", grads, rows, preferred_element_type=total.dtype)
+        products = [  # einsum sorts the names that it sums over: in this order it copies nothing
+            jnp.einsum("abcdo,abcdi->oi", grads, rows, preferred_element_type=total.dtype)
             for rows in _shifted(values, sizes[0], hops[0], 2, height)
         ]
         return total + jnp.stack(products)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tal_jax.config import is_two_stage
 from tal_jax.data import windows
 from tal_jax.errors import DataError
 from tal_jax.optimizer import average_decay, make_optimizer
@@ -77,7 +78,7 @@ def published_nowhere(source, config):
 
 def deployed_nowhere(config):
     """Raises the DataError of a system without a deployment of its own."""
-    why = "starts from proposals" if "proposals" in config else "has no function `deployment`"
+    why = "starts from proposals" if is_two_stage(config) else "has no function `deployment`"
     raise DataError(
         f"A run of the system '{config.system}' cannot be exported, because it {why}; use tal_jax.load_run."
     )
@@ -124,8 +125,9 @@ class System:
         that do no harm begin with "Note:". Raises DataError where `examples` does.
       published: (weight file, config) -> published.trees.PublishedDetector; raises DataError if the file
         holds no published weights of the system, or none are known.
-      numbers_of_cell: (config, D channels, K classes) -> about how many numbers a training step keeps of each
-        cell of a window; the default, twice the input, is that of a network with little else.
+      numbers_of_cell: (config, D channels, K classes) -> about how many float32 numbers a training step keeps
+        of each cell of a window, from which a plan finds its batch. The default, twice the input, is for a
+        network that has little else.
       deployment: (config) -> candidates.Deployment, for --mode=export; raises DataError for a system, or
         fields, with which detection takes more than the network, its windows, `ops.localize` and suppression.
       stored_run: (config asked for, workdir: path, said: names of the fields that flags name) -> (config to
