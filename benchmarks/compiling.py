@@ -82,6 +82,8 @@ def largest(memory_at, capacity, unit=1):
             if len(known) > 1 and guess < CLOSE * low:
                 break
             guess = min(max(guess, low + unit), most)
+        elif known[low] > capacity / CLOSE:  # a tenth more windows would hardly fit
+            guess = max(int(CLOSE * low) // unit * unit, low + unit)
         elif not low < guess < high:
             guess = (low + high) // 2 // unit * unit
     return low, high
