@@ -34,7 +34,7 @@ def test_readers_of_a_field_are_found_whatever_the_code_calls_its_section():
         # **config.backbone
         "backbone.channels": {
             *("systems.afsd.config", "backbones.sequence", "systems.actionformer.config"),
-            *("systems.actionformer.model", "systems.actionformer.published", "plan"),
+            *("systems.actionformer.model", "systems.actionformer.published"),
         },
         "graph.contextual": {"systems.pgcn.config", "systems.pgcn.graph"},
         "data.csv_skip_lines": {"data.csv_files"},  # by a table of functions
