@@ -53,9 +53,10 @@ takes 75 %. Batches that wait on a chip for their step are not counted.
 
 **Recomputing pays on a v5e, and little on an H100.** With `backbone.remat` a single window of THUMOS frames
 takes 2.63 of a v5e's GiB, not 5.66, and moves 12.5 GB, not 14.7, so its roofline falls too. Of many windows
-15 fit, not 12. On an H100 a tenth more windows fit (65, not 58), and each takes a tenth longer by its
-roofline; with `train.mixed_precision` nearly twice as many fit (111), and each takes two fifths less. ECM's
-`model.remat` lets 440 windows fit on a v5e, not 262; on an H100 it saves nothing and costs a fifth more time.
+15 fit, not 12, and 4 of ActivityNet's, not 2. On an H100 a tenth more windows fit (65, not 58), and each
+takes a tenth longer by its roofline; with `train.mixed_precision` nearly twice as many fit (111), and each
+takes two fifths less. ECM's `model.remat` lets 440 windows fit on a v5e, not 262; on an H100 it saves nothing
+and costs a fifth more time.
 """
 NOTES = """## AFSD from frames on a TPU
 
