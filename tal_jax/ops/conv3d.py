@@ -16,9 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-FOLDED_PICTURES = (
-    32  # steps of all clips that one folded convolution does at the least, few enough for a cache
-)
+FOLDED_PICTURES = 32  # steps of all clips that one folded convolution does at the least
 PRODUCT_ROWS = 2400  # positions that one product for the gradient of a kernel sums, few enough for a cache
 
 

@@ -125,7 +125,7 @@ def afsd_config(system="dw_afsd", of_frames=False):
         backbone.channel_factor = 1.0  # of frames: factor on the channels of I3D
         backbone.frozen_norm = True  # as published: the BatchNorms of I3D are constants
         # recompute I3D's blocks in the backward pass: a third more operations, less memory
-        # (docs/accelerators.md: much less on a TPU, little on a GPU)
+        # (docs/accelerators.md: up to twice the windows on a TPU, a tenth more on a GPU)
         backbone.remat = False
         # What the first frame of a window is called in its labels; the published loader says 1.
         config.window.first_frame = 0
